@@ -1,0 +1,3 @@
+module github.com/agiled/caddy-api-keys
+
+go 1.26.0
