@@ -1,0 +1,150 @@
+package apikey
+
+import (
+	"crypto/rand"
+	"sync"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+)
+
+// Preset is what a key may do. It is chosen when the key is made, has no
+// default, and never changes.
+type Preset string
+
+const (
+	FullAccess Preset = "full_access" // may read and write
+	ReadOnly   Preset = "read_only"   // may only read
+)
+
+// ParsePreset accepts exactly the two presets.
+func ParsePreset(s string) (Preset, error) {
+	switch p := Preset(s); p {
+	case FullAccess, ReadOnly:
+		return p, nil
+	}
+	return "", ErrInvalidPreset
+}
+
+// Abilities returns what the preset allows, in words.
+func (p Preset) Abilities() []string {
+	if p == FullAccess {
+		return []string{"read", "write"}
+	}
+	return []string{"read"}
+}
+
+// Status is where a key is in its life.
+type Status string
+
+const (
+	Active  Status = "active"
+	Expired Status = "expired"
+	Revoked Status = "revoked"
+)
+
+// Key is everything that is known of an API key, but for its token, of which
+// only the digest is kept. Times are UTC, to the millisecond; a zero time means
+// that it has not happened.
+type Key struct {
+	ID          string
+	WorkspaceID string
+	Name        string
+	Owner       string
+	Preset      Preset
+	Digest      Digest
+	TokenHint   string
+
+	CreatedAt time.Time
+	CreatedBy string
+	ExpiresAt time.Time
+
+	// RevokesAt is when a replaced key will be revoked by itself.
+	RevokesAt    time.Time
+	RevokedAt    time.Time
+	RevokedBy    string
+	RevokeReason string
+
+	Replaces   string // the id of the key that this one replaces
+	ReplacedBy string // the id of the key that replaces this one
+
+	// ExposedAt is when the key was first seen in a browser.
+	ExposedAt time.Time
+}
+
+// Status returns where the key is in its life at the given instant. A key is
+// expired at the very instant of its ExpiresAt. Revoked wins over expired,
+// unless the key had expired before its scheduled revocation.
+func (k *Key) Status(now time.Time) Status {
+	switch {
+	case !k.RevokedAt.IsZero():
+		return Revoked
+	case k.revokedBySchedule(now):
+		return Revoked
+	case !now.Before(k.ExpiresAt):
+		return Expired
+	}
+	return Active
+}
+
+func (k *Key) revokedBySchedule(now time.Time) bool {
+	return !k.RevokesAt.IsZero() && !now.Before(k.RevokesAt) && k.RevokesAt.Before(k.ExpiresAt)
+}
+
+// EndedAt returns when the key was revoked, be it by a person or by schedule;
+// zero if it was not by the given instant.
+func (k *Key) EndedAt(now time.Time) time.Time {
+	if k.RevokedAt.IsZero() && k.revokedBySchedule(now) {
+		return k.RevokesAt
+	}
+	return k.RevokedAt
+}
+
+// Workspace is what is known of a workspace beside its keys.
+type Workspace struct {
+	ID          string
+	SuspendedAt time.Time // zero if it is not suspended
+	Reason      string
+}
+
+// Suspended reports whether no key of the workspace may do anything.
+func (w Workspace) Suspended() bool { return !w.SuspendedAt.IsZero() }
+
+const (
+	keyIDPrefix   = "key_"
+	eventIDPrefix = "evt_"
+)
+
+// NewKeyID returns a new key id. Ids made by one process sort by the order in
+// which they were made, even if the clock is set back between them.
+func NewKeyID(now time.Time) string { return keyIDPrefix + newULID(now) }
+
+// NewEventID returns a new audit event id, ordered like key ids.
+func NewEventID(now time.Time) string { return eventIDPrefix + newULID(now) }
+
+// ValidKeyID reports whether s has the form of a key id.
+func ValidKeyID(s string) bool { return validID(s, keyIDPrefix) }
+
+// ValidEventID reports whether s has the form of an audit event id.
+func ValidEventID(s string) bool { return validID(s, eventIDPrefix) }
+
+func validID(s, prefix string) bool {
+	if len(s) != len(prefix)+ulid.EncodedSize || s[:len(prefix)] != prefix {
+		return false
+	}
+	id, err := ulid.ParseStrict(s[len(prefix):])
+	return err == nil && id.String() == s[len(prefix):]
+}
+
+var ulids = struct {
+	sync.Mutex
+	entropy *ulid.MonotonicEntropy
+	last    uint64
+}{entropy: ulid.Monotonic(rand.Reader, 0)}
+
+func newULID(now time.Time) string {
+	ulids.Lock()
+	defer ulids.Unlock()
+	ulids.last = max(ulids.last, ulid.Timestamp(now))
+	return ulid.MustNew(ulids.last, ulids.entropy).String()
+}

@@ -1,0 +1,114 @@
+package apikey
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/cases"
+	"golang.org/x/text/unicode/norm"
+)
+
+const (
+	minName      = 3
+	maxName      = 80
+	maxOwner     = 80
+	maxReason    = 500
+	maxWorkspace = 64
+)
+
+// ParseName trims a key's name and checks its length and characters. Whether
+// it is vague is for [IsVague] to say.
+func ParseName(s string) (string, error) {
+	s = strings.TrimSpace(s)
+	if problem := unprintable(s); problem != "" {
+		return "", ErrInvalidName.because("A name cannot hold " + problem + ".")
+	}
+	if n := utf8.RuneCountInString(s); n < minName || n > maxName {
+		return "", ErrInvalidName.because(fmt.Sprintf("A name has %d to %d characters; this one has %d.", minName, maxName, n))
+	}
+	return s, nil
+}
+
+// ParseOwner trims a key's owner and checks it. No owner is a valid owner.
+func ParseOwner(s string) (string, error) {
+	return optionalText(s, maxOwner, ErrInvalidOwner, "An owner")
+}
+
+// ParseReason trims the reason of a revocation or suspension and checks it. No
+// reason is a valid reason.
+func ParseReason(s string) (string, error) {
+	return optionalText(s, maxReason, ErrInvalidReason, "A reason")
+}
+
+func optionalText(s string, most int, refusal *Error, what string) (string, error) {
+	s = strings.TrimSpace(s)
+	if problem := unprintable(s); problem != "" {
+		return "", refusal.because(what + " cannot hold " + problem + ".")
+	}
+	if n := utf8.RuneCountInString(s); n > most {
+		return "", refusal.because(fmt.Sprintf("%s has at most %d characters; this one has %d.", what, most, n))
+	}
+	return s, nil
+}
+
+// unprintable says what in s a person could not see, or could be misled by.
+func unprintable(s string) string {
+	if !utf8.ValidString(s) {
+		return "bytes that are not UTF-8"
+	}
+	for _, r := range s {
+		switch {
+		case r == utf8.RuneError:
+			return "the replacement character U+FFFD"
+		case unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp):
+			return fmt.Sprintf("the control character or line break %U", r)
+		// Cf has the bidirectional overrides and the zero-width characters; the
+		// other default-ignorable characters are blank as well.
+		case unicode.In(r, unicode.Cf, unicode.Co, unicode.Other_Default_Ignorable_Code_Point):
+			return fmt.Sprintf("the invisible character %U", r)
+		}
+	}
+	return ""
+}
+
+// FoldName returns the form of a name in which two names are the same if a
+// person would take them for the same: normalised, and in no case.
+func FoldName(name string) string {
+	return cases.Fold().String(norm.NFKC.String(name))
+}
+
+// vague are names that help nobody to find what to revoke. They are compared
+// without case, spaces, punctuation and trailing digits.
+var vague = map[string]bool{
+	"": true, "abc": true, "api": true, "apikey": true, "apitoken": true, "asdf": true, "bar": true, "default": true,
+	"foo": true, "key": true, "mykey": true, "myapikey": true, "mytoken": true, "name": true, "new": true,
+	"newapikey": true, "newkey": true, "newtoken": true, "noname": true, "none": true, "null": true, "secret": true,
+	"temp": true, "temporary": true, "test": true, "testing": true, "testkey": true, "testapikey": true, "testtoken": true,
+	"tmp": true, "token": true, "unnamed": true, "untitled": true, "xxx": true,
+}
+
+// IsVague reports whether a name says nothing about what uses the key.
+func IsVague(name string) bool {
+	letters := strings.Map(func(r rune) rune {
+		if unicode.IsLetter(r) || unicode.IsDigit(r) {
+			return r
+		}
+		return -1
+	}, FoldName(name))
+	return vague[strings.TrimRightFunc(letters, unicode.IsDigit)]
+}
+
+// ValidateWorkspaceID returns [ErrInvalidWorkspace] for what is no workspace id.
+func ValidateWorkspaceID(s string) error {
+	if len(s) == 0 || len(s) > maxWorkspace || s[0] == '.' {
+		return ErrInvalidWorkspace
+	}
+	for i := range len(s) {
+		if c := s[i]; !isAlphanumeric(c) && c != '.' && c != '_' && c != '-' {
+			return ErrInvalidWorkspace
+		}
+	}
+	return nil
+}

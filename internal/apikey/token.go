@@ -1,0 +1,162 @@
+package apikey
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"log/slog"
+)
+
+// A token is PREFIX "_" SECRET CHECKSUM:
+//
+//	agk_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefg4Ni5Yv
+//	    └────────── 43 random characters ────────┘└─ 6 ─┘
+//
+// The secret holds 43·log2(62) = 256.03 random bits. The checksum is the
+// CRC-32 (IEEE) of everything before it, so that a mistyped or truncated token
+// is refused without a look-up, and so that secret scanners find few false
+// friends.
+const (
+	// DefaultPrefix begins the tokens of a gateway that configures no other.
+	DefaultPrefix = "agk"
+
+	alphabet       = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+	secretLength   = 43
+	checksumLength = 6
+	minPrefix      = 2
+	maxPrefix      = 20
+	maxTokenLength = maxPrefix + 1 + secretLength + checksumLength
+	hintLength     = 4
+)
+
+// Digest is the SHA-256 of a whole token: all that is ever kept of one.
+type Digest [sha256.Size]byte
+
+// Token is a well-formed token. It redacts itself wherever it is printed,
+// logged or encoded; see [Token.Reveal]. The zero Token is no token.
+type Token struct{ secret string }
+
+// NewToken makes a token from the operating system's random source. The prefix
+// must be valid; see [ValidatePrefix].
+func NewToken(prefix string) Token {
+	return newToken(prefix, rand.Reader)
+}
+
+func newToken(prefix string, random io.Reader) Token {
+	body := make([]byte, 0, maxTokenLength)
+	body = append(append(body, prefix...), '_')
+	// 248 is the largest multiple of 62 in a byte: bytes above it are dropped,
+	// so that every character is equally likely.
+	const fair = 248
+	var buf [secretLength]byte
+	for need := secretLength; need > 0; {
+		if _, err := io.ReadFull(random, buf[:need]); err != nil {
+			panic("apikey: reading random bytes: " + err.Error())
+		}
+		for _, b := range buf[:need] {
+			if b < fair {
+				body = append(body, alphabet[b%62])
+				need--
+			}
+		}
+	}
+	return Token{string(appendChecksum(body, body))}
+}
+
+// ParseToken accepts a well-formed token of any prefix: tokens stay valid when
+// the configured prefix changes. It says no more than whether s is one, costs
+// no allocation, and looks nothing up.
+func ParseToken(s string) (Token, bool) {
+	if len(s) > maxTokenLength || len(s) < minPrefix+1+secretLength+checksumLength {
+		return Token{}, false
+	}
+	split := len(s) - secretLength - checksumLength - 1
+	if s[split] != '_' || !validPrefix(s[:split]) {
+		return Token{}, false
+	}
+	for i := split + 1; i < len(s); i++ {
+		if !isAlphanumeric(s[i]) {
+			return Token{}, false
+		}
+	}
+	var whole [maxTokenLength]byte
+	body := whole[:copy(whole[:], s[:len(s)-checksumLength])]
+	var sum [checksumLength]byte
+	if string(appendChecksum(sum[:0], body)) != s[len(s)-checksumLength:] {
+		return Token{}, false
+	}
+	return Token{s}, true
+}
+
+// appendChecksum appends the checksum of body to dst.
+func appendChecksum(dst, body []byte) []byte {
+	var sum [checksumLength]byte
+	rest := crc32.ChecksumIEEE(body)
+	for i := checksumLength - 1; i >= 0; i-- {
+		sum[i] = alphabet[rest%62]
+		rest /= 62
+	}
+	return append(dst, sum[:]...)
+}
+
+// Digest returns what the store knows the token by.
+func (t Token) Digest() Digest {
+	var whole [maxTokenLength]byte
+	return sha256.Sum256(whole[:copy(whole[:], t.secret)])
+}
+
+// Hint returns enough of the token to recognise it by, and too little to use
+// it: its prefix and its last four characters, which belong to the checksum.
+func (t Token) Hint() string {
+	if t.secret == "" {
+		return ""
+	}
+	prefix := t.secret[:len(t.secret)-secretLength-checksumLength-1]
+	return prefix + "_…" + t.secret[len(t.secret)-hintLength:]
+}
+
+// Reveal returns the token itself. It is for the one answer that shows it.
+func (t Token) Reveal() string { return t.secret }
+
+// String returns the hint, never the token.
+func (t Token) String() string { return t.Hint() }
+
+// Format writes the hint for every verb, so that %x and %#v give nothing away.
+func (t Token) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, t.Hint()) }
+
+// MarshalText encodes the hint, never the token.
+func (t Token) MarshalText() ([]byte, error) { return []byte(t.Hint()), nil }
+
+// LogValue logs the hint, never the token.
+func (t Token) LogValue() slog.Value { return slog.StringValue(t.Hint()) }
+
+// ValidatePrefix says what is wrong with a token prefix, if anything is.
+func ValidatePrefix(prefix string) error {
+	if validPrefix(prefix) {
+		return nil
+	}
+	return fmt.Errorf("token prefix %q: want %d to %d of a-z, 0-9 and _, beginning with a letter and not ending in _", prefix, minPrefix, maxPrefix)
+}
+
+func validPrefix(prefix string) bool {
+	if len(prefix) < minPrefix || len(prefix) > maxPrefix {
+		return false
+	}
+	if !isLower(prefix[0]) || prefix[len(prefix)-1] == '_' {
+		return false
+	}
+	for i := range len(prefix) {
+		if c := prefix[i]; !isLower(c) && !isDigit(c) && c != '_' {
+			return false
+		}
+	}
+	return true
+}
+
+func isLower(c byte) bool { return 'a' <= c && c <= 'z' }
+func isUpper(c byte) bool { return 'A' <= c && c <= 'Z' }
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
+func isAlphanumeric(c byte) bool { return isLower(c) || isUpper(c) || isDigit(c) }
