@@ -1,0 +1,134 @@
+// Package identity names the headers in which the gateway tells an upstream
+// who is calling, and removes from a request whatever a client could have sent
+// in their place.
+//
+// It promises that after [Headers.Strip] no field of the request, no token of
+// its Connection header and no trailer can be taken for one of those headers:
+// not in another case, not with "_" or "." for "-" (CGI, WSGI, PHP and their
+// kin fold all three into one variable name), and not repeated.
+package identity
+
+import (
+	"net/http"
+	"strings"
+)
+
+// The headers that the gateway injects, unless it is configured otherwise.
+const (
+	WorkspaceHeader = "X-Workspace-ID"      // the workspace that the key belongs to
+	KeyIDHeader     = "X-API-Key-ID"        // the key's id
+	AccessHeader    = "X-API-Key-Access"    // "full_access" or "read_only"
+	AssertionHeader = "X-API-Key-Assertion" // all of them, signed
+)
+
+// Headers is a set of header names, matched in every spelling that an upstream
+// could take for them. It is immutable and safe for concurrent use. The zero
+// set matches nothing.
+type Headers struct {
+	names   []string // folded; see fold
+	lengths uint64   // bit n is set if a name has n bytes: most fields are passed over by their length
+}
+
+// NewHeaders returns the set of the given names. Names of 64 bytes or more are
+// never passed over, only slower to compare.
+func NewHeaders(names ...string) Headers {
+	var h Headers
+	for _, name := range names {
+		h.names = append(h.names, strings.Map(func(r rune) rune { return rune(fold(byte(r))) }, name))
+		h.lengths |= lengthBit(len(name))
+	}
+	return h
+}
+
+func lengthBit(n int) uint64 { return 1 << min(n, 63) }
+
+// Match reports whether an upstream could take name for one of the set.
+func (h Headers) Match(name string) bool {
+	if h.lengths&lengthBit(len(name)) == 0 {
+		return false
+	}
+	for _, want := range h.names {
+		if same(name, want) {
+			return true
+		}
+	}
+	return false
+}
+
+// same compares a name with a folded one.
+func same(name, folded string) bool {
+	if len(name) != len(folded) {
+		return false
+	}
+	for i := range len(name) {
+		if fold(name[i]) != folded[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// fold maps a byte of a header name to what it may become on its way to an
+// upstream's code: CGI (RFC 3875, section 4.1.18) upper-cases names and turns
+// "-" into "_"; PHP turns "." into "_" as well.
+func fold(c byte) byte {
+	switch {
+	case 'A' <= c && c <= 'Z':
+		return c + ('a' - 'A')
+	case c == '_' || c == '.':
+		return '-'
+	}
+	return c
+}
+
+// Strip removes every trace of the set from a request: the fields, the tokens
+// of Connection (a proxy deletes whatever header a client names there, ours
+// included: RFC 9110, section 7.6.1), and all trailers, which proxies forward
+// whether they were declared or not. It reports whether it removed a field.
+func (h Headers) Strip(r *http.Request) bool {
+	r.Trailer = nil
+	found := false
+	for name := range r.Header {
+		if h.Match(name) {
+			delete(r.Header, name)
+			found = true
+		}
+	}
+	if values, ok := r.Header["Connection"]; ok {
+		h.stripConnection(r.Header, values)
+	}
+	return found
+}
+
+// stripConnection rewrites Connection only where a token has to go. It builds a
+// new slice, because the old one may be shared with a clone of the request.
+func (h Headers) stripConnection(header http.Header, values []string) {
+	if !h.inConnection(values) {
+		return
+	}
+	var kept []string
+	for _, value := range values {
+		for token := range strings.SplitSeq(value, ",") {
+			token = strings.TrimSpace(token)
+			if token != "" && !h.Match(token) {
+				kept = append(kept, token)
+			}
+		}
+	}
+	if len(kept) == 0 {
+		delete(header, "Connection")
+		return
+	}
+	header["Connection"] = []string{strings.Join(kept, ", ")}
+}
+
+func (h Headers) inConnection(values []string) bool {
+	for _, value := range values {
+		for token := range strings.SplitSeq(value, ",") {
+			if h.Match(strings.TrimSpace(token)) {
+				return true
+			}
+		}
+	}
+	return false
+}
