@@ -1,0 +1,226 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// Lookup returns the key whose token has the given digest, whatever its status,
+// or [apikey.ErrNotFound].
+func (s *Store) Lookup(digest apikey.Digest) (*apikey.Key, error) {
+	var key *apikey.Key
+	err := s.view(func(txn *badger.Txn) error {
+		item, err := txn.Get(digestKey(digest))
+		if errors.Is(err, badger.ErrKeyNotFound) {
+			return apikey.ErrNotFound
+		}
+		if err != nil {
+			return err
+		}
+		return item.Value(func(id []byte) error {
+			key, err = keyByID(txn, string(id))
+			if err == nil && key.Digest != digest {
+				err = errors.New("the record of " + key.ID + " is of another token")
+			}
+			return err
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return key, nil
+}
+
+// Key returns one key of a workspace, or [apikey.ErrNotFound], which does not
+// say whether another workspace has it.
+func (s *Store) Key(_ context.Context, workspaceID, keyID string) (key *apikey.Key, err error) {
+	err = s.view(func(txn *badger.Txn) error {
+		key, err = keyInWorkspace(txn, workspaceID, keyID)
+		return err
+	})
+	return key, err
+}
+
+// Keys returns a page of a workspace's keys, newest first, and the id to ask
+// the next page after, "" if there is none. A key's status is judged at now.
+func (s *Store) Keys(ctx context.Context, workspaceID string, filter apikey.KeyFilter, page apikey.Page, now time.Time) (keys []*apikey.Key, next string, err error) {
+	prefix := workspaceKey(workspaceID, "")
+	query := apikey.FoldName(filter.Query)
+	err = s.view(func(txn *badger.Txn) error {
+		return backwards(ctx, txn, prefix, page.After, func(id string) (bool, error) {
+			key, err := keyByID(txn, id)
+			if err != nil {
+				return false, err
+			}
+			if !chosen(key, filter.Status, query, now) {
+				return true, nil
+			}
+			if len(keys) == page.Limit {
+				next = keys[len(keys)-1].ID
+				return false, nil
+			}
+			keys = append(keys, key)
+			return true, nil
+		})
+	})
+	return keys, next, err
+}
+
+func chosen(key *apikey.Key, status apikey.Status, query string, now time.Time) bool {
+	if status != "" && key.Status(now) != status {
+		return false
+	}
+	if query == "" {
+		return true
+	}
+	for _, text := range []string{key.Name, key.Owner, key.ID, key.TokenHint} {
+		if strings.Contains(apikey.FoldName(text), query) {
+			return true
+		}
+	}
+	return false
+}
+
+// Events returns a page of the audit trail, newest first, of one workspace or,
+// with "", of all, and the id to ask the next page after.
+func (s *Store) Events(ctx context.Context, workspaceID string, page apikey.Page) (events []apikey.Event, next string, err error) {
+	prefix := eventKey("")
+	if workspaceID != "" {
+		prefix = eventIndexKey(workspaceID, "")
+	}
+	err = s.view(func(txn *badger.Txn) error {
+		return backwards(ctx, txn, prefix, page.After, func(id string) (bool, error) {
+			if len(events) == page.Limit {
+				next = events[len(events)-1].ID
+				return false, nil
+			}
+			var r eventRecord
+			if err := load(txn, eventKey(id), &r); err != nil {
+				return false, err
+			}
+			events = append(events, apikey.Event{
+				ID: r.ID, At: r.At.time(), Actor: r.Actor, RemoteIP: r.RemoteIP, Operation: apikey.Operation(r.Operation),
+				WorkspaceID: r.WorkspaceID, KeyID: r.KeyID, Details: r.Details,
+			})
+			return true, nil
+		})
+	})
+	return events, next, err
+}
+
+// Workspace returns what is known of a workspace beside its keys. A workspace
+// that was never heard of is one without keys.
+func (s *Store) Workspace(_ context.Context, workspaceID string) (ws apikey.Workspace, err error) {
+	err = s.view(func(txn *badger.Txn) error {
+		ws, err = workspaceByID(txn, workspaceID)
+		return err
+	})
+	return ws, err
+}
+
+// CountKeys counts a workspace's keys by their status at now.
+func (s *Store) CountKeys(ctx context.Context, workspaceID string, now time.Time) (counts map[apikey.Status]int, err error) {
+	counts = make(map[apikey.Status]int)
+	err = s.view(func(txn *badger.Txn) error {
+		return backwards(ctx, txn, workspaceKey(workspaceID, ""), "", func(id string) (bool, error) {
+			key, err := keyByID(txn, id)
+			if err != nil {
+				return false, err
+			}
+			counts[key.Status(now)]++
+			return true, nil
+		})
+	})
+	return counts, err
+}
+
+// SuspendedWorkspaces returns the ids of all suspended workspaces.
+func (s *Store) SuspendedWorkspaces() (ids []string, err error) {
+	prefix := []byte("s/")
+	err = s.view(func(txn *badger.Txn) error {
+		return each(txn, prefix, func(item *badger.Item) error {
+			ids = append(ids, string(item.Key()[len(prefix)+1:]))
+			return nil
+		})
+	})
+	return ids, err
+}
+
+func keyByID(txn *badger.Txn, id string) (*apikey.Key, error) {
+	var r keyRecord
+	if err := load(txn, recordKey(id), &r); err != nil {
+		return nil, err
+	}
+	return r.key()
+}
+
+func keyInWorkspace(txn *badger.Txn, workspaceID, keyID string) (*apikey.Key, error) {
+	key, err := keyByID(txn, keyID)
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return nil, apikey.ErrNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	if key.WorkspaceID != workspaceID {
+		return nil, apikey.ErrNotFound
+	}
+	return key, nil
+}
+
+func workspaceByID(txn *badger.Txn, id string) (apikey.Workspace, error) {
+	var r workspaceRecord
+	err := load(txn, suspensionKey(id), &r)
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return apikey.Workspace{ID: id}, nil
+	}
+	return apikey.Workspace{ID: id, SuspendedAt: r.SuspendedAt.time(), Reason: r.Reason}, err
+}
+
+// each calls visit for every item below prefix, in order.
+func each(txn *badger.Txn, prefix []byte, visit func(*badger.Item) error) error {
+	it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix, PrefetchValues: true, PrefetchSize: 100})
+	defer it.Close()
+	for it.Seek(prefix); it.ValidForPrefix(prefix); it.Next() {
+		if err := visit(it.Item()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// backwards calls visit for every id below prefix, newest first, beginning
+// after the given one, until visit says that it has enough.
+func backwards(ctx context.Context, txn *badger.Txn, prefix []byte, after string, visit func(id string) (more bool, err error)) error {
+	start := append(prefix[:len(prefix):len(prefix)], 0xff)
+	if after != "" {
+		start = append(prefix[:len(prefix):len(prefix)], after...)
+		if _, err := txn.Get(start); errors.Is(err, badger.ErrKeyNotFound) {
+			return apikey.ErrInvalidCursor
+		} else if err != nil {
+			return err
+		}
+	}
+	it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix, Reverse: true})
+	defer it.Close()
+	for it.Seek(start); it.ValidForPrefix(prefix); it.Next() {
+		id := string(it.Item().Key()[len(prefix):])
+		if id == after {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		more, err := visit(id)
+		if err != nil || !more {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,177 @@
+package store
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// What is in the store, by key. A name in <> is a value; <ws> is a workspace id
+// with its length in one byte before it, so that no id is the beginning of
+// another. Ids sort by creation, so each index is in that order too.
+//
+//	m/schema               the schema's version, in decimal
+//	k/<key id>             keyRecord
+//	t/<digest>             key id: whose token has this SHA-256
+//	w/<ws><key id>         nothing: the keys of a workspace
+//	n/<ws><folded name>    key id: who has the name, or had it last
+//	s/<ws>                 workspaceRecord, of a suspended workspace
+//	a/<event id>           eventRecord
+//	b/<ws><event id>       nothing: the events of a workspace
+//
+// No token is ever part of a key or a value: Badger prints keys in its errors.
+// A record is JSON, because it is read far more rarely than it is cached, and
+// because a person may have to read it one day. Fields are only ever added.
+const schemaVersion = 1
+
+var schemaKey = []byte("m/schema")
+
+func recordKey(keyID string) []byte         { return append([]byte("k/"), keyID...) }
+func digestKey(d apikey.Digest) []byte      { return append([]byte("t/"), d[:]...) }
+func suspensionKey(ws string) []byte        { return inWorkspace("s/", ws, "") }
+func workspaceKey(ws, keyID string) []byte  { return inWorkspace("w/", ws, keyID) }
+func nameKey(ws, folded string) []byte      { return inWorkspace("n/", ws, folded) }
+func eventKey(eventID string) []byte        { return append([]byte("a/"), eventID...) }
+func eventIndexKey(ws, event string) []byte { return inWorkspace("b/", ws, event) }
+
+func inWorkspace(prefix, ws, rest string) []byte {
+	key := make([]byte, 0, len(prefix)+1+len(ws)+len(rest))
+	key = append(key, prefix...)
+	key = append(key, byte(len(ws)))
+	key = append(key, ws...)
+	return append(key, rest...)
+}
+
+type keyRecord struct {
+	ID           string `json:"id"`
+	WorkspaceID  string `json:"workspace_id"`
+	Name         string `json:"name"`
+	Owner        string `json:"owner,omitempty"`
+	Preset       string `json:"preset"`
+	Digest       []byte `json:"digest"`
+	TokenHint    string `json:"token_hint"`
+	CreatedAt    millis `json:"created_at"`
+	CreatedBy    string `json:"created_by,omitempty"`
+	ExpiresAt    millis `json:"expires_at"`
+	RevokesAt    millis `json:"revokes_at,omitzero"`
+	RevokedAt    millis `json:"revoked_at,omitzero"`
+	RevokedBy    string `json:"revoked_by,omitempty"`
+	RevokeReason string `json:"revoke_reason,omitempty"`
+	Replaces     string `json:"replaces,omitempty"`
+	ReplacedBy   string `json:"replaced_by,omitempty"`
+	ExposedAt    millis `json:"exposed_at,omitzero"`
+}
+
+type workspaceRecord struct {
+	SuspendedAt millis `json:"suspended_at"`
+	Reason      string `json:"reason,omitempty"`
+}
+
+type eventRecord struct {
+	ID          string         `json:"id"`
+	At          millis         `json:"at"`
+	Actor       string         `json:"actor"`
+	RemoteIP    string         `json:"remote_ip,omitempty"`
+	Operation   string         `json:"operation"`
+	WorkspaceID string         `json:"workspace_id,omitempty"`
+	KeyID       string         `json:"key_id,omitempty"`
+	Details     map[string]any `json:"details,omitempty"`
+}
+
+// millis is a time as milliseconds since 1970, UTC; 0 is the zero time.
+type millis int64
+
+func toMillis(t time.Time) millis {
+	if t.IsZero() {
+		return 0
+	}
+	return millis(t.UnixMilli())
+}
+
+func (m millis) time() time.Time {
+	if m == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(int64(m)).UTC()
+}
+
+func toRecord(k *apikey.Key) keyRecord {
+	return keyRecord{
+		ID: k.ID, WorkspaceID: k.WorkspaceID, Name: k.Name, Owner: k.Owner, Preset: string(k.Preset),
+		Digest: k.Digest[:], TokenHint: k.TokenHint,
+		CreatedAt: toMillis(k.CreatedAt), CreatedBy: k.CreatedBy, ExpiresAt: toMillis(k.ExpiresAt),
+		RevokesAt: toMillis(k.RevokesAt), RevokedAt: toMillis(k.RevokedAt), RevokedBy: k.RevokedBy, RevokeReason: k.RevokeReason,
+		Replaces: k.Replaces, ReplacedBy: k.ReplacedBy, ExposedAt: toMillis(k.ExposedAt),
+	}
+}
+
+// key checks what the data plane relies on: a record that does not hold
+// together must never let a request through.
+func (r *keyRecord) key() (*apikey.Key, error) {
+	k := &apikey.Key{
+		ID: r.ID, WorkspaceID: r.WorkspaceID, Name: r.Name, Owner: r.Owner, TokenHint: r.TokenHint,
+		CreatedAt: r.CreatedAt.time(), CreatedBy: r.CreatedBy, ExpiresAt: r.ExpiresAt.time(),
+		RevokesAt: r.RevokesAt.time(), RevokedAt: r.RevokedAt.time(), RevokedBy: r.RevokedBy, RevokeReason: r.RevokeReason,
+		Replaces: r.Replaces, ReplacedBy: r.ReplacedBy, ExposedAt: r.ExposedAt.time(),
+	}
+	preset, err := apikey.ParsePreset(r.Preset)
+	if err != nil || len(r.Digest) != len(k.Digest) || k.ExpiresAt.IsZero() || apikey.ValidateWorkspaceID(r.WorkspaceID) != nil {
+		return nil, fmt.Errorf("the record of %s is damaged", r.ID)
+	}
+	k.Preset = preset
+	copy(k.Digest[:], r.Digest)
+	return k, nil
+}
+
+// load decodes the value of key into a record, or returns badger.ErrKeyNotFound.
+func load(txn *badger.Txn, key []byte, record any) error {
+	item, err := txn.Get(key)
+	if err != nil {
+		return err
+	}
+	return item.Value(func(value []byte) error {
+		if err := json.Unmarshal(value, record); err != nil {
+			return fmt.Errorf("decoding %q: %w", key, err)
+		}
+		return nil
+	})
+}
+
+func save(txn *badger.Txn, key []byte, record any) error {
+	value, err := json.Marshal(record)
+	if err != nil {
+		return fmt.Errorf("encoding %q: %w", key, err)
+	}
+	return txn.Set(key, value)
+}
+
+// checkSchema marks a new store with the schema's version, and refuses one that
+// it does not know.
+func (s *Store) checkSchema() error {
+	return s.db.Update(func(txn *badger.Txn) error {
+		var version int
+		err := load(txn, schemaKey, &version)
+		switch {
+		case err == badger.ErrKeyNotFound:
+			return s.markNew(txn)
+		case err != nil:
+			return err
+		case version != schemaVersion:
+			return fmt.Errorf("it has schema %d, and this version knows schema %d: use the version that wrote it, or a newer one", version, schemaVersion)
+		}
+		return nil
+	})
+}
+
+func (s *Store) markNew(txn *badger.Txn) error {
+	it := txn.NewIterator(badger.IteratorOptions{})
+	defer it.Close()
+	if it.Rewind(); it.Valid() {
+		return fmt.Errorf("it is a Badger database of something else: choose another path")
+	}
+	return save(txn, schemaKey, schemaVersion)
+}

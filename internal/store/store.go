@@ -1,0 +1,158 @@
+// Package store keeps keys, workspaces and the audit trail in Badger.
+//
+// It promises that a change is all there or not there at all, that it is on
+// the disk before [Store.Apply] returns, and that its audit event was written
+// in the same transaction. It refuses to open what it cannot trust. Reads and
+// writes may be made from many goroutines, also while the store is being
+// closed: they fail with [apikey.ErrStoreUnavailable] from then on, and Close
+// waits for those under way.
+//
+// It is the only package that imports Badger.
+package store
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+	"go.uber.org/zap"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// Store is an open key store. Its methods are safe for concurrent use. A nil
+// *Store is a closed one.
+type Store struct {
+	path string
+	log  *zap.Logger
+
+	// gate is held for reading around every use of db, and for writing to close
+	// it: closing Badger under an iterator crashes the process.
+	gate   sync.RWMutex
+	closed bool
+	db     *badger.DB
+
+	// changes is held by the one change that is being applied. Badger's own
+	// conflict detection knows the keys that a transaction read, but not the
+	// ranges that it found empty: without the lock, two new keys could each
+	// count themselves the last that a workspace may have.
+	changes sync.Mutex
+	// onChange is told of every change after its commit, before the caller is.
+	onChange func(apikey.Outcome)
+}
+
+// Open opens the store in the directory path, and makes it if there is none.
+// onChange is called after each change is durable and before Apply returns; it
+// may be nil.
+//
+// Open fails if another process has the store open, if the directory cannot be
+// read and written or holds something else, and if the store was written by a
+// newer version.
+func Open(path string, log *zap.Logger, onChange func(apikey.Outcome)) (*Store, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("opening key store at %q: %w", path, err)
+	}
+	if err := prepareDirectory(path); err != nil {
+		return nil, fmt.Errorf("opening key store at %q: %w", path, err)
+	}
+	db, err := badger.Open(badgerOptions(path, log))
+	if err != nil {
+		return nil, fmt.Errorf("opening key store at %q: %w", path, explain(path, err))
+	}
+	s := &Store{path: path, log: log, db: db, onChange: onChange}
+	if err := s.checkSchema(); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening key store at %q: %w", path, err), db.Close())
+	}
+	return s, nil
+}
+
+// badgerOptions are sized for small records that are written rarely: Badger's
+// defaults take ten times the memory, and its value log needs no collection
+// where every value stays in the tree.
+func badgerOptions(path string, log *zap.Logger) badger.Options {
+	const megabyte = 1 << 20
+	return badger.DefaultOptions(path).
+		WithSyncWrites(true).
+		WithNumMemtables(2).
+		WithMemTableSize(8 * megabyte).
+		WithValueLogFileSize(16 * megabyte).
+		WithBlockCacheSize(8 * megabyte).
+		WithCompression(options.None).
+		WithMetricsEnabled(false).
+		WithLogger(badgerLogger{log.Named("badger").Sugar()})
+}
+
+// Path returns the absolute path of the store's directory.
+func (s *Store) Path() string { return s.path }
+
+// Close waits for the reads and the change under way, and closes the store.
+// Closing a closed store does nothing.
+func (s *Store) Close() error {
+	s.gate.Lock()
+	defer s.gate.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	if err := s.db.Close(); err != nil {
+		return fmt.Errorf("closing key store at %q: %w", s.path, err)
+	}
+	return nil
+}
+
+// view runs a read-only transaction.
+func (s *Store) view(read func(*badger.Txn) error) error {
+	if s == nil {
+		return apikey.ErrStoreUnavailable
+	}
+	s.gate.RLock()
+	defer s.gate.RUnlock()
+	if s.closed {
+		return apikey.ErrStoreUnavailable
+	}
+	return s.refine(s.db.View(read))
+}
+
+// refine passes refusals on as they are, and hides what went wrong in the store
+// behind ErrStoreUnavailable: an answer must not carry a path or a record.
+func (s *Store) refine(err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*apikey.Error](err); ok {
+		return err
+	}
+	return &failure{path: s.path, cause: err}
+}
+
+// failure is an error of the store itself. It is ErrStoreUnavailable to the
+// layers above; its text is for the log.
+type failure struct {
+	path  string
+	cause error
+}
+
+func (f *failure) Error() string        { return fmt.Sprintf("key store at %q: %v", f.path, f.cause) }
+func (f *failure) Unwrap() error        { return f.cause }
+func (f *failure) Is(target error) bool { return target == error(apikey.ErrStoreUnavailable) }
+
+// Ping reports whether the store can answer a read.
+func (s *Store) Ping() error {
+	return s.view(func(txn *badger.Txn) error {
+		_, err := txn.Get(schemaKey)
+		return err
+	})
+}
+
+// badgerLogger hands Badger's own messages on, one level lower than they were
+// meant: what an operator must act on, this package says itself.
+type badgerLogger struct{ log *zap.SugaredLogger }
+
+func (l badgerLogger) Errorf(format string, args ...any)   { l.log.Warnf(format, args...) }
+func (l badgerLogger) Warningf(format string, args ...any) { l.log.Infof(format, args...) }
+func (l badgerLogger) Infof(format string, args ...any)    { l.log.Debugf(format, args...) }
+func (l badgerLogger) Debugf(string, ...any)               {}
