@@ -1,0 +1,127 @@
+// Package authn decides whether a request may pass.
+//
+// It promises that nothing passes by accident: the zero [Decision] is a
+// refusal, every error, timeout and panic of the store is one too, and a key
+// that was revoked is refused by every check that begins after
+// [Authenticator.Changed] has returned. It knows no HTTP server: its user tells
+// it the [Facts] of a request, and turns its Decision into an answer.
+package authn
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// Source is where the authenticator looks up what it does not remember.
+type Source interface {
+	// Lookup returns the key whose token has the digest, whatever its status,
+	// or [apikey.ErrNotFound]. Any other error means that it cannot tell.
+	Lookup(apikey.Digest) (*apikey.Key, error)
+	// SuspendedWorkspaces returns the ids of all suspended workspaces.
+	SuspendedWorkspaces() ([]string, error)
+}
+
+// Authenticator judges requests. It is safe for concurrent use, and shares no
+// lock between requests whose keys it remembers.
+type Authenticator struct {
+	keys      *cache
+	suspended suspensions
+	closed    atomic.Bool
+	now       func() time.Time
+}
+
+// New returns an authenticator that remembers up to cacheSize keys of the
+// source. It must be told of every change to the source by Changed.
+func New(source Source, cacheSize int, now func() time.Time, log *zap.Logger) (*Authenticator, error) {
+	ids, err := source.SuspendedWorkspaces()
+	if err != nil {
+		return nil, fmt.Errorf("reading the suspended workspaces: %w", err)
+	}
+	keys, err := newCache(source, cacheSize, log)
+	if err != nil {
+		return nil, err
+	}
+	a := &Authenticator{keys: keys, now: now}
+	a.suspended.replace(ids)
+	return a, nil
+}
+
+// Changed forgets what a change made untrue. It must be called after the change
+// is durable and before whoever asked for it is answered: then no check that
+// begins after that answer sees the old state.
+func (a *Authenticator) Changed(outcome apikey.Outcome) {
+	for _, digest := range outcome.Stale {
+		a.keys.forget(digest)
+	}
+	if outcome.Workspace.ID != "" {
+		a.suspended.set(outcome.Workspace.ID, outcome.Workspace.Suspended())
+	}
+}
+
+// Close makes every later check answer that it cannot tell: once the source is
+// closed, nothing says any more what has changed.
+func (a *Authenticator) Close() { a.closed.Store(true) }
+
+// Remember sets how many keys are remembered.
+func (a *Authenticator) Remember(cacheSize int) { a.keys.resize(cacheSize) }
+
+// Check judges a request. The rules are applied in the order in which the
+// documentation states them, so that a request that breaks several is always
+// refused for the same reason.
+func (a *Authenticator) Check(ctx context.Context, policy *Policy, facts *Facts) Decision {
+	d := Decision{Action: policy.action(facts)}
+	if facts.forbiddenMethod() {
+		return d.refuse(MethodNotAllowed)
+	}
+	if facts.EarlyData && d.Action == Write {
+		return d.refuse(EarlyData)
+	}
+	if facts.Preflight {
+		return d.refuse(Preflight)
+	}
+	token, problem := parseAuthorization(facts.Authorization)
+	if problem != "" {
+		return d.refuse(problem)
+	}
+	if a.closed.Load() {
+		return d.refuse(Unavailable)
+	}
+	key, lookup, err := a.keys.get(ctx, token.Digest())
+	d.Lookup = lookup
+	if err != nil {
+		return d.refuse(reasonFor(err))
+	}
+	d.Key = key
+	// The clock is read after the look-up, which may have taken a while.
+	switch key.Status(a.now()) {
+	case apikey.Revoked:
+		return d.refuse(Revoked)
+	case apikey.Expired:
+		return d.refuse(Expired)
+	case apikey.Active:
+	}
+	if a.suspended.has(key.WorkspaceID) {
+		return d.refuse(Suspended)
+	}
+	if facts.Browser && !policy.AllowBrowsers {
+		return d.refuse(Browser)
+	}
+	if d.Action == Write && key.Preset != apikey.FullAccess {
+		return d.refuse(ReadOnly)
+	}
+	d.Result = Allowed
+	return d
+}
+
+func reasonFor(err error) Result {
+	if err == errUnknown {
+		return Unknown
+	}
+	return Unavailable
+}

@@ -1,0 +1,113 @@
+package authn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+	"go.uber.org/zap"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// How long a check waits for the source, and how many may wait at once. Beyond
+// either it answers that it cannot tell, rather than pile up behind a disk that
+// hangs.
+const (
+	lookupTimeout = 2 * time.Second
+	maxLookups    = 1024
+)
+
+// errUnknown says that the source knows no such key, as otter wants to hear it.
+const errUnknown = otter.ErrNotFound
+
+var (
+	errSlow = errors.New("the key store did not answer in time")
+	errBusy = errors.New("too many requests wait for the key store")
+)
+
+// cache remembers keys by the digest of their token, known ones only: a flood
+// of invented tokens must not push out the keys of customers.
+//
+// A key is put in by otter's loader alone. Reading the source and then setting
+// the entry would leave a stale one behind if the key changed in between;
+// otter drops the result of a load that an invalidation overtook.
+type cache struct {
+	entries *otter.Cache[apikey.Digest, *apikey.Key]
+	loader  otter.LoaderFunc[apikey.Digest, *apikey.Key]
+	slots   chan struct{}
+	timeout time.Duration
+}
+
+func newCache(source Source, size int, log *zap.Logger) (*cache, error) {
+	entries, err := otter.New(&otter.Options[apikey.Digest, *apikey.Key]{MaximumSize: size})
+	if err != nil {
+		return nil, fmt.Errorf("making a cache of %d keys: %w", size, err)
+	}
+	return &cache{
+		entries: entries,
+		slots:   make(chan struct{}, maxLookups),
+		timeout: lookupTimeout,
+		loader: func(_ context.Context, digest apikey.Digest) (key *apikey.Key, err error) {
+			defer func() {
+				if p := recover(); p != nil {
+					err = fmt.Errorf("panic in the key store: %v", p)
+					log.Error("looking up a key", zap.Error(err), zap.ByteString("stack", debug.Stack()))
+				}
+			}()
+			key, err = source.Lookup(digest)
+			if errors.Is(err, apikey.ErrNotFound) {
+				return nil, errUnknown
+			}
+			return key, err
+		},
+	}, nil
+}
+
+// get returns the key of a digest. Its errors are errUnknown, and whatever else
+// kept it from telling.
+func (c *cache) get(ctx context.Context, digest apikey.Digest) (*apikey.Key, Lookup, error) {
+	if key, ok := c.entries.GetIfPresent(digest); ok {
+		return key, Hit, nil
+	}
+	key, err := c.load(ctx, digest)
+	return key, Miss, err
+}
+
+// load asks the source, in a goroutine of its own, because a disk cannot be
+// interrupted. Requests for one key that come together share one answer.
+func (c *cache) load(ctx context.Context, digest apikey.Digest) (*apikey.Key, error) {
+	select {
+	case c.slots <- struct{}{}:
+	default:
+		return nil, errBusy
+	}
+	type answer struct {
+		key *apikey.Key
+		err error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		defer func() { <-c.slots }()
+		// The first to ask may hang up; the others still want the answer.
+		key, err := c.entries.Get(context.WithoutCancel(ctx), digest, c.loader)
+		answers <- answer{key, err}
+	}()
+	timer := time.NewTimer(c.timeout)
+	defer timer.Stop()
+	select {
+	case a := <-answers:
+		return a.key, a.err
+	case <-timer.C:
+		return nil, errSlow
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (c *cache) forget(digest apikey.Digest) { c.entries.Invalidate(digest) }
+
+func (c *cache) resize(size int) { c.entries.SetMaximum(uint64(size)) }

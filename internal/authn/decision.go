@@ -1,0 +1,67 @@
+package authn
+
+import "github.com/agiled/caddy-api-keys/internal/apikey"
+
+// Result is why a request passed or was refused. Its values are the ones of the
+// metric and of the access log.
+type Result string
+
+const (
+	Allowed          Result = "allowed"
+	Missing          Result = "missing"      // no Authorization header at all
+	Malformed        Result = "malformed"    // not exactly one well-formed bearer token
+	Unknown          Result = "unknown"      // no key has this token
+	Expired          Result = "expired"      // the key's life is over
+	Revoked          Result = "revoked"      // the key was revoked
+	ReadOnly         Result = "read_only"    // a write by a key that may only read
+	Suspended        Result = "suspended"    // the key's workspace is suspended
+	Browser          Result = "browser"      // a browser sent it
+	Preflight        Result = "preflight"    // a browser asks whether a page may send it
+	MethodNotAllowed Result = "method"       // TRACE or CONNECT
+	RateLimited      Result = "rate_limited" // over the limit
+	EarlyData        Result = "early_data"   // a write that could be a replay
+	Unavailable      Result = "unavailable"  // the store cannot tell
+)
+
+// Results returns every result.
+func Results() []Result {
+	return []Result{
+		Allowed, Missing, Malformed, Unknown, Expired, Revoked, ReadOnly, Suspended,
+		Browser, Preflight, MethodNotAllowed, RateLimited, EarlyData, Unavailable,
+	}
+}
+
+// Action is what a request wants to do.
+type Action string
+
+const (
+	Read  Action = "read"
+	Write Action = "write"
+)
+
+// Lookup is how a key was found.
+type Lookup string
+
+const (
+	Hit  Lookup = "hit"  // it was remembered
+	Miss Lookup = "miss" // the source was asked
+)
+
+// Decision is what a check found. The zero Decision refuses.
+type Decision struct {
+	Result Result
+	Action Action
+	// Key is the key whose whole token has matched, also if the request is
+	// refused; nil before that. It is shared: never change it.
+	Key *apikey.Key
+	// Lookup is how Key was looked for; "" if no look-up was made.
+	Lookup Lookup
+}
+
+// Allowed reports whether the request may pass.
+func (d *Decision) Allowed() bool { return d.Result == Allowed }
+
+func (d Decision) refuse(why Result) Decision {
+	d.Result = why
+	return d
+}

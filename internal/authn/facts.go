@@ -1,0 +1,82 @@
+package authn
+
+import (
+	"net/http"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// Facts are what a request says of itself that has a say in the decision.
+type Facts struct {
+	Method string
+	// Authorization are all values of that header, in order.
+	Authorization []string
+	// Override says that a header asks for another method than Method.
+	Override bool
+	// Upgrade says that the request asks to become another protocol.
+	Upgrade bool
+	// ExtendedConnect says that a CONNECT names a protocol (RFC 8441, RFC 9220).
+	ExtendedConnect bool
+	// EarlyData says that the request could be a replay (RFC 8470).
+	EarlyData bool
+	// Preflight says that a browser asks whether a page may send a request.
+	Preflight bool
+	// Browser says that a browser sent the request.
+	Browser bool
+}
+
+// forbiddenMethod reports whether the method makes no sense for an API: TRACE
+// echoes credentials, CONNECT asks for a tunnel.
+func (f *Facts) forbiddenMethod() bool {
+	return f.Method == http.MethodTrace || f.Method == http.MethodConnect && !f.ExtendedConnect
+}
+
+// Policy is what one mount of the gateway asks of a request. It must not be
+// changed while it is used.
+type Policy struct {
+	// ReadMethods are the methods that only read, compared exactly.
+	ReadMethods []string
+	// AllowBrowsers lets keys be used from browsers.
+	AllowBrowsers bool
+}
+
+// action says what a request wants to do. What is not clearly a read is a
+// write.
+func (p *Policy) action(f *Facts) Action {
+	if f.Override || f.Upgrade || f.ExtendedConnect {
+		return Write
+	}
+	for _, method := range p.ReadMethods {
+		if f.Method == method {
+			return Read
+		}
+	}
+	return Write
+}
+
+// parseAuthorization returns the one token of the header, or what is wrong. It
+// takes the scheme in any case and exactly one space (RFC 6750, section 2.1,
+// allows more; two readers of such a header need not agree on the token).
+func parseAuthorization(values []string) (apikey.Token, Result) {
+	if len(values) == 0 {
+		return apikey.Token{}, Missing
+	}
+	const scheme = "bearer "
+	if len(values) > 1 || len(values[0]) <= len(scheme) {
+		return apikey.Token{}, Malformed
+	}
+	for i := range len(scheme) {
+		c := values[0][i]
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		if c != scheme[i] {
+			return apikey.Token{}, Malformed
+		}
+	}
+	token, ok := apikey.ParseToken(values[0][len(scheme):])
+	if !ok {
+		return apikey.Token{}, Malformed
+	}
+	return token, ""
+}
