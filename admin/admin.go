@@ -1,0 +1,97 @@
+// Package admin is the API that makes, shows and revokes keys: one
+// [http.Handler] on plain net/http, for both places where it is mounted.
+//
+// It promises that a change is durable, and known to the gateway, before it is
+// answered; that a token is in one answer, once; that every refusal has the
+// same shape, a sentence and a stable code; and that no answer may be stored.
+// It does not decide who may call it, beyond refusing what a browser sends
+// across origins: that is for the mount to do.
+package admin
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// Keys is the key store, as this package needs it. Its errors are
+// [*apikey.Error], or mean that the store cannot answer.
+type Keys interface {
+	// Apply makes one change. It is durable, and in force, when Apply returns.
+	Apply(ctx context.Context, change apikey.Change) (apikey.Outcome, error)
+	Key(ctx context.Context, workspaceID, keyID string) (*apikey.Key, error)
+	Keys(ctx context.Context, workspaceID string, filter apikey.KeyFilter, page apikey.Page, now time.Time) (keys []*apikey.Key, next string, err error)
+	Events(ctx context.Context, workspaceID string, page apikey.Page) (events []apikey.Event, next string, err error)
+	Workspace(ctx context.Context, workspaceID string) (apikey.Workspace, error)
+	CountKeys(ctx context.Context, workspaceID string, now time.Time) (map[apikey.Status]int, error)
+	Ping() error
+}
+
+// Rules are what an operator decides about new keys.
+type Rules struct {
+	TokenPrefix string
+	// Life is how long a new key lives, and the longest that may be asked for.
+	Life time.Duration
+	// AllowVagueNames lets keys be called "test".
+	AllowVagueNames bool
+	// MaxActiveKeys is how many keys of a workspace may be active at once.
+	MaxActiveKeys int
+}
+
+// Config is what a handler is made of.
+type Config struct {
+	// Keys returns the key store, which may not be open from the beginning.
+	Keys  func() Keys
+	Rules Rules
+	Now   func() time.Time
+	Log   *zap.Logger
+	// Actor says who makes a request, for the audit trail.
+	Actor func(*http.Request) string
+	// RemoteIP says where a request comes from, for the audit trail.
+	RemoteIP func(*http.Request) string
+	// Workspace returns the one workspace that a request may be about, "" for
+	// none. It is nil where the mount serves all of them.
+	Workspace func(*http.Request) string
+	// Observe is told of every call's outcome: "ok", or the error's code.
+	Observe func(operation, outcome string)
+}
+
+// Handler answers the calls of the API. Paths are relative to its mount.
+type Handler struct {
+	Config
+	mux *http.ServeMux
+	// sameOrigin refuses what a page of another origin sends.
+	sameOrigin *http.CrossOriginProtection
+}
+
+// New returns the handler of an API. Every field of config but Workspace
+// must be set.
+func New(config Config) *Handler {
+	h := &Handler{Config: config, mux: http.NewServeMux(), sameOrigin: http.NewCrossOriginProtection()}
+	for pattern, calls := range h.resources() {
+		h.mux.Handle(pattern, h.resource(calls))
+	}
+	h.mux.Handle("/", h.resource(nil))
+	return h
+}
+
+// ServeHTTP answers one request.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	header := w.Header()
+	header.Set("Cache-Control", "no-store")
+	header.Set("X-Content-Type-Options", "nosniff")
+	if err := h.sameOrigin.Check(r); err != nil {
+		h.refuse(w, r, "", errCrossOrigin)
+		return
+	}
+	if !cleanPath(r.URL.EscapedPath()) {
+		// ServeMux would answer with a redirect to what it takes the path for.
+		h.refuse(w, r, "", errNoSuchCall)
+		return
+	}
+	h.mux.ServeHTTP(w, r)
+}

@@ -1,0 +1,56 @@
+package admin
+
+import (
+	"net/http"
+	"time"
+)
+
+// Event is one entry of the audit trail as the API shows it.
+type Event struct {
+	ID          string         `json:"id"`
+	At          time.Time      `json:"at"`
+	Actor       string         `json:"actor"`
+	RemoteIP    string         `json:"remote_ip"`
+	Operation   string         `json:"operation"`
+	WorkspaceID string         `json:"workspace_id"`
+	KeyID       string         `json:"key_id"`
+	Details     map[string]any `json:"details"`
+}
+
+// EventsAnswer is a page of the audit trail, newest first.
+type EventsAnswer struct {
+	Events     []Event `json:"events"`
+	NextCursor *string `json:"next_cursor"`
+}
+
+func (h *Handler) listWorkspaceEvents(r *http.Request) (int, any, error) {
+	ws, err := workspaceOf(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	return h.events(r, ws)
+}
+
+func (h *Handler) listEvents(r *http.Request) (int, any, error) { return h.events(r, "") }
+
+func (h *Handler) events(r *http.Request, ws string) (int, any, error) {
+	page, err := pageOf(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	events, next, err := h.Keys().Events(r.Context(), ws, page)
+	if err != nil {
+		return 0, nil, err
+	}
+	answer := EventsAnswer{Events: make([]Event, 0, len(events)), NextCursor: cursorFor(next)}
+	for _, e := range events {
+		if e.Details == nil {
+			e.Details = map[string]any{}
+		}
+		answer.Events = append(answer.Events, Event{
+			ID: e.ID, At: e.At, Actor: e.Actor, RemoteIP: e.RemoteIP, Operation: string(e.Operation),
+			WorkspaceID: e.WorkspaceID, KeyID: e.KeyID, Details: e.Details,
+		})
+	}
+	return http.StatusOK, answer, nil
+}

@@ -1,0 +1,87 @@
+package admin
+
+import (
+	"errors"
+	"net/http"
+
+	"go.uber.org/zap"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// What is wrong with a request, rather than with what it asks for.
+var (
+	errInvalidJSON      = &apikey.Error{Code: "invalid_json", Message: "The body is not the JSON object that this call takes."}
+	errNotJSON          = &apikey.Error{Code: "not_json", Message: `The body must be JSON: send "Content-Type: application/json".`}
+	errBodyTooLarge     = &apikey.Error{Code: "body_too_large", Message: "The body is larger than 64 KiB."}
+	errInvalidLimit     = &apikey.Error{Code: "invalid_limit", Field: "limit", Message: "The limit is a number from 1 to 200."}
+	errInvalidStatus    = &apikey.Error{Code: "invalid_status", Field: "status", Message: `The status is "active", "expired" or "revoked".`}
+	errUnauthorized     = &apikey.Error{Code: "unauthorized", Message: `This call needs "Authorization: Bearer" and the admin token.`}
+	errCrossOrigin      = &apikey.Error{Code: "cross_origin", Message: "A page of another origin cannot make this call."}
+	errWrongWorkspace   = &apikey.Error{Code: "workspace_mismatch", Message: "This address serves one workspace, and not the one that the call is about."}
+	errNoSuchCall       = &apikey.Error{Code: "not_found", Message: "There is no such call."}
+	errMethodNotAllowed = &apikey.Error{Code: "method_not_allowed", Message: "This address does not take that method. The Allow header lists those that it takes."}
+)
+
+// statuses is the one place where a code becomes a status.
+var statuses = map[string]int{
+	"invalid_json":       http.StatusBadRequest,
+	"invalid_cursor":     http.StatusBadRequest,
+	"invalid_limit":      http.StatusBadRequest,
+	"invalid_status":     http.StatusBadRequest,
+	"unauthorized":       http.StatusUnauthorized,
+	"workspace_mismatch": http.StatusForbidden,
+	"cross_origin":       http.StatusForbidden,
+	"not_found":          http.StatusNotFound,
+	"method_not_allowed": http.StatusMethodNotAllowed,
+	"name_taken":         http.StatusConflict,
+	"too_many_keys":      http.StatusConflict,
+	"already_rotated":    http.StatusConflict,
+	"not_active":         http.StatusConflict,
+	"body_too_large":     http.StatusRequestEntityTooLarge,
+	"not_json":           http.StatusUnsupportedMediaType,
+	"invalid_name":       http.StatusUnprocessableEntity,
+	"vague_name":         http.StatusUnprocessableEntity,
+	"invalid_owner":      http.StatusUnprocessableEntity,
+	"invalid_reason":     http.StatusUnprocessableEntity,
+	"invalid_preset":     http.StatusUnprocessableEntity,
+	"invalid_workspace":  http.StatusUnprocessableEntity,
+	"invalid_duration":   http.StatusUnprocessableEntity,
+	"store_unavailable":  http.StatusServiceUnavailable,
+	"no_space":           http.StatusInsufficientStorage,
+}
+
+type errorAnswer struct {
+	Error string `json:"error"`
+	Code  string `json:"code"`
+	Field string `json:"field,omitzero"`
+}
+
+// refuse answers with an error. What is not meant for the caller goes to the
+// log, and reads as store_unavailable outside.
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, operation string, err error) {
+	refusal, ok := errors.AsType[*apikey.Error](err)
+	if !ok {
+		h.Log.Error("the key store failed", zap.String("operation", operation), zap.Error(err))
+		refusal = apikey.ErrStoreUnavailable
+	}
+	if operation != "" {
+		h.Observe(operation, refusal.Code)
+	}
+	status := statuses[refusal.Code]
+	if status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "1")
+	}
+	if r.ProtoMajor == 1 && r.ContentLength != 0 {
+		// The body may be unread, and nobody is going to wait for it.
+		w.Header().Set("Connection", "close")
+	}
+	h.answer(w, status, errorAnswer{Error: refusal.Message, Code: refusal.Code, Field: refusal.Field})
+}
+
+// Unauthorized answers a call that lacks the mount's credentials.
+func (h *Handler) Unauthorized(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("WWW-Authenticate", `Bearer realm="api-keys-admin"`)
+	h.refuse(w, r, "", errUnauthorized)
+}

@@ -1,0 +1,77 @@
+package admin
+
+import (
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"go.uber.org/zap"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+const maxBody = 64 << 10
+
+// decode reads the body of a request into a pointer to a struct. It takes one
+// JSON object and nothing beside it, and refuses what two readers could
+// understand differently: unknown members, members twice or in another case,
+// invalid UTF-8. No body at all is an empty object.
+func decode(r *http.Request, into any) error {
+	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxBody))
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+		return errBodyTooLarge
+	}
+	if err != nil {
+		return explainJSON("the body could not be read")
+	}
+	if len(body) == 0 {
+		return nil
+	}
+	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
+		return errNotJSON
+	}
+	if kind := jsontext.Value(body).Kind(); kind != '{' {
+		return explainJSON("it is not an object")
+	}
+	if err := json.Unmarshal(body, into, json.RejectUnknownMembers(true)); err != nil {
+		return explainJSON(complaint(err))
+	}
+	return nil
+}
+
+func explainJSON(why string) error {
+	return &apikey.Error{Code: errInvalidJSON.Code, Message: "The body is not the JSON object that this call takes: " + why + "."}
+}
+
+// complaint says where the JSON is wrong, without a word of what it held: a
+// token may be in there.
+func complaint(err error) string {
+	if errors.Is(err, jsontext.ErrDuplicateName) {
+		return "a member stands in it twice"
+	}
+	if errors.Is(err, json.ErrUnknownName) {
+		return "it has a member that this call does not know"
+	}
+	if semantic, ok := errors.AsType[*json.SemanticError](err); ok {
+		if name := semantic.JSONPointer.LastToken(); name != "" {
+			return "its member " + name + " has the wrong type"
+		}
+	}
+	return "it is not valid JSON"
+}
+
+// answer writes a status and a JSON body.
+func (h *Handler) answer(w http.ResponseWriter, status int, body any) {
+	encoded, err := json.Marshal(body, jsontext.EscapeForHTML(true))
+	if err != nil {
+		h.Log.Error("encoding an answer", zap.Error(err))
+		w.WriteHeader(http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(encoded, '\n'))
+}

@@ -1,0 +1,209 @@
+package admin
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// Key is a key as the API shows it. It never holds a token.
+type Key struct {
+	ID           string     `json:"id"`
+	WorkspaceID  string     `json:"workspace_id"`
+	Name         string     `json:"name"`
+	Owner        string     `json:"owner"`
+	Preset       string     `json:"preset"`
+	Abilities    []string   `json:"abilities"`
+	TokenHint    string     `json:"token_hint"`
+	Status       string     `json:"status"`
+	CreatedAt    time.Time  `json:"created_at"`
+	CreatedBy    string     `json:"created_by"`
+	ExpiresAt    time.Time  `json:"expires_at"`
+	LastUsedAt   *time.Time `json:"last_used_at"`
+	RevokesAt    *time.Time `json:"revokes_at"`
+	RevokedAt    *time.Time `json:"revoked_at"`
+	RevokedBy    *string    `json:"revoked_by"`
+	RevokeReason *string    `json:"revoke_reason"`
+	Replaces     *string    `json:"replaces"`
+	ReplacedBy   *string    `json:"replaced_by"`
+	ExposedAt    *time.Time `json:"exposed_at"`
+}
+
+// CreateRequest asks for a new key.
+type CreateRequest struct {
+	Name      string  `json:"name"`
+	Owner     string  `json:"owner,omitzero"`
+	Preset    string  `json:"preset"`
+	ExpiresIn *string `json:"expires_in,omitzero"`
+}
+
+// ReasonRequest says why something is done.
+type ReasonRequest struct {
+	Reason string `json:"reason,omitzero"`
+}
+
+// KeyAnswer is one key, and its token where it was just made.
+type KeyAnswer struct {
+	Key   Key    `json:"key"`
+	Token string `json:"token,omitzero"`
+}
+
+// KeysAnswer is a page of keys, newest first.
+type KeysAnswer struct {
+	Keys       []Key   `json:"keys"`
+	NextCursor *string `json:"next_cursor"`
+}
+
+func (h *Handler) createKey(r *http.Request) (int, any, error) {
+	ws, err := workspaceOf(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	var request CreateRequest
+	if err := decode(r, &request); err != nil {
+		return 0, nil, err
+	}
+	now := h.now()
+	key, err := h.newKey(request, ws, now)
+	if err != nil {
+		return 0, nil, err
+	}
+	token := apikey.NewToken(h.Rules.TokenPrefix)
+	key.Digest, key.TokenHint, key.CreatedBy = token.Digest(), token.Hint(), h.Actor(r)
+
+	outcome, err := h.apply(r, now, apikey.Create{Key: key, MaxActive: h.Rules.MaxActiveKeys})
+	if err != nil {
+		return 0, nil, err
+	}
+	return http.StatusCreated, KeyAnswer{Key: present(&outcome.Key, now), Token: token.Reveal()}, nil
+}
+
+// newKey checks what was asked for against the rules.
+func (h *Handler) newKey(request CreateRequest, ws string, now time.Time) (apikey.Key, error) {
+	name, err := apikey.ParseName(request.Name)
+	if err != nil {
+		return apikey.Key{}, err
+	}
+	if !h.Rules.AllowVagueNames && apikey.IsVague(name) {
+		return apikey.Key{}, apikey.ErrVagueName
+	}
+	owner, err := apikey.ParseOwner(request.Owner)
+	if err != nil {
+		return apikey.Key{}, err
+	}
+	preset, err := apikey.ParsePreset(request.Preset)
+	if err != nil {
+		return apikey.Key{}, err
+	}
+	life, err := h.life(request.ExpiresIn)
+	if err != nil {
+		return apikey.Key{}, err
+	}
+	return apikey.Key{
+		ID: apikey.NewKeyID(now), WorkspaceID: ws, Name: name, Owner: owner, Preset: preset,
+		CreatedAt: now, ExpiresAt: now.Add(life),
+	}, nil
+}
+
+func (h *Handler) life(asked *string) (time.Duration, error) {
+	if asked == nil {
+		return h.Rules.Life, nil
+	}
+	life, err := apikey.ParseDuration("expires_in", *asked)
+	if err != nil {
+		return 0, err
+	}
+	if life > h.Rules.Life {
+		return 0, &apikey.Error{
+			Code: apikey.ErrInvalidDuration.Code, Field: "expires_in",
+			Message: "A key lives at most " + apikey.FormatDuration(h.Rules.Life) + " here.",
+		}
+	}
+	return life, nil
+}
+
+func (h *Handler) listKeys(r *http.Request) (int, any, error) {
+	ws, err := workspaceOf(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	page, err := pageOf(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	filter, err := filterOf(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	now := h.now()
+	keys, next, err := h.Keys().Keys(r.Context(), ws, filter, page, now)
+	if err != nil {
+		return 0, nil, err
+	}
+	answer := KeysAnswer{Keys: make([]Key, 0, len(keys)), NextCursor: cursorFor(next)}
+	for _, key := range keys {
+		answer.Keys = append(answer.Keys, present(key, now))
+	}
+	return http.StatusOK, answer, nil
+}
+
+func filterOf(r *http.Request) (apikey.KeyFilter, error) {
+	query := r.URL.Query()
+	filter := apikey.KeyFilter{Status: apikey.Status(query.Get("status")), Query: query.Get("q")}
+	switch filter.Status {
+	case "", apikey.Active, apikey.Expired, apikey.Revoked:
+		return filter, nil
+	}
+	return apikey.KeyFilter{}, errInvalidStatus
+}
+
+func (h *Handler) showKey(r *http.Request) (int, any, error) {
+	ws, id, err := keyOf(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	key, err := h.Keys().Key(r.Context(), ws, id)
+	if err != nil {
+		return 0, nil, err
+	}
+	return http.StatusOK, KeyAnswer{Key: present(key, h.now())}, nil
+}
+
+func (h *Handler) revokeKey(r *http.Request) (int, any, error) {
+	ws, id, err := keyOf(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	reason, err := reasonOf(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	now := h.now()
+	outcome, err := h.apply(r, now, apikey.Revoke{WorkspaceID: ws, KeyID: id, Reason: reason})
+	if err != nil {
+		return 0, nil, err
+	}
+	return http.StatusOK, KeyAnswer{Key: present(&outcome.Key, now)}, nil
+}
+
+// present returns a key as the API shows it at the given instant.
+func present(k *apikey.Key, now time.Time) Key {
+	ended := k.EndedAt(now)
+	return Key{
+		ID: k.ID, WorkspaceID: k.WorkspaceID, Name: k.Name, Owner: k.Owner,
+		Preset: string(k.Preset), Abilities: k.Preset.Abilities(), TokenHint: k.TokenHint, Status: string(k.Status(now)),
+		CreatedAt: k.CreatedAt, CreatedBy: k.CreatedBy, ExpiresAt: k.ExpiresAt,
+		RevokesAt: optional(k.RevokesAt), RevokedAt: optional(ended), RevokedBy: optional(k.RevokedBy), RevokeReason: optional(k.RevokeReason),
+		Replaces: optional(k.Replaces), ReplacedBy: optional(k.ReplacedBy), ExposedAt: optional(k.ExposedAt),
+	}
+}
+
+// optional returns nil for a zero value, which JSON shows as null.
+func optional[T comparable](value T) *T {
+	var zero T
+	if value == zero {
+		return nil
+	}
+	return &value
+}

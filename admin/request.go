@@ -1,0 +1,83 @@
+package admin
+
+import (
+	"encoding/base64"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+const (
+	defaultLimit = 50
+	maxLimit     = 200
+)
+
+// now returns the time as it is stored: UTC, to the millisecond.
+func (h *Handler) now() time.Time { return h.Now().UTC().Truncate(time.Millisecond) }
+
+// apply makes a change in the name of whoever sent the request.
+func (h *Handler) apply(r *http.Request, now time.Time, do apikey.Action) (apikey.Outcome, error) {
+	return h.Keys().Apply(r.Context(), apikey.Change{
+		EventID: apikey.NewEventID(now), At: now, Actor: h.Actor(r), RemoteIP: h.RemoteIP(r), Do: do,
+	})
+}
+
+// workspaceOf returns the workspace that a call is about.
+func workspaceOf(r *http.Request) (string, error) {
+	ws := r.PathValue("ws")
+	return ws, apikey.ValidateWorkspaceID(ws)
+}
+
+// keyOf returns the workspace and the key that a call is about.
+func keyOf(r *http.Request) (ws, id string, err error) {
+	if ws, err = workspaceOf(r); err != nil {
+		return "", "", err
+	}
+	if id = r.PathValue("id"); !apikey.ValidKeyID(id) {
+		return "", "", apikey.ErrNotFound
+	}
+	return ws, id, nil
+}
+
+// reasonOf returns the reason that the body of a call gives, if any.
+func reasonOf(r *http.Request) (string, error) {
+	var request ReasonRequest
+	if err := decode(r, &request); err != nil {
+		return "", err
+	}
+	return apikey.ParseReason(request.Reason)
+}
+
+// pageOf returns which page of a list a call wants.
+func pageOf(r *http.Request) (apikey.Page, error) {
+	query := r.URL.Query()
+	page := apikey.Page{Limit: defaultLimit}
+	if query.Has("limit") {
+		n, err := strconv.Atoi(query.Get("limit"))
+		if err != nil || n < 1 || n > maxLimit {
+			return apikey.Page{}, errInvalidLimit
+		}
+		page.Limit = n
+	}
+	if cursor := query.Get("cursor"); cursor != "" {
+		id, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
+		if err != nil || !apikey.ValidKeyID(string(id)) && !apikey.ValidEventID(string(id)) {
+			return apikey.Page{}, apikey.ErrInvalidCursor
+		}
+		page.After = string(id)
+	}
+	return page, nil
+}
+
+// cursorFor returns the cursor of the page after the given id. A cursor is the
+// id, made opaque so that nobody builds one; it is checked against the list
+// that it is used for, and so gives access to nothing.
+func cursorFor(id string) *string {
+	if id == "" {
+		return nil
+	}
+	cursor := base64.RawURLEncoding.EncodeToString([]byte(id))
+	return &cursor
+}

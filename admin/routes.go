@@ -1,0 +1,107 @@
+package admin
+
+import (
+	"maps"
+	"net/http"
+	"path"
+	"slices"
+	"strings"
+)
+
+// call is one call of the API: what it is named in metrics, and what it does.
+// It returns the status and the answer to encode as JSON, or an error.
+type call struct {
+	operation string
+	do        func(*Handler, *http.Request) (status int, answer any, err error)
+	// everywhere says that a mount for one workspace answers the call too.
+	everywhere bool
+}
+
+// resources is the route table: for each path, the call of each method.
+func (h *Handler) resources() map[string]map[string]call {
+	return map[string]map[string]call{
+		"/healthz": {
+			http.MethodGet: {operation: "healthz", do: (*Handler).healthz, everywhere: true},
+		},
+		"/workspaces/{ws}/keys": {
+			http.MethodGet:  {operation: "list", do: (*Handler).listKeys},
+			http.MethodPost: {operation: "create", do: (*Handler).createKey},
+		},
+		"/workspaces/{ws}/keys/{id}": {
+			http.MethodGet: {operation: "show", do: (*Handler).showKey},
+		},
+		"/workspaces/{ws}/keys/{id}/revoke": {
+			http.MethodPost: {operation: "revoke", do: (*Handler).revokeKey},
+		},
+		"/workspaces/{ws}": {
+			http.MethodGet: {operation: "workspace", do: (*Handler).showWorkspace},
+		},
+		"/workspaces/{ws}/suspend": {
+			http.MethodPost: {operation: "suspend", do: (*Handler).suspendWorkspace},
+		},
+		"/workspaces/{ws}/resume": {
+			http.MethodPost: {operation: "resume", do: (*Handler).resumeWorkspace},
+		},
+		"/workspaces/{ws}/audit": {
+			http.MethodGet: {operation: "audit", do: (*Handler).listWorkspaceEvents},
+		},
+		"/audit": {
+			http.MethodGet: {operation: "audit", do: (*Handler).listEvents},
+		},
+	}
+}
+
+// resource answers the requests for one path; without calls, for a path that
+// there is not.
+func (h *Handler) resource(calls map[string]call) http.Handler {
+	allow := allowed(calls)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if len(calls) == 0 {
+			h.refuse(w, r, "", errNoSuchCall)
+			return
+		}
+		method := r.Method
+		if method == http.MethodHead {
+			method = http.MethodGet
+		}
+		call, ok := calls[method]
+		if !ok {
+			w.Header().Set("Allow", allow)
+			h.refuse(w, r, "", errMethodNotAllowed)
+			return
+		}
+		if h.Workspace != nil && !call.everywhere && !h.pinnedTo(r) {
+			h.refuse(w, r, call.operation, errWrongWorkspace)
+			return
+		}
+		status, answer, err := call.do(h, r)
+		if err != nil {
+			h.refuse(w, r, call.operation, err)
+			return
+		}
+		h.Observe(call.operation, "ok")
+		h.answer(w, status, answer)
+	})
+}
+
+// pinnedTo reports whether a request is about the workspace that the mount
+// serves.
+func (h *Handler) pinnedTo(r *http.Request) bool {
+	ws := h.Workspace(r)
+	return ws != "" && ws == r.PathValue("ws")
+}
+
+// allowed lists the methods of a resource for the Allow header.
+func allowed(calls map[string]call) string {
+	methods := slices.Sorted(maps.Keys(calls))
+	if _, ok := calls[http.MethodGet]; ok {
+		methods = append(methods, http.MethodHead)
+	}
+	return strings.Join(methods, ", ")
+}
+
+// cleanPath reports whether a path names what it seems to name: no empty
+// segment, and none that means another directory.
+func cleanPath(escaped string) bool {
+	return escaped == path.Clean(escaped) && strings.HasPrefix(escaped, "/")
+}
