@@ -1,0 +1,182 @@
+package caddymodule
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/agiled/caddy-api-keys/admin"
+)
+
+// Admin serves the admin API of the keys to others than Caddy's own admin
+// endpoint: to the application that makes keys for its customers, say.
+//
+// It needs to know who may call it. That is either whoever presents the admin
+// token as a bearer token, or whoever gets that far, where something before it
+// has authenticated the request already.
+type Admin struct {
+	// The path below which the API is, which the handler removes. Requests for
+	// other paths go on to the next handler. Default: `/`.
+	BasePath string `json:"base_path,omitempty"`
+
+	// The admin token. May be a placeholder such as `{env.API_KEYS_ADMIN_TOKEN}`,
+	// which keeps the token out of the configuration.
+	Token string `json:"token,omitempty"`
+
+	// A file that holds the admin token.
+	TokenFile string `json:"token_file,omitempty"`
+
+	// Whether to answer every request, because a handler before this one has
+	// made sure of who sends it.
+	TrustUpstreamAuth bool `json:"trust_upstream_auth,omitempty"`
+
+	// The one workspace that requests may be about, as a placeholder. A request
+	// for which it is empty is refused. Default: all workspaces.
+	Workspace string `json:"workspace,omitempty"`
+
+	// Who is recorded in the audit trail, as a placeholder. Default:
+	// `admin_token` or `upstream_auth`.
+	Actor string `json:"actor,omitempty"`
+
+	api    *admin.Handler
+	secret [sha256.Size]byte // the digest of the admin token
+}
+
+// CaddyModule returns the Caddy module information.
+func (Admin) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.api_key_admin", New: func() caddy.Module { return new(Admin) }}
+}
+
+// Provision reads the admin token and prepares the API.
+func (h *Admin) Provision(ctx caddy.Context) error {
+	if err := h.check(); err != nil {
+		return err
+	}
+	h.BasePath = "/" + strings.Trim(h.BasePath, "/")
+	if err := h.readToken(); err != nil {
+		return err
+	}
+	app, err := ctx.App(appName)
+	if err != nil {
+		return fmt.Errorf("loading the api_keys app: %w", err)
+	}
+	config := admin.Config{Actor: h.actor}
+	if h.Workspace != "" {
+		config.Workspace = func(r *http.Request) string { return expand(r, h.Workspace) }
+	}
+	h.api = app.(*App).newAPI(config)
+	return nil
+}
+
+var errNoAdminAuth = errors.New("api_key_admin does not know who may call it: state token, token_file or trust_upstream_auth")
+
+// check refuses a mount that would be open to everybody, or that says two
+// things at once.
+func (h *Admin) check() error {
+	stated := 0
+	for _, is := range []bool{h.Token != "", h.TokenFile != "", h.TrustUpstreamAuth} {
+		if is {
+			stated++
+		}
+	}
+	switch {
+	case stated == 0:
+		return errNoAdminAuth
+	case stated > 1:
+		return errors.New("api_key_admin takes one of token, token_file and trust_upstream_auth")
+	}
+	return nil
+}
+
+// readToken keeps the digest of the admin token: comparing digests takes the
+// same time whatever was presented.
+func (h *Admin) readToken() error {
+	if h.TrustUpstreamAuth {
+		return nil
+	}
+	token, err := h.token()
+	if err != nil {
+		return err
+	}
+	if token == "" || strings.ContainsAny(token, " \t\r\n") {
+		return errors.New("the admin token of api_key_admin is empty or has spaces in it")
+	}
+	h.secret = sha256.Sum256([]byte(token))
+	return nil
+}
+
+func (h *Admin) token() (string, error) {
+	if h.TokenFile != "" {
+		content, err := os.ReadFile(h.TokenFile)
+		if err != nil {
+			return "", fmt.Errorf("reading the token_file of api_key_admin: %w", err)
+		}
+		return strings.TrimSpace(string(content)), nil
+	}
+	token, err := caddy.NewReplacer().ReplaceOrErr(h.Token, true, true)
+	if err != nil {
+		return "", fmt.Errorf("the admin token of api_key_admin: %w", err)
+	}
+	return strings.TrimSpace(token), nil
+}
+
+func (h *Admin) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	below := h.BasePath == "/" || r.URL.Path == h.BasePath || strings.HasPrefix(r.URL.Path, h.BasePath+"/")
+	if !below {
+		return next.ServeHTTP(w, r)
+	}
+	if !h.authorized(r) {
+		h.api.Unauthorized(w, r)
+		return nil
+	}
+	h.api.ServeHTTP(w, withoutPrefix(r, strings.TrimSuffix(h.BasePath, "/")))
+	return nil
+}
+
+// authorized reports whether a request carries the admin token, exactly once.
+func (h *Admin) authorized(r *http.Request) bool {
+	if h.TrustUpstreamAuth {
+		return true
+	}
+	values := r.Header["Authorization"]
+	if len(values) != 1 {
+		return false
+	}
+	scheme, token, ok := strings.Cut(values[0], " ")
+	if !ok || !strings.EqualFold(scheme, "Bearer") {
+		return false
+	}
+	presented := sha256.Sum256([]byte(token))
+	return subtle.ConstantTimeCompare(presented[:], h.secret[:]) == 1
+}
+
+// actor says who makes a request.
+func (h *Admin) actor(r *http.Request) string {
+	if h.Actor != "" {
+		return expand(r, h.Actor)
+	}
+	if h.TrustUpstreamAuth {
+		return "upstream_auth"
+	}
+	return "admin_token"
+}
+
+// expand evaluates the operator's placeholder for a request. What it evaluates
+// to is not evaluated again.
+func expand(r *http.Request, placeholder string) string {
+	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	return repl.ReplaceAll(placeholder, "")
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Admin)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Admin)(nil)
+)

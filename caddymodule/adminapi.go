@@ -1,0 +1,90 @@
+package caddymodule
+
+import (
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/internal/store"
+)
+
+// endpointPath is where the API is on Caddy's own admin endpoint.
+const endpointPath = "/api-keys"
+
+// adminEndpoint serves the admin API on Caddy's own admin endpoint, which says
+// itself who may reach it.
+type adminEndpoint struct{}
+
+// CaddyModule returns the Caddy module information.
+func (adminEndpoint) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "admin.api.api_keys", New: func() caddy.Module { return new(adminEndpoint) }}
+}
+
+// Routes returns the one route of the API.
+func (adminEndpoint) Routes() []caddy.AdminRoute {
+	return []caddy.AdminRoute{{Pattern: endpointPath + "/", Handler: caddy.AdminHandlerFunc(serveEndpoint)}}
+}
+
+func serveEndpoint(w http.ResponseWriter, r *http.Request) error {
+	api := withoutApp
+	if app := runningApp(); app != nil {
+		api = app.endpoint
+	}
+	api.ServeHTTP(w, withoutPrefix(r, endpointPath))
+	return nil
+}
+
+// runningApp returns the app of the running configuration, or nil. It is asked
+// for on each request: the endpoint outlives the configurations, and may have
+// been made for one that was then refused.
+func runningApp() *App {
+	app, err := caddy.ActiveContext().AppIfConfigured(appName)
+	if err != nil {
+		return nil
+	}
+	return app.(*App)
+}
+
+// withoutApp answers where no configuration uses keys.
+var withoutApp = newAPI(admin.Config{
+	Keys:  func() admin.Keys { return (*store.Store)(nil) },
+	Actor: func(*http.Request) string { return endpointActor },
+	Log:   zap.NewNop(),
+})
+
+// endpointActor is who the audit trail says made a change on Caddy's endpoint.
+const endpointActor = "admin_endpoint"
+
+// newAPI completes a configuration with what all mounts have in common.
+func newAPI(config admin.Config) *admin.Handler {
+	config.Now = time.Now
+	config.RemoteIP = remoteIP
+	config.Observe = func(operation, outcome string) { adminOperations.WithLabelValues(operation, outcome).Inc() }
+	return admin.New(config)
+}
+
+// remoteIP returns the address of the peer. Headers that claim another one are
+// not believed: the audit trail says what is known.
+func remoteIP(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return ""
+	}
+	return host
+}
+
+// withoutPrefix returns r as seen from below a prefix of its path.
+func withoutPrefix(r *http.Request, prefix string) *http.Request {
+	below := r.Clone(r.Context())
+	below.URL.Path = strings.TrimPrefix(r.URL.Path, prefix)
+	below.URL.RawPath = strings.TrimPrefix(r.URL.RawPath, prefix)
+	return below
+}
+
+// Interface guard
+var _ caddy.AdminRouter = (*adminEndpoint)(nil)

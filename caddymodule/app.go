@@ -1,0 +1,242 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/store"
+)
+
+const (
+	appName = "api_keys"
+
+	defaultCacheSize          = 100_000
+	defaultLife               = 90 * 24 * time.Hour
+	defaultMaxActiveKeys      = 100
+	defaultAuditRetention     = 400 * 24 * time.Hour
+	defaultLastUsedResolution = time.Minute
+)
+
+// App keeps API keys: it opens the store in which they are, and holds the rules
+// for new ones. The handlers `api_key_auth` and `api_key_admin` and the admin
+// endpoint's `/api-keys/` use it. A configuration that uses one of them needs
+// no `api_keys` app of its own unless a default is to be changed.
+type App struct {
+	// Where the keys are kept.
+	Store Store `json:"store,omitzero"`
+
+	// What new tokens begin with, before an underscore: 2 to 20 of a-z, 0-9
+	// and _, beginning with a letter and not ending in _. Tokens with an
+	// earlier prefix stay valid. Default: `agk`.
+	TokenPrefix string `json:"token_prefix,omitempty"`
+
+	// How long a new key lives, and the longest that a request may ask for.
+	// Default: `90d`.
+	ExpiresIn caddy.Duration `json:"expires_in,omitempty"`
+
+	// Whether a key may have a name that says nothing about what uses it, such
+	// as "test": `refuse` or `allow`. Default: `refuse`.
+	VagueNames string `json:"vague_names,omitempty"`
+
+	// How many keys of one workspace may be active at once. Default: 100.
+	MaxActiveKeys int `json:"max_active_keys,omitempty"`
+
+	// How long events of the audit trail are kept. Default: `400d`.
+	AuditRetention caddy.Duration `json:"audit_retention,omitempty"`
+
+	// How exactly it is known when a key was last used. Default: `1m`.
+	LastUsedResolution caddy.Duration `json:"last_used_resolution,omitempty"`
+
+	log      *zap.Logger
+	path     string         // of the store: absolute, and free of symbolic links
+	endpoint *admin.Handler // for Caddy's own admin endpoint
+
+	// shared is nil until the app has started. ready is closed then: Caddy
+	// starts apps in no particular order, and a request may come before.
+	shared atomic.Pointer[gateway]
+	ready  chan struct{}
+	start  sync.Once
+}
+
+// Store says where keys are kept.
+type Store struct {
+	// The kind of store. The only one is `badger`, which is the default.
+	Module string `json:"module,omitempty"`
+
+	// The directory of the store. It is made if there is none. One process at
+	// a time can use it. Default: `api_keys` in Caddy's data directory.
+	Path string `json:"path,omitempty"`
+
+	// How many keys are kept in memory. The store may hold far more; a key that
+	// is not in memory costs a read from the disk. Default: 100000.
+	CacheSize int `json:"cache_size,omitempty"`
+}
+
+// CaddyModule returns the Caddy module information.
+func (*App) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: appName, New: func() caddy.Module { return &App{ready: make(chan struct{})} }}
+}
+
+// Provision sets defaults and checks the configuration. It opens nothing: a
+// configuration can be validated beside a running server.
+func (a *App) Provision(ctx caddy.Context) error {
+	a.log = ctx.Logger()
+	setDefault(&a.Store.Module, "badger")
+	setDefault(&a.Store.Path, filepath.Join(caddy.AppDataDir(), appName))
+	setDefault(&a.Store.CacheSize, defaultCacheSize)
+	setDefault(&a.TokenPrefix, apikey.DefaultPrefix)
+	setDefault(&a.ExpiresIn, caddy.Duration(defaultLife))
+	setDefault(&a.VagueNames, refuse)
+	setDefault(&a.MaxActiveKeys, defaultMaxActiveKeys)
+	setDefault(&a.AuditRetention, caddy.Duration(defaultAuditRetention))
+	setDefault(&a.LastUsedResolution, caddy.Duration(defaultLastUsedResolution))
+	if err := registerMetrics(ctx.GetMetricsRegistry()); err != nil {
+		return err
+	}
+	path, err := realPath(a.Store.Path)
+	if err != nil {
+		return fmt.Errorf("store path %q: %w", a.Store.Path, err)
+	}
+	a.path = path
+	a.endpoint = a.newAPI(admin.Config{Actor: func(*http.Request) string { return endpointActor }})
+	return nil
+}
+
+// newAPI returns an admin API for the app's keys.
+func (a *App) newAPI(config admin.Config) *admin.Handler {
+	config.Log = a.log
+	config.Rules = a.rules()
+	config.Keys = func() admin.Keys {
+		if g := a.gateway(nil); g != nil {
+			return g.store
+		}
+		return (*store.Store)(nil)
+	}
+	return newAPI(config)
+}
+
+// Validate refuses values that mean nothing.
+func (a *App) Validate() error {
+	var errs []error
+	if a.Store.Module != "badger" {
+		errs = append(errs, fmt.Errorf("store %q: the only kind of store is badger", a.Store.Module))
+	}
+	if a.Store.CacheSize < 1 {
+		errs = append(errs, errors.New("store: cache_size must be 1 or more"))
+	}
+	if err := apikey.ValidatePrefix(a.TokenPrefix); err != nil {
+		errs = append(errs, err)
+	}
+	for name, value := range map[string]caddy.Duration{
+		"expires_in": a.ExpiresIn, "audit_retention": a.AuditRetention, "last_used_resolution": a.LastUsedResolution,
+	} {
+		if value < 0 {
+			errs = append(errs, fmt.Errorf("%s must be more than zero", name))
+		}
+	}
+	if err := oneOf("vague_names", a.VagueNames, refuse, allow); err != nil {
+		errs = append(errs, err)
+	}
+	if a.MaxActiveKeys < 1 {
+		errs = append(errs, errors.New("max_active_keys must be 1 or more"))
+	}
+	return errors.Join(errs...)
+}
+
+// Start opens the store, or joins those who have it open already: the
+// configuration that this one replaces.
+func (a *App) Start() error {
+	g, err := acquire(a.path, a.Store.CacheSize, a.log)
+	if err != nil {
+		return err
+	}
+	a.shared.Store(g)
+	a.start.Do(func() { close(a.ready) })
+	return nil
+}
+
+// Stop does nothing: requests that were accepted before it may still have to be
+// judged. See Cleanup.
+func (a *App) Stop() error { return nil }
+
+// Cleanup lets go of the store, if Start got hold of it.
+func (a *App) Cleanup() error {
+	if a.shared.Load() == nil {
+		return nil
+	}
+	return release(a.path)
+}
+
+// rules returns what the operator decided about new keys.
+func (a *App) rules() admin.Rules {
+	return admin.Rules{
+		TokenPrefix:     a.TokenPrefix,
+		Life:            time.Duration(a.ExpiresIn),
+		AllowVagueNames: a.VagueNames == allow,
+		MaxActiveKeys:   a.MaxActiveKeys,
+	}
+}
+
+// startTimeout bounds how long a request waits for an app that has not started.
+const startTimeout = 5 * time.Second
+
+// gateway returns what the app's handlers share, or nil if the app does not
+// start in time.
+func (a *App) gateway(done <-chan struct{}) *gateway {
+	if g := a.shared.Load(); g != nil {
+		return g
+	}
+	timer := time.NewTimer(startTimeout)
+	defer timer.Stop()
+	select {
+	case <-a.ready:
+	case <-timer.C:
+	case <-done:
+	}
+	return a.shared.Load()
+}
+
+// realPath returns an absolute path without symbolic links, so that one
+// directory has one name. What does not exist yet is taken as it is.
+func realPath(path string) (string, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	missing := ""
+	for dir := path; ; dir = filepath.Dir(dir) {
+		real, err := filepath.EvalSymlinks(dir)
+		if err == nil {
+			return filepath.Join(real, missing), nil
+		}
+		if dir == filepath.Dir(dir) {
+			return path, nil
+		}
+		missing = filepath.Join(filepath.Base(dir), missing)
+	}
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// Interface guards
+var (
+	_ caddy.App          = (*App)(nil)
+	_ caddy.Provisioner  = (*App)(nil)
+	_ caddy.Validator    = (*App)(nil)
+	_ caddy.CleanerUpper = (*App)(nil)
+)

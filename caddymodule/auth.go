@@ -1,0 +1,188 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/agiled/caddy-api-keys/identity"
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/authn"
+)
+
+// Auth lets a request pass only if it carries a valid API key, and tells the
+// handlers after it whose key it is.
+//
+// A request passes if it has exactly one `Authorization` header with a bearer
+// token, the token is that of a key which has neither expired nor been revoked,
+// the key's workspace is not suspended, and the key may do what the request
+// asks for: a read-only key may not write. Anything else is refused with a JSON
+// body, or by the site's `handle_errors`, and reaches no later handler.
+//
+// The identity headers are removed from every request in all their spellings,
+// and set anew on those that pass.
+//
+// Placeholders that it sets: `{http.api_key.id}`, `{http.api_key.workspace_id}`,
+// `{http.api_key.name}`, `{http.api_key.access}` (`full_access` or `read_only`),
+// and `{http.auth.user.id}`, which is the key's id. Fields that it adds to the
+// access log: `api_key_id`, `workspace_id` and `api_key_result`.
+type Auth struct {
+	// The header that tells the upstream which workspace the key belongs to.
+	// Default: `X-Workspace-ID`.
+	WorkspaceHeader string `json:"workspace_header,omitempty"`
+
+	// The header that tells the upstream the key's id. Default: `X-API-Key-ID`.
+	KeyIDHeader string `json:"key_id_header,omitempty"`
+
+	// The header that tells the upstream what the key may do: `full_access` or
+	// `read_only`. Default: `X-API-Key-Access`.
+	AccessHeader string `json:"access_header,omitempty"`
+
+	// The realm that refusals name in `WWW-Authenticate`. Default: `api`.
+	Realm string `json:"realm,omitempty"`
+
+	// The methods that only read, compared exactly. All others write.
+	// Default: `GET`, `HEAD` and `OPTIONS`.
+	ReadMethods []string `json:"read_methods,omitempty"`
+
+	// Whether a key may be used from a browser: `refuse` or `allow`. Whoever
+	// can read a page's code can reuse its key. Default: `refuse`.
+	Browsers string `json:"browsers,omitempty"`
+
+	// Whether to hand `Authorization` on to the upstream. It is removed
+	// otherwise.
+	ForwardToken bool `json:"forward_token,omitempty"`
+
+	log      *zap.Logger
+	app      *App
+	policy   authn.Policy
+	forged   identity.Headers // what a client could have sent in place of ours
+	override identity.Headers // what asks for another method
+	refusals map[authn.Result]refusal
+}
+
+// CaddyModule returns the Caddy module information.
+func (Auth) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.api_key_auth", New: func() caddy.Module { return new(Auth) }}
+}
+
+// Provision sets defaults, and prepares what every request needs.
+func (h *Auth) Provision(ctx caddy.Context) error {
+	h.log = ctx.Logger()
+	setDefault(&h.WorkspaceHeader, identity.WorkspaceHeader)
+	setDefault(&h.KeyIDHeader, identity.KeyIDHeader)
+	setDefault(&h.AccessHeader, identity.AccessHeader)
+	setDefault(&h.Realm, "api")
+	setDefault(&h.Browsers, refuse)
+	if len(h.ReadMethods) == 0 {
+		h.ReadMethods = []string{http.MethodGet, http.MethodHead, http.MethodOptions}
+	}
+	if err := h.check(); err != nil {
+		return err
+	}
+	app, err := ctx.App(appName)
+	if err != nil {
+		return fmt.Errorf("loading the api_keys app: %w", err)
+	}
+	h.app = app.(*App)
+	h.policy = authn.Policy{ReadMethods: h.ReadMethods, AllowBrowsers: h.Browsers == allow}
+	h.forged = identity.NewHeaders(
+		h.WorkspaceHeader, h.KeyIDHeader, h.AccessHeader,
+		identity.WorkspaceHeader, identity.KeyIDHeader, identity.AccessHeader, identity.AssertionHeader,
+	)
+	h.override = identity.NewHeaders("X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override")
+	h.refusals = refusals(h.Realm)
+	// net/http sends and looks up canonical names: any other spelling would
+	// stand beside the client's own header instead of in its place.
+	for _, name := range []*string{&h.WorkspaceHeader, &h.KeyIDHeader, &h.AccessHeader} {
+		*name = http.CanonicalHeaderKey(*name)
+	}
+	return nil
+}
+
+func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	facts := h.clean(r)
+	decision, err := h.decide(r.Context(), &facts)
+	if err != nil {
+		return h.fail(w, r, err)
+	}
+	count(&decision)
+	annotate(r.Context(), &decision)
+	if !decision.Allowed() {
+		return h.refuse(w, r, decision.Result)
+	}
+	h.identify(r, decision.Key)
+	return next.ServeHTTP(w, r)
+}
+
+// decide asks the authenticator. A panic in the check is an error, so that it
+// ends in an answer, and that answer is a refusal.
+func (h *Auth) decide(ctx context.Context, facts *authn.Facts) (decision authn.Decision, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			decision, err = authn.Decision{}, fmt.Errorf("%w: %v", errPanic, p)
+		}
+	}()
+	gateway := h.app.gateway(ctx.Done())
+	if gateway == nil {
+		return authn.Decision{Result: authn.Unavailable, Action: authn.Read}, nil
+	}
+	return gateway.authn.Check(ctx, &h.policy, facts), nil
+}
+
+var errPanic = errors.New("panic while judging a request")
+
+// identify tells everything behind this handler whose key it is.
+func (h *Auth) identify(r *http.Request, key *apikey.Key) {
+	// One array for three headers. Each slice has room for its own value only,
+	// and belongs to this request: Caddy edits header values in place.
+	values := [3]string{key.WorkspaceID, key.ID, string(key.Preset)}
+	r.Header[h.WorkspaceHeader] = values[0:1:1]
+	r.Header[h.KeyIDHeader] = values[1:2:2]
+	r.Header[h.AccessHeader] = values[2:3:3]
+
+	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	repl.Set("http.auth.user.id", key.ID)
+	repl.Map(func(name string) (any, bool) {
+		switch name {
+		case "http.api_key.id":
+			return key.ID, true
+		case "http.api_key.workspace_id":
+			return key.WorkspaceID, true
+		case "http.api_key.name":
+			return key.Name, true
+		case "http.api_key.access":
+			return string(key.Preset), true
+		}
+		return nil, false
+	})
+}
+
+// annotate adds to the access log, where there is one, what became of a
+// request.
+func annotate(ctx context.Context, d *authn.Decision) {
+	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if !ok || server.Logs == nil {
+		return
+	}
+	fields, ok := ctx.Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields)
+	if !ok {
+		return
+	}
+	fields.Set(zap.String("api_key_result", string(d.Result)))
+	if d.Key != nil {
+		fields.Set(zap.String("api_key_id", d.Key.ID))
+		fields.Set(zap.String("workspace_id", d.Key.WorkspaceID))
+	}
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Auth)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Auth)(nil)
+)

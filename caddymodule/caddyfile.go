@@ -1,0 +1,248 @@
+package caddymodule
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// parseGlobalOption parses the global option. Syntax:
+//
+//	api_keys {
+//	    store badger {
+//	        path       <directory>
+//	        cache_size <keys>
+//	    }
+//	    token_prefix         <prefix>
+//	    expires_in           <duration>
+//	    vague_names          refuse|allow
+//	    max_active_keys      <number>
+//	    audit_retention      <duration>
+//	    last_used_resolution <duration>
+//	}
+func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
+	if existing != nil {
+		return nil, d.Err("api_keys stands here a second time: one process has one set of keys")
+	}
+	var app App
+	d.Next() // consume the option's name
+	if d.NextArg() {
+		return nil, d.ArgErr()
+	}
+	err := parseBlock(d, "api_keys", options{
+		"store":                func() error { return parseStore(d, &app.Store) },
+		"token_prefix":         text(d, &app.TokenPrefix, apikey.ValidatePrefix),
+		"expires_in":           duration(d, &app.ExpiresIn),
+		"vague_names":          choice(d, &app.VagueNames, refuse, allow),
+		"max_active_keys":      number(d, &app.MaxActiveKeys),
+		"audit_retention":      duration(d, &app.AuditRetention),
+		"last_used_resolution": duration(d, &app.LastUsedResolution),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return httpcaddyfile.App{Name: appName, Value: caddyconfig.JSON(&app, nil)}, nil
+}
+
+func parseStore(d *caddyfile.Dispenser, store *Store) error {
+	if !d.AllArgs(&store.Module) {
+		return d.Err("store takes the kind of store: write store badger")
+	}
+	if store.Module != "badger" {
+		return d.Errf("store %q: the only kind of store is badger", store.Module)
+	}
+	return parseBlock(d, "store", options{
+		"path":       text(d, &store.Path, nil),
+		"cache_size": number(d, &store.CacheSize),
+	})
+}
+
+// parseAuth parses the directive api_key_auth. Syntax:
+//
+//	api_key_auth [<matcher>] {
+//	    workspace_header <name>
+//	    key_id_header    <name>
+//	    access_header    <name>
+//	    realm            <realm>
+//	    read_methods     <method...>
+//	    browsers         refuse|allow
+//	    forward_token
+//	}
+func parseAuth(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	d, h := helper.Dispenser, new(Auth)
+	d.Next() // consume the directive's name
+	if d.NextArg() {
+		return nil, d.ArgErr()
+	}
+	err := parseBlock(d, "api_key_auth", options{
+		"workspace_header": text(d, &h.WorkspaceHeader, validateHeader),
+		"key_id_header":    text(d, &h.KeyIDHeader, validateHeader),
+		"access_header":    text(d, &h.AccessHeader, validateHeader),
+		"realm":            text(d, &h.Realm, validateRealm),
+		"read_methods":     list(d, &h.ReadMethods, validateMethod),
+		"browsers":         choice(d, &h.Browsers, refuse, allow),
+		"forward_token":    flag(d, &h.ForwardToken),
+	})
+	return h, err
+}
+
+// parseAdmin parses the directive api_key_admin. Syntax:
+//
+//	api_key_admin [<matcher>] {
+//	    base_path  <path>
+//	    token      <token> | token_file <file> | trust_upstream_auth
+//	    workspace  <placeholder>
+//	    actor      <placeholder>
+//	}
+func parseAdmin(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	d, h := helper.Dispenser, new(Admin)
+	d.Next() // consume the directive's name
+	if d.NextArg() {
+		return nil, d.ArgErr()
+	}
+	start := d.Token()
+	err := parseBlock(d, "api_key_admin", options{
+		"base_path":           text(d, &h.BasePath, validateBasePath),
+		"token":               text(d, &h.Token, nil),
+		"token_file":          text(d, &h.TokenFile, nil),
+		"trust_upstream_auth": flag(d, &h.TrustUpstreamAuth),
+		"workspace":           text(d, &h.Workspace, nil),
+		"actor":               text(d, &h.Actor, nil),
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := h.check(); err != nil {
+		return nil, fmt.Errorf("%w, at %s:%d", err, start.File, start.Line)
+	}
+	return h, nil
+}
+
+// options are the lines that a block takes, by their first word.
+type options map[string]func() error
+
+// parseBlock parses the lines of a block, each at most once and in any order.
+func parseBlock(d *caddyfile.Dispenser, block string, known options) error {
+	seen := make(map[string]bool)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		name := d.Val()
+		parse, ok := known[name]
+		if !ok {
+			return d.Errf("%s has no option %q: it takes %s", block, name, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+		}
+		if seen[name] {
+			return d.Errf("%s states %s a second time", block, name)
+		}
+		seen[name] = true
+		if err := parse(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// text parses a line with one word.
+func text(d *caddyfile.Dispenser, into *string, validate func(string) error) func() error {
+	return func() error {
+		name := d.Val()
+		if !d.AllArgs(into) || *into == "" {
+			return d.Errf("%s takes one value", name)
+		}
+		if validate == nil {
+			return nil
+		}
+		return located(d, name, validate(*into))
+	}
+}
+
+// list parses a line with one word or more.
+func list(d *caddyfile.Dispenser, into *[]string, validate func(string) error) func() error {
+	return func() error {
+		name := d.Val()
+		*into = d.RemainingArgs()
+		if len(*into) == 0 {
+			return d.Errf("%s takes one value or more", name)
+		}
+		for _, value := range *into {
+			if err := validate(value); err != nil {
+				return located(d, name, err)
+			}
+		}
+		return nil
+	}
+}
+
+// choice parses a line with one of two words.
+func choice(d *caddyfile.Dispenser, into *string, values ...string) func() error {
+	return func() error {
+		name := d.Val()
+		if !d.AllArgs(into) {
+			return d.Errf("%s takes one value: %s", name, strings.Join(values, " or "))
+		}
+		return located(d, "", oneOf(name, *into, values...))
+	}
+}
+
+// number parses a line with a whole number above zero.
+func number(d *caddyfile.Dispenser, into *int) func() error {
+	return func() error {
+		name, value := d.Val(), ""
+		if !d.AllArgs(&value) {
+			return d.Errf("%s takes one number", name)
+		}
+		n, err := strconv.Atoi(value)
+		if err != nil || n < 1 {
+			return d.Errf("%s: %q is not a whole number above zero", name, value)
+		}
+		*into = n
+		return nil
+	}
+}
+
+// duration parses a line with a duration above zero.
+func duration(d *caddyfile.Dispenser, into *caddy.Duration) func() error {
+	return func() error {
+		name, value := d.Val(), ""
+		if !d.AllArgs(&value) {
+			return d.Errf("%s takes one duration, such as 90d", name)
+		}
+		parsed, err := caddy.ParseDuration(value)
+		if err != nil || parsed <= 0 {
+			return d.Errf("%s: %q is not a duration above zero, such as 90d or 1h30m", name, value)
+		}
+		*into = caddy.Duration(parsed)
+		return nil
+	}
+}
+
+// flag parses a line with nothing but its name.
+func flag(d *caddyfile.Dispenser, into *bool) func() error {
+	return func() error {
+		if name := d.Val(); d.NextArg() {
+			return d.Errf("%s takes no value", name)
+		}
+		*into = true
+		return nil
+	}
+}
+
+// located adds to an error which option it is about, and where that stands.
+func located(d *caddyfile.Dispenser, name string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case name == "":
+		return d.WrapErr(err)
+	}
+	return d.Errf("%s: %v", name, err)
+}

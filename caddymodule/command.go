@@ -1,0 +1,166 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+
+	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// command is `caddy api-keys …`. It talks to the admin endpoint of a running
+// server, and finds that as `caddy reload` does.
+var command = caddycmd.Command{
+	Name:  "api-keys",
+	Short: "Makes, shows and revokes API keys of a running server",
+	Long: `
+Makes, shows and revokes API keys, through the admin endpoint of a running
+server. --address says where that is, or --config which configuration states
+it; without either, the default address is asked.
+
+The exit status is 0 if it was done, 1 if it was refused or failed, and 2 if
+the command was not understood.`,
+	CobraFunc: func(cmd *cobra.Command) {
+		cmd.PersistentFlags().String("address", "", "Address of the admin endpoint")
+		cmd.PersistentFlags().StringP("config", "c", "", "Configuration file that states the admin endpoint")
+		cmd.PersistentFlags().StringP("adapter", "a", "", "Name of the adapter for the configuration file")
+		cmd.PersistentFlags().StringP("output", "o", "", "Output: table or json, and token where a token was made (default: table on a terminal, json elsewhere)")
+		cmd.AddCommand(createCommand(), listCommand(), showCommand(), revokeCommand())
+		cmd.Args = cobra.ArbitraryArgs
+		prepare(cmd, func(_ context.Context, _ *terminal, args []string) error {
+			if len(args) > 0 {
+				return usagef("there is no command %q", args[0])
+			}
+			return usagef("which command?")
+		})
+		for _, sub := range cmd.Commands() {
+			sub.Args = cobra.ArbitraryArgs
+		}
+	},
+}
+
+// prepare gives a command its function, and its errors their form: one line,
+// and a status that tells misuse from failure.
+func prepare(cmd *cobra.Command, run func(context.Context, *terminal, []string) error) *cobra.Command {
+	cmd.SilenceErrors, cmd.SilenceUsage = true, true
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return finish(cmd, usagef("%v", err)) })
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		t, err := newTerminal(cmd)
+		if err != nil {
+			return finish(cmd, err)
+		}
+		return finish(cmd, run(cmd.Context(), t, args))
+	}
+	return cmd
+}
+
+// usageError says that a command was not understood.
+type usageError string
+
+func (e usageError) Error() string { return string(e) }
+
+func usagef(format string, args ...any) error { return usageError(fmt.Sprintf(format, args...)) }
+
+// finish prints an error, and returns what makes Caddy exit with its status.
+func finish(cmd *cobra.Command, err error) error {
+	if err == nil {
+		return nil
+	}
+	if misuse, ok := errors.AsType[usageError](err); ok {
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s (try %s --help)\n", cmd.CommandPath(), misuse, cmd.CommandPath())
+		return exitWith(cmd, 2)
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", cmd.CommandPath(), sentence(err))
+	return exitWith(cmd, 1)
+}
+
+// exitWith returns the error that makes Caddy exit with a status. Caddy makes
+// that error for statuses above 1 alone; any other error is status 1.
+func exitWith(cmd *cobra.Command, status int) error {
+	exit := caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) { return status, nil })
+	if err := exit(cmd, nil); err != nil {
+		return err
+	}
+	return errors.New("failed")
+}
+
+// sentence returns an error as one line that says what to do.
+func sentence(err error) string {
+	if refusal, ok := errors.AsType[*apikey.Error](err); ok {
+		return refusal.Message
+	}
+	// The transport's error begins with a method and an address that say less
+	// than what follows.
+	if transport, ok := errors.AsType[*url.Error](err); ok {
+		err = transport.Err
+	}
+	return strings.ReplaceAll(err.Error(), "\n", "; ")
+}
+
+// newClient returns a client of the admin endpoint that the flags point at.
+func newClient(cmd *cobra.Command) (*admin.Client, error) {
+	flag := func(name string) string { return cmd.Flag(name).Value.String() }
+	address, err := caddycmd.DetermineAdminAPIAddress(flag("address"), nil, flag("config"), flag("adapter"))
+	if err != nil {
+		return nil, fmt.Errorf("finding the admin endpoint: %w", err)
+	}
+	endpoint, err := caddy.ParseNetworkAddress(address)
+	if err != nil || endpoint.PortRangeSize() > 1 {
+		return nil, usagef("%q is not the address of an admin endpoint", address)
+	}
+	return clientFor(address, endpoint), nil
+}
+
+func clientFor(address string, endpoint caddy.NetworkAddress) *admin.Client {
+	origin := "http://" + endpoint.JoinHostPort(0)
+	if endpoint.IsUnixNetwork() {
+		// The path may be followed by the permissions that the server gives the
+		// socket. The host in the origin is only a form.
+		endpoint.Host, _, _ = strings.Cut(endpoint.Host, "|")
+		origin = "http://127.0.0.1"
+	}
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, endpoint.Network, endpoint.JoinHostPort(0))
+		if err != nil {
+			return nil, fmt.Errorf("no server answers at the admin endpoint %s: is it running? --address or --config say where it is (%w)", address, err)
+		}
+		return conn, nil
+	}
+	return &admin.Client{
+		Base: origin + endpointPath,
+		HTTP: &http.Client{Transport: &http.Transport{DialContext: dial}, Timeout: 30 * time.Second},
+	}
+}
+
+// parameters of a command that more than one takes.
+
+func workspaceFlag(cmd *cobra.Command) { cmd.Flags().StringP("workspace", "w", "", "Workspace id") }
+
+func requiredWorkspace(cmd *cobra.Command) (string, error) {
+	ws, _ := cmd.Flags().GetString("workspace")
+	if ws == "" {
+		return "", usagef("--workspace is missing")
+	}
+	return ws, nil
+}
+
+// workspaceAndKey returns what a command about one key needs.
+func workspaceAndKey(cmd *cobra.Command, args []string) (ws, id string, err error) {
+	if ws, err = requiredWorkspace(cmd); err != nil {
+		return "", "", err
+	}
+	if len(args) != 1 {
+		return "", "", usagef("one KEY_ID is wanted")
+	}
+	return ws, args[0], nil
+}

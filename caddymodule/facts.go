@@ -1,0 +1,56 @@
+package caddymodule
+
+import (
+	"net/http"
+
+	"github.com/agiled/caddy-api-keys/internal/authn"
+)
+
+// clean reads from a request what the decision depends on, and removes from it
+// what must not reach an upstream, or an error route, whatever the decision is.
+func (h *Auth) clean(r *http.Request) authn.Facts {
+	header := r.Header
+	facts := authn.Facts{
+		Method:          r.Method,
+		Authorization:   header["Authorization"],
+		Upgrade:         len(header["Upgrade"]) > 0,
+		ExtendedConnect: extendedConnect(r),
+		EarlyData:       r.TLS != nil && !r.TLS.HandshakeComplete || len(header["Early-Data"]) > 0,
+		Browser:         fromBrowser(header["Sec-Fetch-Site"]),
+		Preflight:       r.Method == http.MethodOptions && len(header["Origin"]) > 0 && len(header["Access-Control-Request-Method"]) > 0,
+	}
+	h.forged.Strip(r)
+	facts.Override = h.override.Strip(r)
+	if !h.ForwardToken {
+		delete(header, "Authorization")
+	}
+	return facts
+}
+
+// extendedConnect reports whether a CONNECT names a protocol. HTTP/2 has it in
+// a pseudo-header (RFC 8441), HTTP/3 in the request's protocol (RFC 9220).
+func extendedConnect(r *http.Request) bool {
+	if r.Method != http.MethodConnect {
+		return false
+	}
+	switch r.ProtoMajor {
+	case 2:
+		return len(r.Header[":protocol"]) > 0
+	case 3:
+		return r.Proto != "HTTP/3.0"
+	}
+	return false
+}
+
+// fromBrowser reports whether Sec-Fetch-Site says that a page sent the request.
+// Scripts cannot set it, and only browsers send it. "none" is a person at the
+// address bar.
+func fromBrowser(values []string) bool {
+	for _, value := range values {
+		switch value {
+		case "cross-site", "same-site", "same-origin":
+			return true
+		}
+	}
+	return false
+}

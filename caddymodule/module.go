@@ -1,0 +1,35 @@
+// Package caddymodule makes the gateway a part of Caddy. It registers
+//
+//   - the app api_keys ([App]), which opens the key store,
+//   - the handler api_key_auth ([Auth]), which stands in front of an API,
+//   - the handler api_key_admin ([Admin]), which serves the admin API to others
+//     than Caddy's own admin endpoint,
+//   - the admin module admin.api.api_keys, which serves it there, and
+//   - the command api-keys.
+//
+// It is the only package that imports Caddy. It decides nothing about a request
+// itself: it reads the [authn.Facts], asks, and turns the decision into headers
+// or into a refusal.
+package caddymodule
+
+import (
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+)
+
+func init() {
+	caddy.RegisterModule(new(App))
+	caddy.RegisterModule(Auth{})
+	caddy.RegisterModule(Admin{})
+	caddy.RegisterModule(adminEndpoint{})
+
+	httpcaddyfile.RegisterGlobalOption("api_keys", parseGlobalOption)
+	httpcaddyfile.RegisterHandlerDirective("api_key_auth", parseAuth)
+	httpcaddyfile.RegisterHandlerDirective("api_key_admin", parseAdmin)
+	httpcaddyfile.RegisterDirectiveOrder("api_key_auth", httpcaddyfile.Before, "basic_auth")
+	httpcaddyfile.RegisterDirectiveOrder("api_key_admin", httpcaddyfile.Before, "respond")
+
+	caddycmd.RegisterCommand(command)
+}

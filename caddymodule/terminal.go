@@ -1,0 +1,158 @@
+package caddymodule
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/agiled/caddy-api-keys/admin"
+)
+
+// terminal prints the answers of one command, in the form that was asked for.
+type terminal struct {
+	client *admin.Client
+	form   string // table, json or token
+	out    io.Writer
+	now    time.Time
+}
+
+func newTerminal(cmd *cobra.Command) (*terminal, error) {
+	t := &terminal{form: cmd.Flag("output").Value.String(), out: cmd.OutOrStdout(), now: time.Now()}
+	switch t.form {
+	case "table", "json":
+	case "token":
+		if cmd.Name() != "create" {
+			return nil, usagef("-o token is for commands that make a token")
+		}
+	case "":
+		t.form = "json"
+		if term.IsTerminal(int(os.Stdout.Fd())) {
+			t.form = "table"
+		}
+	default:
+		return nil, usagef("-o %s is not table, json or token", t.form)
+	}
+	client, err := newClient(cmd)
+	t.client = client
+	return t, err
+}
+
+// json prints an answer as the API gave it.
+func (t *terminal) json(answer any) error {
+	encoded, err := json.Marshal(answer, jsontext.WithIndent("  "))
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(t.out, "%s\n", encoded)
+	return err
+}
+
+// created prints a new key, and its token this once.
+func (t *terminal) created(answer admin.KeyAnswer) error {
+	switch t.form {
+	case "token":
+		_, err := fmt.Fprintln(t.out, answer.Token)
+		return err
+	case "json":
+		return t.json(answer)
+	}
+	if err := t.details(answer.Key); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(t.out, "\nThe token, shown this once. Keep it in a secret manager:\n\n  %s\n", answer.Token)
+	return err
+}
+
+// shown prints one key.
+func (t *terminal) shown(answer admin.KeyAnswer) error {
+	if t.form == "json" {
+		return t.json(answer)
+	}
+	return t.details(answer.Key)
+}
+
+// details prints what is known of a key, a line each, leaving out what has not
+// happened.
+func (t *terminal) details(key admin.Key) error {
+	table := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
+	line := func(label, value string) {
+		if value != "" {
+			fmt.Fprintf(table, "%s\t%s\n", label, value)
+		}
+	}
+	line("Id", key.ID)
+	line("Workspace", key.WorkspaceID)
+	line("Name", key.Name)
+	line("Owner", key.Owner)
+	line("Preset", presetWords(key.Preset))
+	line("Token", key.TokenHint)
+	line("Status", key.Status)
+	line("Created", t.moment(&key.CreatedAt)+by(key.CreatedBy))
+	line("Expires", t.moment(&key.ExpiresAt))
+	line("Last used", t.moment(key.LastUsedAt))
+	line("Revokes", t.moment(key.RevokesAt))
+	line("Revoked", t.moment(key.RevokedAt)+by(value(key.RevokedBy)))
+	line("Reason", value(key.RevokeReason))
+	line("Replaces", value(key.Replaces))
+	line("Replaced by", value(key.ReplacedBy))
+	line("In a browser", t.moment(key.ExposedAt))
+	return table.Flush()
+}
+
+// listed prints a table of keys.
+func (t *terminal) listed(answer admin.KeysAnswer) error {
+	if t.form == "json" {
+		return t.json(answer)
+	}
+	if len(answer.Keys) == 0 {
+		_, err := fmt.Fprintln(t.out, "No keys.")
+		return err
+	}
+	table := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "ID\tNAME\tOWNER\tPRESET\tSTATUS\tEXPIRES")
+	for _, key := range answer.Keys {
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n",
+			key.ID, key.Name, key.Owner, presetWords(key.Preset), key.Status, key.ExpiresAt.Format(time.DateOnly))
+	}
+	if err := table.Flush(); err != nil || answer.NextCursor == nil {
+		return err
+	}
+	_, err := fmt.Fprintf(t.out, "\nThere are more: --cursor %s\n", *answer.NextCursor)
+	return err
+}
+
+// moment prints a time, and how far away it is.
+func (t *terminal) moment(at *time.Time) string {
+	if at == nil {
+		return ""
+	}
+	stamp := at.UTC().Format("2006-01-02 15:04:05 UTC")
+	if days := int(at.Sub(t.now).Round(time.Hour) / (24 * time.Hour)); days > 0 {
+		return fmt.Sprintf("%s (in %d days)", stamp, days)
+	}
+	return stamp
+}
+
+func presetWords(preset string) string { return strings.ReplaceAll(preset, "_", " ") }
+
+func by(who string) string {
+	if who == "" {
+		return ""
+	}
+	return " by " + who
+}
+
+func value(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
