@@ -1,0 +1,56 @@
+// Command xbuild builds the custom Caddy that xcaddy.json describes, with the
+// xcaddy that tools/go.mod pins. It runs from the root of the repository:
+//
+//	go run ./internal/xbuild
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+
+	"github.com/agiled/caddy-api-keys/internal/xbuild/manifest"
+)
+
+const (
+	manifestFile = "xcaddy.json"
+	toolsModule  = "tools/go.mod"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "xbuild:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) error {
+	m, err := manifest.Load(manifestFile)
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%w (run it from the root of the repository)", err)
+	}
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(m.OutputPath()), 0o755); err != nil {
+		return fmt.Errorf("making the output directory: %w", err)
+	}
+
+	args := append([]string{"tool", "-modfile=" + toolsModule, "xcaddy"}, m.Args()...)
+	fmt.Println("go", strings.Join(args, " "))
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Env = m.Environ(os.Environ())
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("building %s: %w", m.Output, err)
+	}
+	return nil
+}

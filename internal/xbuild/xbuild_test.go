@@ -1,0 +1,82 @@
+package main
+
+import (
+	"encoding/json"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/agiled/caddy-api-keys/internal/xbuild/manifest"
+)
+
+const root = "../.."
+
+// The versions in xcaddy.json are those that go.mod builds and tests with:
+// what operators run is what was tested.
+func TestManifest_agreesWithGoMod(t *testing.T) {
+	m, err := manifest.Load(filepath.Join(root, manifestFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	module := readGoMod(t, filepath.Join(root, "go.mod"))
+	tools := readGoMod(t, filepath.Join(root, toolsModule))
+
+	const caddy = "github.com/caddyserver/caddy/v2"
+	if got, want := m.CaddyVersion, module.required(caddy); got != want {
+		t.Errorf("caddy_version: got %q, want %q as in go.mod", got, want)
+	}
+	const xcaddy = "github.com/caddyserver/xcaddy"
+	if got, want := m.XcaddyVersion, tools.required(xcaddy); got != want {
+		t.Errorf("xcaddy_version: got %q, want %q as in %s", got, want, toolsModule)
+	}
+
+	ours := false
+	for _, d := range m.Dependencies {
+		if d.Module == module.Module.Path {
+			ours = true
+			if d.Replace != "." {
+				t.Errorf("%s: got replace %q, want %q: the build is of this checkout", d.Module, d.Replace, ".")
+			}
+			continue
+		}
+		if d.Replace != "" {
+			t.Errorf("%s: got replace %q, want none: only this module is built from a directory", d.Module, d.Replace)
+		}
+		if want := module.required(d.Module); d.Version != want {
+			t.Errorf("%s: got version %q, want %q as in go.mod", d.Module, d.Version, want)
+		}
+	}
+	if !ours {
+		t.Errorf("dependencies: %s is not among them", module.Module.Path)
+	}
+}
+
+// goMod is what this test needs of the output of go mod edit -json.
+type goMod struct {
+	Module  struct{ Path string }
+	Require []struct{ Path, Version string }
+}
+
+// required returns the version that the module requires of path, or a word
+// that is no version if it requires none.
+func (m goMod) required(path string) string {
+	for _, r := range m.Require {
+		if r.Path == path {
+			return r.Version
+		}
+	}
+	return "none"
+}
+
+func readGoMod(t *testing.T, path string) goMod {
+	t.Helper()
+	out, err := exec.Command("go", "mod", "edit", "-json", path).Output()
+	if err != nil {
+		t.Fatalf("reading %s: %v", path, err)
+	}
+	var m goMod
+	if err := json.Unmarshal(out, &m); err != nil {
+		t.Fatalf("reading %s: %v", path, err)
+	}
+	return m
+}
