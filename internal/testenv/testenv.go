@@ -1,0 +1,54 @@
+// Package testenv finds the programs that some tests need beside Go.
+//
+// A test that needs one asks for it by name. Where it is not installed, the
+// test is skipped, saying how to install it; where nothing may be skipped,
+// because API_KEYS_TESTS=all is set, the test fails.
+package testenv
+
+import (
+	"maps"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Variable is the environment variable that turns skips into failures when it
+// is set to "all".
+const Variable = "API_KEYS_TESTS"
+
+// A program is something that a test may run.
+type program struct {
+	names   []string // what it may be called, the first found wins
+	install string   // the Debian package that has it
+}
+
+var programs = map[string]program{
+	"chromium": {[]string{"chromium", "chromium-browser", "google-chrome"}, "chromium"},
+	"curl":     {[]string{"curl"}, "curl"},
+	"java":     {[]string{"java"}, "default-jdk-headless"},
+	"node":     {[]string{"node", "nodejs"}, "nodejs"},
+	"promtool": {[]string{"promtool"}, "prometheus"},
+}
+
+// Tool returns the path of the program called name, which must be one that
+// this package knows. It ends the test where the program is not installed.
+func Tool(t testing.TB, name string) string {
+	t.Helper()
+	p, ok := programs[name]
+	if !ok {
+		known := slices.Sorted(maps.Keys(programs))
+		t.Fatalf("testenv: no program %q, only %s", name, strings.Join(known, ", "))
+	}
+	for _, n := range p.names {
+		if path, err := exec.LookPath(n); err == nil {
+			return path
+		}
+	}
+	if os.Getenv(Variable) == "all" {
+		t.Fatalf("needs %s: apt-get install %s (%s=all lets nothing be skipped)", name, p.install, Variable)
+	}
+	t.Skipf("needs %s: apt-get install %s", name, p.install)
+	return ""
+}

@@ -1,0 +1,109 @@
+package testenv
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// recorder stands in for the test that asks for a program.
+type recorder struct {
+	testing.TB
+	skipped, failed string
+}
+
+func (r *recorder) Helper() {}
+
+func (r *recorder) Skipf(format string, args ...any) {
+	r.skipped = fmt.Sprintf(format, args...)
+	runtime.Goexit()
+}
+
+func (r *recorder) Fatalf(format string, args ...any) {
+	r.failed = fmt.Sprintf(format, args...)
+	runtime.Goexit()
+}
+
+// ask calls Tool as a test of its own would.
+func ask(t *testing.T, name string) (string, *recorder) {
+	t.Helper()
+	r := &recorder{TB: t}
+	var path string
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		path = Tool(r, name)
+	}()
+	<-done
+	return path, r
+}
+
+// install makes PATH a directory that holds the programs named and no other.
+func install(t *testing.T, names ...string) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	for _, name := range names {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", dir)
+	return dir
+}
+
+func TestTool_found(t *testing.T) {
+	tests := []struct{ name, installed string }{
+		{"promtool", "promtool"},
+		{"chromium", "chromium"},
+		{"chromium", "google-chrome"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name+" as "+tt.installed, func(t *testing.T) {
+			dir := install(t, tt.installed)
+			got, r := ask(t, tt.name)
+			if want := filepath.Join(dir, tt.installed); got != want {
+				t.Errorf("got %q, want %q (skipped: %q, failed: %q)", got, want, r.skipped, r.failed)
+			}
+		})
+	}
+}
+
+func TestTool_absent(t *testing.T) {
+	tests := []struct{ name, env, skipped, failed string }{
+		{"promtool", "", "needs promtool: apt-get install prometheus", ""},
+		{"promtool", "some", "needs promtool: apt-get install prometheus", ""},
+		{"promtool", "all", "", "needs promtool: apt-get install prometheus (API_KEYS_TESTS=all lets nothing be skipped)"},
+		{"emacs", "", "", `testenv: no program "emacs", only chromium, curl, java, node, promtool`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name+" "+tt.env, func(t *testing.T) {
+			install(t)
+			t.Setenv(Variable, tt.env)
+			_, r := ask(t, tt.name)
+			if r.skipped != tt.skipped {
+				t.Errorf("skipped: got %q, want %q", r.skipped, tt.skipped)
+			}
+			if r.failed != tt.failed {
+				t.Errorf("failed: got %q, want %q", r.failed, tt.failed)
+			}
+		})
+	}
+}
+
+// Continuous integration installs every program that a test may ask for.
+func TestPrograms_installedByCI(t *testing.T) {
+	script, err := os.ReadFile("../../.ci/run")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, p := range programs {
+		want := "\tneed " + p.install + " " + strings.Join(p.names, " ")
+		if !slices.Contains(strings.Split(string(script), "\n"), want) {
+			t.Errorf("%s: .ci/run has no line %q", name, want)
+		}
+	}
+}
