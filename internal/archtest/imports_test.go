@@ -1,0 +1,139 @@
+package archtest
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// domain is what every layer above it speaks in.
+var domain = []string{"internal/apikey", "identity"}
+
+// A layer is a directory with the packages beneath it, which may import each
+// other, and of the rest of the project only what mayImport names.
+type layer struct {
+	dir       string
+	mayImport []string
+	optional  bool // a part that not every version of the project has
+}
+
+// layers has the whole project, from the bottom up: imports go one way.
+var layers = []layer{
+	{dir: "internal/apikey"},
+	{dir: "identity"},
+
+	// These never see each other. What one needs of another it declares as a
+	// small interface, and caddymodule hands it over.
+	{dir: "internal/store", mayImport: domain},
+	{dir: "internal/authn", mayImport: domain},
+	{dir: "internal/fleet", mayImport: domain, optional: true},
+	{dir: "admin", mayImport: domain},
+
+	{dir: "caddymodule", mayImport: append([]string{
+		"internal/store", "internal/authn", "internal/fleet", "admin",
+	}, domain...)},
+
+	// What is built and run.
+	{dir: ".", mayImport: []string{"caddymodule"}},
+	{dir: "cmd", mayImport: []string{"caddymodule"}},
+
+	// What builds and tests.
+	{dir: "internal/archtest"},
+	{dir: "internal/testenv"},
+	{dir: "internal/xbuild"},
+	{dir: "test", optional: true, mayImport: append([]string{
+		"internal/store", "internal/authn", "internal/fleet", "admin", "caddymodule", "internal/testenv",
+	}, domain...)},
+}
+
+// A library is a dependency that only some layers may import, so that it can
+// be replaced, or reasoned about, in one place.
+type library struct {
+	path     string
+	owners   []string
+	optional bool // not imported by every version of the project
+}
+
+var libraries = []library{
+	{path: "github.com/caddyserver/caddy/v2", owners: []string{"caddymodule", "cmd", ".", "test"}},
+	{path: "github.com/dgraph-io/badger", owners: []string{"internal/store"}},
+	{path: "go.etcd.io/etcd", owners: []string{"internal/fleet"}, optional: true},
+}
+
+// layerOf returns the layer that the package at path belongs to.
+func layerOf(path string) (layer, bool) {
+	i := slices.IndexFunc(layers, func(l layer) bool { return within(path, l.dir) })
+	if i < 0 {
+		return layer{}, false
+	}
+	return layers[i], true
+}
+
+func TestImports_goOneWay(t *testing.T) {
+	present := map[string]bool{}
+	for _, p := range list(t) {
+		from, ok := layerOf(p.path())
+		if !ok {
+			t.Errorf("%s is in no layer: decide what it may import, and add it to the table", p.path())
+			continue
+		}
+		present[from.dir] = true
+		for _, imported := range p.Imports {
+			to := local(imported)
+			if to == "" || within(to, from.dir) {
+				continue
+			}
+			if !slices.ContainsFunc(from.mayImport, func(dir string) bool { return within(to, dir) }) {
+				t.Errorf("%s imports %s; of the project it may import %s", p.path(), to, orNothing(from.mayImport))
+			}
+		}
+	}
+	for _, l := range layers {
+		if !present[l.dir] && !l.optional {
+			t.Errorf("%s: there is no such package; the table must name the project as it is", l.dir)
+		}
+	}
+}
+
+func TestImports_librariesStayWithTheirOwners(t *testing.T) {
+	pkgs := list(t)
+	for _, lib := range libraries {
+		used := false
+		for _, p := range pkgs {
+			for _, imported := range p.Imports {
+				if !within(imported, lib.path) {
+					continue
+				}
+				used = true
+				if !slices.ContainsFunc(lib.owners, func(dir string) bool { return within(p.path(), dir) }) {
+					t.Errorf("%s imports %s; only %s may", p.path(), imported, strings.Join(lib.owners, ", "))
+				}
+			}
+		}
+		if !used && !lib.optional {
+			t.Errorf("no package imports %s; the table must name the project's libraries as they are", lib.path)
+		}
+	}
+}
+
+// Package testing registers flags and weighs on the binary.
+func TestImports_noTestCodeInTheProduct(t *testing.T) {
+	allowed := []string{"internal/testenv", "test"}
+	for _, p := range list(t) {
+		if slices.ContainsFunc(allowed, func(dir string) bool { return within(p.path(), dir) }) {
+			continue
+		}
+		for _, imported := range p.Imports {
+			if within(imported, "testing") {
+				t.Errorf("%s imports %s outside its tests; only %s may", p.path(), imported, strings.Join(allowed, ", "))
+			}
+		}
+	}
+}
+
+func orNothing(dirs []string) string {
+	if len(dirs) == 0 {
+		return "nothing"
+	}
+	return "only " + strings.Join(dirs, ", ")
+}
