@@ -1,0 +1,65 @@
+# The commands of development. They need Go, make and bash; what else a test
+# could use, make test says at its end.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+export GOWORK := off
+TOOL := go tool -modfile=tools/go.mod
+
+FUZZTIME ?= 30s
+BENCH ?= .
+COUNT ?= 6
+
+# The race detector needs a C compiler and the C library's headers.
+CAN_RACE = echo 'int main(void) { return 0; }' | $$(go env CC) -include stdlib.h -x c -o /dev/null - 2>/dev/null
+NO_RACE = needs a C compiler: apt-get install gcc libc6-dev
+
+.PHONY: help build test lint fuzz bench cover clean
+
+help: ## list the targets (this)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-6s  %s\n", $$1, $$2 }' Makefile
+
+build: ## build dist/caddy, the custom Caddy that xcaddy.json describes
+	go run ./internal/xbuild
+
+test: | dist ## run all tests; with API_KEYS_TESTS=all none may be skipped
+	@race=; \
+	if $(CAN_RACE); then race=-race; export CGO_ENABLED=1; \
+	elif [ "$${API_KEYS_TESTS:-}" = all ]; then echo 'The race detector $(NO_RACE)'; exit 1; fi; \
+	status=0; \
+	$(TOOL) gotestsum --format pkgname --jsonfile dist/test.jsonl -- $$race -count=1 -timeout 20m ./... || status=$$?; \
+	if [ -z "$$race" ]; then echo 'These tests ran without the race detector, which $(NO_RACE)'; fi; \
+	exit $$status
+
+lint: ## check the format, go vet, staticcheck, and that both go.mod files are tidy
+	@files=$$(gofmt -l .); if [ -n "$$files" ]; then echo "gofmt -w would change:" $$files; exit 1; fi
+	go vet ./...
+	$(TOOL) staticcheck ./...
+	go mod tidy -diff
+	go -C tools mod tidy -diff
+
+fuzz: ## run each fuzz target for FUZZTIME (30s)
+	@list=$$(go test -list '^Fuzz' ./...) || { echo "$$list"; exit 1; }; \
+	targets=$$(awk '/^Fuzz/ { name[n++] = $$1 } /^ok/ { for (i = 0; i < n; i++) print $$2, name[i]; n = 0 }' <<< "$$list"); \
+	if [ -z "$$targets" ]; then echo 'There are no fuzz targets.'; exit 1; fi; \
+	while read -r package target; do \
+		echo "$$target in $$package"; \
+		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package"; \
+	done <<< "$$targets"
+
+bench: | dist ## run the benchmarks that match BENCH (all) COUNT (6) times, summed up by benchstat
+	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) ./... | tee dist/bench.txt
+	$(TOOL) benchstat dist/bench.txt
+
+cover: | dist ## measure the tests' coverage, as dist/cover.html
+	go test -count=1 -timeout 20m -coverpkg=./... -coverprofile=dist/cover.out ./...
+	go tool cover -html=dist/cover.out -o dist/cover.html
+	go tool cover -func=dist/cover.out | tail -n 1
+
+clean: ## remove what was built
+	rm -rf dist caddy
+
+dist:
+	mkdir -p dist
