@@ -1,0 +1,237 @@
+package test
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/agiled/caddy-api-keys/admin"
+)
+
+const (
+	unauthorized = `{"error":"Unauthorized."}`
+	forbidden    = `{"error":"Forbidden."}`
+	challenge    = `Bearer realm="api"`
+	invalidToken = challenge + `, error="invalid_token"`
+)
+
+// TestGateway_answers holds the table of answers in every version of HTTP, and
+// that the upstream sees nothing of a refused request.
+func TestGateway_answers(t *testing.T) {
+	s := start(t, gatewayConfig)
+	_, full := s.create("acme", "Warehouse sync", "full_access")
+	_, readOnly := s.create("acme", "Zapier production", "read_only")
+	revokedKey, revoked := s.create("acme", "Old export job", "full_access")
+	s.revoke(revokedKey)
+	_, suspended := s.create("globex", "Globex billing", "full_access")
+	s.post("/workspaces/globex/suspend")
+	expired := s.createExpired(t)
+	unknown := reChecksum(full)
+
+	bearer := func(token string) []string { return []string{"Authorization", "Bearer " + token} }
+	tests := []struct {
+		name      string
+		method    string
+		fields    []string
+		status    int
+		body      string
+		challenge string
+	}{
+		{"full access reads", "GET", bearer(full), 200, "ok", ""},
+		{"full access writes", "POST", bearer(full), 200, "ok", ""},
+		{"read only reads", "GET", bearer(readOnly), 200, "ok", ""},
+		{"read only asks for headers", "HEAD", bearer(readOnly), 200, "", ""},
+		{"the scheme in any case", "GET", []string{"Authorization", "bEARER " + full}, 200, "ok", ""},
+
+		{"no credentials", "GET", nil, 401, unauthorized, challenge},
+		{"an empty header", "GET", []string{"Authorization", ""}, 401, unauthorized, invalidToken},
+		{"Bearer alone", "GET", []string{"Authorization", "Bearer"}, 401, unauthorized, invalidToken},
+		{"another scheme", "GET", []string{"Authorization", "Basic " + full}, 401, unauthorized, invalidToken},
+		{"two headers", "GET", append(bearer(full), bearer(full)...), 401, unauthorized, invalidToken},
+		{"two tokens in one", "GET", []string{"Authorization", "Bearer " + full + ", Bearer " + full}, 401, unauthorized, invalidToken},
+		{"two spaces", "GET", []string{"Authorization", "Bearer  " + full}, 401, unauthorized, invalidToken},
+		{"a tab", "GET", []string{"Authorization", "Bearer\t" + full}, 401, unauthorized, invalidToken},
+		{"truncated", "GET", bearer(full[:len(full)-1]), 401, unauthorized, invalidToken},
+		{"extended", "GET", bearer(full + "0"), 401, unauthorized, invalidToken},
+		{"unknown", "GET", bearer(unknown), 401, unauthorized, invalidToken},
+		{"expired", "GET", bearer(expired), 401, unauthorized, invalidToken + `, error_description="The token expired."`},
+		{"revoked", "GET", bearer(revoked), 401, unauthorized, invalidToken + `, error_description="The token was revoked."`},
+		{"suspended", "GET", bearer(suspended), 403, forbidden, ""},
+		{"read only writes", "POST", bearer(readOnly), 403, forbidden, challenge + `, error="insufficient_scope", scope="write"`},
+		{"read only deletes", "DELETE", bearer(readOnly), 403, forbidden, challenge + `, error="insufficient_scope", scope="write"`},
+		{"read only invents a method", "FROB", bearer(readOnly), 403, forbidden, challenge + `, error="insufficient_scope", scope="write"`},
+		{"TRACE", "TRACE", bearer(full), 405, `{"error":"Method Not Allowed."}`, ""},
+	}
+	for _, c := range clients(t, s) {
+		t.Run(c.name, func(t *testing.T) {
+			for _, test := range tests {
+				t.Run(test.name, func(t *testing.T) {
+					s.upstream.take()
+					got := c.send(t, test.method, "/public/v1/contacts", nil, test.fields...)
+					if got.status != test.status || got.body != test.body {
+						t.Errorf("got %d %q, want %d %q", got.status, got.body, test.status, test.body)
+					}
+					if got := got.header.Get("WWW-Authenticate"); got != test.challenge {
+						t.Errorf("got WWW-Authenticate %q, want %q", got, test.challenge)
+					}
+					received := s.upstream.take()
+					if test.status == 200 {
+						if len(received) != 1 {
+							t.Errorf("the upstream received %d requests, want 1", len(received))
+						}
+						return
+					}
+					wantRefusalHeaders(t, got)
+					if len(received) != 0 {
+						t.Errorf("the upstream received a refused request:\n%s", received[0].head)
+					}
+				})
+			}
+		})
+	}
+}
+
+// wantRefusalHeaders checks what every refusal has.
+func wantRefusalHeaders(t *testing.T, got answer) {
+	t.Helper()
+	for name, want := range map[string]string{"Content-Type": "application/json", "Cache-Control": "no-store"} {
+		if got := got.header.Get(name); got != want {
+			t.Errorf("got %s %q, want %q", name, got, want)
+		}
+	}
+	if got.status == http.StatusMethodNotAllowed && got.header.Get("Allow") == "" {
+		t.Error("got a 405 without Allow")
+	}
+}
+
+// createExpired returns the token of a key whose life is over.
+func (s *server) createExpired(t *testing.T) string {
+	t.Helper()
+	life := "1ms"
+	answer, err := s.keys().CreateKey(t.Context(), "acme", admin.CreateRequest{Name: "Short lived job", Preset: "full_access", ExpiresIn: &life})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.await("the key to expire", func() bool { return time.Now().After(answer.Key.ExpiresAt) })
+	return answer.Token
+}
+
+// TestGateway_identity holds that the upstream sees exactly one value of each
+// identity header, the gateway's, whatever the client sends in its place.
+func TestGateway_identity(t *testing.T) {
+	s := start(t, gatewayConfig)
+	key, token := s.create("acme", "Warehouse sync", "full_access")
+	auth := []string{"Authorization", "Bearer " + token}
+
+	tests := []struct {
+		name   string
+		fields []string
+	}{
+		{"nothing", nil},
+		{"as they are", []string{"X-Workspace-Id", "evil", "X-Api-Key-Id", "evil", "X-Api-Key-Access", "evil", "X-Api-Key-Assertion", "evil"}},
+		{"twice", []string{"X-Workspace-Id", "evil", "X-Workspace-Id", "evil2"}},
+		{"empty", []string{"X-Workspace-Id", ""}},
+		{"lower case", []string{"x-workspace-id", "evil", "x-api-key-id", "evil"}},
+		{"underscores", []string{"X_Workspace_Id", "evil", "x-workspace_id", "evil"}},
+		{"dots", []string{"X.Workspace.Id", "evil", "x.api-key_access", "evil"}},
+	}
+	for _, c := range clients(t, s) {
+		for _, test := range tests {
+			t.Run(c.name+"/"+test.name, func(t *testing.T) {
+				s.upstream.take()
+				got := c.send(t, "GET", "/public/v1/me", nil, append(test.fields, auth...)...)
+				if got.status != 200 {
+					t.Fatalf("got status %d, want 200", got.status)
+				}
+				wantIdentity(t, s.upstream.take(), key)
+			})
+		}
+	}
+}
+
+// TestGateway_connection sends what only HTTP/1.1 has: headers named in
+// Connection, which proxies delete, and trailers, which they forward.
+func TestGateway_connection(t *testing.T) {
+	s := start(t, gatewayConfig)
+	key, token := s.create("acme", "Warehouse sync", "full_access")
+	head := "GET /public/v1/me HTTP/1.1\r\nHost: " + s.Plain + "\r\nAuthorization: Bearer " + token + "\r\n"
+	chunked := strings.Replace(head, "GET", "POST", 1) + "Transfer-Encoding: chunked\r\n"
+	const body = "\r\n3\r\nabc\r\n0\r\n"
+
+	tests := []struct{ name, request string }{
+		{"Connection names ours", head + "Connection: X-Workspace-ID\r\n\r\n"},
+		{"among others, in odd case", head + "Connection: close, x-WORKSPACE-id , X-Api-Key-Id\r\n\r\n"},
+		{"on two lines", head + "Connection: close\r\nConnection: X-API-Key-Access\r\n\r\n"},
+		{"with keep-alive", head + "Connection: keep-alive, X-Workspace-ID\r\n\r\n"},
+		{"an undeclared trailer", chunked + body + "X-Workspace-ID: evil\r\n\r\n"},
+		{"a declared trailer", chunked + "Trailer: X-Workspace-ID, X_API_Key_ID\r\n" + body + "X-Workspace-ID: evil\r\nX_API_Key_ID: evil\r\n\r\n"},
+		{"Expect", chunked + "Expect: 100-continue\r\n" + body + "X-Workspace-ID: evil\r\n\r\n"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			s.upstream.take()
+			got := raw(t, s.Plain, test.request)
+			if got.status != 200 && got.status != 100 {
+				t.Fatalf("got %d %s, want 200", got.status, got.body)
+			}
+			s.await("the upstream to receive it", func() bool { s.upstream.mu.Lock(); defer s.upstream.mu.Unlock(); return len(s.upstream.received) > 0 })
+			wantIdentity(t, s.upstream.take(), key)
+		})
+	}
+}
+
+func wantIdentity(t *testing.T, received []wire, key admin.Key) {
+	t.Helper()
+	if len(received) != 1 {
+		t.Fatalf("the upstream received %d requests, want 1", len(received))
+	}
+	request := received[0]
+	for name, want := range map[string][]string{
+		"X-Workspace-ID":      {key.WorkspaceID},
+		"X-API-Key-ID":        {key.ID},
+		"X-API-Key-Access":    {key.Preset},
+		"X-API-Key-Assertion": nil,
+		"Authorization":       nil,
+	} {
+		if got := request.values(name); !slices.Equal(got, want) {
+			t.Errorf("the upstream got %s %q, want %q; it received:\n%s\n%s", name, got, want, request.head, request.trailer)
+		}
+	}
+	if strings.Contains(request.head+request.trailer, "evil") {
+		t.Errorf("the client's own value arrived:\n%s\n%s", request.head, request.trailer)
+	}
+}
+
+// TestGateway_refusesBeforeTheBody holds that nobody waits for the body of a
+// request that is refused anyway.
+func TestGateway_refusesBeforeTheBody(t *testing.T) {
+	s := start(t, gatewayConfig)
+	_, token := s.create("acme", "Zapier production", "read_only")
+	got := raw(t, s.Plain, "POST /public/v1/contacts HTTP/1.1\r\nHost: "+s.Plain+"\r\nAuthorization: Bearer "+token+
+		"\r\nContent-Length: 1000000\r\nExpect: 100-continue\r\n\r\n")
+	if got.status != 403 || !got.closes {
+		t.Errorf("got %d, closing %v; want 403, closing", got.status, got.closes)
+	}
+	got = raw(t, s.Plain, "POST /public/v1/contacts HTTP/1.1\r\nHost: "+s.Plain+"\r\nContent-Length: 1000000\r\n\r\nbegun")
+	if got.status != 401 || !got.closes {
+		t.Errorf("got %d, closing %v; want 401, closing", got.status, got.closes)
+	}
+}
+
+// TestGateway_revokes holds that a revoked key passes no request that starts
+// after the revocation was answered, also while its key is in memory.
+func TestGateway_revokes(t *testing.T) {
+	s := start(t, gatewayConfig)
+	for _, c := range clients(t, s) {
+		key, token := s.create("acme", "Key over "+c.name, "full_access")
+		if got := c.send(t, "GET", "/public/v1/me", nil, "Authorization", "Bearer "+token); got.status != 200 {
+			t.Fatalf("over %s: got status %d before the revocation, want 200", c.name, got.status)
+		}
+		s.revoke(key)
+		if got := c.send(t, "GET", "/public/v1/me", nil, "Authorization", "Bearer "+token); got.status != 401 {
+			t.Errorf("over %s: got status %d after the revocation, want 401", c.name, got.status)
+		}
+	}
+}

@@ -1,0 +1,254 @@
+package test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"text/template"
+	"time"
+
+	"github.com/agiled/caddy-api-keys/admin"
+)
+
+// server is a running Caddy with a folder, an upstream and ports of its own.
+type server struct {
+	t        *testing.T
+	dir      string
+	process  *exec.Cmd
+	exited   chan struct{}
+	log      buffer
+	upstream *upstream
+	secure   bool // the configuration serves Secure
+
+	// What a configuration can name, as {{.Admin}} and so on.
+	Admin    string // address of the admin endpoint
+	Plain    string // address for plain HTTP
+	Secure   string // address for HTTPS, HTTP/2 and HTTP/3
+	Upstream string // address of the upstream
+	Store    string // directory of the key store
+}
+
+// gatewayConfig is the configuration that most tests use: a gateway with one
+// plain and one secure address. {{.Options}} stands in api_key_auth.
+const gatewayConfig = `{
+	admin {{.Admin}}
+	grace_period 5s
+	skip_install_trust
+	debug
+	api_keys {
+		store badger {
+			path {{.Store}}
+		}
+	}
+}
+http://{{.Plain}}, https://{{.Secure}} {
+	tls internal
+	log
+	api_key_auth
+	reverse_proxy {{.Upstream}}
+}
+`
+
+// newServer prepares a server without starting it.
+func newServer(t *testing.T) *server {
+	t.Helper()
+	s := &server{t: t, dir: t.TempDir(), exited: make(chan struct{}), upstream: newUpstream(t)}
+	s.Admin, s.Plain, s.Secure = freeAddress(t), freeAddress(t), freeAddress(t)
+	s.Secure = strings.Replace(s.Secure, "127.0.0.1", "localhost", 1)
+	s.Plain = strings.Replace(s.Plain, "127.0.0.1", "localhost", 1)
+	s.Upstream = s.upstream.address
+	s.Store = filepath.Join(s.dir, "keys")
+	return s
+}
+
+// start runs a configuration until the test ends, and waits until it serves.
+func start(t *testing.T, config string) *server {
+	t.Helper()
+	s := newServer(t)
+	s.run(config)
+	s.awaitReady()
+	return s
+}
+
+// run starts the process.
+func (s *server) run(config string) {
+	s.t.Helper()
+	s.secure = strings.Contains(config, "{{.Secure}}")
+	s.process = s.caddy("run", "--config", s.write("Caddyfile", config))
+	s.process.Stdout, s.process.Stderr = &s.log, &s.log
+	if err := s.process.Start(); err != nil {
+		s.t.Fatalf("starting caddy: %v", err)
+	}
+	go func() {
+		_ = s.process.Wait()
+		close(s.exited)
+	}()
+	s.t.Cleanup(func() {
+		s.stop()
+		if s.t.Failed() {
+			s.t.Logf("log of caddy (its end):\n%s", s.log.tail(6000))
+		}
+	})
+}
+
+// stop ends the process as a service manager would, and waits for its end.
+func (s *server) stop() {
+	_ = s.process.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-s.exited:
+	case <-time.After(20 * time.Second):
+		_ = s.process.Process.Kill()
+		<-s.exited
+		s.t.Error("caddy did not stop within 20 s of SIGTERM")
+	}
+}
+
+// caddy returns a command of the binary in the server's own surroundings.
+func (s *server) caddy(args ...string) *exec.Cmd {
+	cmd := exec.Command(binary, args...)
+	cmd.Dir = s.dir
+	cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+s.dir+"/data", "XDG_CONFIG_HOME="+s.dir+"/config", "HOME="+s.dir)
+	return cmd
+}
+
+// write renders a configuration and puts it into the server's folder.
+func (s *server) write(name, config string) string {
+	s.t.Helper()
+	var text bytes.Buffer
+	if err := template.Must(template.New(name).Parse(config)).Execute(&text, s); err != nil {
+		s.t.Fatal(err)
+	}
+	path := filepath.Join(s.dir, name)
+	if err := os.WriteFile(path, text.Bytes(), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	return path
+}
+
+// reload loads another configuration, and returns what caddy reload said.
+func (s *server) reload(config string) (string, error) {
+	s.t.Helper()
+	out, err := s.caddy("reload", "--config", s.write("Caddyfile", config), "--address", s.Admin, "--force").CombinedOutput()
+	return string(out), err
+}
+
+// awaitReady waits until the store answers through the admin endpoint.
+func (s *server) awaitReady() {
+	s.t.Helper()
+	s.await("the server to answer", func() bool {
+		select {
+		case <-s.exited:
+			s.t.Fatalf("caddy ended:\n%s", s.log.tail(6000))
+		default:
+		}
+		response, err := http.Get("http://" + s.Admin + "/api-keys/healthz")
+		if err != nil {
+			return false
+		}
+		response.Body.Close()
+		return response.StatusCode == http.StatusOK
+	})
+	if s.secure {
+		s.await("the certificate", func() bool {
+			conn, err := tls.Dial("tcp", s.Secure, insecure.Clone())
+			if err != nil {
+				return false
+			}
+			return conn.Close() == nil
+		})
+	}
+}
+
+// await asks again and again until a condition of another process holds, for
+// which it cannot be told.
+func (s *server) await(what string, holds func() bool) {
+	s.t.Helper()
+	deadline := time.Now().Add(60 * time.Second)
+	for tick := time.NewTicker(20 * time.Millisecond); !holds(); <-tick.C {
+		if time.Now().After(deadline) {
+			s.t.Fatalf("waited a minute for %s", what)
+		}
+	}
+}
+
+// keys returns a client of the admin API on Caddy's endpoint.
+func (s *server) keys() *admin.Client {
+	return &admin.Client{HTTP: http.DefaultClient, Base: "http://" + s.Admin + "/api-keys"}
+}
+
+// create makes a key and returns it with its token.
+func (s *server) create(ws, name, preset string) (admin.Key, string) {
+	s.t.Helper()
+	answer, err := s.keys().CreateKey(context.Background(), ws, admin.CreateRequest{Name: name, Preset: preset})
+	if err != nil {
+		s.t.Fatalf("creating the key %q: %v", name, err)
+	}
+	return answer.Key, answer.Token
+}
+
+// revoke ends a key.
+func (s *server) revoke(key admin.Key) {
+	s.t.Helper()
+	if _, err := s.keys().RevokeKey(context.Background(), key.WorkspaceID, key.ID, ""); err != nil {
+		s.t.Fatalf("revoking %s: %v", key.ID, err)
+	}
+}
+
+// post makes a call of the admin API that the client has no method for.
+func (s *server) post(path string) {
+	s.t.Helper()
+	response, err := http.Post("http://"+s.Admin+"/api-keys"+path, "", nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		s.t.Fatalf("POST %s: got status %d, want 200", path, response.StatusCode)
+	}
+}
+
+// freeAddress returns an address that nobody listens on now.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
+}
+
+// insecure accepts the certificate of Caddy's internal authority.
+var insecure = &tls.Config{InsecureSkipVerify: true, ServerName: "localhost"}
+
+// buffer is a bytes.Buffer for two goroutines.
+type buffer struct {
+	mu    sync.Mutex
+	bytes bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.bytes.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.bytes.String()
+}
+
+func (b *buffer) tail(n int) string {
+	all := b.String()
+	return all[max(0, len(all)-n):]
+}
