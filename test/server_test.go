@@ -92,10 +92,14 @@ func (s *server) run(config string) {
 		_ = s.process.Wait()
 		close(s.exited)
 	}()
+	process := s.process
 	s.t.Cleanup(func() {
+		if s.process != process {
+			return // it was stopped, and another one started
+		}
 		s.stop()
 		if s.t.Failed() {
-			s.t.Logf("log of caddy (its end):\n%s", s.log.tail(6000))
+			s.t.Logf("warnings and errors of caddy:\n%s", s.log.troubles())
 		}
 	})
 }
@@ -246,6 +250,17 @@ func (b *buffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.bytes.String()
+}
+
+// troubles returns the lines of a JSON log that are worth a look.
+func (b *buffer) troubles() string {
+	var lines []string
+	for line := range strings.Lines(b.String()) {
+		if !strings.Contains(line, `"level":"debug"`) && !strings.Contains(line, `"level":"info"`) {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines[max(0, len(lines)-40):], "")
 }
 
 func (b *buffer) tail(n int) string {

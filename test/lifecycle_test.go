@@ -1,0 +1,212 @@
+package test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/agiled/caddy-api-keys/admin"
+)
+
+// TestReload_underLoad reloads again and again while requests come in, and
+// holds that each of them gets the right answer, and that no key is lost.
+func TestReload_underLoad(t *testing.T) {
+	s := start(t, gatewayConfig)
+	_, full := s.create("acme", "Warehouse sync", "full_access")
+	_, readOnly := s.create("acme", "Zapier production", "read_only")
+	other := s.copyStore("keys-moved")
+	moved := strings.Replace(gatewayConfig, "{{.Store}}", other, 1)
+	changed := strings.Replace(gatewayConfig, "api_key_auth", "api_key_auth {\n\t\trealm changed\n\t}", 1)
+
+	load := startLoad(t, s, full, readOnly)
+	for round := range 5 {
+		for _, step := range []struct {
+			name, config string
+			rejected     bool
+		}{
+			{"unchanged", gatewayConfig, false},
+			{"changed", changed, false},
+			{"refused while provisioning", strings.Replace(gatewayConfig, "reverse_proxy {{.Upstream}}", "reverse_proxy {{.Upstream}} {\n\t\ttransport http {\n\t\t\ttls_trust_pool file /nowhere\n\t\t}\n\t}", 1), true},
+			{"refused while starting", gatewayConfig + "http://:1 {\n\tbind 203.0.113.1\n}\n", true},
+			{"store moved", moved, false},
+			{"refused with the store moved", moved + "http://:1 {\n\tbind 203.0.113.1\n}\n", true},
+			{"store moved back", gatewayConfig, false},
+		} {
+			out, err := s.reload(step.config)
+			if rejected := err != nil; rejected != step.rejected {
+				t.Fatalf("%s: got rejected = %v, want %v:\n%s", step.name, rejected, step.rejected, out)
+			}
+			key, _ := s.create("acme", fmt.Sprintf("Made after reload %d (%s)", round, step.name), "read_only")
+			if _, err := s.keys().ShowKey(t.Context(), "acme", key.ID); err != nil {
+				t.Errorf("%s: the key that was just made is not there: %v", step.name, err)
+			}
+		}
+	}
+	load.stop()
+	if keys, err := s.keys().ListKeys(t.Context(), "acme", admin.ListOptions{Limit: 200}); err != nil || len(keys.Keys) != 2+5*5 {
+		t.Errorf("got %d keys (%v) in the first store, want %d", len(keys.Keys), err, 2+5*5)
+	}
+
+	s.stop()
+	if load.right.Load() == 0 {
+		t.Error("no request got its answer")
+	}
+	for id, err := range load.unanswered {
+		if strings.Contains(s.log.String(), fmt.Sprintf(`"X-Load-Id":["%s"]`, id)) {
+			t.Errorf("request %s was read and got no answer: %v", id, err)
+		}
+	}
+	t.Logf("%d requests got the right answer during 35 reloads; %d were never read", load.right.Load(), len(load.unanswered))
+}
+
+// copyStore stops the server, copies its store, and starts it again.
+func (s *server) copyStore(name string) string {
+	s.t.Helper()
+	s.stop()
+	target := s.dir + "/" + name
+	if err := os.CopyFS(target, os.DirFS(s.Store)); err != nil {
+		s.t.Fatal(err)
+	}
+	s.exited = make(chan struct{})
+	s.run(gatewayConfig)
+	s.awaitReady()
+	return target
+}
+
+// load are requests that come in all the time.
+type load struct {
+	right   atomic.Int64
+	cancel  context.CancelFunc
+	workers sync.WaitGroup
+
+	mu sync.Mutex
+	// unanswered are the requests without an answer, by id. How Caddy hands a
+	// listening socket over is Caddy's: connections in the old socket's queue
+	// are reset. But what Caddy has read must be answered.
+	unanswered map[string]error
+	sent       int
+}
+
+func startLoad(t *testing.T, s *server, full, readOnly string) *load {
+	ctx, cancel := context.WithCancel(t.Context())
+	l := &load{cancel: cancel, unanswered: make(map[string]error)}
+	t.Cleanup(l.stop)
+	versions := clients(t, s)
+	closing := client{"HTTP/1.1, a connection each", "http://" + s.Plain, &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
+	for _, c := range []client{versions[0], closing, versions[1]} {
+		l.workers.Go(func() {
+			for ctx.Err() == nil {
+				l.one(ctx, t, c, http.MethodGet, full, http.StatusOK)
+				l.one(ctx, t, c, http.MethodGet, readOnly, http.StatusOK)
+				l.one(ctx, t, c, http.MethodPost, readOnly, http.StatusForbidden)
+				l.one(ctx, t, c, http.MethodGet, reChecksum(full), http.StatusUnauthorized)
+			}
+		})
+	}
+	return l
+}
+
+// one makes a request and checks its status.
+func (l *load) one(ctx context.Context, t *testing.T, c client, method, token string, want int) {
+	request, err := http.NewRequestWithContext(ctx, method, c.base+"/public/v1/contacts", nil)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	id := l.nextID()
+	request.Header.Set("Authorization", "Bearer "+token)
+	request.Header.Set("X-Load-Id", id)
+	response, err := c.Do(request)
+	if ctx.Err() != nil {
+		return
+	}
+	if err != nil {
+		l.mu.Lock()
+		l.unanswered[id] = fmt.Errorf("%s over %s: %w", method, c.name, err)
+		l.mu.Unlock()
+		return
+	}
+	response.Body.Close()
+	if response.StatusCode != want {
+		t.Errorf("%s over %s: got status %d, want %d", method, c.name, response.StatusCode, want)
+		return
+	}
+	l.right.Add(1)
+}
+
+func (l *load) nextID() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sent++
+	return strconv.Itoa(l.sent)
+}
+
+func (l *load) stop() {
+	l.cancel()
+	l.workers.Wait()
+}
+
+// TestBesideARunningServer holds that a configuration can be adapted and
+// validated on the same store while it is served.
+func TestBesideARunningServer(t *testing.T) {
+	s := start(t, gatewayConfig)
+	_, token := s.create("acme", "Warehouse sync", "full_access")
+	for _, command := range []string{"adapt", "validate"} {
+		if out, err := s.caddy(command, "--config", s.dir+"/Caddyfile").CombinedOutput(); err != nil {
+			t.Errorf("caddy %s: %v\n%s", command, err, out)
+		}
+	}
+	if got := clients(t, s)[0].send(t, "GET", "/public/v1/me", nil, "Authorization", "Bearer "+token); got.status != 200 {
+		t.Errorf("got status %d afterwards, want 200", got.status)
+	}
+}
+
+// TestStart_refused holds that nothing starts half, and that the message says
+// which store, what is wrong with it, and what to do.
+func TestStart_refused(t *testing.T) {
+	running := start(t, gatewayConfig)
+	tests := []struct {
+		name    string
+		prepare func(t *testing.T, s *server)
+		want    []string
+	}{
+		{"another process has it", func(_ *testing.T, s *server) { s.Store = running.Store },
+			[]string{running.Store, fmt.Sprintf("locked by another process (pid %d)", running.process.Process.Pid)}},
+		{"a file stands there", func(t *testing.T, s *server) { must(t, os.WriteFile(s.Store, nil, 0o600)) },
+			[]string{"the path must be a directory"}},
+		{"it holds something else", func(t *testing.T, s *server) {
+			must(t, os.Mkdir(s.Store, 0o700))
+			must(t, os.WriteFile(s.Store+"/invoices.csv", nil, 0o600))
+		}, []string{`"invoices.csv"`, "choose an empty directory"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			s := newServer(t)
+			test.prepare(t, s)
+			out, err := s.caddy("run", "--config", s.write("Caddyfile", gatewayConfig)).CombinedOutput()
+			if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() <= 0 {
+				t.Fatalf("got %v, want an exit status above 0", err)
+			}
+			for _, want := range append(test.want, "opening key store at", s.Store) {
+				if !strings.Contains(strings.ReplaceAll(string(out), `\"`, `"`), want) {
+					t.Errorf("got no %q in:\n%s", want, out)
+				}
+			}
+		})
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
