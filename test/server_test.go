@@ -84,6 +84,12 @@ func (s *server) run(config string) {
 	s.t.Helper()
 	s.secure = strings.Contains(config, "{{.Secure}}")
 	s.process = s.caddy("run", "--config", s.write("Caddyfile", config))
+	s.launch()
+}
+
+// launch starts s.process, and stops it when the test ends.
+func (s *server) launch() {
+	s.t.Helper()
 	s.process.Stdout, s.process.Stderr = &s.log, &s.log
 	if err := s.process.Start(); err != nil {
 		s.t.Fatalf("starting caddy: %v", err)

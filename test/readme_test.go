@@ -1,0 +1,150 @@
+package test
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+
+	"github.com/agiled/caddy-api-keys/internal/testenv"
+)
+
+// TestREADME types what the README says, in a terminal, and reads what it says
+// will be seen. What differs from run to run (ids, tokens, times, versions) has
+// to look alike.
+func TestREADME(t *testing.T) {
+	testenv.Tool(t, "curl")
+	root, err := filepath.Abs("..")
+	must(t, err)
+	sessions := consoleSessions(t, filepath.Join(root, "README.md"))
+	if len(sessions) < 2 {
+		t.Fatal("the README has no transcript")
+	}
+
+	s := newServer(t)
+	s.dir = t.TempDir()
+	must(t, os.Symlink(binary, filepath.Join(s.dir, "caddy")))
+	s.runExample(t, root, sessions[0])
+
+	said := newReader()
+	env := os.Environ()
+	for _, session := range sessions[1:] {
+		for _, step := range session {
+			if strings.HasPrefix(step.command, "go build ") {
+				continue // it is built, and linked into the folder
+			}
+			command := said.translate(step.command)
+			if name, value, ok := strings.Cut(command, "="); ok && regexp.MustCompile(`^[A-Z]+$`).MatchString(name) {
+				env = append(env, name+"="+inTerminal(t, s.dir, env, "printf %s "+value))
+				continue
+			}
+			got := inTerminal(t, s.dir, env, command)
+			said.learn(step.output, got)
+			if got, want := alike(got), alike(step.output); got != want {
+				t.Errorf("$ %s\ngot:\n%s\nwant:\n%s", step.command, got, want)
+			}
+		}
+	}
+}
+
+// runExample starts the server as the README's first session does.
+func (s *server) runExample(t *testing.T, root string, session []step) {
+	t.Helper()
+	const want = "go run ./cmd/caddy run --config Caddyfile.example"
+	if len(session) != 1 || session[0].command != want {
+		t.Fatalf("got a first session %v, want one command: %s", session, want)
+	}
+	s.Admin = "localhost:2019"
+	s.process = s.caddy("run", "--config", filepath.Join(root, "Caddyfile.example"))
+	s.launch()
+	s.awaitReady()
+}
+
+// step is one command of a transcript, and what it prints.
+type step struct{ command, output string }
+
+// consoleSessions returns the transcripts of a Markdown file.
+func consoleSessions(t *testing.T, path string) [][]step {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	must(t, err)
+	var sessions [][]step
+	for _, block := range regexp.MustCompile("(?s)```console\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
+		var session []step
+		for line := range strings.Lines(block[1]) {
+			if command, ok := strings.CutPrefix(line, "$ "); ok {
+				session = append(session, step{command: strings.TrimSpace(command)})
+			} else if len(session) > 0 {
+				session[len(session)-1].output += line
+			}
+		}
+		sessions = append(sessions, session)
+	}
+	return sessions
+}
+
+// inTerminal runs a shell command on a terminal of its own, and returns what a
+// person sees there.
+func inTerminal(t *testing.T, dir string, env []string, command string) string {
+	t.Helper()
+	cmd := exec.Command("bash", "-c", command)
+	cmd.Dir, cmd.Env = dir, env
+	terminal, err := pty.Start(cmd)
+	must(t, err)
+	defer terminal.Close()
+	timer := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
+	defer timer.Stop()
+	var screen bytes.Buffer
+	_, _ = io.Copy(&screen, terminal) // ends with an error when the terminal is closed
+	if err := cmd.Wait(); err != nil {
+		t.Fatalf("$ %s\n%s%v", command, screen.String(), err)
+	}
+	return strings.ReplaceAll(screen.String(), "\r\n", "\n")
+}
+
+// changing are the parts of an output that differ from run to run.
+var changing = []struct {
+	pattern *regexp.Regexp
+	name    string
+}{
+	{regexp.MustCompile(`agk_[0-9A-Za-z]{49}`), "TOKEN"},
+	{regexp.MustCompile(`agk_…[0-9A-Za-z]{4}`), "HINT"},
+	{regexp.MustCompile(`key_[0-9A-HJKMNP-TV-Z]{26}`), "KEY"},
+	{regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`), "UUID"},
+	{regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC`), "TIME"},
+	{regexp.MustCompile(`curl/[0-9.]+`), "CURL"},
+}
+
+// alike replaces what differs from run to run by its name.
+func alike(output string) string {
+	for _, c := range changing {
+		output = c.pattern.ReplaceAllString(output, c.name)
+	}
+	return strings.TrimRight(output, "\n")
+}
+
+// reader knows which of its own ids and tokens stand for those of the README.
+type reader struct{ pairs []string }
+
+func newReader() *reader { return new(reader) }
+
+// learn notes what stands where the README has an id or a token.
+func (r *reader) learn(written, seen string) {
+	for _, c := range changing[:3] {
+		was, is := c.pattern.FindAllString(written, -1), c.pattern.FindAllString(seen, -1)
+		for i := range min(len(was), len(is)) {
+			r.pairs = append(r.pairs, was[i], is[i])
+		}
+	}
+}
+
+func (r *reader) translate(command string) string {
+	return strings.NewReplacer(r.pairs...).Replace(command)
+}
