@@ -85,6 +85,9 @@ func (h *Auth) Provision(ctx caddy.Context) error {
 	if err := h.check(); err != nil {
 		return err
 	}
+	if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok && server.Logs != nil && server.Logs.ShouldLogCredentials {
+		return errors.New("log_credentials would write every API key into the access log: remove it from the server that has api_key_auth")
+	}
 	app, err := ctx.App(appName)
 	if err != nil {
 		return fmt.Errorf("loading the api_keys app: %w", err)
