@@ -1,0 +1,481 @@
+package ratelimit
+
+import (
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// day is when the tests take place; by the wall clock alone.
+var day = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+const read, write uint8 = 0, 1
+
+func TestAllow(t *testing.T) {
+	const s = time.Second
+	threePerMinute := Limit{3, time.Minute}
+	passes := func(remaining int, reset time.Duration) Verdict {
+		return Verdict{Allowed: true, Remaining: remaining, Reset: reset}
+	}
+	refused := func(wait time.Duration) Verdict {
+		return Verdict{RetryAfter: wait, Reset: wait}
+	}
+	type request struct {
+		at    time.Duration
+		limit Limit
+		want  Verdict
+	}
+	tests := map[string][]request{
+		"N at once, and no more": {
+			{0, threePerMinute, passes(2, 60*s)},
+			{0, threePerMinute, passes(1, 60*s)},
+			{0, threePerMinute, passes(0, 60*s)},
+			{0, threePerMinute, refused(60 * s)},
+		},
+		"a pass counts until exactly Window later": {
+			{0, Limit{1, 60 * s}, passes(0, 60*s)},
+			{60*s - 1, Limit{1, 60 * s}, refused(1)},
+			{60 * s, Limit{1, 60 * s}, passes(0, 60*s)},
+		},
+		"a pass for each that leaves the window, not a full refill": {
+			{0, threePerMinute, passes(2, 60*s)},
+			{20 * s, threePerMinute, passes(1, 40*s)},
+			{40 * s, threePerMinute, passes(0, 20*s)},
+			{50 * s, threePerMinute, refused(10 * s)},
+			{60 * s, threePerMinute, passes(0, 20*s)},
+			{60 * s, threePerMinute, refused(20 * s)},
+		},
+		"no burst around the full minute": {
+			{59 * s, threePerMinute, passes(2, 60*s)},
+			{59 * s, threePerMinute, passes(1, 60*s)},
+			{59 * s, threePerMinute, passes(0, 60*s)},
+			{61 * s, threePerMinute, refused(58 * s)},
+		},
+		"a client at the limit's own pace is never refused": {
+			{0 * s, threePerMinute, passes(2, 60*s)},
+			{20 * s, threePerMinute, passes(1, 40*s)},
+			{40 * s, threePerMinute, passes(0, 20*s)},
+			{60 * s, threePerMinute, passes(0, 20*s)},
+			{80 * s, threePerMinute, passes(0, 20*s)},
+			{100 * s, threePerMinute, passes(0, 20*s)},
+		},
+		"a refused request uses nothing up": {
+			{0, Limit{1, 60 * s}, passes(0, 60*s)},
+			{30 * s, Limit{1, 60 * s}, refused(30 * s)},
+			{59 * s, Limit{1, 60 * s}, refused(1 * s)},
+			{60 * s, Limit{1, 60 * s}, passes(0, 60*s)},
+		},
+		"a lowered limit counts what has passed": {
+			{0, threePerMinute, passes(2, 60*s)},
+			{10 * s, threePerMinute, passes(1, 50*s)},
+			{20 * s, threePerMinute, passes(0, 40*s)},
+			{30 * s, Limit{1, 60 * s}, refused(50 * s)}, // until the one at 20 s is out
+			{30 * s, Limit{2, 60 * s}, refused(40 * s)}, // until the one at 10 s is
+		},
+		"a raised limit keeps what is remembered": {
+			{0, Limit{1, 60 * s}, passes(0, 60*s)},
+			{10 * s, Limit{1, 60 * s}, refused(50 * s)},
+			{10 * s, threePerMinute, passes(1, 50*s)},
+			{10 * s, threePerMinute, passes(0, 50*s)},
+			{10 * s, threePerMinute, refused(50 * s)},
+		},
+		"a short window does not make a long one forget": {
+			{0, Limit{2, 60 * s}, passes(1, 60*s)},
+			{10 * s, Limit{1, 1 * s}, passes(0, 1*s)}, // the one at 0 s is out of this window
+			{20 * s, Limit{2, 60 * s}, refused(40 * s)},
+			{20 * s, Limit{1, 1 * s}, passes(0, 1*s)},
+			{60 * s, Limit{2, 60 * s}, refused(10 * s)}, // those at 10 s and 20 s
+		},
+		"a late request is judged at the latest time seen": {
+			{0, Limit{2, 60 * s}, passes(1, 60*s)},
+			{30 * s, Limit{2, 60 * s}, passes(0, 30*s)},
+			{29 * s, Limit{2, 60 * s}, refused(31 * s)},
+			{60 * s, Limit{2, 60 * s}, passes(0, 30*s)},
+			{59 * s, Limit{2, 60 * s}, refused(31 * s)}, // though at 59 s just one had passed since 0 s
+		},
+		"a refused request moves the time too": {
+			{0, Limit{2, 60 * s}, passes(1, 60*s)},
+			{30 * s, Limit{2, 60 * s}, passes(0, 30*s)},
+			{60 * s, Limit{1, 60 * s}, refused(30 * s)},
+			{59 * s, Limit{2, 60 * s}, passes(0, 31*s)}, // at 60 s
+			{119 * s, Limit{2, 60 * s}, passes(0, 1*s)}, // the one at 60 s counts still
+			{120*s - 1, Limit{1, 60 * s}, refused(59*s + 1)},
+		},
+		"N below 1 passes nothing": {
+			{0, Limit{0, 60 * s}, Verdict{RetryAfter: 60 * s}},
+			{0, Limit{-1, 60 * s}, Verdict{RetryAfter: 60 * s}},
+			{0, Limit{}, Verdict{RetryAfter: 1}},
+		},
+		"no window holds no request": {
+			{0, Limit{1, 0}, passes(1, 0)},
+			{0, Limit{1, 0}, passes(1, 0)},
+		},
+		"the longest window": {
+			{0, Limit{1, 1<<63 - 1}, passes(0, 1<<60)},
+			{time.Hour, Limit{1, 1<<63 - 1}, refused(1<<60 - time.Hour)},
+		},
+	}
+	for name, requests := range tests {
+		t.Run(name, func(t *testing.T) {
+			l := New()
+			for i, r := range requests {
+				if got := l.Allow("key", read, r.limit, day.Add(r.at)); got != r.want {
+					t.Fatalf("request %d, at %v: %+v, want %+v", i, r.at, got, r.want)
+				}
+			}
+		})
+	}
+}
+
+func TestBucketsAreSeparate(t *testing.T) {
+	l := New()
+	once := Limit{1, time.Minute}
+	for _, b := range []bucketID{{"a", read}, {"a", write}, {"b", read}, {"", read}} {
+		if !l.Allow(b.keyID, b.action, once, day).Allowed {
+			t.Errorf("%v refused for what another passed", b)
+		}
+		if l.Allow(b.keyID, b.action, once, day).Allowed {
+			t.Errorf("%v passed twice", b)
+		}
+	}
+	if got := l.Len(); got != 4 {
+		t.Errorf("Len %d, want 4", got)
+	}
+}
+
+// By the wall clock alone, one that is set back must not make a client wait for
+// it to catch up, and must not let it pass more either.
+func TestWallClockSetBack(t *testing.T) {
+	l := New()
+	limit := Limit{2, time.Minute}
+	ahead := day.Add(5 * time.Hour)
+	l.Allow("key", read, limit, day)
+	l.Allow("key", read, limit, ahead)
+	l.Allow("key", read, limit, ahead.Add(20*time.Second))
+	back := day.Add(30 * time.Second)
+	if got, want := l.Allow("key", read, limit, back).RetryAfter, 40*time.Second; got != want {
+		t.Errorf("after the clock was set back: RetryAfter %v, want %v", got, want)
+	}
+	if !l.Allow("key", read, limit, back.Add(40*time.Second)).Allowed {
+		t.Error("refused once its passes had left the window")
+	}
+	if l.Allow("key", read, limit, back.Add(59*time.Second)).Allowed {
+		t.Error("passed with two in the window")
+	}
+
+	// A minute behind is late, and is told of the whole wait; further is not.
+	l.Allow("late", read, Limit{1, time.Minute}, ahead)
+	for _, c := range []struct{ behind, want time.Duration }{
+		{time.Minute, 2 * time.Minute},
+		{time.Minute + 1, time.Minute},
+	} {
+		if got := l.Allow("late", read, Limit{1, time.Minute}, ahead.Add(-c.behind)).RetryAfter; got != c.want {
+			t.Errorf("%v behind: RetryAfter %v, want %v", c.behind, got, c.want)
+		}
+	}
+
+	// A sweep in the time ahead must not hold up those who come after it.
+	l.Sweep(day.Add(9 * time.Hour))
+	if !l.Allow("new", read, Limit{1, time.Minute}, day).Allowed ||
+		!l.Allow("new", read, Limit{1, time.Minute}, day.Add(time.Minute)).Allowed {
+		t.Error("a new bucket waits for a clock that was set back")
+	}
+}
+
+// With a monotonic reading there is no such thing as a clock set back: however
+// late a request is judged, it is a late one.
+func TestMonotonicReadingIsNeverSetBack(t *testing.T) {
+	l := New()
+	limit := Limit{1, time.Minute}
+	start := time.Now()
+	l.Allow("key", read, limit, start.Add(5*time.Hour))
+	if l.Allow("key", read, limit, start).Allowed {
+		t.Error("a late request passed")
+	}
+	if l.Allow("key", read, limit, start.Add(time.Minute)).Allowed {
+		t.Error("a late request set the clock back")
+	}
+	if !l.Allow("key", read, limit, start.Add(5*time.Hour+time.Minute)).Allowed {
+		t.Error("refused a window later")
+	}
+}
+
+// One time without a monotonic reading is compared by the wall clock, even if
+// the first one had both.
+func TestMixedReadings(t *testing.T) {
+	l := New()
+	limit := Limit{1, time.Minute}
+	start := time.Now()
+	l.Allow("key", read, limit, start.Add(5*time.Hour))
+	if got := l.Allow("key", read, limit, start.Round(0)).RetryAfter; got != time.Minute {
+		t.Errorf("RetryAfter %v, want a minute", got)
+	}
+}
+
+// The ends of time are no way around a limit.
+func TestFarOffTimes(t *testing.T) {
+	l := New()
+	limit := Limit{1, time.Minute}
+	l.Allow("key", read, limit, day)
+	if got := l.Allow("key", read, limit, time.Time{}); got.Allowed || got.RetryAfter != time.Minute {
+		t.Errorf("at the zero time: %+v, want to wait a minute", got)
+	}
+	future := day.AddDate(1000, 0, 0)
+	if !l.Allow("key", read, limit, future).Allowed || l.Allow("key", read, limit, future).Allowed {
+		t.Error("in a thousand years: want one to pass")
+	}
+	if got := l.Allow("key", read, limit, day); got.Allowed || got.RetryAfter != time.Minute {
+		t.Errorf("back again: %+v, want to wait a minute", got)
+	}
+}
+
+func TestMonotonic(t *testing.T) {
+	now := time.Now()
+	for _, c := range []struct {
+		time time.Time
+		want bool
+	}{
+		{now, true}, {now.Add(time.Hour), true},
+		{now.Round(0), false}, {now.UTC(), false}, {day, false}, {time.Time{}, false},
+	} {
+		if got := monotonic(c.time); got != c.want {
+			t.Errorf("monotonic(%v) = %v, want %v", c.time, got, c.want)
+		}
+	}
+}
+
+func TestSweep(t *testing.T) {
+	l := New()
+	l.Allow("short", read, Limit{1, time.Second}, day)
+	l.Allow("long", read, Limit{1, time.Hour}, day)
+	l.Allow("both", read, Limit{2, time.Hour}, day)
+	l.Allow("both", read, Limit{2, time.Second}, day)
+	for _, c := range []struct {
+		at   time.Duration
+		want int
+	}{
+		{0, 3},
+		{time.Second - 1, 3},
+		{time.Second, 2},
+		{time.Hour - 1, 2},
+		{time.Hour, 0},
+	} {
+		if got := l.Sweep(day.Add(c.at)); got != c.want || l.Len() != c.want {
+			t.Errorf("at %v: %d buckets remain and Len is %d, want %d", c.at, got, l.Len(), c.want)
+		}
+	}
+}
+
+// A request that read its clock before the sweep which released its bucket must
+// not be judged as if the passes that the sweep dropped had never been.
+func TestSweepThenLateRequest(t *testing.T) {
+	l := New()
+	limit := Limit{1, time.Minute}
+	l.Allow("key", read, limit, day)
+	if l.Sweep(day.Add(time.Minute)) != 0 {
+		t.Fatal("the bucket was kept")
+	}
+	// Judged at 60 s, though it says 59 s.
+	if !l.Allow("key", read, limit, day.Add(59*time.Second)).Allowed {
+		t.Fatal("refused")
+	}
+	if l.Allow("key", read, limit, day.Add(2*time.Minute-1)).Allowed {
+		t.Error("passed twice within a minute of the bucket's clock")
+	}
+}
+
+// A ring grows with what passes, to the largest N and no further.
+func TestRingGrowth(t *testing.T) {
+	l := New()
+	limit := Limit{1000, time.Minute}
+	slots := func() int { return len(l.bucket(bucketID{"key", read}).passes.slots) }
+	for i := range 10_000 { // one in 20 s: three are in the window
+		l.Allow("key", read, limit, day.Add(time.Duration(i)*20*time.Second))
+	}
+	if got := slots(); got != 4 {
+		t.Errorf("a slow key takes %d slots, want 4", got)
+	}
+	later := day.Add(1000 * time.Hour)
+	for range 5000 {
+		l.Allow("key", read, limit, later)
+	}
+	if got := slots(); got != 1000 {
+		t.Errorf("a busy key takes %d slots, want 1000", got)
+	}
+}
+
+func TestAllowDoesNotAllocate(t *testing.T) {
+	l := New()
+	limit := Limit{60, time.Minute}
+	id := string([]byte("key_01JD"))
+	now := time.Now()
+	for range 60 {
+		l.Allow(id, read, limit, now)
+	}
+	if n := testing.AllocsPerRun(1000, func() {
+		now = now.Add(700 * time.Millisecond)
+		l.Allow(id, read, limit, now)
+	}); n != 0 {
+		t.Errorf("%v allocations a request", n)
+	}
+}
+
+func TestConcurrentAtOneInstant(t *testing.T) {
+	l := New()
+	limit := Limit{1000, time.Minute}
+	var passed atomic.Int64
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 1000 {
+				if l.Allow("key", read, limit, day).Allowed {
+					passed.Add(1)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if got := passed.Load(); got != 1000 {
+		t.Errorf("%d passed, want 1000", got)
+	}
+}
+
+// Requests reach the bucket in another order than they read the clock in, so
+// what is held against the limit is the bucket's own clock at each pass.
+func TestConcurrentAsTimeAdvances(t *testing.T) {
+	limit := Limit{100, 1000}
+	l := New()
+	b := l.bucket(bucketID{"key", read})
+	var ticks atomic.Int64
+	var passed []int64 // guarded by the bucket's lock
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 5000 {
+				at := l.instant(day.Add(time.Duration(ticks.Add(1))))
+				runtime.Gosched()
+				b.mu.Lock()
+				if b.judge(at, limit).Allowed {
+					passed = append(passed, b.clock)
+				}
+				b.mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	checkWindows(t, passed, limit)
+	// 40 windows went by; a little is lost where the clock skips an instant.
+	if got := len(passed); got < 3900 {
+		t.Errorf("%d passed, want about 4000", got)
+	}
+}
+
+// A request may have looked its bucket up just before a sweep releases it. If it
+// were counted there, the count would be lost.
+func TestReleasedBucketCountsNothing(t *testing.T) {
+	l := New()
+	limit := Limit{1, time.Minute}
+	l.Allow("key", read, limit, day)
+	lookedUp := l.bucket(bucketID{"key", read})
+	later := day.Add(time.Minute)
+	l.Sweep(later)
+	if _, ok := l.judge(lookedUp, l.instant(later), limit); ok {
+		t.Error("a released bucket judged a request")
+	}
+	if !l.Allow("key", read, limit, later).Allowed || l.Allow("key", read, limit, later).Allowed {
+		t.Error("its successor does not count")
+	}
+}
+
+// In each round every pass of the round before has just left the window, so the
+// sweep releases the bucket while requests are being counted in it. A count
+// that went down with it would let one more pass.
+func TestSweepBesideRequests(t *testing.T) {
+	const keys = 4
+	l := New()
+	limit := Limit{3, time.Minute}
+	for round := range 3000 {
+		now := day.Add(time.Duration(round) * time.Minute)
+		var passed [keys]atomic.Int64
+		var wg sync.WaitGroup
+		start := make(chan struct{})
+		for range 4 {
+			wg.Go(func() {
+				<-start
+				for i := range 4 * keys {
+					key := i % keys
+					if l.Allow(string(rune('a'+key)), read, limit, now).Allowed {
+						passed[key].Add(1)
+					}
+				}
+			})
+		}
+		wg.Go(func() {
+			<-start
+			l.Sweep(now)
+		})
+		close(start)
+		wg.Wait()
+		for key := range passed {
+			if got := passed[key].Load(); got != 3 {
+				t.Fatalf("round %d, key %d: %d passed, want 3", round, key, got)
+			}
+		}
+		if got := l.Len(); got != keys {
+			t.Fatalf("round %d: Len %d, want %d", round, got, keys)
+		}
+	}
+}
+
+// checkWindows fails if any half-open window holds more than N of the passes:
+// the pass N after another must be at least a window later.
+func checkWindows(t interface{ Fatalf(string, ...any) }, passed []int64, limit Limit) {
+	for i := limit.N; i < len(passed); i++ {
+		if apart := time.Duration(passed[i] - passed[i-limit.N]); apart < limit.Window {
+			t.Fatalf("%d passes lie %v apart: more than %d in %v", limit.N+1, apart, limit.N, limit.Window)
+		}
+	}
+}
+
+func TestSweepReturnsMemory(t *testing.T) {
+	keys := 1_000_000
+	if testing.Short() {
+		keys = 10_000
+	}
+	ids := make([]string, keys)
+	for i := range ids {
+		ids[i] = fmt.Sprintf("key_01JD%018d", i)
+	}
+	heap := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC() // what the first one's finalisers released
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	l := New()
+	limit := Limit{60, time.Minute}
+	before := heap()
+	for _, id := range ids {
+		l.Allow(id, read, limit, day)
+	}
+	touched := heap()
+	if got := l.Len(); got != keys {
+		t.Errorf("Len %d, want %d", got, keys)
+	}
+	start := time.Now()
+	if got := l.Sweep(day.Add(time.Minute)); got != 0 {
+		t.Errorf("%d buckets remain", got)
+	}
+	swept := time.Since(start)
+	after := heap()
+	runtime.KeepAlive(l)
+	runtime.KeepAlive(ids)
+	t.Logf("%d keys: %d bytes each; after a sweep of %v, %d in all", keys, (touched-before)/int64(keys), swept, after-before)
+	if after-before > (touched-before)/10 {
+		t.Errorf("of %d bytes %d are still held", touched-before, after-before)
+	}
+}
