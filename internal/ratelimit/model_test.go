@@ -1,0 +1,247 @@
+package ratelimit
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// A model is the limiter as one would explain it: per bucket the times of what
+// passed, counted one by one.
+type model struct {
+	wall    bool
+	buckets map[bucketID]*modelBucket
+	swept   int64
+}
+
+type modelBucket struct {
+	clock   int64
+	most    int
+	longest time.Duration
+	passed  []int64
+}
+
+func (m *model) tick(clock, at int64) int64 {
+	if m.wall && at < clock-int64(time.Minute) {
+		return at
+	}
+	return max(clock, at)
+}
+
+// tell has a bucket know the time, and forget what is of no use any more.
+func (m *model) tell(b *modelBucket, at int64) {
+	clock := m.tick(b.clock, at)
+	if clock < b.clock {
+		for i := range b.passed {
+			b.passed[i] -= b.clock - clock
+		}
+	}
+	b.clock = clock
+	b.passed = slices.DeleteFunc(b.passed, func(p int64) bool { return p <= clock-int64(b.longest) })
+}
+
+// count returns how many passes lie in the window that ends at a time.
+func (b *modelBucket) count(window time.Duration, at int64) int {
+	n := 0
+	for _, p := range b.passed {
+		if p > at-int64(window) {
+			n++
+		}
+	}
+	return n
+}
+
+// until returns how long it takes, from a time on, until fewer than n passes
+// are in the window.
+func (b *modelBucket) until(n int, window time.Duration, at int64) time.Duration {
+	for _, p := range b.passed {
+		if out := p + int64(window); out > b.clock && b.count(window, out) < n {
+			return time.Duration(out - at)
+		}
+	}
+	return 0
+}
+
+func (m *model) allow(id bucketID, limit Limit, at int64) Verdict {
+	b := m.buckets[id]
+	if b == nil {
+		b = &modelBucket{clock: m.swept}
+		m.buckets[id] = b
+	}
+	b.most = max(b.most, limit.N)
+	b.longest = max(b.longest, limit.Window)
+	m.tell(b, at)
+
+	var v Verdict
+	if b.count(limit.Window, b.clock) < limit.N {
+		v.Allowed = true
+		b.passed = append(b.passed, b.clock)
+		b.passed = b.passed[max(len(b.passed)-b.most, 0):]
+	} else {
+		v.RetryAfter = b.until(limit.N, limit.Window, at)
+	}
+	used := b.count(limit.Window, b.clock)
+	v.Remaining = max(limit.N-used, 0)
+	v.Reset = b.until(min(used, limit.N), limit.Window, at)
+	return v
+}
+
+func (m *model) sweep(at int64) int {
+	m.swept = m.tick(m.swept, at)
+	for id, b := range m.buckets {
+		if m.tell(b, at); len(b.passed) == 0 {
+			delete(m.buckets, id)
+		}
+	}
+	return len(m.buckets)
+}
+
+func TestLimiterIsItsModel(t *testing.T) {
+	t.Run("wall clock", func(t *testing.T) { testModel(t, day) })
+	t.Run("monotonic clock", func(t *testing.T) { testModel(t, time.Now()) })
+}
+
+func testModel(t *testing.T, epoch time.Time) {
+	rapid.Check(t, func(t *rapid.T) {
+		l := New()
+		m := &model{wall: !monotonic(epoch), buckets: map[bucketID]*modelBucket{}}
+		l.Sweep(epoch) // so that both count from the same time
+
+		// Few and short, so that schedules meet the edges of windows often.
+		limits := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Limit {
+			return Limit{rapid.IntRange(1, 12).Draw(t, "N"), time.Duration(rapid.IntRange(1, 30).Draw(t, "Window"))}
+		}), 1, 4).Draw(t, "limits")
+		ids := []bucketID{{"a", read}, {"a", write}, {"b", read}}
+
+		var now int64
+		request := func(t *rapid.T, id bucketID, limit Limit, at int64) {
+			want := m.allow(id, limit, at)
+			got := l.Allow(id.keyID, id.action, limit, epoch.Add(time.Duration(at)))
+			if got != want {
+				t.Fatalf("%v of %v at %d: %+v, want %+v", limit, id, at, got, want)
+			}
+			if got.Allowed == (got.RetryAfter > 0) {
+				t.Fatalf("RetryAfter of %+v", got)
+			}
+		}
+		t.Repeat(map[string]func(*rapid.T){
+			"requests": func(t *rapid.T) {
+				id := rapid.SampledFrom(ids).Draw(t, "bucket")
+				limit := rapid.SampledFrom(limits).Draw(t, "limit")
+				for range rapid.IntRange(1, 15).Draw(t, "burst") {
+					request(t, id, limit, now)
+				}
+			},
+			"late request": func(t *rapid.T) {
+				id := rapid.SampledFrom(ids).Draw(t, "bucket")
+				limit := rapid.SampledFrom(limits).Draw(t, "limit")
+				request(t, id, limit, now-rapid.Int64Range(1, 40).Draw(t, "late"))
+			},
+			"a moment": func(t *rapid.T) {
+				now += rapid.Int64Range(1, 5).Draw(t, "moment")
+			},
+			"a window": func(t *rapid.T) {
+				window := rapid.SampledFrom(limits).Draw(t, "limit").Window
+				now += int64(window) + rapid.Int64Range(-1, 1).Draw(t, "off")
+			},
+			"clock set back": func(t *rapid.T) {
+				now -= int64(time.Minute) + rapid.Int64Range(-2, 40).Draw(t, "back")
+			},
+			"clock set forward": func(t *rapid.T) {
+				now += int64(time.Minute) + rapid.Int64Range(-40, 40).Draw(t, "forward")
+			},
+			"sweep": func(t *rapid.T) {
+				late := rapid.Int64Range(0, 5).Draw(t, "late")
+				if got, want := l.Sweep(epoch.Add(time.Duration(now-late))), m.sweep(now-late); got != want {
+					t.Fatalf("%d buckets remain, want %d", got, want)
+				}
+			},
+			"": func(t *rapid.T) {
+				if got := l.Len(); got != len(m.buckets) {
+					t.Fatalf("Len %d, want %d", got, len(m.buckets))
+				}
+			},
+		})
+	})
+}
+
+// A ring is a slice whose front may be cut off.
+func TestRing(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var r ring
+		var want []int64
+		limit := rapid.IntRange(1, 40).Draw(t, "limit")
+		for i, dropped := range rapid.SliceOf(rapid.IntRange(-8, 3)).Draw(t, "dropped") {
+			dropped = min(max(dropped, 0), len(want)) // mostly none
+			r.drop(dropped)
+			r.push(int64(i), limit)
+			want = append(want[dropped:], int64(i))
+			want = want[max(len(want)-limit, 0):]
+
+			var got []int64
+			for i := range r.len {
+				got = append(got, r.at(i))
+			}
+			if !slices.Equal(got, want) {
+				t.Fatalf("%v, want %v", got, want)
+			}
+		}
+	})
+}
+
+// The promises themselves, without a model: with one limit and times in order,
+// no window holds more than N, whoever is refused had N in the window before,
+// and RetryAfter and Reset come true.
+func TestPromises(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		limit := Limit{rapid.IntRange(1, 8).Draw(t, "N"), time.Duration(rapid.IntRange(1, 20).Draw(t, "Window"))}
+		gaps := rapid.SliceOfN(rapid.Int64Range(0, 22), 1, 100).Draw(t, "gaps")
+		at := func(n int64) time.Time { return day.Add(time.Duration(n)) }
+
+		// try returns what a request would be told after some have passed.
+		try := func(passed []int64, now int64) Verdict {
+			l := New()
+			for _, p := range passed {
+				l.Allow("key", read, limit, at(p))
+			}
+			return l.Allow("key", read, limit, at(now))
+		}
+
+		l := New()
+		var passed []int64
+		var now int64
+		for _, gap := range gaps {
+			now += gap
+			v := l.Allow("key", read, limit, at(now))
+			if v.Allowed {
+				passed = append(passed, now)
+			} else {
+				if n := len(passed); n < limit.N || now-passed[n-limit.N] >= int64(limit.Window) {
+					t.Fatalf("refused at %d, within the limit", now)
+				}
+				wait := int64(v.RetryAfter)
+				if !try(passed, now+wait).Allowed || try(passed, now+wait-1).Allowed {
+					t.Fatalf("RetryAfter %d at %d is not when one would pass", wait, now)
+				}
+			}
+			reset := int64(v.Reset)
+			if got := remaining(try(passed, now+reset)); got <= v.Remaining {
+				t.Fatalf("%d remain at Reset, and %d before", got, v.Remaining)
+			}
+			if got := remaining(try(passed, now+reset-1)); got > v.Remaining {
+				t.Fatalf("%d remain before Reset, and %d now", got, v.Remaining)
+			}
+		}
+		checkWindows(t, passed, limit)
+	})
+}
+
+// remaining is how many would have passed before a verdict's own request.
+func remaining(v Verdict) int {
+	if v.Allowed {
+		return v.Remaining + 1
+	}
+	return 0
+}
