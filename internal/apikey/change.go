@@ -10,6 +10,7 @@ const (
 	OpRevoke  Operation = "revoke"
 	OpSuspend Operation = "suspend"
 	OpResume  Operation = "resume"
+	OpExpose  Operation = "expose"
 )
 
 // Change is one change to keys, as a value: who wants what, and when. It holds
@@ -53,10 +54,17 @@ type Suspend struct {
 // nothing.
 type Resume struct{ WorkspaceID string }
 
+// Expose notes that a key was used from a browser. Only the first time counts.
+type Expose struct {
+	WorkspaceID string
+	KeyID       string
+}
+
 func (Create) Operation() Operation  { return OpCreate }
 func (Revoke) Operation() Operation  { return OpRevoke }
 func (Suspend) Operation() Operation { return OpSuspend }
 func (Resume) Operation() Operation  { return OpResume }
+func (Expose) Operation() Operation  { return OpExpose }
 
 // Outcome is what a change left behind.
 type Outcome struct {

@@ -21,16 +21,17 @@ type layer struct {
 var layers = []layer{
 	{dir: "internal/apikey"},
 	{dir: "identity"},
+	{dir: "internal/ratelimit"},
 
 	// These never see each other. What one needs of another it declares as a
 	// small interface, and caddymodule hands it over.
 	{dir: "internal/store", mayImport: domain},
-	{dir: "internal/authn", mayImport: domain},
+	{dir: "internal/authn", mayImport: append([]string{"internal/ratelimit"}, domain...)},
 	{dir: "internal/fleet", mayImport: domain, optional: true},
 	{dir: "admin", mayImport: domain},
 
 	{dir: "caddymodule", mayImport: append([]string{
-		"internal/store", "internal/authn", "internal/fleet", "admin",
+		"internal/store", "internal/authn", "internal/fleet", "internal/ratelimit", "admin",
 	}, domain...)},
 
 	// What is built and run.

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/ratelimit"
 )
 
 // Source is where the authenticator looks up what it does not remember.
@@ -32,6 +33,8 @@ type Source interface {
 type Authenticator struct {
 	keys      *cache
 	suspended suspensions
+	streams   streams
+	limiter   *ratelimit.Limiter
 	closed    atomic.Bool
 	now       func() time.Time
 }
@@ -47,7 +50,7 @@ func New(source Source, cacheSize int, now func() time.Time, log *zap.Logger) (*
 	if err != nil {
 		return nil, err
 	}
-	a := &Authenticator{keys: keys, now: now}
+	a := &Authenticator{keys: keys, now: now, limiter: ratelimit.New()}
 	a.suspended.replace(ids)
 	return a, nil
 }
@@ -59,8 +62,15 @@ func (a *Authenticator) Changed(outcome apikey.Outcome) {
 	for _, digest := range outcome.Stale {
 		a.keys.forget(digest)
 	}
-	if outcome.Workspace.ID != "" {
-		a.suspended.set(outcome.Workspace.ID, outcome.Workspace.Suspended())
+	ws := outcome.Workspace
+	if ws.ID != "" {
+		a.suspended.set(ws.ID, ws.Suspended())
+	}
+	ended := !outcome.Key.RevokedAt.IsZero()
+	if ended || ws.Suspended() {
+		a.streams.endIf(func(s *stream) bool {
+			return ended && s.digest == outcome.Key.Digest || ws.Suspended() && s.workspaceID == ws.ID
+		})
 	}
 }
 
@@ -97,9 +107,9 @@ func (a *Authenticator) Check(ctx context.Context, policy *Policy, facts *Facts)
 	if err != nil {
 		return d.refuse(reasonFor(err))
 	}
-	d.Key = key
 	// The clock is read after the look-up, which may have taken a while.
-	switch key.Status(a.now()) {
+	d.Key, d.At = key, a.now()
+	switch key.Status(d.At) {
 	case apikey.Revoked:
 		return d.refuse(Revoked)
 	case apikey.Expired:
@@ -115,9 +125,28 @@ func (a *Authenticator) Check(ctx context.Context, policy *Policy, facts *Facts)
 	if d.Action == Write && key.Preset != apikey.FullAccess {
 		return d.refuse(ReadOnly)
 	}
+	if limit := policy.limit(d.Action); limit.N > 0 {
+		d.Limit = limit
+		d.Usage = a.limiter.Allow(key.ID, bucket(d.Action), limit, d.At)
+		if !d.Usage.Allowed {
+			return d.refuse(RateLimited)
+		}
+	}
 	d.Result = Allowed
 	return d
 }
+
+// bucket keeps the reads of a key apart from its writes.
+func bucket(action Action) uint8 {
+	if action == Read {
+		return 0
+	}
+	return 1
+}
+
+// Sweep lets go of the counts of keys that have not been used for as long as
+// their limits look back. It is to be called now and then.
+func (a *Authenticator) Sweep() { a.limiter.Sweep(a.now()) }
 
 func reasonFor(err error) Result {
 	if err == errUnknown {

@@ -1,6 +1,11 @@
 package authn
 
-import "github.com/agiled/caddy-api-keys/internal/apikey"
+import (
+	"time"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/ratelimit"
+)
 
 // Result is why a request passed or was refused. Its values are the ones of the
 // metric and of the access log.
@@ -54,6 +59,12 @@ type Decision struct {
 	// Key is the key whose whole token has matched, also if the request is
 	// refused; nil before that. It is shared: never change it.
 	Key *apikey.Key
+	// At is when the decision was made; zero if no key was found.
+	At time.Time
+	// Limit is the limit that the request was counted against, if there is one,
+	// and Usage how much of it is left.
+	Limit ratelimit.Limit
+	Usage ratelimit.Verdict
 	// Lookup is how Key was looked for; "" if no look-up was made.
 	Lookup Lookup
 }

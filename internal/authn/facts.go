@@ -9,6 +9,8 @@ import (
 // Facts are what a request says of itself that has a say in the decision.
 type Facts struct {
 	Method string
+	// Path is the path as the upstream will see it, still escaped.
+	Path string
 	// Authorization are all values of that header, in order.
 	Authorization []string
 	// Override says that a header asks for another method than Method.
@@ -29,29 +31,6 @@ type Facts struct {
 // echoes credentials, CONNECT asks for a tunnel.
 func (f *Facts) forbiddenMethod() bool {
 	return f.Method == http.MethodTrace || f.Method == http.MethodConnect && !f.ExtendedConnect
-}
-
-// Policy is what one mount of the gateway asks of a request. It must not be
-// changed while it is used.
-type Policy struct {
-	// ReadMethods are the methods that only read, compared exactly.
-	ReadMethods []string
-	// AllowBrowsers lets keys be used from browsers.
-	AllowBrowsers bool
-}
-
-// action says what a request wants to do. What is not clearly a read is a
-// write.
-func (p *Policy) action(f *Facts) Action {
-	if f.Override || f.Upgrade || f.ExtendedConnect {
-		return Write
-	}
-	for _, method := range p.ReadMethods {
-		if f.Method == method {
-			return Read
-		}
-	}
-	return Write
 }
 
 // parseAuthorization returns the one token of the header, or what is wrong. It

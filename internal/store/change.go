@@ -70,6 +70,8 @@ func apply(txn *badger.Txn, change apikey.Change) (apikey.Outcome, error) {
 		outcome, details, err = suspend(txn, change, do)
 	case apikey.Resume:
 		outcome, details, err = resume(txn, do)
+	case apikey.Expose:
+		outcome, details, err = expose(txn, change, do)
 	default:
 		err = fmt.Errorf("unknown change %T", do)
 	}
@@ -166,6 +168,21 @@ func revoke(txn *badger.Txn, change apikey.Change, do apikey.Revoke) (apikey.Out
 	}
 	details := map[string]any{"name": key.Name, "reason": do.Reason}
 	return apikey.Outcome{Key: *key, Stale: []apikey.Digest{key.Digest}}, details, nil
+}
+
+func expose(txn *badger.Txn, change apikey.Change, do apikey.Expose) (apikey.Outcome, map[string]any, error) {
+	key, err := keyInWorkspace(txn, do.WorkspaceID, do.KeyID)
+	if err != nil {
+		return apikey.Outcome{}, nil, err
+	}
+	if !key.ExposedAt.IsZero() {
+		return apikey.Outcome{Key: *key, Unchanged: true}, nil, nil
+	}
+	key.ExposedAt = change.At
+	if err := save(txn, recordKey(key.ID), toRecord(key)); err != nil {
+		return apikey.Outcome{}, nil, err
+	}
+	return apikey.Outcome{Key: *key, Stale: []apikey.Digest{key.Digest}}, map[string]any{"name": key.Name}, nil
 }
 
 func suspend(txn *badger.Txn, change apikey.Change, do apikey.Suspend) (apikey.Outcome, map[string]any, error) {

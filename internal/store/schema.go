@@ -15,6 +15,7 @@ import (
 // another. Ids sort by creation, so each index is in that order too.
 //
 //	m/schema               the schema's version, in decimal
+//	m/clock                the latest time that was told, in milliseconds since 1970
 //	k/<key id>             keyRecord
 //	t/<digest>             key id: whose token has this SHA-256
 //	w/<ws><key id>         nothing: the keys of a workspace
@@ -28,7 +29,10 @@ import (
 // because a person may have to read it one day. Fields are only ever added.
 const schemaVersion = 1
 
-var schemaKey = []byte("m/schema")
+var (
+	schemaKey = []byte("m/schema")
+	clockKey  = []byte("m/clock")
+)
 
 func recordKey(keyID string) []byte         { return append([]byte("k/"), keyID...) }
 func digestKey(d apikey.Digest) []byte      { return append([]byte("t/"), d[:]...) }

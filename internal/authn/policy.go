@@ -1,0 +1,96 @@
+package authn
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/agiled/caddy-api-keys/internal/ratelimit"
+)
+
+// Policy is what one mount of the gateway asks of a request. It must not be
+// changed while it is used.
+type Policy struct {
+	// ReadMethods are the methods that only read, compared exactly.
+	ReadMethods []string
+	// ReadPaths are paths to which a POST only reads. See [ValidateReadPath].
+	ReadPaths []string
+	// ReadLimit and WriteLimit are how often a key may be used. N = 0 is no
+	// limit.
+	ReadLimit, WriteLimit ratelimit.Limit
+	// AllowBrowsers lets keys be used from browsers.
+	AllowBrowsers bool
+}
+
+// action says what a request wants to do. What is not clearly a read is a
+// write.
+func (p *Policy) action(f *Facts) Action {
+	if f.Override || f.Upgrade || f.ExtendedConnect {
+		return Write
+	}
+	if slices.Contains(p.ReadMethods, f.Method) {
+		return Read
+	}
+	if f.Method == http.MethodPost && len(p.ReadPaths) > 0 && p.readPath(f.Path) {
+		return Read
+	}
+	return Write
+}
+
+func (p *Policy) limit(action Action) ratelimit.Limit {
+	if action == Read {
+		return p.ReadLimit
+	}
+	return p.WriteLimit
+}
+
+// readPath reports whether an escaped path is certainly one of ReadPaths,
+// however the upstream reads it.
+func (p *Policy) readPath(escaped string) bool {
+	if ambiguous(escaped) {
+		return false
+	}
+	plain, err := url.PathUnescape(escaped)
+	if err != nil || ambiguous(plain) {
+		return false
+	}
+	return slices.ContainsFunc(p.ReadPaths, func(pattern string) bool {
+		if prefix, ok := strings.CutSuffix(pattern, "*"); ok {
+			return strings.HasPrefix(plain, prefix)
+		}
+		return plain == pattern
+	})
+}
+
+// ambiguous reports whether two servers could take a path for different ones:
+// because it is not clean, or because it holds what one of them decodes,
+// normalises or cuts off and the other does not.
+func ambiguous(p string) bool {
+	clean := path.Clean(p)
+	if len(p) > 1 && strings.HasSuffix(p, "/") {
+		clean += "/"
+	}
+	if p != clean || !strings.HasPrefix(p, "/") {
+		return true
+	}
+	lower := strings.ToLower(p)
+	for _, trouble := range []string{"%2f", "%5c", "%2e", "%25", "%3b", ";", `\`} {
+		if strings.Contains(lower, trouble) {
+			return true
+		}
+	}
+	return strings.ContainsFunc(p, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\uFFFD' })
+}
+
+// ValidateReadPath says what is wrong with a read path, if anything is: it is
+// a clean path, or one that ends in "*" for all that begin with it.
+func ValidateReadPath(pattern string) error {
+	plain := strings.TrimSuffix(pattern, "*")
+	if plain == "" || plain == "/" || strings.Contains(plain, "*") || ambiguous(plain) || strings.Contains(plain, "%") {
+		return fmt.Errorf("%q: want a clean path such as /public/v1/search, or one that ends in * such as /public/v1/search/*", pattern)
+	}
+	return nil
+}

@@ -1,0 +1,84 @@
+package authn
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// ErrEnded is why the context of a stream ends when its key may not go on.
+var ErrEnded = errors.New("the key of this connection has ended")
+
+// streams are the requests that became another protocol, and so go on after
+// they were judged.
+type streams struct {
+	mu   sync.Mutex
+	open map[*stream]struct{}
+}
+
+type stream struct {
+	digest      apikey.Digest
+	workspaceID string
+	end         context.CancelCauseFunc
+}
+
+// Stream returns a context for a request that passed and asks to become another
+// protocol. It ends with [ErrEnded] when the key is revoked or expires, or its
+// workspace is suspended, also if that happened since the request was judged.
+// The caller calls done when the request is over.
+func (a *Authenticator) Stream(ctx context.Context, key *apikey.Key) (_ context.Context, done func()) {
+	ctx, end := context.WithCancelCause(ctx)
+	s := &stream{digest: key.Digest, workspaceID: key.WorkspaceID, end: end}
+	a.streams.add(s)
+
+	// What changed between the decision and this line was told to nobody.
+	current, _, err := a.keys.get(ctx, key.Digest)
+	if err != nil || a.closed.Load() || current.Status(a.now()) != apikey.Active || a.suspended.has(key.WorkspaceID) {
+		end(ErrEnded)
+		return ctx, func() { a.streams.remove(s) }
+	}
+	expiry := time.AfterFunc(lifeLeft(current, a.now()), func() { end(ErrEnded) })
+	return ctx, func() {
+		expiry.Stop()
+		a.streams.remove(s)
+		end(nil)
+	}
+}
+
+// lifeLeft returns how long a key that is active now will be.
+func lifeLeft(key *apikey.Key, now time.Time) time.Duration {
+	until := key.ExpiresAt
+	if !key.RevokesAt.IsZero() && key.RevokesAt.Before(until) {
+		until = key.RevokesAt
+	}
+	return until.Sub(now)
+}
+
+func (s *streams) add(one *stream) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open == nil {
+		s.open = make(map[*stream]struct{})
+	}
+	s.open[one] = struct{}{}
+}
+
+func (s *streams) remove(one *stream) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open, one)
+}
+
+// endIf ends the streams for which it is asked to.
+func (s *streams) endIf(over func(*stream) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for one := range s.open {
+		if over(one) {
+			one.end(ErrEnded)
+		}
+	}
+}
