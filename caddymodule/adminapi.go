@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
 	"github.com/agiled/caddy-api-keys/admin"
@@ -68,9 +69,14 @@ func newAPI(config admin.Config) *admin.Handler {
 	return admin.New(config)
 }
 
-// remoteIP returns the address of the peer. Headers that claim another one are
-// not believed: the audit trail says what is known.
+// remoteIP returns the address that a request comes from: the client's, where
+// the site trusts a proxy before it to tell, and the peer's elsewhere.
 func remoteIP(r *http.Request) string {
+	if _, vars := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any); vars {
+		if ip, ok := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string); ok {
+			return ip
+		}
+	}
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		return ""

@@ -50,6 +50,17 @@ type Auth struct {
 	// Default: `GET`, `HEAD` and `OPTIONS`.
 	ReadMethods []string `json:"read_methods,omitempty"`
 
+	// Paths to which a POST only reads: each exact, or ending in `*`. A path
+	// that two servers could read differently is never one of them.
+	ReadPaths []string `json:"read_paths,omitempty"`
+
+	// How often a key may be used. Default: no limit.
+	RateLimit RateLimits `json:"rate_limit,omitzero"`
+
+	// A path at which GET and HEAD are answered with the key's own workspace,
+	// name, preset and expiry, and do not reach the upstream. Default: none.
+	Whoami string `json:"whoami,omitempty"`
+
 	// Whether a key may be used from a browser: `refuse` or `allow`. Whoever
 	// can read a page's code can reuse its key. Default: `refuse`.
 	Browsers string `json:"browsers,omitempty"`
@@ -93,7 +104,11 @@ func (h *Auth) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("loading the api_keys app: %w", err)
 	}
 	h.app = app.(*App)
-	h.policy = authn.Policy{ReadMethods: h.ReadMethods, AllowBrowsers: h.Browsers == allow}
+	h.policy = authn.Policy{
+		ReadMethods: h.ReadMethods, ReadPaths: h.ReadPaths,
+		ReadLimit: h.RateLimit.Read.limit(), WriteLimit: h.RateLimit.Write.limit(),
+		AllowBrowsers: h.Browsers == allow,
+	}
 	h.forged = identity.NewHeaders(
 		h.WorkspaceHeader, h.KeyIDHeader, h.AccessHeader,
 		identity.WorkspaceHeader, identity.KeyIDHeader, identity.AccessHeader, identity.AssertionHeader,
@@ -110,32 +125,45 @@ func (h *Auth) Provision(ctx caddy.Context) error {
 
 func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	facts := h.clean(r)
-	decision, err := h.decide(r.Context(), &facts)
+	gateway := h.app.gateway(r.Context().Done())
+	decision, err := decide(r.Context(), gateway, &h.policy, &facts)
 	if err != nil {
 		return h.fail(w, r, err)
 	}
 	count(&decision)
 	annotate(r.Context(), &decision)
+	announce(w.Header(), &decision)
+	if facts.Browser && decision.Key != nil && decision.Key.ExposedAt.IsZero() {
+		gateway.exposed(decision.Key, remoteIP(r))
+	}
 	if !decision.Allowed() {
-		return h.refuse(w, r, decision.Result)
+		return h.refuse(w, r, &decision)
 	}
 	h.identify(r, decision.Key)
+	if h.asksWhoami(r) {
+		return answerWhoami(w, decision.Key)
+	}
+	announceExpiry(w.Header(), decision.Key, decision.At)
+	if facts.Upgrade || facts.ExtendedConnect {
+		ctx, done := gateway.authn.Stream(r.Context(), decision.Key)
+		defer done()
+		r = r.WithContext(ctx)
+	}
 	return next.ServeHTTP(w, r)
 }
 
 // decide asks the authenticator. A panic in the check is an error, so that it
 // ends in an answer, and that answer is a refusal.
-func (h *Auth) decide(ctx context.Context, facts *authn.Facts) (decision authn.Decision, err error) {
+func decide(ctx context.Context, gateway *gateway, policy *authn.Policy, facts *authn.Facts) (decision authn.Decision, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			decision, err = authn.Decision{}, fmt.Errorf("%w: %v", errPanic, p)
 		}
 	}()
-	gateway := h.app.gateway(ctx.Done())
 	if gateway == nil {
 		return authn.Decision{Result: authn.Unavailable, Action: authn.Read}, nil
 	}
-	return gateway.authn.Check(ctx, &h.policy, facts), nil
+	return gateway.authn.Check(ctx, policy, facts), nil
 }
 
 var errPanic = errors.New("panic while judging a request")

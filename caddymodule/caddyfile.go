@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/authn"
 )
 
 // parseGlobalOption parses the global option. Syntax:
@@ -75,6 +76,9 @@ func parseStore(d *caddyfile.Dispenser, store *Store) error {
 //	    access_header    <name>
 //	    realm            <realm>
 //	    read_methods     <method...>
+//	    read_paths       <path...>
+//	    rate_limit       read|write <requests> <window>
+//	    whoami           <path>
 //	    browsers         refuse|allow
 //	    forward_token
 //	}
@@ -90,6 +94,10 @@ func parseAuth(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 		"access_header":    text(d, &h.AccessHeader, validateHeader),
 		"realm":            text(d, &h.Realm, validateRealm),
 		"read_methods":     list(d, &h.ReadMethods, validateMethod),
+		"read_paths":       list(d, &h.ReadPaths, authn.ValidateReadPath),
+		"rate_limit read":  rateLimit(d, &h.RateLimit.Read),
+		"rate_limit write": rateLimit(d, &h.RateLimit.Write),
+		"whoami":           text(d, &h.Whoami, validateWhoami),
 		"browsers":         choice(d, &h.Browsers, refuse, allow),
 		"forward_token":    flag(d, &h.ForwardToken),
 	})
@@ -128,7 +136,8 @@ func parseAdmin(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error
 	return h, nil
 }
 
-// options are the lines that a block takes, by their first word.
+// options are the lines that a block takes, by their first word, or their first
+// two where the second says which of several it is.
 type options map[string]func() error
 
 // parseBlock parses the lines of a block, each at most once and in any order.
@@ -137,6 +146,10 @@ func parseBlock(d *caddyfile.Dispenser, block string, known options) error {
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		name := d.Val()
 		parse, ok := known[name]
+		if !ok && d.NextArg() {
+			name += " " + d.Val()
+			parse, ok = known[name]
+		}
 		if !ok {
 			return d.Errf("%s has no option %q: it takes %s", block, name, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
 		}
@@ -222,6 +235,26 @@ func duration(d *caddyfile.Dispenser, into *caddy.Duration) func() error {
 		}
 		*into = caddy.Duration(parsed)
 		return nil
+	}
+}
+
+// rateLimit parses the rest of a line with a number of requests and a window.
+func rateLimit(d *caddyfile.Dispenser, into **RateLimit) func() error {
+	return func() error {
+		var requests, window string
+		if !d.AllArgs(&requests, &window) {
+			return d.Err("rate_limit takes read or write, a number of requests and a window: rate_limit read 60 1m")
+		}
+		n, err := strconv.Atoi(requests)
+		if err != nil {
+			return d.Errf("rate_limit: %q is not a number of requests", requests)
+		}
+		length, err := caddy.ParseDuration(window)
+		if err != nil {
+			return d.Errf("rate_limit: %q is not a window, such as 1m", window)
+		}
+		*into = &RateLimit{Requests: n, Window: caddy.Duration(length)}
+		return located(d, "rate_limit", (*into).validate())
 	}
 }
 

@@ -12,6 +12,7 @@ func (h *Auth) clean(r *http.Request) authn.Facts {
 	header := r.Header
 	facts := authn.Facts{
 		Method:          r.Method,
+		Path:            r.URL.EscapedPath(),
 		Authorization:   header["Authorization"],
 		Upgrade:         len(header["Upgrade"]) > 0,
 		ExtendedConnect: extendedConnect(r),

@@ -20,99 +20,109 @@ import (
 type gateway struct {
 	store *store.Store
 	authn *authn.Authenticator
+	clock *authn.Clock
+	log   *zap.Logger
+
+	exposures chan exposure
+	stop      context.CancelFunc
+	upkeep    sync.WaitGroup
 }
 
-// gateways are keyed by the real path of their store, and by nothing else: two
-// configurations can differ in how they use a store, never in which it is.
-var gateways = caddy.NewUsagePool()
-
-// acquire returns the gateway of the store at path, opening it if it is not.
-func acquire(path string, cacheSize int, log *zap.Logger) (*gateway, error) {
-	g, loaded, err := gateways.LoadOrNew(path, func() (caddy.Destructor, error) {
-		return openGateway(path, cacheSize, log)
-	})
-	if err != nil {
-		return nil, err
-	}
-	found := g.(*gateway)
-	if loaded {
-		found.authn.Remember(cacheSize)
-	}
-	return found, nil
+// exposure is a key that was seen in a browser.
+type exposure struct {
+	key      *apikey.Key
+	remoteIP string
 }
 
+// upkeepInterval is how often the clock is noted and unused counts are let go.
+const upkeepInterval = time.Minute
+
+// openGateway opens the store at path and what goes with it.
 func openGateway(path string, cacheSize int, log *zap.Logger) (*gateway, error) {
-	g := new(gateway)
+	g := &gateway{log: log, exposures: make(chan exposure, 64)}
 	opened, err := store.Open(path, log, func(outcome apikey.Outcome) { g.authn.Changed(outcome) })
 	if err != nil {
 		return nil, err
 	}
 	g.store = opened
-	g.authn, err = authn.New(opened, cacheSize, time.Now, log)
-	if err != nil {
+	if err := g.begin(cacheSize); err != nil {
 		return nil, errors.Join(err, opened.Close())
 	}
 	log.Info("key store opened", zap.String("path", path))
 	return g, nil
 }
 
+func (g *gateway) begin(cacheSize int) error {
+	mark, err := g.store.ClockMark()
+	if err != nil {
+		return err
+	}
+	g.clock = authn.NewClock(mark)
+	if behind := g.clock.Behind(); behind > time.Minute {
+		g.log.Error("the clock of this machine is behind the time that the key store has seen: keys are judged by the later time",
+			zap.Duration("behind", behind), zap.Time("seen", mark))
+	}
+	g.authn, err = authn.New(g.store, cacheSize, g.clock.Now, g.log)
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	g.stop = stop
+	g.upkeep.Go(func() { g.run(ctx) })
+	return nil
+}
+
+// run does what is not done on the way of a request.
+func (g *gateway) run(ctx context.Context) {
+	tick := time.NewTicker(upkeepInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			g.authn.Sweep()
+			g.noteClock()
+		case e := <-g.exposures:
+			g.noteExposure(ctx, e)
+		}
+	}
+}
+
+func (g *gateway) noteClock() {
+	if err := g.store.SetClockMark(g.clock.Mark()); err != nil {
+		g.log.Warn("noting the time in the key store", zap.Error(err))
+	}
+}
+
+// exposed notes that a key was seen in a browser. It waits for nothing: if too
+// much is to be noted already, the key's next use will be.
+func (g *gateway) exposed(key *apikey.Key, remoteIP string) {
+	select {
+	case g.exposures <- exposure{key, remoteIP}:
+	default:
+	}
+}
+
+func (g *gateway) noteExposure(ctx context.Context, e exposure) {
+	now := g.clock.Now().UTC().Truncate(time.Millisecond)
+	_, err := g.store.Apply(ctx, apikey.Change{
+		EventID: apikey.NewEventID(now), At: now, Actor: "gateway", RemoteIP: e.remoteIP,
+		Do: apikey.Expose{WorkspaceID: e.key.WorkspaceID, KeyID: e.key.ID},
+	})
+	if err != nil {
+		g.log.Warn("noting that a key was seen in a browser", zap.String("api_key_id", e.key.ID), zap.Error(err))
+	}
+}
+
 // Destruct closes the gateway. The authenticator goes first: it must not go on
 // from memory when nothing tells it of changes any more.
 func (g *gateway) Destruct() error {
 	g.authn.Close()
+	g.stop()
+	g.upkeep.Wait()
+	g.noteClock()
 	return g.store.Close()
 }
 
-// drain is how long a store stays open after the last configuration that used
-// it was replaced. Caddy does not wait for the requests that the old
-// configuration has accepted, and they are to be judged by the store that they
-// were meant for. It covers Caddy's own limit for reading a request's headers.
-const drain = 2 * time.Minute
-
-// releasing are the stores that are held open only for requests on their way.
-var releasing = struct {
-	sync.Mutex
-	timers map[*time.Timer]string
-}{timers: make(map[*time.Timer]string)}
-
-func init() { caddy.OnExit(func(context.Context) { releaseAll() }) }
-
-// release lets go of the store at path: at once if the process is about to end,
-// because by then no request is under way, and otherwise after the drain.
-func release(path string) error {
-	if caddy.Exiting() {
-		_, err := gateways.Delete(path)
-		return err
-	}
-	releasing.Lock()
-	defer releasing.Unlock()
-	var timer *time.Timer
-	timer = time.AfterFunc(drain, func() {
-		releasing.Lock()
-		_, due := releasing.timers[timer]
-		delete(releasing.timers, timer)
-		releasing.Unlock()
-		if due {
-			closeStore(path)
-		}
-	})
-	releasing.timers[timer] = path
-	return nil
-}
-
-// releaseAll ends every drain, when the process is about to end.
-func releaseAll() {
-	releasing.Lock()
-	defer releasing.Unlock()
-	for timer, path := range releasing.timers {
-		timer.Stop()
-		delete(releasing.timers, timer)
-		closeStore(path)
-	}
-}
-
-func closeStore(path string) {
-	if _, err := gateways.Delete(path); err != nil {
-		caddy.Log().Named(appName).Error("closing a key store", zap.String("path", path), zap.Error(err))
-	}
-}
+var _ caddy.Destructor = (*gateway)(nil)

@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"errors"
 	"net/http"
+	"strconv"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
@@ -76,10 +77,13 @@ var (
 )
 
 // refuse answers a request that may not pass.
-func (h *Auth) refuse(w http.ResponseWriter, r *http.Request, why authn.Result) error {
-	answer, ok := h.refusals[why]
+func (h *Auth) refuse(w http.ResponseWriter, r *http.Request, d *authn.Decision) error {
+	answer, ok := h.refusals[d.Result]
 	if !ok {
 		answer = internalError
+	}
+	if d.Result == authn.RateLimited {
+		answer.retry = strconv.Itoa(max(1, seconds(d.Usage.RetryAfter)))
 	}
 	return answer.write(w, r)
 }

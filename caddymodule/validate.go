@@ -9,6 +9,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/agiled/caddy-api-keys/identity"
+	"github.com/agiled/caddy-api-keys/internal/authn"
 )
 
 // The two answers to "may this be?".
@@ -64,6 +65,13 @@ func validateMethod(method string) error {
 	return nil
 }
 
+func validateWhoami(path string) error {
+	if authn.ValidateReadPath(path) != nil || strings.HasSuffix(path, "*") {
+		return fmt.Errorf("%q: want one clean path, such as /public/v1/me", path)
+	}
+	return nil
+}
+
 func validateBasePath(path string) error {
 	if !strings.HasPrefix(path, "/") {
 		return fmt.Errorf("%q: a path begins with /", path)
@@ -92,6 +100,21 @@ func (h *Auth) check() error {
 	for _, method := range h.ReadMethods {
 		if err := validateMethod(method); err != nil {
 			errs = append(errs, fmt.Errorf("read_methods: %w", err))
+		}
+	}
+	for _, path := range h.ReadPaths {
+		if err := authn.ValidateReadPath(path); err != nil {
+			errs = append(errs, fmt.Errorf("read_paths: %w", err))
+		}
+	}
+	for _, limit := range []*RateLimit{h.RateLimit.Read, h.RateLimit.Write} {
+		if err := limit.validate(); err != nil {
+			errs = append(errs, fmt.Errorf("rate_limit: %w", err))
+		}
+	}
+	if h.Whoami != "" {
+		if err := validateWhoami(h.Whoami); err != nil {
+			errs = append(errs, fmt.Errorf("whoami: %w", err))
 		}
 	}
 	if err := oneOf("browsers", h.Browsers, refuse, allow); err != nil {

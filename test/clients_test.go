@@ -3,7 +3,6 @@ package test
 import (
 	"bufio"
 	"bytes"
-	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
@@ -74,17 +73,6 @@ func (c client) send(t *testing.T, method, path string, body io.Reader, fields .
 func raw(t *testing.T, address, request string) answer {
 	t.Helper()
 	conn, err := net.DialTimeout("tcp", address, 5*time.Second)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	return exchange(t, conn, request)
-}
-
-// rawTLS is raw over TLS, in HTTP/1.1.
-func rawTLS(t *testing.T, address, request string) answer {
-	t.Helper()
-	conn, err := tls.Dial("tcp", address, insecure.Clone())
 	if err != nil {
 		t.Fatal(err)
 	}

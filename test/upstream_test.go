@@ -162,12 +162,6 @@ func (w wire) values(name string) []string {
 	return fieldValues(w.head+"\r\n"+w.trailer, name)
 }
 
-// method returns the method of the request line.
-func (w wire) method() string {
-	method, _, _ := strings.Cut(w.head, " ")
-	return method
-}
-
 func fieldValues(block, name string) []string {
 	fold := strings.NewReplacer("_", "-", ".", "-")
 	var values []string
