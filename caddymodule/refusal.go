@@ -130,7 +130,12 @@ func hasErrorRoute(r *http.Request, failure caddyhttp.HandlerError) bool {
 	if !ok || server.Errors == nil || len(server.Errors.Routes) == 0 {
 		return false
 	}
-	return anyRoute(server.Errors.Routes, server.Errors.WithError(r, failure))
+	failed := server.Errors.WithError(r, failure)
+	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
+		// Error routes see the request as it came, before any rewrite.
+		failed.Method, failed.RequestURI, failed.URL = original.Method, original.RequestURI, original.URL
+	}
+	return anyRoute(server.Errors.Routes, failed)
 }
 
 // anyRoute reports whether a route, or one within it, would handle a request.
