@@ -11,7 +11,7 @@ import (
 
 // A token is PREFIX "_" SECRET CHECKSUM:
 //
-//	agk_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefg4Ni5Yv
+//	agk_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefg3a2L9p
 //	    └────────── 43 random characters ────────┘└─ 6 ─┘
 //
 // The secret holds 43·log2(62) = 256.03 random bits. The checksum is the
@@ -36,7 +36,11 @@ type Digest [sha256.Size]byte
 
 // Token is a well-formed token. It redacts itself wherever it is printed,
 // logged or encoded; see [Token.Reveal]. The zero Token is no token.
-type Token struct{ secret string }
+//
+// It holds a pointer because package fmt calls no method of a value that it
+// finds in an unexported field: there it prints what the value is made of, and
+// of a string behind a pointer that is an address.
+type Token struct{ secret *string }
 
 // NewToken makes a token from the operating system's random source. The prefix
 // must be valid; see [ValidatePrefix].
@@ -62,63 +66,74 @@ func newToken(prefix string, random io.Reader) Token {
 			}
 		}
 	}
-	return Token{string(appendChecksum(body, body))}
+	sum := checksum(body)
+	secret := string(append(body, sum[:]...))
+	return Token{&secret}
 }
 
 // ParseToken accepts a well-formed token of any prefix: tokens stay valid when
-// the configured prefix changes. It says no more than whether s is one, costs
-// no allocation, and looks nothing up.
+// the configured prefix changes. It says no more than whether s is one, and
+// looks nothing up. It is small enough to be inlined: a caller that keeps no
+// more than the [Token.Digest] pays no allocation.
 func ParseToken(s string) (Token, bool) {
-	if len(s) > maxTokenLength || len(s) < minPrefix+1+secretLength+checksumLength {
+	if !wellFormed(s) {
 		return Token{}, false
 	}
-	split := len(s) - secretLength - checksumLength - 1
-	if s[split] != '_' || !validPrefix(s[:split]) {
-		return Token{}, false
+	return Token{&s}, true
+}
+
+func wellFormed(s string) bool {
+	split := len(s) - checksumLength - secretLength - 1
+	if split < minPrefix || s[split] != '_' || !validPrefix(s[:split]) {
+		return false
 	}
 	for i := split + 1; i < len(s); i++ {
 		if !isAlphanumeric(s[i]) {
-			return Token{}, false
+			return false
 		}
 	}
-	var whole [maxTokenLength]byte
-	body := whole[:copy(whole[:], s[:len(s)-checksumLength])]
-	var sum [checksumLength]byte
-	if string(appendChecksum(sum[:0], body)) != s[len(s)-checksumLength:] {
-		return Token{}, false
-	}
-	return Token{s}, true
+	sum := checksum(s[:len(s)-checksumLength])
+	return string(sum[:]) == s[len(s)-checksumLength:]
 }
 
-// appendChecksum appends the checksum of body to dst.
-func appendChecksum(dst, body []byte) []byte {
-	var sum [checksumLength]byte
-	rest := crc32.ChecksumIEEE(body)
-	for i := checksumLength - 1; i >= 0; i-- {
-		sum[i] = alphabet[rest%62]
-		rest /= 62
+// checksum returns the checksum of a token's body. It computes the CRC-32 by
+// itself, because crc32.ChecksumIEEE would have the body moved to the heap.
+func checksum[T string | []byte](body T) (sum [checksumLength]byte) {
+	crc := ^uint32(0)
+	for i := range len(body) {
+		crc = crc32.IEEETable[byte(crc)^body[i]] ^ crc>>8
 	}
-	return append(dst, sum[:]...)
+	crc = ^crc
+	for i := checksumLength - 1; i >= 0; i-- {
+		sum[i] = alphabet[crc%62]
+		crc /= 62
+	}
+	return sum
 }
 
 // Digest returns what the store knows the token by.
 func (t Token) Digest() Digest {
 	var whole [maxTokenLength]byte
-	return sha256.Sum256(whole[:copy(whole[:], t.secret)])
+	return sha256.Sum256(whole[:copy(whole[:], t.Reveal())])
 }
 
 // Hint returns enough of the token to recognise it by, and too little to use
 // it: its prefix and its last four characters, which belong to the checksum.
 func (t Token) Hint() string {
-	if t.secret == "" {
+	if t.secret == nil {
 		return ""
 	}
-	prefix := t.secret[:len(t.secret)-secretLength-checksumLength-1]
-	return prefix + "_…" + t.secret[len(t.secret)-hintLength:]
+	s := *t.secret
+	return s[:len(s)-checksumLength-secretLength] + "…" + s[len(s)-hintLength:]
 }
 
 // Reveal returns the token itself. It is for the one answer that shows it.
-func (t Token) Reveal() string { return t.secret }
+func (t Token) Reveal() string {
+	if t.secret == nil {
+		return ""
+	}
+	return *t.secret
+}
 
 // String returns the hint, never the token.
 func (t Token) String() string { return t.Hint() }
