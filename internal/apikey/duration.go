@@ -1,6 +1,7 @@
 package apikey
 
 import (
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -20,24 +21,28 @@ func ParseDuration(field, s string) (time.Duration, error) {
 }
 
 func parseDuration(s string) (time.Duration, bool) {
+	if strings.ContainsAny(s, "+-") {
+		return 0, false
+	}
 	days, rest, found := strings.Cut(s, "d")
 	if !found {
 		d, err := time.ParseDuration(s)
 		return d, err == nil
 	}
-	n, err := strconv.ParseFloat(days, 64)
-	if err != nil || !(n >= 0 && n < float64(1<<62)/float64(day)) || strings.ContainsAny(days, "xXpPeEiInN+-_") {
+	// ParseFloat would take exponents, hexadecimal digits and infinities too.
+	if strings.Trim(days, "0123456789.") != "" {
 		return 0, false
 	}
-	total := time.Duration(n * float64(day))
+	n, err := strconv.ParseFloat(days, 64)
+	if err != nil || n*float64(day) >= math.MaxInt64 {
+		return 0, false
+	}
+	total := time.Duration(math.Round(n * float64(day)))
 	if rest == "" {
 		return total, true
 	}
 	d, err := time.ParseDuration(rest)
-	if err != nil || d < 0 || total+d < total || strings.ContainsAny(rest[:1], "+-") {
-		return 0, false
-	}
-	return total + d, true
+	return total + d, err == nil && total <= math.MaxInt64-d
 }
 
 // FormatDuration returns a duration as ParseDuration takes it, in days where it
