@@ -74,9 +74,18 @@ func unprintable(s string) string {
 }
 
 // FoldName returns the form of a name in which two names are the same if a
-// person would take them for the same: normalised, and in no case.
+// person would take them for the same: normalised, in no case, with single
+// spaces (a web page shows several as one), and without the marks that choose
+// between two drawings of a character.
 func FoldName(name string) string {
-	return cases.Fold().String(norm.NFKC.String(name))
+	seen := strings.Map(func(r rune) rune {
+		if unicode.Is(unicode.Variation_Selector, r) {
+			return -1
+		}
+		return r
+	}, name)
+	folded := cases.Fold().String(norm.NFKC.String(seen))
+	return strings.Join(strings.Fields(norm.NFKC.String(folded)), " ")
 }
 
 // vague are names that help nobody to find what to revoke. They are compared
