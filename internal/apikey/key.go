@@ -145,6 +145,6 @@ var ulids = struct {
 func newULID(now time.Time) string {
 	ulids.Lock()
 	defer ulids.Unlock()
-	ulids.last = max(ulids.last, ulid.Timestamp(now))
+	ulids.last = max(ulids.last, uint64(max(now.UnixMilli(), 0)))
 	return ulid.MustNew(ulids.last, ulids.entropy).String()
 }
