@@ -85,7 +85,9 @@ func FoldName(name string) string {
 		return r
 	}, name)
 	folded := cases.Fold().String(norm.NFKC.String(seen))
-	return strings.Join(strings.Fields(norm.NFKC.String(folded)), " ")
+	// Fold swaps the two cases of Cherokee, instead of making one of them.
+	lower := strings.ToLower(folded)
+	return strings.Join(strings.Fields(norm.NFKC.String(lower)), " ")
 }
 
 // vague are names that help nobody to find what to revoke. They are compared

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
@@ -187,6 +188,21 @@ func TestFoldName(t *testing.T) {
 	} {
 		if FoldName(pair[0]) == FoldName(pair[1]) {
 			t.Errorf("%q and %q are folded to the same", pair[0], pair[1])
+		}
+	}
+}
+
+// No letter of any script tells two names apart by its case.
+func TestFoldName_everyLetter(t *testing.T) {
+	for r := range rune(unicode.MaxRune) {
+		if unicode.SimpleFold(r) == r {
+			continue
+		}
+		want := FoldName(string(r))
+		for other := unicode.SimpleFold(r); other != r; other = unicode.SimpleFold(other) {
+			if got := FoldName(string(other)); got != want {
+				t.Errorf("FoldName(%U) = %q, want %q as of %U", other, got, want, r)
+			}
 		}
 	}
 }
