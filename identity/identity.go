@@ -4,12 +4,13 @@
 //
 // It promises that after [Headers.Strip] no field of the request, no token of
 // its Connection header and no trailer can be taken for one of those headers:
-// not in another case, not with "_" or "." for "-" (CGI, WSGI, PHP and their
-// kin fold all three into one variable name), and not repeated.
+// not in another case, not with "_", "." or another mark for "-" (CGI, WSGI, PHP
+// and their kin fold them into one variable name), and not repeated.
 package identity
 
 import (
 	"net/http"
+	"net/textproto"
 	"strings"
 )
 
@@ -34,7 +35,11 @@ type Headers struct {
 func NewHeaders(names ...string) Headers {
 	var h Headers
 	for _, name := range names {
-		h.names = append(h.names, strings.Map(func(r rune) rune { return rune(fold(byte(r))) }, name))
+		folded := []byte(name)
+		for i, c := range folded {
+			folded[i] = fold(c)
+		}
+		h.names = append(h.names, string(folded))
 		h.lengths |= lengthBit(len(name))
 	}
 	return h
@@ -70,21 +75,26 @@ func same(name, folded string) bool {
 
 // fold maps a byte of a header name to what it may become on its way to an
 // upstream's code: CGI (RFC 3875, section 4.1.18) upper-cases names and turns
-// "-" into "_"; PHP turns "." into "_" as well.
+// "-" into "_"; PHP does the same to ".", and lighttpd to all that is neither
+// letter nor digit.
 func fold(c byte) byte {
 	switch {
 	case 'A' <= c && c <= 'Z':
 		return c + ('a' - 'A')
-	case c == '_' || c == '.':
-		return '-'
+	case 'a' <= c && c <= 'z' || '0' <= c && c <= '9':
+		return c
 	}
-	return c
+	return '-'
 }
 
 // Strip removes every trace of the set from a request: the fields, the tokens
 // of Connection (a proxy deletes whatever header a client names there, ours
 // included: RFC 9110, section 7.6.1), and all trailers, which proxies forward
 // whether they were declared or not. It reports whether it removed a field.
+//
+// Give it a copy of the request that net/http made, such as WithContext returns:
+// the server puts trailers that were not declared into its own, once the body
+// has been read.
 func (h Headers) Strip(r *http.Request) bool {
 	r.Trailer = nil
 	found := false
@@ -109,7 +119,7 @@ func (h Headers) stripConnection(header http.Header, values []string) {
 	var kept []string
 	for _, value := range values {
 		for token := range strings.SplitSeq(value, ",") {
-			token = strings.TrimSpace(token)
+			token = textproto.TrimString(token)
 			if token != "" && !h.Match(token) {
 				kept = append(kept, token)
 			}
@@ -125,7 +135,7 @@ func (h Headers) stripConnection(header http.Header, values []string) {
 func (h Headers) inConnection(values []string) bool {
 	for _, value := range values {
 		for token := range strings.SplitSeq(value, ",") {
-			if h.Match(strings.TrimSpace(token)) {
+			if h.Match(textproto.TrimString(token)) {
 				return true
 			}
 		}
