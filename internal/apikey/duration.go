@@ -42,7 +42,8 @@ func parseDuration(s string) (time.Duration, bool) {
 		return total, true
 	}
 	d, err := time.ParseDuration(rest)
-	return total + d, err == nil && total <= math.MaxInt64-d
+	ok := err == nil && rest != "0" && total <= math.MaxInt64-d // a lone 0 is the one number without a unit
+	return total + d, ok
 }
 
 // FormatDuration returns a duration as ParseDuration takes it, in days where it
