@@ -95,14 +95,14 @@ func (a *Authenticator) Check(ctx context.Context, policy *Policy, facts *Facts)
 	if facts.Preflight {
 		return d.refuse(Preflight)
 	}
-	token, problem := parseAuthorization(facts.Authorization)
+	digest, problem := parseAuthorization(facts.Authorization)
 	if problem != "" {
 		return d.refuse(problem)
 	}
 	if a.closed.Load() {
 		return d.refuse(Unavailable)
 	}
-	key, lookup, err := a.keys.get(ctx, token.Digest())
+	key, lookup, err := a.keys.get(ctx, digest)
 	d.Lookup = lookup
 	if err != nil {
 		return d.refuse(reasonFor(err))

@@ -33,16 +33,16 @@ func (f *Facts) forbiddenMethod() bool {
 	return f.Method == http.MethodTrace || f.Method == http.MethodConnect && !f.ExtendedConnect
 }
 
-// parseAuthorization returns the one token of the header, or what is wrong. It
-// takes the scheme in any case and exactly one space (RFC 6750, section 2.1,
-// allows more; two readers of such a header need not agree on the token).
-func parseAuthorization(values []string) (apikey.Token, Result) {
+// parseAuthorization returns the digest of the header's one token, or what is
+// wrong. It takes the scheme in any case and exactly one space (RFC 6750, section
+// 2.1, allows more; two readers of such a header need not agree on the token).
+func parseAuthorization(values []string) (apikey.Digest, Result) {
 	if len(values) == 0 {
-		return apikey.Token{}, Missing
+		return apikey.Digest{}, Missing
 	}
 	const scheme = "bearer "
 	if len(values) > 1 || len(values[0]) <= len(scheme) {
-		return apikey.Token{}, Malformed
+		return apikey.Digest{}, Malformed
 	}
 	for i := range len(scheme) {
 		c := values[0][i]
@@ -50,12 +50,12 @@ func parseAuthorization(values []string) (apikey.Token, Result) {
 			c += 'a' - 'A'
 		}
 		if c != scheme[i] {
-			return apikey.Token{}, Malformed
+			return apikey.Digest{}, Malformed
 		}
 	}
 	token, ok := apikey.ParseToken(values[0][len(scheme):])
 	if !ok {
-		return apikey.Token{}, Malformed
+		return apikey.Digest{}, Malformed
 	}
-	return token, ""
+	return token.Digest(), ""
 }

@@ -1,0 +1,280 @@
+package authn
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+func TestDecision_zeroRefuses(t *testing.T) {
+	var d Decision
+	if d.Allowed() {
+		t.Error("the zero Decision lets a request pass")
+	}
+}
+
+func TestResults(t *testing.T) {
+	all := Results()
+	if got, want := len(all), 14; got != want {
+		t.Errorf("got %d results, want %d", got, want)
+	}
+	slices.Sort(all)
+	if got := len(slices.Compact(all)); got != 14 {
+		t.Errorf("got %d different results, want 14", got)
+	}
+	for _, result := range all {
+		if d := (Decision{Result: result}); d.Allowed() != (result == Allowed) {
+			t.Errorf("%s: Allowed() = %t", result, d.Allowed())
+		}
+	}
+}
+
+func TestCheck(t *testing.T) {
+	s := new(source)
+	full, fullKey := s.add()
+	readOnly, readOnlyKey := s.add()
+	readOnlyKey.Preset = apikey.ReadOnly
+	s.put(readOnlyKey)
+	a := newAuthenticator(t, s, atEpoch)
+	browsers := &Policy{ReadMethods: policy.ReadMethods, AllowBrowsers: true}
+
+	cases := []struct {
+		name   string
+		token  apikey.Token
+		policy *Policy
+		facts  Facts
+		want   Result
+		action Action
+	}{
+		{"a read", full, policy, Facts{Method: "GET"}, Allowed, Read},
+		{"a write", full, policy, Facts{Method: "POST"}, Allowed, Write},
+		{"a read by a read-only key", readOnly, policy, Facts{Method: "GET"}, Allowed, Read},
+		{"a write by a read-only key", readOnly, policy, Facts{Method: "POST"}, ReadOnly, Write},
+		{"an override by a read-only key", readOnly, policy, Facts{Method: "GET", Override: true}, ReadOnly, Write},
+		{"an override", full, policy, Facts{Method: "GET", Override: true}, Allowed, Write},
+		{"an upgrade by a read-only key", readOnly, policy, Facts{Method: "GET", Upgrade: true}, ReadOnly, Write},
+		{"an upgrade", full, policy, Facts{Method: "GET", Upgrade: true}, Allowed, Write},
+		{"an extended CONNECT by a read-only key", readOnly, policy, Facts{Method: "CONNECT", ExtendedConnect: true}, ReadOnly, Write},
+		{"an extended CONNECT", full, policy, Facts{Method: "CONNECT", ExtendedConnect: true}, Allowed, Write},
+		{"CONNECT", full, policy, Facts{Method: "CONNECT"}, MethodNotAllowed, Write},
+		{"TRACE", full, policy, Facts{Method: "TRACE"}, MethodNotAllowed, Write},
+		{"a read in early data", full, policy, Facts{Method: "GET", EarlyData: true}, Allowed, Read},
+		{"a write in early data", full, policy, Facts{Method: "POST", EarlyData: true}, EarlyData, Write},
+		{"an override in early data", full, policy, Facts{Method: "GET", Override: true, EarlyData: true}, EarlyData, Write},
+		{"a preflight", full, policy, Facts{Method: "OPTIONS", Preflight: true}, Preflight, Read},
+		{"a preflight, browsers allowed", full, browsers, Facts{Method: "OPTIONS", Preflight: true}, Preflight, Read},
+		{"a browser", full, policy, Facts{Method: "GET", Browser: true}, Browser, Read},
+		{"a browser, browsers allowed", full, browsers, Facts{Method: "GET", Browser: true}, Allowed, Read},
+		{"a write by a browser, browsers allowed", readOnly, browsers, Facts{Method: "POST", Browser: true}, ReadOnly, Write},
+	}
+	keys := map[apikey.Digest]string{full.Digest(): fullKey.ID, readOnly.Digest(): readOnlyKey.ID}
+	for _, c := range cases {
+		c.facts.Authorization = []string{"Bearer " + c.token.Reveal()}
+		d := a.Check(context.Background(), c.policy, &c.facts)
+		checkResult(t, c.name, d, c.want)
+		if d.Action != c.action {
+			t.Errorf("%s: got action %s, want %s", c.name, d.Action, c.action)
+		}
+		switch c.want {
+		case MethodNotAllowed, EarlyData, Preflight:
+			if d.Key != nil || d.Lookup != "" {
+				t.Errorf("%s: the key was looked up", c.name)
+			}
+		default:
+			if d.Key == nil || d.Key.ID != keys[c.token.Digest()] {
+				t.Errorf("%s: got key %v, want %s", c.name, d.Key, keys[c.token.Digest()])
+			}
+		}
+	}
+}
+
+func TestCheck_status(t *testing.T) {
+	cases := []struct {
+		name   string
+		change func(*apikey.Key)
+		want   Result
+	}{
+		{"an instant before it expires", func(k *apikey.Key) { k.ExpiresAt = epoch.Add(1) }, Allowed},
+		{"expires exactly now", func(k *apikey.Key) { k.ExpiresAt = epoch }, Expired},
+		{"expired", func(k *apikey.Key) { k.ExpiresAt = epoch.Add(-1) }, Expired},
+		{"no expiry", func(k *apikey.Key) { k.ExpiresAt = time.Time{} }, Expired},
+		{"revoked now", func(k *apikey.Key) { k.RevokedAt = epoch }, Revoked},
+		{"revoked, and the clock set back", func(k *apikey.Key) { k.RevokedAt = epoch.Add(time.Minute) }, Revoked},
+		{"revoked and expired", func(k *apikey.Key) { k.RevokedAt, k.ExpiresAt = epoch, epoch }, Revoked},
+		{"an instant before its scheduled revocation", func(k *apikey.Key) { k.RevokesAt = epoch.Add(1) }, Allowed},
+		{"revoked by schedule exactly now", func(k *apikey.Key) { k.RevokesAt = epoch }, Revoked},
+	}
+	for _, c := range cases {
+		s := new(source)
+		token, key := s.add()
+		c.change(&key)
+		s.put(key)
+		a := newAuthenticator(t, s, atEpoch)
+		for _, how := range []Lookup{Miss, Hit} {
+			d := get(a, token)
+			checkResult(t, c.name+" by "+string(how), d, c.want)
+			if d.Lookup != how {
+				t.Errorf("%s: got lookup %q, want %q", c.name, d.Lookup, how)
+			}
+			if d.Key == nil || d.Key.ID != key.ID {
+				t.Errorf("%s: got no key, want it named: the whole token matched", c.name)
+			}
+		}
+	}
+}
+
+// A remembered key expires without anybody's doing.
+func TestCheck_expiresWhileRemembered(t *testing.T) {
+	now := epoch
+	s := new(source)
+	token, key := s.add()
+	a := newAuthenticator(t, s, func() time.Time { return now })
+	checkResult(t, "new", get(a, token), Allowed)
+	now = key.ExpiresAt.Add(-1)
+	checkResult(t, "an instant before it expires", get(a, token), Allowed)
+	now = key.ExpiresAt
+	checkResult(t, "expires now", get(a, token), Expired)
+	if got := s.lookups.Load(); got != 1 {
+		t.Errorf("got %d look-ups, want 1", got)
+	}
+}
+
+// What is remembered is the key, never the decision.
+func TestCheck_cachedReadThenWrite(t *testing.T) {
+	s := new(source)
+	token, key := s.add()
+	key.Preset = apikey.ReadOnly
+	s.put(key)
+	a := newAuthenticator(t, s, atEpoch)
+	check := func(method string) Decision {
+		return a.Check(context.Background(), policy, request(method, token))
+	}
+	checkResult(t, "first read", check(http.MethodGet), Allowed)
+	checkResult(t, "write", check(http.MethodPost), ReadOnly)
+	checkResult(t, "second read", check(http.MethodGet), Allowed)
+	checkResult(t, "another write", check(http.MethodDelete), ReadOnly)
+}
+
+// violations are all ways to be refused, in the order in which the
+// documentation says that they are judged.
+var violations = []struct {
+	name  string
+	want  Result
+	apply func(*attempt)
+}{
+	{"method", MethodNotAllowed, func(a *attempt) { a.facts.Method = http.MethodTrace }},
+	{"early data", EarlyData, func(a *attempt) { a.facts.EarlyData, a.facts.Override = true, true }},
+	{"preflight", Preflight, func(a *attempt) { a.facts.Preflight = true }},
+	{"missing", Missing, func(a *attempt) { a.facts.Authorization = nil }},
+	{"malformed", Malformed, func(a *attempt) { a.facts.Authorization = []string{"Bearer x"} }},
+	{"closed", Unavailable, func(a *attempt) { a.closed = true }},
+	{"broken store", Unavailable, func(a *attempt) { a.broken = true }},
+	{"unknown", Unknown, func(a *attempt) { a.unknown = true }},
+	{"revoked", Revoked, func(a *attempt) { a.key.RevokedAt = epoch }},
+	{"expired", Expired, func(a *attempt) { a.key.ExpiresAt = epoch }},
+	{"suspended", Suspended, func(a *attempt) { a.suspended = true }},
+	{"browser", Browser, func(a *attempt) { a.facts.Browser = true }},
+	{"read-only", ReadOnly, func(a *attempt) { a.facts.Upgrade, a.key.Preset = true, apikey.ReadOnly }},
+}
+
+type attempt struct {
+	facts                              Facts
+	key                                apikey.Key
+	closed, broken, unknown, suspended bool
+}
+
+func (at attempt) check(t *testing.T) Decision {
+	t.Helper()
+	s := new(source)
+	if !at.unknown {
+		s.put(at.key)
+	}
+	if at.broken {
+		s.during = func(*apikey.Key) (*apikey.Key, error) { return nil, errors.New("broken") }
+	}
+	if at.suspended {
+		s.suspended = []string{at.key.WorkspaceID}
+	}
+	a := newAuthenticator(t, s, atEpoch)
+	if at.closed {
+		a.Close()
+	}
+	return a.Check(context.Background(), policy, &at.facts)
+}
+
+// Whatever is wrong with a request, and however much, it is refused for the
+// first thing that is; and its key is named only if the whole token matched.
+func TestCheck_order(t *testing.T) {
+	token, key := fullKey()
+	for set := range 1 << len(violations) {
+		at := attempt{facts: *request(http.MethodGet, token), key: key}
+		want := Allowed
+		var names []string
+		// Backwards: where two touch the same field, the first one's stays.
+		for i := len(violations) - 1; i >= 0; i-- {
+			if set>>i&1 == 1 {
+				violations[i].apply(&at)
+				want = violations[i].want
+				names = append(names, violations[i].name)
+			}
+		}
+		d := at.check(t)
+		if d.Result != want {
+			t.Errorf("%v: got %s, want %s", names, d.Result, want)
+		}
+		matched := slices.Contains([]Result{Revoked, Expired, Suspended, Browser, ReadOnly, Allowed}, want)
+		if got := d.Key != nil; got != matched {
+			t.Errorf("%v: got a key: %t, want %t", names, got, matched)
+		}
+	}
+}
+
+func TestCheck_suspension(t *testing.T) {
+	s := &source{suspended: []string{"acme", "other"}}
+	token, _ := s.add()
+	a := newAuthenticator(t, s, atEpoch)
+	checkResult(t, "suspended at the start", get(a, token), Suspended)
+
+	resumed := func(id string) { a.Changed(apikey.Outcome{Workspace: apikey.Workspace{ID: id}}) }
+	suspended := func(id string) {
+		a.Changed(apikey.Outcome{Workspace: apikey.Workspace{ID: id, SuspendedAt: epoch}})
+	}
+	resumed("other")
+	checkResult(t, "another workspace resumed", get(a, token), Suspended)
+	resumed("acme")
+	checkResult(t, "resumed", get(a, token), Allowed)
+	for _, id := range []string{"ac", "acme2", "ACME", "Acme", "acme."} {
+		suspended(id)
+		checkResult(t, id+" suspended", get(a, token), Allowed)
+	}
+	suspended("acme")
+	checkResult(t, "suspended again", get(a, token), Suspended)
+	a.Changed(apikey.Outcome{Stale: []apikey.Digest{token.Digest()}})
+	checkResult(t, "after a change that concerns no workspace", get(a, token), Suspended)
+}
+
+func TestNew_suspensionsUnreadable(t *testing.T) {
+	broken := errors.New("broken")
+	a, err := New(brokenSource{err: broken}, 10, atEpoch, zap.NewNop())
+	if !errors.Is(err, broken) || a != nil {
+		t.Errorf("got %v, %v, want %v", a, err, broken)
+	}
+	if err != nil && !strings.Contains(err.Error(), "suspended workspaces") {
+		t.Errorf("got %q, which does not say what was read", err)
+	}
+}
+
+type brokenSource struct {
+	Source
+	err error
+}
+
+func (b brokenSource) SuspendedWorkspaces() ([]string, error) { return nil, b.err }

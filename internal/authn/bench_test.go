@@ -1,0 +1,78 @@
+package authn
+
+import (
+	"context"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+func BenchmarkCheck(b *testing.B) {
+	s := new(source)
+	token, key := s.add()
+	key.ExpiresAt = time.Now().Add(time.Hour)
+	s.put(key)
+	a := newAuthenticator(b, s, time.Now)
+	facts := request(http.MethodGet, token)
+	ctx := context.Background()
+	check := func(b *testing.B, facts *Facts, want Result) {
+		if d := a.Check(ctx, policy, facts); d.Result != want {
+			b.Fatalf("got %q, want %q", d.Result, want)
+		}
+	}
+
+	b.Run("cached", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			check(b, facts, Allowed)
+		}
+	})
+	b.Run("cached, parallel", func(b *testing.B) {
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				if d := a.Check(ctx, policy, facts); !d.Allowed() {
+					b.Errorf("got %q, want %q", d.Result, Allowed)
+					return
+				}
+			}
+		})
+	})
+	b.Run("cold", func(b *testing.B) {
+		b.ReportAllocs()
+		stale := apikey.Outcome{Stale: []apikey.Digest{key.Digest}}
+		for b.Loop() {
+			a.Changed(stale)
+			check(b, facts, Allowed)
+		}
+	})
+	b.Run("unknown", func(b *testing.B) {
+		b.ReportAllocs()
+		token, _ := fullKey()
+		facts := request(http.MethodGet, token)
+		for b.Loop() {
+			check(b, facts, Unknown)
+		}
+	})
+	b.Run("malformed", func(b *testing.B) {
+		b.ReportAllocs()
+		facts := &Facts{Method: http.MethodGet, Authorization: []string{"Bearer " + token.Reveal()[:52]}}
+		for b.Loop() {
+			check(b, facts, Malformed)
+		}
+	})
+}
+
+// A remembered key costs no allocation.
+func TestCheck_allocatesNothing(t *testing.T) {
+	s := new(source)
+	token, _ := s.add()
+	a := newAuthenticator(t, s, atEpoch)
+	facts := request(http.MethodGet, token)
+	checkResult(t, "cold", a.Check(context.Background(), policy, facts), Allowed)
+	if got := testing.AllocsPerRun(100, func() { a.Check(context.Background(), policy, facts) }); got != 0 {
+		t.Errorf("got %v allocations, want 0", got)
+	}
+}

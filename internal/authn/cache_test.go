@@ -1,0 +1,403 @@
+package authn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+func revoke(s *source, a *Authenticator, key apikey.Key) {
+	key.RevokedAt = epoch
+	s.put(key)
+	a.Changed(apikey.Outcome{Key: key, Stale: []apikey.Digest{key.Digest}})
+}
+
+func TestCheck_remembersKnownKeys(t *testing.T) {
+	s := new(source)
+	token, _ := s.add()
+	a := newAuthenticator(t, s, atEpoch)
+	for i, want := range []Lookup{Miss, Hit, Hit} {
+		d := get(a, token)
+		checkResult(t, "known", d, Allowed)
+		if d.Lookup != want {
+			t.Errorf("check %d: got %q, want %q", i, d.Lookup, want)
+		}
+	}
+	if got := s.lookups.Load(); got != 1 {
+		t.Errorf("got %d look-ups, want 1", got)
+	}
+}
+
+// A flood of invented tokens must not push out the keys of customers, and a key
+// works as soon as it is there.
+func TestCheck_remembersNoUnknownKeys(t *testing.T) {
+	s := new(source)
+	token, key := fullKey()
+	a := newAuthenticator(t, s, atEpoch)
+	for range 3 {
+		d := get(a, token)
+		checkResult(t, "unknown", d, Unknown)
+		if d.Lookup != Miss || d.Key != nil {
+			t.Errorf("got lookup %q and key %v, want a miss and none", d.Lookup, d.Key)
+		}
+	}
+	if got := s.lookups.Load(); got != 3 {
+		t.Errorf("got %d look-ups, want 3", got)
+	}
+	if got := a.keys.entries.EstimatedSize(); got != 0 {
+		t.Errorf("got %d entries, want none", got)
+	}
+	s.put(key)
+	checkResult(t, "created since, and nobody was told", get(a, token), Allowed)
+}
+
+func TestCheck_malformedIsNotLookedUp(t *testing.T) {
+	s := new(source)
+	token, _ := s.add()
+	a := newAuthenticator(t, s, atEpoch)
+	good := token.Reveal()
+	for _, value := range []string{"", "Bearer", "Bearer " + good[:52], "Bearer " + good + "0", "Bearer " + strings.ToLower(good), "Basic " + good} {
+		d := a.Check(context.Background(), policy, &Facts{Method: http.MethodGet, Authorization: []string{value}})
+		checkResult(t, "malformed", d, Malformed)
+	}
+	if got := s.lookups.Load(); got != 0 {
+		t.Errorf("got %d look-ups, want none", got)
+	}
+}
+
+func TestChanged_revoked(t *testing.T) {
+	s := new(source)
+	token, key := s.add()
+	other, _ := s.add()
+	a := newAuthenticator(t, s, atEpoch)
+	checkResult(t, "before", get(a, token), Allowed)
+	checkResult(t, "the other, before", get(a, other), Allowed)
+	revoke(s, a, key)
+	checkResult(t, "after", get(a, token), Revoked)
+	d := get(a, other)
+	checkResult(t, "the other, after", d, Allowed)
+	if d.Lookup != Hit {
+		t.Errorf("the other was forgotten too: got %q, want %q", d.Lookup, Hit)
+	}
+}
+
+// A look-up reads the key, the key is revoked, and then the look-up returns
+// what it read.
+func TestChanged_duringALookup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := new(source)
+		token, key := s.add()
+		goOn := make(chan struct{})
+		s.during = func(key *apikey.Key) (*apikey.Key, error) {
+			if key.RevokedAt.IsZero() {
+				<-goOn
+			}
+			return key, nil
+		}
+		a := newAuthenticator(t, s, atEpoch)
+		early := make(chan Decision, 1)
+		go func() { early <- get(a, token) }()
+		synctest.Wait() // the look-up has read the key as it was
+
+		revoke(s, a, key)
+		checkResult(t, "while the old look-up still waits", get(a, token), Revoked)
+		close(goOn)
+		// It began before the revocation was answered: either answer is right.
+		if d := <-early; d.Result != Allowed && d.Result != Revoked {
+			t.Errorf("the early check: got %q, want %q or %q", d.Result, Allowed, Revoked)
+		}
+		synctest.Wait()
+		checkResult(t, "after the old look-up has returned", get(a, token), Revoked)
+	})
+}
+
+// The same, where nothing asks in between: what the overtaken look-up returns
+// must not be remembered.
+func TestChanged_duringALookup_unobserved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := new(source)
+		token, key := s.add()
+		goOn := make(chan struct{})
+		s.during = func(key *apikey.Key) (*apikey.Key, error) {
+			<-goOn
+			return key, nil
+		}
+		a := newAuthenticator(t, s, atEpoch)
+		go get(a, token)
+		synctest.Wait()
+		revoke(s, a, key)
+		close(goOn)
+		synctest.Wait()
+		checkResult(t, "after the old look-up has returned", get(a, token), Revoked)
+	})
+}
+
+// No check that begins after Changed has returned lets a revoked key pass,
+// remembered or not, however many read it at the same time.
+func TestChanged_whileMany(t *testing.T) {
+	s := new(source)
+	a := newAuthenticator(t, s, atEpoch)
+	for round := range 300 {
+		token, key := s.add()
+		if round%2 == 0 {
+			checkResult(t, "warm", get(a, token), Allowed)
+		}
+		var answered atomic.Bool
+		var accepted atomic.Int64
+		var readers sync.WaitGroup
+		for range 4 {
+			readers.Go(func() {
+				for {
+					after := answered.Load()
+					if d := get(a, token); after {
+						if d.Result != Revoked {
+							t.Errorf("round %d: got %q after the revocation was answered", round, d.Result)
+						}
+						return
+					} else if d.Allowed() {
+						accepted.Add(1)
+					}
+				}
+			})
+		}
+		readers.Go(func() {
+			revoke(s, a, key)
+			answered.Store(true)
+		})
+		readers.Wait()
+	}
+}
+
+func TestCheck_oneLookupForAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := new(source)
+		token, _ := s.add()
+		goOn := make(chan struct{})
+		s.during = func(key *apikey.Key) (*apikey.Key, error) {
+			<-goOn
+			return key, nil
+		}
+		a := newAuthenticator(t, s, atEpoch)
+		const requests = 100
+		decisions := make(chan Decision, requests)
+		for range requests {
+			go func() { decisions <- get(a, token) }()
+		}
+		synctest.Wait()
+		close(goOn)
+		for range requests {
+			checkResult(t, "one of many", <-decisions, Allowed)
+		}
+		if got := s.lookups.Load(); got != 1 {
+			t.Errorf("got %d look-ups, want 1", got)
+		}
+	})
+}
+
+func TestCheck_storeFails(t *testing.T) {
+	for name, during := range map[string]func(*apikey.Key) (*apikey.Key, error){
+		"error":               func(*apikey.Key) (*apikey.Key, error) { return nil, errors.New("corrupt") },
+		"error beside a key":  func(key *apikey.Key) (*apikey.Key, error) { return key, errors.New("corrupt") },
+		"unavailable":         func(*apikey.Key) (*apikey.Key, error) { return nil, apikey.ErrStoreUnavailable },
+		"canceled":            func(*apikey.Key) (*apikey.Key, error) { return nil, context.Canceled },
+		"panic":               func(*apikey.Key) (*apikey.Key, error) { panic("a broken page") },
+		"panic of an error":   func(*apikey.Key) (*apikey.Key, error) { panic(errors.New("a broken page")) },
+		"not found, by panic": func(*apikey.Key) (*apikey.Key, error) { panic(apikey.ErrNotFound) },
+	} {
+		s := new(source)
+		token, _ := s.add()
+		a := newAuthenticator(t, s, atEpoch)
+		s.during = during
+		for range 2 {
+			d := get(a, token)
+			checkResult(t, name, d, Unavailable)
+			if d.Key != nil {
+				t.Errorf("%s: got a key", name)
+			}
+		}
+		s.during = nil
+		checkResult(t, "once the store has recovered from: "+name, get(a, token), Allowed)
+	}
+}
+
+func TestCheck_notFoundIsUnknown(t *testing.T) {
+	s := new(source)
+	token, _ := s.add()
+	a := newAuthenticator(t, s, atEpoch)
+	s.during = func(*apikey.Key) (*apikey.Key, error) {
+		return nil, fmt.Errorf("looking for a digest: %w", apikey.ErrNotFound)
+	}
+	checkResult(t, "a wrapped ErrNotFound", get(a, token), Unknown)
+}
+
+func TestCheck_panicIsLogged(t *testing.T) {
+	core, logs := observer.New(zapcore.DebugLevel)
+	s := new(source)
+	token, _ := s.add()
+	a, err := New(s, 10, atEpoch, zap.New(core))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.during = func(*apikey.Key) (*apikey.Key, error) { panic("a broken page") }
+	checkResult(t, "panic", get(a, token), Unavailable)
+	entries := logs.FilterLevelExact(zapcore.ErrorLevel).All()
+	if len(entries) != 1 {
+		t.Fatalf("got %d errors in the log, want 1", len(entries))
+	}
+	if got := fmt.Sprint(entries[0].ContextMap()); !strings.Contains(got, "a broken page") || !strings.Contains(got, "Lookup") {
+		t.Errorf("got %s, want what happened and where", got)
+	} else if strings.Contains(got, token.Reveal()) {
+		t.Errorf("the log has the token: %s", got)
+	}
+}
+
+func TestCheck_slowStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := new(source)
+		token, _ := s.add()
+		goOn := make(chan struct{})
+		s.during = func(key *apikey.Key) (*apikey.Key, error) {
+			<-goOn
+			return key, nil
+		}
+		a := newAuthenticator(t, s, atEpoch)
+		start := time.Now()
+		checkResult(t, "a store that hangs", get(a, token), Unavailable)
+		if got := time.Since(start); got != lookupTimeout {
+			t.Errorf("the check took %v, want %v", got, lookupTimeout)
+		}
+		close(goOn)
+		synctest.Wait()
+		checkResult(t, "once the store has answered", get(a, token), Allowed)
+		if got := s.lookups.Load(); got != 1 {
+			t.Errorf("got %d look-ups, want 1: the late answer is as good as any", got)
+		}
+	})
+}
+
+func TestCheck_clientHangsUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := new(source)
+		token, _ := s.add()
+		goOn := make(chan struct{})
+		s.during = func(key *apikey.Key) (*apikey.Key, error) {
+			<-goOn
+			return key, nil
+		}
+		a := newAuthenticator(t, s, atEpoch)
+		ctx, hangUp := context.WithCancel(context.Background())
+		first, second := make(chan Decision, 1), make(chan Decision, 1)
+		go func() { first <- a.Check(ctx, policy, request(http.MethodGet, token)) }()
+		synctest.Wait() // the first to ask owns the look-up
+		go func() { second <- get(a, token) }()
+		synctest.Wait()
+		hangUp()
+		checkResult(t, "who hung up", <-first, Unavailable)
+		close(goOn)
+		checkResult(t, "who waited", <-second, Allowed)
+	})
+}
+
+func TestCheck_tooManyWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := new(source)
+		warm, _ := s.add()
+		a := newAuthenticator(t, s, atEpoch)
+		checkResult(t, "warm", get(a, warm), Allowed)
+
+		goOn := make(chan struct{})
+		s.during = func(key *apikey.Key) (*apikey.Key, error) {
+			<-goOn
+			return key, nil
+		}
+		waiting := make(chan Decision, maxLookups)
+		for range maxLookups {
+			token, _ := s.add()
+			go func() { waiting <- get(a, token) }()
+		}
+		synctest.Wait()
+
+		cold, _ := s.add()
+		refuseAtOnce := func(what string) {
+			t.Helper()
+			start := time.Now()
+			checkResult(t, what, get(a, cold), Unavailable)
+			if got := time.Since(start); got != 0 {
+				t.Errorf("%s: the check took %v, want no time", what, got)
+			}
+		}
+		refuseAtOnce("one too many")
+		checkResult(t, "a remembered key waits for nobody", get(a, warm), Allowed)
+		for range maxLookups {
+			checkResult(t, "one of those that wait", <-waiting, Unavailable)
+		}
+		refuseAtOnce("they gave up, but the store still hangs")
+
+		close(goOn)
+		synctest.Wait()
+		checkResult(t, "once the store has answered", get(a, cold), Allowed)
+	})
+}
+
+// The clock is read after the look-up, however long that took.
+func TestCheck_expiresDuringALookup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := new(source)
+		token, key := s.add()
+		key.ExpiresAt = time.Now().Add(time.Second)
+		s.put(key)
+		s.during = func(key *apikey.Key) (*apikey.Key, error) {
+			time.Sleep(time.Second)
+			return key, nil
+		}
+		checkResult(t, "expired meanwhile", get(newAuthenticator(t, s, time.Now), token), Expired)
+	})
+}
+
+func TestClose(t *testing.T) {
+	s := new(source)
+	warm, _ := s.add()
+	cold, _ := s.add()
+	unknown, _ := fullKey()
+	a := newAuthenticator(t, s, atEpoch)
+	checkResult(t, "before", get(a, warm), Allowed)
+	a.Close()
+	checkResult(t, "a remembered key", get(a, warm), Unavailable)
+	checkResult(t, "another key", get(a, cold), Unavailable)
+	checkResult(t, "an unknown key", get(a, unknown), Unavailable)
+	if got := s.lookups.Load(); got != 1 {
+		t.Errorf("got %d look-ups, want none after closing", got-1)
+	}
+}
+
+func TestRemember(t *testing.T) {
+	s := new(source)
+	a := newAuthenticator(t, s, atEpoch)
+	var tokens []apikey.Token
+	for range 100 {
+		token, _ := s.add()
+		tokens = append(tokens, token)
+		checkResult(t, "cold", get(a, token), Allowed)
+	}
+	a.Remember(10)
+	a.keys.entries.CleanUp()
+	if got := a.keys.entries.EstimatedSize(); got > 10 {
+		t.Errorf("got %d keys remembered, want at most 10", got)
+	}
+	for _, token := range tokens {
+		checkResult(t, "remembered or not", get(a, token), Allowed)
+	}
+}
