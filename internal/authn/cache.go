@@ -25,8 +25,9 @@ const (
 const errUnknown = otter.ErrNotFound
 
 var (
-	errSlow = errors.New("the key store did not answer in time")
-	errBusy = errors.New("too many requests wait for the key store")
+	errSlow    = errors.New("the key store did not answer in time")
+	errBusy    = errors.New("too many requests wait for the key store")
+	errNeither = errors.New("the key store returned neither a key nor an error")
 )
 
 // cache remembers keys by the digest of their token, known ones only: a flood
@@ -58,9 +59,11 @@ func newCache(source Source, size int, log *zap.Logger) (*cache, error) {
 					log.Error("looking up a key", zap.Error(err), zap.ByteString("stack", debug.Stack()))
 				}
 			}()
-			key, err = source.Lookup(digest)
-			if errors.Is(err, apikey.ErrNotFound) {
+			switch key, err = source.Lookup(digest); {
+			case errors.Is(err, apikey.ErrNotFound):
 				return nil, errUnknown
+			case err == nil && key == nil:
+				return nil, errNeither
 			}
 			return key, err
 		},

@@ -213,6 +213,7 @@ func TestCheck_storeFails(t *testing.T) {
 		"error beside a key":  func(key *apikey.Key) (*apikey.Key, error) { return key, errors.New("corrupt") },
 		"unavailable":         func(*apikey.Key) (*apikey.Key, error) { return nil, apikey.ErrStoreUnavailable },
 		"canceled":            func(*apikey.Key) (*apikey.Key, error) { return nil, context.Canceled },
+		"neither":             func(*apikey.Key) (*apikey.Key, error) { return nil, nil },
 		"panic":               func(*apikey.Key) (*apikey.Key, error) { panic("a broken page") },
 		"panic of an error":   func(*apikey.Key) (*apikey.Key, error) { panic(errors.New("a broken page")) },
 		"not found, by panic": func(*apikey.Key) (*apikey.Key, error) { panic(apikey.ErrNotFound) },
