@@ -96,7 +96,7 @@ func (c *cache) load(ctx context.Context, digest apikey.Digest) (*apikey.Key, er
 	go func() {
 		defer func() { <-c.slots }()
 		// The first to ask may hang up; the others still want the answer.
-		key, err := c.entries.Get(context.WithoutCancel(ctx), digest, c.loader)
+		key, err := c.entries.Get(context.Background(), digest, c.loader)
 		answers <- answer{key, err}
 	}()
 	timer := time.NewTimer(c.timeout)
