@@ -150,7 +150,7 @@ func TestChanged_duringALookup_unobserved(t *testing.T) {
 func TestChanged_whileMany(t *testing.T) {
 	s := new(source)
 	a := newAuthenticator(t, s, atEpoch)
-	for round := range 300 {
+	for round := range 100 {
 		token, key := s.add()
 		if round%2 == 0 {
 			checkResult(t, "warm", get(a, token), Allowed)
