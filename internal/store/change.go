@@ -37,7 +37,7 @@ func (s *Store) Apply(ctx context.Context, change apikey.Change) (apikey.Outcome
 	if err := ctx.Err(); err != nil {
 		return apikey.Outcome{}, s.refine(err)
 	}
-	if free, err := freeBytes(s.path); err == nil && free < minFree {
+	if free, err := freeBytes(s.path); err == nil && free < s.minFree {
 		return apikey.Outcome{}, apikey.ErrNoSpace
 	}
 	var outcome apikey.Outcome

@@ -28,6 +28,8 @@ import (
 type Store struct {
 	path string
 	log  *zap.Logger
+	// minFree is what must be free on the disk before a change is begun.
+	minFree uint64
 
 	// gate is held for reading around every use of db, and for writing to close
 	// it: closing Badger under an iterator crashes the process.
@@ -63,7 +65,7 @@ func Open(path string, log *zap.Logger, onChange func(apikey.Outcome)) (*Store, 
 	if err != nil {
 		return nil, fmt.Errorf("opening key store at %q: %w", path, explain(path, err))
 	}
-	s := &Store{path: path, log: log, db: db, onChange: onChange}
+	s := &Store{path: path, log: log, minFree: minFree, db: db, onChange: onChange}
 	if err := s.checkSchema(); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening key store at %q: %w", path, err), db.Close())
 	}

@@ -1,0 +1,461 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+func TestApply_create(t *testing.T) {
+	s := openNew(t)
+	want := newKey("acme", "Zapier production", start)
+	outcome := mustApply(t, s, start, apikey.Create{Key: want})
+
+	equal(t, "outcome", outcome, apikey.Outcome{Key: want, Stale: []apikey.Digest{want.Digest}})
+	equal(t, "by its digest", lookup(t, s, want.Digest), want)
+	byID, err := s.Key(t.Context(), "acme", want.ID)
+	if err != nil {
+		t.Fatalf("Key: got error %v, want the key", err)
+	}
+	equal(t, "by its id", *byID, want)
+
+	if _, err := s.Lookup(digestOf("another token")); !errors.Is(err, apikey.ErrNotFound) {
+		t.Errorf("Lookup of an unknown digest: got error %v, want ErrNotFound", err)
+	}
+	if _, err := s.Key(t.Context(), "acme", apikey.NewKeyID(start)); !errors.Is(err, apikey.ErrNotFound) {
+		t.Errorf("Key with an unknown id: got error %v, want ErrNotFound", err)
+	}
+}
+
+// Every field of a key comes back from the disk as it went there.
+func TestApply_createKeepsEveryField(t *testing.T) {
+	s := openNew(t)
+	want := newKey("acme", "Zapier production", start)
+	want.Preset = apikey.FullAccess
+	want.RevokesAt, want.RevokedAt, want.ExposedAt = start.Add(1*day), start.Add(2*day), start.Add(3*day)
+	want.RevokedBy, want.RevokeReason = "Kim", "moved"
+	want.Replaces, want.ReplacedBy = apikey.NewKeyID(start), apikey.NewKeyID(start)
+	mustApply(t, s, start, apikey.Create{Key: want})
+	s = reopen(t, s)
+	equal(t, "key", lookup(t, s, want.Digest), want)
+}
+
+func TestApply_createTakenName(t *testing.T) {
+	const name = "Straße nach Köln"
+	for _, test := range []struct {
+		title string
+		name  string
+		taken bool
+	}{
+		{"the same", name, true},
+		{"in another case", "STRASSE NACH KÖLN", true},
+		{"with an accent apart from its letter", "Straße nach Ko\u0308ln", true},
+		{"in full-width letters", "Straße nach Köln", true},
+		{"with another letter", "Straße nach Koln", false},
+		{"its beginning", "Straße nach", false},
+		{"more of it", name + " II", false},
+	} {
+		t.Run(test.title, func(t *testing.T) {
+			s := openNew(t)
+			mustCreate(t, s, "acme", name, start)
+			again := apikey.Create{Key: newKey("acme", test.name, start)}
+			if !test.taken {
+				mustApply(t, s, start, again)
+				return
+			}
+			refused(t, s, start, again, apikey.ErrNameTaken)
+			if _, err := s.Lookup(again.Key.Digest); !errors.Is(err, apikey.ErrNotFound) {
+				t.Errorf("Lookup of the refused key: got error %v, want ErrNotFound", err)
+			}
+			again.Key.WorkspaceID = "other"
+			mustApply(t, s, start, again)
+		})
+	}
+}
+
+// A name is free again when the key that had it has ended, and not before.
+func TestApply_createNameOfEndedKey(t *testing.T) {
+	for _, test := range []struct {
+		title string
+		end   func(*testing.T, *Store, apikey.Key) (ended time.Time)
+	}{
+		{"revoked", func(t *testing.T, s *Store, key apikey.Key) time.Time {
+			mustRevoke(t, s, key, start.Add(day))
+			return start.Add(day)
+		}},
+		{"expired", func(_ *testing.T, _ *Store, key apikey.Key) time.Time { return key.ExpiresAt }},
+	} {
+		t.Run(test.title, func(t *testing.T) {
+			s := openNew(t)
+			old := mustCreate(t, s, "acme", "Zapier", start)
+			refused(t, s, start.Add(day-time.Millisecond), apikey.Create{Key: newKey("acme", "zapier", start)}, apikey.ErrNameTaken)
+			if test.title == "expired" {
+				refused(t, s, old.ExpiresAt.Add(-time.Millisecond), apikey.Create{Key: newKey("acme", "zapier", start)}, apikey.ErrNameTaken)
+			}
+			ended := test.end(t, s, old)
+			successor := mustCreate(t, s, "acme", "ZAPIER", ended)
+			refused(t, s, ended, apikey.Create{Key: newKey("acme", "Zapier", ended)}, apikey.ErrNameTaken)
+
+			// Revoking the old key once more must not free the name of the new one.
+			mustRevoke(t, s, old, ended.Add(time.Second))
+			refused(t, s, ended.Add(time.Second), apikey.Create{Key: newKey("acme", "Zapier", ended)}, apikey.ErrNameTaken)
+			equal(t, "the successor", lookup(t, s, successor.Digest), successor)
+		})
+	}
+}
+
+func TestApply_createTooManyKeys(t *testing.T) {
+	s := openNew(t)
+	const most = 3
+	attempt := func(ws, name string, at time.Time) apikey.Create {
+		return apikey.Create{Key: newKey(ws, name, at), MaxActive: most}
+	}
+	// Two of the three end sooner or later: by expiry, and by a revocation.
+	short := attempt("acme", "Short-lived", start)
+	short.Key.ExpiresAt = start.Add(day)
+	mustApply(t, s, start, short)
+	second := mustApply(t, s, start, attempt("acme", "Second", start)).Key
+	mustApply(t, s, start, attempt("acme", "Third", start))
+
+	refused(t, s, start, attempt("acme", "Fourth", start), apikey.ErrTooManyKeys)
+	refused(t, s, start, attempt("acme", "second", start), apikey.ErrNameTaken)
+	mustApply(t, s, start, attempt("acme2", "Fourth", start))
+	mustApply(t, s, start, apikey.Create{Key: newKey("acme", "Not limited", start), MaxActive: 0})
+	mustApply(t, s, start, apikey.Create{Key: newKey("acme", "Raised limit", start), MaxActive: 5})
+
+	tomorrow := start.Add(day)
+	refused(t, s, tomorrow.Add(-time.Millisecond), attempt("acme", "Fourth", start), apikey.ErrTooManyKeys)
+	equal(t, "counts a day later", counts(t, s, "acme", tomorrow), [3]int{4, 1, 0})
+	refused(t, s, tomorrow, apikey.Create{Key: newKey("acme", "Fifth", tomorrow), MaxActive: 4}, apikey.ErrTooManyKeys)
+	mustApply(t, s, tomorrow, apikey.Create{Key: newKey("acme", "Fifth", tomorrow), MaxActive: 5})
+	mustRevoke(t, s, second, tomorrow)
+	refused(t, s, tomorrow, apikey.Create{Key: newKey("acme", "Sixth", tomorrow), MaxActive: 4}, apikey.ErrTooManyKeys)
+	mustApply(t, s, tomorrow, apikey.Create{Key: newKey("acme", "Sixth", tomorrow), MaxActive: 5})
+	equal(t, "counts in the end", counts(t, s, "acme", tomorrow), [3]int{5, 1, 1})
+}
+
+// A token or an id that is known already would let two keys share a record.
+func TestApply_createKnownDigest(t *testing.T) {
+	s := openNew(t)
+	old := mustCreate(t, s, "acme", "First", start)
+	twin := newKey("other", "Second", start)
+	twin.Digest = old.Digest
+	refused(t, s, start, apikey.Create{Key: twin}, apikey.ErrStoreUnavailable)
+	equal(t, "the first key", lookup(t, s, old.Digest), old)
+	equal(t, "keys of the other workspace", list(t, s, "other", apikey.KeyFilter{}, 10, start), []string{})
+}
+
+func TestApply_revoke(t *testing.T) {
+	s := openNew(t)
+	key := mustCreate(t, s, "acme", "Zapier", start)
+	at := start.Add(time.Hour)
+	want := key
+	want.RevokedAt, want.RevokedBy, want.RevokeReason = at, "tester", "left"
+	equal(t, "outcome", mustRevoke(t, s, key, at), apikey.Outcome{Key: want, Stale: []apikey.Digest{key.Digest}})
+	equal(t, "by its digest", lookup(t, s, key.Digest), want)
+
+	again := mustRevoke(t, s, key, at.Add(time.Hour))
+	equal(t, "outcome of doing it again", again, apikey.Outcome{Key: want, Unchanged: true})
+	equal(t, "number of events", len(allEvents(t, s, "acme")), 2)
+}
+
+func TestApply_revokeExpiredKey(t *testing.T) {
+	s := openNew(t)
+	key := mustCreate(t, s, "acme", "Zapier", start)
+	at := key.ExpiresAt.Add(day)
+	if outcome := mustRevoke(t, s, key, at); outcome.Unchanged || outcome.Key.Status(at) != apikey.Revoked {
+		t.Errorf("revoking an expired key: got unchanged %t, status %s; want a revoked key", outcome.Unchanged, outcome.Key.Status(at))
+	}
+}
+
+func TestApply_revokeUnknownKey(t *testing.T) {
+	s := openNew(t)
+	key := mustCreate(t, s, "acme", "Zapier", start)
+	for _, test := range []struct{ title, ws, id string }{
+		{"of another workspace", "other", key.ID},
+		{"of a workspace in another case", "Acme", key.ID},
+		{"of no workspace", "", key.ID},
+		{"never made", "acme", apikey.NewKeyID(start)},
+		{"empty", "acme", ""},
+		{"the beginning of an id", "acme", key.ID[:len(key.ID)-1]},
+	} {
+		t.Run(test.title, func(t *testing.T) {
+			refused(t, s, start, apikey.Revoke{WorkspaceID: test.ws, KeyID: test.id}, apikey.ErrNotFound)
+		})
+	}
+	equal(t, "the key", lookup(t, s, key.Digest), key)
+}
+
+func TestApply_suspendAndResume(t *testing.T) {
+	s := openNew(t)
+	at := start.Add(time.Hour)
+	idle := apikey.Workspace{ID: "acme"}
+	paused := apikey.Workspace{ID: "acme", SuspendedAt: at, Reason: "unpaid"}
+	suspend := apikey.Suspend{WorkspaceID: "acme", Reason: "unpaid"}
+	resume := apikey.Resume{WorkspaceID: "acme"}
+	for _, step := range []struct {
+		title     string
+		at        time.Time
+		do        apikey.Action
+		want      apikey.Outcome
+		suspended bool
+	}{
+		{"resume before any suspension", start, resume, apikey.Outcome{Workspace: idle, Unchanged: true}, false},
+		{"suspend", at, suspend, apikey.Outcome{Workspace: paused}, true},
+		{"suspend again", at.Add(day), apikey.Suspend{WorkspaceID: "acme", Reason: "other"}, apikey.Outcome{Workspace: paused, Unchanged: true}, true},
+		{"resume", at.Add(day), resume, apikey.Outcome{Workspace: idle}, false},
+		{"resume again", at.Add(day), resume, apikey.Outcome{Workspace: idle, Unchanged: true}, false},
+		{"suspend anew", at, suspend, apikey.Outcome{Workspace: paused}, true},
+	} {
+		equal(t, step.title, mustApply(t, s, step.at, step.do), step.want)
+		equal(t, step.title+": suspended", suspended(t, s, "acme"), step.suspended)
+	}
+	var operations []apikey.Operation
+	for _, event := range allEvents(t, s, "acme") {
+		operations = append(operations, event.Operation)
+	}
+	equal(t, "operations", operations, []apikey.Operation{apikey.OpSuspend, apikey.OpResume, apikey.OpSuspend})
+}
+
+// Each change leaves one event behind, which is in the trail of its workspace
+// and in the trail of all.
+func TestApply_events(t *testing.T) {
+	s := openNew(t)
+	key := newKey("acme", "Zapier", start)
+	for _, step := range []struct {
+		do   apikey.Action
+		want apikey.Event
+	}{
+		{apikey.Create{Key: key}, apikey.Event{Operation: "create", KeyID: key.ID, Details: map[string]any{
+			"name": "Zapier", "owner": "Ops", "preset": "read_only", "expires_at": "2026-05-30T12:00:00Z",
+		}}},
+		{apikey.Suspend{WorkspaceID: "acme", Reason: "unpaid"}, apikey.Event{Operation: "suspend", Details: map[string]any{"reason": "unpaid"}}},
+		{apikey.Resume{WorkspaceID: "acme"}, apikey.Event{Operation: "resume"}},
+		{apikey.Revoke{WorkspaceID: "acme", KeyID: key.ID, Reason: "left"}, apikey.Event{Operation: "revoke", KeyID: key.ID, Details: map[string]any{
+			"name": "Zapier", "reason": "left",
+		}}},
+	} {
+		t.Run(string(step.want.Operation), func(t *testing.T) {
+			before := len(allEvents(t, s, ""))
+			change := changeAt(start.Add(time.Minute), step.do)
+			if _, err := s.Apply(t.Context(), change); err != nil {
+				t.Fatalf("Apply: got error %v, want none", err)
+			}
+			want := step.want
+			want.ID, want.At, want.Actor, want.RemoteIP, want.WorkspaceID = change.EventID, change.At, "tester", "192.0.2.1", "acme"
+			for _, ws := range []string{"", "acme"} {
+				events := allEvents(t, s, ws)
+				equal(t, fmt.Sprintf("events of %q", ws), len(events), before+1)
+				equal(t, fmt.Sprintf("newest event of %q", ws), events[0], want)
+			}
+		})
+	}
+}
+
+func TestApply_unknownAction(t *testing.T) {
+	s := openNew(t)
+	refused(t, s, start, nil, apikey.ErrStoreUnavailable)
+	refused(t, s, start, stranger{}, apikey.ErrStoreUnavailable)
+}
+
+type stranger struct{}
+
+func (stranger) Operation() apikey.Operation { return "stranger" }
+
+func TestApply_cancelled(t *testing.T) {
+	s := openNew(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := s.Apply(ctx, changeAt(start, apikey.Create{Key: newKey("acme", "Zapier", start)}))
+	isUnavailable(t, "Apply", err)
+	equal(t, "keys", list(t, s, "acme", apikey.KeyFilter{}, 10, start), []string{})
+}
+
+// At once: a hundred who want the same name, of whom one gets it.
+func TestApply_createOneNameAtOnce(t *testing.T) {
+	s := openNew(t)
+	failures := atOnce(100, func(i int) error {
+		name := "Zapier"
+		if i%2 == 0 {
+			name = "ZAPIER"
+		}
+		_, err := s.Apply(t.Context(), changeAt(start, apikey.Create{Key: newKey("acme", name, start), MaxActive: 1000}))
+		return err
+	})
+	equal(t, "refusals", len(failures), 99)
+	for _, err := range failures {
+		if !errors.Is(err, apikey.ErrNameTaken) {
+			t.Errorf("got error %v, want ErrNameTaken", err)
+		}
+	}
+	equal(t, "counts", counts(t, s, "acme", start), [3]int{1, 0, 0})
+	equal(t, "number of events", len(allEvents(t, s, "")), 1)
+}
+
+// At once: a hundred who want the last places, of whom as many get one as there
+// are.
+func TestApply_createLastPlacesAtOnce(t *testing.T) {
+	s := openNew(t)
+	const most = 10
+	for i := range most - 4 {
+		mustCreate(t, s, "acme", fmt.Sprintf("Before %d", i), start)
+	}
+	failures := atOnce(100, func(i int) error {
+		_, err := s.Apply(t.Context(), changeAt(start, apikey.Create{Key: newKey("acme", fmt.Sprintf("Key %d", i), start), MaxActive: most}))
+		return err
+	})
+	equal(t, "refusals", len(failures), 96)
+	for _, err := range failures {
+		if !errors.Is(err, apikey.ErrTooManyKeys) {
+			t.Errorf("got error %v, want ErrTooManyKeys", err)
+		}
+	}
+	equal(t, "counts", counts(t, s, "acme", start), [3]int{most, 0, 0})
+}
+
+// At once: a hundred who revoke one key, of whom one did it.
+func TestApply_revokeOneKeyAtOnce(t *testing.T) {
+	s := openNew(t)
+	key := mustCreate(t, s, "acme", "Zapier", start)
+	var mu sync.Mutex
+	did := 0
+	failures := atOnce(100, func(int) error {
+		outcome, err := s.Apply(t.Context(), changeAt(start, apikey.Revoke{WorkspaceID: "acme", KeyID: key.ID}))
+		mu.Lock()
+		defer mu.Unlock()
+		if err == nil && !outcome.Unchanged {
+			did++
+		}
+		return err
+	})
+	equal(t, "failures", len(failures), 0)
+	equal(t, "who did it", did, 1)
+	equal(t, "number of events", len(allEvents(t, s, "acme")), 2)
+}
+
+// atOnce calls do from n goroutines that begin together, and returns the errors.
+func atOnce(n int, do func(i int) error) (failures []error) {
+	var (
+		wg    sync.WaitGroup
+		mu    sync.Mutex
+		begin = make(chan struct{})
+	)
+	for i := range n {
+		wg.Go(func() {
+			<-begin
+			if err := do(i); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				failures = append(failures, err)
+			}
+		})
+	}
+	close(begin)
+	wg.Wait()
+	return failures
+}
+
+// Whoever was named to Open hears of a change when it can be read, and before
+// the one who asked for it.
+func TestApply_tellsOnChange(t *testing.T) {
+	type report struct {
+		outcome apikey.Outcome
+		stored  apikey.Key
+		paused  bool
+	}
+	var (
+		s       *Store
+		reports []report
+	)
+	s = open(t, filepath.Join(t.TempDir(), "keys"), func(outcome apikey.Outcome) {
+		r := report{outcome: outcome}
+		if outcome.Key.ID != "" {
+			r.stored = lookup(t, s, outcome.Key.Digest)
+		} else {
+			r.paused = suspended(t, s, outcome.Workspace.ID)
+		}
+		reports = append(reports, r)
+	})
+	told := func(title string, want report) {
+		t.Helper()
+		if len(reports) != 1 {
+			t.Fatalf("%s: got %d reports when Apply had returned, want 1", title, len(reports))
+		}
+		equal(t, title, reports[0], want)
+		reports = nil
+	}
+
+	created := mustApply(t, s, start, apikey.Create{Key: newKey("acme", "Zapier", start)})
+	told("create", report{outcome: created, stored: created.Key})
+	revoked := mustRevoke(t, s, created.Key, start)
+	told("revoke", report{outcome: revoked, stored: revoked.Key})
+	paused := mustApply(t, s, start, apikey.Suspend{WorkspaceID: "acme"})
+	told("suspend", report{outcome: paused, paused: true})
+
+	mustRevoke(t, s, created.Key, start)
+	mustApply(t, s, start, apikey.Suspend{WorkspaceID: "acme"})
+	refused(t, s, start, apikey.Revoke{WorkspaceID: "acme", KeyID: "key_none"}, apikey.ErrNotFound)
+	equal(t, "reports of what changed nothing", len(reports), 0)
+
+	resumed := mustApply(t, s, start, apikey.Resume{WorkspaceID: "acme"})
+	told("resume", report{outcome: resumed})
+}
+
+// A disk that is nearly full takes no change, and still answers reads.
+func TestApply_noSpace(t *testing.T) {
+	s := openNew(t)
+	key := mustCreate(t, s, "acme", "Zapier", start)
+	s.minFree = math.MaxUint64
+	refused(t, s, start, apikey.Revoke{WorkspaceID: "acme", KeyID: key.ID}, apikey.ErrNoSpace)
+	equal(t, "the key", lookup(t, s, key.Digest), key)
+	s.minFree = minFree
+	mustRevoke(t, s, key, start)
+}
+
+// What is kept of a token is its digest and its hint.
+func TestApply_keepsNoToken(t *testing.T) {
+	s := openNew(t)
+	token := apikey.NewToken("canary")
+	key := newKey("acme", "Zapier", start)
+	key.Digest, key.TokenHint = token.Digest(), token.Hint()
+	mustApply(t, s, start, apikey.Create{Key: key})
+	mustRevoke(t, s, key, start)
+	closeStore(t, s)
+
+	whole := []byte(token.Reveal())
+	secret := whole[len("canary_"):]
+	found := map[string]bool{}
+	err := filepath.WalkDir(s.Path(), func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		for what, bytesOf := range map[string][]byte{
+			"the token": whole, "its secret": secret, "half of its secret": secret[:len(secret)/2], "the end of its secret": secret[len(secret)-10:],
+		} {
+			if bytes.Contains(content, bytesOf) {
+				t.Errorf("%s holds %s", filepath.Base(path), what)
+			}
+		}
+		found["hint"] = found["hint"] || bytes.Contains(content, []byte(token.Hint()))
+		found["digest"] = found["digest"] || bytes.Contains(content, key.Digest[:])
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "what was found, which shows that the search works", found, map[string]bool{"hint": true, "digest": true})
+}

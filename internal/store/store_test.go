@@ -1,0 +1,250 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"go.uber.org/zap"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// start is when the tests begin. They have no clock: each says what time it is.
+var start = time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
+
+const (
+	day  = 24 * time.Hour
+	life = 90 * day // of a key, unless a test says otherwise
+)
+
+// TestMain also is the other process that some tests need: see child.
+func TestMain(m *testing.M) {
+	if role := os.Getenv(roleVariable); role != "" {
+		os.Exit(child(role, os.Getenv(pathVariable)))
+	}
+	os.Exit(m.Run())
+}
+
+// open opens a store and closes it when the test ends.
+func open(t testing.TB, path string, onChange func(apikey.Outcome)) *Store {
+	t.Helper()
+	s, err := Open(path, zap.NewNop(), onChange)
+	if err != nil {
+		t.Fatalf("Open: got error %v, want a store", err)
+	}
+	t.Cleanup(func() { closeStore(t, s) })
+	return s
+}
+
+// openNew opens a store in a directory of its own.
+func openNew(t testing.TB) *Store {
+	t.Helper()
+	return open(t, filepath.Join(t.TempDir(), "keys"), nil)
+}
+
+// reopen closes a store and opens it again.
+func reopen(t testing.TB, s *Store) *Store {
+	t.Helper()
+	closeStore(t, s)
+	return open(t, s.Path(), s.onChange)
+}
+
+func closeStore(t testing.TB, s *Store) {
+	t.Helper()
+	if err := s.Close(); err != nil {
+		t.Errorf("Close: got error %v, want none", err)
+	}
+}
+
+// newKey returns a key that nothing is wrong with.
+func newKey(ws, name string, at time.Time) apikey.Key {
+	token := apikey.NewToken(apikey.DefaultPrefix)
+	return apikey.Key{
+		ID: apikey.NewKeyID(at), WorkspaceID: ws, Name: name, Owner: "Ops", Preset: apikey.ReadOnly,
+		Digest: token.Digest(), TokenHint: token.Hint(), CreatedAt: at, CreatedBy: "tester", ExpiresAt: at.Add(life),
+	}
+}
+
+// changeAt returns a change that the tester makes.
+func changeAt(at time.Time, do apikey.Action) apikey.Change {
+	return apikey.Change{EventID: apikey.NewEventID(at), At: at, Actor: "tester", RemoteIP: "192.0.2.1", Do: do}
+}
+
+// mustApply makes a change that must succeed.
+func mustApply(t testing.TB, s *Store, at time.Time, do apikey.Action) apikey.Outcome {
+	t.Helper()
+	outcome, err := s.Apply(t.Context(), changeAt(at, do))
+	if err != nil {
+		t.Fatalf("Apply(%T): got error %v, want none", do, err)
+	}
+	return outcome
+}
+
+// refused makes a change that must fail with the given error, leave no event
+// behind and tell nobody.
+func refused(t testing.TB, s *Store, at time.Time, do apikey.Action, want error) {
+	t.Helper()
+	before := len(allEvents(t, s, ""))
+	if _, err := s.Apply(t.Context(), changeAt(at, do)); !errors.Is(err, want) {
+		t.Fatalf("Apply(%T): got error %v, want %v", do, err, want)
+	}
+	if after := len(allEvents(t, s, "")); after != before {
+		t.Errorf("events after a refused %T: got %d, want the %d from before", do, after, before)
+	}
+}
+
+// mustCreate makes a key that must be accepted.
+func mustCreate(t testing.TB, s *Store, ws, name string, at time.Time) apikey.Key {
+	t.Helper()
+	return mustApply(t, s, at, apikey.Create{Key: newKey(ws, name, at)}).Key
+}
+
+func mustRevoke(t testing.TB, s *Store, key apikey.Key, at time.Time) apikey.Outcome {
+	t.Helper()
+	return mustApply(t, s, at, apikey.Revoke{WorkspaceID: key.WorkspaceID, KeyID: key.ID, Reason: "left"})
+}
+
+// lookup returns the key of a digest that must be known.
+func lookup(t testing.TB, s *Store, digest apikey.Digest) apikey.Key {
+	t.Helper()
+	key, err := s.Lookup(digest)
+	if err != nil {
+		t.Fatalf("Lookup: got error %v, want a key", err)
+	}
+	return *key
+}
+
+// list returns the names of all keys that a filter chooses, newest first, read
+// in pages of the given size.
+func list(t testing.TB, s *Store, ws string, filter apikey.KeyFilter, size int, now time.Time) []string {
+	t.Helper()
+	names := []string{}
+	for page := (apikey.Page{Limit: size}); ; {
+		keys, next, err := s.Keys(t.Context(), ws, filter, page, now)
+		if err != nil {
+			t.Fatalf("Keys(%q, %+v): got error %v, want a page", ws, page, err)
+		}
+		if len(keys) > size {
+			t.Fatalf("Keys(%q): got %d keys in a page of %d", ws, len(keys), size)
+		}
+		for _, key := range keys {
+			names = append(names, key.Name)
+		}
+		if next == "" {
+			return names
+		}
+		page.After = next
+	}
+}
+
+// allEvents returns the audit trail of a workspace, or of all with "", newest
+// first.
+func allEvents(t testing.TB, s *Store, ws string) []apikey.Event {
+	t.Helper()
+	var events []apikey.Event
+	for page := (apikey.Page{Limit: 7}); ; {
+		some, next, err := s.Events(t.Context(), ws, page)
+		if err != nil {
+			t.Fatalf("Events(%q, %+v): got error %v, want a page", ws, page, err)
+		}
+		events = append(events, some...)
+		if next == "" {
+			return events
+		}
+		page.After = next
+	}
+}
+
+// counts returns how many keys of a workspace are active, expired and revoked.
+func counts(t testing.TB, s *Store, ws string, now time.Time) [3]int {
+	t.Helper()
+	n, err := s.CountKeys(t.Context(), ws, now)
+	if err != nil {
+		t.Fatalf("CountKeys(%q): got error %v, want counts", ws, err)
+	}
+	return [3]int{n[apikey.Active], n[apikey.Expired], n[apikey.Revoked]}
+}
+
+// suspended returns whether a workspace is, and holds the two ways to ask
+// against each other.
+func suspended(t testing.TB, s *Store, ws string) bool {
+	t.Helper()
+	got, err := s.Workspace(t.Context(), ws)
+	if err != nil {
+		t.Fatalf("Workspace(%q): got error %v, want a workspace", ws, err)
+	}
+	all, err := s.SuspendedWorkspaces()
+	if err != nil {
+		t.Fatalf("SuspendedWorkspaces: got error %v, want a list", err)
+	}
+	listed := false
+	for _, id := range all {
+		listed = listed || id == ws
+	}
+	if listed != got.Suspended() {
+		t.Fatalf("workspace %q: suspended by itself %t, by the list of all %t", ws, got.Suspended(), listed)
+	}
+	return listed
+}
+
+// put writes behind the store's back.
+func put(t testing.TB, s *Store, key, value []byte) {
+	t.Helper()
+	if err := s.db.Update(func(txn *badger.Txn) error { return txn.Set(key, value) }); err != nil {
+		t.Fatalf("writing %q: got error %v, want none", key, err)
+	}
+}
+
+func equal(t testing.TB, what string, got, want any) {
+	t.Helper()
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%s:\n got %+v\nwant %+v", what, got, want)
+	}
+}
+
+func digestOf(text string) apikey.Digest { return sha256.Sum256([]byte(text)) }
+
+func isUnavailable(t testing.TB, what string, err error) {
+	t.Helper()
+	if !errors.Is(err, apikey.ErrStoreUnavailable) {
+		t.Errorf("%s: got error %v, want ErrStoreUnavailable", what, err)
+	}
+}
+
+// everyCall makes each call that a store has, and hands its error on.
+func everyCall(ctx context.Context, s *Store, report func(call string, err error)) {
+	key := newKey("acme", fmt.Sprintf("Key %s", apikey.NewKeyID(start)), start)
+	page := apikey.Page{Limit: 10}
+	for _, do := range []apikey.Action{
+		apikey.Create{Key: key},
+		apikey.Revoke{WorkspaceID: "acme", KeyID: key.ID},
+		apikey.Suspend{WorkspaceID: "acme"},
+		apikey.Resume{WorkspaceID: "acme"},
+	} {
+		_, err := s.Apply(ctx, changeAt(start, do))
+		report(fmt.Sprintf("Apply(%T)", do), err)
+	}
+	_, err := s.Lookup(key.Digest)
+	report("Lookup", err)
+	_, err = s.Key(ctx, "acme", key.ID)
+	report("Key", err)
+	_, _, err = s.Keys(ctx, "acme", apikey.KeyFilter{}, page, start)
+	report("Keys", err)
+	_, _, err = s.Events(ctx, "acme", page)
+	report("Events", err)
+	_, err = s.Workspace(ctx, "acme")
+	report("Workspace", err)
+	_, err = s.CountKeys(ctx, "acme", start)
+	report("CountKeys", err)
+	_, err = s.SuspendedWorkspaces()
+	report("SuspendedWorkspaces", err)
+	report("Ping", s.Ping())
+}
