@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -157,6 +158,9 @@ func keyByID(txn *badger.Txn, id string) (*apikey.Key, error) {
 	if err := load(txn, recordKey(id), &r); err != nil {
 		return nil, err
 	}
+	if r.ID != id {
+		return nil, fmt.Errorf("the record of %s is of another key", id)
+	}
 	return r.key()
 }
 
@@ -180,7 +184,12 @@ func workspaceByID(txn *badger.Txn, id string) (apikey.Workspace, error) {
 	if errors.Is(err, badger.ErrKeyNotFound) {
 		return apikey.Workspace{ID: id}, nil
 	}
-	return apikey.Workspace{ID: id, SuspendedAt: r.SuspendedAt.time(), Reason: r.Reason}, err
+	ws := apikey.Workspace{ID: id, SuspendedAt: r.SuspendedAt.time(), Reason: r.Reason}
+	if err == nil && !ws.Suspended() {
+		// Its keys are refused because the record is there.
+		err = fmt.Errorf("the record of the suspension of %q is damaged", id)
+	}
+	return ws, err
 }
 
 // each calls visit for every item below prefix, in order.
