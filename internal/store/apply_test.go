@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -153,6 +154,66 @@ func TestApply_createKnownDigest(t *testing.T) {
 	refused(t, s, start, apikey.Create{Key: twin}, apikey.ErrStoreUnavailable)
 	equal(t, "the first key", lookup(t, s, old.Digest), old)
 	equal(t, "keys of the other workspace", list(t, s, "other", apikey.KeyFilter{}, 10, start), []string{})
+}
+
+// What could not be read back is not written in the first place: one such key
+// would take its whole workspace with it.
+func TestApply_createDamagedKey(t *testing.T) {
+	for title, damage := range map[string]func(*apikey.Key){
+		"without an expiry":            func(k *apikey.Key) { k.ExpiresAt = time.Time{} },
+		"without a preset":             func(k *apikey.Key) { k.Preset = "" },
+		"with an impossible workspace": func(k *apikey.Key) { k.WorkspaceID = "a/b" },
+		"without an id":                func(k *apikey.Key) { k.ID = "" },
+	} {
+		t.Run(title, func(t *testing.T) {
+			s := openNew(t)
+			key := newKey("acme", "Zapier", start)
+			damage(&key)
+			refused(t, s, start, apikey.Create{Key: key}, apikey.ErrStoreUnavailable)
+			mustCreate(t, s, "acme", "Another", start)
+		})
+	}
+}
+
+// An id is given once.
+func TestApply_createKnownID(t *testing.T) {
+	s := openNew(t)
+	old := mustCreate(t, s, "acme", "First", start)
+	twin := newKey("other", "Second", start)
+	twin.ID = old.ID
+	refused(t, s, start, apikey.Create{Key: twin}, apikey.ErrStoreUnavailable)
+	equal(t, "the first key", lookup(t, s, old.Digest), old)
+}
+
+// A workspace whose keys have all ended takes a new one, however many they were.
+func TestApply_createAfterManyEndedKeys(t *testing.T) {
+	s := openNew(t)
+	const many = 20_000
+	batch := s.db.NewWriteBatch()
+	defer batch.Cancel()
+	for i := range many {
+		key := newKey("acme", fmt.Sprintf("Key %d", i), start)
+		value, err := json.Marshal(toRecord(&key))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, err := range []error{
+			batch.Set(recordKey(key.ID), value),
+			batch.Set(workspaceKey("acme", key.ID), nil),
+			batch.Set(nameKey("acme", apikey.FoldName(key.Name)), []byte(key.ID)),
+		} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := batch.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	later := start.Add(life)
+	mustApply(t, s, later, apikey.Create{Key: newKey("acme", "Key 7", later), MaxActive: 1})
+	refused(t, s, later, apikey.Create{Key: newKey("acme", "Key 7", later)}, apikey.ErrNameTaken)
+	refused(t, s, later, apikey.Create{Key: newKey("acme", "Key 8", later), MaxActive: 1}, apikey.ErrTooManyKeys)
 }
 
 func TestApply_revoke(t *testing.T) {

@@ -110,11 +110,17 @@ func create(txn *badger.Txn, change apikey.Change, do apikey.Create) (apikey.Out
 	if do.MaxActive > 0 && len(active) >= do.MaxActive {
 		return apikey.Outcome{}, nil, apikey.ErrTooManyKeys
 	}
-	if _, err := txn.Get(digestKey(key.Digest)); !errors.Is(err, badger.ErrKeyNotFound) {
-		return apikey.Outcome{}, nil, errors.Join(fmt.Errorf("the digest of %s is known already", key.ID), err)
+	record := toRecord(&key)
+	if _, err := record.key(); err != nil {
+		return apikey.Outcome{}, nil, err
+	}
+	for _, unique := range [][]byte{recordKey(key.ID), digestKey(key.Digest)} {
+		if _, err := txn.Get(unique); !errors.Is(err, badger.ErrKeyNotFound) {
+			return apikey.Outcome{}, nil, errors.Join(fmt.Errorf("the id or the digest of %s is known already", key.ID), err)
+		}
 	}
 	if err := errors.Join(
-		save(txn, recordKey(key.ID), toRecord(&key)),
+		save(txn, recordKey(key.ID), record),
 		txn.Set(digestKey(key.Digest), []byte(key.ID)),
 		txn.Set(workspaceKey(key.WorkspaceID, key.ID), nil),
 		txn.Set(nameKey(key.WorkspaceID, folded), []byte(key.ID)),
@@ -125,9 +131,13 @@ func create(txn *badger.Txn, change apikey.Change, do apikey.Create) (apikey.Out
 	return apikey.Outcome{Key: key, Stale: []apikey.Digest{key.Digest}}, details, nil
 }
 
+// maxForgotten bounds the names that one change forgets: a transaction can hold
+// some ten thousand writes.
+const maxForgotten = 1000
+
 // activeNames returns the folded names of a workspace's active keys. Names of
-// keys that have ended are forgotten on the way, so that the index stays as
-// small as the number of keys that a workspace may have.
+// keys that have ended are forgotten on the way, so that the index stays about
+// as small as the number of keys that a workspace may have.
 func activeNames(txn *badger.Txn, workspaceID string, now time.Time) (map[string]string, error) {
 	active := make(map[string]string)
 	prefix := nameKey(workspaceID, "")
@@ -145,7 +155,9 @@ func activeNames(txn *badger.Txn, workspaceID string, now time.Time) (map[string
 			active[string(item.Key()[len(prefix):])] = key.ID
 			return nil
 		}
-		ended = append(ended, item.KeyCopy(nil))
+		if len(ended) < maxForgotten {
+			ended = append(ended, item.KeyCopy(nil))
+		}
 		return nil
 	})
 	for _, name := range ended {

@@ -123,7 +123,7 @@ func (r *keyRecord) key() (*apikey.Key, error) {
 		Replaces: r.Replaces, ReplacedBy: r.ReplacedBy, ExposedAt: r.ExposedAt.time(),
 	}
 	preset, err := apikey.ParsePreset(r.Preset)
-	if err != nil || len(r.Digest) != len(k.Digest) || k.ExpiresAt.IsZero() || apikey.ValidateWorkspaceID(r.WorkspaceID) != nil {
+	if err != nil || r.ID == "" || len(r.Digest) != len(k.Digest) || k.ExpiresAt.IsZero() || apikey.ValidateWorkspaceID(r.WorkspaceID) != nil {
 		return nil, fmt.Errorf("the record of %s is damaged", r.ID)
 	}
 	k.Preset = preset
