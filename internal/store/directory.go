@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 )
@@ -21,8 +22,8 @@ func prepareDirectory(path string) error {
 		return advise(err)
 	}
 	for _, entry := range entries {
-		if !badgerFile(entry.Name()) {
-			return fmt.Errorf("the directory holds %q, which is not a key store's: choose an empty directory, or the one of a key store", entry.Name())
+		if err := checkFile(entry); err != nil {
+			return err
 		}
 	}
 	if err := os.Chmod(path, 0o700); err != nil {
@@ -47,18 +48,39 @@ func badgerFile(name string) bool {
 // explain turns Badger's reasons not to open into what an operator can do.
 func explain(path string, err error) error {
 	if errors.Is(err, syscall.EWOULDBLOCK) || strings.Contains(err.Error(), "Cannot acquire directory lock") {
-		return fmt.Errorf("it is locked by another process%s: stop that one, or give this one another path", lockHolder(path))
+		return fmt.Errorf("it is locked by %s: stop that one, or give this one another path", lockHolder(path))
 	}
 	return advise(err)
 }
 
 // lockHolder names the process that Badger's advisory file says has the lock.
+// A process in another container can have the pid of this one.
 func lockHolder(path string) string {
-	pid, err := os.ReadFile(filepath.Join(path, "LOCK"))
-	if err != nil {
-		return ""
+	content, _ := os.ReadFile(filepath.Join(path, "LOCK"))
+	switch pid := strings.TrimSpace(string(content)); pid {
+	case "":
+		return "another process"
+	case strconv.Itoa(os.Getpid()):
+		return "this process, or by one in another container"
+	default:
+		return fmt.Sprintf("another process (pid %s)", pid)
 	}
-	return fmt.Sprintf(" (pid %s)", strings.TrimSpace(string(pid)))
+}
+
+// checkFile refuses a file that is not Badger's, and one of Badger's in which
+// nothing is: Badger would fill it with zeros, and pass over it from then on.
+func checkFile(entry fs.DirEntry) error {
+	name := entry.Name()
+	if !badgerFile(name) {
+		return fmt.Errorf("the directory holds %q, which is not a key store's: choose an empty directory, or the one of a key store", name)
+	}
+	switch filepath.Ext(name) {
+	case ".mem", ".vlog":
+		if info, err := entry.Info(); err == nil && info.Size() == 0 {
+			return fmt.Errorf("its file %q is empty: a crash has left it so in the moment that it was made, or what it held is lost. Remove the file if the process was killed, or the machine stopped, at that moment; restore a backup if not", name)
+		}
+	}
+	return nil
 }
 
 func advise(err error) error {

@@ -1,8 +1,200 @@
 package store
 
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
 const (
 	roleVariable = "STORE_TEST_ROLE"
 	pathVariable = "STORE_TEST_PATH"
+
+	holder = "hold"  // opens the store, says "open", and holds it until its input ends
+	writer = "write" // makes changes and says each one that was acknowledged
 )
 
-func child(role, path string) int { return 2 }
+// child is what this test's binary does as another process. The roles are
+// above; it returns the exit status.
+func child(role, path string) int {
+	s, err := Open(path, zap.NewNop(), nil)
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	fmt.Println("open")
+	switch role {
+	case holder:
+		_, _ = bufio.NewReader(os.Stdin).ReadString('\n')
+		err = s.Close()
+	case writer:
+		err = write(s)
+	}
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	return 0
+}
+
+// write makes changes until it is killed. Each key is "created" and then half
+// of them "revoked"; each line is printed after Apply has returned.
+func write(s *Store) error {
+	for i := 0; ; i++ {
+		now := start.Add(time.Duration(i) * time.Second)
+		key := newKey("acme", "Key "+apikey.NewKeyID(now), now)
+		key.Owner = strings.Repeat("x", 2000)
+		if _, err := s.Apply(context.Background(), changeAt(now, apikey.Create{Key: key})); err != nil {
+			return err
+		}
+		fmt.Println("created", key.ID)
+		if i%2 == 1 {
+			continue
+		}
+		if _, err := s.Apply(context.Background(), changeAt(now, apikey.Revoke{WorkspaceID: "acme", KeyID: key.ID})); err != nil {
+			return err
+		}
+		fmt.Println("revoked", key.ID)
+	}
+}
+
+// process is this test's binary as another process.
+type process struct {
+	*exec.Cmd
+	lines *bufio.Scanner
+}
+
+// startProcess starts another process and waits until it has the store open.
+// The process ends with the test.
+func startProcess(t *testing.T, role, path string) *process {
+	t.Helper()
+	binary, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{Cmd: exec.CommandContext(t.Context(), binary)}
+	p.Env = append(os.Environ(), roleVariable+"="+role, pathVariable+"="+path)
+	p.Stderr = os.Stderr
+	out, err := p.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// An input that stays open for as long as the test does.
+	if _, err := p.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.end() })
+	p.lines = bufio.NewScanner(out)
+	if !p.lines.Scan() || p.lines.Text() != "open" {
+		t.Fatalf("the other process: got %q, want it to open the store", p.lines.Text())
+	}
+	return p
+}
+
+// end kills the process, unless it has ended already, and waits for it.
+func (p *process) end() {
+	_ = p.Process.Kill()
+	_ = p.Wait()
+}
+
+// What has been acknowledged is there after the process was killed, whenever
+// that was: whole, with its event, and nothing is there in half.
+func TestApply_killed(t *testing.T) {
+	kills, budget := 30, 15*time.Second
+	if testing.Short() {
+		kills = 5
+	}
+	path := filepath.Join(t.TempDir(), "keys")
+	acknowledged := map[string]apikey.Status{}
+	deadline := time.Now().Add(budget)
+	done := 0
+	for ; done < kills && time.Now().Before(deadline); done++ {
+		p := startProcess(t, writer, path)
+		// From none to some dozens of changes. The kill itself comes from beside,
+		// while the writer goes on writing and its lines are still being read.
+		for n := 0; p.lines.Scan(); n++ {
+			operation, id, _ := strings.Cut(p.lines.Text(), " ")
+			switch operation {
+			case "created":
+				acknowledged[id] = apikey.Active
+			case "revoked":
+				acknowledged[id] = apikey.Revoked
+			default:
+				t.Fatalf("the writer failed: %s", p.lines.Text())
+			}
+			if n == done*3 {
+				_ = p.Process.Kill()
+			}
+		}
+		p.end()
+		verify(t, path, acknowledged)
+	}
+	if done == 0 || len(acknowledged) == 0 {
+		t.Fatalf("got %d kills and %d acknowledged keys, want some", done, len(acknowledged))
+	}
+	t.Logf("%d kills, %d acknowledged keys", done, len(acknowledged))
+}
+
+// verify holds a store whose writer was killed against what was acknowledged.
+func verify(t *testing.T, path string, acknowledged map[string]apikey.Status) {
+	t.Helper()
+	s, err := Open(path, zap.NewNop(), nil)
+	if err != nil {
+		t.Fatalf("Open after a kill: got error %v, want a store", err)
+	}
+	defer closeStore(t, s)
+	trail := map[string]map[apikey.Operation]int{}
+	for _, event := range allEvents(t, s, "acme") {
+		if trail[event.KeyID] == nil {
+			trail[event.KeyID] = map[apikey.Operation]int{}
+		}
+		trail[event.KeyID][event.Operation]++
+	}
+	equal(t, "events in the trail of all", len(allEvents(t, s, "")), len(allEvents(t, s, "acme")))
+
+	found := map[string]apikey.Status{}
+	keys, _, err := s.Keys(t.Context(), "acme", apikey.KeyFilter{}, apikey.Page{Limit: 1 << 20}, start)
+	if err != nil {
+		t.Fatalf("Keys after a kill: got error %v, want all", err)
+	}
+	for _, key := range keys {
+		status := key.Status(start)
+		found[key.ID] = status
+		equal(t, "by its digest", lookup(t, s, key.Digest), *key)
+		want := map[apikey.Operation]int{apikey.OpCreate: 1}
+		if status == apikey.Revoked {
+			want[apikey.OpRevoke] = 1
+		}
+		equal(t, "events of "+key.ID, trail[key.ID], want)
+	}
+	equal(t, "keys with events", len(trail), len(keys))
+	for id, status := range acknowledged {
+		if got := found[id]; got != status && !(status == apikey.Active && got == apikey.Revoked) {
+			t.Errorf("%s was acknowledged as %s: got %q", id, status, got)
+		}
+	}
+	// One change may have been made and not acknowledged; from here on it counts.
+	extra := 0
+	for id, status := range found {
+		if acknowledged[id] != status {
+			extra++
+			acknowledged[id] = status
+		}
+	}
+	if extra > 1 {
+		t.Errorf("got %d changes that were not acknowledged, want 1 at most", extra)
+	}
+}

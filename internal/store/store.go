@@ -48,28 +48,35 @@ type Store struct {
 
 // Open opens the store in the directory path, and makes it if there is none.
 // onChange is called after each change is durable and before Apply returns; it
-// may be nil.
+// may be nil. It must not wait for a read of the store: Close may be waiting for
+// Apply, and lets no further read in.
 //
 // Open fails if another process has the store open, if the directory cannot be
 // read and written or holds something else, and if the store was written by a
 // newer version.
 func Open(path string, log *zap.Logger, onChange func(apikey.Outcome)) (*Store, error) {
-	path, err := filepath.Abs(path)
+	absolute, err := filepath.Abs(path)
 	if err != nil {
 		return nil, fmt.Errorf("opening key store at %q: %w", path, err)
 	}
-	if err := prepareDirectory(path); err != nil {
-		return nil, fmt.Errorf("opening key store at %q: %w", path, err)
-	}
-	db, err := badger.Open(badgerOptions(path, log))
-	if err != nil {
-		return nil, fmt.Errorf("opening key store at %q: %w", path, explain(path, err))
-	}
-	s := &Store{path: path, log: log, minFree: minFree, db: db, onChange: onChange}
-	if err := s.checkSchema(); err != nil {
-		return nil, errors.Join(fmt.Errorf("opening key store at %q: %w", path, err), db.Close())
+	s := &Store{path: absolute, log: log, minFree: minFree, onChange: onChange}
+	if err := s.open(); err != nil {
+		return nil, fmt.Errorf("opening key store at %q: %w", absolute, err)
 	}
 	return s, nil
+}
+
+func (s *Store) open() (err error) {
+	if err := prepareDirectory(s.path); err != nil {
+		return err
+	}
+	if s.db, err = badger.Open(badgerOptions(s.path, s.log)); err != nil {
+		return explain(s.path, err)
+	}
+	if err := s.checkSchema(); err != nil {
+		return errors.Join(err, s.db.Close())
+	}
+	return nil
 }
 
 // badgerOptions are sized for small records that are written rarely: Badger's
@@ -89,11 +96,19 @@ func badgerOptions(path string, log *zap.Logger) badger.Options {
 }
 
 // Path returns the absolute path of the store's directory.
-func (s *Store) Path() string { return s.path }
+func (s *Store) Path() string {
+	if s == nil {
+		return ""
+	}
+	return s.path
+}
 
 // Close waits for the reads and the change under way, and closes the store.
 // Closing a closed store does nothing.
 func (s *Store) Close() error {
+	if s == nil {
+		return nil
+	}
 	s.gate.Lock()
 	defer s.gate.Unlock()
 	if s.closed {

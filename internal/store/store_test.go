@@ -150,7 +150,7 @@ func list(t testing.TB, s *Store, ws string, filter apikey.KeyFilter, size int, 
 func allEvents(t testing.TB, s *Store, ws string) []apikey.Event {
 	t.Helper()
 	var events []apikey.Event
-	for page := (apikey.Page{Limit: 7}); ; {
+	for page := (apikey.Page{Limit: 200}); ; {
 		some, next, err := s.Events(t.Context(), ws, page)
 		if err != nil {
 			t.Fatalf("Events(%q, %+v): got error %v, want a page", ws, page, err)
