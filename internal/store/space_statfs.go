@@ -1,4 +1,4 @@
-//go:build unix
+//go:build linux || darwin || freebsd
 
 package store
 
@@ -10,5 +10,7 @@ func freeBytes(path string) (uint64, error) {
 	if err := unix.Statfs(path, &stat); err != nil {
 		return 0, err
 	}
-	return stat.Bavail * uint64(stat.Bsize), nil
+	// FreeBSD counts below zero when only root may still write.
+	free := max(int64(stat.Bavail), 0)
+	return uint64(free) * uint64(stat.Bsize), nil
 }
