@@ -110,17 +110,24 @@ func (h *Handler) life(asked *string) (time.Duration, error) {
 	if asked == nil {
 		return h.Rules.Life, nil
 	}
-	life, err := apikey.ParseDuration("expires_in", *asked)
-	if err != nil {
+	const field = "expires_in"
+	life, err := apikey.ParseDuration(field, *asked)
+	switch {
+	case err != nil:
 		return 0, err
-	}
-	if life > h.Rules.Life {
+	case life > h.Rules.Life:
 		return 0, &apikey.Error{
-			Code: apikey.ErrInvalidDuration.Code, Field: "expires_in",
+			Code: apikey.ErrInvalidDuration.Code, Field: field,
 			Message: "A key lives at most " + apikey.FormatDuration(h.Rules.Life) + " here.",
 		}
+	case life < time.Millisecond:
+		return 0, &apikey.Error{
+			Code: apikey.ErrInvalidDuration.Code, Field: field,
+			Message: "A key lives at least a millisecond.",
+		}
 	}
-	return life, nil
+	// Times are kept to the millisecond.
+	return life.Truncate(time.Millisecond), nil
 }
 
 func (h *Handler) listKeys(r *http.Request) (int, any, error) {
