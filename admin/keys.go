@@ -70,7 +70,7 @@ func (h *Handler) createKey(r *http.Request) (int, any, error) {
 		return 0, nil, err
 	}
 	token := apikey.NewToken(h.Rules.TokenPrefix)
-	key.Digest, key.TokenHint, key.CreatedBy = token.Digest(), token.Hint(), h.Actor(r)
+	key.Digest, key.TokenHint, key.CreatedBy = token.Digest(), token.Hint(), h.actor(r)
 
 	outcome, err := h.apply(r, now, apikey.Create{Key: key, MaxActive: h.Rules.MaxActiveKeys})
 	if err != nil {

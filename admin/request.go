@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
@@ -17,10 +18,14 @@ const (
 // now returns the time as it is stored: UTC, to the millisecond.
 func (h *Handler) now() time.Time { return h.Now().UTC().Truncate(time.Millisecond) }
 
+// actor returns who sent a request. A mount may have it from a header, in which
+// any byte can stand; JSON has no word for some.
+func (h *Handler) actor(r *http.Request) string { return strings.ToValidUTF8(h.Actor(r), "\uFFFD") }
+
 // apply makes a change in the name of whoever sent the request.
 func (h *Handler) apply(r *http.Request, now time.Time, do apikey.Action) (apikey.Outcome, error) {
 	return h.Keys().Apply(r.Context(), apikey.Change{
-		EventID: apikey.NewEventID(now), At: now, Actor: h.Actor(r), RemoteIP: h.RemoteIP(r), Do: do,
+		EventID: apikey.NewEventID(now), At: now, Actor: h.actor(r), RemoteIP: h.RemoteIP(r), Do: do,
 	})
 }
 
