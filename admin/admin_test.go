@@ -84,6 +84,7 @@ func (a *api) at(now time.Time) {
 type reply struct {
 	status int
 	header http.Header
+	closes bool // whether the connection ends with it
 	raw    string
 	body   map[string]any // nil if there is none
 }
@@ -115,7 +116,7 @@ func (a *api) send(t testing.TB, method, path, body string, fields ...string) re
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := reply{status: response.StatusCode, header: response.Header, raw: string(raw)}
+	got := reply{status: response.StatusCode, header: response.Header, closes: response.Close, raw: string(raw)}
 	for name, want := range map[string]string{"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Content-Type": "application/json"} {
 		if value := response.Header.Get(name); value != want {
 			t.Errorf("%s %s: got %s %q, want %q", method, path, name, value, want)

@@ -62,7 +62,9 @@ type errorAnswer struct {
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, operation string, err error) {
 	refusal, ok := errors.AsType[*apikey.Error](err)
 	if !ok {
-		h.Log.Error("the key store failed", zap.String("operation", operation), zap.Error(err))
+		if r.Context().Err() == nil { // else the client has hung up
+			h.Log.Error("the key store failed", zap.String("operation", operation), zap.Error(err))
+		}
 		refusal = apikey.ErrStoreUnavailable
 	}
 	if operation != "" {

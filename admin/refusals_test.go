@@ -1,0 +1,444 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/store"
+)
+
+// changes are the calls that take a body.
+func changes(id string) []string {
+	return []string{keysPage, keysPage + "/" + id + "/revoke", "/workspaces/acme/suspend", "/workspaces/acme/resume"}
+}
+
+// unchanged fails unless the audit trail is as long as it was.
+func (a *api) unchanged(t *testing.T, do func()) {
+	t.Helper()
+	before := a.events(t)
+	do()
+	equal(t, "events", a.events(t), before)
+}
+
+func TestBody_notTheObject(t *testing.T) {
+	a := newAPI(t)
+	id, _ := a.create(t, "acme", "Before")
+	for _, test := range []struct{ title, body string }{
+		{"null", `null`}, {"array", `[]`}, {"array of an object", `[{}]`}, {"string", `"name"`}, {"number", `1`}, {"1e999", `1e999`}, {"true", `true`},
+		{"space", ` `}, {"cut off", `{"name":`}, {"not closed", `{`}, {"trailing comma", `{"name":"Zapier",}`}, {"comment", `{}//`}, {"single quotes", `{'name':'Zapier'}`},
+		{"trailing object", `{}{}`}, {"trailing word", `{} x`}, {"trailing NUL", "{}\x00"}, {"byte order mark", "\ufeff{}"}, {"NaN", `{"name":NaN}`},
+		{"unknown member", `{"nome":"Zapier"}`}, {"status", `{"status":"active"}`}, {"empty member", `{"":1}`},
+		{"nested unknown member", `{"name":{"name":"Zapier"}}`},
+		{"1e999 in a member", `{"name":1e999}`}, {"wrong type", `{"name":["Zapier"]}`},
+		{"invalid UTF-8", "{\"name\":\"Zapier\xff\",\"preset\":\"read_only\"}"}, {"overlong UTF-8", "{\"name\":\"Zapier\xc0\xaf\"}"},
+		{"lone surrogate", `{"name":"Zapier \ud800","preset":"read_only"}`}, {"swapped surrogates", `{"name":"Zapier \udd11\ud83d","preset":"read_only"}`},
+		{"surrogate in bytes", "{\"name\":\"Zapier \xed\xa0\x80\"}"}, {"raw control character", "{\"name\":\"Zap\x01ier\"}"},
+		{"deep arrays", `{"name":` + strings.Repeat("[", 30_000)}, {"deep objects", strings.Repeat(`{"name":`, 8_000)},
+	} {
+		t.Run(test.title, func(t *testing.T) {
+			a.unchanged(t, func() {
+				for _, path := range changes(id) {
+					a.refused(t, http.StatusBadRequest, "invalid_json", "", "POST", path, test.body)
+				}
+			})
+		})
+	}
+}
+
+// A member that stands twice, or in another case, is not for two readers to
+// read differently.
+func TestBody_ambiguousMembers(t *testing.T) {
+	a := newAPI(t)
+	id, _ := a.create(t, "acme", "Before")
+	for _, test := range []struct{ path, body string }{
+		{keysPage, `{"name":"Zapier","name":"Zapier","preset":"read_only"}`},
+		{keysPage, `{"name":"Zapier","preset":"read_only","preset":"full_access"}`},
+		{keysPage, `{"name":"Zapier","na\u006de":"Zapier","preset":"read_only"}`},
+		{keysPage, `{"name":"Zapier","Name":"Zapier","preset":"read_only"}`},
+		{keysPage, `{"NAME":"Zapier","preset":"read_only"}`},
+		{keysPage, `{"name":"Zapier","preset":"read_only","Expires_In":"1d"}`},
+		{keysPage, `{"name":"Zapier","preset":"read_only","expiresin":"1d"}`},
+		{keysPage, `{"name":"Zapier","pre\u017fet":"read_only"}`}, // folds to an s
+		{keysPage, `{"name":"Zapier","preset":"read_only","workspace_id":"other"}`},
+		{keysPage, `{"name":"Zapier","preset":"read_only","reason":"x"}`},
+		{keysPage + "/" + id + "/revoke", `{"reason":"a","reason":"a"}`},
+		{keysPage + "/" + id + "/revoke", `{"Reason":"a"}`},
+		{"/workspaces/acme/suspend", `{"reason":null,"reason":"a"}`},
+		{"/workspaces/acme/resume", `{"reason":"a"}`},
+	} {
+		a.unchanged(t, func() { a.refused(t, http.StatusBadRequest, "invalid_json", "", "POST", test.path, test.body) })
+	}
+}
+
+func TestBody_mediaType(t *testing.T) {
+	a := newAPI(t)
+	id, _ := a.create(t, "acme", "Before")
+	for _, media := range []string{"", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/jsonp", "text/json", "application/json, text/plain", "application/json; charset", "json"} {
+		a.unchanged(t, func() {
+			for _, path := range changes(id) {
+				a.refused(t, http.StatusUnsupportedMediaType, "not_json", "", "POST", path, "{}", "Content-Type: "+media)
+			}
+		})
+	}
+	for i, media := range []string{"application/json", "Application/JSON", "application/json; charset=utf-8", " application/json ;charset=utf-8"} {
+		a.must(t, http.StatusCreated, "POST", fmt.Sprintf("/workspaces/ws%d/keys", i), zapier, "Content-Type: "+media)
+	}
+}
+
+func TestBody_tooLarge(t *testing.T) {
+	a := newAPI(t)
+	id, _ := a.create(t, "acme", "Before")
+	const most = 64 << 10
+	padded := func(body string, size int) string { return body + strings.Repeat(" ", size-len(body)) }
+	a.unchanged(t, func() {
+		for _, path := range changes(id) {
+			got := a.refused(t, http.StatusRequestEntityTooLarge, "body_too_large", "", "POST", path, padded("{}", most+1))
+			equal(t, "closes the connection", got.closes, true)
+		}
+	})
+	a.must(t, http.StatusCreated, "POST", keysPage, padded(zapier, most))
+}
+
+func TestBody_cannotBeRead(t *testing.T) {
+	a := newAPI(t)
+	w := httptest.NewRecorder()
+	r := httptest.NewRequest("POST", keysPage, io.MultiReader(strings.NewReader(zapier), failingReader{}))
+	r.Header.Set("Content-Type", "application/json")
+	a.Config.Handler.ServeHTTP(w, r)
+	equal(t, "status", w.Code, http.StatusBadRequest)
+	equal(t, "events", a.events(t), 0)
+}
+
+type failingReader struct{}
+
+func (failingReader) Read([]byte) (int, error) { return 0, errors.New("the client has gone") }
+
+// Another workspace's key and one that was never made are not to be told apart.
+func TestNotFound(t *testing.T) {
+	a := newAPI(t)
+	id, _ := a.create(t, "acme", "Zapier")
+	a.create(t, "other", "Billing")
+	for _, call := range []struct{ method, path string }{
+		{"GET", "/workspaces/%s/keys/%s"}, {"POST", "/workspaces/%s/keys/%s/revoke"},
+	} {
+		first := a.refused(t, http.StatusNotFound, "not_found", "", call.method, fmt.Sprintf(call.path, "other", id), "")
+		for _, test := range [][2]string{
+			{"nobody", id}, {"Acme", id}, {"acm", id}, {"acme", someKey}, {"acme", "key_"}, {"acme", strings.ToLower(id)}, {"acme", id + "0"},
+			{"acme", "x"}, {"acme", "%2e%2e"}, {"acme", "%00"}, {"acme", "a%2fb"}, {"acme", strings.Repeat("x", 5000)}, {"acme", apikey.NewEventID(start)},
+		} {
+			a.unchanged(t, func() {
+				got := a.refused(t, http.StatusNotFound, "not_found", "", call.method, fmt.Sprintf(call.path, test[0], test[1]), "")
+				equal(t, fmt.Sprintf("answer for %q", test), got.raw, first.raw)
+				got.header.Del("Date")
+				first.header.Del("Date")
+				equal(t, fmt.Sprintf("header for %q", test), got.header, first.header)
+			})
+		}
+	}
+	a.must(t, http.StatusOK, "GET", keysPage+"/"+id, "")
+}
+
+func TestWorkspaceID_invalid(t *testing.T) {
+	a := newAPI(t)
+	for _, ws := range []string{
+		"%2e%2e", "%2e", ".hidden", "a%2fb", "%2fa", "a%2f", "a%5cb", "%00", "a%00", "%20", "a%20", "acme%0a", strings.Repeat("a", 65), "%c3%a9", "a%25b", "a:b", "a@b", "*", "$", "a;b", "a,b", "%ff",
+	} {
+		for _, call := range []string{"GET /workspaces/%s", "GET /workspaces/%s/keys", "POST /workspaces/%s/keys", "GET /workspaces/%s/keys/" + someKey,
+			"POST /workspaces/%s/keys/" + someKey + "/revoke", "POST /workspaces/%s/suspend", "POST /workspaces/%s/resume", "GET /workspaces/%s/audit"} {
+			method, path, _ := strings.Cut(strings.ReplaceAll(call, "%s", ws), " ")
+			body := ""
+			if strings.HasSuffix(path, "/keys") && method == "POST" {
+				body = zapier
+			}
+			a.refused(t, http.StatusUnprocessableEntity, "invalid_workspace", "workspace", method, path, body)
+		}
+	}
+	equal(t, "events", a.events(t), 0)
+	a.create(t, strings.Repeat("a", 64), "Zapier")
+	a.create(t, "A-Z_a.z-0..9", "Zapier")
+}
+
+// A path is what it says, or nothing: it is never tidied up, and nothing
+// redirects.
+func TestPaths_thatAreNone(t *testing.T) {
+	a := newAPI(t)
+	id, _ := a.create(t, "acme", "Zapier")
+	a.unchanged(t, func() {
+		for _, path := range []string{
+			"//", "//audit", "/audit/", "/./audit", "/audit/.", "/x/../audit", "/../audit", "/workspaces", "/workspaces/", "/workspaces//keys", "/workspaces/../keys",
+			"/workspaces/acme/", "/workspaces/acme/keys/", "/workspaces/acme//keys", "/workspaces/acme/keys/" + id + "/", "/workspaces/acme/keys//revoke",
+			"/workspaces/acme/keys/../keys", "/workspaces/acme/./keys", "/workspaces/acme/Keys", "/Workspaces/acme", "/workspaces/acme/keys/" + id + "/revoke/now",
+			"/audit%2f", "/workspaces/%2f", "/%2faudit", "/workspaces%2facme", "/workspaces/acme%2fkeys%2f" + id + "%2frevoke/x", "/%2e%2e/audit", "/audit/%2e%2e", "/audit%00", "/openapi.json/x", "/index.html",
+		} {
+			for _, method := range []string{"GET", "POST", "HEAD", "DELETE", "CONNECT", "OPTIONS"} {
+				got := a.send(t, method, path, "")
+				if got.status != http.StatusNotFound && got.status != http.StatusMethodNotAllowed && got.status != http.StatusUnprocessableEntity {
+					t.Errorf("%s %s: got status %d, want 404, 405 or 422", method, path, got.status)
+				}
+			}
+		}
+	})
+	h := a.Config.Handler
+	for _, path := range []string{"", "*", "audit", "/\x00", "/audit\x00"} {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.URL.Path = path
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		equal(t, fmt.Sprintf("status of %q", path), w.Code, http.StatusNotFound)
+	}
+}
+
+func TestMethods_notAllowed(t *testing.T) {
+	a := newAPI(t)
+	id, _ := a.create(t, "acme", "Zapier")
+	allowed := map[string]string{
+		"/healthz": "GET, HEAD", "/audit": "GET, HEAD", "/workspaces/acme": "GET, HEAD", "/workspaces/acme/audit": "GET, HEAD",
+		keysPage: "GET, POST, HEAD", keysPage + "/" + id: "GET, HEAD", keysPage + "/" + id + "/revoke": "POST",
+		"/workspaces/acme/suspend": "POST", "/workspaces/acme/resume": "POST",
+	}
+	equal(t, "paths tried", len(allowed), len((&Handler{}).resources()))
+	a.unchanged(t, func() {
+		for path, allow := range allowed {
+			for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "get", "PROPFIND"} {
+				if strings.Contains(", "+allow+",", ", "+method+",") {
+					continue
+				}
+				if method == http.MethodHead {
+					equal(t, path+": HEAD", a.send(t, method, path, "").status, http.StatusMethodNotAllowed)
+					continue
+				}
+				got := a.refused(t, http.StatusMethodNotAllowed, "method_not_allowed", "", method, path, "")
+				equal(t, method+" "+path+": Allow", got.header.Get("Allow"), allow)
+			}
+		}
+	})
+}
+
+func TestBrowsers(t *testing.T) {
+	a := newAPI(t)
+	own := "Origin: " + a.URL
+	for _, test := range []struct {
+		fields  []string
+		allowed bool
+	}{
+		{nil, true},
+		{[]string{"Sec-Fetch-Site: same-origin", own}, true},
+		{[]string{"Sec-Fetch-Site: none"}, true},
+		{[]string{own}, true},
+		{[]string{"Sec-Fetch-Site: cross-site"}, false},
+		{[]string{"Sec-Fetch-Site: same-site"}, false},
+		{[]string{"Sec-Fetch-Site: cross-site", own}, false},
+		{[]string{"Sec-Fetch-Site: invented"}, false},
+		{[]string{"Origin: https://evil.example"}, false},
+		{[]string{"Origin: null"}, false},
+		{[]string{own + ".evil.example"}, false},
+		{[]string{"Host: evil.example", "Origin: https://other.example"}, false},
+	} {
+		title := strings.Join(test.fields, ", ")
+		t.Run(title, func(t *testing.T) {
+			a := a
+			if test.allowed {
+				a.must(t, http.StatusOK, "POST", "/workspaces/acme/resume", "", test.fields...)
+			} else {
+				a.unchanged(t, func() {
+					for _, path := range append(changes(someKey), "/nothing") {
+						a.refused(t, http.StatusForbidden, "cross_origin", "", "POST", path, "{}", test.fields...)
+						a.refused(t, http.StatusForbidden, "cross_origin", "", "DELETE", path, "", test.fields...)
+					}
+				})
+			}
+			// What only reads may be asked for; no page of another origin can see
+			// the answer.
+			got := a.must(t, http.StatusOK, "GET", keysPage, "", test.fields...)
+			for name := range got.header {
+				if strings.HasPrefix(name, "Access-Control-") {
+					t.Errorf("got the header %s, want no CORS", name)
+				}
+			}
+		})
+	}
+}
+
+func TestPinnedMount(t *testing.T) {
+	pin := func(c *Config) {
+		c.Workspace = func(r *http.Request) string { return r.Header.Get("X-Pin") }
+	}
+	a := newAPI(t, pin)
+	mine := "X-Pin: acme"
+	id := a.must(t, http.StatusCreated, "POST", keysPage, zapier, mine).body["key"].(map[string]any)["id"].(string)
+	of := func(ws string) []string {
+		return []string{"GET /workspaces/" + ws, "GET /workspaces/" + ws + "/keys", "POST /workspaces/" + ws + "/keys", "GET /workspaces/" + ws + "/keys/" + id,
+			"POST /workspaces/" + ws + "/keys/" + id + "/revoke", "POST /workspaces/" + ws + "/suspend", "POST /workspaces/" + ws + "/resume", "GET /workspaces/" + ws + "/audit"}
+	}
+	events := func() int {
+		return len(a.must(t, http.StatusOK, "GET", "/workspaces/acme/audit", "", mine).body["events"].([]any))
+	}
+	before := events()
+	for _, test := range []struct {
+		pin   string
+		calls []string
+	}{
+		{"acme", append(append(append(of("other"), of("Acme")...), of("%2e%2e")...), "GET /audit")},
+		{"", append(of("acme"), "GET /audit")},
+		{"other", append(of("acme"), "GET /audit")},
+		{"{http.request.header.X}", append(of("acme"), "GET /audit")},
+	} {
+		for _, call := range test.calls {
+			method, path, _ := strings.Cut(call, " ")
+			a.refused(t, http.StatusForbidden, "workspace_mismatch", "", method, path, "", "X-Pin: "+test.pin)
+		}
+		a.must(t, http.StatusOK, "GET", "/healthz", "", "X-Pin: "+test.pin)
+		a.refused(t, http.StatusNotFound, "not_found", "", "GET", "/nothing", "", "X-Pin: "+test.pin)
+	}
+	equal(t, "events", events(), before)
+	for _, call := range of("acme") {
+		method, path, _ := strings.Cut(call, " ")
+		if call != "POST "+keysPage {
+			a.must(t, http.StatusOK, method, path, "", mine)
+		}
+	}
+}
+
+// everything is one of each call.
+func everything() [][3]string {
+	return [][3]string{
+		{"GET", "/healthz", ""}, {"GET", keysPage, ""}, {"POST", keysPage, zapier}, {"GET", keysPage + "/" + someKey, ""},
+		{"POST", keysPage + "/" + someKey + "/revoke", ""}, {"GET", "/workspaces/acme", ""}, {"POST", "/workspaces/acme/suspend", ""},
+		{"POST", "/workspaces/acme/resume", ""}, {"GET", "/workspaces/acme/audit", ""}, {"GET", "/audit", ""},
+	}
+}
+
+func TestStore_unavailable(t *testing.T) {
+	closed := newAPI(t)
+	if err := closed.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for title, a := range map[string]*api{
+		"closed":         closed,
+		"not yet opened": newAPI(t, func(c *Config) { c.Keys = func() Keys { return (*store.Store)(nil) } }),
+	} {
+		t.Run(title, func(t *testing.T) {
+			for _, call := range everything() {
+				got := a.refused(t, http.StatusServiceUnavailable, "store_unavailable", "", call[0], call[1], call[2])
+				equal(t, "Retry-After", got.header.Get("Retry-After"), "1")
+			}
+		})
+	}
+}
+
+// failing is a real store whose changes fail as they are told to.
+type failing struct {
+	*store.Store
+	err error
+}
+
+func (f failing) Apply(context.Context, apikey.Change) (apikey.Outcome, error) {
+	return apikey.Outcome{}, f.err
+}
+
+func TestStore_noSpace(t *testing.T) {
+	a := newAPI(t, func(c *Config) {
+		s := c.Keys().(*store.Store)
+		c.Keys = func() Keys { return failing{s, apikey.ErrNoSpace} }
+	})
+	for _, call := range everything() {
+		if call[0] == "POST" {
+			a.refused(t, http.StatusInsufficientStorage, "no_space", "", call[0], call[1], call[2])
+		}
+	}
+	a.must(t, http.StatusOK, "GET", keysPage, "")
+}
+
+// What went wrong inside is for the log.
+func TestStore_failureStaysInside(t *testing.T) {
+	core, logged := observer.New(zap.ErrorLevel)
+	a := newAPI(t, func(c *Config) {
+		s := c.Keys().(*store.Store)
+		c.Log = zap.New(core)
+		c.Keys = func() Keys { return failing{s, errors.New("no such block on /dev/sda")} }
+	})
+	got := a.refused(t, http.StatusServiceUnavailable, "store_unavailable", "", "POST", keysPage, zapier)
+	if strings.Contains(got.raw, "sda") {
+		t.Errorf("got %s, want nothing of the cause", got.raw)
+	}
+	if n := logged.FilterField(zap.String("operation", "create")).Len(); n != 1 {
+		t.Errorf("got %d log entries about it, want 1", n)
+	}
+}
+
+// A client that hangs up is no failure of the store.
+func TestStore_clientHasGone(t *testing.T) {
+	core, logged := observer.New(zap.InfoLevel)
+	a := newAPI(t, func(c *Config) { c.Log = zap.New(core) })
+	a.create(t, "acme", "Zapier")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	a.Config.Handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", keysPage, nil).WithContext(ctx))
+	for _, entry := range logged.All() {
+		t.Errorf("got a log entry %q, want none", entry.Message)
+	}
+}
+
+func TestUnauthorized(t *testing.T) {
+	w := httptest.NewRecorder()
+	New(Config{}).Unauthorized(w, httptest.NewRequest("GET", "/audit", nil))
+	equal(t, "status", w.Code, http.StatusUnauthorized)
+	equal(t, "challenge", w.Header().Get("WWW-Authenticate"), `Bearer realm="api-keys-admin"`)
+	equal(t, "Cache-Control", w.Header().Get("Cache-Control"), "no-store")
+	equal(t, "code", object(t, w.Body.String())["code"], "unauthorized")
+}
+
+// Every code that stands in the source has a status.
+func TestStatuses_complete(t *testing.T) {
+	for _, dir := range []string{".", "../internal/apikey"} {
+		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := 0
+		for _, file := range files {
+			parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ast.Inspect(parsed, func(node ast.Node) bool {
+				pair, ok := node.(*ast.KeyValueExpr)
+				if !ok {
+					return true
+				}
+				name, isName := pair.Key.(*ast.Ident)
+				text, isText := pair.Value.(*ast.BasicLit)
+				if !isName || !isText || name.Name != "Code" {
+					return true
+				}
+				code, err := strconv.Unquote(text.Value)
+				if err != nil {
+					t.Fatal(err)
+				}
+				found++
+				if status := statuses[code]; status < 400 {
+					t.Errorf("%s: got status %d for %s, want one", file, status, code)
+				}
+				return true
+			})
+		}
+		if found == 0 {
+			t.Errorf("%s: found no codes, which shows that the search does not work", dir)
+		}
+	}
+}
