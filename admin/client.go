@@ -29,7 +29,8 @@ type Client struct {
 
 // CreateKey makes a key, and returns its token.
 func (c *Client) CreateKey(ctx context.Context, ws string, request CreateRequest) (answer KeyAnswer, err error) {
-	return answer, c.call(ctx, http.MethodPost, keysPath(ws), request, &answer)
+	err = c.call(ctx, http.MethodPost, keysPath(ws), request, &answer)
+	return answer, err
 }
 
 // ListOptions chooses what ListKeys returns. The zero value is the first page
@@ -59,23 +60,26 @@ func (c *Client) ListKeys(ctx context.Context, ws string, options ListOptions) (
 	if len(query) > 0 {
 		path += "?" + query.Encode()
 	}
-	return answer, c.call(ctx, http.MethodGet, path, nil, &answer)
+	err = c.call(ctx, http.MethodGet, path, nil, &answer)
+	return answer, err
 }
 
 // ShowKey returns one key.
 func (c *Client) ShowKey(ctx context.Context, ws, id string) (answer KeyAnswer, err error) {
-	return answer, c.call(ctx, http.MethodGet, keyPath(ws, id), nil, &answer)
+	err = c.call(ctx, http.MethodGet, keyPath(ws, id), nil, &answer)
+	return answer, err
 }
 
 // RevokeKey ends a key at once.
 func (c *Client) RevokeKey(ctx context.Context, ws, id, reason string) (answer KeyAnswer, err error) {
-	return answer, c.call(ctx, http.MethodPost, keyPath(ws, id)+"/revoke", ReasonRequest{Reason: reason}, &answer)
+	err = c.call(ctx, http.MethodPost, keyPath(ws, id)+"/revoke", ReasonRequest{Reason: reason}, &answer)
+	return answer, err
 }
 
 func keysPath(ws string) string    { return "/workspaces/" + url.PathEscape(ws) + "/keys" }
 func keyPath(ws, id string) string { return keysPath(ws) + "/" + url.PathEscape(id) }
 
-func (c *Client) call(ctx context.Context, method, path string, body, into any) error {
+func (c *Client) call(ctx context.Context, method, path string, body any, into answer) error {
 	request, err := c.request(ctx, method, path, body)
 	if err != nil {
 		return err
@@ -85,18 +89,28 @@ func (c *Client) call(ctx context.Context, method, path string, body, into any) 
 		return err
 	}
 	defer response.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(response.Body, 16<<20))
+	received, err := io.ReadAll(io.LimitReader(response.Body, 16<<20))
 	if err != nil {
 		return fmt.Errorf("reading the answer: %w", err)
 	}
 	if response.StatusCode >= http.StatusBadRequest {
-		return refusal(response.StatusCode, answer)
+		return refusal(response.StatusCode, received)
 	}
-	if err := json.Unmarshal(answer, into); err != nil {
+	if err := json.Unmarshal(received, into); err != nil || !into.served() {
 		return ErrNotServed
 	}
 	return nil
 }
+
+// answer is what the API answers with.
+type answer interface {
+	// served reports whether the answer was filled in: something else may answer
+	// with JSON as well, and none of it counts as a key that was made or revoked.
+	served() bool
+}
+
+func (a *KeyAnswer) served() bool  { return a.Key.ID != "" }
+func (a *KeysAnswer) served() bool { return a.Keys != nil }
 
 func (c *Client) request(ctx context.Context, method, path string, body any) (*http.Request, error) {
 	if body == nil {
