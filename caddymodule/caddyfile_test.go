@@ -1,0 +1,130 @@
+package caddymodule
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const ruler = "----------\n"
+
+// TestAdapt compares what each Caddyfile becomes with the JSON below it, and
+// sees to it that the JSON is a configuration which Caddy takes.
+func TestAdapt(t *testing.T) {
+	t.Setenv("ADMIN_TOKEN", "admin-token-for-tests")
+	for _, path := range files(t, "adapt", ".caddyfiletest") {
+		t.Run(strings.TrimSuffix(filepath.Base(path), ".caddyfiletest"), func(t *testing.T) {
+			source, want, _ := strings.Cut(string(read(t, path)), ruler)
+			config, warnings, err := adapt([]byte(source))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, warning := range warnings {
+				t.Errorf("got warning %q, want none", warning.String())
+			}
+			got := indented(t, config)
+			if *update {
+				write(t, path, []byte(source+ruler+got))
+			} else if got != want {
+				t.Errorf("got %s\nwant %s", got, want)
+			}
+			if err := validate(config); err != nil {
+				t.Errorf("validating: got %v, want no error", err)
+			}
+		})
+	}
+}
+
+// TestAdapt_example holds the example to what its first lines say: that it
+// runs as it is.
+func TestAdapt_example(t *testing.T) {
+	config, warnings, err := adapt(read(t, filepath.Join("..", "Caddyfile.example")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, warning := range warnings {
+		t.Errorf("got warning %q, want none", warning.String())
+	}
+	if err := validate(config); err != nil {
+		t.Errorf("validating: got %v, want no error", err)
+	}
+	for _, module := range []string{`"handler":"api_key_auth"`, `"api_keys":{`} {
+		if !bytes.Contains(config, []byte(module)) {
+			t.Errorf("got %s, want it to contain %s", config, module)
+		}
+	}
+}
+
+// wantedLine begins the lines at the end of a wrong Caddyfile that say how it
+// is refused.
+const wantedLine = "# want: "
+
+// TestRefusedConfigs loads every wrong configuration and compares the message.
+// A Caddyfile states it in its last lines, JSON in a file beside it.
+func TestRefusedConfigs(t *testing.T) {
+	t.Setenv("ADMIN_TOKEN", "admin-token-for-tests")
+	t.Setenv("EMPTY_TOKEN", "")
+	t.Setenv("SPACED_TOKEN", "two words")
+	for _, path := range files(t, "errors", ".caddyfile", ".json") {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			source := read(t, path)
+			config, want := source, ""
+			var err error
+			if filepath.Ext(path) == ".json" {
+				want = expectedBeside(t, path)
+			} else {
+				source, want = splitExpected(source)
+				config, _, err = adapt(source)
+			}
+			if err == nil {
+				err = validate(config)
+			}
+			if err == nil {
+				t.Fatalf("got no error, want %q", want)
+			}
+			if got := err.Error(); *update {
+				expect(t, path, source, got)
+			} else if got != want {
+				t.Errorf("got  %q\nwant %q", got, want)
+			}
+		})
+	}
+}
+
+// splitExpected parts a wrong Caddyfile from what it is expected to say.
+func splitExpected(file []byte) (source []byte, want string) {
+	var lines []string
+	for line := range strings.Lines(string(file)) {
+		if expected, ok := strings.CutPrefix(line, wantedLine); ok {
+			lines = append(lines, strings.TrimSuffix(expected, "\n"))
+			continue
+		}
+		source = append(source, line...)
+	}
+	return source, strings.Join(lines, "\n")
+}
+
+func beside(path string) string { return strings.TrimSuffix(path, ".json") + ".want" }
+
+func expectedBeside(t *testing.T, path string) string {
+	t.Helper()
+	want, err := os.ReadFile(beside(path))
+	if err != nil && !*update {
+		t.Fatal(err)
+	}
+	return strings.TrimSuffix(string(want), "\n")
+}
+
+func expect(t *testing.T, path string, source []byte, message string) {
+	t.Helper()
+	if filepath.Ext(path) == ".json" {
+		write(t, beside(path), []byte(message+"\n"))
+		return
+	}
+	for line := range strings.SplitSeq(message, "\n") {
+		source = append(source, wantedLine+line+"\n"...)
+	}
+	write(t, path, source)
+}
