@@ -56,7 +56,7 @@ func (Admin) CaddyModule() caddy.ModuleInfo {
 
 // Provision reads the admin token and prepares the API.
 func (h *Admin) Provision(ctx caddy.Context) error {
-	if err := h.check(); err != nil {
+	if err := errors.Join(h.check(), h.checkValues()); err != nil {
 		return err
 	}
 	h.BasePath = "/" + strings.Trim(h.BasePath, "/")
@@ -95,6 +95,21 @@ func (h *Admin) check() error {
 	return nil
 }
 
+// checkValues refuses what a Caddyfile cannot state.
+func (h *Admin) checkValues() error {
+	setDefault(&h.BasePath, "/")
+	if err := validateBasePath(h.BasePath); err != nil {
+		return fmt.Errorf("base_path: %w", err)
+	}
+	if h.Workspace == "" {
+		return nil
+	}
+	if err := validateWorkspace(h.Workspace); err != nil {
+		return fmt.Errorf("workspace: %w", err)
+	}
+	return nil
+}
+
 // readToken keeps the digest of the admin token: comparing digests takes the
 // same time whatever was presented.
 func (h *Admin) readToken() error {
@@ -105,8 +120,11 @@ func (h *Admin) readToken() error {
 	if err != nil {
 		return err
 	}
-	if token == "" || strings.ContainsAny(token, " \t\r\n") {
-		return errors.New("the admin token of api_key_admin is empty or has spaces in it")
+	if token == "" {
+		return errors.New("the admin token of api_key_admin is empty")
+	}
+	if err := validateToken(token); err != nil {
+		return fmt.Errorf("the token of api_key_admin: %w", err)
 	}
 	h.secret = sha256.Sum256([]byte(token))
 	return nil
@@ -122,7 +140,7 @@ func (h *Admin) token() (string, error) {
 	}
 	token, err := caddy.NewReplacer().ReplaceOrErr(h.Token, true, true)
 	if err != nil {
-		return "", fmt.Errorf("the admin token of api_key_admin: %w", err)
+		return "", fmt.Errorf("the token of api_key_admin must be known before any request, such as that of a variable that is set: %w", err)
 	}
 	return strings.TrimSpace(token), nil
 }

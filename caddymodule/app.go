@@ -137,11 +137,14 @@ func (a *App) Validate() error {
 	if err := apikey.ValidatePrefix(a.TokenPrefix); err != nil {
 		errs = append(errs, err)
 	}
-	for name, value := range map[string]caddy.Duration{
-		"expires_in": a.ExpiresIn, "audit_retention": a.AuditRetention, "last_used_resolution": a.LastUsedResolution,
+	for _, option := range []struct {
+		name  string
+		value caddy.Duration
+	}{
+		{"expires_in", a.ExpiresIn}, {"audit_retention", a.AuditRetention}, {"last_used_resolution", a.LastUsedResolution},
 	} {
-		if value < 0 {
-			errs = append(errs, fmt.Errorf("%s must be more than zero", name))
+		if option.value < 0 {
+			errs = append(errs, fmt.Errorf("%s must be more than zero", option.name))
 		}
 	}
 	if err := oneOf("vague_names", a.VagueNames, refuse, allow); err != nil {

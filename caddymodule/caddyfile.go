@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -32,17 +31,17 @@ import (
 //	    last_used_resolution <duration>
 //	}
 func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
+	d.Next() // consume the option's name
 	if existing != nil {
-		return nil, d.Err("api_keys stands here a second time: one process has one set of keys")
+		return nil, d.Err("api_keys stands here a second time: one process has one set of keys, put everything into one block")
+	}
+	if err := onlyBlock(d); err != nil {
+		return nil, err
 	}
 	var app App
-	d.Next() // consume the option's name
-	if d.NextArg() {
-		return nil, d.ArgErr()
-	}
 	err := parseBlock(d, "api_keys", options{
 		"store":                func() error { return parseStore(d, &app.Store) },
-		"token_prefix":         text(d, &app.TokenPrefix, apikey.ValidatePrefix),
+		"token_prefix":         text(d, &app.TokenPrefix, "<prefix>", apikey.ValidatePrefix),
 		"expires_in":           duration(d, &app.ExpiresIn),
 		"vague_names":          choice(d, &app.VagueNames, refuse, allow),
 		"max_active_keys":      number(d, &app.MaxActiveKeys),
@@ -63,7 +62,7 @@ func parseStore(d *caddyfile.Dispenser, store *Store) error {
 		return d.Errf("store %q: the only kind of store is badger", store.Module)
 	}
 	return parseBlock(d, "store", options{
-		"path":       text(d, &store.Path, nil),
+		"path":       text(d, &store.Path, "<directory>", nil),
 		"cache_size": number(d, &store.CacheSize),
 	})
 }
@@ -85,23 +84,30 @@ func parseStore(d *caddyfile.Dispenser, store *Store) error {
 func parseAuth(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	d, h := helper.Dispenser, new(Auth)
 	d.Next() // consume the directive's name
-	if d.NextArg() {
-		return nil, d.ArgErr()
+	if err := onlyBlock(d); err != nil {
+		return nil, err
 	}
+	start := *d
 	err := parseBlock(d, "api_key_auth", options{
-		"workspace_header": text(d, &h.WorkspaceHeader, validateHeader),
-		"key_id_header":    text(d, &h.KeyIDHeader, validateHeader),
-		"access_header":    text(d, &h.AccessHeader, validateHeader),
-		"realm":            text(d, &h.Realm, validateRealm),
-		"read_methods":     list(d, &h.ReadMethods, validateMethod),
-		"read_paths":       list(d, &h.ReadPaths, authn.ValidateReadPath),
+		"workspace_header": text(d, &h.WorkspaceHeader, "<name>", validateHeader),
+		"key_id_header":    text(d, &h.KeyIDHeader, "<name>", validateHeader),
+		"access_header":    text(d, &h.AccessHeader, "<name>", validateHeader),
+		"realm":            text(d, &h.Realm, "<realm>", validateRealm),
+		"read_methods":     list(d, &h.ReadMethods, "<method...>", validateMethod),
+		"read_paths":       list(d, &h.ReadPaths, "<path...>", authn.ValidateReadPath),
 		"rate_limit read":  rateLimit(d, &h.RateLimit.Read),
 		"rate_limit write": rateLimit(d, &h.RateLimit.Write),
-		"whoami":           text(d, &h.Whoami, validateWhoami),
+		"whoami":           text(d, &h.Whoami, "<path>", validateWhoami),
 		"browsers":         choice(d, &h.Browsers, refuse, allow),
 		"forward_token":    flag(d, &h.ForwardToken),
 	})
-	return h, err
+	if err != nil {
+		return nil, err
+	}
+	if err := h.checkDistinct(); err != nil {
+		return nil, start.WrapErr(err)
+	}
+	return h, nil
 }
 
 // parseAdmin parses the directive api_key_admin. Syntax:
@@ -115,25 +121,33 @@ func parseAuth(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 func parseAdmin(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	d, h := helper.Dispenser, new(Admin)
 	d.Next() // consume the directive's name
-	if d.NextArg() {
-		return nil, d.ArgErr()
+	if err := onlyBlock(d); err != nil {
+		return nil, err
 	}
-	start := d.Token()
+	start := *d
 	err := parseBlock(d, "api_key_admin", options{
-		"base_path":           text(d, &h.BasePath, validateBasePath),
-		"token":               text(d, &h.Token, nil),
-		"token_file":          text(d, &h.TokenFile, nil),
+		"base_path":           text(d, &h.BasePath, "<path>", validateBasePath),
+		"token":               text(d, &h.Token, "<token>", validateToken),
+		"token_file":          text(d, &h.TokenFile, "<file>", nil),
 		"trust_upstream_auth": flag(d, &h.TrustUpstreamAuth),
-		"workspace":           text(d, &h.Workspace, nil),
-		"actor":               text(d, &h.Actor, nil),
+		"workspace":           text(d, &h.Workspace, "<placeholder>", validateWorkspace),
+		"actor":               text(d, &h.Actor, "<placeholder>", nil),
 	})
 	if err != nil {
 		return nil, err
 	}
 	if err := h.check(); err != nil {
-		return nil, fmt.Errorf("%w, at %s:%d", err, start.File, start.Line)
+		return nil, start.WrapErr(err)
 	}
 	return h, nil
+}
+
+// onlyBlock refuses values behind a name that takes a block alone.
+func onlyBlock(d *caddyfile.Dispenser) error {
+	if name := d.Val(); d.NextArg() {
+		return d.Errf("%s takes options in a block, and no value: %q", name, d.Val())
+	}
+	return nil
 }
 
 // options are the lines that a block takes, by their first word, or their first
@@ -160,16 +174,19 @@ func parseBlock(d *caddyfile.Dispenser, block string, known options) error {
 		if err := parse(); err != nil {
 			return err
 		}
+		if following := *d; following.Next() && following.Val() == "{" && following.Line() == d.Line() {
+			return d.Errf("%s takes no block", name)
+		}
 	}
 	return nil
 }
 
 // text parses a line with one word.
-func text(d *caddyfile.Dispenser, into *string, validate func(string) error) func() error {
+func text(d *caddyfile.Dispenser, into *string, form string, validate func(string) error) func() error {
 	return func() error {
 		name := d.Val()
 		if !d.AllArgs(into) || *into == "" {
-			return d.Errf("%s takes one value", name)
+			return d.Errf("%s takes one value: %s %s", name, name, form)
 		}
 		if validate == nil {
 			return nil
@@ -179,12 +196,12 @@ func text(d *caddyfile.Dispenser, into *string, validate func(string) error) fun
 }
 
 // list parses a line with one word or more.
-func list(d *caddyfile.Dispenser, into *[]string, validate func(string) error) func() error {
+func list(d *caddyfile.Dispenser, into *[]string, form string, validate func(string) error) func() error {
 	return func() error {
 		name := d.Val()
 		*into = d.RemainingArgs()
 		if len(*into) == 0 {
-			return d.Errf("%s takes one value or more", name)
+			return d.Errf("%s takes one value or more: %s %s", name, name, form)
 		}
 		for _, value := range *into {
 			if err := validate(value); err != nil {
@@ -211,11 +228,11 @@ func number(d *caddyfile.Dispenser, into *int) func() error {
 	return func() error {
 		name, value := d.Val(), ""
 		if !d.AllArgs(&value) {
-			return d.Errf("%s takes one number", name)
+			return d.Errf("%s takes one number, such as %s 100", name, name)
 		}
 		n, err := strconv.Atoi(value)
 		if err != nil || n < 1 {
-			return d.Errf("%s: %q is not a whole number above zero", name, value)
+			return d.Errf("%s: %q is not a whole number above zero, such as 100", name, value)
 		}
 		*into = n
 		return nil
@@ -227,7 +244,7 @@ func duration(d *caddyfile.Dispenser, into *caddy.Duration) func() error {
 	return func() error {
 		name, value := d.Val(), ""
 		if !d.AllArgs(&value) {
-			return d.Errf("%s takes one duration, such as 90d", name)
+			return d.Errf("%s takes one duration, such as %s 90d", name, name)
 		}
 		parsed, err := caddy.ParseDuration(value)
 		if err != nil || parsed <= 0 {

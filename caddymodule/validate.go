@@ -1,14 +1,18 @@
 package caddymodule
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"net/http"
+	"path"
 	"slices"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/agiled/caddy-api-keys/identity"
+	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/authn"
 )
 
@@ -31,13 +35,14 @@ var taken = identity.NewHeaders(
 	"Authorization", "Connection", "Content-Length", "Content-Type", "Cookie", "Expect", "Forwarded", "Host",
 	"Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "TE", "Trailer", "Transfer-Encoding",
 	"Upgrade", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP",
-	"X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", identity.AssertionHeader,
+	"X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "Early-Data", "Sec-Fetch-Site", "Origin",
+	"Access-Control-Request-Method", identity.AssertionHeader,
 )
 
 func validateHeader(name string) error {
 	switch {
 	case !httpguts.ValidHeaderFieldName(name):
-		return fmt.Errorf("%q is not a header name", name)
+		return fmt.Errorf("%q is not a header name: use letters, digits and hyphens", name)
 	case strings.ContainsAny(name, "_."):
 		return fmt.Errorf("%q holds a character that servers confuse with a hyphen: use hyphens only", name)
 	case taken.Match(name):
@@ -57,10 +62,13 @@ func validateRealm(realm string) error {
 
 func validateMethod(method string) error {
 	if !httpguts.ValidHeaderFieldName(method) { // a method is a token, as a field name is
-		return fmt.Errorf("%q is not a method", method)
+		return fmt.Errorf("%q is not a method: name methods such as GET, with spaces between them", method)
 	}
-	if method == "TRACE" || method == "CONNECT" {
-		return fmt.Errorf("%s is always refused", method)
+	if upper := strings.ToUpper(method); method != upper {
+		return fmt.Errorf("%q: methods are compared exactly, and are in upper case: %s", method, upper)
+	}
+	if method == http.MethodTrace || method == http.MethodConnect {
+		return fmt.Errorf("%s is always refused: leave it out", method)
 	}
 	return nil
 }
@@ -72,9 +80,32 @@ func validateWhoami(path string) error {
 	return nil
 }
 
-func validateBasePath(path string) error {
-	if !strings.HasPrefix(path, "/") {
-		return fmt.Errorf("%q: a path begins with /", path)
+// validateBasePath refuses what no request's path can begin with.
+func validateBasePath(base string) error {
+	switch {
+	case !strings.HasPrefix(base, "/"):
+		return fmt.Errorf("%q: a path begins with /", base)
+	case strings.ContainsAny(base, "*{}?#%"):
+		return fmt.Errorf("%q: a base path is taken literally, without * and placeholders: everything below it belongs to the API", base)
+	case path.Clean(base) != base && path.Clean(base)+"/" != base:
+		return fmt.Errorf("%q: no request has such a path: write %s", base, path.Clean(base))
+	}
+	return nil
+}
+
+// validateWorkspace refuses a fixed workspace that there cannot be. What a
+// placeholder stands for is found out on each request.
+func validateWorkspace(pin string) error {
+	if strings.Contains(pin, "{") {
+		return nil
+	}
+	return apikey.ValidateWorkspaceID(pin)
+}
+
+// validateToken refuses a token that nobody could present.
+func validateToken(token string) error {
+	if strings.ContainsAny(token, " \t\r\n") {
+		return errors.New("an admin token has no spaces in it")
 	}
 	return nil
 }
@@ -83,42 +114,40 @@ func validateBasePath(path string) error {
 // cannot.
 func (h *Auth) check() error {
 	var errs []error
-	for option, name := range map[string]string{
-		"workspace_header": h.WorkspaceHeader, "key_id_header": h.KeyIDHeader, "access_header": h.AccessHeader,
-	} {
-		if err := validateHeader(name); err != nil {
+	add := func(option string, err error) {
+		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", option, err))
 		}
 	}
-	if identity.NewHeaders(h.WorkspaceHeader).Match(h.KeyIDHeader) || identity.NewHeaders(h.AccessHeader).Match(h.KeyIDHeader) ||
-		identity.NewHeaders(h.WorkspaceHeader).Match(h.AccessHeader) {
-		errs = append(errs, errors.New("workspace_header, key_id_header and access_header must be three names"))
-	}
-	if err := validateRealm(h.Realm); err != nil {
-		errs = append(errs, fmt.Errorf("realm: %w", err))
-	}
+	add("workspace_header", validateHeader(h.WorkspaceHeader))
+	add("key_id_header", validateHeader(h.KeyIDHeader))
+	add("access_header", validateHeader(h.AccessHeader))
+	add("realm", validateRealm(h.Realm))
 	for _, method := range h.ReadMethods {
-		if err := validateMethod(method); err != nil {
-			errs = append(errs, fmt.Errorf("read_methods: %w", err))
-		}
+		add("read_methods", validateMethod(method))
 	}
 	for _, path := range h.ReadPaths {
-		if err := authn.ValidateReadPath(path); err != nil {
-			errs = append(errs, fmt.Errorf("read_paths: %w", err))
-		}
+		add("read_paths", authn.ValidateReadPath(path))
 	}
-	for _, limit := range []*RateLimit{h.RateLimit.Read, h.RateLimit.Write} {
-		if err := limit.validate(); err != nil {
-			errs = append(errs, fmt.Errorf("rate_limit: %w", err))
-		}
-	}
+	add("rate_limit", h.RateLimit.Read.validate())
+	add("rate_limit", h.RateLimit.Write.validate())
 	if h.Whoami != "" {
-		if err := validateWhoami(h.Whoami); err != nil {
-			errs = append(errs, fmt.Errorf("whoami: %w", err))
+		add("whoami", validateWhoami(h.Whoami))
+	}
+	return errors.Join(append(errs, oneOf("browsers", h.Browsers, refuse, allow), h.checkDistinct())...)
+}
+
+// checkDistinct refuses one header for two things.
+func (h *Auth) checkDistinct() error {
+	names := []string{
+		cmp.Or(h.WorkspaceHeader, identity.WorkspaceHeader),
+		cmp.Or(h.KeyIDHeader, identity.KeyIDHeader),
+		cmp.Or(h.AccessHeader, identity.AccessHeader),
+	}
+	for i, name := range names {
+		if identity.NewHeaders(names[:i]...).Match(name) {
+			return fmt.Errorf("workspace_header, key_id_header and access_header must be three different names: %q is there twice", name)
 		}
 	}
-	if err := oneOf("browsers", h.Browsers, refuse, allow); err != nil {
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
+	return nil
 }
