@@ -1,0 +1,550 @@
+package caddymodule
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+const (
+	proxied = "\tapi_key_auth\n\treverse_proxy UPSTREAM\n"
+
+	unauthorized     = `{"error":"Unauthorized."}`
+	forbidden        = `{"error":"Forbidden."}`
+	basicChallenge   = `Bearer realm="api"`
+	invalidChallenge = `Bearer realm="api", error="invalid_token"`
+)
+
+// TestAuth_refusals holds the handler to the table of answers.
+func TestAuth_refusals(t *testing.T) {
+	s := serve(t, proxied)
+	full, readOnly := s.create(apikey.FullAccess), s.create(apikey.ReadOnly)
+	old := s.create(apikey.FullAccess, expired)
+	revoked := s.create(apikey.FullAccess)
+	s.apply(apikey.Revoke{WorkspaceID: "acme", KeyID: revoked.ID})
+	suspended := s.create(apikey.FullAccess, inWorkspace("unpaid"))
+	s.apply(apikey.Suspend{WorkspaceID: "unpaid"})
+	unknown := key{token: apikey.NewToken("agk").Reveal()}
+	upgrade := "Connection: Upgrade\r\nUpgrade: websocket\r\n"
+	preflight := "Origin: https://a.test\r\nAccess-Control-Request-Method: GET\r\n"
+
+	invalid := func(token string) string { return "Authorization: " + token + "\r\n" }
+	for _, test := range []struct {
+		name, line, header string
+
+		status    int
+		challenge string
+		result    string
+		access    string
+		allow     string
+	}{
+		{"no credentials", "GET /", "", 401, basicChallenge, "missing", "", ""},
+		{"token in the query", "GET /?access_token=" + full.token, "", 401, basicChallenge, "missing", "", ""},
+		{"token in a cookie", "GET /", "Cookie: token=" + full.token + "\r\n", 401, basicChallenge, "missing", "", ""},
+		{"token in X-API-Key", "GET /", "X-API-Key: " + full.token + "\r\n", 401, basicChallenge, "missing", "", ""},
+		{"empty header", "GET /", "Authorization:\r\n", 401, invalidChallenge, "malformed", "", ""},
+		{"scheme alone", "GET /", "Authorization: Bearer\r\n", 401, invalidChallenge, "malformed", "", ""},
+		{"two headers", "GET /", full.bearer() + full.bearer(), 401, invalidChallenge, "malformed", "", ""},
+		{"two headers in different case", "GET /", full.bearer() + "authorization: Basic YTpi\r\n", 401, invalidChallenge, "malformed", "", ""},
+		{"two tokens", "GET /", invalid("Bearer " + full.token + ", Bearer " + full.token), 401, invalidChallenge, "malformed", "", ""},
+		{"another scheme", "GET /", "Authorization: Basic YTpi\r\n", 401, invalidChallenge, "malformed", "", ""},
+		{"no scheme", "GET /", invalid(full.token), 401, invalidChallenge, "malformed", "", ""},
+		{"two spaces", "GET /", invalid("Bearer  " + full.token), 401, invalidChallenge, "malformed", "", ""},
+		{"tab", "GET /", invalid("Bearer\t" + full.token), 401, invalidChallenge, "malformed", "", ""},
+		{"not ASCII", "GET /", invalid("Bearer " + full.token[:52] + "é"), 401, invalidChallenge, "malformed", "", ""},
+		{"too long", "GET /", invalid("Bearer " + full.token + strings.Repeat("x", 4000)), 401, invalidChallenge, "malformed", "", ""},
+		{"truncated", "GET /", invalid("Bearer " + full.token[:52]), 401, invalidChallenge, "malformed", "", ""},
+		{"bad checksum", "GET /", invalid("Bearer " + full.token[:52] + otherThan(full.token[52])), 401, invalidChallenge, "malformed", "", ""},
+		{"unknown", "GET /", unknown.bearer(), 401, invalidChallenge, "unknown", "", ""},
+		{"expired", "GET /", old.bearer(), 401, invalidChallenge + `, error_description="The token expired."`, "expired", "full_access", ""},
+		{"revoked", "GET /", revoked.bearer(), 401, invalidChallenge + `, error_description="The token was revoked."`, "revoked", "full_access", ""},
+		{"read-only POST", "POST /", readOnly.bearer(), 403, `Bearer realm="api", error="insufficient_scope", scope="write"`, "read_only", "read_only", ""},
+		{"read-only get", "get /", readOnly.bearer(), 403, `Bearer realm="api", error="insufficient_scope", scope="write"`, "read_only", "read_only", ""},
+		{"read-only QUERY", "QUERY /", readOnly.bearer(), 403, `Bearer realm="api", error="insufficient_scope", scope="write"`, "read_only", "read_only", ""},
+		{"read-only override", "GET /", readOnly.bearer() + "x-http-method-OVERRIDE:\r\n", 403, `Bearer realm="api", error="insufficient_scope", scope="write"`, "read_only", "read_only", ""},
+		{"read-only upgrade", "GET /", readOnly.bearer() + upgrade, 403, `Bearer realm="api", error="insufficient_scope", scope="write"`, "read_only", "read_only", ""},
+		{"suspended", "GET /", suspended.bearer(), 403, "", "suspended", "full_access", ""},
+		{"browser", "GET /", full.bearer() + "Sec-Fetch-Site: cross-site\r\n", 403, "", "browser", "full_access", ""},
+		{"preflight", "OPTIONS /", preflight, 401, basicChallenge, "preflight", "", ""},
+		{"preflight with a key", "OPTIONS /", full.bearer() + preflight, 401, basicChallenge, "preflight", "", ""},
+		{"TRACE", "TRACE /", full.bearer(), 405, "", "method", "", "GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE"},
+		{"CONNECT", "CONNECT a.test:80", full.bearer(), 405, "", "method", "", "GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE"},
+		{"write in early data", "POST /", full.bearer() + "Early-Data: 1\r\n", 425, "", "early_data", "", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			action := "write"
+			if method, _, _ := strings.Cut(test.line, " "); slices.Contains([]string{"GET", "OPTIONS"}, method) && test.result != "read_only" {
+				action = "read"
+			}
+			before := counted(t, test.result, action, test.access)
+
+			got := s.send(test.line, test.header)
+			got.mustBe(t, test.status, bodies[test.status])
+			got.mustHave(t, "WWW-Authenticate", test.challenge)
+			got.mustHave(t, "Content-Type", "application/json")
+			got.mustHave(t, "Cache-Control", "no-store")
+			got.mustHave(t, "Allow", test.allow)
+			got.mustHave(t, "Retry-After", "")
+			for name := range got.header {
+				if strings.HasPrefix(name, "Access-Control-") {
+					t.Errorf("got header %s, want none for a browser", name)
+				}
+			}
+			s.upstream.none(t)
+			if more := counted(t, test.result, action, test.access) - before; more != 1 {
+				t.Errorf("got %v counted for result=%s action=%s access=%s, want 1", more, test.result, action, test.access)
+			}
+		})
+	}
+
+	t.Run("store that cannot answer", func(t *testing.T) {
+		if err := s.gateway().store.Close(); err != nil {
+			t.Fatal(err)
+		}
+		got := s.send("GET /", unknown.bearer())
+		got.mustBe(t, 503, bodies[503])
+		got.mustHave(t, "WWW-Authenticate", "")
+		got.mustHave(t, "Content-Type", "application/json")
+		got.mustHave(t, "Cache-Control", "no-store")
+		got.mustHave(t, "Retry-After", "1")
+		s.upstream.none(t)
+	})
+}
+
+// counted returns how many requests were counted with these labels.
+func counted(t *testing.T, result, action, access string) float64 {
+	t.Helper()
+	registry := prometheus.NewRegistry()
+	if err := registry.Register(requests); err != nil {
+		t.Fatal(err)
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"result": result, "action": action, "access": access}
+	for _, metric := range families[0].GetMetric() {
+		labels := make(map[string]string)
+		for _, pair := range metric.GetLabel() {
+			labels[pair.GetName()] = pair.GetValue()
+		}
+		if maps.Equal(labels, want) {
+			return metric.GetCounter().GetValue()
+		}
+	}
+	return 0
+}
+
+var bodies = map[int]string{
+	401: unauthorized,
+	403: forbidden,
+	405: `{"error":"Method Not Allowed."}`,
+	425: `{"error":"Too Early."}`,
+	500: `{"error":"Internal Server Error."}`,
+	503: `{"error":"Service Unavailable."}`,
+}
+
+func otherThan(c byte) string {
+	if c == 'a' {
+		return "b"
+	}
+	return "a"
+}
+
+func (a answer) mustBe(t *testing.T, status int, body string) {
+	t.Helper()
+	if a.status != status || a.body != body {
+		t.Errorf("got %d %q, want %d %q", a.status, a.body, status, body)
+	}
+}
+
+// mustHave expects exactly one value of a header, or none where it is "".
+func (a answer) mustHave(t *testing.T, name, want string) {
+	t.Helper()
+	got := a.header.Values(name)
+	if want == "" && len(got) == 0 || len(got) == 1 && got[0] == want && want != "" {
+		return
+	}
+	t.Errorf("got %s %q, want %q", name, got, want)
+}
+
+func TestAuth_allowed(t *testing.T) {
+	s := serve(t, proxied)
+	full, readOnly := s.create(apikey.FullAccess), s.create(apikey.ReadOnly)
+	for _, test := range []struct {
+		name, line, header string
+		key                key
+	}{
+		{"GET", "GET /", "", full},
+		{"any case of the scheme", "GET /", "Authorization: bEARER " + full.token + "\r\n", full},
+		{"POST", "POST /", "Content-Length: 0\r\n", full},
+		{"invented method", "FROBNICATE /", "", full},
+		{"read-only GET", "GET /", "", readOnly},
+		{"read-only HEAD", "HEAD /", "", readOnly},
+		{"read-only OPTIONS", "OPTIONS /", "Origin: https://a.test\r\n", readOnly},
+		{"person at the address bar", "GET /", "Sec-Fetch-Site: none\r\nSec-Fetch-Mode: navigate\r\n", full},
+		{"client that sends Sec-Fetch-Mode", "GET /", "Sec-Fetch-Mode: cors\r\n", full},
+		{"read in early data", "GET /", "Early-Data: 1\r\n", full},
+		{"override by a key that may write", "GET /", "X-HTTP-Method-Override: DELETE\r\nx_method-override: PUT\r\nX.Http.Method: PUT\r\n", full},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			header := test.header
+			if !strings.Contains(header, "Authorization") {
+				header += test.key.bearer()
+			}
+			if got := s.send(test.line, header); got.status != 200 {
+				t.Fatalf("got %d %s, want 200", got.status, got.body)
+			}
+			received := s.upstream.one(t)
+			received.mustCarry(t, test.key)
+			for name := range received.header {
+				if strings.Contains(strings.ToLower(name), "method") {
+					t.Errorf("got %s upstream, want no override", name)
+				}
+			}
+		})
+	}
+}
+
+// TestAuth_oddOverrides: an override that Caddy is told to let through is one in
+// any spelling.
+func TestAuth_oddOverrides(t *testing.T) {
+	s := newServer(t)
+	if err := loadTolerant(s, proxied); err != nil {
+		t.Fatal(err)
+	}
+	full, readOnly := s.create(apikey.FullAccess), s.create(apikey.ReadOnly)
+	for _, override := range []string{"x_http_method_override: DELETE\r\n", "X.HTTP.Method:\r\n", "X_METHOD-OVERRIDE: GET\r\n"} {
+		s.send("GET /", readOnly.bearer()+override).mustBe(t, 403, forbidden)
+		s.upstream.none(t)
+		if got := s.send("GET /", full.bearer()+override); got.status != 200 {
+			t.Errorf("%q: got %d, want 200", override, got.status)
+		}
+		for name := range s.upstream.one(t).header {
+			if strings.Contains(strings.ToLower(name), "method") {
+				t.Errorf("%q: got %s upstream, want no override", override, name)
+			}
+		}
+	}
+}
+
+// mustCarry expects the identity of a key, exactly once, and no credentials.
+func (r received) mustCarry(t *testing.T, k key) {
+	t.Helper()
+	r.mustCarryAs(t, "X-Workspace-Id", k.WorkspaceID)
+	r.mustCarryAs(t, "X-Api-Key-Id", k.ID)
+	r.mustCarryAs(t, "X-Api-Key-Access", string(k.Preset))
+	if got := r.header.Values("Authorization"); len(got) > 0 {
+		t.Error("got an Authorization header upstream, want none")
+	}
+}
+
+// mustCarryAs expects one value of a header in all spellings of its name.
+func (r received) mustCarryAs(t *testing.T, name, want string) {
+	t.Helper()
+	var got []string
+	for _, header := range []http.Header{r.header, r.trailer} {
+		for field, values := range header {
+			if strings.EqualFold(strings.NewReplacer("_", "-", ".", "-").Replace(field), name) {
+				got = append(got, values...)
+			}
+		}
+	}
+	if len(got) != 1 || got[0] != want {
+		t.Errorf("got %s %q upstream, want only %q", name, got, want)
+	}
+}
+
+// forgeries are requests whose clients claim to be somebody else.
+var forgeries = []struct{ name, header, body string }{
+	{"one header", "X-Workspace-ID: evil\r\n", ""},
+	{"every header", "X-Workspace-ID: evil\r\nX-API-Key-ID: evil\r\nX-API-Key-Access: evil\r\nX-API-Key-Assertion: evil\r\n", ""},
+	{"repeated", "X-Workspace-ID: evil\r\nx-workspace-id: evil\r\nX-WORKSPACE-ID: evil\r\n", ""},
+	{"empty", "X-Workspace-ID:\r\n", ""},
+	{"underscores", "X_Workspace_ID: evil\r\nX-Workspace_ID: evil\r\nx_api-key_id: evil\r\n", ""},
+	{"dots", "X.Workspace.ID: evil\r\nx-workspace.id: evil\r\nX.API_Key-Access: evil\r\n", ""},
+	{"named in Connection", "Connection: X-Workspace-ID\r\n", ""},
+	{"named in Connection in odd case", "Connection: close, x-WORKSPACE-id,X-Api-Key-Id\r\n", ""},
+	{"named in several Connections", "Connection: X-Workspace-ID\r\nConnection: keep-alive\r\nconnection: x-api-key-access\r\n", ""},
+	{"named in Connection with Upgrade", "Connection: Upgrade, X-Workspace-ID, X-API-Key-ID\r\nUpgrade: foo\r\n", ""},
+	{"declared trailer", "Transfer-Encoding: chunked\r\nTrailer: X-Workspace-ID\r\n", "1\r\na\r\n0\r\nX-Workspace-ID: evil\r\n\r\n"},
+	{"undeclared trailer", "Transfer-Encoding: chunked\r\n", "1\r\na\r\n0\r\nX-Workspace-ID: evil\r\nX_API_Key_ID: evil\r\n\r\n"},
+	{"trailer that te asks for", "TE: trailers\r\nTransfer-Encoding: chunked\r\nTrailer: x-api-key-access\r\n", "0\r\nx-api-key-access: evil\r\n\r\n"},
+}
+
+// TestAuth_forgedIdentity looks at what the upstream really receives, also
+// where Caddy is told to let odd spellings through.
+func TestAuth_forgedIdentity(t *testing.T) {
+	for _, mode := range []struct {
+		name, proxy string
+		load        func(*server, string) error
+	}{
+		{"streamed", "reverse_proxy UPSTREAM", (*server).load},
+		{"odd spellings let through", "reverse_proxy UPSTREAM", loadTolerant},
+		{"buffered", "reverse_proxy UPSTREAM {\n request_buffers 4KiB\n }", (*server).load},
+		{"body limited", "request_body {\n max_size 1MB\n }\n reverse_proxy UPSTREAM", (*server).load},
+	} {
+		t.Run(mode.name, func(t *testing.T) {
+			s := newServer(t)
+			if err := mode.load(s, "\tapi_key_auth\n\t"+mode.proxy); err != nil {
+				t.Fatal(err)
+			}
+			k := s.create(apikey.FullAccess)
+			for _, forgery := range forgeries {
+				t.Run(forgery.name, func(t *testing.T) {
+					if got := s.sendBody("POST /", k.bearer()+forgery.header, forgery.body); got.status != 200 {
+						t.Fatalf("got %d %s, want 200", got.status, got.body)
+					}
+					received := s.upstream.one(t)
+					received.mustCarry(t, k)
+					received.mustNotHold(t, "evil")
+				})
+			}
+		})
+	}
+}
+
+// loadTolerant starts a site on a server that lets header names with underscores
+// and dots through, and drops the same names with hyphens.
+func loadTolerant(s *server, site string) error {
+	s.t.Helper()
+	config := string(s.config(site))
+	config = strings.Replace(config, `"srv0":{`, `"srv0":{"expected_underscore_headers":["X_*","X-Workspace_*"],"expected_dot_headers":["X.*","X-Workspace.*"],`, 1)
+	return load([]byte(config))
+}
+
+func (r received) mustNotHold(t *testing.T, word string) {
+	t.Helper()
+	for _, header := range []http.Header{r.header, r.trailer} {
+		for name, values := range header {
+			if strings.Contains(strings.Join(values, " "), word) {
+				t.Errorf("got %s %q upstream, want no %q anywhere", name, values, word)
+			}
+		}
+	}
+}
+
+// TestAuth_forgedIdentityInErrorRoutes sends refused requests to the upstream,
+// by an error route, to see what such a route sees.
+func TestAuth_forgedIdentityInErrorRoutes(t *testing.T) {
+	for name, load := range map[string]func(*server, string) error{
+		"as Caddy is": (*server).load, "odd spellings let through": loadTolerant,
+	} {
+		s := newServer(t)
+		if err := load(s, proxied+"\thandle_errors {\n\t\treverse_proxy UPSTREAM\n\t}\n"); err != nil {
+			t.Fatal(err)
+		}
+		unknown := key{token: apikey.NewToken("agk").Reveal()}
+		for _, forgery := range forgeries {
+			t.Run(name+"/"+forgery.name, func(t *testing.T) {
+				s.sendBody("POST /", unknown.bearer()+forgery.header, forgery.body)
+				received := s.upstream.one(t)
+				received.mustNotHold(t, "evil")
+				received.mustNotHold(t, unknown.token)
+				for name := range received.header {
+					if taken := strings.ToLower(name); strings.Contains(taken, "workspace") || strings.Contains(taken, "api") {
+						t.Errorf("got %s in the error route, want no identity", name)
+					}
+				}
+			})
+		}
+	}
+}
+
+func TestAuth_errorRoutes(t *testing.T) {
+	const echo = `respond "{err.status_code} {err.message} [{http.request.header.X-Workspace-ID}{http.request.header.Authorization}]"`
+	own := func(body string) string { return "401 " + body + " []" }
+	for _, test := range []struct {
+		name, sites, host string
+		want              string // the body
+		contentType       string
+	}{
+		{"own route", "http://a.test:PORT {\n api_key_auth\n handle_errors {\n " + echo + " 401\n }\n}", "a.test", own("no credentials"), "text/plain; charset=utf-8"},
+		{"own route for this status", "http://a.test:PORT {\n api_key_auth\n handle_errors 401 {\n " + echo + " 401\n }\n}", "a.test", own("no credentials"), "text/plain; charset=utf-8"},
+		{"own route for a range", "http://a.test:PORT {\n api_key_auth\n handle_errors 4xx {\n " + echo + " 401\n }\n}", "a.test", own("no credentials"), "text/plain; charset=utf-8"},
+		{"own route for another status", "http://a.test:PORT {\n api_key_auth\n handle_errors 404 5xx {\n " + echo + " 401\n }\n}", "a.test", unauthorized, "application/json"},
+		{"own route for another path", "http://a.test:PORT {\n api_key_auth\n handle_errors {\n @p path /other\n handle @p {\n " + echo + " 401\n }\n }\n}", "a.test", unauthorized, "application/json"},
+		{"route of another site", "http://a.test:PORT {\n api_key_auth\n}\nhttp://b.test:PORT {\n handle_errors {\n " + echo + " 401\n }\n}", "a.test", unauthorized, "application/json"},
+		{"route of this site, not of the other", "http://a.test:PORT {\n api_key_auth\n handle_errors {\n " + echo + " 401\n }\n}\nhttp://b.test:PORT {\n handle_errors {\n respond other\n }\n}", "a.test", own("no credentials"), "text/plain; charset=utf-8"},
+		{"no route", "http://a.test:PORT {\n api_key_auth\n}", "a.test", unauthorized, "application/json"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newServer(t)
+			if err := load(s.adapt(strings.ReplaceAll(test.sites, "\n api_key_auth", "\n bind 127.0.0.1\n api_key_auth"))); err != nil {
+				t.Fatal(err)
+			}
+			got := s.send("GET /", "Host: "+test.host+"\r\nX-Workspace-ID: evil\r\n")
+			got.mustBe(t, 401, test.want)
+			got.mustHave(t, "Content-Type", test.contentType)
+			got.mustHave(t, "WWW-Authenticate", basicChallenge)
+			got.mustHave(t, "Cache-Control", "no-store")
+		})
+	}
+}
+
+// TestAuth_errorMessages: what a site shows as {err.message} is one of a few
+// sentences, whatever the request held.
+func TestAuth_errorMessages(t *testing.T) {
+	s := serve(t, "\tapi_key_auth\n\treverse_proxy UPSTREAM\n\thandle_errors {\n\t\trespond \"{err.message}\" {err.status_code}\n\t}\n")
+	readOnly, old := s.create(apikey.ReadOnly), s.create(apikey.ReadOnly, expired)
+	for _, test := range []struct {
+		line, header string
+		status       int
+		want         string
+	}{
+		{"GET /{env.HOME}", "", 401, "no credentials"},
+		{"GET /", "Authorization: Bearer {env.HOME}\r\n", 401, "malformed credentials"},
+		{"GET /", old.bearer(), 401, "the token expired"},
+		{"POST /", readOnly.bearer(), 403, "the key may only read"},
+		{"TRACE /", "", 405, "method not allowed"},
+	} {
+		got := s.send(test.line, test.header)
+		got.mustBe(t, test.status, test.want)
+		got.mustHave(t, "Cache-Control", "no-store")
+	}
+	if err := s.gateway().store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	got := s.send("GET /", key{token: apikey.NewToken("agk").Reveal()}.bearer())
+	got.mustBe(t, 503, "the key store cannot answer")
+	got.mustHave(t, "Retry-After", "1")
+}
+
+// TestAuth_unreadBody: a refusal does not wait for a body that is never sent.
+func TestAuth_unreadBody(t *testing.T) {
+	s := serve(t, proxied)
+	for _, header := range []string{
+		"Content-Length: 1000000\r\n",
+		"Transfer-Encoding: chunked\r\n",
+		"Content-Length: 10\r\nExpect: 100-continue\r\n",
+	} {
+		got := s.send("POST /", header)
+		got.mustBe(t, 401, unauthorized)
+		if !got.closed {
+			t.Errorf("%q: got a connection that stays open, want it closed", header)
+		}
+	}
+	s.upstream.none(t)
+}
+
+func TestAuth_placeholders(t *testing.T) {
+	s := serve(t, "\tapi_key_auth\n\trespond \"{http.api_key.id} {http.api_key.workspace_id} {http.api_key.name} {http.api_key.access} {http.auth.user.id}.\"\n")
+	k := s.create(apikey.ReadOnly, func(k *apikey.Key) { k.Name = "{env.HOME} {http.api_key.id}" })
+	want := k.ID + " acme {env.HOME} {http.api_key.id} read_only " + k.ID + "."
+	s.send("GET /", k.bearer()).mustBe(t, 200, want)
+}
+
+func TestAuth_configuredHeaders(t *testing.T) {
+	s := newServer(t)
+	if err := loadTolerant(s, "\tapi_key_auth {\n\t\tworkspace_header x-TENANT\n\t\tkey_id_header x-kEY\n\t\taccess_header acCESS\n\t}\n\treverse_proxy UPSTREAM"); err != nil {
+		t.Fatal(err)
+	}
+	k := s.create(apikey.FullAccess)
+	if got := s.send("GET /", k.bearer()+"X-Tenant: evil\r\nx-tenant: evil\r\nX_TENANT: evil\r\nX.Key: evil\r\nAccess: evil\r\nX-Workspace-ID: evil\r\nX_API_Key_ID: evil\r\nConnection: X-Tenant, access\r\n"); got.status != 200 {
+		t.Fatalf("got %d, want 200", got.status)
+	}
+	received := s.upstream.one(t)
+	received.mustNotHold(t, "evil")
+	received.mustCarryAs(t, "X-Tenant", "acme")
+	received.mustCarryAs(t, "X-Key", k.ID)
+	received.mustCarryAs(t, "Access", "full_access")
+}
+
+func TestAuth_forwardToken(t *testing.T) {
+	s := serve(t, "\tapi_key_auth {\n\t\tforward_token\n\t}\n\treverse_proxy UPSTREAM\n")
+	k := s.create(apikey.FullAccess)
+	if got := s.send("GET /", k.bearer()); got.status != 200 {
+		t.Fatalf("got %d, want 200", got.status)
+	}
+	s.upstream.one(t).mustCarryAs(t, "Authorization", "Bearer "+k.token)
+}
+
+func TestAuth_options(t *testing.T) {
+	s := serve(t, "\tapi_key_auth {\n\t\trealm \"the API\"\n\t\tread_methods GET PROPFIND\n\t\tbrowsers allow\n\t}\n\treverse_proxy UPSTREAM\n")
+	k := s.create(apikey.ReadOnly)
+	s.send("GET /", "").mustHave(t, "WWW-Authenticate", `Bearer realm="the API"`)
+	for line, status := range map[string]int{"PROPFIND /": 200, "GET /": 200, "HEAD /": 403, "OPTIONS /": 403} {
+		if got := s.send(line, k.bearer()+"Sec-Fetch-Site: same-origin\r\n"); got.status != status {
+			t.Errorf("%s: got %d %s, want %d", line, got.status, got.body, status)
+		}
+	}
+	got := s.send("OPTIONS /", "Origin: https://a.test\r\nAccess-Control-Request-Method: GET\r\n")
+	got.mustBe(t, 401, unauthorized)
+}
+
+// TestAuth_log: the access log says who and why, and no log at any level holds
+// a token, wherever in the header fields it came that Caddy redacts.
+func TestAuth_log(t *testing.T) {
+	s := serve(t, "\tapi_key_auth {\n\t\tforward_token\n\t}\n\treverse_proxy UPSTREAM\n\thandle_errors 5xx {\n\t\trespond oops\n\t}\n")
+	full, readOnly := s.create(apikey.FullAccess), s.create(apikey.ReadOnly)
+	unknown := key{token: apikey.NewToken("agk").Reveal()}
+	for i, test := range []struct {
+		line, header string
+		want         map[string]any
+	}{
+		{"GET /", full.bearer(), map[string]any{"api_key_result": "allowed", "api_key_id": full.ID, "workspace_id": "acme", "user_id": full.ID}},
+		{"POST /", readOnly.bearer(), map[string]any{"api_key_result": "read_only", "api_key_id": readOnly.ID, "workspace_id": "acme"}},
+		{"GET /", unknown.bearer(), map[string]any{"api_key_result": "unknown", "api_key_id": nil, "workspace_id": nil}},
+		{"GET /", "", map[string]any{"api_key_result": "missing", "api_key_id": nil}},
+		{"GET /", full.bearer() + full.bearer(), map[string]any{"api_key_result": "malformed", "api_key_id": nil}},
+	} {
+		s.send(test.line, test.header)
+		line := s.accessLog(i + 1)[i]
+		for field, want := range test.want {
+			if line[field] != want {
+				t.Errorf("%s: got %s %v in the log, want %v", test.line, field, line[field], want)
+			}
+		}
+	}
+	if err := s.gateway().store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s.send("GET /", unknown.bearer())
+	if got := s.accessLog(6)[5]["api_key_result"]; got != "unavailable" {
+		t.Errorf("got result %v, want unavailable", got)
+	}
+	log := string(s.logged())
+	if !strings.Contains(log, `"level":"debug"`) {
+		t.Error("got no debug line in the log: this proves nothing")
+	}
+	for _, k := range []key{full, readOnly, unknown} {
+		if strings.Contains(log, k.token) || strings.Contains(log, k.token[4:40]) {
+			t.Errorf("got a token in the log, want none")
+		}
+	}
+}
+
+// TestAuth_editedHeaders lets a later handler edit the identity headers, which
+// Caddy does in place: no other request may see it.
+func TestAuth_editedHeaders(t *testing.T) {
+	s := serve(t, "\troute {\n\t\tapi_key_auth\n\t\trequest_header X-Workspace-ID acme edited\n\t\trequest_header X-API-Key-Access full edited\n\t\treverse_proxy UPSTREAM\n\t}\n")
+	k := s.create(apikey.FullAccess)
+	const clients, each = 8, 20
+	var wg sync.WaitGroup
+	for range clients {
+		wg.Go(func() {
+			for range each {
+				if got := s.send("GET /", k.bearer()); got.status != 200 {
+					t.Errorf("got %d, want 200", got.status)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	all := s.upstream.take()
+	if len(all) != clients*each {
+		t.Errorf("got %d requests upstream, want %d", len(all), clients*each)
+	}
+	for _, received := range all {
+		received.mustCarryAs(t, "X-Workspace-Id", "edited")
+		received.mustCarryAs(t, "X-Api-Key-Access", "edited_access")
+		received.mustCarryAs(t, "X-Api-Key-Id", k.ID)
+	}
+}
