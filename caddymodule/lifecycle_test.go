@@ -1,0 +1,415 @@
+package caddymodule
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// gate is a handler that keeps requests until a test lets them go: requests
+// that have been accepted, and have not been judged.
+type gate struct{}
+
+var (
+	gateReached = make(chan struct{})
+	gateOpened  = make(chan struct{})
+)
+
+func init() {
+	caddy.RegisterModule(gate{})
+	httpcaddyfile.RegisterHandlerDirective("test_gate", func(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+		h.Next()
+		return gate{}, nil
+	})
+}
+
+func (gate) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.test_gate", New: func() caddy.Module { return new(gate) }}
+}
+
+func (gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	gateReached <- struct{}{}
+	<-gateOpened
+	return next.ServeHTTP(w, r)
+}
+
+const gated = "\troute {\n\t\ttest_gate\n\t\tapi_key_auth\n\t\treverse_proxy UPSTREAM\n\t}\n"
+
+// newApp returns an app that has not started.
+func newApp() *App {
+	app := (*App)(nil).CaddyModule().New().(*App)
+	app.log = zap.NewNop()
+	return app
+}
+
+// judge sends a request with a token to a handler without a server.
+func judge(app *App, ctx context.Context) (w *httptest.ResponseRecorder, passed bool) {
+	h := &Auth{app: app, log: zap.NewNop(), refusals: refusals("api"), WorkspaceHeader: "W", KeyIDHeader: "K", AccessHeader: "A"}
+	r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil)
+	r.Header.Set("Authorization", "Bearer "+apikey.NewToken("agk").Reveal())
+	w = httptest.NewRecorder()
+	_ = h.ServeHTTP(w, r, caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error {
+		passed = true
+		return nil
+	}))
+	return w, passed
+}
+
+func TestAuth_beforeStart(t *testing.T) {
+	t.Run("waits", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			app, started := newApp(), new(gateway)
+			var got *gateway
+			go func() { got = app.gateway(nil) }()
+			time.Sleep(startTimeout - time.Second)
+			synctest.Wait()
+			if got != nil {
+				t.Fatal("got a gateway before the app has started")
+			}
+			app.shared.Store(started)
+			close(app.ready)
+			synctest.Wait()
+			if got != started {
+				t.Errorf("got %p, want the gateway %p as soon as the app has started", got, started)
+			}
+		})
+	})
+	t.Run("not for ever", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			before := time.Now()
+			w, passed := judge(newApp(), t.Context())
+			if w.Code != 503 || w.Body.String() != bodies[503] || passed {
+				t.Errorf("got %d %q passed=%v, want 503", w.Code, w.Body, passed)
+			}
+			if waited := time.Since(before); waited != startTimeout {
+				t.Errorf("got an answer after %v, want it after %v", waited, startTimeout)
+			}
+		})
+	})
+	t.Run("not for a client that is gone", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			before := time.Now()
+			if w, passed := judge(newApp(), ctx); w.Code != 503 || passed {
+				t.Errorf("got %d passed=%v, want 503", w.Code, passed)
+			}
+			if waited := time.Since(before); waited != 0 {
+				t.Errorf("got an answer after %v, want it at once", waited)
+			}
+		})
+	})
+}
+
+// TestAuth_startsAfterHTTP sends a request to a provisioned server whose keys
+// are not there yet.
+func TestAuth_startsAfterHTTP(t *testing.T) {
+	s := newServer(t)
+	var config caddy.Config
+	if err := caddy.StrictUnmarshalJSON(s.config(gated), &config); err != nil {
+		t.Fatal(err)
+	}
+	config.Admin = &caddy.AdminConfig{Disabled: true}
+	ctx, err := caddy.ProvisionContext(&config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	web, err := ctx.App("http")
+	if err != nil {
+		t.Fatal(err)
+	}
+	app, err := ctx.App(appName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answered := make(chan *httptest.ResponseRecorder)
+	go func() {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header.Set("Authorization", "Bearer "+apikey.NewToken("agk").Reveal())
+		w := httptest.NewRecorder()
+		for _, server := range web.(*caddyhttp.App).Servers {
+			server.ServeHTTP(w, r)
+		}
+		answered <- w
+	}()
+	<-gateReached
+	if _, err := os.Stat(s.store); err == nil {
+		t.Error("got a store before Start, want none")
+	}
+	gateOpened <- struct{}{}
+	if err := app.(*App).Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = app.(*App).Cleanup() })
+	if w := <-answered; w.Code != 401 || w.Header().Get("WWW-Authenticate") != invalidChallenge {
+		t.Errorf("got %d %q, want the token to be looked up", w.Code, w.Header())
+	}
+}
+
+func TestAuth_panic(t *testing.T) {
+	app := newApp()
+	app.shared.Store(new(gateway)) // has no authenticator
+	w, passed := judge(app, t.Context())
+	if w.Code != 500 || w.Body.String() != bodies[500] || passed {
+		t.Errorf("got %d %q passed=%v, want 500", w.Code, w.Body, passed)
+	}
+	if got := w.Header().Get("Cache-Control"); got != "no-store" {
+		t.Errorf("got Cache-Control %q, want no-store", got)
+	}
+}
+
+func TestValidate_besideRunningServer(t *testing.T) {
+	s := serve(t, proxied)
+	k := s.create(apikey.FullAccess)
+	if err := validate(s.config(proxied)); err != nil {
+		t.Errorf("validating: got %v, want no error", err)
+	}
+	s.mustUse(t, 1)
+	s.send("GET /", k.bearer()).mustBe(t, 200, "from upstream")
+}
+
+// mustUse expects so many configurations to hold the store open.
+func (s *server) mustUse(t *testing.T, want int) {
+	t.Helper()
+	if got, _ := gateways.References(s.store); got != want {
+		t.Errorf("got %d configurations that hold the store open, want %d", got, want)
+	}
+}
+
+func TestReload_samePath(t *testing.T) {
+	s := serve(t, proxied)
+	k := s.create(apikey.FullAccess)
+	s.send("GET /", k.bearer()).mustBe(t, 200, "from upstream")
+	shared, misses := s.gateway(), s.metric(`caddy_api_keys_cache_lookups_total{outcome="miss"}`)
+	for range 3 {
+		s.mustLoad(proxied)
+	}
+	s.send("GET /", k.bearer()).mustBe(t, 200, "from upstream")
+	if s.gateway() != shared {
+		t.Error("got another gateway after a reload, want the same")
+	}
+	if got := s.metric(`caddy_api_keys_cache_lookups_total{outcome="miss"}`); got != misses {
+		t.Errorf("got %s cache misses after a reload, want %s: the key was in memory", got, misses)
+	}
+	s.mustUse(t, 4)
+	releaseAll()
+	s.mustUse(t, 1)
+	s.send("GET /", k.bearer()).mustBe(t, 200, "from upstream")
+}
+
+// TestReload_anotherPath: requests that a configuration has accepted are judged
+// by its own store, later ones by the new one.
+func TestReload_anotherPath(t *testing.T) {
+	s := serve(t, gated)
+	k := s.create(apikey.FullAccess)
+	answers := make(chan answer)
+	go func() { answers <- s.send("GET /", k.bearer()) }()
+	<-gateReached
+
+	s.store = filepath.Join(t.TempDir(), "other")
+	s.mustLoad(proxied)
+	gateOpened <- struct{}{}
+	(<-answers).mustBe(t, 200, "from upstream")
+	s.upstream.one(t).mustCarry(t, k)
+
+	s.send("GET /", k.bearer()).mustHave(t, "WWW-Authenticate", invalidChallenge)
+	s.upstream.none(t)
+	if got := s.call("GET", "/api-keys/workspaces/acme/keys", "").body; strings.Contains(got, k.ID) {
+		t.Error("got the key of the old store from the admin endpoint, want those of the new one")
+	}
+}
+
+// TestReload_rejected: a configuration that cannot run leaves the one before it
+// as it was, on every run of Caddy's random order of apps.
+func TestReload_rejected(t *testing.T) {
+	occupied, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer occupied.Close()
+	file := filepath.Join(t.TempDir(), "file")
+	write(t, file, []byte("not a directory"))
+
+	for _, test := range []struct {
+		name string
+		load func(*server) error
+		want string // in the error
+	}{
+		{"handler that fails to provision", func(s *server) error {
+			return s.load(proxied + "\trespond /x a\n\tapi_key_admin /y {\n\t\ttoken {env.NOT_SET_ANYWHERE}\n\t}\n")
+		}, "{env.NOT_SET_ANYWHERE} is empty"},
+		{"server that cannot listen", func(s *server) error {
+			config := s.adapt("http://:PORT {\n bind 127.0.0.1\n " + proxied + "}\nhttp://" + occupied.Addr().String() + " {\n bind 127.0.0.1\n}")
+			return load(config)
+		}, "address already in use"},
+		{"store that cannot be opened", func(s *server) error {
+			store := s.store
+			s.store = file
+			defer func() { s.store = store }()
+			return s.load(proxied)
+		}, `opening key store at "` + file + `"`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := serve(t, proxied)
+			k := s.create(apikey.FullAccess)
+			const allowed = `caddy_api_keys_requests_total{access="full_access",action="read",result="allowed"}`
+			s.send("GET /", k.bearer()).mustBe(t, 200, "from upstream")
+			before := s.metric(allowed)
+			for range 5 {
+				if err := test.load(s); err == nil || !strings.Contains(err.Error(), test.want) {
+					t.Fatalf("got error %v, want one with %q", err, test.want)
+				}
+				if got := s.call("GET", "/api-keys/healthz", ""); got.status != 200 {
+					t.Errorf("got %d %s from the admin endpoint, want 200", got.status, got.body)
+				}
+				if got := s.call("GET", "/api-keys/workspaces/acme/keys/"+k.ID, ""); got.status != 200 {
+					t.Errorf("got %d %s from the admin endpoint, want the key", got.status, got.body)
+				}
+				if got := s.metric(allowed); got != before {
+					t.Errorf("got %q requests counted, want %q as before", got, before)
+				}
+			}
+			releaseAll()
+			s.mustUse(t, 1)
+			// Caddy may have begun to listen for the rejected configuration, and
+			// closes the connections that reached that listener.
+			eventually(t, "an answer of the old configuration", func() bool {
+				response, err := s.get(k)
+				return err == nil && response == 200
+			})
+			s.mustLoad(proxied)
+			s.send("GET /", k.bearer()).mustBe(t, 200, "from upstream")
+		})
+	}
+}
+
+// get sends a request with a key, which may fail.
+func (s *server) get(k key) (status int, err error) {
+	s.t.Helper()
+	r, err := http.NewRequest(http.MethodGet, "http://"+s.addr, nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+k.token)
+	client := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Do(r)
+	if err != nil {
+		return 0, err
+	}
+	return response.StatusCode, response.Body.Close()
+}
+
+// metric returns the value of one series from the admin endpoint, "" if it is
+// not there.
+func (s *server) metric(series string) string {
+	s.t.Helper()
+	got := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(series) + ` (.*)$`).FindStringSubmatch(s.call("GET", "/metrics", "").body)
+	if got == nil {
+		return ""
+	}
+	return got[1]
+}
+
+// TestReload_metrics: no reload sets a counter back.
+func TestReload_metrics(t *testing.T) {
+	s := serve(t, proxied)
+	k := s.create(apikey.ReadOnly)
+	const series = `caddy_api_keys_requests_total{access="read_only",action="read",result="allowed"}`
+	var first, got int
+	if _, err := fmt.Sscan(s.metric(series), &first); err != nil {
+		t.Fatal(err)
+	}
+	for i := 1; i <= 3; i++ {
+		s.send("GET /", k.bearer()).mustBe(t, 200, "from upstream")
+		s.mustLoad(proxied)
+		if _, err := fmt.Sscan(s.metric(series), &got); err != nil || got != first+i {
+			t.Errorf("got %d counted (%v), want %d", got, err, first+i)
+		}
+	}
+}
+
+func TestCleanup_withoutStart(t *testing.T) {
+	s := serve(t, proxied)
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
+	defer cancel()
+	app := newApp()
+	app.Store.Path = s.store
+	if err := app.Provision(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := app.Cleanup(); err != nil {
+		t.Fatal(err)
+	}
+	releaseAll()
+	s.mustUse(t, 1)
+}
+
+// closing is a pooled value that says when it was closed.
+type closing struct{ closed bool }
+
+func (c *closing) Destruct() error {
+	c.closed = true
+	return nil
+}
+
+func TestRelease_drains(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pooled := new(closing)
+		gateways.LoadOrStore("/drained", pooled)
+		if err := release("/drained"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(drain - time.Second)
+		synctest.Wait()
+		if pooled.closed {
+			t.Error("got the store closed before the drain is over")
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if !pooled.closed {
+			t.Error("got the store open after the drain, want it closed")
+		}
+		releaseAll()
+	})
+}
+
+func TestRealPath(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(dir)
+	for path, want := range map[string]string{
+		dir:                           dir,
+		link:                          dir,
+		link + "/a/../b":              dir + "/b",
+		filepath.Join(link, "a", "b"): dir + "/a/b",
+		"a":                           dir + "/a",
+		"link/a":                      dir + "/a",
+		"/":                           "/",
+	} {
+		if got, err := realPath(path); err != nil || got != want {
+			t.Errorf("realPath(%q): got %q, %v, want %q", path, got, err, want)
+		}
+	}
+}
