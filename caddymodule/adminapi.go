@@ -26,6 +26,13 @@ func (adminEndpoint) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "admin.api.api_keys", New: func() caddy.Module { return new(adminEndpoint) }}
 }
 
+// Provision adds the metrics to the registry of a configuration before any app
+// does. A configuration that is rejected has already replaced the admin
+// endpoint, and its /metrics shows this registry from then on.
+func (adminEndpoint) Provision(ctx caddy.Context) error {
+	return registerMetrics(ctx.GetMetricsRegistry())
+}
+
 // Routes returns the one route of the API.
 func (adminEndpoint) Routes() []caddy.AdminRoute {
 	return []caddy.AdminRoute{{Pattern: endpointPath + "/", Handler: caddy.AdminHandlerFunc(serveEndpoint)}}
@@ -92,5 +99,8 @@ func withoutPrefix(r *http.Request, prefix string) *http.Request {
 	return below
 }
 
-// Interface guard
-var _ caddy.AdminRouter = (*adminEndpoint)(nil)
+// Interface guards
+var (
+	_ caddy.Provisioner = (*adminEndpoint)(nil)
+	_ caddy.AdminRouter = (*adminEndpoint)(nil)
+)

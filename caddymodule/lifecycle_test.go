@@ -254,6 +254,10 @@ func TestReload_rejected(t *testing.T) {
 		{"handler that fails to provision", func(s *server) error {
 			return s.load(proxied + "\trespond /x a\n\tapi_key_admin /y {\n\t\ttoken {env.NOT_SET_ANYWHERE}\n\t}\n")
 		}, "{env.NOT_SET_ANYWHERE} is empty"},
+		{"module that there is not, before any key is asked for", func(s *server) error {
+			return load([]byte(`{"admin":{"listen":"` + s.admin + `","config":{"persist":false}},
+				"apps":{"http":{"servers":{"s":{"routes":[{"handle":[{"handler":"not_there"}]}]}}}}}`))
+		}, "not_there"},
 		{"server that cannot listen", func(s *server) error {
 			config := s.adapt("http://:PORT {\n bind 127.0.0.1\n " + proxied + "}\nhttp://" + occupied.Addr().String() + " {\n bind 127.0.0.1\n}")
 			return load(config)
