@@ -154,13 +154,23 @@ func onlyBlock(d *caddyfile.Dispenser) error {
 // two where the second says which of several it is.
 type options map[string]func() error
 
+// haveTwoWords reports whether there are options whose first word is this.
+func (o options) haveTwoWords(first string) bool {
+	for name := range o {
+		if strings.HasPrefix(name, first+" ") {
+			return true
+		}
+	}
+	return false
+}
+
 // parseBlock parses the lines of a block, each at most once and in any order.
 func parseBlock(d *caddyfile.Dispenser, block string, known options) error {
 	seen := make(map[string]bool)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		name := d.Val()
 		parse, ok := known[name]
-		if !ok && d.NextArg() {
+		if !ok && known.haveTwoWords(name) && d.NextArg() {
 			name += " " + d.Val()
 			parse, ok = known[name]
 		}
