@@ -71,6 +71,9 @@ func lockHolder(path string) string {
 // nothing is: Badger would fill it with zeros, and pass over it from then on.
 func checkFile(entry fs.DirEntry) error {
 	name := entry.Name()
+	if name == "lost+found" {
+		return nil // the directory is a file system of its own
+	}
 	if !badgerFile(name) {
 		return fmt.Errorf("the directory holds %q, which is not a key store's: choose an empty directory, or the one of a key store", name)
 	}
