@@ -61,6 +61,7 @@ func runningApp() *App {
 // withoutApp answers where no configuration uses keys.
 var withoutApp = newAPI(admin.Config{
 	Keys:  func() admin.Keys { return (*store.Store)(nil) },
+	Now:   time.Now,
 	Actor: func(*http.Request) string { return endpointActor },
 	Log:   zap.NewNop(),
 })
@@ -70,7 +71,6 @@ const endpointActor = "admin_endpoint"
 
 // newAPI completes a configuration with what all mounts have in common.
 func newAPI(config admin.Config) *admin.Handler {
-	config.Now = time.Now
 	config.RemoteIP = remoteIP
 	config.Observe = func(operation, outcome string) { adminOperations.WithLabelValues(operation, outcome).Inc() }
 	return admin.New(config)

@@ -116,6 +116,12 @@ func (a *App) Provision(ctx caddy.Context) error {
 func (a *App) newAPI(config admin.Config) *admin.Handler {
 	config.Log = a.log
 	config.Rules = a.rules()
+	config.Now = func() time.Time {
+		if g := a.shared.Load(); g != nil {
+			return g.clock.Now()
+		}
+		return time.Now()
+	}
 	config.Keys = func() admin.Keys {
 		if g := a.gateway(nil); g != nil {
 			return g.store

@@ -7,10 +7,12 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
@@ -110,7 +112,11 @@ func sentence(err error) string {
 // newClient returns a client of the admin endpoint that the flags point at.
 func newClient(cmd *cobra.Command) (*admin.Client, error) {
 	flag := func(name string) string { return cmd.Flag(name).Value.String() }
-	address, err := caddycmd.DetermineAdminAPIAddress(flag("address"), nil, flag("config"), flag("adapter"))
+	config, err := readConfig(flag("config"), flag("adapter"))
+	if err != nil {
+		return nil, fmt.Errorf("finding the admin endpoint: %w", err)
+	}
+	address, err := caddycmd.DetermineAdminAPIAddress(flag("address"), config, flag("config"), flag("adapter"))
 	if err != nil {
 		return nil, fmt.Errorf("finding the admin endpoint: %w", err)
 	}
@@ -119,6 +125,30 @@ func newClient(cmd *cobra.Command) (*admin.Client, error) {
 		return nil, usagef("%q is not the address of an admin endpoint", address)
 	}
 	return clientFor(address, endpoint), nil
+}
+
+// readConfig returns a configuration file as JSON, or nil if none is named.
+// Caddy's own way to read one also logs that it did.
+func readConfig(file, adapter string) ([]byte, error) {
+	if file == "" {
+		return nil, nil
+	}
+	config, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	if adapter == "" {
+		if strings.HasSuffix(file, ".json") {
+			return config, nil
+		}
+		adapter = "caddyfile"
+	}
+	using := caddyconfig.GetAdapter(adapter)
+	if using == nil {
+		return nil, usagef("there is no adapter %q", adapter)
+	}
+	config, _, err = using.Adapt(config, map[string]any{"filename": file})
+	return config, err
 }
 
 func clientFor(address string, endpoint caddy.NetworkAddress) *admin.Client {

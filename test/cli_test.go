@@ -27,6 +27,7 @@ func TestCommandLine(t *testing.T) {
 				Files: []string{script},
 				Setup: func(env *testscript.Env) error {
 					env.Setenv("ADMIN", s.Admin)
+					env.Setenv("CONFIG", filepath.Join(s.dir, "Caddyfile"))
 					env.Setenv("NOWHERE", freeAddress(t))
 					env.Setenv("PATH", filepath.Dir(binary)+":"+os.Getenv("PATH"))
 					env.Setenv("XDG_CONFIG_HOME", env.WorkDir)

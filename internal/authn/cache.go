@@ -9,6 +9,7 @@ import (
 
 	"github.com/maypok86/otter/v2"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
@@ -39,6 +40,7 @@ var (
 type cache struct {
 	entries *otter.Cache[apikey.Digest, *apikey.Key]
 	loader  otter.LoaderFunc[apikey.Digest, *apikey.Key]
+	log     *zap.Logger
 	slots   chan struct{}
 	timeout time.Duration
 }
@@ -50,13 +52,13 @@ func newCache(source Source, size int, log *zap.Logger) (*cache, error) {
 	}
 	return &cache{
 		entries: entries,
+		log:     sampled(log),
 		slots:   make(chan struct{}, maxLookups),
 		timeout: lookupTimeout,
 		loader: func(_ context.Context, digest apikey.Digest) (key *apikey.Key, err error) {
 			defer func() {
 				if p := recover(); p != nil {
-					err = fmt.Errorf("panic in the key store: %v", p)
-					log.Error("looking up a key", zap.Error(err), zap.ByteString("stack", debug.Stack()))
+					err = fmt.Errorf("panic in the key store: %v\n%s", p, debug.Stack())
 				}
 			}()
 			switch key, err = source.Lookup(digest); {
@@ -77,7 +79,18 @@ func (c *cache) get(ctx context.Context, digest apikey.Digest) (*apikey.Key, Loo
 		return key, Hit, nil
 	}
 	key, err := c.load(ctx, digest)
+	if err != nil && err != errUnknown && ctx.Err() == nil {
+		c.log.Error("looking up a key", zap.Error(err))
+	}
 	return key, Miss, err
+}
+
+// sampled returns a logger that says the same thing once a second: a store that
+// fails does so for every request.
+func sampled(log *zap.Logger) *zap.Logger {
+	return log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
+		return zapcore.NewSamplerWithOptions(core, time.Second, 1, 0)
+	}))
 }
 
 // load asks the source, in a goroutine of its own, because a disk cannot be

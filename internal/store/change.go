@@ -37,7 +37,7 @@ func (s *Store) Apply(ctx context.Context, change apikey.Change) (apikey.Outcome
 	if err := ctx.Err(); err != nil {
 		return apikey.Outcome{}, s.refine(err)
 	}
-	if free, err := freeBytes(s.path); err == nil && free < s.minFree {
+	if s.full() {
 		return apikey.Outcome{}, apikey.ErrNoSpace
 	}
 	var outcome apikey.Outcome
@@ -52,6 +52,12 @@ func (s *Store) Apply(ctx context.Context, change apikey.Change) (apikey.Outcome
 		s.onChange(outcome)
 	}
 	return outcome, nil
+}
+
+// full reports whether the disk has too little room left to begin a write.
+func (s *Store) full() bool {
+	free, err := freeBytes(s.path)
+	return err == nil && free < s.minFree
 }
 
 // apply is the one place where an action meets the records that it changes.
