@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -33,6 +34,7 @@ type server struct {
 	store    string // the directory of the key store
 	log      string // the file of Caddy's log, at debug level
 	upstream *upstream
+	configs  int // that were made
 }
 
 // newServer prepares a server without starting it.
@@ -70,6 +72,7 @@ func (s *server) config(site string) []byte {
 // adapt returns the configuration of some sites, as JSON.
 func (s *server) adapt(sites string) []byte {
 	s.t.Helper()
+	s.configs++
 	_, port, err := net.SplitHostPort(s.addr)
 	if err != nil {
 		s.t.Fatal(err)
@@ -114,15 +117,26 @@ func (s *server) mustLoad(site string) {
 	}
 }
 
+// nextPort is below the ports that the system gives to outgoing connections,
+// which could otherwise take one between its choice and its use.
+var nextPort = 20000 + os.Getpid()%10000
+
 // freeAddress returns an address on which nobody listens.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		nextPort++
+		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", nextPort))
+		if err != nil {
+			continue
+		}
+		if err := listener.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return listener.Addr().String()
 	}
-	defer listener.Close()
-	return listener.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 // gateway returns what the running configuration uses.
@@ -149,17 +163,22 @@ var keyNumber int
 // create makes a key of the workspace acme, changed as wanted.
 func (s *server) create(preset apikey.Preset, changes ...func(*apikey.Key)) key {
 	s.t.Helper()
+	k := newKey(preset)
+	for _, change := range changes {
+		change(&k.Key)
+	}
+	s.apply(apikey.Create{Key: k.Key})
+	return k
+}
+
+// newKey returns a key that is in no store yet.
+func newKey(preset apikey.Preset) key {
 	keyNumber++
 	now, token := time.Now(), apikey.NewToken("agk")
-	k := apikey.Key{
+	return key{apikey.Key{
 		ID: apikey.NewKeyID(now), WorkspaceID: "acme", Name: fmt.Sprintf("Key number %d", keyNumber), Preset: preset,
 		Digest: token.Digest(), TokenHint: token.Hint(), CreatedAt: now, CreatedBy: "test", ExpiresAt: now.Add(time.Hour),
-	}
-	for _, change := range changes {
-		change(&k)
-	}
-	s.apply(apikey.Create{Key: k})
-	return key{k, token.Reveal()}
+	}, token.Reveal()}
 }
 
 func inWorkspace(id string) func(*apikey.Key) { return func(k *apikey.Key) { k.WorkspaceID = id } }
@@ -171,11 +190,15 @@ func expired(k *apikey.Key) {
 
 func (s *server) apply(do apikey.Action) {
 	s.t.Helper()
-	now := time.Now()
-	change := apikey.Change{EventID: apikey.NewEventID(now), At: now, Actor: "test", Do: do}
-	if _, err := s.gateway().store.Apply(context.Background(), change); err != nil {
+	if err := apply(s.gateway(), do); err != nil {
 		s.t.Fatal(err)
 	}
+}
+
+func apply(g *gateway, do apikey.Action) error {
+	now := time.Now()
+	_, err := g.store.Apply(context.Background(), apikey.Change{EventID: apikey.NewEventID(now), At: now, Actor: "test", Do: do})
+	return err
 }
 
 // answer is a response that was read to its end.
@@ -204,49 +227,75 @@ func (s *server) sendBody(line, header, body string) answer {
 // exchange sends bytes on a connection of their own and reads one response.
 func (s *server) exchange(line, request string) answer {
 	s.t.Helper()
+	for deadline := time.Now().Add(patience); ; {
+		got, err := s.tryExchange(line, request)
+		if err == nil {
+			return got
+		}
+		// While Caddy closes the listener of another configuration, the kernel
+		// resets the connections that were on their way to it.
+		if s.configs == 1 || time.Now().After(deadline) {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+func (s *server) tryExchange(line, request string) (answer, error) {
 	conn, err := net.Dial("tcp", s.addr)
 	if err != nil {
-		s.t.Fatal(err)
+		return answer{}, err
 	}
 	defer conn.Close()
 	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
-		s.t.Fatal(err)
+		return answer{}, err
 	}
 	if _, err := io.WriteString(conn, request); err != nil {
-		s.t.Fatal(err)
+		return answer{}, err
 	}
 	method, _, _ := strings.Cut(line, " ")
 	response, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
 	if err != nil {
-		s.t.Fatalf("reading the response: %v", err)
+		return answer{}, fmt.Errorf("reading the response: %w", err)
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
 	if err != nil {
-		s.t.Fatalf("reading the response's body: %v", err)
+		return answer{}, fmt.Errorf("reading the response's body: %w", err)
 	}
-	return answer{response.StatusCode, response.Header, string(body), response.Close}
+	return answer{response.StatusCode, response.Header, string(body), response.Close}, nil
 }
 
 // call calls Caddy's own admin endpoint.
 func (s *server) call(method, path, body string) answer {
 	s.t.Helper()
+	for deadline := time.Now().Add(patience); ; {
+		got, err := s.tryCall(method, path, body)
+		if err == nil {
+			return got
+		}
+		if s.configs == 1 || time.Now().After(deadline) { // as in exchange
+			s.t.Fatal(err)
+		}
+	}
+}
+
+func (s *server) tryCall(method, path, body string) (answer, error) {
 	request, err := http.NewRequest(method, "http://"+s.admin+path, strings.NewReader(body))
 	if err != nil {
-		s.t.Fatal(err)
+		return answer{}, err
 	}
 	request.Header.Set("Content-Type", "application/json")
 	client := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
 	response, err := client.Do(request)
 	if err != nil {
-		s.t.Fatal(err)
+		return answer{}, err
 	}
 	defer response.Body.Close()
 	content, err := io.ReadAll(response.Body)
 	if err != nil {
-		s.t.Fatal(err)
+		return answer{}, err
 	}
-	return answer{response.StatusCode, response.Header, string(content), response.Close}
+	return answer{response.StatusCode, response.Header, string(content), response.Close}, nil
 }
 
 // accessLog waits for so many lines of the access log, and returns them all.

@@ -1,0 +1,148 @@
+package caddymodule
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// passed is the handler behind the one that is measured.
+var passed = caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil })
+
+// exchangeOf is one request that can be sent again and again, as Caddy hands it
+// to its handlers.
+type exchangeOf struct {
+	request *http.Request
+	token   []string
+	server  *caddyhttp.Server
+	answer  discard
+}
+
+// discard is a ResponseWriter that keeps nothing.
+type discard struct{ header http.Header }
+
+func (d discard) Header() http.Header       { return d.header }
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
+func (discard) WriteHeader(int)             {}
+
+func newExchange(token string) *exchangeOf {
+	r := httptest.NewRequest(http.MethodGet, "https://api.example.com/public/v1/orders?limit=50", nil)
+	for name, value := range map[string]string{
+		"Accept": "application/json", "Accept-Encoding": "gzip, br", "Accept-Language": "en",
+		"Authorization": "Bearer " + token, "Cache-Control": "no-cache", "Connection": "keep-alive",
+		"Content-Type": "application/json", "User-Agent": "zapier/2.1", "X-Request-Id": "0190f1c2-8a4e-7c30-b0f5-0e6a3f1d2c4b",
+		"Traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+	} {
+		r.Header.Set(name, value)
+	}
+	return &exchangeOf{
+		request: r, token: r.Header["Authorization"],
+		server: new(caddyhttp.Server), answer: discard{make(http.Header)},
+	}
+}
+
+// send prepares the request as Caddy's server does, and hands it to a handler.
+func (e *exchangeOf) send(b *testing.B, h caddyhttp.MiddlewareHandler) {
+	e.request.Header["Authorization"] = e.token
+	clear(e.answer.header)
+	r := caddyhttp.PrepareRequest(e.request, caddy.NewReplacer(), e.answer, e.server)
+	var err error
+	if h == nil {
+		err = passed.ServeHTTP(e.answer, r)
+	} else {
+		err = h.ServeHTTP(e.answer, r, passed)
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+// benchHandler returns a provisioned handler, and the token of a key in its
+// store.
+func benchHandler(b *testing.B) (*Auth, string) {
+	b.Helper()
+	ctx, err := caddy.ProvisionContext(&caddy.Config{
+		Admin: &caddy.AdminConfig{Disabled: true},
+		Logging: &caddy.Logging{Logs: map[string]*caddy.CustomLog{
+			"default": {BaseLog: caddy.BaseLog{WriterRaw: []byte(`{"output":"discard"}`)}},
+		}},
+		AppsRaw: caddy.ModuleMap{appName: caddyconfig.JSON(App{Store: Store{Path: b.TempDir() + "/keys"}}, nil)},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	module, err := ctx.LoadModuleByID("http.handlers.api_key_auth", nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	h := module.(*Auth)
+	if err := h.app.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := h.app.Cleanup(); err != nil {
+			b.Error(err)
+		}
+		releaseAll()
+	})
+	k := newKey(apikey.FullAccess)
+	if err := apply(h.app.gateway(nil), apikey.Create{Key: k.Key}); err != nil {
+		b.Fatal(err)
+	}
+	return h, k.token
+}
+
+// BenchmarkAuth measures the handler on top of what Caddy does anyway to have a
+// request handled, which is the first of them.
+func BenchmarkAuth(b *testing.B) {
+	b.Run("without", func(b *testing.B) {
+		e := newExchange("")
+		b.ReportAllocs()
+		for b.Loop() {
+			e.send(b, nil)
+		}
+	})
+	b.Run("cached", func(b *testing.B) {
+		h, token := benchHandler(b)
+		e := newExchange(token)
+		b.ReportAllocs()
+		for b.Loop() {
+			e.send(b, h)
+		}
+	})
+	b.Run("parallel", func(b *testing.B) {
+		h, token := benchHandler(b)
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			for e := newExchange(token); pb.Next(); {
+				e.send(b, h)
+			}
+		})
+	})
+	// A cold key is one that is read from the store on each request.
+	b.Run("cold", func(b *testing.B) {
+		h, token := benchHandler(b)
+		cold, e := h.app.gateway(nil).authn, newExchange(token)
+		parsed, _ := apikey.ParseToken(token)
+		forget := apikey.Outcome{Stale: []apikey.Digest{parsed.Digest()}}
+		b.ReportAllocs()
+		for b.Loop() {
+			cold.Changed(forget)
+			e.send(b, h)
+		}
+	})
+	b.Run("refused", func(b *testing.B) {
+		h, token := benchHandler(b)
+		e := newExchange(token[:52])
+		b.ReportAllocs()
+		for b.Loop() {
+			e.send(b, h)
+		}
+	})
+}
