@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	proxied = "\tapi_key_auth\n\treverse_proxy UPSTREAM\n"
+	proxied = "\tapi_key_auth\n\treverse_proxy $UPSTREAM\n"
 
 	unauthorized     = `{"error":"Unauthorized."}`
 	forbidden        = `{"error":"Forbidden."}`
@@ -286,10 +286,10 @@ func TestAuth_forgedIdentity(t *testing.T) {
 		name, proxy string
 		load        func(*server, string) error
 	}{
-		{"streamed", "reverse_proxy UPSTREAM", (*server).load},
-		{"odd spellings let through", "reverse_proxy UPSTREAM", loadTolerant},
-		{"buffered", "reverse_proxy UPSTREAM {\n request_buffers 4KiB\n }", (*server).load},
-		{"body limited", "request_body {\n max_size 1MB\n }\n reverse_proxy UPSTREAM", (*server).load},
+		{"streamed", "reverse_proxy $UPSTREAM", (*server).load},
+		{"odd spellings let through", "reverse_proxy $UPSTREAM", loadTolerant},
+		{"buffered", "reverse_proxy $UPSTREAM {\n request_buffers 4KiB\n }", (*server).load},
+		{"body limited", "request_body {\n max_size 1MB\n }\n reverse_proxy $UPSTREAM", (*server).load},
 	} {
 		t.Run(mode.name, func(t *testing.T) {
 			s := newServer(t)
@@ -338,7 +338,7 @@ func TestAuth_forgedIdentityInErrorRoutes(t *testing.T) {
 		"as Caddy is": (*server).load, "odd spellings let through": loadTolerant,
 	} {
 		s := newServer(t)
-		if err := load(s, proxied+"\thandle_errors {\n\t\treverse_proxy UPSTREAM\n\t}\n"); err != nil {
+		if err := load(s, proxied+"\thandle_errors {\n\t\treverse_proxy $UPSTREAM\n\t}\n"); err != nil {
 			t.Fatal(err)
 		}
 		unknown := key{token: apikey.NewToken("agk").Reveal()}
@@ -366,14 +366,14 @@ func TestAuth_errorRoutes(t *testing.T) {
 		want              string // the body
 		contentType       string
 	}{
-		{"own route", "http://a.test:PORT {\n api_key_auth\n handle_errors {\n " + echo + " 401\n }\n}", "a.test", own("no credentials"), "text/plain; charset=utf-8"},
-		{"own route for this status", "http://a.test:PORT {\n api_key_auth\n handle_errors 401 {\n " + echo + " 401\n }\n}", "a.test", own("no credentials"), "text/plain; charset=utf-8"},
-		{"own route for a range", "http://a.test:PORT {\n api_key_auth\n handle_errors 4xx {\n " + echo + " 401\n }\n}", "a.test", own("no credentials"), "text/plain; charset=utf-8"},
-		{"own route for another status", "http://a.test:PORT {\n api_key_auth\n handle_errors 404 5xx {\n " + echo + " 401\n }\n}", "a.test", unauthorized, "application/json"},
-		{"own route for another path", "http://a.test:PORT {\n api_key_auth\n handle_errors {\n @p path /other\n handle @p {\n " + echo + " 401\n }\n }\n}", "a.test", unauthorized, "application/json"},
-		{"route of another site", "http://a.test:PORT {\n api_key_auth\n}\nhttp://b.test:PORT {\n handle_errors {\n " + echo + " 401\n }\n}", "a.test", unauthorized, "application/json"},
-		{"route of this site, not of the other", "http://a.test:PORT {\n api_key_auth\n handle_errors {\n " + echo + " 401\n }\n}\nhttp://b.test:PORT {\n handle_errors {\n respond other\n }\n}", "a.test", own("no credentials"), "text/plain; charset=utf-8"},
-		{"no route", "http://a.test:PORT {\n api_key_auth\n}", "a.test", unauthorized, "application/json"},
+		{"own route", "http://a.test:$PORT {\n api_key_auth\n handle_errors {\n " + echo + " 401\n }\n}", "a.test", own("no credentials"), "text/plain; charset=utf-8"},
+		{"own route for this status", "http://a.test:$PORT {\n api_key_auth\n handle_errors 401 {\n " + echo + " 401\n }\n}", "a.test", own("no credentials"), "text/plain; charset=utf-8"},
+		{"own route for a range", "http://a.test:$PORT {\n api_key_auth\n handle_errors 4xx {\n " + echo + " 401\n }\n}", "a.test", own("no credentials"), "text/plain; charset=utf-8"},
+		{"own route for another status", "http://a.test:$PORT {\n api_key_auth\n handle_errors 404 5xx {\n " + echo + " 401\n }\n}", "a.test", unauthorized, "application/json"},
+		{"own route for another path", "http://a.test:$PORT {\n api_key_auth\n handle_errors {\n @p path /other\n handle @p {\n " + echo + " 401\n }\n }\n}", "a.test", unauthorized, "application/json"},
+		{"route of another site", "http://a.test:$PORT {\n api_key_auth\n}\nhttp://b.test:$PORT {\n handle_errors {\n " + echo + " 401\n }\n}", "a.test", unauthorized, "application/json"},
+		{"route of this site, not of the other", "http://a.test:$PORT {\n api_key_auth\n handle_errors {\n " + echo + " 401\n }\n}\nhttp://b.test:$PORT {\n handle_errors {\n respond other\n }\n}", "a.test", own("no credentials"), "text/plain; charset=utf-8"},
+		{"no route", "http://a.test:$PORT {\n api_key_auth\n}", "a.test", unauthorized, "application/json"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := newServer(t)
@@ -392,7 +392,7 @@ func TestAuth_errorRoutes(t *testing.T) {
 // TestAuth_errorMessages: what a site shows as {err.message} is one of a few
 // sentences, whatever the request held.
 func TestAuth_errorMessages(t *testing.T) {
-	s := serve(t, "\tapi_key_auth\n\treverse_proxy UPSTREAM\n\thandle_errors {\n\t\trespond \"{err.message}\" {err.status_code}\n\t}\n")
+	s := serve(t, "\tapi_key_auth\n\treverse_proxy $UPSTREAM\n\thandle_errors {\n\t\trespond \"{err.message}\" {err.status_code}\n\t}\n")
 	readOnly, old := s.create(apikey.ReadOnly), s.create(apikey.ReadOnly, expired)
 	for _, test := range []struct {
 		line, header string
@@ -443,7 +443,7 @@ func TestAuth_placeholders(t *testing.T) {
 
 func TestAuth_configuredHeaders(t *testing.T) {
 	s := newServer(t)
-	if err := loadTolerant(s, "\tapi_key_auth {\n\t\tworkspace_header x-TENANT\n\t\tkey_id_header x-kEY\n\t\taccess_header acCESS\n\t}\n\treverse_proxy UPSTREAM"); err != nil {
+	if err := loadTolerant(s, "\tapi_key_auth {\n\t\tworkspace_header x-TENANT\n\t\tkey_id_header x-kEY\n\t\taccess_header acCESS\n\t}\n\treverse_proxy $UPSTREAM"); err != nil {
 		t.Fatal(err)
 	}
 	k := s.create(apikey.FullAccess)
@@ -458,7 +458,7 @@ func TestAuth_configuredHeaders(t *testing.T) {
 }
 
 func TestAuth_forwardToken(t *testing.T) {
-	s := serve(t, "\tapi_key_auth {\n\t\tforward_token\n\t}\n\treverse_proxy UPSTREAM\n")
+	s := serve(t, "\tapi_key_auth {\n\t\tforward_token\n\t}\n\treverse_proxy $UPSTREAM\n")
 	k := s.create(apikey.FullAccess)
 	if got := s.send("GET /", k.bearer()); got.status != 200 {
 		t.Fatalf("got %d, want 200", got.status)
@@ -467,7 +467,7 @@ func TestAuth_forwardToken(t *testing.T) {
 }
 
 func TestAuth_options(t *testing.T) {
-	s := serve(t, "\tapi_key_auth {\n\t\trealm \"the API\"\n\t\tread_methods GET PROPFIND\n\t\tbrowsers allow\n\t}\n\treverse_proxy UPSTREAM\n")
+	s := serve(t, "\tapi_key_auth {\n\t\trealm \"the API\"\n\t\tread_methods GET PROPFIND\n\t\tbrowsers allow\n\t}\n\treverse_proxy $UPSTREAM\n")
 	k := s.create(apikey.ReadOnly)
 	s.send("GET /", "").mustHave(t, "WWW-Authenticate", `Bearer realm="the API"`)
 	for line, status := range map[string]int{"PROPFIND /": 200, "GET /": 200, "HEAD /": 403, "OPTIONS /": 403} {
@@ -482,7 +482,7 @@ func TestAuth_options(t *testing.T) {
 // TestAuth_log: the access log says who and why, and no log at any level holds
 // a token, wherever in the header fields it came that Caddy redacts.
 func TestAuth_log(t *testing.T) {
-	s := serve(t, "\tapi_key_auth {\n\t\tforward_token\n\t}\n\treverse_proxy UPSTREAM\n\thandle_errors 5xx {\n\t\trespond oops\n\t}\n")
+	s := serve(t, "\tapi_key_auth {\n\t\tforward_token\n\t}\n\treverse_proxy $UPSTREAM\n\thandle_errors 5xx {\n\t\trespond oops\n\t}\n")
 	full, readOnly := s.create(apikey.FullAccess), s.create(apikey.ReadOnly)
 	unknown := key{token: apikey.NewToken("agk").Reveal()}
 	for i, test := range []struct {
@@ -524,7 +524,7 @@ func TestAuth_log(t *testing.T) {
 // TestAuth_editedHeaders lets a later handler edit the identity headers, which
 // Caddy does in place: no other request may see it.
 func TestAuth_editedHeaders(t *testing.T) {
-	s := serve(t, "\troute {\n\t\tapi_key_auth\n\t\trequest_header X-Workspace-ID acme edited\n\t\trequest_header X-API-Key-Access full edited\n\t\treverse_proxy UPSTREAM\n\t}\n")
+	s := serve(t, "\troute {\n\t\tapi_key_auth\n\t\trequest_header X-Workspace-ID acme edited\n\t\trequest_header X-API-Key-Access full edited\n\t\treverse_proxy $UPSTREAM\n\t}\n")
 	k := s.create(apikey.FullAccess)
 	const clients, each = 8, 20
 	var wg sync.WaitGroup

@@ -49,7 +49,7 @@ func (gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Han
 	return next.ServeHTTP(w, r)
 }
 
-const gated = "\troute {\n\t\ttest_gate\n\t\tapi_key_auth\n\t\treverse_proxy UPSTREAM\n\t}\n"
+const gated = "\troute {\n\t\ttest_gate\n\t\tapi_key_auth\n\t\treverse_proxy $UPSTREAM\n\t}\n"
 
 // newApp returns an app that has not started.
 func newApp() *App {
@@ -260,7 +260,7 @@ func TestReload_rejected(t *testing.T) {
 				"apps":{"http":{"servers":{"s":{"routes":[{"handle":[{"handler":"not_there"}]}]}}}}}`))
 		}, "not_there"},
 		{"server that cannot listen", func(s *server) error {
-			config := s.adapt("http://:PORT {\n bind 127.0.0.1\n " + proxied + "}\nhttp://" + occupied.Addr().String() + " {\n bind 127.0.0.1\n}")
+			config := s.adapt("http://:$PORT {\n bind 127.0.0.1\n " + proxied + "}\nhttp://" + occupied.Addr().String() + " {\n bind 127.0.0.1\n}")
 			return load(config)
 		}, "address already in use"},
 		{"store that cannot be opened", func(s *server) error {

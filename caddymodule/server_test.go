@@ -62,11 +62,11 @@ func serve(t *testing.T, site string) *server {
 	return s
 }
 
-// config returns the configuration of a site, as JSON. In the site, UPSTREAM
+// config returns the configuration of a site, as JSON. In the site, $UPSTREAM
 // stands for the address of the upstream.
 func (s *server) config(site string) []byte {
 	s.t.Helper()
-	return s.adapt("http://:PORT {\n\tbind 127.0.0.1\n\tlog\n" + site + "\n}\n")
+	return s.adapt("http://:$PORT {\n\tbind 127.0.0.1\n\tlog\n" + site + "\n}\n")
 }
 
 // adapt returns the configuration of some sites, as JSON.
@@ -78,19 +78,19 @@ func (s *server) adapt(sites string) []byte {
 		s.t.Fatal(err)
 	}
 	config, _, err := adapt([]byte(strings.NewReplacer(
-		"PORT", port, "UPSTREAM", s.upstream.addr, "ADMIN", s.admin, "STORE", s.store, "LOG", s.log,
+		"$PORT", port, "$UPSTREAM", s.upstream.addr, "$ADMIN", s.admin, "$STORE", s.store, "$LOG", s.log,
 	).Replace(`{
-	admin ADMIN
+	admin $ADMIN
 	persist_config off
 	grace_period 2s
 	log {
 		level DEBUG
-		output file LOG
+		output file $LOG
 		format json
 	}
 	api_keys {
 		store badger {
-			path STORE
+			path $STORE
 		}
 	}
 }

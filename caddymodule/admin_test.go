@@ -1,0 +1,132 @@
+package caddymodule
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+const adminToken = "admin-token-for-tests"
+
+func adminMount(lines string) string {
+	return "\tapi_key_admin {\n\t\tbase_path /settings/api\n" + lines + "\n\t}\n\treverse_proxy $UPSTREAM\n"
+}
+
+func TestAdmin_credentials(t *testing.T) {
+	t.Setenv("ADMIN_TOKEN", adminToken)
+	s := serve(t, adminMount("token {env.ADMIN_TOKEN}"))
+	k := s.create(apikey.FullAccess)
+	for _, test := range []struct {
+		name, header string
+		status       int
+	}{
+		{"none", "", 401},
+		{"wrong", "Authorization: Bearer wrong\r\n", 401},
+		{"a key of the data plane", k.bearer(), 401},
+		{"placeholder", "Authorization: Bearer {env.ADMIN_TOKEN}\r\n", 401},
+		{"empty", "Authorization: Bearer \r\n", 401},
+		{"prefix", "Authorization: Bearer " + adminToken[:10] + "\r\n", 401},
+		{"longer", "Authorization: Bearer " + adminToken + "x\r\n", 401},
+		{"two spaces", "Authorization: Bearer  " + adminToken + "\r\n", 401},
+		{"another scheme", "Authorization: Basic " + adminToken + "\r\n", 401},
+		{"twice", strings.Repeat("Authorization: Bearer "+adminToken+"\r\n", 2), 401},
+		{"in a query", "X: " + adminToken + "\r\n", 401},
+		{"right", "Authorization: Bearer " + adminToken + "\r\n", 200},
+		{"right, scheme in any case", "Authorization: bEARER " + adminToken + "\r\n", 200},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got := s.send("GET /settings/api/healthz?token="+adminToken, test.header)
+			if got.status != test.status {
+				t.Errorf("got %d %s, want %d", got.status, got.body, test.status)
+			}
+			got.mustHave(t, "Cache-Control", "no-store")
+			if test.status == 401 {
+				got.mustHave(t, "WWW-Authenticate", `Bearer realm="api-keys-admin"`)
+			}
+			s.upstream.none(t)
+		})
+	}
+}
+
+func TestAdmin_paths(t *testing.T) {
+	s := serve(t, adminMount("trust_upstream_auth"))
+	for _, test := range []struct {
+		path     string
+		status   int
+		upstream bool
+	}{
+		{"/settings/api/healthz", 200, false},
+		{"/settings/ap%69/healthz", 200, false},
+		{"/settings/api", 404, false},
+		{"/settings/api/", 404, false},
+		{"/settings/api//healthz", 404, false},
+		{"/settings/api/../api/healthz", 404, false},
+		{"/settings/api/workspaces/a%2Fb/keys", 422, false},
+		{"/settings/apix/healthz", 200, true},
+		{"/settings", 200, true},
+		{"/healthz", 200, true},
+	} {
+		got := s.send("GET "+test.path, "")
+		if got.status != test.status {
+			t.Errorf("%s: got %d %s, want %d", test.path, got.status, got.body, test.status)
+		}
+		if there := len(s.upstream.take()) > 0; there != test.upstream {
+			t.Errorf("%s: got upstream=%v, want %v", test.path, there, test.upstream)
+		}
+	}
+}
+
+func TestAdmin_pinnedWorkspace(t *testing.T) {
+	s := serve(t, adminMount("trust_upstream_auth\n\t\tworkspace {http.request.header.X-Team}"))
+	for _, test := range []struct {
+		team, workspace string
+		status          int
+	}{
+		{"acme", "acme", 200},
+		{"acme", "globex", 403},
+		{"", "acme", 403},
+		{"{http.request.header.X-Other}", "acme", 403},
+	} {
+		header := "X-Other: acme\r\n"
+		if test.team != "" {
+			header += "X-Team: " + test.team + "\r\n"
+		}
+		if got := s.send("GET /settings/api/workspaces/"+test.workspace+"/keys", header); got.status != test.status {
+			t.Errorf("%q asks for %s: got %d %s, want %d", test.team, test.workspace, got.status, got.body, test.status)
+		}
+	}
+	if got := s.send("GET /settings/api/audit", "X-Team: acme\r\n"); got.status != 403 {
+		t.Errorf("all events: got %d, want 403", got.status)
+	}
+}
+
+func TestAdmin_actor(t *testing.T) {
+	for _, test := range []struct{ lines, want string }{
+		{"trust_upstream_auth", "upstream_auth"},
+		{"token " + adminToken, "admin_token"},
+		{"trust_upstream_auth\n\t\tactor {http.request.header.X-User}", "{env.HOME}"},
+	} {
+		s := serve(t, adminMount(test.lines))
+		body := `{"name":"Zapier production","preset":"read_only"}`
+		got := s.sendBody("POST /settings/api/workspaces/acme/keys", "Authorization: Bearer "+adminToken+
+			"\r\nX-User: {env.HOME}\r\nContent-Type: application/json\r\nContent-Length: "+strconv.Itoa(len(body))+"\r\n", body)
+		if got.status != 201 || !strings.Contains(got.body, `"created_by":"`+test.want+`"`) {
+			t.Errorf("%s: got %d %s, want it created by %s", test.lines, got.status, got.body, test.want)
+		}
+	}
+}
+
+// TestAdminEndpoint_withoutApp: the endpoint answers where no configuration
+// uses keys.
+func TestAdminEndpoint_withoutApp(t *testing.T) {
+	s := newServer(t)
+	if err := load([]byte(`{"admin":{"listen":"` + s.admin + `","config":{"persist":false}}}`)); err != nil {
+		t.Fatal(err)
+	}
+	got := s.call("GET", "/api-keys/healthz", "")
+	if got.status != 503 || !strings.Contains(got.body, `"store_unavailable"`) {
+		t.Errorf("got %d %s, want 503 store_unavailable", got.status, got.body)
+	}
+}
