@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime/debug"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -128,7 +129,7 @@ func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	gateway := h.app.gateway(r.Context().Done())
 	decision, err := decide(r.Context(), gateway, &h.policy, &facts)
 	if err != nil {
-		return h.fail(w, r, err)
+		return internalError.write(w, r)
 	}
 	count(&decision)
 	annotate(r.Context(), &decision)
@@ -157,7 +158,8 @@ func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 func decide(ctx context.Context, gateway *gateway, policy *authn.Policy, facts *authn.Facts) (decision authn.Decision, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			decision, err = authn.Decision{}, fmt.Errorf("%w: %v", errPanic, p)
+			h.log.Error("panic while judging a request", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+			decision, err = authn.Decision{}, errPanic
 		}
 	}()
 	if gateway == nil {

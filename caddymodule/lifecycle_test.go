@@ -18,6 +18,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
@@ -60,7 +61,10 @@ func newApp() *App {
 
 // judge sends a request with a token to a handler without a server.
 func judge(app *App, ctx context.Context) (w *httptest.ResponseRecorder, passed bool) {
-	h := &Auth{app: app, log: zap.NewNop(), refusals: refusals("api"), WorkspaceHeader: "W", KeyIDHeader: "K", AccessHeader: "A"}
+	return judgeBy(&Auth{app: app, log: zap.NewNop(), refusals: refusals("api")}, ctx)
+}
+
+func judgeBy(h *Auth, ctx context.Context) (w *httptest.ResponseRecorder, passed bool) {
 	r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil)
 	r.Header.Set("Authorization", "Bearer "+apikey.NewToken("agk").Reveal())
 	w = httptest.NewRecorder()
@@ -162,15 +166,26 @@ func TestAuth_startsAfterHTTP(t *testing.T) {
 	}
 }
 
+// TestAuth_panic: a panic in the check is answered, lets nothing through, and
+// says in the log where it happened.
 func TestAuth_panic(t *testing.T) {
 	app := newApp()
 	app.shared.Store(new(gateway)) // has no authenticator
-	w, passed := judge(app, t.Context())
+	core, logged := observer.New(zap.DebugLevel)
+	h := &Auth{app: app, log: zap.New(core), refusals: refusals("api")}
+	w, passed := judgeBy(h, t.Context())
 	if w.Code != 500 || w.Body.String() != bodies[500] || passed {
 		t.Errorf("got %d %q passed=%v, want 500", w.Code, w.Body, passed)
 	}
 	if got := w.Header().Get("Cache-Control"); got != "no-store" {
 		t.Errorf("got Cache-Control %q, want no-store", got)
+	}
+	if logged.Len() != 1 {
+		t.Fatalf("got %d lines in the log, want 1", logged.Len())
+	}
+	stack, _ := logged.All()[0].ContextMap()["stack"].(string)
+	if want := "authn.(*Authenticator).Check"; !strings.Contains(stack, want) {
+		t.Errorf("got the stack %s\nwant it to contain %s", stack, want)
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"strconv"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"go.uber.org/zap"
 
 	"github.com/agiled/caddy-api-keys/internal/authn"
 )
@@ -86,12 +85,6 @@ func (h *Auth) refuse(w http.ResponseWriter, r *http.Request, d *authn.Decision)
 		answer.retry = strconv.Itoa(max(1, seconds(d.Usage.RetryAfter)))
 	}
 	return answer.write(w, r)
-}
-
-// fail answers a request that could not be judged.
-func (h *Auth) fail(w http.ResponseWriter, r *http.Request, err error) error {
-	h.log.Error("judging a request", zap.Error(err), zap.Stack("stack"))
-	return internalError.write(w, r)
 }
 
 // write answers with the headers of the refusal and, unless the site has error
