@@ -30,7 +30,8 @@ type Admin struct {
 	// which keeps the token out of the configuration.
 	Token string `json:"token,omitempty"`
 
-	// A file that holds the admin token.
+	// A file that holds the admin token. May hold placeholders such as
+	// `{env.CREDENTIALS_DIRECTORY}`.
 	TokenFile string `json:"token_file,omitempty"`
 
 	// Whether to answer every request, because a handler before this one has
@@ -131,14 +132,19 @@ func (h *Admin) readToken() error {
 }
 
 func (h *Admin) token() (string, error) {
+	repl := caddy.NewReplacer()
 	if h.TokenFile != "" {
-		content, err := os.ReadFile(h.TokenFile)
+		path, err := repl.ReplaceOrErr(h.TokenFile, true, true)
+		if err != nil {
+			return "", fmt.Errorf("the token_file of api_key_admin: %w", err)
+		}
+		content, err := os.ReadFile(path)
 		if err != nil {
 			return "", fmt.Errorf("reading the token_file of api_key_admin: %w", err)
 		}
 		return strings.TrimSpace(string(content)), nil
 	}
-	token, err := caddy.NewReplacer().ReplaceOrErr(h.Token, true, true)
+	token, err := repl.ReplaceOrErr(h.Token, true, true)
 	if err != nil {
 		return "", fmt.Errorf("the token of api_key_admin must be known before any request, such as that of a variable that is set: %w", err)
 	}

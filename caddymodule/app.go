@@ -74,7 +74,8 @@ type Store struct {
 	Module string `json:"module,omitempty"`
 
 	// The directory of the store. It is made if there is none. One process at
-	// a time can use it. Default: `api_keys` in Caddy's data directory.
+	// a time can use it. May hold placeholders such as `{env.STATE_DIRECTORY}`.
+	// Default: `api_keys` in Caddy's data directory.
 	Path string `json:"path,omitempty"`
 
 	// How many keys are kept in memory. The store may hold far more; a key that
@@ -103,11 +104,13 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := registerMetrics(ctx.GetMetricsRegistry()); err != nil {
 		return err
 	}
-	path, err := realPath(a.Store.Path)
+	path, err := caddy.NewReplacer().ReplaceOrErr(a.Store.Path, true, true)
 	if err != nil {
 		return fmt.Errorf("store path %q: %w", a.Store.Path, err)
 	}
-	a.path = path
+	if a.path, err = realPath(path); err != nil {
+		return fmt.Errorf("store path %q: %w", path, err)
+	}
 	a.endpoint = a.newAPI(admin.Config{Actor: func(*http.Request) string { return endpointActor }})
 	return nil
 }

@@ -14,6 +14,7 @@ const ruler = "----------\n"
 // sees to it that the JSON is a configuration which Caddy takes.
 func TestAdapt(t *testing.T) {
 	t.Setenv("ADMIN_TOKEN", "admin-token-for-tests")
+	t.Setenv("TOKEN_DIRECTORY", "testdata")
 	for _, path := range files(t, "adapt", ".caddyfiletest") {
 		t.Run(strings.TrimSuffix(filepath.Base(path), ".caddyfiletest"), func(t *testing.T) {
 			source, want, _ := strings.Cut(string(read(t, path)), ruler)

@@ -388,6 +388,19 @@ func TestRelease_drains(t *testing.T) {
 	})
 }
 
+// TestApp_pathWithPlaceholder: a placeholder in the path is what it stands for,
+// never the name of a directory.
+func TestApp_pathWithPlaceholder(t *testing.T) {
+	s := newServer(t)
+	want := s.store
+	t.Setenv("STATE_DIRECTORY", filepath.Dir(want))
+	s.store = "{env.STATE_DIRECTORY}/keys"
+	s.mustLoad(proxied)
+	if got := s.gateway().store.Path(); got != want {
+		t.Errorf("got the store at %q, want %q", got, want)
+	}
+}
+
 func TestRealPath(t *testing.T) {
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
