@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -360,10 +361,10 @@ func TestCleanup_withoutStart(t *testing.T) {
 }
 
 // closing is a pooled value that says when it was closed.
-type closing struct{ closed bool }
+type closing struct{ closed atomic.Bool }
 
 func (c *closing) Destruct() error {
-	c.closed = true
+	c.closed.Store(true)
 	return nil
 }
 
@@ -376,12 +377,12 @@ func TestRelease_drains(t *testing.T) {
 		}
 		time.Sleep(drain - time.Second)
 		synctest.Wait()
-		if pooled.closed {
+		if pooled.closed.Load() {
 			t.Error("got the store closed before the drain is over")
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if !pooled.closed {
+		if !pooled.closed.Load() {
 			t.Error("got the store open after the drain, want it closed")
 		}
 		releaseAll()
