@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -126,7 +127,7 @@ func (a *App) newAPI(config admin.Config) *admin.Handler {
 		return time.Now()
 	}
 	config.Keys = func() admin.Keys {
-		if g := a.gateway(nil); g != nil {
+		if g := a.gateway(context.Background()); g != nil {
 			return g.store
 		}
 		return (*store.Store)(nil)
@@ -204,7 +205,7 @@ const startTimeout = 5 * time.Second
 
 // gateway returns what the app's handlers share, or nil if the app does not
 // start in time.
-func (a *App) gateway(done <-chan struct{}) *gateway {
+func (a *App) gateway(ctx context.Context) *gateway {
 	if g := a.shared.Load(); g != nil {
 		return g
 	}
@@ -213,7 +214,7 @@ func (a *App) gateway(done <-chan struct{}) *gateway {
 	select {
 	case <-a.ready:
 	case <-timer.C:
-	case <-done:
+	case <-ctx.Done():
 	}
 	return a.shared.Load()
 }

@@ -126,9 +126,9 @@ func (h *Auth) Provision(ctx caddy.Context) error {
 
 func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	facts := h.clean(r)
-	gateway := h.app.gateway(r.Context().Done())
-	decision, err := decide(r.Context(), gateway, &h.policy, &facts)
-	if err != nil {
+	gateway := h.app.gateway(r.Context())
+	decision, ok := h.decide(r.Context(), gateway, &facts)
+	if !ok {
 		return internalError.write(w, r)
 	}
 	count(&decision)
@@ -153,22 +153,20 @@ func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	return next.ServeHTTP(w, r)
 }
 
-// decide asks the authenticator. A panic in the check is an error, so that it
-// ends in an answer, and that answer is a refusal.
-func decide(ctx context.Context, gateway *gateway, policy *authn.Policy, facts *authn.Facts) (decision authn.Decision, err error) {
+// decide asks the authenticator. It is not ok where the check panics: that is to
+// end in an answer, and in a refusal.
+func (h *Auth) decide(ctx context.Context, gateway *gateway, facts *authn.Facts) (decision authn.Decision, ok bool) {
 	defer func() {
 		if p := recover(); p != nil {
 			h.log.Error("panic while judging a request", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
-			decision, err = authn.Decision{}, errPanic
+			decision, ok = authn.Decision{}, false
 		}
 	}()
 	if gateway == nil {
-		return authn.Decision{Result: authn.Unavailable, Action: authn.Read}, nil
+		return authn.Decision{Result: authn.Unavailable, Action: authn.Read}, true
 	}
-	return gateway.authn.Check(ctx, policy, facts), nil
+	return gateway.authn.Check(ctx, &h.policy, facts), true
 }
-
-var errPanic = errors.New("panic while judging a request")
 
 // identify tells everything behind this handler whose key it is.
 func (h *Auth) identify(r *http.Request, key *apikey.Key) {

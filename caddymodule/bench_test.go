@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -97,7 +98,7 @@ func benchHandler(b testing.TB) (*Auth, string) {
 		releaseAll()
 	})
 	k := newKey(apikey.FullAccess)
-	if err := apply(h.app.gateway(nil), apikey.Create{Key: k.Key}); err != nil {
+	if err := apply(h.app.gateway(context.Background()), apikey.Create{Key: k.Key}); err != nil {
 		b.Fatal(err)
 	}
 	return h, k.token
@@ -146,7 +147,7 @@ func BenchmarkAuth(b *testing.B) {
 	// A cold key is one that is read from the store on each request.
 	b.Run("cold", func(b *testing.B) {
 		h, token := benchHandler(b)
-		cold, e := h.app.gateway(nil).authn, newExchange(token)
+		cold, e := h.app.gateway(context.Background()).authn, newExchange(token)
 		parsed, _ := apikey.ParseToken(token)
 		forget := apikey.Outcome{Stale: []apikey.Digest{parsed.Digest()}}
 		b.ReportAllocs()

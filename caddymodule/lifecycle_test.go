@@ -81,7 +81,7 @@ func TestAuth_beforeStart(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			app, started := newApp(), new(gateway)
 			var got *gateway
-			go func() { got = app.gateway(nil) }()
+			go func() { got = app.gateway(context.Background()) }()
 			time.Sleep(startTimeout - time.Second)
 			synctest.Wait()
 			if got != nil {

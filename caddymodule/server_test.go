@@ -146,7 +146,7 @@ func (s *server) gateway() *gateway {
 	if app == nil {
 		s.t.Fatal("no configuration with keys is running")
 	}
-	return app.gateway(nil)
+	return app.gateway(context.Background())
 }
 
 // key is a key and its token.
@@ -177,7 +177,7 @@ func newKey(preset apikey.Preset) key {
 	now, token := time.Now(), apikey.NewToken("agk")
 	return key{apikey.Key{
 		ID: apikey.NewKeyID(now), WorkspaceID: "acme", Name: fmt.Sprintf("Key number %d", keyNumber), Preset: preset,
-		Digest: token.Digest(), TokenHint: token.Hint(), CreatedAt: now, CreatedBy: "test", ExpiresAt: now.Add(time.Hour),
+		Digest: token.Digest(), TokenHint: token.Hint(), CreatedAt: now, CreatedBy: "test", ExpiresAt: now.Add(90 * 24 * time.Hour),
 	}, token.Reveal()}
 }
 
