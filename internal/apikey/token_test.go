@@ -74,7 +74,7 @@ func TestNewToken(t *testing.T) {
 	if got := len(NewToken(DefaultPrefix).Reveal()); got != 53 {
 		t.Errorf("a default token has %d characters, want 53", got)
 	}
-	if NewToken(DefaultPrefix).Digest() == NewToken(DefaultPrefix).Digest() {
+	if first, second := NewToken(DefaultPrefix), NewToken(DefaultPrefix); first.Digest() == second.Digest() {
 		t.Error("two new tokens are the same")
 	}
 }
