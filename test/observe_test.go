@@ -1,0 +1,124 @@
+package test
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/agiled/caddy-api-keys/admin"
+)
+
+// metrics returns every series that the server exports, by its name and labels
+// as they are written.
+func (s *server) metrics() map[string]float64 {
+	s.t.Helper()
+	series := make(map[string]float64)
+	for line := range strings.Lines(s.fetch("/metrics")) {
+		line = strings.TrimSpace(line)
+		split := strings.LastIndexByte(line, ' ')
+		if split < 0 || strings.HasPrefix(line, "#") {
+			continue
+		}
+		value, err := strconv.ParseFloat(line[split+1:], 64)
+		if err != nil {
+			s.t.Fatalf("the metric %q: %v", line, err)
+		}
+		series[line[:split]] = value
+	}
+	return series
+}
+
+// counted returns how many requests were counted with a result, whatever their
+// other labels.
+func (s *server) counted(result string) (n int) {
+	s.t.Helper()
+	for series, value := range s.metrics() {
+		if strings.HasPrefix(series, "caddy_api_keys_requests_total{") && strings.Contains(series, `result="`+result+`"`) {
+			n += int(value)
+		}
+	}
+	return n
+}
+
+// fetch returns what the admin endpoint has at a path.
+func (s *server) fetch(path string) string {
+	s.t.Helper()
+	response, err := http.Get("http://" + s.Admin + path)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil || response.StatusCode != http.StatusOK {
+		s.t.Fatalf("GET %s: got status %d (%v), want 200", path, response.StatusCode, err)
+	}
+	return string(body)
+}
+
+// resident returns the memory that the process has in RAM.
+func (s *server) resident() int {
+	s.t.Helper()
+	status, err := os.Open(filepath.Join("/proc", strconv.Itoa(s.process.Process.Pid), "status"))
+	must(s.t, err)
+	defer status.Close()
+	for lines := bufio.NewScanner(status); lines.Scan(); {
+		if fields := strings.Fields(lines.Text()); fields[0] == "VmRSS:" {
+			kilobytes, err := strconv.Atoi(fields[1])
+			must(s.t, err)
+			return kilobytes << 10
+		}
+	}
+	s.t.Fatal("the process has no VmRSS")
+	return 0
+}
+
+// logged is a line of the access log.
+type logged struct {
+	Request struct {
+		Method  string
+		URI     string
+		Proto   string
+		Headers http.Header
+	}
+	Status int
+	Result string `json:"api_key_result"`
+	KeyID  string `json:"api_key_id"`
+}
+
+// accessLog returns the lines of the access log so far for one path. A line is
+// written after its answer: whoever wants to see one waits for it.
+func (s *server) accessLog(path string) (found []logged) {
+	s.t.Helper()
+	for line := range strings.Lines(s.log.String()) {
+		if !strings.Contains(line, `"logger":"http.log.access`) || !strings.Contains(line, `"uri":"`+path+`"`) {
+			continue
+		}
+		var entry logged
+		must(s.t, json.Unmarshal([]byte(line), &entry))
+		found = append(found, entry)
+	}
+	return found
+}
+
+// events returns the newest events of the audit trail of a workspace.
+func (s *server) events(ws string) []admin.Event {
+	s.t.Helper()
+	var answer admin.EventsAnswer
+	must(s.t, json.Unmarshal([]byte(s.fetch("/api-keys/workspaces/"+ws+"/audit?limit=200")), &answer))
+	return answer.Events
+}
+
+// wantNothing checks that the upstream has received nothing since it was last
+// looked at.
+func (u *upstream) wantNothing(t *testing.T) {
+	t.Helper()
+	for _, request := range u.take() {
+		t.Errorf("the upstream received:\n%s", request.head)
+	}
+}
