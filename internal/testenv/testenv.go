@@ -30,6 +30,7 @@ var programs = map[string]program{
 	"java":     {[]string{"java"}, "default-jdk-headless"},
 	"node":     {[]string{"node", "nodejs"}, "nodejs"},
 	"promtool": {[]string{"promtool"}, "prometheus"},
+	"python3":  {[]string{"python3"}, "python3"},
 }
 
 // Tool returns the path of the program called name, which must be one that

@@ -1,0 +1,114 @@
+package test
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/agiled/caddy-api-keys/internal/testenv"
+)
+
+// program is an HTTP client that customers use. It is run with a method, an
+// address and a token, and prints the status and the body of the answer.
+type program struct {
+	name string
+	tool string // as testenv knows it
+	args func(method, url, token string) []string
+}
+
+func script(args ...string) func(method, url, token string) []string {
+	return func(method, url, token string) []string { return append(args, method, url, token) }
+}
+
+var programs = []program{
+	{"curl", "curl", func(method, url, token string) []string {
+		args := []string{"-sS", "-w", "%{stderr}%{http_code}", "-H", "Authorization: Bearer " + token, url}
+		if method == "POST" {
+			args = append(args, "-d", `{"name":"Ada"}`)
+		}
+		return args
+	}},
+	{"Node's fetch", "node", script("testdata/clients/client.mjs")},
+	{"Python's urllib", "python3", script("testdata/clients/client.py")},
+	{"Java's HttpClient", "java", script("testdata/clients/Client.java")},
+}
+
+// TestPrograms holds that the clients that customers write their integrations
+// with are not taken for browsers, and are told what is wrong with a token.
+func TestPrograms(t *testing.T) {
+	s := start(t, gatewayConfig)
+	key, token := s.create("acme", "Warehouse sync", "full_access")
+	tests := []struct {
+		method string
+		token  string
+		want   string
+	}{
+		{"GET", token, "200 ok"},
+		{"POST", token, "200 ok"},
+		{"GET", reChecksum(token), "401 " + unauthorized},
+		{"POST", token[:20], "401 " + unauthorized},
+	}
+	for _, p := range programs {
+		t.Run(p.name, func(t *testing.T) {
+			path := testenv.Tool(t, p.tool)
+			for _, test := range tests {
+				s.upstream.take()
+				got := p.run(t, path, p.args(test.method, "http://"+s.Plain+"/public/v1/contacts", test.token))
+				if got != test.want {
+					t.Errorf("%s: got %q, want %q", test.method, got, test.want)
+				}
+				if strings.HasPrefix(test.want, "401") {
+					s.upstream.wantNothing(t)
+					continue
+				}
+				received := s.upstream.take()
+				wantIdentity(t, received, key)
+				if method, _, _ := strings.Cut(received[0].head, " "); method != test.method {
+					t.Errorf("the upstream received the method %s, want %s", method, test.method)
+				}
+				if test.method == "POST" && received[0].body != `{"name":"Ada"}` {
+					t.Errorf("the upstream received the body %q", received[0].body)
+				}
+			}
+		})
+	}
+	answer, err := s.keys().ShowKey(t.Context(), "acme", key.ID)
+	if err != nil || answer.Key.ExposedAt != nil {
+		t.Errorf("got exposed_at %v (%v) without a browser, want none", answer.Key.ExposedAt, err)
+	}
+}
+
+// run returns what the program prints, the status first.
+func (p program) run(t *testing.T, path string, args []string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), path, args...)
+	var stdout, stderr strings.Builder
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%s: %v\n%s", p.name, err, stderr.String())
+	}
+	if p.tool == "curl" { // which prints the status apart from the body
+		return stderr.String() + " " + stdout.String()
+	}
+	return strings.TrimSpace(stdout.String())
+}
+
+// TestPrograms_go is for the client of Go's standard library, with its own
+// headers and nothing set but the token, in every version of HTTP.
+func TestPrograms_go(t *testing.T) {
+	s := start(t, gatewayConfig)
+	key, token := s.create("acme", "Warehouse sync", "full_access")
+	for _, c := range clients(t, s) {
+		for _, method := range []string{"GET", "POST"} {
+			s.upstream.take()
+			if got := c.send(t, method, "/public/v1/contacts", strings.NewReader(`{}`), "Authorization", "Bearer "+token); got.status != 200 {
+				t.Errorf("%s over %s: got status %d, want 200", method, c.name, got.status)
+			}
+			wantIdentity(t, s.upstream.take(), key)
+			if got := c.send(t, method, "/public/v1/contacts", nil, "Authorization", "Bearer "+reChecksum(token)); got.status != 401 {
+				t.Errorf("%s with an unknown token over %s: got status %d, want 401", method, c.name, got.status)
+			}
+			s.upstream.wantNothing(t)
+		}
+	}
+}
