@@ -11,11 +11,6 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// minFree is what must be free on the disk before a change is begun. Badger
-// maps its files into memory, and a full disk then kills the process by SIGBUS;
-// two memtables and two value-log files are the most that one write can begin.
-const minFree = 64 << 20
-
 // Apply makes one change: its records, its indexes and its audit event, in one
 // transaction that is on the disk when Apply returns. Whoever was named to Open
 // has been told by then.
@@ -37,8 +32,8 @@ func (s *Store) Apply(ctx context.Context, change apikey.Change) (apikey.Outcome
 	if err := ctx.Err(); err != nil {
 		return apikey.Outcome{}, s.refine(err)
 	}
-	if s.full() {
-		return apikey.Outcome{}, apikey.ErrNoSpace
+	if err := s.writable(); err != nil {
+		return apikey.Outcome{}, err
 	}
 	var outcome apikey.Outcome
 	err := s.db.Update(func(txn *badger.Txn) (err error) {
@@ -52,12 +47,6 @@ func (s *Store) Apply(ctx context.Context, change apikey.Change) (apikey.Outcome
 		s.onChange(outcome)
 	}
 	return outcome, nil
-}
-
-// full reports whether the disk has too little room left to begin a write.
-func (s *Store) full() bool {
-	free, err := freeBytes(s.path)
-	return err == nil && free < s.minFree
 }
 
 // apply is the one place where an action meets the records that it changes.

@@ -34,8 +34,8 @@ func (s *Store) SetClockMark(mark time.Time) error {
 	if s.closed {
 		return apikey.ErrStoreUnavailable
 	}
-	if s.full() {
-		return apikey.ErrNoSpace
+	if err := s.writable(); err != nil {
+		return err
 	}
 	return s.refine(s.db.Update(func(txn *badger.Txn) error { return save(txn, clockKey, toMillis(mark)) }))
 }

@@ -70,6 +70,9 @@ func (s *Store) open() (err error) {
 	if err := prepareDirectory(s.path); err != nil {
 		return err
 	}
+	if err := s.enoughSpace(); err != nil {
+		return err
+	}
 	if s.db, err = badger.Open(badgerOptions(s.path, s.log)); err != nil {
 		return explain(s.path, err)
 	}
@@ -115,6 +118,12 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.closed = true
+	if err := s.writable(); err != nil {
+		// Badger would write what it has in memory into a new file, or try to for
+		// ever. All of it is in its log too, from which the next Open reads it.
+		s.log.Warn("the key store is left as after a crash, which loses nothing", zap.String("path", s.path), zap.Error(err))
+		return nil
+	}
 	if err := s.db.Close(); err != nil {
 		return fmt.Errorf("closing key store at %q: %w", s.path, err)
 	}

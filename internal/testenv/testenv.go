@@ -47,9 +47,15 @@ func Tool(t testing.TB, name string) string {
 			return path
 		}
 	}
-	if os.Getenv(Variable) == "all" {
-		t.Fatalf("needs %s: apt-get install %s (%s=all lets nothing be skipped)", name, p.install, Variable)
-	}
-	t.Skipf("needs %s: apt-get install %s", name, p.install)
+	Lacks(t, name+": apt-get install "+p.install)
 	return ""
+}
+
+// Lacks ends a test that cannot run for want of something other than a program.
+func Lacks(t testing.TB, what string) {
+	t.Helper()
+	if os.Getenv(Variable) == "all" {
+		t.Fatalf("needs %s (%s=all lets nothing be skipped)", what, Variable)
+	}
+	t.Skipf("needs %s", what)
 }
