@@ -62,6 +62,44 @@ func TestDisk_full(t *testing.T) {
 	s.wantStatus(t, cachedToken, 401)
 }
 
+// TestDisk_removed takes the store away from under the running server. Nothing
+// that it then says may be untrue: it goes on judging what it knows, and it
+// acknowledges no change that would be lost.
+func TestDisk_removed(t *testing.T) {
+	tests := []struct {
+		name string
+		do   func(store string) error
+	}{
+		{"removed", os.RemoveAll},
+		{"moved", func(store string) error { return os.Rename(store, store+"-moved") }},
+		{"removed and made anew", func(store string) error {
+			return errors.Join(os.RemoveAll(store), os.Mkdir(store, 0o700))
+		}},
+		{"replaced by another store", func(store string) error {
+			return errors.Join(os.Rename(store, store+"-moved"), os.CopyFS(store, os.DirFS(store+"-moved")))
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			s := start(t, gatewayConfig)
+			cached, cachedToken := s.create("acme", "Warehouse sync", "full_access")
+			s.wantStatus(t, cachedToken, 200)
+			_, coldToken := s.create("acme", "Zapier production", "full_access")
+			revoked, revokedToken := s.create("acme", "Old export job", "full_access")
+			s.revoke(revoked)
+			must(t, test.do(s.Store))
+
+			s.wantStatus(t, cachedToken, 200)
+			s.wantStatus(t, coldToken, 200, 503)
+			s.wantStatus(t, revokedToken, 401, 503)
+			s.upstream.take()
+			s.wantStatus(t, reChecksum(cachedToken), 401, 503)
+			s.upstream.wantNothing(t)
+			s.wantRefusedChanges(t, cached, "store_unavailable")
+		})
+	}
+}
+
 // TestDisk_unreadable takes the rights to the store away. What is open stays
 // usable, and who is root is not stopped by it: a change is made or it is
 // refused, and keys are judged by what came of it.

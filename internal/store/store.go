@@ -36,6 +36,7 @@ type Store struct {
 	gate   sync.RWMutex
 	closed bool
 	db     *badger.DB
+	own    identity // of the files that db has open
 
 	// changes is held by the one change that is being applied. Badger's own
 	// conflict detection knows the keys that a transaction read, but not the
@@ -75,6 +76,9 @@ func (s *Store) open() (err error) {
 	}
 	if s.db, err = badger.Open(badgerOptions(s.path, s.log)); err != nil {
 		return explain(s.path, err)
+	}
+	if s.own, err = identify(s.path); err != nil {
+		return errors.Join(err, s.db.Close())
 	}
 	if err := s.checkSchema(); err != nil {
 		return errors.Join(err, s.db.Close())

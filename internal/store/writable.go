@@ -1,7 +1,10 @@
 package store
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
@@ -11,13 +14,36 @@ import (
 // two memtables and two value-log files are the most that one write can begin.
 const minFree = 64 << 20
 
+var errMoved = errors.New("its directory was removed, moved or replaced under this process: what is written now would be lost")
+
 // writable says why nothing can be written now, if so: it must be asked before
 // every write.
 func (s *Store) writable() error {
+	current, err := identify(s.path)
+	if err != nil || !current.same(s.own) {
+		return s.refine(errors.Join(errMoved, err))
+	}
 	if s.enoughSpace() != nil {
 		return apikey.ErrNoSpace
 	}
 	return nil
+}
+
+// identity tells a directory and what is in it from another one of that name.
+// The lock file is made anew whenever Badger opens the directory, and the
+// directory's own number is not given to another while Badger has it open.
+type identity struct{ directory, lock os.FileInfo }
+
+func identify(path string) (id identity, err error) {
+	if id.directory, err = os.Stat(path); err != nil {
+		return identity{}, err
+	}
+	id.lock, err = os.Stat(filepath.Join(path, "LOCK"))
+	return id, err
+}
+
+func (id identity) same(other identity) bool {
+	return os.SameFile(id.directory, other.directory) && os.SameFile(id.lock, other.lock)
 }
 
 // enoughSpace says what must be done for the disk to be written to.
