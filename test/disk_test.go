@@ -96,6 +96,7 @@ func TestDisk_removed(t *testing.T) {
 			s.wantStatus(t, reChecksum(cachedToken), 401, 503)
 			s.upstream.wantNothing(t)
 			s.wantRefusedChanges(t, cached, "store_unavailable")
+			s.wantCleanStop(t)
 		})
 	}
 }

@@ -1,0 +1,169 @@
+package test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/agiled/caddy-api-keys/admin"
+)
+
+// TestKill kills the server again and again while keys are made and revoked,
+// and holds that nothing that was acknowledged is missing afterwards: keys that
+// were made pass, and keys that were revoked do not.
+func TestKill(t *testing.T) {
+	const rounds = 24
+	config := httpOnly(gatewayConfig)
+	s := start(t, config)
+	var known []*fate
+	for round := range rounds {
+		fates := s.changeUntilKilled(round)
+		s.restart(config)
+		for _, f := range fates {
+			s.wantFate(t, f)
+		}
+		known = append(known, fates...)
+		if t.Failed() {
+			t.Fatalf("in round %d", round)
+		}
+	}
+	acknowledged := 0
+	for _, f := range known {
+		s.wantFate(t, f)
+		if f.revoked == done {
+			acknowledged++
+		}
+	}
+	t.Logf("%d keys were made and %d of them revoked before %d kills; none was lost", len(known), acknowledged, rounds)
+}
+
+// fate is what became of a key whose creation was acknowledged.
+type fate struct {
+	key     admin.Key
+	token   string
+	revoked progress
+}
+
+// progress is how far a change came.
+type progress int
+
+const (
+	never progress = iota
+	begun          // it may have been made or not
+	done           // it was acknowledged
+)
+
+// changeUntilKilled makes and revokes keys from several clients at once, kills
+// the server after so and so many answers, and returns what they were told.
+func (s *server) changeUntilKilled(round int) (fates []*fate) {
+	s.t.Helper()
+	ctx, cancel := context.WithCancel(s.t.Context())
+	defer cancel()
+	left := atomic.Int32{}
+	left.Store(5 + rand.Int32N(60))
+	answered := func() {
+		if left.Add(-1) == 0 {
+			_ = s.process.Process.Kill()
+			cancel()
+		}
+	}
+	var mu sync.Mutex
+	var workers sync.WaitGroup
+	for w := range 4 {
+		workers.Go(func() {
+			workspace := fmt.Sprintf("round-%d-%d", round, w)
+			keys := s.keys()
+			for i := 0; ctx.Err() == nil; i++ {
+				answer, err := keys.CreateKey(ctx, workspace, admin.CreateRequest{Name: fmt.Sprintf("Key number %d", i), Preset: "full_access"})
+				if err != nil {
+					return
+				}
+				f := &fate{key: answer.Key, token: answer.Token}
+				mu.Lock()
+				fates = append(fates, f)
+				mu.Unlock()
+				answered()
+				if i%2 == 0 {
+					continue
+				}
+				f.revoked = begun
+				if _, err := keys.RevokeKey(ctx, workspace, f.key.ID, ""); err != nil {
+					return
+				}
+				f.revoked = done
+				answered()
+			}
+		})
+	}
+	workers.Wait()
+	<-s.exited
+	return fates
+}
+
+// wantFate checks what a token is worth, and that the key is shown so.
+func (s *server) wantFate(t *testing.T, f *fate) {
+	t.Helper()
+	shown, err := s.keys().ShowKey(t.Context(), f.key.WorkspaceID, f.key.ID)
+	if err != nil {
+		t.Errorf("the key %s was acknowledged, and is lost: %v", f.key.ID, err)
+		return
+	}
+	want := map[string]int{"active": http.StatusOK, "revoked": http.StatusUnauthorized}[shown.Key.Status]
+	s.wantStatus(t, f.token, want)
+	if f.revoked == done && shown.Key.Status != "revoked" || f.revoked == never && shown.Key.Status != "active" {
+		t.Errorf("the key %s is %s; its revocation: %d (0 never asked for, 1 asked for, 2 acknowledged)", f.key.ID, shown.Key.Status, f.revoked)
+	}
+}
+
+// TestPause stops the process for a while, as a debugger or an overloaded host
+// does. What came meanwhile is answered afterwards, and judged by the time at
+// which it is judged.
+func TestPause(t *testing.T) {
+	s := start(t, httpOnly(gatewayConfig))
+	_, token := s.create("acme", "Warehouse sync", "full_access")
+	life := "1s"
+	answer, err := s.keys().CreateKey(t.Context(), "acme", admin.CreateRequest{Name: "Short lived job", Preset: "full_access", ExpiresIn: &life})
+	must(t, err)
+	s.wantStatus(t, answer.Token, 200)
+	s.wantStatus(t, token, 200)
+
+	must(t, s.process.Process.Signal(syscall.SIGSTOP))
+	s.await("every thread to stop", s.paused)
+	requests := map[string]int{token: 200, answer.Token: 401, reChecksum(token): 401}
+	var waiting sync.WaitGroup
+	for token, want := range requests {
+		waiting.Go(func() { s.wantStatus(t, token, want) })
+	}
+	s.await("the key to expire", func() bool { return time.Now().After(answer.Key.ExpiresAt) })
+	must(t, s.process.Process.Signal(syscall.SIGCONT))
+	waiting.Wait()
+}
+
+// paused reports whether every thread of the process is stopped: each of them
+// does so on its own, and until then may still answer a request.
+func (s *server) paused() bool {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", s.process.Process.Pid))
+	must(s.t, err)
+	for _, thread := range threads {
+		status, err := os.ReadFile(thread)
+		if err != nil || !strings.Contains(string(status), "State:\tT") {
+			return false
+		}
+	}
+	return len(threads) > 0
+}
+
+// httpOnly leaves the secure address out of a configuration: it takes a while
+// to get its certificate.
+func httpOnly(config string) string {
+	return strings.NewReplacer(", https://{{.Secure}}", "", "\ttls internal\n", "").Replace(config)
+}
