@@ -27,7 +27,8 @@ type server struct {
 	exited   chan struct{}
 	log      buffer
 	upstream *upstream
-	secure   bool // the configuration serves Secure
+	secure   bool     // the configuration serves Secure
+	env      []string // more variables for the process
 
 	// What a configuration can name, as {{.Admin}} and so on.
 	Admin    string // address of the admin endpoint
@@ -38,7 +39,7 @@ type server struct {
 }
 
 // gatewayConfig is the configuration that most tests use: a gateway with one
-// plain and one secure address. {{.Options}} stands in api_key_auth.
+// plain and one secure address. See withOptions.
 const gatewayConfig = `{
 	admin {{.Admin}}
 	grace_period 5s
@@ -57,6 +58,12 @@ http://{{.Plain}}, https://{{.Secure}} {
 	reverse_proxy {{.Upstream}}
 }
 `
+
+// withOptions returns gatewayConfig with lines in its api_key_auth.
+func withOptions(lines ...string) string {
+	block := "api_key_auth {\n\t\t" + strings.Join(lines, "\n\t\t") + "\n\t}"
+	return strings.Replace(gatewayConfig, "api_key_auth", block, 1)
+}
 
 // newServer prepares a server without starting it.
 func newServer(t *testing.T) *server {
@@ -127,6 +134,7 @@ func (s *server) caddy(args ...string) *exec.Cmd {
 	cmd := exec.Command(binary, args...)
 	cmd.Dir = s.dir
 	cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+s.dir+"/data", "XDG_CONFIG_HOME="+s.dir+"/config", "HOME="+s.dir)
+	cmd.Env = append(cmd.Env, s.env...)
 	return cmd
 }
 

@@ -18,6 +18,7 @@ type upstream struct {
 	address  string
 	mu       sync.Mutex
 	received []wire
+	fields   string // more fields of its answers, each ended by CR LF
 }
 
 // wire is one request as received.
@@ -84,14 +85,27 @@ func (u *upstream) serve(conn net.Conn) {
 		}
 		u.mu.Lock()
 		u.received = append(u.received, request)
+		extra := u.fields
 		u.mu.Unlock()
-		answer := "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\n"
+		if len(request.values("Upgrade")) > 0 {
+			echo(conn, reader)
+			return
+		}
+		answer := "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n" + extra + "\r\n"
 		if !strings.HasPrefix(head, "HEAD ") {
 			answer += "ok"
 		}
 		if _, err := io.WriteString(conn, answer); err != nil {
 			return
 		}
+	}
+}
+
+// echo switches to the other protocol, which is to send back what comes in.
+func echo(conn net.Conn, reader *bufio.Reader) {
+	const answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+	if _, err := io.WriteString(conn, answer); err == nil {
+		_, _ = io.Copy(conn, reader)
 	}
 }
 

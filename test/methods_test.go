@@ -1,0 +1,197 @@
+package test
+
+import (
+	"strings"
+	"testing"
+)
+
+const (
+	needsWrite       = challenge + `, error="insufficient_scope", scope="write"`
+	methodNotAllowed = `{"error":"Method Not Allowed."}`
+	contacts         = "/public/v1/contacts"
+)
+
+func bearer(token string) []string { return []string{"Authorization", "Bearer " + token} }
+
+// wantRefused checks a refusal, and that the upstream saw nothing of it.
+func (s *server) wantRefused(t *testing.T, got answer, status int, body, challenge string) {
+	t.Helper()
+	if got.status != status || got.body != body {
+		t.Errorf("got %d %q, want %d %q", got.status, got.body, status, body)
+	}
+	if got := got.header.Get("WWW-Authenticate"); got != challenge {
+		t.Errorf("got WWW-Authenticate %q, want %q", got, challenge)
+	}
+	wantRefusalHeaders(t, got)
+	s.wantNothing(t)
+}
+
+// wantNothing checks that nothing reached the upstream.
+func (s *server) wantNothing(t *testing.T) {
+	t.Helper()
+	for _, received := range s.upstream.take() {
+		t.Errorf("the upstream received a request that should not have passed:\n%s", received.head)
+	}
+}
+
+// wantPassed checks an answer of the upstream, and returns the one request that
+// it received.
+func (s *server) wantPassed(t *testing.T, got answer) wire {
+	t.Helper()
+	if got.status != 200 {
+		t.Fatalf("got %d %q, want 200 from the upstream", got.status, got.body)
+	}
+	received := s.upstream.take()
+	if len(received) != 1 {
+		t.Fatalf("the upstream received %d requests, want 1", len(received))
+	}
+	return received[0]
+}
+
+// line returns the request line.
+func (w wire) line() string { return strings.SplitN(w.head, "\r\n", 2)[0] }
+
+// TestMethods_readOnlyNeverWrites sends with a read-only key every method that
+// could change something: known ones, those that look like a read and are none,
+// and those that nobody has thought of.
+func TestMethods_readOnlyNeverWrites(t *testing.T) {
+	s := start(t, gatewayConfig)
+	_, full := s.create("acme", "Warehouse sync", "full_access")
+	_, readOnly := s.create("acme", "Zapier production", "read_only")
+	methods := []string{
+		"POST", "PUT", "PATCH", "DELETE", "PROPPATCH", "MKCOL", "MOVE", "QUERY", "SEARCH", "LINK",
+		"get", "Get", "head", "GETT", "XGET", "INVENTED", "G-E-T",
+	}
+	for _, c := range clients(t, s) {
+		for _, method := range methods {
+			t.Run(c.name+"/"+method, func(t *testing.T) {
+				s.wantRefused(t, c.send(t, method, contacts, nil, bearer(readOnly)...), 403, forbidden, needsWrite)
+				got := s.wantPassed(t, c.send(t, method, contacts, nil, bearer(full)...))
+				if want := method + " " + contacts + " HTTP/1.1"; got.line() != want {
+					t.Errorf("with full access: got %q upstream, want %q", got.line(), want)
+				}
+			})
+		}
+	}
+}
+
+// TestMethods_reads holds what a read-only key may do.
+func TestMethods_reads(t *testing.T) {
+	s := start(t, gatewayConfig)
+	_, readOnly := s.create("acme", "Zapier production", "read_only")
+	for _, c := range clients(t, s) {
+		for _, method := range []string{"GET", "HEAD", "OPTIONS"} {
+			t.Run(c.name+"/"+method, func(t *testing.T) {
+				s.wantPassed(t, c.send(t, method, contacts, nil, bearer(readOnly)...))
+			})
+		}
+		t.Run(c.name+"/a GET with a body is a read", func(t *testing.T) {
+			got := s.wantPassed(t, c.send(t, "GET", contacts, strings.NewReader(`{"delete":true}`), bearer(readOnly)...))
+			if want := `{"delete":true}`; got.body != want {
+				t.Errorf("got the body %q upstream, want %q", got.body, want)
+			}
+		})
+		t.Run(c.name+"/a remembered read lets no write through", func(t *testing.T) {
+			for range 3 {
+				s.wantPassed(t, c.send(t, "GET", contacts, nil, bearer(readOnly)...))
+				s.wantRefused(t, c.send(t, "POST", contacts, nil, bearer(readOnly)...), 403, forbidden, needsWrite)
+			}
+		})
+	}
+}
+
+// TestMethods_override asks for another method in a header, as frameworks
+// offer it: a read that an upstream would take for a write.
+func TestMethods_override(t *testing.T) {
+	s := start(t, gatewayConfig)
+	_, full := s.create("acme", "Warehouse sync", "full_access")
+	_, readOnly := s.create("acme", "Zapier production", "read_only")
+	names := []string{
+		"X-Http-Method-Override", "X-HTTP-Method-Override", "x-http-method-override", "X-HTTP-METHOD-OVERRIDE",
+		"X-Http-Method", "x-http-method", "X-Method-Override", "x-METHOD-override",
+	}
+	for _, c := range clients(t, s) {
+		for _, name := range names {
+			for _, value := range []string{"DELETE", "delete", "GET", "", "\t POST", "POST, GET"} {
+				t.Run(c.name+"/"+name+"="+value, func(t *testing.T) {
+					fields := []string{name, value}
+					s.wantRefused(t, c.send(t, "GET", contacts, nil, append(fields, bearer(readOnly)...)...), 403, forbidden, needsWrite)
+					s.wantNoOverride(t, s.wantPassed(t, c.send(t, "GET", contacts, nil, append(fields, bearer(full)...)...)))
+				})
+			}
+		}
+	}
+}
+
+// TestMethods_overrideInDisguise spells such a header with "_" or ".". Caddy
+// drops it; where a site has it kept, the gateway sees it.
+func TestMethods_overrideInDisguise(t *testing.T) {
+	names := []string{"X_HTTP_Method_Override", "X-Http_Method-Override", "X.Http.Method", "X_Method_Override"}
+	kept := strings.Replace(gatewayConfig, "\tdebug\n", `	debug
+	servers {
+		expected_underscore_headers X_HTTP_Method_Override X-Http_Method-Override X_Method_Override
+		expected_dot_headers X.Http.Method
+	}
+`, 1)
+	for _, site := range []struct {
+		name, config string
+		dropped      bool
+	}{{"dropped", gatewayConfig, true}, {"kept", kept, false}} {
+		s := start(t, site.config)
+		_, full := s.create("acme", "Warehouse sync", "full_access")
+		_, readOnly := s.create("acme", "Zapier production", "read_only")
+		for _, c := range clients(t, s) {
+			for _, name := range names {
+				t.Run(site.name+"/"+c.name+"/"+name, func(t *testing.T) {
+					fields := []string{name, "DELETE"}
+					got := c.send(t, "GET", contacts, nil, append(fields, bearer(readOnly)...)...)
+					if site.dropped {
+						s.wantNoOverride(t, s.wantPassed(t, got))
+					} else {
+						s.wantRefused(t, got, 403, forbidden, needsWrite)
+					}
+					s.wantNoOverride(t, s.wantPassed(t, c.send(t, "GET", contacts, nil, append(fields, bearer(full)...)...)))
+				})
+			}
+		}
+	}
+}
+
+// wantNoOverride checks that the upstream got a plain GET.
+func (s *server) wantNoOverride(t *testing.T, got wire) {
+	t.Helper()
+	if want := "GET " + contacts + " HTTP/1.1"; got.line() != want {
+		t.Errorf("got %q upstream, want %q", got.line(), want)
+	}
+	for _, name := range []string{"X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"} {
+		if values := got.values(name); values != nil {
+			t.Errorf("got %s %q upstream, want none", name, values)
+		}
+	}
+}
+
+// TestMethods_custom holds that read_methods are compared exactly, and replace
+// the default.
+func TestMethods_custom(t *testing.T) {
+	s := start(t, withOptions("read_methods GET QUERY PROPFIND"))
+	_, readOnly := s.create("acme", "Zapier production", "read_only")
+	for _, c := range clients(t, s) {
+		for method, passes := range map[string]bool{
+			"GET": true, "QUERY": true, "PROPFIND": true,
+			"HEAD": false, "OPTIONS": false, "query": false, "PROPFINDX": false, "POST": false,
+		} {
+			t.Run(c.name+"/"+method, func(t *testing.T) {
+				got := c.send(t, method, contacts, nil, bearer(readOnly)...)
+				if passes {
+					s.wantPassed(t, got)
+					return
+				}
+				body := forbidden
+				if method == "HEAD" {
+					body = ""
+				}
+				s.wantRefused(t, got, 403, body, needsWrite)
+			})
+		}
+	}
+}
