@@ -28,17 +28,20 @@ func (h *Auth) clean(r *http.Request) authn.Facts {
 	return facts
 }
 
-// extendedConnect reports whether a CONNECT names a protocol. HTTP/2 has it in
-// a pseudo-header (RFC 8441), HTTP/3 in the request's protocol (RFC 9220).
+// extendedConnect reports whether a CONNECT asks for a WebSocket. HTTP/2 names
+// the protocol in a pseudo-header (RFC 8441), HTTP/3 as that of the request
+// (RFC 9220). No other protocol can be handed on: reverse_proxy would send the
+// upstream a CONNECT that names none, which asks for a tunnel.
 func extendedConnect(r *http.Request) bool {
 	if r.Method != http.MethodConnect {
 		return false
 	}
 	switch r.ProtoMajor {
 	case 2:
-		return len(r.Header[":protocol"]) > 0
+		protocol := r.Header[":protocol"]
+		return len(protocol) == 1 && protocol[0] == "websocket"
 	case 3:
-		return r.Proto != "HTTP/3.0"
+		return r.Proto == "websocket"
 	}
 	return false
 }

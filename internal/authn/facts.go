@@ -17,7 +17,8 @@ type Facts struct {
 	Override bool
 	// Upgrade says that the request asks to become another protocol.
 	Upgrade bool
-	// ExtendedConnect says that a CONNECT names a protocol (RFC 8441, RFC 9220).
+	// ExtendedConnect says that a CONNECT names a protocol that it asks to become
+	// (RFC 8441, RFC 9220), and that this can be handed on.
 	ExtendedConnect bool
 	// EarlyData says that the request could be a replay (RFC 8470).
 	EarlyData bool

@@ -1,0 +1,154 @@
+package test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
+	"golang.org/x/net/http2"
+)
+
+// TestConnect_tunnel asks for a tunnel to anywhere, and TRACE for an echo of
+// the credentials. Neither is a method of an API, whoever asks.
+func TestConnect_tunnel(t *testing.T) {
+	s := start(t, gatewayConfig)
+	_, full := s.create("acme", "Warehouse sync", "full_access")
+	_, readOnly := s.create("acme", "Zapier production", "read_only")
+	for name, token := range map[string]string{"full access": full, "read only": readOnly, "unknown": reChecksum(full)} {
+		t.Run(name, func(t *testing.T) {
+			auth := "Host: " + s.Plain + "\r\nAuthorization: Bearer " + token + "\r\n\r\n"
+			t.Run("TRACE", func(t *testing.T) {
+				for _, c := range clients(t, s) {
+					s.wantMethodRefused(t, c.send(t, "TRACE", contacts, nil, bearer(token)...))
+				}
+			})
+			t.Run("CONNECT over HTTP/1.1", func(t *testing.T) {
+				s.wantMethodRefused(t, raw(t, s.Plain, "CONNECT "+s.Plain+" HTTP/1.1\r\n"+auth))
+				s.wantMethodRefused(t, raw(t, s.Plain, "CONNECT "+contacts+" HTTP/1.1\r\n"+auth))
+			})
+			t.Run("CONNECT over HTTP/2", func(t *testing.T) {
+				f := dialFrames(t, s.Secure)
+				got, err := f.answer(f.open(true, ":method", "CONNECT", ":authority", s.Secure, "authorization", "Bearer "+token))
+				must(t, err)
+				s.wantMethodRefused(t, got)
+			})
+			t.Run("CONNECT over HTTP/3", func(t *testing.T) {
+				stream := dialStream(t, s)
+				must(t, stream.SendRequestHeader(connect(s, "", token)))
+				s.wantMethodRefused(t, readStream(t, stream))
+			})
+		})
+	}
+}
+
+// wantMethodRefused checks a 405.
+func (s *server) wantMethodRefused(t *testing.T, got answer) {
+	t.Helper()
+	s.wantRefused(t, got, 405, methodNotAllowed, "")
+	if got, want := got.header.Get("Allow"), "GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE"; got != want {
+		t.Errorf("got Allow %q, want %q", got, want)
+	}
+}
+
+// TestConnect_notEnabled pins that Go serves no extended CONNECT over HTTP/2
+// unless it is told to: no server says that it does, and one that is sent
+// anyway is no request.
+func TestConnect_notEnabled(t *testing.T) {
+	s := start(t, gatewayConfig)
+	_, full := s.create("acme", "Warehouse sync", "full_access")
+	f := dialFrames(t, s.Secure)
+	if got := f.settings[http2.SettingEnableConnectProtocol]; got != 0 {
+		t.Errorf("got SETTINGS_ENABLE_CONNECT_PROTOCOL = %d, want 0", got)
+	}
+	got, err := f.answer(f.open(false, extendedConnect(s, "websocket", full)...))
+	if want := (reset{http2.ErrCodeProtocol}); !errors.Is(err, want) {
+		t.Errorf("got %d %v, want %v", got.status, err, want)
+	}
+	s.wantNothing(t)
+}
+
+// TestConnect_otherProtocols names a protocol that cannot be handed on. Caddy
+// would make a CONNECT of it that names none: a tunnel again.
+func TestConnect_otherProtocols(t *testing.T) {
+	s := startWithConnect(t, gatewayConfig)
+	_, full := s.create("acme", "Warehouse sync", "full_access")
+	_, readOnly := s.create("acme", "Zapier production", "read_only")
+	for _, protocol := range []string{"connect-udp", "connect-ip", "WebSocket", "webtransport", "h2c"} {
+		for name, token := range map[string]string{"full access": full, "read only": readOnly} {
+			t.Run(protocol+"/"+name, func(t *testing.T) {
+				f := dialFrames(t, s.Secure)
+				got, err := f.answer(f.open(true, extendedConnect(s, protocol, token)...))
+				must(t, err)
+				s.wantMethodRefused(t, got)
+
+				stream := dialStream(t, s)
+				must(t, stream.SendRequestHeader(connect(s, protocol, token)))
+				s.wantMethodRefused(t, readStream(t, stream))
+			})
+		}
+	}
+}
+
+// startWithConnect starts a server that serves extended CONNECT over HTTP/2.
+func startWithConnect(t *testing.T, config string) *server {
+	t.Helper()
+	s := newServer(t)
+	s.env = []string{"GODEBUG=http2xconnect=1"}
+	s.run(config)
+	s.awaitReady()
+	return s
+}
+
+// extendedConnect returns the fields of a CONNECT that names a protocol.
+func extendedConnect(s *server, protocol, token string) []string {
+	return []string{
+		":method", "CONNECT", ":protocol", protocol, ":scheme", "https", ":path", contacts, ":authority", s.Secure,
+		"sec-websocket-version", "13", "authorization", "Bearer " + token,
+	}
+}
+
+// connect returns a CONNECT for HTTP/3; without a protocol, for a tunnel.
+func connect(s *server, protocol, token string) *http.Request {
+	path := contacts
+	if protocol == "" {
+		path = ""
+	}
+	return &http.Request{
+		Method: http.MethodConnect, Proto: protocol, Host: s.Secure,
+		URL:    &url.URL{Scheme: "https", Host: s.Secure, Path: path},
+		Header: http.Header{"Authorization": {"Bearer " + token}, "Sec-Websocket-Version": {"13"}},
+	}
+}
+
+// dialStream returns a stream for one request on an HTTP/3 connection of its
+// own.
+func dialStream(t *testing.T, s *server) *http3.RequestStream {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	t.Cleanup(cancel)
+	config := insecure.Clone()
+	config.NextProtos = []string{http3.NextProtoH3}
+	conn, err := quic.DialAddr(ctx, s.Secure, config, nil)
+	must(t, err)
+	t.Cleanup(func() { _ = conn.CloseWithError(0, "") })
+	stream, err := (&http3.Transport{}).NewClientConn(conn).OpenRequestStream(ctx)
+	must(t, err)
+	_ = stream.SetDeadline(time.Now().Add(20 * time.Second))
+	return stream
+}
+
+// readStream reads the answer on a stream to its end.
+func readStream(t *testing.T, stream *http3.RequestStream) answer {
+	t.Helper()
+	response, err := stream.ReadResponse()
+	must(t, err)
+	body, err := io.ReadAll(response.Body)
+	must(t, err)
+	return answer{response.StatusCode, 3, response.Header, string(body), response.Close}
+}
