@@ -146,11 +146,28 @@ func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	}
 	announceExpiry(w.Header(), decision.Key, decision.At)
 	if facts.Upgrade || facts.ExtendedConnect {
-		ctx, done := gateway.authn.Stream(r.Context(), decision.Key)
-		defer done()
-		r = r.WithContext(ctx)
+		return h.serveStream(w, r, next, gateway, &facts, decision.Key)
 	}
 	return next.ServeHTTP(w, r)
+}
+
+// serveStream hands on a request that asks to become another protocol, for no
+// longer than its key may be used. If the key ends before the upstream has
+// agreed, the answer is that of any other request with it.
+func (h *Auth) serveStream(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, gateway *gateway, facts *authn.Facts, key *apikey.Key) error {
+	ctx, done := gateway.authn.Stream(r.Context(), key)
+	defer done()
+	err := next.ServeHTTP(w, r.WithContext(ctx))
+	if err == nil || !errors.Is(context.Cause(ctx), authn.ErrEnded) {
+		return err
+	}
+	decision, ok := h.decide(r.Context(), gateway, facts)
+	if !ok || decision.Allowed() {
+		return err
+	}
+	annotate(r.Context(), &decision)
+	w.Header().Del(expiresHeader)
+	return h.refuse(w, r, &decision)
 }
 
 // decide asks the authenticator. It is not ok where the check panics: that is to

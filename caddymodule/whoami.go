@@ -50,12 +50,14 @@ func answerWhoami(w http.ResponseWriter, key *apikey.Key) error {
 	return err
 }
 
+const expiresHeader = "X-API-Key-Expires"
+
 // expiryNotice is how long before its end a key's answers say when that is.
 const expiryNotice = 14 * 24 * time.Hour
 
 // announceExpiry tells a client that its key will end soon.
 func announceExpiry(header http.Header, key *apikey.Key, now time.Time) {
 	if key.ExpiresAt.Sub(now) <= expiryNotice {
-		header.Set("X-API-Key-Expires", key.ExpiresAt.Format(time.RFC3339))
+		header.Set(expiresHeader, key.ExpiresAt.Format(time.RFC3339))
 	}
 }

@@ -74,8 +74,8 @@ type reset struct{ code http2.ErrCode }
 
 func (r reset) Error() string { return fmt.Sprintf("the stream was reset: %v", r.code) }
 
-// read returns the next headers, data or end of a stream. At its end the frame
-// is nil; a reset is an error.
+// read returns the next headers or data of a stream. The last frame of the stream
+// has FlagDataEndStream; a reset is an error.
 func (f *frames) read(stream uint32) (http2.Frame, error) {
 	for {
 		frame, err := f.framer.ReadFrame()

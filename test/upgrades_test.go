@@ -1,0 +1,141 @@
+package test
+
+import (
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/agiled/caddy-api-keys/admin"
+)
+
+// TestUpgrade_passes opens a WebSocket with full access, and checks who the
+// upstream takes the client for.
+func TestUpgrade_passes(t *testing.T) {
+	s := startWithConnect(t, gatewayConfig)
+	key, full := s.create("acme", "Warehouse sync", "full_access")
+	for _, o := range openers {
+		t.Run(o.name, func(t *testing.T) {
+			k := o.open(t, s, full)
+			if k.status != 101 && k.status != 200 {
+				t.Fatalf("got status %d %s, want the socket to open", k.status, k.refusal.body)
+			}
+			k.wantOpen(t)
+			received := s.upstream.take()
+			wantIdentity(t, received, key)
+			if want := "GET " + contacts + " HTTP/1.1"; received[0].line() != want {
+				t.Errorf("got %q upstream, want %q", received[0].line(), want)
+			}
+		})
+	}
+}
+
+// TestUpgrade_readOnly holds that a key which may only read cannot open what
+// nobody judges any more.
+func TestUpgrade_readOnly(t *testing.T) {
+	s := startWithConnect(t, gatewayConfig)
+	_, readOnly := s.create("acme", "Zapier production", "read_only")
+	for _, o := range openers {
+		t.Run(o.name, func(t *testing.T) {
+			s.wantRefused(t, o.open(t, s, readOnly).refusal, 403, forbidden, needsWrite)
+		})
+	}
+	for _, upgrade := range []string{"websocket", "WebSocket", "h2c", "TLS/1.3", "", "invented", "h2c, websocket"} {
+		for _, connection := range []string{"Connection: Upgrade", "Connection: keep-alive, upgrade", "X-Nothing: 1"} {
+			t.Run("Upgrade: "+upgrade+", "+connection, func(t *testing.T) {
+				got := raw(t, s.Plain, "GET "+contacts+" HTTP/1.1\r\nHost: "+s.Plain+"\r\nAuthorization: Bearer "+readOnly+
+					"\r\n"+connection+"\r\nUpgrade: "+upgrade+"\r\n\r\n")
+				s.wantRefused(t, got, 403, forbidden, needsWrite)
+			})
+		}
+	}
+	t.Run("Upgrade over HTTP/2 is no request", func(t *testing.T) {
+		f := dialFrames(t, s.Secure)
+		got, err := f.answer(f.open(true, ":method", "GET", ":scheme", "https", ":path", contacts, ":authority", s.Secure,
+			"authorization", "Bearer "+readOnly, "upgrade", "websocket", "connection", "upgrade"))
+		if err == nil && got.status < 400 {
+			t.Errorf("got %d, want no answer to a request with a connection header", got.status)
+		}
+		s.wantNothing(t)
+	})
+}
+
+// TestUpgrade_endsWithItsKey holds that an open WebSocket lives no longer than
+// the right to open it, and that other keys' sockets do.
+func TestUpgrade_endsWithItsKey(t *testing.T) {
+	s := startWithConnect(t, gatewayConfig)
+	_, other := s.create("acme", "Another key of acme", "full_access")
+	_, elsewhere := s.create("initech", "A key of initech", "full_access")
+	for _, o := range openers {
+		t.Run(o.name, func(t *testing.T) {
+			stays, away := o.open(t, s, other), o.open(t, s, elsewhere)
+
+			t.Run("revoked", func(t *testing.T) {
+				key, token := s.create("acme", "Revoked over "+o.name, "full_access")
+				k, second := o.open(t, s, token), o.open(t, s, token)
+				k.wantOpen(t)
+				s.revoke(key)
+				k.wantClosed(t, time.Second)
+				second.wantClosed(t, time.Second)
+			})
+			t.Run("expired", func(t *testing.T) {
+				life := "2s"
+				made, err := s.keys().CreateKey(t.Context(), "acme", admin.CreateRequest{Name: "Expired over " + o.name, Preset: "full_access", ExpiresIn: &life})
+				must(t, err)
+				k := o.open(t, s, made.Token)
+				k.wantOpen(t)
+				k.wantClosed(t, time.Until(made.Key.ExpiresAt)+time.Second)
+				if now := time.Now(); now.Before(made.Key.ExpiresAt) {
+					t.Errorf("got it closed %s before the key expired", made.Key.ExpiresAt.Sub(now))
+				}
+			})
+			t.Run("suspended", func(t *testing.T) {
+				_, token := s.create("globex", "Suspended over "+o.name, "full_access")
+				k := o.open(t, s, token)
+				k.wantOpen(t)
+				s.post("/workspaces/globex/suspend")
+				k.wantClosed(t, time.Second)
+				s.post("/workspaces/globex/resume")
+			})
+
+			stays.wantOpen(t)
+			away.wantOpen(t)
+		})
+	}
+}
+
+// TestUpgrade_whileRevoking opens WebSockets until their key is revoked, again
+// and again with new keys: whenever one is opened, it does not survive.
+func TestUpgrade_whileRevoking(t *testing.T) {
+	const rounds, workers = 200, 3
+	s := start(t, gatewayConfig)
+	opened := 0
+	for range rounds {
+		key, token := s.create("acme", "Made to be revoked", "full_access")
+		var racing sync.WaitGroup
+		sockets := make([][]*socket, workers)
+		for worker := range workers {
+			racing.Go(func() {
+				for {
+					k := openH1(t, s, token)
+					if k.status == 401 {
+						return
+					}
+					if k.status != 101 {
+						t.Errorf("got status %d, want 101 or 401", k.status)
+						return
+					}
+					sockets[worker] = append(sockets[worker], k)
+				}
+			})
+		}
+		s.revoke(key)
+		racing.Wait()
+		for _, k := range slices.Concat(sockets...) {
+			k.wantClosed(t, time.Second)
+			k.close()
+			opened++
+		}
+	}
+	t.Logf("%d sockets were opened while their keys were revoked", opened)
+}
