@@ -65,6 +65,12 @@ func withOptions(lines ...string) string {
 	return strings.Replace(gatewayConfig, "api_key_auth", block, 1)
 }
 
+// Port returns the port for plain HTTP.
+func (s *server) Port() string {
+	_, port, _ := net.SplitHostPort(s.Plain)
+	return port
+}
+
 // newServer prepares a server without starting it.
 func newServer(t *testing.T) *server {
 	t.Helper()
