@@ -52,6 +52,9 @@ func dialFrames(t *testing.T, address string) *frames {
 	return f
 }
 
+// maxFrame is the longest frame that a server must take.
+const maxFrame = 16 << 10
+
 // open begins a request with the given fields, name and value in turn, the
 // pseudo-headers first, and returns its stream.
 func (f *frames) open(ended bool, fields ...string) uint32 {
@@ -63,9 +66,16 @@ func (f *frames) open(ended bool, fields ...string) uint32 {
 	}
 	stream := f.next
 	f.next += 2
+	first, rest := block.Next(maxFrame), block.Bytes()
 	must(f.t, f.framer.WriteHeaders(http2.HeadersFrameParam{
-		StreamID: stream, BlockFragment: block.Bytes(), EndHeaders: true, EndStream: ended,
+		StreamID: stream, BlockFragment: first, EndHeaders: len(rest) == 0, EndStream: ended,
 	}))
+	for len(rest) > 0 {
+		n := min(len(rest), maxFrame)
+		// The server may have hung up: what it said is read later.
+		_ = f.framer.WriteContinuation(stream, n == len(rest), rest[:n])
+		rest = rest[n:]
+	}
 	return stream
 }
 
