@@ -1,0 +1,224 @@
+package test
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+const tooMany = `{"error":"Too Many Requests."}`
+
+// attempt is a request and when it was made. The gateway judged it at some
+// instant between the two.
+type attempt struct {
+	sent, answered time.Time
+	got            answer
+}
+
+// TestLimits_window sends far more than a limit allows, over all versions of
+// HTTP at once, and holds both sides of the promise: no window has more passes
+// than N, and nobody is refused before N have passed.
+func TestLimits_window(t *testing.T) {
+	const window = 2 * time.Second
+	s := start(t, withOptions("rate_limit read 5 2s", "rate_limit write 3 2s"))
+	for _, test := range []struct {
+		action, method string
+		n              int
+	}{{"read", "GET", 5}, {"write", "POST", 3}} {
+		t.Run(test.action, func(t *testing.T) {
+			t.Parallel()
+			_, token := s.create("acme", "Hasty client that "+test.action+"s", "full_access")
+			attempts := hammer(t, s, test.method, token, 3*test.n+1)
+			var passes []attempt
+			for _, a := range attempts {
+				if a.got.status == 200 {
+					passes = append(passes, a)
+				}
+			}
+			slices.SortFunc(passes, func(a, b attempt) int { return a.answered.Compare(b.answered) })
+			for i := range len(passes) - test.n {
+				if spread := passes[i+test.n].answered.Sub(passes[i].sent); spread < window {
+					t.Errorf("got %d passes within %s, want at most %d in %s", test.n+1, spread, test.n, window)
+				}
+			}
+			refused := 0
+			for _, a := range attempts {
+				if a.got.status == 200 {
+					continue
+				}
+				refused++
+				wantTooMany(t, a.got, test.action, test.n)
+				before := 0
+				for _, p := range passes {
+					if p.sent.Before(a.answered) && p.answered.Add(window).After(a.sent) {
+						before++
+					}
+				}
+				if before < test.n {
+					t.Errorf("got a refusal after %d passes in the window, want %d before it", before, test.n)
+				}
+			}
+			t.Logf("%d passed, %d were refused", len(passes), refused)
+			if refused == 0 {
+				t.Error("nothing was refused")
+			}
+		})
+	}
+}
+
+// hammer sends requests over all versions of HTTP until so many have passed.
+func hammer(t *testing.T, s *server, method, token string, passes int) []attempt {
+	t.Helper()
+	var (
+		mu       sync.Mutex
+		attempts []attempt
+		passed   int
+		workers  sync.WaitGroup
+	)
+	deadline := time.Now().Add(time.Minute)
+	for _, c := range clients(t, s) {
+		workers.Go(func() {
+			pace := time.NewTicker(3 * time.Millisecond)
+			defer pace.Stop()
+			for ; time.Now().Before(deadline); <-pace.C {
+				a := attempt{sent: time.Now(), got: c.send(t, method, contacts, nil, bearer(token)...)}
+				a.answered = time.Now()
+				mu.Lock()
+				attempts = append(attempts, a)
+				if a.got.status == 200 {
+					passed++
+				}
+				done := passed >= passes
+				mu.Unlock()
+				if done {
+					return
+				}
+			}
+		})
+	}
+	workers.Wait()
+	if passed < passes {
+		t.Fatalf("%d requests passed within a minute, want %d", passed, passes)
+	}
+	return attempts
+}
+
+// wantTooMany checks a refusal by a limit of two seconds.
+func wantTooMany(t *testing.T, got answer, action string, n int) {
+	t.Helper()
+	if got.status != 429 || got.body != tooMany {
+		t.Fatalf("got %d %q, want 429 %q", got.status, got.body, tooMany)
+	}
+	wantRefusalHeaders(t, got)
+	if seconds, err := strconv.Atoi(got.header.Get("Retry-After")); err != nil || seconds < 1 || seconds > 2 {
+		t.Errorf("got Retry-After %q, want 1 or 2", got.header.Get("Retry-After"))
+	}
+	if got, want := got.header.Get("RateLimit-Policy"), fmt.Sprintf(`"%s";q=%d;w=2`, action, n); got != want {
+		t.Errorf("got RateLimit-Policy %q, want %q", got, want)
+	}
+	if got, want := got.header.Get("RateLimit"), fmt.Sprintf(`"%s";r=0;t=`, action); !strings.HasPrefix(got, want) {
+		t.Errorf("got RateLimit %q, want %q and a number", got, want)
+	}
+	if got := got.header.Get("WWW-Authenticate"); got != "" {
+		t.Errorf("got WWW-Authenticate %q, want none", got)
+	}
+}
+
+// TestLimits_retryAfter waits for as long as a refusal says: then it passes.
+func TestLimits_retryAfter(t *testing.T) {
+	s := start(t, withOptions("rate_limit read 2 2s"))
+	_, token := s.create("acme", "Patient client", "read_only")
+	c := clients(t, s)[0]
+	for range 3 {
+		got := c.send(t, "GET", contacts, nil, bearer(token)...)
+		for got.status == 200 {
+			got = c.send(t, "GET", contacts, nil, bearer(token)...)
+		}
+		seconds, err := strconv.Atoi(got.header.Get("Retry-After"))
+		must(t, err)
+		<-time.After(time.Duration(seconds) * time.Second)
+		if got := c.send(t, "GET", contacts, nil, bearer(token)...); got.status != 200 {
+			t.Errorf("got status %d after %d s, want 200", got.status, seconds)
+		}
+	}
+}
+
+// TestLimits_apart holds what a limit counts: the passes of one key and one
+// action, and nothing that was refused.
+func TestLimits_apart(t *testing.T) {
+	s := start(t, withOptions("rate_limit read 5 1m", "rate_limit write 3 1m"))
+	for _, c := range clients(t, s) {
+		t.Run(c.name, func(t *testing.T) {
+			_, token := s.create("acme", "Full over "+c.name, "full_access")
+			_, other := s.create("acme", "Other over "+c.name, "full_access")
+			_, readOnly := s.create("acme", "Reader over "+c.name, "read_only")
+			send := func(method, token string, fields ...string) answer {
+				return c.send(t, method, contacts, nil, append(fields, bearer(token)...)...)
+			}
+			for range 10 { // refused for other reasons
+				send("POST", readOnly)
+				send("TRACE", token)
+				send("GET", token, "Sec-Fetch-Site", "same-origin")
+				send("POST", token, "Early-Data", "1")
+			}
+			s.upstream.take()
+			for i, method := range []string{"POST", "GET", "GET", "DELETE", "HEAD", "PUT", "OPTIONS", "GET"} {
+				if got := send(method, token); got.status != 200 {
+					t.Errorf("got status %d for request %d, a %s, want 200", got.status, i+1, method)
+				}
+			}
+			s.upstream.take()
+			for _, method := range []string{"GET", "POST", "GET", "PATCH"} {
+				if got := send(method, token); got.status != 429 {
+					t.Errorf("got status %d for one more %s, want 429", got.status, method)
+				}
+			}
+			s.wantNothing(t)
+			for want := 4; want >= 0; want-- {
+				got := send("GET", readOnly)
+				if prefix := fmt.Sprintf(`"read";r=%d;t=`, want); got.status != 200 || !strings.HasPrefix(got.header.Get("RateLimit"), prefix) {
+					t.Errorf("got %d with RateLimit %q, want 200 with %q", got.status, got.header.Get("RateLimit"), prefix)
+				}
+				if got, want := got.header.Get("RateLimit-Policy"), `"read";q=5;w=60`; got != want {
+					t.Errorf("got RateLimit-Policy %q, want %q", got, want)
+				}
+			}
+			if got := send("POST", other); got.status != 200 || !strings.HasPrefix(got.header.Get("RateLimit"), `"write";r=2;t=`) {
+				t.Errorf("got %d with RateLimit %q for another key's write, want 200 and 2 left", got.status, got.header.Get("RateLimit"))
+			}
+		})
+	}
+}
+
+// TestLimits_reload holds that a reload forgives nothing, and that a changed
+// limit goes by what has passed already.
+func TestLimits_reload(t *testing.T) {
+	config := func(n int) string { return withOptions(fmt.Sprintf("rate_limit read %d 10m", n)) }
+	s := start(t, config(3))
+	_, token := s.create("acme", "Warehouse sync", "full_access")
+	send := func() int { return clients(t, s)[0].send(t, "GET", contacts, nil, bearer(token)...).status }
+	for _, step := range []struct {
+		name string
+		n    int
+		want []int
+	}{
+		{"at first", 3, []int{200, 200, 200, 429}},
+		{"the same again", 3, []int{429, 429}},
+		{"raised by one", 4, []int{200, 429}},
+		{"lowered", 2, []int{429}},
+		{"raised by two", 6, []int{200, 200, 429}},
+	} {
+		if out, err := s.reload(config(step.n)); err != nil {
+			t.Fatalf("%s: %v\n%s", step.name, err, out)
+		}
+		for i, want := range step.want {
+			if got := send(); got != want {
+				t.Errorf("%s: got status %d for request %d, want %d", step.name, got, i+1, want)
+			}
+		}
+	}
+}
