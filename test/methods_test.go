@@ -195,3 +195,26 @@ func TestMethods_custom(t *testing.T) {
 		}
 	}
 }
+
+// TestMethods_asterisk pins that Go answers OPTIONS * itself: with or without
+// credentials, with nothing, and without the upstream. Any other method is
+// judged as with any other target.
+func TestMethods_asterisk(t *testing.T) {
+	s := start(t, gatewayConfig)
+	_, readOnly := s.create("acme", "Zapier production", "read_only")
+	for _, via := range targets {
+		t.Run(via.name, func(t *testing.T) {
+			for _, token := range []string{readOnly, reChecksum(readOnly)} {
+				if got := via.send(t, s, "OPTIONS", "*", token); got.status != 200 || got.body != "" {
+					t.Errorf("got %d %q for OPTIONS *, want 200 and nothing", got.status, got.body)
+				}
+				s.wantNothing(t)
+			}
+			s.wantRefused(t, via.send(t, s, "POST", "*", readOnly), 403, forbidden, needsWrite)
+			s.wantRefused(t, via.send(t, s, "GET", "*", reChecksum(readOnly)), 401, unauthorized, invalidToken)
+			if got, want := s.wantPassed(t, via.send(t, s, "GET", "*", readOnly)).line(), "GET * HTTP/1.1"; got != want {
+				t.Errorf("got %q upstream, want %q", got, want)
+			}
+		})
+	}
+}
