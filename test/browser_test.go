@@ -63,8 +63,8 @@ http://{{.Plain}}, https://{{.Secure}} {
 }
 `
 
-// attempt is one fetch of a page, and what it must come to.
-type attempt struct {
+// pageFetch is one fetch of a page, and what it must come to.
+type pageFetch struct {
 	mount  string
 	method string
 	token  bool
@@ -76,7 +76,7 @@ type attempt struct {
 }
 
 var (
-	sameOrigin = []attempt{
+	sameOrigin = []pageFetch{
 		{"/refuse", "GET", false, "401", []string{"GET missing"}},
 		{"/refuse", "POST", false, "401", []string{"POST missing"}},
 		{"/refuse", "GET", true, "403", []string{"GET browser"}},
@@ -85,7 +85,7 @@ var (
 		{"/allow", "GET", true, "200", []string{"GET allowed"}},
 		{"/allow", "PUT", true, "200", []string{"PUT allowed"}},
 	}
-	otherOrigin = []attempt{
+	otherOrigin = []pageFetch{
 		{"/refuse", "GET", false, "TypeError", []string{"GET missing"}},
 		{"/refuse", "POST", false, "TypeError", []string{"POST missing"}},
 		{"/refuse", "GET", true, "TypeError", []string{"OPTIONS preflight"}},
@@ -112,7 +112,7 @@ func TestBrowser(t *testing.T) {
 		name     string
 		page     string
 		gateway  string
-		attempts []attempt
+		attempts []pageFetch
 	}{
 		{"same-origin", plain, plain, sameOrigin},
 		{"same-origin over HTTP/2", "https://" + s.Secure, "https://" + s.Secure, sameOrigin},

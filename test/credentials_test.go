@@ -119,10 +119,11 @@ func TestCredentials_huge(t *testing.T) {
 	})
 	t.Run("HTTP/3", func(t *testing.T) {
 		stream := dialStream(t, s)
-		must(t, stream.SendRequestHeader(&http.Request{
+		// The server may have closed the connection before all of it is sent.
+		_ = stream.SendRequestHeader(&http.Request{
 			Method: "GET", Host: s.Secure, URL: &url.URL{Scheme: "https", Host: s.Secure, Path: contacts},
 			Header: http.Header{"Authorization": {"Bearer " + huge}},
-		}))
+		})
 		if response, err := stream.ReadResponse(); err == nil && response.StatusCode != 431 {
 			t.Errorf("got status %d, want 431 or no answer", response.StatusCode)
 		}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/textproto"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -87,7 +88,7 @@ func (u *upstream) serve(conn net.Conn) {
 		u.received = append(u.received, request)
 		extra := u.fields
 		u.mu.Unlock()
-		if len(request.values("Upgrade")) > 0 {
+		if slices.Equal(request.values("Upgrade"), []string{"websocket"}) {
 			echo(conn, reader)
 			return
 		}
