@@ -43,7 +43,7 @@ func validateHeader(name string) error {
 	switch {
 	case !httpguts.ValidHeaderFieldName(name):
 		return fmt.Errorf("%q is not a header name: use letters, digits and hyphens", name)
-	case strings.ContainsAny(name, "_."):
+	case strings.ContainsAny(name, "_.!#$%&'*+^`|~"):
 		return fmt.Errorf("%q holds a character that servers confuse with a hyphen: use hyphens only", name)
 	case taken.Match(name):
 		return fmt.Errorf("%q means something else already: choose a name of your own, such as X-Workspace-ID", name)

@@ -58,6 +58,9 @@ func unprintable(s string) string {
 	if !utf8.ValidString(s) {
 		return "bytes that are not UTF-8"
 	}
+	if holdsToken(s) {
+		return "a token: this text is kept, and shown to others"
+	}
 	for _, r := range s {
 		switch {
 		case r == utf8.RuneError:
@@ -71,6 +74,22 @@ func unprintable(s string) string {
 		}
 	}
 	return ""
+}
+
+// holdsToken reports whether somebody pasted a token into a text.
+func holdsToken(s string) bool {
+	for i := range len(s) {
+		// A token ends where the text does, or where no more of it can follow.
+		if end := i + 1; end < len(s) && isAlphanumeric(s[end]) {
+			continue
+		}
+		for start := max(0, i+1-maxTokenLength); start+minTokenLength <= i+1; start++ {
+			if wellFormed(s[start : i+1]) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // FoldName returns the form of a name in which two names are the same if a

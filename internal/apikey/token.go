@@ -27,6 +27,7 @@ const (
 	checksumLength = 6
 	minPrefix      = 2
 	maxPrefix      = 20
+	minTokenLength = minPrefix + 1 + secretLength + checksumLength
 	maxTokenLength = maxPrefix + 1 + secretLength + checksumLength
 	hintLength     = 4
 )
