@@ -8,7 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
+	"unicode/utf8"
 )
 
 // This file says what api_key_auth answers, and what it hands on, as its
@@ -24,55 +24,29 @@ type policy struct {
 	whoami       string
 	browsers     bool // allowed
 	forwardToken bool
-	errorRoutes  bool // the site has handle_errors
-}
-
-// A knownKey is a key of the store.
-type knownKey struct {
-	id, workspace, access string
-	status                string // active, expired or revoked
-	suspended             bool   // its workspace
-	replaced              bool
-	expires               time.Time
-}
-
-// A request is what a client sent.
-type request struct {
-	method   string
-	path     string // as sent, without the query
-	query    string
-	fields   [][2]string
-	trailers [][2]string
-	body     string
-	version  int    // of HTTP
-	extended string // CONNECT's :protocol
-	early    bool   // TLS early data
 }
 
 // A verdict is what is to become of it.
 type verdict struct {
-	status    int
-	challenge string // WWW-Authenticate, empty for none
-	body      string
-	result    string
-	action    string
-	access    string
-	key       knownKey    // of a request that passes
-	next      http.Header // what the next handler sees but for Connection, nil if it sees nothing
+	status     int
+	challenge  string // WWW-Authenticate, empty for none
+	body       string
+	result     string
+	write      bool
+	key        knownKey    // once the whole token has matched
+	next       http.Header // what the next handler sees but for Connection, nil if it sees nothing
+	connection []string    // the tokens of Connection that it sees
 }
 
 func decide(p policy, keys map[string]knownKey, q request) verdict {
-	v := verdict{action: "read"}
-	if isWrite(p, q) {
-		v.action = "write"
-	}
+	v := verdict{write: isWrite(p, q)}
 	bearer := fmt.Sprintf(`Bearer realm="%s"`, p.realm)
 	invalid := bearer + `, error="invalid_token"`
 
 	if q.method == "TRACE" || q.method == "CONNECT" && q.extended == "" {
 		return v.refuse(405, "Method Not Allowed.", "", "method")
 	}
-	if q.early && v.action == "write" {
+	if (q.early || q.has("Early-Data")) && v.write {
 		return v.refuse(425, "Too Early.", "", "early_data")
 	}
 	if q.method == "OPTIONS" && q.has("Origin") && q.has("Access-Control-Request-Method") {
@@ -83,18 +57,15 @@ func decide(p policy, keys map[string]knownKey, q request) verdict {
 	if len(credentials) == 0 {
 		return v.refuse(401, "Unauthorized.", bearer, "missing")
 	}
-	if len(credentials) > 1 {
-		return v.refuse(401, "Unauthorized.", invalid, "malformed")
-	}
 	match := regexp.MustCompile(`(?s)^[Bb][Ee][Aa][Rr][Ee][Rr] (.*)$`).FindStringSubmatch(credentials[0])
-	if match == nil || !wellFormed(match[1]) {
+	if len(credentials) > 1 || match == nil || !wellFormed(match[1]) {
 		return v.refuse(401, "Unauthorized.", invalid, "malformed")
 	}
 	key, known := keys[match[1]]
 	if !known {
 		return v.refuse(401, "Unauthorized.", invalid, "unknown")
 	}
-	v.access = key.access
+	v.key = key
 	if key.status == "expired" {
 		return v.refuse(401, "Unauthorized.", invalid+`, error_description="The token expired."`, "expired")
 	}
@@ -111,24 +82,28 @@ func decide(p policy, keys map[string]knownKey, q request) verdict {
 			}
 		}
 	}
-	if key.access == "read_only" && v.action == "write" {
+	if key.access == "read_only" && v.write {
 		return v.refuse(403, "Forbidden.", bearer+`, error="insufficient_scope", scope="write"`, "read_only")
 	}
 
-	v.status, v.result, v.key = 200, "allowed", key
+	v.status, v.result, v.body = 200, "allowed", "upstream"
 	if p.whoami != "" && decoded(q.path) == p.whoami && (q.method == "GET" || q.method == "HEAD") {
+		v.body = ""
 		return v
 	}
 	v.next = http.Header{}
 	for _, field := range q.fields {
-		name := fold(field[0])
-		if name == fold(p.names[0]) || name == fold(p.names[1]) || name == fold(p.names[2]) {
-			continue
+		switch {
+		case isIdentity(p, field[0]) || isOverride(field[0]) || strings.EqualFold(field[0], "Authorization") && !p.forwardToken:
+		case strings.EqualFold(field[0], "Connection"):
+			for token := range strings.SplitSeq(field[1], ",") {
+				if token = strings.Trim(token, " \t"); token != "" && !isIdentity(p, token) {
+					v.connection = append(v.connection, token)
+				}
+			}
+		default:
+			v.next.Add(field[0], field[1])
 		}
-		if overrides(field[0]) || name == "connection" || name == "authorization" && !p.forwardToken {
-			continue
-		}
-		v.next.Add(field[0], field[1])
 	}
 	v.next.Set(p.names[0], key.workspace)
 	v.next.Set(p.names[1], key.id)
@@ -141,9 +116,16 @@ func (v verdict) refuse(status int, message, challenge, result string) verdict {
 	return v
 }
 
+// What two servers could read differently: what is not clean, or is decoded or
+// cut off by one of them only.
+var (
+	cleanPath = regexp.MustCompile(`^(/[^/]+)*/?$`)
+	doubtful  = regexp.MustCompile(`(?i)/\.\.?(/|$)|%2f|%5c|%2e|%25|%3b|;|\\|[\x00-\x1f\x7f\x{fffd}]`)
+)
+
 func isWrite(p policy, q request) bool {
 	for _, field := range q.fields {
-		if overrides(field[0]) {
+		if isOverride(field[0]) {
 			return true
 		}
 	}
@@ -158,7 +140,7 @@ func isWrite(p policy, q request) bool {
 	}
 	path := decoded(q.path)
 	for _, seen := range []string{q.path, path} {
-		if !strings.HasPrefix(seen, "/") || regexp.MustCompile(`(?i)//|/\.\.?(/|$)|%2f|%5c|%2e|;|\\`).MatchString(seen) {
+		if !utf8.ValidString(seen) || !cleanPath.MatchString(seen) || doubtful.MatchString(seen) {
 			return true
 		}
 	}
@@ -170,7 +152,14 @@ func isWrite(p policy, q request) bool {
 	return true
 }
 
-func overrides(name string) bool {
+// isIdentity knows the names that are not in use, too: an upstream may read them
+// all the same.
+func isIdentity(p policy, name string) bool {
+	standard := []string{"x-workspace-id", "x-api-key-id", "x-api-key-access", "x-api-key-assertion"}
+	return slices.Contains(standard, fold(name)) || slices.ContainsFunc(p.names[:], func(n string) bool { return fold(n) == fold(name) })
+}
+
+func isOverride(name string) bool {
 	return fold(name) == "x-http-method-override" || fold(name) == "x-http-method" || fold(name) == "x-method-override"
 }
 
@@ -200,10 +189,11 @@ func decoded(path string) string {
 
 func wellFormed(token string) bool {
 	match := regexp.MustCompile(`^([a-z][a-z0-9_]{0,18}[a-z0-9]_[0-9A-Za-z]{43})([0-9A-Za-z]{6})$`).FindStringSubmatch(token)
-	return match != nil && match[2] == base62(crc32.ChecksumIEEE([]byte(match[1])))
+	return match != nil && match[2] == base62Checksum(match[1])
 }
 
-func base62(n uint32) string {
+func base62Checksum(of string) string {
+	n := crc32.ChecksumIEEE([]byte(of))
 	digits := []byte("000000")
 	for i := len(digits) - 1; i >= 0; i-- {
 		digits[i] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"[n%62]
