@@ -87,7 +87,7 @@ func decide(p policy, keys map[string]knownKey, q request) verdict {
 	}
 
 	v.status, v.result, v.body = 200, "allowed", "upstream"
-	if p.whoami != "" && decoded(q.path) == p.whoami && (q.method == "GET" || q.method == "HEAD") {
+	if path, _ := url.PathUnescape(q.path); p.whoami != "" && path == p.whoami && (q.method == "GET" || q.method == "HEAD") {
 		v.body = ""
 		return v
 	}
@@ -138,7 +138,7 @@ func isWrite(p policy, q request) bool {
 	if q.method != "POST" {
 		return true
 	}
-	path := decoded(q.path)
+	path, _ := url.PathUnescape(q.path)
 	for _, seen := range []string{q.path, path} {
 		if !utf8.ValidString(seen) || !cleanPath.MatchString(seen) || doubtful.MatchString(seen) {
 			return true
@@ -165,7 +165,7 @@ func isOverride(name string) bool {
 
 // fold is the name as a careless upstream could read it.
 func fold(name string) string {
-	return strings.NewReplacer("_", "-", ".", "-").Replace(strings.ToLower(name))
+	return regexp.MustCompile(`[^a-z0-9]`).ReplaceAllString(strings.ToLower(name), "-")
 }
 
 func (q request) values(name string) (values []string) {
@@ -178,14 +178,6 @@ func (q request) values(name string) (values []string) {
 }
 
 func (q request) has(name string) bool { return len(q.values(name)) > 0 }
-
-func decoded(path string) string {
-	decoded, err := url.PathUnescape(path)
-	if err != nil {
-		return "not a path"
-	}
-	return decoded
-}
 
 func wellFormed(token string) bool {
 	match := regexp.MustCompile(`^([a-z][a-z0-9_]{0,18}[a-z0-9]_[0-9A-Za-z]{43})([0-9A-Za-z]{6})$`).FindStringSubmatch(token)
