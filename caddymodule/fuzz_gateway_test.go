@@ -56,12 +56,12 @@ var fuzzKeys = []knownKey{
 }
 
 // newFuzzGateway runs Caddy with the given servers.
-func newFuzzGateway(f *testing.F, servers object) *fuzzGateway {
+func newFuzzGateway(t testing.TB, servers object) *fuzzGateway {
 	dir, err := os.MkdirTemp("", "fuzz")
 	if err != nil {
-		f.Fatal(err)
+		t.Fatal(err)
 	}
-	f.Cleanup(func() { _ = os.RemoveAll(dir) })
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	servers["admin"] = object{"routes": []object{{"handle": []object{{"handler": "api_key_admin", "trust_upstream_auth": true}}}}}
 	config, err := json.Marshal(object{
 		"admin":   object{"disabled": true, "config": object{"persist": false}},
@@ -73,25 +73,25 @@ func newFuzzGateway(f *testing.F, servers object) *fuzzGateway {
 		},
 	})
 	if err != nil {
-		f.Fatal(err)
+		t.Fatal(err)
 	}
 	if err := caddy.Load(config, true); err != nil {
-		f.Fatal(err)
+		t.Fatal(err)
 	}
-	f.Cleanup(func() {
+	t.Cleanup(func() {
 		if err := caddy.Stop(); err != nil {
-			f.Error(err)
+			t.Error(err)
 		}
 	})
 	app, err := caddy.ActiveContext().AppIfConfigured("http")
 	if err != nil {
-		f.Fatal(err)
+		t.Fatal(err)
 	}
 	g := &fuzzGateway{servers: app.(*caddyhttp.App).Servers, keys: make(map[string]knownKey)}
 	for i, key := range fuzzKeys {
-		g.create(f, key, i)
+		g.create(t, key, i)
 	}
-	g.post(f, "/workspaces/globex/suspend", nil)
+	g.post(t, "/workspaces/globex/suspend", nil)
 	time.Sleep(5 * time.Millisecond)
 	unknown := "agk_" + strings.Repeat("0123456789", 5)[:43]
 	g.tokens = append(g.tokens, checksummed(unknown))
@@ -99,21 +99,21 @@ func newFuzzGateway(f *testing.F, servers object) *fuzzGateway {
 }
 
 // create makes a key that is what the given one says.
-func (g *fuzzGateway) create(f *testing.F, key knownKey, number int) {
+func (g *fuzzGateway) create(t testing.TB, key knownKey, number int) {
 	wish := object{"name": fmt.Sprintf("Number %d of the fuzzer", number), "preset": key.access}
 	if key.expires != "" {
 		wish["expires_in"] = key.expires
 	}
-	answer := g.post(f, "/workspaces/"+key.workspace+"/keys", wish)
+	answer := g.post(t, "/workspaces/"+key.workspace+"/keys", wish)
 	made := answer["key"].(object)
 	key.id = made["id"].(string)
 	if key.status == "revoked" {
-		g.post(f, "/workspaces/"+key.workspace+"/keys/"+key.id+"/revoke", nil)
+		g.post(t, "/workspaces/"+key.workspace+"/keys/"+key.id+"/revoke", nil)
 	}
 	if key.expires != "" {
 		at, err := time.Parse(time.RFC3339, made["expires_at"].(string))
 		if err != nil {
-			f.Fatal(err)
+			t.Fatal(err)
 		}
 		key.expires = at.UTC().Format(time.RFC3339)
 	}
@@ -122,7 +122,7 @@ func (g *fuzzGateway) create(f *testing.F, key knownKey, number int) {
 	g.keys[token] = key
 }
 
-func (g *fuzzGateway) post(f *testing.F, path string, body any) object {
+func (g *fuzzGateway) post(t testing.TB, path string, body any) object {
 	content := []byte("{}")
 	if body != nil {
 		content, _ = json.Marshal(body)
@@ -133,7 +133,7 @@ func (g *fuzzGateway) post(f *testing.F, path string, body any) object {
 	g.servers["admin"].ServeHTTP(w, r)
 	var answer object
 	if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil || w.Code/100 != 2 {
-		f.Fatalf("POST %s: got %d %s", path, w.Code, w.Body)
+		t.Fatalf("POST %s: got %d %s", path, w.Code, w.Body)
 	}
 	return answer
 }
