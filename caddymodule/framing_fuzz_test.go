@@ -1,0 +1,355 @@
+package caddymodule_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// FuzzFraming sends bytes to a gateway, and looks at what its upstream receives:
+// each request is one that was judged, once, and has the identity of the key
+// that it was judged by, and nothing of the client's in its place.
+//
+// {full}, {read} and so on in the bytes are tokens: see framingTokens.
+func FuzzFraming(f *testing.F) {
+	gateway := newFramingGateway(f)
+	for _, seed := range framingSeeds() {
+		f.Add(false, []byte(seed))
+		f.Add(true, []byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, odd bool, input []byte) {
+		if len(input) > 16<<10 {
+			return
+		}
+		gateway.exchange(t, odd, input)
+	})
+}
+
+// framingTokens are what stands for a token: the tokens' numbers in fuzzKeys,
+// and the unknown one behind them.
+var framingTokens = []string{"{full}", "{read}", "{soon}", "{revoked}", "", "{expired}", "{suspended}", "", "", "{unknown}"}
+
+// framingEnd follows every input. Where the server reads it as a request, it
+// closes the connection.
+const framingEnd = "GET /end HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+
+// A framingGateway is Caddy between a client and an upstream.
+type framingGateway struct {
+	*fuzzGateway
+	dir    string
+	tokens *strings.Replacer
+	ticket string // the header that tells judgements apart; no client can know it
+
+	mu       sync.Mutex
+	judged   map[string]*judgement
+	problems []string
+}
+
+// A judgement is what became of a request that reached api_key_auth.
+type judgement struct {
+	method   string
+	header   http.Header
+	passed   bool
+	key      knownKey
+	status   int // of the answer
+	received int // by the upstream
+	whole    int // of these, with the whole body
+}
+
+func newFramingGateway(f *testing.F) *framingGateway {
+	dir, err := os.MkdirTemp("", "framing")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { _ = os.RemoveAll(dir) })
+	g := &framingGateway{dir: dir, judged: make(map[string]*judgement), ticket: "X-Ticket-" + strconv.FormatUint(rand.Uint64(), 36)}
+	g.ticket = http.CanonicalHeaderKey(g.ticket)
+	listener, err := net.Listen("unix", filepath.Join(dir, "upstream"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	upstream := &http.Server{Handler: http.HandlerFunc(g.upstream), ReadHeaderTimeout: time.Minute}
+	go func() { _ = upstream.Serve(listener) }()
+	f.Cleanup(func() { _ = upstream.Close() })
+
+	server := func(name string, proxy object) object {
+		proxy["handler"], proxy["upstreams"] = "reverse_proxy", []object{{"dial": "unix/" + filepath.Join(dir, "upstream")}}
+		return object{
+			"listen": []string{"unix/" + filepath.Join(dir, name)}, "protocols": []string{"h1"},
+			"listener_wrappers": []object{{"wrapper": "fuzz_listener"}},
+			"routes":            []object{{"handle": []object{{"handler": "fuzz_before"}, {"handler": "api_key_auth"}, {"handler": "fuzz_behind"}, proxy}}},
+		}
+	}
+	plain, odd := server("plain", object{}), server("odd", object{"request_buffers": 4096})
+	odd["expected_underscore_headers"] = []string{"X_Workspace_ID", "X_HTTP_*"}
+	odd["expected_dot_headers"] = []string{"X.Api.*"}
+	g.fuzzGateway = newFuzzGateway(f, object{"plain": plain, "odd": odd})
+	var pairs []string
+	for i, name := range framingTokens {
+		if name != "" {
+			pairs = append(pairs, name, g.fuzzGateway.tokens[i])
+		}
+	}
+	g.tokens = strings.NewReplacer(pairs...)
+	serverHooks = &fuzzHooks{before: g.before, behind: g.behind}
+	return g
+}
+
+// exchange sends an input, waits for all that comes of it, and checks it.
+func (g *framingGateway) exchange(t *testing.T, odd bool, input []byte) {
+	name := "plain"
+	if odd {
+		name = "odd"
+	}
+	connections.Add(1)
+	conn, err := net.Dial("unix", filepath.Join(g.dir, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.SetDeadline(time.Now().Add(100 * time.Millisecond))
+	_, _ = io.WriteString(conn, g.tokens.Replace(string(input))+framingEnd)
+	_, err = io.Copy(io.Discard, conn)
+	patient := !errors.Is(err, os.ErrDeadlineExceeded) // it was not the client that hung up
+	_ = conn.Close()
+	waitForConnections(t)
+	takeLog()
+
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, j := range g.judged {
+		switch {
+		case !j.passed && j.received > 0:
+			t.Errorf("refused with %d, and received: %+v", j.status, j)
+		case patient && j.whole > 0 && j.status/100 != 2:
+			t.Errorf("answered with %d, and received: %+v", j.status, j)
+		case patient && j.status/100 == 2 && j.whole != 1:
+			t.Errorf("answered with %d, and received %d times: %+v", j.status, j.whole, j)
+		}
+	}
+	for _, problem := range g.problems {
+		t.Error(problem)
+	}
+	g.problems = nil
+	if patient {
+		clear(g.judged)
+	} else {
+		// What the upstream has yet to read of them may still come.
+		for ticket, j := range g.judged {
+			if j.received > 0 || !j.passed {
+				delete(g.judged, ticket)
+			}
+		}
+	}
+}
+
+func (g *framingGateway) problem(format string, args ...any) {
+	g.problems = append(g.problems, fmt.Sprintf(format, args...))
+}
+
+// before sees every request ahead of api_key_auth, and its answer.
+func (g *framingGateway) before(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	j := &judgement{method: r.Method, header: r.Header.Clone()}
+	ticket := strconv.FormatUint(rand.Uint64(), 36)
+	g.mu.Lock()
+	g.judged[ticket] = j
+	g.mu.Unlock()
+	recorder := caddyhttp.NewResponseRecorder(w, nil, nil)
+	caddyhttp.SetVar(r.Context(), g.ticket, ticket)
+	defer func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		j.status = recorder.Status()
+	}()
+	return next.ServeHTTP(recorder, r)
+}
+
+// behind sees those that api_key_auth let through.
+func (g *framingGateway) behind(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	ticket := caddyhttp.GetVar(r.Context(), g.ticket).(string)
+	g.mu.Lock()
+	j := g.judged[ticket]
+	j.passed = true
+	if credentials := j.header["Authorization"]; len(credentials) == 1 && len(credentials[0]) == len("Bearer ")+53 {
+		j.key = g.keys[credentials[0][len("Bearer "):]]
+	}
+	if j.key.status != "active" || j.key.suspended {
+		g.problem("passed without a valid key: %+v", j)
+	}
+	g.mu.Unlock()
+	r.Header.Set(g.ticket, ticket)
+	return next.ServeHTTP(w, r)
+}
+
+// upstream sees what Caddy has sent on.
+func (g *framingGateway) upstream(w http.ResponseWriter, r *http.Request) {
+	j := g.received(r)
+	_, err := io.Copy(io.Discard, r.Body)
+	g.mu.Lock()
+	if len(r.Trailer) > 0 {
+		g.problem("trailers went on: %v", r.Trailer)
+	}
+	if j != nil && err == nil {
+		j.whole++
+	}
+	g.mu.Unlock()
+	_, _ = io.WriteString(w, "upstream")
+}
+
+func (g *framingGateway) received(r *http.Request) *judgement {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	tickets := r.Header[g.ticket]
+	if len(tickets) != 1 || g.judged[tickets[0]] == nil {
+		g.problem("a request that was not judged: %s %s %v", r.Method, r.RequestURI, r.Header)
+		return nil
+	}
+	j := g.judged[tickets[0]]
+	if j.received++; j.received > 1 {
+		g.problem("received twice: %+v", j)
+	}
+	if r.Method != j.method {
+		g.problem("judged as %s, received as %s", j.method, r.Method)
+	}
+	for i, want := range []string{j.key.workspace, j.key.id, j.key.access} {
+		if got := r.Header[http.CanonicalHeaderKey(standardNames[i])]; !slices.Equal(got, []string{want}) {
+			g.problem("%s is %q, want %q", standardNames[i], got, want)
+		}
+	}
+	for name := range r.Header {
+		ours := slices.ContainsFunc(standardNames[:], func(n string) bool { return name == http.CanonicalHeaderKey(n) })
+		if isIdentity(policy{}, name) && !ours || isOverride(name) || strings.EqualFold(name, "Authorization") {
+			g.problem("the client's %s went on: %q", name, r.Header[name])
+		}
+	}
+	if j.key.access == "read_only" {
+		for name := range j.header {
+			if isOverride(name) || name == "Upgrade" {
+				g.problem("a read-only key with %s passed", name)
+			}
+		}
+		if !slices.Contains([]string{"GET", "HEAD", "OPTIONS"}, r.Method) {
+			g.problem("a read-only key's %s passed", r.Method)
+		}
+	}
+	return j
+}
+
+// framingSeeds are what clients and attackers send.
+func framingSeeds() []string {
+	request := func(line string, fields ...string) string {
+		return line + " HTTP/1.1\r\nHost: api.example.com\r\n" + strings.Join(fields, "") + "\r\n"
+	}
+	full, read := "Authorization: Bearer {full}\r\n", "Authorization: Bearer {read}\r\n"
+	chunked := "Transfer-Encoding: chunked\r\n"
+	forged := "X-Workspace-ID: evil\r\nx-workspace-id: evil\r\nX_Workspace_ID: evil\r\nX.Api.Key.Id: evil\r\nX-API-Key-Access: full_access\r\n"
+	return []string{
+		"",
+		request("GET /", full),
+		request("GET /", read, forged),
+		request("POST /", read, "Content-Length: 3\r\n") + "abc",
+		request("POST /", full, "Content-Length: 3\r\n") + "abc" + request("GET /", read),
+		request("GET /", full) + request("DELETE /", read) + request("DELETE /", full) + request("GET /"),
+		request("GET /", read, "Connection: X-Workspace-ID, x-api-key-id\r\nConnection: keep-alive, X-API-KEY-ACCESS\r\n"),
+		request("GET /", full, "Connection: Upgrade, X-Workspace-ID\r\nUpgrade: websocket\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"),
+		request("GET /", read, "Connection: Upgrade\r\nUpgrade: websocket\r\n"),
+		request("GET /", read, "X-HTTP-Method-Override: DELETE\r\n"),
+		request("GET /", full, "X_HTTP_Method_Override: DELETE\r\nX.Method.Override: PUT\r\n"),
+		request("POST /", full, chunked) + "3\r\nabc\r\n0\r\nX-Workspace-ID: evil\r\nAuthorization: evil\r\n\r\n",
+		request("POST /", full, chunked, "Trailer: X-Workspace-ID, X_API_Key_ID\r\n") + "0\r\nX-Workspace-ID: evil\r\nX_API_Key_ID: evil\r\n\r\n",
+		request("POST /", full, chunked, "Content-Length: 5\r\n") + "0\r\n\r\n" + request("GET /", full),
+		request("POST /", full, "Content-Length: 4\r\nContent-Length: 5\r\n") + "abcde",
+		request("POST /", full, "Content-Length: 4, 4\r\n") + "abcd",
+		request("POST /", full, "Content-Length: +4\r\n") + "abcd",
+		request("POST /", full, "Content-Length : 4\r\n") + "abcd",
+		request("POST /", full, "Transfer-Encoding: identity, chunked\r\n") + "0\r\n\r\n",
+		request("POST /", full, "Transfer-Encoding:\vchunked\r\n") + "0\r\n\r\n",
+		request("POST /", full, "Transfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n") + "0\r\n\r\n",
+		request("POST /", full, chunked) + "0x3\r\nabc\r\n0\r\n\r\n",
+		request("POST /", full, chunked) + "3;a=b\nabc\n0\n\n",
+		request("POST /", full, chunked) + "-1\r\n" + request("GET /", full),
+		request("POST /", full, chunked) + "ffffffffffffffff\r\n",
+		request("GET /", full, "Content-Length: 52\r\n") + request("DELETE /", full),
+		request("GET /", full, "X: a\r\n X-Workspace-ID: evil\r\n"),
+		request("GET /", full, " X-Workspace-ID: evil\r\n"),
+		request("GET /", full, "X-Workspace-ID : evil\r\n"),
+		request("GET /", full, "X-Workspace-ID\x00: evil\r\nX: \x00\r\n"),
+		request("GET /", full, "X: a\nX-Workspace-ID: evil\r\r\n"),
+		strings.ReplaceAll(request("GET /", full, forged), "\r\n", "\n"),
+		request("POST /", full, "Expect: 100-continue\r\nContent-Length: 3\r\n") + "abc",
+		request("POST /", read, "Expect: 100-continue\r\nContent-Length: 300\r\n"),
+		request("GET http://other.example/a", full),
+		request("OPTIONS *", read),
+		request("CONNECT other.example:443", full),
+		request("TRACE /", full),
+		request("get /", read),
+		request("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nGET /", full),
+		request("GET /%2e%2e/;/..//\\", read),
+		request("GET /", full, read),
+		request("GET /", "Authorization: Bearer {full}, Bearer {read}\r\n"),
+		request("GET /", "Authorization: Bearer {revoked}\r\n") + request("GET /", "Authorization: Bearer {expired}\r\n"),
+		request("GET /", "Authorization: Bearer {suspended}\r\n") + request("GET /", "Authorization: Bearer {unknown}\r\n"),
+		request("GET /", "Authorization: bearer {soon}\r\nCookie: a={full}\r\nSec-Fetch-Site: same-origin\r\n"),
+		"GET / HTTP/1.0\r\n" + full + "\r\n" + request("GET /", full),
+		"GET / HTTP/1.0\r\nConnection: keep-alive\r\n" + full + chunked + "\r\n0\r\n\r\n",
+		"GET /\r\n",
+		"\r\n\r\n" + request("HEAD /", read),
+	}
+}
+
+// fuzzListener tells when the server has done with a connection.
+type fuzzListener struct{}
+
+var connections sync.WaitGroup
+
+func init() { caddy.RegisterModule(fuzzListener{}) }
+
+func (fuzzListener) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "caddy.listeners.fuzz_listener", New: func() caddy.Module { return new(fuzzListener) }}
+}
+
+func (fuzzListener) WrapListener(inner net.Listener) net.Listener { return &countingListener{inner} }
+
+type countingListener struct{ net.Listener }
+
+func (l *countingListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &countedConn{Conn: conn}, nil
+}
+
+type countedConn struct {
+	net.Conn
+	closed sync.Once
+}
+
+func (c *countedConn) Close() error {
+	defer c.closed.Do(connections.Done)
+	return c.Conn.Close()
+}
+
+// waitForConnections waits until the server is done with all connections.
+func waitForConnections(t *testing.T) {
+	done := make(chan struct{})
+	go func() { connections.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(20 * time.Second):
+		t.Fatal("the server is not done with a connection after 20 seconds")
+	}
+}
