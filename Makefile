@@ -16,10 +16,10 @@ COUNT ?= 6
 CAN_RACE = echo 'int main(void) { return 0; }' | $$(go env CC) -include stdlib.h -x c -o /dev/null - 2>/dev/null
 NO_RACE = needs a C compiler: apt-get install gcc libc6-dev
 
-.PHONY: help build test lint fuzz bench cover clean
+.PHONY: help build test lint fuzz fuzz-nightly bench cover clean
 
 help: ## list the targets (this)
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-6s  %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s  %s\n", $$1, $$2 }' Makefile
 
 build: ## build dist/caddy, the custom Caddy that xcaddy.json describes
 	go run ./internal/xbuild
@@ -44,10 +44,15 @@ fuzz: ## run each fuzz target for FUZZTIME (30s)
 	@list=$$(go test -list '^Fuzz' ./...) || { echo "$$list"; exit 1; }; \
 	targets=$$(awk '/^Fuzz/ { name[n++] = $$1 } /^ok/ { for (i = 0; i < n; i++) print $$2, name[i]; n = 0 }' <<< "$$list"); \
 	if [ -z "$$targets" ]; then echo 'There are no fuzz targets.'; exit 1; fi; \
+	status=0; \
 	while read -r package target; do \
 		echo "$$target in $$package"; \
-		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package"; \
-	done <<< "$$targets"
+		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" || status=$$?; \
+	done <<< "$$targets"; \
+	exit $$status
+
+fuzz-nightly: ## run each fuzz target for an hour
+	$(MAKE) fuzz FUZZTIME=1h
 
 bench: | dist ## run the benchmarks that match BENCH (all) COUNT (6) times, summed up by benchstat
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) ./... | tee dist/bench.txt
