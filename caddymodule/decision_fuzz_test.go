@@ -407,7 +407,7 @@ var (
 		"acme", "full_access", "https://evil.example", "*", "a, b",
 	}
 	fuzzSchemes   = []string{"Bearer ", "bearer ", "BEARER ", "Bearer", "Bearer  ", "Bearer\t", " Bearer ", "Basic ", "Token ", "", "Bearer:", "\uff22earer "}
-	fuzzProtocols = []string{"", "websocket"}
+	fuzzProtocols = []string{"", "websocket", "webtransport", "WebSocket", "connect-udp"}
 )
 
 // In the place of a value's index, credential says that a scheme, a token and a
@@ -537,7 +537,7 @@ func decisionSeeds() (seeds [][]byte) {
 	add := func(policy, flags int, method, path string, fields ...any) {
 		seed := bytes.Join([][]byte{{byte(policy), byte(flags)}, of(fuzzMethods, method), of(fuzzPaths, path)}, nil)
 		if method == "CONNECT" && flags&3 > 0 {
-			seed = append(seed, byte(len(seeds)%2))
+			seed = append(seed, byte(len(seeds)%len(fuzzProtocols)))
 		}
 		for i, field := range fields {
 			switch field := field.(type) {

@@ -43,7 +43,7 @@ func decide(p policy, keys map[string]knownKey, q request) verdict {
 	bearer := fmt.Sprintf(`Bearer realm="%s"`, p.realm)
 	invalid := bearer + `, error="invalid_token"`
 
-	if q.method == "TRACE" || q.method == "CONNECT" && q.extended == "" {
+	if q.method == "TRACE" || q.method == "CONNECT" && q.extended != "websocket" { // no other protocol can be handed on
 		return v.refuse(405, "Method Not Allowed.", "", "method")
 	}
 	if (q.early || q.has("Early-Data")) && v.write {
