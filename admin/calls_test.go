@@ -226,7 +226,8 @@ func TestAudit_actor(t *testing.T) {
 	for _, test := range []struct{ actor, want string }{
 		{"Kim <kim@example.com>", "Kim <kim@example.com>"},
 		{"Ren\xe9", "Ren\ufffd"},
-		{"", ""},
+		{" ", "unknown"},
+		{strings.Repeat("é", 201), strings.Repeat("é", 200)},
 	} {
 		t.Run(test.want, func(t *testing.T) {
 			a := newAPI(t, func(c *Config) {
@@ -236,9 +237,7 @@ func TestAudit_actor(t *testing.T) {
 			id, _ := a.create(t, "acme", "Zapier")
 			key := a.must(t, http.StatusOK, "POST", keysPage+"/"+id+"/revoke", "").body["key"].(map[string]any)
 			equal(t, "created_by", key["created_by"], test.want)
-			if test.want != "" {
-				equal(t, "revoked_by", key["revoked_by"], test.want)
-			}
+			equal(t, "revoked_by", key["revoked_by"], test.want)
 			for _, event := range a.must(t, http.StatusOK, "GET", "/audit", "").body["events"].([]any) {
 				equal(t, "actor", event.(map[string]any)["actor"], test.want)
 				equal(t, "remote_ip", event.(map[string]any)["remote_ip"], "2001:db8::1")

@@ -18,9 +18,18 @@ const (
 // now returns the time as it is stored: UTC, to the millisecond.
 func (h *Handler) now() time.Time { return h.Now().UTC().Truncate(time.Millisecond) }
 
+// maxActor is how many characters are kept of who sent a request.
+const maxActor = 200
+
 // actor returns who sent a request. A mount may have it from a header, in which
-// any byte can stand; JSON has no word for some.
-func (h *Handler) actor(r *http.Request) string { return strings.ToValidUTF8(h.Actor(r), "\uFFFD") }
+// any byte can stand, and any number of them, or none.
+func (h *Handler) actor(r *http.Request) string {
+	actor := []rune(strings.TrimSpace(strings.ToValidUTF8(h.Actor(r), "\uFFFD")))
+	if len(actor) == 0 {
+		return "unknown"
+	}
+	return string(actor[:min(len(actor), maxActor)])
+}
 
 // apply makes a change in the name of whoever sent the request.
 func (h *Handler) apply(r *http.Request, now time.Time, do apikey.Action) (apikey.Outcome, error) {
