@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 
 	"github.com/agiled/caddy-api-keys/admin"
 )
@@ -61,7 +62,7 @@ func (h *Admin) Provision(ctx caddy.Context) error {
 		return err
 	}
 	h.BasePath = "/" + strings.Trim(h.BasePath, "/")
-	if err := h.readToken(); err != nil {
+	if err := h.readToken(ctx.Logger()); err != nil {
 		return err
 	}
 	app, err := ctx.App(appName)
@@ -75,6 +76,9 @@ func (h *Admin) Provision(ctx caddy.Context) error {
 	h.api = app.(*App).newAPI(config)
 	return nil
 }
+
+// shortToken is the length below which an admin token is worth a warning.
+const shortToken = 32
 
 var errNoAdminAuth = errors.New("api_key_admin does not know who may call it: state token, token_file or trust_upstream_auth")
 
@@ -113,7 +117,7 @@ func (h *Admin) checkValues() error {
 
 // readToken keeps the digest of the admin token: comparing digests takes the
 // same time whatever was presented.
-func (h *Admin) readToken() error {
+func (h *Admin) readToken(log *zap.Logger) error {
 	if h.TrustUpstreamAuth {
 		return nil
 	}
@@ -128,6 +132,9 @@ func (h *Admin) readToken() error {
 		return fmt.Errorf("the token of api_key_admin: %w", err)
 	}
 	h.secret = sha256.Sum256([]byte(token))
+	if len(token) < shortToken {
+		log.Warn("the admin token of api_key_admin is short: whoever guesses it can make keys for every workspace. Make one with: openssl rand -hex 32")
+	}
 	return nil
 }
 

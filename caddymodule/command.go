@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -121,8 +123,8 @@ func newClient(cmd *cobra.Command) (*admin.Client, error) {
 		return nil, fmt.Errorf("finding the admin endpoint: %w", err)
 	}
 	endpoint, err := caddy.ParseNetworkAddress(address)
-	if err != nil || endpoint.PortRangeSize() > 1 {
-		return nil, usagef("%q is not the address of an admin endpoint", address)
+	if strings.Contains(address, "://") || err != nil || endpoint.PortRangeSize() > 1 {
+		return nil, usagef("--address %q: write host:port, or unix//path of a socket", address)
 	}
 	return clientFor(address, endpoint), nil
 }
@@ -161,10 +163,15 @@ func clientFor(address string, endpoint caddy.NetworkAddress) *admin.Client {
 	}
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		conn, err := new(net.Dialer).DialContext(ctx, endpoint.Network, endpoint.JoinHostPort(0))
-		if err != nil {
-			return nil, fmt.Errorf("no server answers at the admin endpoint %s: is it running? --address or --config say where it is (%w)", address, err)
+		switch {
+		case err == nil:
+			return conn, nil
+		case errors.Is(err, fs.ErrPermission):
+			return nil, fmt.Errorf("you may not open the admin endpoint %s: become a member of its group, or its owner (%w)", address, err)
+		case endpoint.IsUnixNetwork() && errors.Is(err, syscall.ECONNREFUSED):
+			return nil, fmt.Errorf("nobody listens at the admin endpoint %s any more: another start may have replaced it. Restart the server (%w)", address, err)
 		}
-		return conn, nil
+		return nil, fmt.Errorf("no server answers at the admin endpoint %s: is it running? --address or --config say where it is (%w)", address, err)
 	}
 	return &admin.Client{
 		Base: origin + endpointPath,
@@ -179,7 +186,7 @@ func workspaceFlag(cmd *cobra.Command) { cmd.Flags().StringP("workspace", "w", "
 func requiredWorkspace(cmd *cobra.Command) (string, error) {
 	ws, _ := cmd.Flags().GetString("workspace")
 	if ws == "" {
-		return "", usagef("--workspace is missing")
+		return "", usagef("--workspace WORKSPACE is missing")
 	}
 	return ws, nil
 }
@@ -192,5 +199,14 @@ func workspaceAndKey(cmd *cobra.Command, args []string) (ws, id string, err erro
 	if len(args) != 1 {
 		return "", "", usagef("one KEY_ID is wanted")
 	}
-	return ws, args[0], nil
+	return ws, args[0], refuseToken(args[0])
+}
+
+// refuseToken keeps a token that stands in place of something else out of the
+// address of a request, which the server logs.
+func refuseToken(text string) error {
+	if token, ok := apikey.ParseToken(strings.TrimSpace(text)); ok {
+		return usagef("that is a whole token, and not a key's id: find its key by its last four characters, with list --query %s", token.Hint()[len(token.Hint())-4:])
+	}
+	return nil
 }

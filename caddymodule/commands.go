@@ -26,8 +26,13 @@ func createCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if *name == "" || *preset == "" || len(args) > 0 {
-			return usagef("--name and --preset are wanted, and nothing else")
+		switch {
+		case len(args) > 0:
+			return usagef("%q is not wanted: put a value with spaces in quotes", args[0])
+		case *name == "":
+			return usagef("--name is missing")
+		case *preset != "full-access" && *preset != "read-only" && *preset != "full_access" && *preset != "read_only":
+			return usagef("--preset is full-access or read-only")
 		}
 		request := admin.CreateRequest{Name: *name, Owner: *owner, Preset: strings.ReplaceAll(*preset, "-", "_")}
 		if flags.Changed("expires-in") {
@@ -63,6 +68,9 @@ func listCommand() *cobra.Command {
 		}
 		if flags.Changed("limit") && (*limit < 1 || *limit > 200) {
 			return usagef("--limit is a number from 1 to 200")
+		}
+		if err := refuseToken(*query); err != nil {
+			return err
 		}
 		answer, err := t.client.ListKeys(ctx, ws, admin.ListOptions{Status: *status, Query: *query, Limit: *limit, Cursor: *cursor})
 		if err != nil {

@@ -48,7 +48,11 @@ func openGateway(path string, cacheSize int, log *zap.Logger) (*gateway, error) 
 	if err := g.begin(cacheSize); err != nil {
 		return nil, errors.Join(err, opened.Close())
 	}
-	log.Info("key store opened", zap.String("path", path))
+	if opened.Made() {
+		log.Warn("key store made: it is empty", zap.String("path", path))
+	} else {
+		log.Info("key store opened", zap.String("path", path))
+	}
 	return g, nil
 }
 

@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -160,7 +161,8 @@ func (s *Store) checkSchema() error {
 		var version int
 		err := load(txn, schemaKey, &version)
 		switch {
-		case err == badger.ErrKeyNotFound:
+		case errors.Is(err, badger.ErrKeyNotFound):
+			s.made = true
 			return s.markNew(txn)
 		case err != nil:
 			return err

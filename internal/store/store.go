@@ -28,6 +28,8 @@ import (
 type Store struct {
 	path string
 	log  *zap.Logger
+	made bool // Open found no store, and made this one
+
 	// minFree is what must be free on the disk before a change is begun.
 	minFree uint64
 
@@ -101,6 +103,9 @@ func badgerOptions(path string, log *zap.Logger) badger.Options {
 		WithMetricsEnabled(false).
 		WithLogger(badgerLogger{log.Named("badger").Sugar()})
 }
+
+// Made reports whether there was no store before it was opened.
+func (s *Store) Made() bool { return s.made }
 
 // Path returns the absolute path of the store's directory.
 func (s *Store) Path() string {
