@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -16,7 +17,7 @@ import (
 // pages serves a page to a browser, and takes its report.
 type pages struct {
 	address string
-	fetches []fetch
+	fetches atomic.Pointer[[]byte]
 	reports chan []string
 }
 
@@ -45,9 +46,8 @@ func newPages(t *testing.T) *pages {
 	p := &pages{reports: make(chan []string, 1)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /page", func(w http.ResponseWriter, _ *http.Request) {
-		list, _ := json.Marshal(p.fetches)
 		w.Header().Set("Content-Type", "text/html")
-		fmt.Fprintf(w, pageHTML, list)
+		fmt.Fprintf(w, pageHTML, *p.fetches.Load())
 	})
 	mux.HandleFunc("POST /page/report", func(_ http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -68,7 +68,9 @@ func (p *pages) port() string { return p.address[strings.LastIndexByte(p.address
 // run opens the page of an origin, lets it fetch, and returns what it reports.
 func (p *pages) run(t *testing.T, chromium, origin string, fetches []fetch) []string {
 	t.Helper()
-	p.fetches = fetches
+	list, err := json.Marshal(fetches)
+	must(t, err)
+	p.fetches.Store(&list)
 	// A browser that waits for its debugger stays open when the page is loaded.
 	browser := browse(t, chromium, "--remote-debugging-port=0", origin+"/page")
 	var said buffer
