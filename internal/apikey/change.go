@@ -6,11 +6,15 @@ import "time"
 type Operation string
 
 const (
-	OpCreate  Operation = "create"
-	OpRevoke  Operation = "revoke"
-	OpSuspend Operation = "suspend"
-	OpResume  Operation = "resume"
-	OpExpose  Operation = "expose"
+	OpCreate    Operation = "create"
+	OpUpdate    Operation = "update"
+	OpRotate    Operation = "rotate"
+	OpRevoke    Operation = "revoke"
+	OpRevokeAll Operation = "revoke_all"
+	OpSuspend   Operation = "suspend"
+	OpResume    Operation = "resume"
+	OpLookup    Operation = "lookup"
+	OpExpose    Operation = "expose"
 )
 
 // Change is one change to keys, as a value: who wants what, and when. It holds
@@ -25,7 +29,12 @@ type Change struct {
 }
 
 // Action is one of the changes below.
-type Action interface{ Operation() Operation }
+type Action interface {
+	Operation() Operation
+	// Subject returns what the action is about, as far as it is known before it
+	// is done.
+	Subject() (workspaceID, keyID string)
+}
 
 // Create adds a key. It fails with [ErrNameTaken] if an active key of the
 // workspace has the name, and with [ErrTooManyKeys] if MaxActive keys are
@@ -34,6 +43,39 @@ type Create struct {
 	Key       Key
 	MaxActive int
 }
+
+// Update gives an active key another name, another owner, or both; nil leaves
+// one as it is. It fails with [ErrNotActive] or [ErrNameTaken].
+type Update struct {
+	WorkspaceID string
+	KeyID       string
+	Name        *string
+	Owner       *string
+}
+
+// Rotate adds a key in place of an active one, which goes on until RevokeOldAt,
+// or until it would end anyway: zero changes nothing about that, and an end that
+// was set before is never put off. The replacement has the preset of the old key
+// and, where Replacement has none, its name and owner. It fails with
+// [ErrNotActive], with [ErrAlreadyRotated] if the replacement of the old key, or
+// what that was replaced by, is active, and with [ErrNameTaken] if a key has the
+// name that is not the old one.
+type Rotate struct {
+	WorkspaceID string
+	KeyID       string
+	Replacement Key
+	RevokeOldAt time.Time
+}
+
+// RevokeAll ends every active key of a workspace.
+type RevokeAll struct {
+	WorkspaceID string
+	Reason      string
+}
+
+// Lookup finds out whose token has a digest. It changes nothing, but who asked
+// is in the audit trail.
+type Lookup struct{ Digest Digest }
 
 // Revoke ends a key at once. Revoking a revoked key changes nothing and leaves
 // no event behind.
@@ -60,18 +102,38 @@ type Expose struct {
 	KeyID       string
 }
 
-func (Create) Operation() Operation  { return OpCreate }
-func (Revoke) Operation() Operation  { return OpRevoke }
-func (Suspend) Operation() Operation { return OpSuspend }
-func (Resume) Operation() Operation  { return OpResume }
-func (Expose) Operation() Operation  { return OpExpose }
+func (Create) Operation() Operation    { return OpCreate }
+func (Update) Operation() Operation    { return OpUpdate }
+func (Rotate) Operation() Operation    { return OpRotate }
+func (Revoke) Operation() Operation    { return OpRevoke }
+func (RevokeAll) Operation() Operation { return OpRevokeAll }
+func (Suspend) Operation() Operation   { return OpSuspend }
+func (Resume) Operation() Operation    { return OpResume }
+func (Lookup) Operation() Operation    { return OpLookup }
+func (Expose) Operation() Operation    { return OpExpose }
+
+func (a Create) Subject() (string, string)    { return a.Key.WorkspaceID, "" }
+func (a Update) Subject() (string, string)    { return a.WorkspaceID, a.KeyID }
+func (a Rotate) Subject() (string, string)    { return a.WorkspaceID, a.KeyID }
+func (a Revoke) Subject() (string, string)    { return a.WorkspaceID, a.KeyID }
+func (a RevokeAll) Subject() (string, string) { return a.WorkspaceID, "" }
+func (a Suspend) Subject() (string, string)   { return a.WorkspaceID, "" }
+func (a Resume) Subject() (string, string)    { return a.WorkspaceID, "" }
+func (a Lookup) Subject() (string, string)    { return "", "" }
+func (a Expose) Subject() (string, string)    { return a.WorkspaceID, a.KeyID }
 
 // Outcome is what a change left behind.
 type Outcome struct {
 	Key       Key       // the key that was made or changed, as it is now
+	Replaced  Key       // the key that Key replaces, if it was made for that
 	Workspace Workspace // the workspace that was changed, as it is now
+	Revoked   int       // how many keys were revoked
 	// Stale are the credentials whose cached copies are no longer true.
 	Stale []Digest
+	// Ended are the credentials, all of them Stale, that may not go on.
+	Ended []Digest
+	// Event is what the audit trail says of the change.
+	Event Event
 	// Unchanged says that things were so already, and that no event was kept.
 	Unchanged bool
 }

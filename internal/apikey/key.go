@@ -65,8 +65,14 @@ type Key struct {
 	RevokedBy    string
 	RevokeReason string
 
-	Replaces   string // the id of the key that this one replaces
-	ReplacedBy string // the id of the key that replaces this one
+	Replaces   string    // the id of the key that this one replaces
+	ReplacedBy string    // the id of the key that replaces this one
+	ReplacedAt time.Time // when that one was made
+
+	// LastUsedAt is when the key last passed, to the resolution that is
+	// configured. It is kept apart from the rest, and known only where a key is
+	// shown.
+	LastUsedAt time.Time
 
 	// ExposedAt is when the key was first seen in a browser.
 	ExposedAt time.Time
@@ -89,6 +95,14 @@ func (k *Key) Status(now time.Time) Status {
 
 func (k *Key) revokedBySchedule(now time.Time) bool {
 	return !k.RevokesAt.IsZero() && !now.Before(k.RevokesAt) && k.RevokesAt.Before(k.ExpiresAt)
+}
+
+// ActiveUntil returns when the key, active now, ends if nobody does anything.
+func (k *Key) ActiveUntil() time.Time {
+	if !k.RevokesAt.IsZero() && k.RevokesAt.Before(k.ExpiresAt) {
+		return k.RevokesAt
+	}
+	return k.ExpiresAt
 }
 
 // EndedAt returns when the key was revoked, be it by a person or by schedule;

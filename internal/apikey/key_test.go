@@ -241,3 +241,21 @@ func TestChange_operations(t *testing.T) {
 		}
 	}
 }
+
+func TestKey_activeUntil(t *testing.T) {
+	expiry := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+	for _, c := range []struct{ revokes, want time.Time }{
+		{time.Time{}, expiry},
+		{expiry.Add(-time.Millisecond), expiry.Add(-time.Millisecond)},
+		{expiry, expiry},
+		{expiry.Add(time.Hour), expiry},
+	} {
+		key := Key{ExpiresAt: expiry, RevokesAt: c.revokes}
+		if got := key.ActiveUntil(); !got.Equal(c.want) {
+			t.Errorf("revoked at %v: got %v, want %v", c.revokes, got, c.want)
+		}
+		if before, at := key.Status(c.want.Add(-time.Millisecond)), key.Status(c.want); before != Active || at == Active {
+			t.Errorf("revoked at %v: got %s before %v and %s then, want it active until then", c.revokes, before, c.want, at)
+		}
+	}
+}

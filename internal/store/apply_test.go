@@ -332,6 +332,7 @@ func TestApply_unknownAction(t *testing.T) {
 type stranger struct{}
 
 func (stranger) Operation() apikey.Operation { return "stranger" }
+func (stranger) Subject() (string, string)   { return "", "" }
 
 func TestApply_cancelled(t *testing.T) {
 	s := openNew(t)
