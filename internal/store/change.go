@@ -4,19 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/dgraph-io/badger/v4"
+	"go.uber.org/zap"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
 // Apply makes one change: its records, its indexes and its audit event, in one
 // transaction that is on the disk when Apply returns. Whoever was named to Open
-// has been told by then.
+// has been told by then. (Only a [apikey.RevokeAll] of very many keys takes
+// several, each with an event.)
 //
-// It fails with an [*apikey.Error]: a refusal that changed nothing, or
-// ErrStoreUnavailable or ErrNoSpace, after which nothing was changed either.
+// It fails with an [*apikey.Error]: a refusal, which leaves nothing but its own
+// event in the audit trail; or ErrStoreUnavailable or ErrNoSpace, after which
+// nothing was changed either.
 func (s *Store) Apply(ctx context.Context, change apikey.Change) (apikey.Outcome, error) {
 	if s == nil {
 		return apikey.Outcome{}, apikey.ErrStoreUnavailable
@@ -35,11 +37,29 @@ func (s *Store) Apply(ctx context.Context, change apikey.Change) (apikey.Outcome
 	if err := s.writable(); err != nil {
 		return apikey.Outcome{}, err
 	}
+	outcome, err := s.commit(change)
+	for last := outcome; err == nil && last.Revoked == maxRevoked; {
+		// More keys than one transaction holds: each has its own event. If one
+		// fails, what the others have revoked stays revoked.
+		change.EventID = apikey.NewEventID(change.At)
+		last, err = s.commit(change)
+		outcome.Revoked += last.Revoked
+		outcome.Stale, outcome.Ended = append(outcome.Stale, last.Stale...), append(outcome.Ended, last.Ended...)
+	}
+	return outcome, err
+}
+
+// commit makes a change in one transaction and tells of it.
+func (s *Store) commit(change apikey.Change) (apikey.Outcome, error) {
 	var outcome apikey.Outcome
 	err := s.db.Update(func(txn *badger.Txn) (err error) {
 		outcome, err = apply(txn, change)
 		return err
 	})
+	if refusal, ok := errors.AsType[*apikey.Error](err); ok {
+		s.recordRefusal(change, refusal)
+		return apikey.Outcome{}, refusal
+	}
 	if err != nil {
 		return apikey.Outcome{}, s.refine(err)
 	}
@@ -50,169 +70,101 @@ func (s *Store) Apply(ctx context.Context, change apikey.Change) (apikey.Outcome
 }
 
 // apply is the one place where an action meets the records that it changes.
-func apply(txn *badger.Txn, change apikey.Change) (apikey.Outcome, error) {
-	var (
-		outcome apikey.Outcome
-		details map[string]any
-		err     error
-	)
+func apply(txn *badger.Txn, change apikey.Change) (outcome apikey.Outcome, err error) {
 	switch do := change.Do.(type) {
 	case apikey.Create:
-		outcome, details, err = create(txn, change, do)
+		outcome, err = create(txn, change, do)
+	case apikey.Update:
+		outcome, err = update(txn, change, do)
+	case apikey.Rotate:
+		outcome, err = rotate(txn, change, do)
 	case apikey.Revoke:
-		outcome, details, err = revoke(txn, change, do)
+		outcome, err = revoke(txn, change, do)
+	case apikey.RevokeAll:
+		outcome, err = revokeAll(txn, change, do)
 	case apikey.Suspend:
-		outcome, details, err = suspend(txn, change, do)
+		outcome, err = suspend(txn, change, do)
 	case apikey.Resume:
-		outcome, details, err = resume(txn, do)
+		outcome, err = resume(txn, do)
+	case apikey.Lookup:
+		outcome, err = ownerOf(txn, do)
 	case apikey.Expose:
-		outcome, details, err = expose(txn, change, do)
+		outcome, err = expose(txn, change, do)
 	default:
 		err = fmt.Errorf("unknown change %T", do)
 	}
 	if err != nil || outcome.Unchanged {
 		return outcome, err
 	}
-	return outcome, record(txn, change, outcome, details)
+	outcome.Event = eventOf(change, outcome.Event)
+	return outcome, record(txn, outcome.Event)
 }
 
-// record writes the audit event of a change.
-func record(txn *badger.Txn, change apikey.Change, outcome apikey.Outcome, details map[string]any) error {
-	event := eventRecord{
-		ID: change.EventID, At: toMillis(change.At), Actor: change.Actor, RemoteIP: change.RemoteIP,
-		Operation:   string(change.Do.Operation()),
-		WorkspaceID: outcome.Key.WorkspaceID, KeyID: outcome.Key.ID, Details: details,
+// eventOf completes the event of a change with who made it, when, and about
+// what: the key that the event is about already, or else the action's subject.
+func eventOf(change apikey.Change, event apikey.Event) apikey.Event {
+	event.ID, event.At, event.Actor, event.RemoteIP = change.EventID, change.At, change.Actor, change.RemoteIP
+	event.Operation = change.Do.Operation()
+	if event.KeyID == "" {
+		event.WorkspaceID, event.KeyID = change.Do.Subject()
 	}
-	if event.WorkspaceID == "" {
-		event.WorkspaceID = outcome.Workspace.ID
-	}
-	if err := save(txn, eventKey(event.ID), event); err != nil {
+	return event
+}
+
+// about begins the event of a change to one key.
+func about(key *apikey.Key, details map[string]any) apikey.Event {
+	return apikey.Event{WorkspaceID: key.WorkspaceID, KeyID: key.ID, Details: details}
+}
+
+// record writes an event of the audit trail and its index.
+func record(txn *badger.Txn, event apikey.Event) error {
+	err := save(txn, eventKey(event.ID), eventRecord{
+		ID: event.ID, At: toMillis(event.At), Actor: event.Actor, RemoteIP: event.RemoteIP,
+		Operation: string(event.Operation), WorkspaceID: event.WorkspaceID, KeyID: event.KeyID, Details: event.Details,
+	})
+	if err != nil || event.WorkspaceID == "" {
 		return err
 	}
 	return txn.Set(eventIndexKey(event.WorkspaceID, event.ID), nil)
 }
 
-func create(txn *badger.Txn, change apikey.Change, do apikey.Create) (apikey.Outcome, map[string]any, error) {
-	key := do.Key
-	active, err := activeNames(txn, key.WorkspaceID, change.At)
-	if err != nil {
-		return apikey.Outcome{}, nil, err
+// recordRefusal notes that somebody wanted a change that was refused. The
+// refusal stands whether or not it could be noted.
+func (s *Store) recordRefusal(change apikey.Change, refusal *apikey.Error) {
+	event := eventOf(change, apikey.Event{Details: wanted(change.Do)})
+	event.Details["refused"] = refusal.Code
+	// What is not known to exist is whatever the caller wrote, which may be a
+	// token in the wrong place.
+	if !apikey.ValidKeyID(event.KeyID) {
+		event.KeyID = ""
 	}
-	folded := apikey.FoldName(key.Name)
-	if _, taken := active[folded]; taken {
-		return apikey.Outcome{}, nil, apikey.ErrNameTaken
+	if apikey.ValidateWorkspaceID(event.WorkspaceID) != nil {
+		event.WorkspaceID = ""
 	}
-	if do.MaxActive > 0 && len(active) >= do.MaxActive {
-		return apikey.Outcome{}, nil, apikey.ErrTooManyKeys
+	if err := s.db.Update(func(txn *badger.Txn) error { return record(txn, event) }); err != nil {
+		s.log.Error("recording a refused change", zap.String("operation", string(event.Operation)), zap.Error(err))
+		return
 	}
-	record := toRecord(&key)
-	if _, err := record.key(); err != nil {
-		return apikey.Outcome{}, nil, err
+	if s.onChange != nil {
+		s.onChange(apikey.Outcome{Event: event})
 	}
-	for _, unique := range [][]byte{recordKey(key.ID), digestKey(key.Digest)} {
-		if _, err := txn.Get(unique); !errors.Is(err, badger.ErrKeyNotFound) {
-			return apikey.Outcome{}, nil, errors.Join(fmt.Errorf("the id or the digest of %s is known already", key.ID), err)
-		}
-	}
-	if err := errors.Join(
-		save(txn, recordKey(key.ID), record),
-		txn.Set(digestKey(key.Digest), []byte(key.ID)),
-		txn.Set(workspaceKey(key.WorkspaceID, key.ID), nil),
-		txn.Set(nameKey(key.WorkspaceID, folded), []byte(key.ID)),
-	); err != nil {
-		return apikey.Outcome{}, nil, err
-	}
-	details := map[string]any{"name": key.Name, "owner": key.Owner, "preset": string(key.Preset), "expires_at": key.ExpiresAt.Format(time.RFC3339Nano)}
-	return apikey.Outcome{Key: key, Stale: []apikey.Digest{key.Digest}}, details, nil
 }
 
-// maxForgotten bounds the names that one change forgets: a transaction can hold
-// some ten thousand writes.
-const maxForgotten = 1000
-
-// activeNames returns the folded names of a workspace's active keys. Names of
-// keys that have ended are forgotten on the way, so that the index stays about
-// as small as the number of keys that a workspace may have.
-func activeNames(txn *badger.Txn, workspaceID string, now time.Time) (map[string]string, error) {
-	active := make(map[string]string)
-	prefix := nameKey(workspaceID, "")
-	var ended [][]byte
-	err := each(txn, prefix, func(item *badger.Item) error {
-		id, err := item.ValueCopy(nil)
-		if err != nil {
-			return err
+// wanted says what a refused change was to do, beyond its subject.
+func wanted(action apikey.Action) map[string]any {
+	name := ""
+	switch do := action.(type) {
+	case apikey.Create:
+		name = do.Key.Name
+	case apikey.Rotate:
+		name = do.Replacement.Name
+	case apikey.Update:
+		if do.Name != nil {
+			name = *do.Name
 		}
-		key, err := keyByID(txn, string(id))
-		if err != nil {
-			return err
-		}
-		if key.Status(now) == apikey.Active {
-			active[string(item.Key()[len(prefix):])] = key.ID
-			return nil
-		}
-		if len(ended) < maxForgotten {
-			ended = append(ended, item.KeyCopy(nil))
-		}
-		return nil
-	})
-	for _, name := range ended {
-		err = errors.Join(err, txn.Delete(name))
 	}
-	return active, err
-}
-
-func revoke(txn *badger.Txn, change apikey.Change, do apikey.Revoke) (apikey.Outcome, map[string]any, error) {
-	key, err := keyInWorkspace(txn, do.WorkspaceID, do.KeyID)
-	if err != nil {
-		return apikey.Outcome{}, nil, err
+	if name == "" {
+		return map[string]any{}
 	}
-	if key.Status(change.At) == apikey.Revoked {
-		return apikey.Outcome{Key: *key, Unchanged: true}, nil, nil
-	}
-	key.RevokedAt, key.RevokedBy, key.RevokeReason = change.At, change.Actor, do.Reason
-	if err := save(txn, recordKey(key.ID), toRecord(key)); err != nil {
-		return apikey.Outcome{}, nil, err
-	}
-	details := map[string]any{"name": key.Name, "reason": do.Reason}
-	return apikey.Outcome{Key: *key, Stale: []apikey.Digest{key.Digest}}, details, nil
-}
-
-func expose(txn *badger.Txn, change apikey.Change, do apikey.Expose) (apikey.Outcome, map[string]any, error) {
-	key, err := keyInWorkspace(txn, do.WorkspaceID, do.KeyID)
-	if err != nil {
-		return apikey.Outcome{}, nil, err
-	}
-	if !key.ExposedAt.IsZero() {
-		return apikey.Outcome{Key: *key, Unchanged: true}, nil, nil
-	}
-	key.ExposedAt = change.At
-	if err := save(txn, recordKey(key.ID), toRecord(key)); err != nil {
-		return apikey.Outcome{}, nil, err
-	}
-	return apikey.Outcome{Key: *key, Stale: []apikey.Digest{key.Digest}}, map[string]any{"name": key.Name}, nil
-}
-
-func suspend(txn *badger.Txn, change apikey.Change, do apikey.Suspend) (apikey.Outcome, map[string]any, error) {
-	ws, err := workspaceByID(txn, do.WorkspaceID)
-	if err != nil {
-		return apikey.Outcome{}, nil, err
-	}
-	if ws.Suspended() {
-		return apikey.Outcome{Workspace: ws, Unchanged: true}, nil, nil
-	}
-	ws.SuspendedAt, ws.Reason = change.At, do.Reason
-	err = save(txn, suspensionKey(ws.ID), workspaceRecord{SuspendedAt: toMillis(ws.SuspendedAt), Reason: ws.Reason})
-	return apikey.Outcome{Workspace: ws}, map[string]any{"reason": ws.Reason}, err
-}
-
-func resume(txn *badger.Txn, do apikey.Resume) (apikey.Outcome, map[string]any, error) {
-	ws, err := workspaceByID(txn, do.WorkspaceID)
-	if err != nil {
-		return apikey.Outcome{}, nil, err
-	}
-	if !ws.Suspended() {
-		return apikey.Outcome{Workspace: ws, Unchanged: true}, nil, nil
-	}
-	err = txn.Delete(suspensionKey(ws.ID))
-	return apikey.Outcome{Workspace: apikey.Workspace{ID: ws.ID}}, nil, err
+	return map[string]any{"name": name}
 }

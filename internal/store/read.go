@@ -16,21 +16,9 @@ import (
 // or [apikey.ErrNotFound].
 func (s *Store) Lookup(digest apikey.Digest) (*apikey.Key, error) {
 	var key *apikey.Key
-	err := s.view(func(txn *badger.Txn) error {
-		item, err := txn.Get(digestKey(digest))
-		if errors.Is(err, badger.ErrKeyNotFound) {
-			return apikey.ErrNotFound
-		}
-		if err != nil {
-			return err
-		}
-		return item.Value(func(id []byte) error {
-			key, err = keyByID(txn, string(id))
-			if err == nil && key.Digest != digest {
-				err = errors.New("the record of " + key.ID + " is of another token")
-			}
-			return err
-		})
+	err := s.view(func(txn *badger.Txn) (err error) {
+		key, err = keyByDigest(txn, digest)
+		return err
 	})
 	if err != nil {
 		return nil, err
@@ -162,6 +150,50 @@ func keyByID(txn *badger.Txn, id string) (*apikey.Key, error) {
 		return nil, fmt.Errorf("the record of %s is of another key", id)
 	}
 	return r.key()
+}
+
+func keyByDigest(txn *badger.Txn, digest apikey.Digest) (*apikey.Key, error) {
+	item, err := txn.Get(digestKey(digest))
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return nil, apikey.ErrNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	var key *apikey.Key
+	err = item.Value(func(id []byte) error {
+		key, err = keyByID(txn, string(id))
+		if err == nil && key.Digest != digest {
+			err = errors.New("the record of " + key.ID + " is of another token")
+		}
+		return err
+	})
+	return key, err
+}
+
+// activeKeys returns the active keys of a workspace, oldest first.
+func activeKeys(txn *badger.Txn, workspaceID string, now time.Time) (keys []*apikey.Key, err error) {
+	prefix := workspaceKey(workspaceID, "")
+	err = each(txn, prefix, func(item *badger.Item) error {
+		key, err := keyByID(txn, string(item.Key()[len(prefix):]))
+		if err == nil && key.Status(now) == apikey.Active {
+			keys = append(keys, key)
+		}
+		return err
+	})
+	return keys, err
+}
+
+// activeKey returns a key of a workspace that can be changed.
+func activeKey(txn *badger.Txn, workspaceID, keyID string, now time.Time) (*apikey.Key, error) {
+	key, err := keyInWorkspace(txn, workspaceID, keyID)
+	if err != nil {
+		return nil, err
+	}
+	if key.Status(now) != apikey.Active {
+		return nil, apikey.ErrNotActive
+	}
+	return key, nil
 }
 
 func keyInWorkspace(txn *badger.Txn, workspaceID, keyID string) (*apikey.Key, error) {

@@ -20,7 +20,9 @@ import (
 //	k/<key id>             keyRecord
 //	t/<digest>             key id: whose token has this SHA-256
 //	w/<ws><key id>         nothing: the keys of a workspace
-//	n/<ws><folded name>    key id: who has the name, or had it last
+//	n/<ws><folded name>    key id: who has the name, or had it last; the replacement, where a
+//	                       key and its replacement have one name
+//	u/<key id>             when the key was last used, in milliseconds since 1970
 //	s/<ws>                 workspaceRecord, of a suspended workspace
 //	a/<event id>           eventRecord
 //	b/<ws><event id>       nothing: the events of a workspace
@@ -40,6 +42,7 @@ func digestKey(d apikey.Digest) []byte      { return append([]byte("t/"), d[:]..
 func suspensionKey(ws string) []byte        { return inWorkspace("s/", ws, "") }
 func workspaceKey(ws, keyID string) []byte  { return inWorkspace("w/", ws, keyID) }
 func nameKey(ws, folded string) []byte      { return inWorkspace("n/", ws, folded) }
+func lastUsedKey(keyID string) []byte       { return append([]byte("u/"), keyID...) }
 func eventKey(eventID string) []byte        { return append([]byte("a/"), eventID...) }
 func eventIndexKey(ws, event string) []byte { return inWorkspace("b/", ws, event) }
 
@@ -68,6 +71,7 @@ type keyRecord struct {
 	RevokeReason string `json:"revoke_reason,omitempty"`
 	Replaces     string `json:"replaces,omitempty"`
 	ReplacedBy   string `json:"replaced_by,omitempty"`
+	ReplacedAt   millis `json:"replaced_at,omitzero"`
 	ExposedAt    millis `json:"exposed_at,omitzero"`
 }
 
@@ -110,7 +114,7 @@ func toRecord(k *apikey.Key) keyRecord {
 		Digest: k.Digest[:], TokenHint: k.TokenHint,
 		CreatedAt: toMillis(k.CreatedAt), CreatedBy: k.CreatedBy, ExpiresAt: toMillis(k.ExpiresAt),
 		RevokesAt: toMillis(k.RevokesAt), RevokedAt: toMillis(k.RevokedAt), RevokedBy: k.RevokedBy, RevokeReason: k.RevokeReason,
-		Replaces: k.Replaces, ReplacedBy: k.ReplacedBy, ExposedAt: toMillis(k.ExposedAt),
+		Replaces: k.Replaces, ReplacedBy: k.ReplacedBy, ReplacedAt: toMillis(k.ReplacedAt), ExposedAt: toMillis(k.ExposedAt),
 	}
 }
 
@@ -121,7 +125,7 @@ func (r *keyRecord) key() (*apikey.Key, error) {
 		ID: r.ID, WorkspaceID: r.WorkspaceID, Name: r.Name, Owner: r.Owner, TokenHint: r.TokenHint,
 		CreatedAt: r.CreatedAt.time(), CreatedBy: r.CreatedBy, ExpiresAt: r.ExpiresAt.time(),
 		RevokesAt: r.RevokesAt.time(), RevokedAt: r.RevokedAt.time(), RevokedBy: r.RevokedBy, RevokeReason: r.RevokeReason,
-		Replaces: r.Replaces, ReplacedBy: r.ReplacedBy, ExposedAt: r.ExposedAt.time(),
+		Replaces: r.Replaces, ReplacedBy: r.ReplacedBy, ReplacedAt: r.ReplacedAt.time(), ExposedAt: r.ExposedAt.time(),
 	}
 	preset, err := apikey.ParsePreset(r.Preset)
 	if err != nil || r.ID == "" || len(r.Digest) != len(k.Digest) || k.ExpiresAt.IsZero() || apikey.ValidateWorkspaceID(r.WorkspaceID) != nil {

@@ -3,11 +3,13 @@ package store
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -88,17 +90,54 @@ func mustApply(t testing.TB, s *Store, at time.Time, do apikey.Action) apikey.Ou
 	return outcome
 }
 
-// refused makes a change that must fail with the given error, leave no event
-// behind and tell nobody.
-func refused(t testing.TB, s *Store, at time.Time, do apikey.Action, want error) {
+// refused makes a change that must fail with the given error and change nothing.
+// A refusal leaves one event that says so; what the store could not do, none.
+func refused(t testing.TB, s *Store, at time.Time, do apikey.Action, want *apikey.Error) {
 	t.Helper()
-	before := len(allEvents(t, s, ""))
+	before, trail := contents(t, s), allEvents(t, s, "")
 	if _, err := s.Apply(t.Context(), changeAt(at, do)); !errors.Is(err, want) {
 		t.Fatalf("Apply(%T): got error %v, want %v", do, err, want)
 	}
-	if after := len(allEvents(t, s, "")); after != before {
-		t.Errorf("events after a refused %T: got %d, want the %d from before", do, after, before)
+	equal(t, fmt.Sprintf("the store after a refused %T", do), contents(t, s), before)
+	events := 1
+	if want == apikey.ErrStoreUnavailable || want == apikey.ErrNoSpace {
+		events = 0
 	}
+	after := allEvents(t, s, "")
+	if len(after) != len(trail)+events {
+		t.Fatalf("events after a refused %T: got %d, want %d more than the %d from before", do, len(after), events, len(trail))
+	}
+	if events == 1 {
+		equal(t, "refused", after[0].Details["refused"], any(want.Code))
+		equal(t, "operation", after[0].Operation, do.Operation())
+	}
+}
+
+// contents returns what is in a store beside its audit trail.
+func contents(t testing.TB, s *Store) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	err := s.db.View(func(txn *badger.Txn) error {
+		return each(txn, nil, func(item *badger.Item) error {
+			key := string(item.Key())
+			if strings.HasPrefix(key, "a/") || strings.HasPrefix(key, "b/") {
+				return nil
+			}
+			value, err := item.ValueCopy(nil)
+			found[key] = string(value)
+			return err
+		})
+	})
+	if err != nil {
+		t.Fatalf("reading the store: %v", err)
+	}
+	return found
+}
+
+// bare returns an outcome without its event.
+func bare(outcome apikey.Outcome) apikey.Outcome {
+	outcome.Event = apikey.Event{}
+	return outcome
 }
 
 // mustCreate makes a key that must be accepted.
@@ -203,6 +242,31 @@ func put(t testing.TB, s *Store, key, value []byte) {
 	}
 }
 
+// putKeys writes many keys behind the store's back.
+func putKeys(t testing.TB, s *Store, keys []apikey.Key) {
+	t.Helper()
+	batch := s.db.NewWriteBatch()
+	defer batch.Cancel()
+	for i := range keys {
+		key := &keys[i]
+		value, err := json.Marshal(toRecord(key))
+		for _, err := range []error{
+			err,
+			batch.Set(recordKey(key.ID), value),
+			batch.Set(digestKey(key.Digest), []byte(key.ID)),
+			batch.Set(workspaceKey(key.WorkspaceID, key.ID), nil),
+			batch.Set(nameKey(key.WorkspaceID, apikey.FoldName(key.Name)), []byte(key.ID)),
+		} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := batch.Flush(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func equal(t testing.TB, what string, got, want any) {
 	t.Helper()
 	if !reflect.DeepEqual(got, want) {
@@ -225,6 +289,10 @@ func everyCall(ctx context.Context, s *Store, report func(call string, err error
 	page := apikey.Page{Limit: 10}
 	for _, do := range []apikey.Action{
 		apikey.Create{Key: key},
+		apikey.Update{WorkspaceID: "acme", KeyID: key.ID, Owner: new("Kim")},
+		apikey.Rotate{WorkspaceID: "acme", KeyID: key.ID, Replacement: newKey("", "", start)},
+		apikey.Lookup{Digest: key.Digest},
+		apikey.RevokeAll{WorkspaceID: "acme"},
 		apikey.Revoke{WorkspaceID: "acme", KeyID: key.ID},
 		apikey.Suspend{WorkspaceID: "acme"},
 		apikey.Resume{WorkspaceID: "acme"},

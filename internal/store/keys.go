@@ -1,0 +1,207 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+func create(txn *badger.Txn, change apikey.Change, do apikey.Create) (apikey.Outcome, error) {
+	key := do.Key
+	names, err := activeNames(txn, key.WorkspaceID, change.At)
+	if err != nil {
+		return apikey.Outcome{}, err
+	}
+	if names.taken(key.Name) {
+		return apikey.Outcome{}, apikey.ErrNameTaken
+	}
+	if do.MaxActive > 0 && names.active >= do.MaxActive {
+		return apikey.Outcome{}, apikey.ErrTooManyKeys
+	}
+	if err := insert(txn, &key); err != nil {
+		return apikey.Outcome{}, err
+	}
+	return apikey.Outcome{Key: key, Stale: []apikey.Digest{key.Digest}, Event: about(&key, map[string]any{
+		"name": key.Name, "owner": key.Owner, "preset": string(key.Preset), "expires_at": key.ExpiresAt.Format(time.RFC3339Nano),
+	})}, nil
+}
+
+// insert adds a key with its indexes, and refuses one that could not be read
+// back, or that is there already.
+func insert(txn *badger.Txn, key *apikey.Key) error {
+	record := toRecord(key)
+	if _, err := record.key(); err != nil {
+		return err
+	}
+	for _, unique := range [][]byte{recordKey(key.ID), digestKey(key.Digest)} {
+		if _, err := txn.Get(unique); !errors.Is(err, badger.ErrKeyNotFound) {
+			return errors.Join(fmt.Errorf("the id or the digest of %s is known already", key.ID), err)
+		}
+	}
+	return errors.Join(
+		save(txn, recordKey(key.ID), record),
+		txn.Set(digestKey(key.Digest), []byte(key.ID)),
+		txn.Set(workspaceKey(key.WorkspaceID, key.ID), nil),
+		txn.Set(nameKey(key.WorkspaceID, apikey.FoldName(key.Name)), []byte(key.ID)),
+	)
+}
+
+func update(txn *badger.Txn, change apikey.Change, do apikey.Update) (apikey.Outcome, error) {
+	key, err := activeKey(txn, do.WorkspaceID, do.KeyID, change.At)
+	if err != nil {
+		return apikey.Outcome{}, err
+	}
+	details := make(map[string]any)
+	if do.Name != nil && *do.Name != key.Name {
+		if err := rename(txn, key, *do.Name, change.At); err != nil {
+			return apikey.Outcome{}, err
+		}
+		details["name"], details["name_before"] = *do.Name, key.Name
+		key.Name = *do.Name
+	}
+	if do.Owner != nil && *do.Owner != key.Owner {
+		details["owner"], details["owner_before"] = *do.Owner, key.Owner
+		key.Owner = *do.Owner
+	}
+	if len(details) == 0 {
+		return apikey.Outcome{Key: *key, Unchanged: true}, nil
+	}
+	err = save(txn, recordKey(key.ID), toRecord(key))
+	return apikey.Outcome{Key: *key, Stale: []apikey.Digest{key.Digest}, Event: about(key, details)}, err
+}
+
+func rotate(txn *badger.Txn, change apikey.Change, do apikey.Rotate) (apikey.Outcome, error) {
+	old, err := activeKey(txn, do.WorkspaceID, do.KeyID, change.At)
+	if err != nil {
+		return apikey.Outcome{}, err
+	}
+	switch replaced, err := hasLiveReplacement(txn, old, change.At); {
+	case err != nil:
+		return apikey.Outcome{}, err
+	case replaced:
+		return apikey.Outcome{}, apikey.ErrAlreadyRotated
+	}
+	key := do.Replacement
+	key.WorkspaceID, key.Preset, key.Replaces = old.WorkspaceID, old.Preset, old.ID
+	if key.Name == "" {
+		key.Name = old.Name
+	}
+	if key.Owner == "" {
+		key.Owner = old.Owner
+	}
+	if apikey.FoldName(key.Name) != apikey.FoldName(old.Name) {
+		names, err := activeNames(txn, key.WorkspaceID, change.At)
+		if err != nil {
+			return apikey.Outcome{}, err
+		}
+		if names.taken(key.Name) {
+			return apikey.Outcome{}, apikey.ErrNameTaken
+		}
+	}
+	details := map[string]any{
+		"replaced_by": key.ID, "name": key.Name, "owner": key.Owner, "preset": string(key.Preset), "expires_at": key.ExpiresAt.Format(time.RFC3339Nano),
+	}
+	outcome := apikey.Outcome{Stale: []apikey.Digest{key.Digest, old.Digest}}
+	old.ReplacedBy, old.ReplacedAt = key.ID, change.At
+	switch at := do.RevokeOldAt; {
+	case at.IsZero() || !at.Before(old.ActiveUntil()): // it ends no later than that by itself
+	case at.After(change.At):
+		old.RevokesAt = at
+	default:
+		old.RevokedAt, old.RevokedBy, old.RevokeReason = change.At, change.Actor, "replaced by "+key.ID
+		outcome.Revoked, outcome.Ended = 1, []apikey.Digest{old.Digest}
+		details["revoked_at"] = change.At.Format(time.RFC3339Nano)
+	}
+	if old.RevokedAt.IsZero() && !old.RevokesAt.IsZero() {
+		details["revokes_at"] = old.RevokesAt.Format(time.RFC3339Nano)
+	}
+	outcome.Key, outcome.Replaced, outcome.Event = key, *old, about(old, details)
+	return outcome, errors.Join(insert(txn, &key), save(txn, recordKey(old.ID), toRecord(old)))
+}
+
+// hasLiveReplacement reports whether the key that replaces this one is active,
+// or one that replaces that one in turn.
+func hasLiveReplacement(txn *badger.Txn, key *apikey.Key, now time.Time) (bool, error) {
+	for id := key.ReplacedBy; id != ""; {
+		replacement, err := keyByID(txn, id)
+		if err != nil {
+			return false, err
+		}
+		if replacement.Status(now) == apikey.Active {
+			return true, nil
+		}
+		id = replacement.ReplacedBy
+	}
+	return false, nil
+}
+
+func revoke(txn *badger.Txn, change apikey.Change, do apikey.Revoke) (apikey.Outcome, error) {
+	key, err := keyInWorkspace(txn, do.WorkspaceID, do.KeyID)
+	if err != nil {
+		return apikey.Outcome{}, err
+	}
+	if key.Status(change.At) == apikey.Revoked {
+		return apikey.Outcome{Key: *key, Unchanged: true}, nil
+	}
+	err = end(txn, key, change, do.Reason)
+	ended := []apikey.Digest{key.Digest}
+	return apikey.Outcome{
+		Key: *key, Revoked: 1, Stale: ended, Ended: ended,
+		Event: about(key, map[string]any{"name": key.Name, "reason": do.Reason}),
+	}, err
+}
+
+// end writes that a key is revoked.
+func end(txn *badger.Txn, key *apikey.Key, change apikey.Change, reason string) error {
+	key.RevokedAt, key.RevokedBy, key.RevokeReason = change.At, change.Actor, reason
+	return save(txn, recordKey(key.ID), toRecord(key))
+}
+
+// maxRevoked bounds the keys that one transaction revokes: it can hold 1.2 MB,
+// and the record of a key is 3 KB where every text in it is as long as it may be.
+const maxRevoked = 300
+
+// revokeAll ends up to maxRevoked active keys of a workspace.
+func revokeAll(txn *badger.Txn, change apikey.Change, do apikey.RevokeAll) (apikey.Outcome, error) {
+	var outcome apikey.Outcome
+	keys, err := activeKeys(txn, do.WorkspaceID, change.At)
+	if err != nil || len(keys) == 0 {
+		return apikey.Outcome{Unchanged: true}, err
+	}
+	var ids []string
+	for _, key := range keys[:min(len(keys), maxRevoked)] {
+		if err := end(txn, key, change, do.Reason); err != nil {
+			return outcome, err
+		}
+		ids = append(ids, key.ID)
+		outcome.Ended = append(outcome.Ended, key.Digest)
+	}
+	outcome.Stale, outcome.Revoked = outcome.Ended, len(ids)
+	outcome.Event.Details = map[string]any{"reason": do.Reason, "revoked": len(ids), "key_ids": ids}
+	return outcome, nil
+}
+
+func ownerOf(txn *badger.Txn, do apikey.Lookup) (apikey.Outcome, error) {
+	key, err := keyByDigest(txn, do.Digest)
+	if err != nil {
+		return apikey.Outcome{}, err
+	}
+	return apikey.Outcome{Key: *key, Event: about(key, map[string]any{"name": key.Name})}, nil
+}
+
+func expose(txn *badger.Txn, change apikey.Change, do apikey.Expose) (apikey.Outcome, error) {
+	key, err := keyInWorkspace(txn, do.WorkspaceID, do.KeyID)
+	if err != nil {
+		return apikey.Outcome{}, err
+	}
+	if !key.ExposedAt.IsZero() {
+		return apikey.Outcome{Key: *key, Unchanged: true}, nil
+	}
+	key.ExposedAt = change.At
+	err = save(txn, recordKey(key.ID), toRecord(key))
+	return apikey.Outcome{Key: *key, Stale: []apikey.Digest{key.Digest}, Event: about(key, map[string]any{"name": key.Name})}, err
+}

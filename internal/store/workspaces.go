@@ -1,0 +1,31 @@
+package store
+
+import (
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+func suspend(txn *badger.Txn, change apikey.Change, do apikey.Suspend) (apikey.Outcome, error) {
+	ws, err := workspaceByID(txn, do.WorkspaceID)
+	if err != nil {
+		return apikey.Outcome{}, err
+	}
+	if ws.Suspended() {
+		return apikey.Outcome{Workspace: ws, Unchanged: true}, nil
+	}
+	ws.SuspendedAt, ws.Reason = change.At, do.Reason
+	err = save(txn, suspensionKey(ws.ID), workspaceRecord{SuspendedAt: toMillis(ws.SuspendedAt), Reason: ws.Reason})
+	return apikey.Outcome{Workspace: ws, Event: apikey.Event{Details: map[string]any{"reason": ws.Reason}}}, err
+}
+
+func resume(txn *badger.Txn, do apikey.Resume) (apikey.Outcome, error) {
+	ws, err := workspaceByID(txn, do.WorkspaceID)
+	if err != nil {
+		return apikey.Outcome{}, err
+	}
+	if !ws.Suspended() {
+		return apikey.Outcome{Workspace: ws, Unchanged: true}, nil
+	}
+	return apikey.Outcome{Workspace: apikey.Workspace{ID: ws.ID}}, txn.Delete(suspensionKey(ws.ID))
+}
