@@ -10,6 +10,7 @@ package authn
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -66,11 +67,13 @@ func (a *Authenticator) Changed(outcome apikey.Outcome) {
 	if ws.ID != "" {
 		a.suspended.set(ws.ID, ws.Suspended())
 	}
-	ended := !outcome.Key.RevokedAt.IsZero()
-	if ended || ws.Suspended() {
+	if len(outcome.Ended) > 0 || ws.Suspended() {
 		a.streams.endIf(func(s *stream) bool {
-			return ended && s.digest == outcome.Key.Digest || ws.Suspended() && s.workspaceID == ws.ID
+			return slices.Contains(outcome.Ended, s.digest) || ws.Suspended() && s.workspaceID == ws.ID
 		})
+	}
+	if old := outcome.Replaced; old.ID != "" {
+		a.streams.shortenAll(old.Digest, old.ActiveUntil(), a.now())
 	}
 }
 

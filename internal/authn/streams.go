@@ -23,6 +23,17 @@ type stream struct {
 	digest      apikey.Digest
 	workspaceID string
 	end         context.CancelCauseFunc
+	expiry      *time.Timer
+	expires     time.Time // when expiry fires; held by streams.mu
+}
+
+// shorten makes a stream end at a time, if it would go on for longer. A key's
+// end can come closer after it was read, and what was read then comes too late.
+func (s *stream) shorten(until, now time.Time) {
+	if until.Before(s.expires) {
+		s.expires = until
+		s.expiry.Reset(until.Sub(now))
+	}
 }
 
 // Stream returns a context for a request that passed and asks to become another
@@ -31,30 +42,22 @@ type stream struct {
 // The caller calls done when the request is over.
 func (a *Authenticator) Stream(ctx context.Context, key *apikey.Key) (_ context.Context, done func()) {
 	ctx, end := context.WithCancelCause(ctx)
-	s := &stream{digest: key.Digest, workspaceID: key.WorkspaceID, end: end}
+	s := &stream{digest: key.Digest, workspaceID: key.WorkspaceID, end: end, expires: key.ActiveUntil()}
+	s.expiry = time.AfterFunc(s.expires.Sub(a.now()), func() { end(ErrEnded) })
 	a.streams.add(s)
 
 	// What changed between the decision and this line was told to nobody.
 	current, _, err := a.keys.get(ctx, key.Digest)
 	if err != nil || a.closed.Load() || current.Status(a.now()) != apikey.Active || a.suspended.has(key.WorkspaceID) {
 		end(ErrEnded)
-		return ctx, func() { a.streams.remove(s) }
+	} else {
+		a.streams.shorten(s, current.ActiveUntil(), a.now())
 	}
-	expiry := time.AfterFunc(lifeLeft(current, a.now()), func() { end(ErrEnded) })
 	return ctx, func() {
-		expiry.Stop()
-		a.streams.remove(s)
+		a.streams.remove(s) // before the timer is stopped: shorten starts it anew
+		s.expiry.Stop()
 		end(nil)
 	}
-}
-
-// lifeLeft returns how long a key that is active now will be.
-func lifeLeft(key *apikey.Key, now time.Time) time.Duration {
-	until := key.ExpiresAt
-	if !key.RevokesAt.IsZero() && key.RevokesAt.Before(until) {
-		until = key.RevokesAt
-	}
-	return until.Sub(now)
 }
 
 func (s *streams) add(one *stream) {
@@ -70,6 +73,24 @@ func (s *streams) remove(one *stream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.open, one)
+}
+
+// shorten makes a stream end at a time.
+func (s *streams) shorten(one *stream, until, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	one.shorten(until, now)
+}
+
+// shortenAll makes every stream of a key end at a time.
+func (s *streams) shortenAll(digest apikey.Digest, until, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for one := range s.open {
+		if one.digest == digest {
+			one.shorten(until, now)
+		}
+	}
 }
 
 // endIf ends the streams for which it is asked to.
