@@ -340,7 +340,7 @@ func TestClose_whileInUse(t *testing.T) {
 				for closed := false; !closed; {
 					busy <- struct{}{}
 					name := fmt.Sprintf("Key %d %s", worker, apikey.NewKeyID(start))
-					outcome, err := s.Apply(t.Context(), changeAt(start, apikey.Create{Key: newKey("acme", name, start)}))
+					outcome, err := s.Apply(t.Context(), changeAt(start, apikey.Create{Key: newKey("kept", name, start)}))
 					if err == nil {
 						mu.Lock()
 						acknowledged = append(acknowledged, outcome.Key)

@@ -142,9 +142,13 @@ func load(txn *badger.Txn, key []byte, record any) error {
 	if err != nil {
 		return err
 	}
+	return decode(item, record)
+}
+
+func decode(item *badger.Item, record any) error {
 	return item.Value(func(value []byte) error {
 		if err := json.Unmarshal(value, record); err != nil {
-			return fmt.Errorf("decoding %q: %w", key, err)
+			return fmt.Errorf("decoding %q: %w", item.Key(), err)
 		}
 		return nil
 	})

@@ -1,0 +1,86 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// maxForgottenEvents bounds the events that one transaction deletes.
+const maxForgottenEvents = 1000
+
+// ForgetEvents deletes the events of the audit trail from before a time, oldest
+// first, and returns how many they were. The newest event of all stays, however
+// old it is: what is in the trail shows that it was kept. It takes as many short
+// transactions as it needs, and ends early when ctx does.
+func (s *Store) ForgetEvents(ctx context.Context, before time.Time) (forgotten int, err error) {
+	for last := ""; err == nil; {
+		var n int
+		n, last, err = s.forgetSome(ctx, last, before)
+		forgotten += n
+		if n < maxForgottenEvents {
+			break
+		}
+	}
+	return forgotten, err
+}
+
+// forgetSome deletes events after the given one, which was the last before. To
+// begin at the first again would be to pass over all that was deleted.
+func (s *Store) forgetSome(ctx context.Context, after string, before time.Time) (n int, last string, err error) {
+	if s == nil {
+		return 0, "", apikey.ErrStoreUnavailable
+	}
+	s.gate.RLock()
+	defer s.gate.RUnlock()
+	if s.closed {
+		return 0, "", apikey.ErrStoreUnavailable
+	}
+	if err := ctx.Err(); err != nil {
+		return 0, "", s.refine(err)
+	}
+	if err := s.writable(); err != nil {
+		return 0, "", err
+	}
+	err = s.db.Update(func(txn *badger.Txn) error {
+		events, err := oldEvents(txn, after, before)
+		for _, event := range events {
+			err = errors.Join(err, txn.Delete(eventKey(event.ID)))
+			if event.WorkspaceID != "" {
+				err = errors.Join(err, txn.Delete(eventIndexKey(event.WorkspaceID, event.ID)))
+			}
+			n, last = n+1, event.ID
+		}
+		return err
+	})
+	if err != nil {
+		return 0, "", s.refine(err)
+	}
+	return n, last, nil
+}
+
+// oldEvents returns up to maxForgottenEvents events from before a time, oldest
+// first, without the newest of all.
+func oldEvents(txn *badger.Txn, after string, before time.Time) (events []eventRecord, err error) {
+	prefix := eventKey("")
+	it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix, PrefetchValues: true, PrefetchSize: 100})
+	defer it.Close()
+	for it.Seek(eventKey(after)); it.ValidForPrefix(prefix) && len(events) <= maxForgottenEvents; it.Next() {
+		var r eventRecord
+		if err := decode(it.Item(), &r); err != nil {
+			return nil, err
+		}
+		events = append(events, r)
+		if !r.At.time().Before(before) {
+			break
+		}
+	}
+	if len(events) == 0 {
+		return nil, nil
+	}
+	return events[:len(events)-1], nil // the last is too young, the newest, or for the next time
+}
