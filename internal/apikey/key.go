@@ -69,9 +69,9 @@ type Key struct {
 	ReplacedBy string    // the id of the key that replaces this one
 	ReplacedAt time.Time // when that one was made
 
-	// LastUsedAt is when the key last passed, to the resolution that is
-	// configured. It is kept apart from the rest, and known only where a key is
-	// shown.
+	// LastUsedAt is when a request last came with the key while it was active
+	// and its workspace not suspended. It is noted now and then, apart from the
+	// rest, and known only where a key is shown.
 	LastUsedAt time.Time
 
 	// ExposedAt is when the key was first seen in a browser.

@@ -63,6 +63,12 @@ func (s *Store) commit(change apikey.Change) (apikey.Outcome, error) {
 	if err != nil {
 		return apikey.Outcome{}, s.refine(err)
 	}
+	if err := s.db.View(func(txn *badger.Txn) error {
+		// In a transaction of its own: the change's would conflict with a note.
+		return errors.Join(addUse(txn, &outcome.Key), addUse(txn, &outcome.Replaced))
+	}); err != nil {
+		s.log.Error("reading when a key was last used", zap.Error(err))
+	}
 	if s.onChange != nil && !outcome.Unchanged {
 		s.onChange(outcome)
 	}

@@ -22,7 +22,11 @@ const (
 
 	holder = "hold"  // opens the store, says "open", and holds it until its input ends
 	writer = "write" // makes changes and says each one that was acknowledged
+	noter  = "note"  // notes uses of one key and says each one that was noted
 )
+
+// notedKey is the key whose uses the noter notes.
+const notedKey = "key_01KSYYFFG0FDH6HZGZGMQJ210W"
 
 // child is what this test's binary does as another process. The roles are
 // above; it returns the exit status.
@@ -39,6 +43,11 @@ func child(role, path string) int {
 		err = s.Close()
 	case writer:
 		err = write(s)
+	case noter:
+		for at := start; err == nil; at = at.Add(time.Millisecond) {
+			err = s.NoteUses(map[string]time.Time{notedKey: at})
+			fmt.Println("noted", at.UnixMilli())
+		}
 	}
 	if err != nil {
 		fmt.Println(err)
@@ -146,6 +155,35 @@ func TestApply_killed(t *testing.T) {
 		t.Fatalf("got %d kills and %d acknowledged keys, want some", done, len(acknowledged))
 	}
 	t.Logf("%d kills, %d acknowledged keys", done, len(acknowledged))
+}
+
+// A use that was noted is there after the process was killed, or a later one.
+func TestNoteUses_killed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keys")
+	s := open(t, path, nil)
+	key := newKey("acme", "Zapier", start)
+	key.ID = notedKey
+	mustApply(t, s, start, apikey.Create{Key: key})
+	closeStore(t, s)
+	for kill := range 5 {
+		p := startProcess(t, noter, path)
+		last := ""
+		for n := 0; p.lines.Scan(); n++ {
+			if _, at, found := strings.Cut(p.lines.Text(), "noted "); found {
+				last = at
+			}
+			if n == kill*7 {
+				_ = p.Process.Kill()
+			}
+		}
+		p.end()
+		s := open(t, path, nil)
+		if got := fmt.Sprint(lastUse(t, s, key).UnixMilli()); got < last {
+			t.Errorf("after a kill: got a last use at %s, want %s or later", got, last)
+		}
+		equal(t, "the key", lookup(t, s, key.Digest), key)
+		closeStore(t, s)
+	}
 }
 
 // verify holds a store whose writer was killed against what was acknowledged.

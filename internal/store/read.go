@@ -12,8 +12,8 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// Lookup returns the key whose token has the given digest, whatever its status,
-// or [apikey.ErrNotFound].
+// Lookup returns the key whose token has the given digest, whatever its status
+// and without its last use, or [apikey.ErrNotFound].
 func (s *Store) Lookup(digest apikey.Digest) (*apikey.Key, error) {
 	var key *apikey.Key
 	err := s.view(func(txn *badger.Txn) (err error) {
@@ -30,8 +30,10 @@ func (s *Store) Lookup(digest apikey.Digest) (*apikey.Key, error) {
 // say whether another workspace has it.
 func (s *Store) Key(_ context.Context, workspaceID, keyID string) (key *apikey.Key, err error) {
 	err = s.view(func(txn *badger.Txn) error {
-		key, err = keyInWorkspace(txn, workspaceID, keyID)
-		return err
+		if key, err = keyInWorkspace(txn, workspaceID, keyID); err != nil {
+			return err
+		}
+		return addUse(txn, key)
 	})
 	return key, err
 }
@@ -55,7 +57,7 @@ func (s *Store) Keys(ctx context.Context, workspaceID string, filter apikey.KeyF
 				return false, nil
 			}
 			keys = append(keys, key)
-			return true, nil
+			return true, addUse(txn, key)
 		})
 	})
 	return keys, next, err

@@ -1,0 +1,152 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+func mustNote(t testing.TB, s *Store, uses map[string]time.Time) {
+	t.Helper()
+	if err := s.NoteUses(uses); err != nil {
+		t.Fatalf("NoteUses: got error %v, want none", err)
+	}
+}
+
+// lastUse returns when a key was last used, and holds the ways to ask against
+// each other.
+func lastUse(t testing.TB, s *Store, key apikey.Key) time.Time {
+	t.Helper()
+	one, err := s.Key(t.Context(), key.WorkspaceID, key.ID)
+	if err != nil {
+		t.Fatalf("Key: got error %v, want a key", err)
+	}
+	all, _, err := s.Keys(t.Context(), key.WorkspaceID, apikey.KeyFilter{Query: key.ID}, apikey.Page{Limit: 2}, start)
+	if err != nil || len(all) != 1 || !all[0].LastUsedAt.Equal(one.LastUsedAt) {
+		t.Errorf("Keys: got %d keys, error %v; want one, last used at %v", len(all), err, one.LastUsedAt)
+	}
+	return one.LastUsedAt
+}
+
+func TestNoteUses(t *testing.T) {
+	s := openNew(t)
+	used, unused := mustCreate(t, s, "acme", "Zapier", start), mustCreate(t, s, "acme", "Billing", start)
+	at := start.Add(1234 * time.Millisecond)
+	mustNote(t, s, map[string]time.Time{used.ID: start})
+	mustNote(t, s, map[string]time.Time{used.ID: at})
+	mustNote(t, s, nil)
+	s = reopen(t, s)
+	equal(t, "used", lastUse(t, s, used), at)
+	equal(t, "never used", lastUse(t, s, unused), time.Time{})
+	equal(t, "what the data plane reads", lookup(t, s, used.Digest), used)
+
+	// Answers to changes show it as well, of both keys.
+	outcome := mustApply(t, s, start, rotation(used, start))
+	equal(t, "a rotated key", outcome.Replaced.LastUsedAt, at)
+	equal(t, "its replacement", outcome.Key.LastUsedAt, time.Time{})
+	equal(t, "a revoked key", mustRevoke(t, s, used, start).Key.LastUsedAt, at)
+	equal(t, "once more", mustRevoke(t, s, used, start).Key.LastUsedAt, at)
+	equal(t, "by its token", mustApply(t, s, start, apikey.Lookup{Digest: used.Digest}).Key.LastUsedAt, at)
+}
+
+func TestNoteUses_more(t *testing.T) {
+	s := openNew(t)
+	uses := map[string]time.Time{}
+	for range 50_000 {
+		uses[apikey.NewKeyID(start)] = start
+	}
+	key := mustCreate(t, s, "acme", "Zapier", start)
+	uses[key.ID] = start
+	mustNote(t, s, uses)
+	equal(t, "one of very many", lastUse(t, s, key), start)
+}
+
+// Whatever is noted when: the key's record is what the last change has made it.
+func TestNoteUses_racingARevocation(t *testing.T) {
+	s := openNew(t)
+	keys := make([]apikey.Key, 20)
+	uses := map[string]time.Time{}
+	for i := range keys {
+		keys[i] = mustCreate(t, s, "acme", fmt.Sprintf("Key %d", i), start)
+		uses[keys[i].ID] = start
+	}
+	var wg sync.WaitGroup
+	done := make(chan struct{})
+	for range 4 {
+		wg.Go(func() {
+			for {
+				mustNote(t, s, uses)
+				select {
+				case <-done:
+					return
+				default:
+				}
+			}
+		})
+	}
+	for i, key := range keys {
+		mustRevoke(t, s, key, start)
+		for _, revoked := range keys[:i+1] {
+			if got := lookup(t, s, revoked.Digest); got.Status(start) != apikey.Revoked {
+				t.Errorf("%s: got %s after its revocation, want revoked", revoked.ID, got.Status(start))
+			}
+		}
+	}
+	close(done)
+	wg.Wait()
+	s = reopen(t, s)
+	equal(t, "counts", counts(t, s, "acme", start), [3]int{0, 0, len(keys)})
+}
+
+// A note writes nothing but under its own prefix.
+func TestNoteUses_touchesNoRecord(t *testing.T) {
+	s := openNew(t)
+	key := mustCreate(t, s, "acme", "Zapier", start)
+	version := func() (v uint64) {
+		err := s.db.View(func(txn *badger.Txn) error {
+			item, err := txn.Get(recordKey(key.ID))
+			if err == nil {
+				v = item.Version()
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	before, written := contents(t, s), version()
+	mustNote(t, s, map[string]time.Time{key.ID: start})
+	after := contents(t, s)
+	equal(t, "the note", after["u/"+key.ID], fmt.Sprint(start.UnixMilli()))
+	delete(after, "u/"+key.ID)
+	equal(t, "the rest", after, before)
+	equal(t, "version of the record", version(), written)
+}
+
+// A damaged note hides the use, and not the key.
+func TestNoteUses_damaged(t *testing.T) {
+	s := openNew(t)
+	key := mustCreate(t, s, "acme", "Zapier", start)
+	for _, value := range [][]byte{nil, []byte("never"), []byte("{"), bytes.Repeat([]byte("9"), 30)} {
+		put(t, s, lastUsedKey(key.ID), value)
+		equal(t, fmt.Sprintf("last use %q", value), lastUse(t, s, key), time.Time{})
+	}
+	mustRevoke(t, s, key, start)
+}
+
+func TestNoteUses_noSpace(t *testing.T) {
+	s := openNew(t)
+	s.minFree = math.MaxUint64
+	if err := s.NoteUses(map[string]time.Time{"key_1": start}); !errors.Is(err, apikey.ErrNoSpace) {
+		t.Errorf("got error %v, want ErrNoSpace", err)
+	}
+}
