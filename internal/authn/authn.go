@@ -35,6 +35,7 @@ type Authenticator struct {
 	keys      *cache
 	suspended suspensions
 	streams   streams
+	uses      uses
 	limiter   *ratelimit.Limiter
 	closed    atomic.Bool
 	now       func() time.Time
@@ -111,7 +112,7 @@ func (a *Authenticator) Check(ctx context.Context, policy *Policy, facts *Facts)
 		return d.refuse(reasonFor(err))
 	}
 	// The clock is read after the look-up, which may have taken a while.
-	d.Key, d.At = key, a.now()
+	d.Key, d.At = key.Key, a.now()
 	switch key.Status(d.At) {
 	case apikey.Revoked:
 		return d.refuse(Revoked)
@@ -122,6 +123,7 @@ func (a *Authenticator) Check(ctx context.Context, policy *Policy, facts *Facts)
 	if a.suspended.has(key.WorkspaceID) {
 		return d.refuse(Suspended)
 	}
+	a.uses.note(key.use, d.At)
 	if facts.Browser && !policy.AllowBrowsers {
 		return d.refuse(Browser)
 	}

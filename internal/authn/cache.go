@@ -38,15 +38,21 @@ var (
 // the entry would leave a stale one behind if the key changed in between;
 // otter drops the result of a load that an invalidation overtook.
 type cache struct {
-	entries *otter.Cache[apikey.Digest, *apikey.Key]
-	loader  otter.LoaderFunc[apikey.Digest, *apikey.Key]
+	entries *otter.Cache[apikey.Digest, *entry]
+	loader  otter.LoaderFunc[apikey.Digest, *entry]
 	log     *zap.Logger
 	slots   chan struct{}
 	timeout time.Duration
 }
 
+// entry is a key that is remembered, and its last use.
+type entry struct {
+	*apikey.Key
+	use *use
+}
+
 func newCache(source Source, size int, log *zap.Logger) (*cache, error) {
-	entries, err := otter.New(&otter.Options[apikey.Digest, *apikey.Key]{MaximumSize: size})
+	entries, err := otter.New(&otter.Options[apikey.Digest, *entry]{MaximumSize: size})
 	if err != nil {
 		return nil, fmt.Errorf("making a cache of %d keys: %w", size, err)
 	}
@@ -55,34 +61,37 @@ func newCache(source Source, size int, log *zap.Logger) (*cache, error) {
 		log:     sampled(log),
 		slots:   make(chan struct{}, maxLookups),
 		timeout: lookupTimeout,
-		loader: func(_ context.Context, digest apikey.Digest) (key *apikey.Key, err error) {
+		loader: func(_ context.Context, digest apikey.Digest) (loaded *entry, err error) {
 			defer func() {
 				if p := recover(); p != nil {
 					err = fmt.Errorf("panic in the key store: %v\n%s", p, debug.Stack())
 				}
 			}()
-			switch key, err = source.Lookup(digest); {
+			key, err := source.Lookup(digest)
+			switch {
 			case errors.Is(err, apikey.ErrNotFound):
 				return nil, errUnknown
-			case err == nil && key == nil:
+			case err != nil:
+				return nil, err
+			case key == nil:
 				return nil, errNeither
 			}
-			return key, err
+			return &entry{key, &use{keyID: key.ID}}, nil
 		},
 	}, nil
 }
 
 // get returns the key of a digest. Its errors are errUnknown, and whatever else
 // kept it from telling.
-func (c *cache) get(ctx context.Context, digest apikey.Digest) (*apikey.Key, Lookup, error) {
-	if key, ok := c.entries.GetIfPresent(digest); ok {
-		return key, Hit, nil
+func (c *cache) get(ctx context.Context, digest apikey.Digest) (*entry, Lookup, error) {
+	if found, ok := c.entries.GetIfPresent(digest); ok {
+		return found, Hit, nil
 	}
-	key, err := c.load(ctx, digest)
+	found, err := c.load(ctx, digest)
 	if err != nil && err != errUnknown && ctx.Err() == nil {
 		c.log.Error("looking up a key", zap.Error(err))
 	}
-	return key, Miss, err
+	return found, Miss, err
 }
 
 // sampled returns a logger that says the same thing once a second: a store that
@@ -95,28 +104,28 @@ func sampled(log *zap.Logger) *zap.Logger {
 
 // load asks the source, in a goroutine of its own, because a disk cannot be
 // interrupted. Requests for one key that come together share one answer.
-func (c *cache) load(ctx context.Context, digest apikey.Digest) (*apikey.Key, error) {
+func (c *cache) load(ctx context.Context, digest apikey.Digest) (*entry, error) {
 	select {
 	case c.slots <- struct{}{}:
 	default:
 		return nil, errBusy
 	}
 	type answer struct {
-		key *apikey.Key
-		err error
+		found *entry
+		err   error
 	}
 	answers := make(chan answer, 1)
 	go func() {
 		defer func() { <-c.slots }()
 		// The first to ask may hang up; the others still want the answer.
-		key, err := c.entries.Get(context.Background(), digest, c.loader)
-		answers <- answer{key, err}
+		found, err := c.entries.Get(context.Background(), digest, c.loader)
+		answers <- answer{found, err}
 	}()
 	timer := time.NewTimer(c.timeout)
 	defer timer.Stop()
 	select {
 	case a := <-answers:
-		return a.key, a.err
+		return a.found, a.err
 	case <-timer.C:
 		return nil, errSlow
 	case <-ctx.Done():

@@ -1,0 +1,382 @@
+package authn
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/ratelimit"
+)
+
+const resolution = time.Minute
+
+// notebook keeps what is flushed into it.
+type notebook struct {
+	mu       sync.Mutex
+	lastUsed map[string]time.Time
+	writes   int
+	fails    bool
+}
+
+var errNoPaper = errors.New("no paper")
+
+func (n *notebook) write(uses map[string]time.Time) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.fails {
+		return errNoPaper
+	}
+	n.writes += len(uses)
+	if n.lastUsed == nil {
+		n.lastUsed = map[string]time.Time{}
+	}
+	maps.Copy(n.lastUsed, uses)
+	return nil
+}
+
+// read returns when a key was last used, and how many uses were written in all.
+func (n *notebook) read(key apikey.Key) (lastUsed time.Time, writes int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.lastUsed[key.ID], n.writes
+}
+
+// keep flushes once a second, as long as the test goes on.
+func (n *notebook) keep(t *testing.T, a *Authenticator) {
+	ctx, stop := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	t.Cleanup(func() { stop(); wg.Wait() })
+	wg.Go(func() {
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				if err := a.FlushUses(time.Now(), resolution, n.write); err != nil {
+					t.Errorf("FlushUses: got error %v, want none", err)
+				}
+			}
+		}
+	})
+}
+
+func (n *notebook) shows(t *testing.T, what string, key apikey.Key, want time.Time) {
+	t.Helper()
+	synctest.Wait()
+	if got, _ := n.read(key); !got.Equal(want) {
+		t.Errorf("%s: got a last use at %v, want %v", what, got, want)
+	}
+}
+
+func aliveFor(s *source, life time.Duration) (apikey.Token, apikey.Key) {
+	token, key := s.add()
+	key.ExpiresAt = time.Now().Add(life)
+	s.put(key)
+	return token, key
+}
+
+func TestFlushUses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, n := new(source), new(notebook)
+		token, key := aliveFor(s, time.Hour)
+		_, unused := aliveFor(s, time.Hour)
+		a := newAuthenticator(t, s, time.Now)
+		n.keep(t, a)
+		time.Sleep(500 * time.Millisecond) // between two flushes
+		use := func() time.Time {
+			checkResult(t, "use", get(a, token), Allowed)
+			return time.Now()
+		}
+		first := use()
+		n.shows(t, "at once", key, time.Time{})
+		time.Sleep(time.Second)
+		n.shows(t, "a second later", key, first)
+
+		time.Sleep(resolution / 2)
+		second := use()
+		time.Sleep(resolution / 4)
+		last := use()
+		if last.Equal(second) {
+			t.Fatal("the clock stands")
+		}
+		n.shows(t, "within the resolution", key, first)
+		time.Sleep(resolution/4 + time.Second)
+		n.shows(t, "the resolution and a second later", key, last)
+		if _, writes := n.read(key); writes != 2 {
+			t.Errorf("got %d writes of three uses, want 2", writes)
+		}
+		n.shows(t, "a key that was not used", unused, time.Time{})
+
+		time.Sleep(2*resolution + time.Second)
+		if got := a.uses.count.Load(); got != 0 {
+			t.Errorf("got %d keys followed that are not used, want none", got)
+		}
+		again := use()
+		time.Sleep(time.Second)
+		n.shows(t, "after a pause", key, again)
+	})
+}
+
+// However a key is used, the last use is shown when the resolution and a second
+// have passed, and it is written no more often than the resolution says.
+func TestFlushUses_always(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, n := new(source), new(notebook)
+		token, key := aliveFor(s, 100*time.Hour)
+		a := newAuthenticator(t, s, time.Now)
+		n.keep(t, a)
+		begin := time.Now()
+		for _, pause := range []time.Duration{1, 7, 61, 293, 997, 1009, 30_000, 59_999, 60_000, 60_001, 61_000, 150_007} {
+			var last time.Time
+			var hidden []time.Time
+			for range 200 {
+				time.Sleep(pause * time.Millisecond)
+				checkResult(t, "use", get(a, token), Allowed)
+				last = time.Now()
+				hidden = append(hidden, last)
+				synctest.Wait()
+				shown, _ := n.read(key)
+				for len(hidden) > 0 && !hidden[0].After(shown) {
+					hidden = hidden[1:]
+				}
+				if len(hidden) > 0 && time.Since(hidden[0]) > resolution+time.Second {
+					t.Fatalf("at pauses of %v: a use was not shown after %v", pause*time.Millisecond, time.Since(hidden[0]))
+				}
+			}
+			time.Sleep(resolution + time.Second)
+			n.shows(t, "in the end", key, last)
+		}
+		_, writes := n.read(key)
+		if most := int(time.Since(begin)/resolution) + 2; writes > most {
+			t.Errorf("got %d writes in %v, want at most %d", writes, time.Since(begin), most)
+		}
+	})
+}
+
+// A use is what an active key of a workspace that is not suspended was there
+// for, whether or not the request passed.
+func TestFlushUses_whatIsAUse(t *testing.T) {
+	limited := &Policy{ReadMethods: policy.ReadMethods, ReadLimit: ratelimit.Limit{N: 1, Window: time.Hour}}
+	for _, test := range []struct {
+		title  string
+		change func(*source, *Authenticator, apikey.Key)
+		facts  func(*Facts)
+		policy *Policy
+		want   Result
+		use    bool
+	}{
+		{title: "allowed", want: Allowed, use: true},
+		{title: "a write", facts: func(f *Facts) { f.Method = http.MethodPost }, want: ReadOnly, use: true},
+		{title: "a browser", facts: func(f *Facts) { f.Browser = true }, want: Browser, use: true},
+		{title: "over the limit", policy: limited, want: RateLimited, use: true},
+		{title: "revoked", change: revoke, want: Revoked},
+		{title: "expired", change: func(s *source, _ *Authenticator, key apikey.Key) {
+			key.ExpiresAt = epoch
+			s.put(key)
+		}, want: Expired},
+		{title: "suspended", change: func(_ *source, a *Authenticator, key apikey.Key) {
+			a.Changed(apikey.Outcome{Workspace: apikey.Workspace{ID: key.WorkspaceID, SuspendedAt: epoch}})
+		}, want: Suspended},
+		{title: "a preflight", facts: func(f *Facts) { f.Preflight = true }, want: Preflight},
+		{title: "another method", facts: func(f *Facts) { f.Method = http.MethodTrace }, want: MethodNotAllowed},
+		{title: "early data", facts: func(f *Facts) { f.EarlyData, f.Method = true, http.MethodPost }, want: EarlyData},
+	} {
+		t.Run(test.title, func(t *testing.T) {
+			s, n := new(source), new(notebook)
+			token, key := s.add()
+			key.Preset = apikey.ReadOnly
+			s.put(key)
+			a := newAuthenticator(t, s, atEpoch)
+			if test.change != nil {
+				test.change(s, a, key)
+			}
+			facts := request(http.MethodGet, token)
+			if test.facts != nil {
+				test.facts(facts)
+			}
+			rules := policy
+			if test.policy != nil {
+				rules = test.policy
+				a.Check(context.Background(), rules, facts)
+			}
+			checkResult(t, "check", a.Check(context.Background(), rules, facts), test.want)
+			if err := a.FlushUses(time.Now(), resolution, n.write); err != nil {
+				t.Fatal(err)
+			}
+			if _, noted := n.lastUsed[key.ID]; noted != test.use {
+				t.Errorf("got it noted: %t, want %t", noted, test.use)
+			}
+		})
+	}
+}
+
+// A key that was forgotten and remembered again, whether pushed out by others or
+// changed, is followed on.
+func TestFlushUses_forgottenMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, n := new(source), new(notebook)
+		token, key := aliveFor(s, time.Hour)
+		a := newAuthenticator(t, s, time.Now)
+		n.keep(t, a)
+		time.Sleep(500 * time.Millisecond)
+		var last time.Time
+		for range 100 {
+			old, _, err := a.keys.get(context.Background(), key.Digest)
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkResult(t, "use", get(a, token), Allowed)
+			a.Changed(apikey.Outcome{Stale: []apikey.Digest{key.Digest}})
+			checkResult(t, "use", get(a, token), Allowed)
+			last = time.Now()
+			a.uses.note(old.use, last) // by a request that is late
+			time.Sleep(100 * time.Millisecond)
+		}
+		if _, writes := n.read(key); writes != 1 {
+			t.Errorf("got %d writes in ten seconds, want 1", writes)
+		}
+		a.Changed(apikey.Outcome{Stale: []apikey.Digest{key.Digest}})
+		time.Sleep(resolution + time.Second)
+		n.shows(t, "used no more", key, last)
+		time.Sleep(2 * resolution)
+		if got := a.uses.count.Load(); got != 0 {
+			t.Errorf("got %d uses followed in the end, want none", got)
+		}
+	})
+}
+
+func TestFlushUses_failing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, n := new(source), &notebook{fails: true}
+		token, key := aliveFor(s, time.Hour)
+		a := newAuthenticator(t, s, time.Now)
+		checkResult(t, "use", get(a, token), Allowed)
+		for range 3 {
+			time.Sleep(time.Second)
+			if err := a.FlushUses(time.Now(), resolution, n.write); err != errNoPaper {
+				t.Errorf("got error %v, want what write said", err)
+			}
+			checkResult(t, "use", get(a, token), Allowed)
+		}
+		last := time.Now()
+		n.fails = false
+		if err := a.FlushUses(time.Now(), resolution, n.write); err != nil {
+			t.Error(err)
+		}
+		n.shows(t, "when it works again", key, last)
+	})
+}
+
+// In the end everything is written, however lately it was before.
+func TestFlushUses_end(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, n := new(source), new(notebook)
+		token, key := aliveFor(s, time.Hour)
+		a := newAuthenticator(t, s, time.Now)
+		for range 3 {
+			checkResult(t, "use", get(a, token), Allowed)
+			if err := a.FlushUses(time.Now(), resolution, n.write); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(time.Second)
+		}
+		checkResult(t, "use", get(a, token), Allowed)
+		a.Close()
+		if err := a.FlushUses(time.Now(), 0, n.write); err != nil {
+			t.Error(err)
+		}
+		n.shows(t, "after closing", key, time.Now())
+	})
+}
+
+// A clock that was ahead, and is set right, does not hide what comes then.
+func TestFlushUses_clockSetRight(t *testing.T) {
+	s, n := new(source), new(notebook)
+	token, key := s.add()
+	now := epoch.Add(30 * time.Minute)
+	a := newAuthenticator(t, s, func() time.Time { return now })
+	for _, want := range []time.Time{now, epoch} {
+		now = want
+		checkResult(t, "use", get(a, token), Allowed)
+		if err := a.FlushUses(time.Now(), 0, n.write); err != nil {
+			t.Error(err)
+		}
+		if got := n.lastUsed[key.ID]; !got.Equal(want) {
+			t.Errorf("got a last use at %v, want %v", got, want)
+		}
+	}
+}
+
+// Uses come from everywhere while they are flushed: none of a key's last is lost.
+func TestFlushUses_atOnce(t *testing.T) {
+	s, n := new(source), new(notebook)
+	a := newAuthenticator(t, s, time.Now)
+	var uses []*use
+	for range 8 {
+		uses = append(uses, &use{keyID: apikey.NewKeyID(epoch)})
+	}
+	var wg sync.WaitGroup
+	done := make(chan struct{})
+	for worker := range 4 {
+		wg.Go(func() {
+			for i := range 20_000 {
+				a.uses.note(uses[(worker+i)%len(uses)], epoch.Add(time.Duration(i)*time.Millisecond))
+			}
+		})
+	}
+	go func() { wg.Wait(); close(done) }()
+	for going := true; going; {
+		select {
+		case <-done:
+			going = false
+		default:
+		}
+		if err := a.FlushUses(time.Now(), 0, n.write); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, use := range uses {
+		if got, want := n.lastUsed[use.keyID].UnixMilli(), use.at.Load(); got != want {
+			t.Errorf("got a last use at %d, want %d", got, want)
+		}
+	}
+}
+
+// More keys than are followed at once are let go until there is room.
+func TestFlushUses_bounded(t *testing.T) {
+	a, n := newAuthenticator(t, new(source), atEpoch), new(notebook)
+	uses := make([]use, maxUses+10)
+	for i := range uses {
+		uses[i].keyID = apikey.NewKeyID(epoch)
+		a.uses.note(&uses[i], epoch)
+	}
+	flush := func() {
+		if err := a.FlushUses(time.Now(), 0, n.write); err != nil {
+			t.Fatal(err)
+		}
+	}
+	flush()
+	if got := len(n.lastUsed); got != maxUses {
+		t.Errorf("got %d keys noted, want %d", got, maxUses)
+	}
+	flush() // they were not used since
+	for i := range uses {
+		a.uses.note(&uses[i], epoch.Add(time.Second))
+	}
+	flush()
+	flush()
+	for i := range uses {
+		a.uses.note(&uses[i], epoch.Add(2*time.Second))
+	}
+	if got := a.uses.count.Load(); got != maxUses {
+		t.Errorf("got %d keys followed, want %d", got, maxUses)
+	}
+}
