@@ -169,7 +169,11 @@ func (a *App) Validate() error {
 // Start opens the store, or joins those who have it open already: the
 // configuration that this one replaces.
 func (a *App) Start() error {
-	g, err := acquire(a.path, a.Store.CacheSize, a.log)
+	g, err := acquire(a.path, settings{
+		cacheSize:          a.Store.CacheSize,
+		auditRetention:     time.Duration(a.AuditRetention),
+		lastUsedResolution: time.Duration(a.LastUsedResolution),
+	}, a.log)
 	if err != nil {
 		return err
 	}

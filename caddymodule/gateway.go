@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -22,10 +23,22 @@ type gateway struct {
 	authn *authn.Authenticator
 	clock *authn.Clock
 	log   *zap.Logger
+	// audit returns where the audit trail is logged now: each configuration has
+	// loggers of its own, and closes them when it is replaced.
+	audit func() *zap.Logger
+	// settings are those of the configuration that came last.
+	settings atomic.Pointer[settings]
 
 	exposures chan exposure
 	stop      context.CancelFunc
 	upkeep    sync.WaitGroup
+}
+
+// settings are what a configuration says of a gateway that others may use too.
+type settings struct {
+	cacheSize          int
+	auditRetention     time.Duration
+	lastUsedResolution time.Duration
 }
 
 // exposure is a key that was seen in a browser.
@@ -34,18 +47,23 @@ type exposure struct {
 	remoteIP string
 }
 
-// upkeepInterval is how often the clock is noted and unused counts are let go.
-const upkeepInterval = time.Minute
+// How often the upkeep is done.
+const (
+	upkeepInterval = time.Minute // the clock is noted, and unused counts are let go
+	useInterval    = time.Second // last uses are written
+	forgetInterval = time.Hour   // events of the audit trail that are too old are deleted
+)
 
 // openGateway opens the store at path and what goes with it.
-func openGateway(path string, cacheSize int, log *zap.Logger) (*gateway, error) {
-	g := &gateway{log: log, exposures: make(chan exposure, 64)}
-	opened, err := store.Open(path, log, func(outcome apikey.Outcome) { g.authn.Changed(outcome) })
+func openGateway(path string, settings settings, log *zap.Logger, audit func() *zap.Logger) (*gateway, error) {
+	g := &gateway{log: log, audit: audit, exposures: make(chan exposure, 64)}
+	g.settings.Store(&settings)
+	opened, err := store.Open(path, log, g.changed)
 	if err != nil {
 		return nil, err
 	}
 	g.store = opened
-	if err := g.begin(cacheSize); err != nil {
+	if err := g.begin(); err != nil {
 		return nil, errors.Join(err, opened.Close())
 	}
 	if opened.Made() {
@@ -56,7 +74,22 @@ func openGateway(path string, cacheSize int, log *zap.Logger) (*gateway, error) 
 	return g, nil
 }
 
-func (g *gateway) begin(cacheSize int) error {
+// changed hears of every change before whoever asked for it is answered.
+func (g *gateway) changed(outcome apikey.Outcome) {
+	g.authn.Changed(outcome)
+	e := outcome.Event
+	g.audit().Info("audit event", zap.String("id", e.ID), zap.String("operation", string(e.Operation)),
+		zap.String("workspace_id", e.WorkspaceID), zap.String("key_id", e.KeyID),
+		zap.String("actor", e.Actor), zap.String("remote_ip", e.RemoteIP), zap.Any("details", e.Details))
+}
+
+// adopt makes the settings of a newer configuration apply.
+func (g *gateway) adopt(settings settings) {
+	g.settings.Store(&settings)
+	g.authn.Remember(settings.cacheSize)
+}
+
+func (g *gateway) begin() error {
 	mark, err := g.store.ClockMark()
 	if err != nil {
 		return err
@@ -66,30 +99,65 @@ func (g *gateway) begin(cacheSize int) error {
 		g.log.Error("the clock of this machine is behind the time that the key store has seen: keys are judged by the later time",
 			zap.Duration("behind", behind), zap.Time("seen", mark))
 	}
-	g.authn, err = authn.New(g.store, cacheSize, g.clock.Now, g.log)
+	g.authn, err = authn.New(g.store, g.settings.Load().cacheSize, g.clock.Now, g.log)
 	if err != nil {
 		return err
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	g.stop = stop
 	g.upkeep.Go(func() { g.run(ctx) })
+	g.upkeep.Go(func() { g.runForget(ctx) })
 	return nil
 }
 
 // run does what is not done on the way of a request.
 func (g *gateway) run(ctx context.Context) {
-	tick := time.NewTicker(upkeepInterval)
+	tick, uses := time.NewTicker(upkeepInterval), time.NewTicker(useInterval)
 	defer tick.Stop()
+	defer uses.Stop()
+	noting := true
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case now := <-uses.C:
+			err := g.authn.FlushUses(now, g.settings.Load().lastUsedResolution, g.store.NoteUses)
+			if noting && err != nil { // it is tried again every second
+				g.log.Warn("noting in the key store when keys were last used", zap.Error(err))
+			}
+			noting = err == nil
 		case <-tick.C:
 			g.authn.Sweep()
 			g.noteClock()
 		case e := <-g.exposures:
 			g.noteExposure(ctx, e)
 		}
+	}
+}
+
+// runForget deletes old events now and every hour. It does so beside run, which
+// others wait for.
+func (g *gateway) runForget(ctx context.Context) {
+	tick := time.NewTicker(forgetInterval)
+	defer tick.Stop()
+	for {
+		g.forgetEvents(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (g *gateway) forgetEvents(ctx context.Context) {
+	before := g.clock.Now().Add(-g.settings.Load().auditRetention)
+	n, err := g.store.ForgetEvents(ctx, before)
+	if n > 0 {
+		g.log.Info("deleted old events of the audit trail", zap.Int("events", n), zap.Time("before", before))
+	}
+	if err != nil && ctx.Err() == nil {
+		g.log.Warn("deleting old events of the audit trail", zap.Error(err))
 	}
 }
 
@@ -125,6 +193,9 @@ func (g *gateway) Destruct() error {
 	g.authn.Close()
 	g.stop()
 	g.upkeep.Wait()
+	if err := g.authn.FlushUses(time.Now(), 0, g.store.NoteUses); err != nil {
+		g.log.Warn("noting in the key store when keys were last used", zap.Error(err))
+	}
 	g.noteClock()
 	return g.store.Close()
 }

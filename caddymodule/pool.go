@@ -14,18 +14,27 @@ import (
 var gateways = caddy.NewUsagePool()
 
 // acquire returns the gateway of the store at path, opening it if it is not.
-func acquire(path string, cacheSize int, log *zap.Logger) (*gateway, error) {
+func acquire(path string, settings settings, log *zap.Logger) (*gateway, error) {
 	g, loaded, err := gateways.LoadOrNew(path, func() (caddy.Destructor, error) {
-		return openGateway(path, cacheSize, log)
+		return openGateway(path, settings, log, auditLogger)
 	})
 	if err != nil {
 		return nil, err
 	}
 	found := g.(*gateway)
 	if loaded {
-		found.authn.Remember(cacheSize)
+		found.adopt(settings)
 	}
 	return found, nil
+}
+
+// auditLogger returns the logger api_keys.audit of the running configuration.
+func auditLogger() *zap.Logger {
+	ctx := caddy.ActiveContext()
+	if ctx.Context == nil { // between the last configuration and the end
+		return caddy.Log().Named(appName + ".audit")
+	}
+	return ctx.Logger(&App{}).Named("audit")
 }
 
 // drain is how long a store stays open after the last configuration that used
