@@ -44,22 +44,7 @@ type ListOptions struct {
 
 // ListKeys returns a page of a workspace's keys.
 func (c *Client) ListKeys(ctx context.Context, ws string, options ListOptions) (answer KeysAnswer, err error) {
-	query := url.Values{}
-	set := func(name, value string) {
-		if value != "" {
-			query.Set(name, value)
-		}
-	}
-	set("status", options.Status)
-	set("q", options.Query)
-	set("cursor", options.Cursor)
-	if options.Limit > 0 {
-		set("limit", strconv.Itoa(options.Limit))
-	}
-	path := keysPath(ws)
-	if len(query) > 0 {
-		path += "?" + query.Encode()
-	}
+	path := keysPath(ws) + pageQuery(options.Limit, options.Cursor, url.Values{"status": {options.Status}, "q": {options.Query}})
 	err = c.call(ctx, http.MethodGet, path, nil, &answer)
 	return answer, err
 }
@@ -76,7 +61,82 @@ func (c *Client) RevokeKey(ctx context.Context, ws, id, reason string) (answer K
 	return answer, err
 }
 
-func keysPath(ws string) string    { return "/workspaces/" + url.PathEscape(ws) + "/keys" }
+// UpdateKey gives a key another name or owner.
+func (c *Client) UpdateKey(ctx context.Context, ws, id string, request UpdateRequest) (answer KeyAnswer, err error) {
+	err = c.call(ctx, http.MethodPatch, keyPath(ws, id), request, &answer)
+	return answer, err
+}
+
+// RotateKey makes a replacement of a key, and returns its token.
+func (c *Client) RotateKey(ctx context.Context, ws, id string, request RotateRequest) (answer RotateAnswer, err error) {
+	err = c.call(ctx, http.MethodPost, keyPath(ws, id)+"/rotate", request, &answer)
+	return answer, err
+}
+
+// RevokeAll ends every active key of a workspace.
+func (c *Client) RevokeAll(ctx context.Context, ws, reason string) (answer RevokedAnswer, err error) {
+	answer.Revoked = -1 // until it is answered
+	err = c.call(ctx, http.MethodPost, workspacePath(ws)+"/revoke-all", ReasonRequest{Reason: reason}, &answer)
+	return answer, err
+}
+
+// Suspend refuses every key of a workspace until it is resumed.
+func (c *Client) Suspend(ctx context.Context, ws, reason string) (answer WorkspaceAnswer, err error) {
+	err = c.call(ctx, http.MethodPost, workspacePath(ws)+"/suspend", ReasonRequest{Reason: reason}, &answer)
+	return answer, err
+}
+
+// Resume ends a suspension.
+func (c *Client) Resume(ctx context.Context, ws string) (answer WorkspaceAnswer, err error) {
+	err = c.call(ctx, http.MethodPost, workspacePath(ws)+"/resume", nil, &answer)
+	return answer, err
+}
+
+// LookUpToken says whose a token is.
+func (c *Client) LookUpToken(ctx context.Context, token string) (answer KeyAnswer, err error) {
+	err = c.call(ctx, http.MethodPost, "/tokens/lookup", TokenRequest{Token: token}, &answer)
+	return answer, err
+}
+
+// RevokeToken ends the key of a token.
+func (c *Client) RevokeToken(ctx context.Context, token, reason string) (answer KeyAnswer, err error) {
+	err = c.call(ctx, http.MethodPost, "/tokens/revoke", TokenRequest{Token: token, Reason: reason}, &answer)
+	return answer, err
+}
+
+// Events returns a page of the audit trail of a workspace or, with "", of all.
+func (c *Client) Events(ctx context.Context, ws string, limit int, cursor string) (answer EventsAnswer, err error) {
+	path := "/audit"
+	if ws != "" {
+		path = workspacePath(ws) + path
+	}
+	err = c.call(ctx, http.MethodGet, path+pageQuery(limit, cursor, nil), nil, &answer)
+	return answer, err
+}
+
+// pageQuery returns the query of a call for a page of a list, with its "?".
+func pageQuery(limit int, cursor string, more url.Values) string {
+	query := url.Values{}
+	for name, values := range more {
+		if values[0] != "" {
+			query[name] = values
+		}
+	}
+	if limit > 0 {
+		query.Set("limit", strconv.Itoa(limit))
+	}
+	if cursor != "" {
+		query.Set("cursor", cursor)
+	}
+	if len(query) == 0 {
+		return ""
+	}
+	return "?" + query.Encode()
+}
+
+func workspacePath(ws string) string { return "/workspaces/" + url.PathEscape(ws) }
+
+func keysPath(ws string) string    { return workspacePath(ws) + "/keys" }
 func keyPath(ws, id string) string { return keysPath(ws) + "/" + url.PathEscape(id) }
 
 func (c *Client) call(ctx context.Context, method, path string, body any, into answer) error {
@@ -109,8 +169,12 @@ type answer interface {
 	served() bool
 }
 
-func (a *KeyAnswer) served() bool  { return a.Key.ID != "" }
-func (a *KeysAnswer) served() bool { return a.Keys != nil }
+func (a *KeyAnswer) served() bool       { return a.Key.ID != "" }
+func (a *KeysAnswer) served() bool      { return a.Keys != nil }
+func (a *RotateAnswer) served() bool    { return a.Key.ID != "" }
+func (a *WorkspaceAnswer) served() bool { return a.Workspace.ID != "" }
+func (a *EventsAnswer) served() bool    { return a.Events != nil }
+func (a *RevokedAnswer) served() bool   { return a.Revoked >= 0 }
 
 func (c *Client) request(ctx context.Context, method, path string, body any) (*http.Request, error) {
 	if body == nil {

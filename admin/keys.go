@@ -81,12 +81,9 @@ func (h *Handler) createKey(r *http.Request) (int, any, error) {
 
 // newKey checks what was asked for against the rules.
 func (h *Handler) newKey(request CreateRequest, ws string, now time.Time) (apikey.Key, error) {
-	name, err := apikey.ParseName(request.Name)
+	name, err := h.parseName(request.Name)
 	if err != nil {
 		return apikey.Key{}, err
-	}
-	if !h.Rules.AllowVagueNames && apikey.IsVague(name) {
-		return apikey.Key{}, apikey.ErrVagueName
 	}
 	owner, err := apikey.ParseOwner(request.Owner)
 	if err != nil {
@@ -201,7 +198,8 @@ func present(k *apikey.Key, now time.Time) Key {
 		ID: k.ID, WorkspaceID: k.WorkspaceID, Name: k.Name, Owner: k.Owner,
 		Preset: string(k.Preset), Abilities: k.Preset.Abilities(), TokenHint: k.TokenHint, Status: string(k.Status(now)),
 		CreatedAt: k.CreatedAt, CreatedBy: k.CreatedBy, ExpiresAt: k.ExpiresAt,
-		RevokesAt: optional(k.RevokesAt), RevokedAt: optional(ended), RevokedBy: optional(k.RevokedBy), RevokeReason: optional(k.RevokeReason),
+		LastUsedAt: optional(k.LastUsedAt),
+		RevokesAt:  optional(k.RevokesAt), RevokedAt: optional(ended), RevokedBy: optional(k.RevokedBy), RevokeReason: optional(k.RevokeReason),
 		Replaces: optional(k.Replaces), ReplacedBy: optional(k.ReplacedBy), ExposedAt: optional(k.ExposedAt),
 	}
 }

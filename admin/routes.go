@@ -28,7 +28,11 @@ func (h *Handler) resources() map[string]map[string]call {
 			http.MethodPost: {operation: "create", do: (*Handler).createKey},
 		},
 		"/workspaces/{ws}/keys/{id}": {
-			http.MethodGet: {operation: "show", do: (*Handler).showKey},
+			http.MethodGet:   {operation: "show", do: (*Handler).showKey},
+			http.MethodPatch: {operation: "update", do: (*Handler).updateKey},
+		},
+		"/workspaces/{ws}/keys/{id}/rotate": {
+			http.MethodPost: {operation: "rotate", do: (*Handler).rotateKey},
 		},
 		"/workspaces/{ws}/keys/{id}/revoke": {
 			http.MethodPost: {operation: "revoke", do: (*Handler).revokeKey},
@@ -41,6 +45,15 @@ func (h *Handler) resources() map[string]map[string]call {
 		},
 		"/workspaces/{ws}/resume": {
 			http.MethodPost: {operation: "resume", do: (*Handler).resumeWorkspace},
+		},
+		"/workspaces/{ws}/revoke-all": {
+			http.MethodPost: {operation: "revoke_all", do: (*Handler).revokeAll},
+		},
+		"/tokens/lookup": {
+			http.MethodPost: {operation: "lookup", do: (*Handler).lookUpToken},
+		},
+		"/tokens/revoke": {
+			http.MethodPost: {operation: "revoke", do: (*Handler).revokeToken},
 		},
 		"/workspaces/{ws}/audit": {
 			http.MethodGet: {operation: "audit", do: (*Handler).listWorkspaceEvents},

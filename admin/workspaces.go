@@ -71,6 +71,32 @@ func (h *Handler) resumeWorkspace(r *http.Request) (int, any, error) {
 	return h.presentWorkspace(r, outcome.Workspace)
 }
 
+// RevokedAnswer says how many keys were revoked.
+type RevokedAnswer struct {
+	Revoked int `json:"revoked"`
+}
+
+// revokeAll ends every active key of a workspace. It wants a reason: it is the
+// call that nobody can take back.
+func (h *Handler) revokeAll(r *http.Request) (int, any, error) {
+	id, err := workspaceOf(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	reason, err := reasonOf(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	if reason == "" {
+		return 0, nil, errReasonWanted
+	}
+	outcome, err := h.apply(r, h.now(), apikey.RevokeAll{WorkspaceID: id, Reason: reason})
+	if err != nil {
+		return 0, nil, err
+	}
+	return http.StatusOK, RevokedAnswer{Revoked: outcome.Revoked}, nil
+}
+
 func (h *Handler) presentWorkspace(r *http.Request, ws apikey.Workspace) (int, any, error) {
 	counts, err := h.Keys().CountKeys(r.Context(), ws.ID, h.now())
 	if err != nil {

@@ -144,7 +144,7 @@ func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	if h.asksWhoami(r) {
 		return answerWhoami(w, decision.Key)
 	}
-	announceExpiry(w.Header(), decision.Key, decision.At)
+	announceEnd(w.Header(), decision.Key, decision.At)
 	if facts.Upgrade || facts.ExtendedConnect {
 		return h.serveStream(w, r, next, gateway, &facts, decision.Key)
 	}

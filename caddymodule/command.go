@@ -39,7 +39,10 @@ the command was not understood.`,
 		cmd.PersistentFlags().StringP("config", "c", "", "Configuration file that states the admin endpoint")
 		cmd.PersistentFlags().StringP("adapter", "a", "", "Name of the adapter for the configuration file")
 		cmd.PersistentFlags().StringP("output", "o", "", "Output: table or json, and token where a token was made (default: table on a terminal, json elsewhere)")
-		cmd.AddCommand(createCommand(), listCommand(), showCommand(), revokeCommand())
+		cmd.AddCommand(
+			createCommand(), listCommand(), showCommand(), renameCommand(), rotateCommand(), revokeCommand(),
+			revokeAllCommand(), suspendCommand(), resumeCommand(), lookupCommand(), auditCommand(),
+		)
 		cmd.Args = cobra.ArbitraryArgs
 		prepare(cmd, func(_ context.Context, _ *terminal, args []string) error {
 			if len(args) > 0 {

@@ -1,7 +1,10 @@
 package caddymodule
 
 import (
+	"bufio"
 	"context"
+	"fmt"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -99,15 +102,88 @@ func showCommand() *cobra.Command {
 	})
 }
 
-func revokeCommand() *cobra.Command {
+func renameCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "revoke --workspace WORKSPACE KEY_ID",
-		Short:   "Revokes a key: no request that starts later passes",
-		Example: `  caddy api-keys revoke --workspace acme --reason "left in a public repository" key_01JD…`,
+		Use:     "rename --workspace WORKSPACE [--name NAME] [--owner OWNER] KEY_ID",
+		Short:   "Gives a key another name, another owner, or both",
+		Example: `  caddy api-keys rename --workspace acme --name "Zapier production - Ops" key_01JD…`,
 	}
 	workspaceFlag(cmd)
-	reason := cmd.Flags().String("reason", "", "Why, for the audit trail")
+	flags := cmd.Flags()
+	name := flags.String("name", "", "The new name")
+	owner := flags.String("owner", "", "The new owner")
 	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
+		ws, id, err := workspaceAndKey(cmd, args)
+		if err != nil {
+			return err
+		}
+		request := admin.UpdateRequest{Name: given(cmd, "name", name), Owner: given(cmd, "owner", owner)}
+		if request.Name == nil && request.Owner == nil {
+			return usagef("--name or --owner is wanted")
+		}
+		answer, err := t.client.UpdateKey(ctx, ws, id, request)
+		if err != nil {
+			return err
+		}
+		return t.shown(answer)
+	})
+}
+
+func rotateCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "rotate --workspace WORKSPACE [--revoke-old-in DURATION] KEY_ID",
+		Short: "Makes a replacement of a key, and shows its token once",
+		Long: `Makes a replacement of a key, and shows its token once. The old key goes on until
+it expires, or for as long as --revoke-old-in says, so that the new token can be
+put in place. "show" of the old key tells when it was last used.`,
+		Example: "  caddy api-keys rotate --workspace acme --revoke-old-in 24h key_01JD…",
+	}
+	workspaceFlag(cmd)
+	flags := cmd.Flags()
+	name := flags.String("name", "", "Name of the replacement (default: the old key's)")
+	owner := flags.String("owner", "", "Owner of the replacement (default: the old key's)")
+	revokeOldIn := flags.String("revoke-old-in", "", "Revoke the old key after this long, such as 24h, or 0s for at once")
+	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
+		ws, id, err := workspaceAndKey(cmd, args)
+		if err != nil {
+			return err
+		}
+		answer, err := t.client.RotateKey(ctx, ws, id, admin.RotateRequest{
+			Name: given(cmd, "name", name), Owner: given(cmd, "owner", owner), RevokeOldIn: given(cmd, "revoke-old-in", revokeOldIn),
+		})
+		if err != nil {
+			return err
+		}
+		return t.rotated(answer)
+	})
+}
+
+func revokeCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "revoke --workspace WORKSPACE KEY_ID | revoke --token-stdin",
+		Short: "Revokes a key: no request that starts later passes",
+		Example: `  caddy api-keys revoke --workspace acme --reason "left in a public repository" key_01JD…
+  pbpaste | caddy api-keys revoke --token-stdin --reason "seen in a chat"`,
+	}
+	workspaceFlag(cmd)
+	flags := cmd.Flags()
+	reason := flags.String("reason", "", "Why, for the audit trail")
+	fromStdin := flags.Bool("token-stdin", false, "Read the token of the key from standard input")
+	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
+		if *fromStdin {
+			if len(args) > 0 || flags.Changed("workspace") {
+				return usagef("--token-stdin takes no KEY_ID and no --workspace: the token says whose it is")
+			}
+			token, err := readToken(cmd.InOrStdin())
+			if err != nil {
+				return err
+			}
+			answer, err := t.client.RevokeToken(ctx, token, *reason)
+			if err != nil {
+				return err
+			}
+			return t.shown(answer)
+		}
 		ws, id, err := workspaceAndKey(cmd, args)
 		if err != nil {
 			return err
@@ -118,4 +194,47 @@ func revokeCommand() *cobra.Command {
 		}
 		return t.shown(answer)
 	})
+}
+
+func lookupCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "lookup",
+		Short:   "Says whose a token is, which it reads from standard input",
+		Example: "  pbpaste | caddy api-keys lookup",
+	}
+	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
+		if len(args) > 0 {
+			return usagef("a token on the command line would be in the shell's history and in the list of processes: pass it on standard input")
+		}
+		token, err := readToken(cmd.InOrStdin())
+		if err != nil {
+			return err
+		}
+		answer, err := t.client.LookUpToken(ctx, token)
+		if err != nil {
+			return err
+		}
+		return t.shown(answer)
+	})
+}
+
+// readToken reads one line.
+func readToken(in io.Reader) (string, error) {
+	line, err := bufio.NewReader(io.LimitReader(in, 1024)).ReadString('\n')
+	token := strings.TrimSpace(line)
+	if err != nil && err != io.EOF {
+		return "", fmt.Errorf("reading the token from standard input: %w", err)
+	}
+	if token == "" {
+		return "", usagef("a token is wanted on standard input")
+	}
+	return token, nil
+}
+
+// given returns the value of a flag if it was stated, and nil if not.
+func given(cmd *cobra.Command, name string, value *string) *string {
+	if !cmd.Flags().Changed(name) {
+		return nil
+	}
+	return value
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -29,7 +30,7 @@ func newTerminal(cmd *cobra.Command) (*terminal, error) {
 	switch t.form {
 	case "table", "json":
 	case "token":
-		if cmd.Name() != "create" {
+		if cmd.Name() != "create" && cmd.Name() != "rotate" {
 			return nil, usagef("-o token is for commands that make a token")
 		}
 	case "":
@@ -67,7 +68,100 @@ func (t *terminal) created(answer admin.KeyAnswer) error {
 	if err := t.details(answer.Key); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(t.out, "\nThe token, shown this once. Keep it in a secret manager:\n\n  %s\n", answer.Token)
+	return t.token(answer.Token)
+}
+
+func (t *terminal) token(token string) error {
+	_, err := fmt.Fprintf(t.out, "\nThe token, shown this once. Keep it in a secret manager:\n\n  %s\n", token)
+	return err
+}
+
+// rotated prints a replacement, its token this once, and what becomes of the
+// key that it replaces.
+func (t *terminal) rotated(answer admin.RotateAnswer) error {
+	switch t.form {
+	case "token":
+		_, err := fmt.Fprintln(t.out, answer.Token)
+		return err
+	case "json":
+		return t.json(answer)
+	}
+	if err := t.details(answer.Key); err != nil {
+		return err
+	}
+	if err := t.token(answer.Token); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(t.out, "\nThe old key, %s, %s.\n", answer.Replaced.ID, t.future(answer.Replaced))
+	return err
+}
+
+// future says how long a replaced key goes on.
+func (t *terminal) future(old admin.Key) string {
+	switch {
+	case old.RevokedAt != nil:
+		return "is revoked"
+	case old.RevokesAt != nil:
+		return "will be revoked at " + t.moment(old.RevokesAt)
+	}
+	return "goes on until " + t.moment(&old.ExpiresAt) + ": revoke it when the new one is in place"
+}
+
+// workspace prints one workspace.
+func (t *terminal) workspace(answer admin.WorkspaceAnswer) error {
+	if t.form == "json" {
+		return t.json(answer)
+	}
+	ws := answer.Workspace
+	table := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(table, "Workspace\t%s\n", ws.ID)
+	if ws.Suspended {
+		fmt.Fprintf(table, "Suspended\t%s\n", t.moment(ws.SuspendedAt))
+	}
+	if ws.Reason != nil {
+		fmt.Fprintf(table, "Reason\t%s\n", visible(*ws.Reason))
+	}
+	fmt.Fprintf(table, "Keys\t%d active, %d expired, %d revoked\n", ws.Keys.Active, ws.Keys.Expired, ws.Keys.Revoked)
+	return table.Flush()
+}
+
+// revokedAll prints how many keys were revoked.
+func (t *terminal) revokedAll(answer admin.RevokedAnswer) error {
+	if t.form == "json" {
+		return t.json(answer)
+	}
+	_, err := fmt.Fprintf(t.out, "%d keys revoked.\n", answer.Revoked)
+	return err
+}
+
+// events prints a page of the audit trail.
+func (t *terminal) events(answer admin.EventsAnswer) error {
+	if t.form == "json" {
+		return t.json(answer)
+	}
+	if len(answer.Events) == 0 {
+		_, err := fmt.Fprintln(t.out, "No events.")
+		return err
+	}
+	table := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "AT\tWHO\tFROM\tWHAT\tWORKSPACE\tKEY")
+	for _, event := range answer.Events {
+		what := event.Operation
+		if refused, ok := event.Details["refused"].(string); ok {
+			what += " (refused: " + refused + ")"
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n",
+			event.At.UTC().Format("2006-01-02 15:04:05"), visible(event.Actor), event.RemoteIP, what, event.WorkspaceID, event.KeyID)
+	}
+	return t.more(table, answer.NextCursor)
+}
+
+// more ends a table, and says how to see what follows.
+func (t *terminal) more(table *tabwriter.Writer, cursor *string) error {
+	if err := table.Flush(); err != nil || cursor == nil {
+		return err
+	}
+	_, err := fmt.Fprintf(t.out, "\nThere are more: --cursor %s\n", *cursor)
 	return err
 }
 
@@ -85,7 +179,7 @@ func (t *terminal) details(key admin.Key) error {
 	table := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
 	line := func(label, value string) {
 		if value != "" {
-			fmt.Fprintf(table, "%s\t%s\n", label, value)
+			fmt.Fprintf(table, "%s\t%s\n", label, visible(value))
 		}
 	}
 	line("Id", key.ID)
@@ -120,13 +214,9 @@ func (t *terminal) listed(answer admin.KeysAnswer) error {
 	fmt.Fprintln(table, "ID\tNAME\tOWNER\tPRESET\tSTATUS\tEXPIRES")
 	for _, key := range answer.Keys {
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n",
-			key.ID, key.Name, key.Owner, presetWords(key.Preset), key.Status, key.ExpiresAt.Format(time.DateOnly))
+			key.ID, visible(key.Name), visible(key.Owner), presetWords(key.Preset), key.Status, key.ExpiresAt.Format(time.DateOnly))
 	}
-	if err := table.Flush(); err != nil || answer.NextCursor == nil {
-		return err
-	}
-	_, err := fmt.Fprintf(t.out, "\nThere are more: --cursor %s\n", *answer.NextCursor)
-	return err
+	return t.more(table, answer.NextCursor)
 }
 
 // moment prints a time, and how far away it is.
@@ -139,6 +229,16 @@ func (t *terminal) moment(at *time.Time) string {
 		return fmt.Sprintf("%s (in %d days)", stamp, days)
 	}
 	return stamp
+}
+
+// visible takes from a text what a terminal would obey.
+func visible(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, text)
 }
 
 func presetWords(preset string) string { return strings.ReplaceAll(preset, "_", " ") }

@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
@@ -55,9 +56,17 @@ const expiresHeader = "X-API-Key-Expires"
 // expiryNotice is how long before its end a key's answers say when that is.
 const expiryNotice = 14 * 24 * time.Hour
 
-// announceExpiry tells a client that its key will end soon.
-func announceExpiry(header http.Header, key *apikey.Key, now time.Time) {
+// announceEnd tells a client that its key will end soon, or that there is
+// another one in its place already (RFC 9745), and when that ends it (RFC 8594).
+func announceEnd(header http.Header, key *apikey.Key, now time.Time) {
 	if key.ExpiresAt.Sub(now) <= expiryNotice {
 		header.Set(expiresHeader, key.ExpiresAt.Format(time.RFC3339))
+	}
+	if key.ReplacedBy == "" {
+		return
+	}
+	header.Set("Deprecation", "@"+strconv.FormatInt(key.ReplacedAt.Unix(), 10))
+	if !key.RevokesAt.IsZero() {
+		header.Set("Sunset", key.RevokesAt.UTC().Format(http.TimeFormat))
 	}
 }

@@ -56,13 +56,14 @@ type Update struct {
 // Rotate adds a key in place of an active one, which goes on until RevokeOldAt,
 // or until it would end anyway: zero changes nothing about that, and an end that
 // was set before is never put off. The replacement has the preset of the old key
-// and, where Replacement has none, its name and owner. It fails with
+// and, where Replacement has no name, its name. It fails with
 // [ErrNotActive], with [ErrAlreadyRotated] if the replacement of the old key, or
 // what that was replaced by, is active, and with [ErrNameTaken] if a key has the
 // name that is not the old one.
 type Rotate struct {
 	WorkspaceID string
 	KeyID       string
+	Owner       *string // of the replacement; nil = the old key's
 	Replacement Key
 	RevokeOldAt time.Time
 }

@@ -20,6 +20,16 @@ func ParseDuration(field, s string) (time.Duration, error) {
 	return d, nil
 }
 
+// ParseWait is ParseDuration for how long something is to wait, which may be not
+// at all: "0s".
+func ParseWait(field, s string) (time.Duration, error) {
+	d, ok := parseDuration(s)
+	if !ok || d < 0 {
+		return 0, &Error{Code: ErrInvalidDuration.Code, Field: field, Message: ErrInvalidDuration.Message}
+	}
+	return d, nil
+}
+
 func parseDuration(s string) (time.Duration, bool) {
 	if strings.ContainsAny(s, "+-") {
 		return 0, false

@@ -90,8 +90,9 @@ func rotate(txn *badger.Txn, change apikey.Change, do apikey.Rotate) (apikey.Out
 	if key.Name == "" {
 		key.Name = old.Name
 	}
-	if key.Owner == "" {
-		key.Owner = old.Owner
+	key.Owner = old.Owner
+	if do.Owner != nil {
+		key.Owner = *do.Owner
 	}
 	if apikey.FoldName(key.Name) != apikey.FoldName(old.Name) {
 		names, err := activeNames(txn, key.WorkspaceID, change.At)

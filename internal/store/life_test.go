@@ -124,7 +124,8 @@ func TestRotate_nameAndOwnerOfItsOwn(t *testing.T) {
 	old := mustCreate(t, s, "acme", "Zapier", start)
 	mustCreate(t, s, "acme", "Billing", start)
 	do := rotation(old, start)
-	do.Replacement.Owner, do.Replacement.Preset = "Kim", apikey.FullAccess
+	kim := "Kim"
+	do.Owner, do.Replacement.Preset = &kim, apikey.FullAccess
 	do.Replacement.Name = "BILLING"
 	refused(t, s, start, do, apikey.ErrNameTaken)
 	do.Replacement.Name = "Zapier II"

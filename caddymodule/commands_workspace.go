@@ -1,0 +1,106 @@
+package caddymodule
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/agiled/caddy-api-keys/admin"
+)
+
+func revokeAllCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "revoke-all --workspace WORKSPACE --reason REASON",
+		Short:   "Revokes every active key of a workspace",
+		Example: `  caddy api-keys revoke-all --workspace acme --reason "the customer left"`,
+	}
+	workspaceFlag(cmd)
+	reason := cmd.Flags().String("reason", "", "Why, for the audit trail")
+	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
+		ws, err := onlyWorkspace(cmd, args)
+		if err != nil {
+			return err
+		}
+		if *reason == "" {
+			return usagef("--reason is wanted")
+		}
+		answer, err := t.client.RevokeAll(ctx, ws, *reason)
+		if err != nil {
+			return err
+		}
+		return t.revokedAll(answer)
+	})
+}
+
+func suspendCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "suspend --workspace WORKSPACE",
+		Short:   "Refuses every key of a workspace until it is resumed",
+		Example: `  caddy api-keys suspend --workspace acme --reason "invoice 4711 is not paid"`,
+	}
+	workspaceFlag(cmd)
+	reason := cmd.Flags().String("reason", "", "Why, for the audit trail")
+	return workspaceCommand(cmd, func(ctx context.Context, t *terminal, ws string) (admin.WorkspaceAnswer, error) {
+		return t.client.Suspend(ctx, ws, *reason)
+	})
+}
+
+func resumeCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "resume --workspace WORKSPACE",
+		Short: "Ends the suspension of a workspace",
+	}
+	workspaceFlag(cmd)
+	return workspaceCommand(cmd, func(ctx context.Context, t *terminal, ws string) (admin.WorkspaceAnswer, error) {
+		return t.client.Resume(ctx, ws)
+	})
+}
+
+// workspaceCommand prepares a command about one workspace as a whole.
+func workspaceCommand(cmd *cobra.Command, call func(context.Context, *terminal, string) (admin.WorkspaceAnswer, error)) *cobra.Command {
+	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
+		ws, err := onlyWorkspace(cmd, args)
+		if err != nil {
+			return err
+		}
+		answer, err := call(ctx, t, ws)
+		if err != nil {
+			return err
+		}
+		return t.workspace(answer)
+	})
+}
+
+func auditCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "audit [--workspace WORKSPACE]",
+		Short:   "Lists who changed what, newest first",
+		Example: "  caddy api-keys audit --workspace acme --limit 20",
+	}
+	workspaceFlag(cmd)
+	flags := cmd.Flags()
+	limit := flags.Int("limit", 0, "At most so many events, 1 to 200 (default 50)")
+	cursor := flags.String("cursor", "", "Go on where a list ended: its next_cursor")
+	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
+		if len(args) > 0 {
+			return usagef("%q is not wanted", args[0])
+		}
+		if flags.Changed("limit") && (*limit < 1 || *limit > 200) {
+			return usagef("--limit is a number from 1 to 200")
+		}
+		ws, _ := flags.GetString("workspace")
+		answer, err := t.client.Events(ctx, ws, *limit, *cursor)
+		if err != nil {
+			return err
+		}
+		return t.events(answer)
+	})
+}
+
+// onlyWorkspace returns what a command about a workspace needs.
+func onlyWorkspace(cmd *cobra.Command, args []string) (string, error) {
+	if len(args) > 0 {
+		return "", usagef("%q is not wanted", args[0])
+	}
+	return requiredWorkspace(cmd)
+}
