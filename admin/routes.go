@@ -23,6 +23,9 @@ func (h *Handler) resources() map[string]map[string]call {
 		"/healthz": {
 			http.MethodGet: {operation: "healthz", do: (*Handler).healthz, everywhere: true},
 		},
+		"/openapi.json": {
+			http.MethodGet: {operation: "openapi", do: (*Handler).openapi, everywhere: true},
+		},
 		"/workspaces/{ws}/keys": {
 			http.MethodGet:  {operation: "list", do: (*Handler).listKeys},
 			http.MethodPost: {operation: "create", do: (*Handler).createKey},
