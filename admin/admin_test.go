@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -169,10 +170,27 @@ func (a *api) create(t testing.TB, ws, name string) (id, token string) {
 	return got.body["key"].(map[string]any)["id"].(string), got.body["token"].(string)
 }
 
-// events returns the number of events in the audit trail of all.
+// trail returns the newest events of the audit trail at path, newest first.
+func (a *api) trail(t testing.TB, path string, fields ...string) (events []map[string]any) {
+	t.Helper()
+	for _, event := range a.must(t, http.StatusOK, "GET", path+"?limit=200", "", fields...).body["events"].([]any) {
+		events = append(events, event.(map[string]any))
+	}
+	return events
+}
+
+// done returns the events of what was done, rather than refused.
+func done(events []map[string]any) []map[string]any {
+	return slices.DeleteFunc(events, func(event map[string]any) bool {
+		_, refused := event["details"].(map[string]any)["refused"]
+		return refused
+	})
+}
+
+// events returns how many changes the audit trail of all has.
 func (a *api) events(t testing.TB) int {
 	t.Helper()
-	return len(a.must(t, http.StatusOK, "GET", "/audit?limit=200", "").body["events"].([]any))
+	return len(done(a.trail(t, "/audit")))
 }
 
 func equal(t testing.TB, what string, got, want any) {
@@ -365,7 +383,13 @@ func TestToken_isShownOnce(t *testing.T) {
 		{"GET", "/workspaces/acme/audit", ""}, {"GET", keysPage + "?q=" + token, ""}, {"POST", keysPage, `{"name":"Zapier","preset":"read_only"}`},
 		{"POST", keysPage, `{"token":"` + token + `"}`}, {"POST", keysPage, `{"` + token + `":1}`}, {"POST", keysPage, `{"name":{"` + token + `":1}}`},
 		{"POST", keysPage, `{"name":"Other","preset":"` + token + `"}`}, {"GET", keysPage + "/" + token, ""}, {"GET", "/workspaces/" + token + "/keys", ""},
-		{"GET", keysPage + "?cursor=" + token, ""}, {"GET", keysPage + "?status=" + token, ""}, {"POST", keysPage + "/" + id + "/revoke", ""},
+		{"GET", keysPage + "?cursor=" + token, ""}, {"GET", keysPage + "?status=" + token, ""},
+		{"PATCH", keysPage + "/" + id, `{"owner":"Kim"}`}, {"PATCH", keysPage + "/" + id, `{"` + token + `":1}`},
+		{"POST", "/tokens/lookup", `{"token":"` + token + `"}`}, {"POST", "/tokens/lookup", `{"token":"` + token + `x"}`}, {"POST", "/tokens/lookup", `{"token":{"` + token + `":1}}`},
+		{"POST", keysPage + "/" + id + "/rotate", `{"revoke_old_in":"` + token + `"}`}, {"POST", keysPage + "/" + id + "/rotate", `{"name":"Another"}`},
+		{"POST", "/tokens/revoke", `{"token":"` + token + `","reason":"leaked"}`}, {"POST", "/tokens/revoke", `{"token":"` + token + `"}`},
+		{"POST", keysPage + "/" + id + "/revoke", ""}, {"POST", "/workspaces/acme/revoke-all", `{"reason":"left"}`},
+		{"GET", keysPage + "/" + id, ""}, {"GET", keysPage, ""}, {"GET", "/audit", ""}, {"GET", "/workspaces/acme/audit", ""},
 	} {
 		if got := a.send(t, request[0], request[1], request[2]); strings.Contains(got.raw, secret) {
 			t.Errorf("%v: got the secret in %s, want it nowhere", request, got.raw)

@@ -22,12 +22,17 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/store"
 )
 
-// changes are the calls that take a body.
-func changes(id string) []string {
-	return []string{keysPage, keysPage + "/" + id + "/revoke", "/workspaces/acme/suspend", "/workspaces/acme/resume"}
+// changes are the calls that take a body, as method and path.
+func changes(id string) [][2]string {
+	key := keysPage + "/" + id
+	return [][2]string{
+		{"POST", keysPage}, {"PATCH", key}, {"POST", key + "/rotate"}, {"POST", key + "/revoke"},
+		{"POST", "/workspaces/acme/suspend"}, {"POST", "/workspaces/acme/resume"}, {"POST", "/workspaces/acme/revoke-all"},
+		{"POST", "/tokens/lookup"}, {"POST", "/tokens/revoke"},
+	}
 }
 
-// unchanged fails unless the audit trail is as long as it was.
+// unchanged fails if the audit trail has a change that it had not before.
 func (a *api) unchanged(t *testing.T, do func()) {
 	t.Helper()
 	before := a.events(t)
@@ -52,8 +57,8 @@ func TestBody_notTheObject(t *testing.T) {
 	} {
 		t.Run(test.title, func(t *testing.T) {
 			a.unchanged(t, func() {
-				for _, path := range changes(id) {
-					a.refused(t, http.StatusBadRequest, "invalid_json", "", "POST", path, test.body)
+				for _, call := range changes(id) {
+					a.refused(t, http.StatusBadRequest, "invalid_json", "", call[0], call[1], test.body)
 				}
 			})
 		})
@@ -80,6 +85,13 @@ func TestBody_ambiguousMembers(t *testing.T) {
 		{keysPage + "/" + id + "/revoke", `{"Reason":"a"}`},
 		{"/workspaces/acme/suspend", `{"reason":null,"reason":"a"}`},
 		{"/workspaces/acme/resume", `{"reason":"a"}`},
+		{"/workspaces/acme/revoke-all", `{"reason":"a","Reason":"a"}`},
+		{keysPage + "/" + id + "/rotate", `{"revoke_old_in":"1h","revoke_old_in":"0s"}`},
+		{keysPage + "/" + id + "/rotate", `{"preset":"full_access"}`},
+		{keysPage + "/" + id + "/rotate", `{"expires_in":"1d"}`},
+		{"/tokens/lookup", `{"token":"a","token":"b"}`},
+		{"/tokens/lookup", `{"token":"a","reason":"b"}`},
+		{"/tokens/revoke", `{"Token":"a"}`},
 	} {
 		a.unchanged(t, func() { a.refused(t, http.StatusBadRequest, "invalid_json", "", "POST", test.path, test.body) })
 	}
@@ -90,8 +102,8 @@ func TestBody_mediaType(t *testing.T) {
 	id, _ := a.create(t, "acme", "Before")
 	for _, media := range []string{"", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/jsonp", "text/json", "application/json, text/plain", "application/json; charset", "json"} {
 		a.unchanged(t, func() {
-			for _, path := range changes(id) {
-				a.refused(t, http.StatusUnsupportedMediaType, "not_json", "", "POST", path, "{}", "Content-Type: "+media)
+			for _, call := range changes(id) {
+				a.refused(t, http.StatusUnsupportedMediaType, "not_json", "", call[0], call[1], "{}", "Content-Type: "+media)
 			}
 		})
 	}
@@ -106,8 +118,8 @@ func TestBody_tooLarge(t *testing.T) {
 	const most = 64 << 10
 	padded := func(body string, size int) string { return body + strings.Repeat(" ", size-len(body)) }
 	a.unchanged(t, func() {
-		for _, path := range changes(id) {
-			got := a.refused(t, http.StatusRequestEntityTooLarge, "body_too_large", "", "POST", path, padded("{}", most+1))
+		for _, call := range changes(id) {
+			got := a.refused(t, http.StatusRequestEntityTooLarge, "body_too_large", "", call[0], call[1], padded("{}", most+1))
 			equal(t, "closes the connection", got.closes, true)
 		}
 	})
@@ -134,7 +146,8 @@ func TestNotFound(t *testing.T) {
 	id, _ := a.create(t, "acme", "Zapier")
 	a.create(t, "other", "Billing")
 	for _, call := range []struct{ method, path string }{
-		{"GET", "/workspaces/%s/keys/%s"}, {"POST", "/workspaces/%s/keys/%s/revoke"},
+		{"GET", "/workspaces/%s/keys/%s"}, {"PATCH", "/workspaces/%s/keys/%s"},
+		{"POST", "/workspaces/%s/keys/%s/rotate"}, {"POST", "/workspaces/%s/keys/%s/revoke"},
 	} {
 		first := a.refused(t, http.StatusNotFound, "not_found", "", call.method, fmt.Sprintf(call.path, "other", id), "")
 		for _, test := range [][2]string{
@@ -159,7 +172,8 @@ func TestWorkspaceID_invalid(t *testing.T) {
 		"%2e%2e", "%2e", ".hidden", "a%2fb", "%2fa", "a%2f", "a%5cb", "%00", "a%00", "%20", "a%20", "acme%0a", strings.Repeat("a", 65), "%c3%a9", "a%25b", "a:b", "a@b", "*", "$", "a;b", "a,b", "%ff",
 	} {
 		for _, call := range []string{"GET /workspaces/%s", "GET /workspaces/%s/keys", "POST /workspaces/%s/keys", "GET /workspaces/%s/keys/" + someKey,
-			"POST /workspaces/%s/keys/" + someKey + "/revoke", "POST /workspaces/%s/suspend", "POST /workspaces/%s/resume", "GET /workspaces/%s/audit"} {
+			"PATCH /workspaces/%s/keys/" + someKey, "POST /workspaces/%s/keys/" + someKey + "/rotate", "POST /workspaces/%s/keys/" + someKey + "/revoke",
+			"POST /workspaces/%s/suspend", "POST /workspaces/%s/resume", "POST /workspaces/%s/revoke-all", "GET /workspaces/%s/audit"} {
 			method, path, _ := strings.Cut(strings.ReplaceAll(call, "%s", ws), " ")
 			body := ""
 			if strings.HasSuffix(path, "/keys") && method == "POST" {
@@ -207,9 +221,10 @@ func TestMethods_notAllowed(t *testing.T) {
 	a := newAPI(t)
 	id, _ := a.create(t, "acme", "Zapier")
 	allowed := map[string]string{
-		"/healthz": "GET, HEAD", "/audit": "GET, HEAD", "/workspaces/acme": "GET, HEAD", "/workspaces/acme/audit": "GET, HEAD",
-		keysPage: "GET, POST, HEAD", keysPage + "/" + id: "GET, HEAD", keysPage + "/" + id + "/revoke": "POST",
-		"/workspaces/acme/suspend": "POST", "/workspaces/acme/resume": "POST",
+		"/healthz": "GET, HEAD", "/openapi.json": "GET, HEAD", "/audit": "GET, HEAD", "/workspaces/acme": "GET, HEAD", "/workspaces/acme/audit": "GET, HEAD",
+		keysPage: "GET, POST, HEAD", keysPage + "/" + id: "GET, PATCH, HEAD", keysPage + "/" + id + "/rotate": "POST", keysPage + "/" + id + "/revoke": "POST",
+		"/workspaces/acme/suspend": "POST", "/workspaces/acme/resume": "POST", "/workspaces/acme/revoke-all": "POST",
+		"/tokens/lookup": "POST", "/tokens/revoke": "POST",
 	}
 	equal(t, "paths tried", len(allowed), len((&Handler{}).resources()))
 	a.unchanged(t, func() {
@@ -256,9 +271,9 @@ func TestBrowsers(t *testing.T) {
 				a.must(t, http.StatusOK, "POST", "/workspaces/acme/resume", "", test.fields...)
 			} else {
 				a.unchanged(t, func() {
-					for _, path := range append(changes(someKey), "/nothing") {
-						a.refused(t, http.StatusForbidden, "cross_origin", "", "POST", path, "{}", test.fields...)
-						a.refused(t, http.StatusForbidden, "cross_origin", "", "DELETE", path, "", test.fields...)
+					for _, call := range append(changes(someKey), [2]string{"POST", "/nothing"}) {
+						a.refused(t, http.StatusForbidden, "cross_origin", "", call[0], call[1], "{}", test.fields...)
+						a.refused(t, http.StatusForbidden, "cross_origin", "", "DELETE", call[1], "", test.fields...)
 					}
 				})
 			}
@@ -280,46 +295,63 @@ func TestPinnedMount(t *testing.T) {
 	}
 	a := newAPI(t, pin)
 	mine := "X-Pin: acme"
-	id := a.must(t, http.StatusCreated, "POST", keysPage, zapier, mine).body["key"].(map[string]any)["id"].(string)
+	made := a.must(t, http.StatusCreated, "POST", keysPage, zapier, mine)
+	id, token := made.body["key"].(map[string]any)["id"].(string), made.body["token"].(string)
+	everywhere := []string{"/healthz", "/openapi.json"}
 	of := func(ws string) []string {
-		return []string{"GET /workspaces/" + ws, "GET /workspaces/" + ws + "/keys", "POST /workspaces/" + ws + "/keys", "GET /workspaces/" + ws + "/keys/" + id,
-			"POST /workspaces/" + ws + "/keys/" + id + "/revoke", "POST /workspaces/" + ws + "/suspend", "POST /workspaces/" + ws + "/resume", "GET /workspaces/" + ws + "/audit"}
+		at := "/workspaces/" + ws
+		return []string{"GET " + at, "GET " + at + "/keys", "POST " + at + "/keys", "GET " + at + "/keys/" + id, "PATCH " + at + "/keys/" + id,
+			"POST " + at + "/keys/" + id + "/rotate", "POST " + at + "/keys/" + id + "/revoke",
+			"POST " + at + "/suspend", "POST " + at + "/resume", "POST " + at + "/revoke-all", "GET " + at + "/audit"}
 	}
-	events := func() int {
-		return len(a.must(t, http.StatusOK, "GET", "/workspaces/acme/audit", "", mine).body["events"].([]any))
-	}
-	before := events()
+	ofNone := []string{"GET /audit", "POST /tokens/lookup", "POST /tokens/revoke"}
+	equal(t, "calls tried", len(of("acme"))+len(ofNone)+len(everywhere), len(everything()))
+	before := len(a.trail(t, "/workspaces/acme/audit", mine))
 	for _, test := range []struct {
 		pin   string
 		calls []string
 	}{
-		{"acme", append(append(append(of("other"), of("Acme")...), of("%2e%2e")...), "GET /audit")},
-		{"", append(of("acme"), "GET /audit")},
-		{"other", append(of("acme"), "GET /audit")},
-		{"{http.request.header.X}", append(of("acme"), "GET /audit")},
+		{"acme", append(append(append(of("other"), of("Acme")...), of("%2e%2e")...), ofNone...)},
+		{"", append(of("acme"), ofNone...)},
+		{"other", append(of("acme"), ofNone...)},
+		{"{http.request.header.X}", append(of("acme"), ofNone...)},
 	} {
 		for _, call := range test.calls {
 			method, path, _ := strings.Cut(call, " ")
-			a.refused(t, http.StatusForbidden, "workspace_mismatch", "", method, path, "", "X-Pin: "+test.pin)
+			// Whatever the body says, and before anybody reads it.
+			for _, body := range []string{"", `{"token":"` + token + `"}`, `{"workspace_id":"acme"}`, `{`} {
+				if method != "GET" || body == "" {
+					a.refused(t, http.StatusForbidden, "workspace_mismatch", "", method, path, body, "X-Pin: "+test.pin)
+				}
+			}
 		}
-		a.must(t, http.StatusOK, "GET", "/healthz", "", "X-Pin: "+test.pin)
+		for _, path := range everywhere {
+			a.must(t, http.StatusOK, "GET", path, "", "X-Pin: "+test.pin)
+		}
 		a.refused(t, http.StatusNotFound, "not_found", "", "GET", "/nothing", "", "X-Pin: "+test.pin)
 	}
-	equal(t, "events", events(), before)
+	equal(t, "events, the refused ones included", len(a.trail(t, "/workspaces/acme/audit", mine)), before)
+	bodies := map[string]string{"POST " + keysPage: `{"name":"Another","preset":"read_only"}`, "POST /workspaces/acme/revoke-all": `{"reason":"left"}`}
 	for _, call := range of("acme") {
 		method, path, _ := strings.Cut(call, " ")
-		if call != "POST "+keysPage {
-			a.must(t, http.StatusOK, method, path, "", mine)
+		if got := a.send(t, method, path, bodies[call], mine); got.status >= http.StatusBadRequest {
+			t.Errorf("%s: got status %d and %s, want it answered", call, got.status, got.raw)
 		}
 	}
 }
 
+// someToken is well-formed, and no key's.
+var someToken = apikey.NewToken("agk").Reveal()
+
 // everything is one of each call.
 func everything() [][3]string {
+	key := keysPage + "/" + someKey
 	return [][3]string{
-		{"GET", "/healthz", ""}, {"GET", keysPage, ""}, {"POST", keysPage, zapier}, {"GET", keysPage + "/" + someKey, ""},
-		{"POST", keysPage + "/" + someKey + "/revoke", ""}, {"GET", "/workspaces/acme", ""}, {"POST", "/workspaces/acme/suspend", ""},
-		{"POST", "/workspaces/acme/resume", ""}, {"GET", "/workspaces/acme/audit", ""}, {"GET", "/audit", ""},
+		{"GET", "/openapi.json", ""}, {"GET", "/healthz", ""}, {"GET", keysPage, ""}, {"POST", keysPage, zapier}, {"GET", key, ""}, {"PATCH", key, `{"owner":"Kim"}`},
+		{"POST", key + "/rotate", ""}, {"POST", key + "/revoke", ""}, {"GET", "/workspaces/acme", ""}, {"POST", "/workspaces/acme/suspend", ""},
+		{"POST", "/workspaces/acme/resume", ""}, {"POST", "/workspaces/acme/revoke-all", `{"reason":"left"}`},
+		{"POST", "/tokens/lookup", `{"token":"` + someToken + `"}`}, {"POST", "/tokens/revoke", `{"token":"` + someToken + `"}`},
+		{"GET", "/workspaces/acme/audit", ""}, {"GET", "/audit", ""},
 	}
 }
 
@@ -334,6 +366,10 @@ func TestStore_unavailable(t *testing.T) {
 	} {
 		t.Run(title, func(t *testing.T) {
 			for _, call := range everything() {
+				if call[1] == "/openapi.json" { // which needs no store
+					a.must(t, http.StatusOK, call[0], call[1], call[2])
+					continue
+				}
 				got := a.refused(t, http.StatusServiceUnavailable, "store_unavailable", "", call[0], call[1], call[2])
 				equal(t, "Retry-After", got.header.Get("Retry-After"), "1")
 			}
@@ -357,7 +393,7 @@ func TestStore_noSpace(t *testing.T) {
 		c.Keys = func() Keys { return failing{s, apikey.ErrNoSpace} }
 	})
 	for _, call := range everything() {
-		if call[0] == "POST" {
+		if call[0] != "GET" {
 			a.refused(t, http.StatusInsufficientStorage, "no_space", "", call[0], call[1], call[2])
 		}
 	}
