@@ -40,7 +40,8 @@ type api struct {
 	observed []string // operation and outcome of each call
 }
 
-// newAPI serves the API; change may alter its configuration.
+// newAPI serves the API, and holds it to its description; change may alter its
+// configuration.
 func newAPI(t testing.TB, change ...func(*Config)) *api {
 	t.Helper()
 	s, err := store.Open(filepath.Join(t.TempDir(), "keys"), zap.NewNop(), nil)
@@ -64,7 +65,7 @@ func newAPI(t testing.TB, change ...func(*Config)) *api {
 	for _, c := range change {
 		c(&config)
 	}
-	a.Server = httptest.NewServer(New(config))
+	a.Server = httptest.NewServer(held(t, New(config)))
 	t.Cleanup(func() {
 		a.Close()
 		if err := s.Close(); err != nil {

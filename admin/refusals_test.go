@@ -432,7 +432,7 @@ func TestStore_clientHasGone(t *testing.T) {
 
 func TestUnauthorized(t *testing.T) {
 	w := httptest.NewRecorder()
-	New(Config{}).Unauthorized(w, httptest.NewRequest("GET", "/audit", nil))
+	held(t, http.HandlerFunc(New(Config{}).Unauthorized)).ServeHTTP(w, httptest.NewRequest("GET", "/audit", nil))
 	equal(t, "status", w.Code, http.StatusUnauthorized)
 	equal(t, "challenge", w.Header().Get("WWW-Authenticate"), `Bearer realm="api-keys-admin"`)
 	equal(t, "Cache-Control", w.Header().Get("Cache-Control"), "no-store")

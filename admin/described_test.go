@@ -1,0 +1,168 @@
+package admin
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/pb33f/libopenapi"
+	validator "github.com/pb33f/libopenapi-validator"
+	"github.com/pb33f/libopenapi-validator/config"
+	"github.com/pb33f/libopenapi-validator/errors"
+	"github.com/pb33f/libopenapi-validator/schema_validation"
+	v3 "github.com/pb33f/libopenapi/datamodel/high/v3"
+)
+
+// description is what openapi.yaml says, with what validates by it.
+type description struct {
+	*v3.Document
+	validator.Validator
+	schemas schema_validation.SchemaValidator
+}
+
+// described reads the description as clients do, once: compiling it takes a
+// while.
+var described = sync.OnceValues(func() (*description, error) {
+	served, err := openapiJSON()
+	if err != nil {
+		return nil, err
+	}
+	document, err := libopenapi.NewDocument(served)
+	if err != nil {
+		return nil, err
+	}
+	model, err := document.BuildV3Model()
+	if err != nil {
+		return nil, err
+	}
+	all, errs := validator.NewValidator(document, config.WithFormatAssertions())
+	if len(errs) > 0 {
+		return nil, errs[0]
+	}
+	return &description{&model.Model, all, schema_validation.NewSchemaValidator(config.WithFormatAssertions())}, nil
+})
+
+func theDescription(t testing.TB) *description {
+	t.Helper()
+	d, err := described()
+	if err != nil {
+		t.Fatalf("reading the description: %v", err)
+	}
+	return d
+}
+
+// held returns a handler that answers as next does, and fails the test where
+// an answer is not as described, or where something is accepted that should not
+// be sent. All requests of the tests come through here.
+func held(t testing.TB, next http.Handler) http.Handler {
+	d := theDescription(t)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var sent bytes.Buffer
+		heard := &recorder{ResponseWriter: w, status: http.StatusOK}
+		next.ServeHTTP(heard, teed(r, &sent))
+		for _, complaint := range d.complaints(r, sent.Bytes(), heard) {
+			t.Errorf("%s %s answered with %d and %s: %s", r.Method, r.URL, heard.status, heard.body.Bytes(), complaint)
+		}
+	})
+}
+
+// teed returns a request whose body is copied as it is read.
+func teed(r *http.Request, to io.Writer) *http.Request {
+	copied := *r
+	copied.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.TeeReader(r.Body, to), r.Body}
+	return &copied
+}
+
+// recorder keeps a copy of an answer.
+type recorder struct {
+	http.ResponseWriter
+	status int
+	body   bytes.Buffer
+}
+
+func (w *recorder) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *recorder) Write(p []byte) (int, error) {
+	w.body.Write(p)
+	return w.ResponseWriter.Write(p)
+}
+
+// complaints says what about a call is not as described.
+func (d *description) complaints(r *http.Request, sent []byte, got *recorder) []string {
+	path, item := d.path(r.URL.EscapedPath())
+	method := r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet // which it stands for
+	}
+	if item == nil || item.GetOperations().GetOrZero(strings.ToLower(method)) == nil || method != strings.ToUpper(method) {
+		return d.complaintsOfNoCall(got)
+	}
+	request := &http.Request{Method: method, URL: r.URL, Header: r.Header, Host: r.Host, Body: io.NopCloser(bytes.NewReader(sent)), ContentLength: int64(len(sent))}
+	response := &http.Response{StatusCode: got.status, Header: got.Header(), Body: io.NopCloser(bytes.NewReader(got.body.Bytes()))}
+	_, errs := d.GetResponseBodyValidator().ValidateResponseBodyWithPathItem(request, response, item, path)
+	if got.status >= http.StatusBadRequest {
+		return texts(errs) // it was refused for something
+	}
+	_, wrong := d.ValidateHttpRequestSyncWithPathItem(request, item, path)
+	return texts(append(errs, wrong...))
+}
+
+// complaintsOfNoCall says what about the answer to something that is no call is
+// not as described.
+func (d *description) complaintsOfNoCall(got *recorder) []string {
+	name := map[int]string{
+		http.StatusUnauthorized: "Unauthorized", http.StatusForbidden: "Forbidden", http.StatusNotFound: "NotFound", http.StatusMethodNotAllowed: "MethodNotAllowed",
+	}[got.status]
+	if name == "" {
+		return []string{"nothing described is answered like this"}
+	}
+	response := d.Components.Responses.GetOrZero(name)
+	for field, header := range response.Headers.FromOldest() {
+		if header.Required && got.Header().Get(field) == "" {
+			return []string{"the header " + field + " is missing"}
+		}
+	}
+	_, errs := d.schemas.ValidateSchemaBytes(response.Content.GetOrZero("application/json").Schema.Schema(), got.body.Bytes())
+	return texts(errs)
+}
+
+// noSegment is what ServeMux takes for no part of a path.
+var noSegment = []string{"", ".", "..", "%2f", "%2F"}
+
+// path finds what is described for a path, segment by segment and undecoded.
+func (d *description) path(escaped string) (string, *v3.PathItem) {
+	segments := strings.Split(escaped, "/")
+	for template, item := range d.Paths.PathItems.FromOldest() {
+		wanted := strings.Split(template, "/")
+		matches := len(wanted) == len(segments)
+		for i := 0; matches && i < len(wanted); i++ {
+			matches = wanted[i] == segments[i] || strings.HasPrefix(wanted[i], "{") && !slices.Contains(noSegment, segments[i])
+		}
+		if matches {
+			return template, item
+		}
+	}
+	return "", nil
+}
+
+func texts(errs []*errors.ValidationError) (all []string) {
+	for _, err := range errs {
+		text := err.Message + ": " + err.Reason
+		for _, violation := range err.SchemaValidationErrors {
+			text += fmt.Sprintf("\n\t%s at %q", violation.Reason, violation.FieldPath)
+		}
+		all = append(all, text)
+	}
+	return all
+}
