@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"errors"
 	"net/http"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
@@ -57,6 +58,9 @@ func (h *Handler) keyByToken(r *http.Request, presented string) (*apikey.Key, er
 		return nil, errUnknownToken
 	}
 	outcome, err := h.apply(r, h.now(), apikey.Lookup{Digest: token.Digest()})
+	if errors.Is(err, apikey.ErrNotFound) {
+		return nil, errUnknownToken
+	}
 	if err != nil {
 		return nil, err
 	}
