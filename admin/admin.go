@@ -81,9 +81,6 @@ func New(config Config) *Handler {
 
 // ServeHTTP answers one request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	header := w.Header()
-	header.Set("Cache-Control", "no-store")
-	header.Set("X-Content-Type-Options", "nosniff")
 	if err := h.sameOrigin.Check(r); err != nil {
 		h.refuse(w, r, "", errCrossOrigin)
 		return

@@ -85,7 +85,6 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, operation strin
 
 // Unauthorized answers a call that lacks the mount's credentials.
 func (h *Handler) Unauthorized(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("WWW-Authenticate", `Bearer realm="api-keys-admin"`)
 	h.refuse(w, r, "", errUnauthorized)
 }

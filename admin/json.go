@@ -63,15 +63,18 @@ func complaint(err error) string {
 	return "it is not valid JSON"
 }
 
-// answer writes a status and a JSON body.
+// answer writes a status and a JSON body, with what every answer has.
 func (h *Handler) answer(w http.ResponseWriter, status int, body any) {
+	header := w.Header()
+	header.Set("Cache-Control", "no-store")
+	header.Set("X-Content-Type-Options", "nosniff")
 	encoded, err := json.Marshal(body, jsontext.EscapeForHTML(true))
 	if err != nil {
 		h.Log.Error("encoding an answer", zap.Error(err))
 		w.WriteHeader(http.StatusInternalServerError)
 		return
 	}
-	w.Header().Set("Content-Type", "application/json")
+	header.Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_, _ = w.Write(append(encoded, '\n'))
 }
