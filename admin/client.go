@@ -11,6 +11,7 @@ import (
 	"strconv"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
@@ -155,6 +156,10 @@ func (c *Client) call(ctx context.Context, method, path string, body any, into a
 	}
 	if response.StatusCode >= http.StatusBadRequest {
 		return refusal(response.StatusCode, received)
+	}
+	// A null would empty what is to be filled in, and say nothing.
+	if jsontext.Value(received).Kind() != '{' {
+		return ErrNotServed
 	}
 	if err := json.Unmarshal(received, into); err != nil || !into.served() {
 		return ErrNotServed

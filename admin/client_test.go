@@ -48,6 +48,59 @@ func TestClient(t *testing.T) {
 	equal(t, "reason", *revoked.Key.RevokeReason, "left")
 }
 
+// The whole life of a key.
+func TestClient_life(t *testing.T) {
+	a := newAPI(t)
+	c := newClient(a.URL)
+	made, err := c.CreateKey(t.Context(), "acme", CreateRequest{Name: "Zapier", Preset: "read_only"})
+	equal(t, "CreateKey: error", err, nil)
+	name, owner, wait := "Zapier production", "Ops", "24h"
+	updated, err := c.UpdateKey(t.Context(), "acme", made.Key.ID, UpdateRequest{Name: &name})
+	equal(t, "UpdateKey: error", err, nil)
+	equal(t, "UpdateKey", updated.Key.Name, name)
+
+	rotated, err := c.RotateKey(t.Context(), "acme", made.Key.ID, RotateRequest{Owner: &owner, RevokeOldIn: &wait})
+	equal(t, "RotateKey: error", err, nil)
+	equal(t, "RotateKey: replaces", *rotated.Key.Replaces, made.Key.ID)
+	equal(t, "RotateKey: owner", rotated.Key.Owner, owner)
+	equal(t, "RotateKey: revokes_at", *rotated.Replaced.RevokesAt, start.Add(day))
+
+	found, err := c.LookUpToken(t.Context(), rotated.Token)
+	equal(t, "LookUpToken: error", err, nil)
+	equal(t, "LookUpToken", found.Key, rotated.Key)
+	revoked, err := c.RevokeToken(t.Context(), made.Token, "leaked")
+	equal(t, "RevokeToken: error", err, nil)
+	equal(t, "RevokeToken", *revoked.Key.RevokeReason, "leaked")
+
+	suspended, err := c.Suspend(t.Context(), "acme", "unpaid")
+	equal(t, "Suspend: error", err, nil)
+	equal(t, "Suspend", *suspended.Workspace.Reason, "unpaid")
+	resumed, err := c.Resume(t.Context(), "acme")
+	equal(t, "Resume: error", err, nil)
+	equal(t, "Resume", resumed.Workspace, Workspace{ID: "acme", Keys: KeyCounts{Active: 1, Revoked: 1}})
+	all, err := c.RevokeAll(t.Context(), "acme", "left")
+	equal(t, "RevokeAll: error", err, nil)
+	equal(t, "RevokeAll", all.Revoked, 1)
+
+	operations := []string{}
+	for cursor, more := "", true; more; {
+		page, err := c.Events(t.Context(), "acme", 3, cursor)
+		if err != nil {
+			t.Fatalf("Events: got error %v, want a page", err)
+		}
+		for _, event := range page.Events {
+			operations = append(operations, event.Operation)
+		}
+		if more = page.NextCursor != nil; more {
+			cursor = *page.NextCursor
+		}
+	}
+	equal(t, "operations", operations, []string{"revoke_all", "resume", "suspend", "revoke", "lookup", "lookup", "rotate", "update", "create"})
+	global, err := c.Events(t.Context(), "", 0, "")
+	equal(t, "Events of all: error", err, nil)
+	equal(t, "Events of all", len(global.Events), len(operations))
+}
+
 func TestClient_refused(t *testing.T) {
 	a := newAPI(t)
 	c := newClient(a.URL)
@@ -131,6 +184,22 @@ func TestClient_foreignAnswers(t *testing.T) {
 			report("ShowKey", err)
 			_, err = c.RevokeKey(t.Context(), "acme", someKey, "")
 			report("RevokeKey", err)
+			_, err = c.UpdateKey(t.Context(), "acme", someKey, UpdateRequest{})
+			report("UpdateKey", err)
+			_, err = c.RotateKey(t.Context(), "acme", someKey, RotateRequest{})
+			report("RotateKey", err)
+			_, err = c.RevokeAll(t.Context(), "acme", "left")
+			report("RevokeAll", err)
+			_, err = c.Suspend(t.Context(), "acme", "")
+			report("Suspend", err)
+			_, err = c.Resume(t.Context(), "acme")
+			report("Resume", err)
+			_, err = c.LookUpToken(t.Context(), someToken)
+			report("LookUpToken", err)
+			_, err = c.RevokeToken(t.Context(), someToken, "")
+			report("RevokeToken", err)
+			_, err = c.Events(t.Context(), "", 0, "")
+			report("Events", err)
 		})
 	}
 }
