@@ -52,6 +52,14 @@ func NewToken(prefix string) Token {
 func newToken(prefix string, random io.Reader) Token {
 	body := make([]byte, 0, maxTokenLength)
 	body = append(append(body, prefix...), '_')
+	body = appendSecret(body, random)
+	sum := checksum(body)
+	secret := string(append(body, sum[:]...))
+	return Token{&secret}
+}
+
+// appendSecret appends the random characters of a token.
+func appendSecret(body []byte, random io.Reader) []byte {
 	// 248 is the largest multiple of 62 in a byte: bytes above it are dropped,
 	// so that every character is equally likely.
 	const fair = 248
@@ -67,9 +75,7 @@ func newToken(prefix string, random io.Reader) Token {
 			}
 		}
 	}
-	sum := checksum(body)
-	secret := string(append(body, sum[:]...))
-	return Token{&secret}
+	return body
 }
 
 // ParseToken accepts a well-formed token of any prefix: tokens stay valid when
