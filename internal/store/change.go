@@ -96,6 +96,10 @@ func apply(txn *badger.Txn, change apikey.Change) (outcome apikey.Outcome, err e
 		outcome, err = ownerOf(txn, do)
 	case apikey.Expose:
 		outcome, err = expose(txn, change, do)
+	case apikey.OpenFeed:
+		outcome, err = openFeed(txn, change, do)
+	case apikey.CloseFeed:
+		outcome, err = closeFeed(txn, do)
 	default:
 		err = fmt.Errorf("unknown change %T", do)
 	}

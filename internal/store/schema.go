@@ -26,6 +26,8 @@ import (
 //	s/<ws>                 workspaceRecord, of a suspended workspace
 //	a/<event id>           eventRecord
 //	b/<ws><event id>       nothing: the events of a workspace
+//	f/<digest>             workspace id: whose calendar feed's token has this SHA-256
+//	g/<ws>                 feedRecord, of a workspace with a calendar feed
 //
 // No token is ever part of a key or a value: Badger prints keys in its errors.
 // A record is JSON, because it is read far more rarely than it is cached, and

@@ -1,0 +1,98 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+func feedKey(d apikey.Digest) []byte    { return append([]byte("f/"), d[:]...) }
+func workspaceFeedKey(ws string) []byte { return inWorkspace("g/", ws, "") }
+func damagedFeed(workspaceID string) error {
+	return fmt.Errorf("the calendar feed of %q is damaged", workspaceID)
+}
+
+// feedRecord is the calendar feed of a workspace.
+type feedRecord struct {
+	WorkspaceID string `json:"workspace_id"`
+	Digest      []byte `json:"digest"`
+	CreatedAt   millis `json:"created_at"`
+	CreatedBy   string `json:"created_by,omitempty"`
+}
+
+// Feed returns the workspace whose calendar feed's token has the given digest,
+// or [apikey.ErrNotFound].
+func (s *Store) Feed(_ context.Context, digest apikey.Digest) (workspaceID string, err error) {
+	err = s.view(func(txn *badger.Txn) error {
+		item, err := txn.Get(feedKey(digest))
+		if errors.Is(err, badger.ErrKeyNotFound) {
+			return apikey.ErrNotFound
+		}
+		if err != nil {
+			return err
+		}
+		value, err := item.ValueCopy(nil)
+		if err != nil {
+			return err
+		}
+		workspaceID = string(value)
+		live, err := feedOf(txn, workspaceID)
+		if err == nil && live != digest {
+			// Only the feed that its workspace knows of is one.
+			err = damagedFeed(workspaceID)
+		}
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	return workspaceID, nil
+}
+
+// feedOf returns the digest of a workspace's feed; zero if it has none.
+func feedOf(txn *badger.Txn, workspaceID string) (digest apikey.Digest, err error) {
+	var r feedRecord
+	switch err := load(txn, workspaceFeedKey(workspaceID), &r); {
+	case errors.Is(err, badger.ErrKeyNotFound):
+		return digest, nil
+	case err != nil:
+		return digest, err
+	case r.WorkspaceID != workspaceID || len(r.Digest) != len(digest):
+		return digest, damagedFeed(workspaceID)
+	}
+	return apikey.Digest(r.Digest), nil
+}
+
+func openFeed(txn *badger.Txn, change apikey.Change, do apikey.OpenFeed) (apikey.Outcome, error) {
+	replaced, err := endFeed(txn, do.WorkspaceID)
+	if err != nil {
+		return apikey.Outcome{}, err
+	}
+	if _, err := txn.Get(feedKey(do.Digest)); !errors.Is(err, badger.ErrKeyNotFound) {
+		return apikey.Outcome{}, errors.Join(errors.New("the digest of a new calendar feed is known already"), err)
+	}
+	return apikey.Outcome{Event: apikey.Event{Details: map[string]any{"replaced": replaced}}}, errors.Join(
+		txn.Set(feedKey(do.Digest), []byte(do.WorkspaceID)),
+		save(txn, workspaceFeedKey(do.WorkspaceID), feedRecord{
+			WorkspaceID: do.WorkspaceID, Digest: do.Digest[:], CreatedAt: toMillis(change.At), CreatedBy: change.Actor,
+		}),
+	)
+}
+
+func closeFeed(txn *badger.Txn, do apikey.CloseFeed) (apikey.Outcome, error) {
+	ended, err := endFeed(txn, do.WorkspaceID)
+	return apikey.Outcome{Unchanged: !ended}, err
+}
+
+// endFeed removes the feed of a workspace, and reports whether it had one.
+func endFeed(txn *badger.Txn, workspaceID string) (bool, error) {
+	digest, err := feedOf(txn, workspaceID)
+	if err != nil || digest == (apikey.Digest{}) {
+		return false, err
+	}
+	return true, errors.Join(txn.Delete(feedKey(digest)), txn.Delete(workspaceFeedKey(workspaceID)))
+}

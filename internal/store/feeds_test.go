@@ -1,0 +1,106 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+func wantFeed(t *testing.T, s *Store, token apikey.FeedToken, workspaceID string) {
+	t.Helper()
+	got, err := s.Feed(t.Context(), token.Digest())
+	if workspaceID == "" {
+		if !errors.Is(err, apikey.ErrNotFound) || got != "" {
+			t.Errorf("Feed: got %q and error %v, want not found", got, err)
+		}
+		return
+	}
+	if err != nil || got != workspaceID {
+		t.Errorf("Feed: got %q and error %v, want %q", got, err, workspaceID)
+	}
+}
+
+func TestFeed(t *testing.T) {
+	s := openNew(t)
+	first, second, other := apikey.NewFeedToken(), apikey.NewFeedToken(), apikey.NewFeedToken()
+	wantFeed(t, s, first, "")
+
+	outcome := mustApply(t, s, start, apikey.OpenFeed{WorkspaceID: "acme", Digest: first.Digest()})
+	if outcome.Event.Operation != "calendar_feed" || outcome.Event.WorkspaceID != "acme" || outcome.Event.Details["replaced"] != false {
+		t.Errorf("got the event %+v, want that of acme's first feed", outcome.Event)
+	}
+	mustApply(t, s, start, apikey.OpenFeed{WorkspaceID: "acm", Digest: other.Digest()})
+	s = reopen(t, s)
+	wantFeed(t, s, first, "acme")
+
+	outcome = mustApply(t, s, start.Add(time.Second), apikey.OpenFeed{WorkspaceID: "acme", Digest: second.Digest()})
+	if outcome.Event.Details["replaced"] != true {
+		t.Errorf("got the event %+v, want that of a feed in place of another", outcome.Event)
+	}
+	wantFeed(t, s, first, "")
+	wantFeed(t, s, second, "acme")
+
+	outcome = mustApply(t, s, start.Add(2*time.Second), apikey.CloseFeed{WorkspaceID: "acme"})
+	if outcome.Unchanged || outcome.Event.Operation != "calendar_feed_revoke" || outcome.Event.WorkspaceID != "acme" {
+		t.Errorf("got %+v, want that the feed was ended", outcome)
+	}
+	wantFeed(t, s, second, "")
+	wantFeed(t, s, other, "acm")
+	if outcome = mustApply(t, s, start.Add(3*time.Second), apikey.CloseFeed{WorkspaceID: "acme"}); !outcome.Unchanged {
+		t.Errorf("got %+v, want that there was no feed to end", outcome)
+	}
+}
+
+// Nothing that is kept holds a feed token.
+func TestFeed_tokenIsNotKept(t *testing.T) {
+	s := openNew(t)
+	token := apikey.NewFeedToken()
+	mustApply(t, s, start, apikey.OpenFeed{WorkspaceID: "acme", Digest: token.Digest()})
+	err := s.view(func(txn *badger.Txn) error {
+		return each(txn, nil, func(item *badger.Item) error {
+			value, err := item.ValueCopy(nil)
+			if bytes.Contains(append(item.KeyCopy(nil), value...), []byte(token.Reveal()[4:])) {
+				t.Errorf("%q holds the feed token", item.Key())
+			}
+			return err
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A feed that its workspace does not know of opens nothing.
+func TestFeed_damaged(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		damage func(txn *badger.Txn, token apikey.FeedToken) error
+	}{
+		{"of another digest", func(txn *badger.Txn, token apikey.FeedToken) error {
+			return txn.Set(feedKey(token.Digest()), []byte("globex"))
+		}},
+		{"of no workspace", func(txn *badger.Txn, token apikey.FeedToken) error {
+			return txn.Delete(workspaceFeedKey("acme"))
+		}},
+		{"no record", func(txn *badger.Txn, token apikey.FeedToken) error {
+			return txn.Set(workspaceFeedKey("acme"), []byte("{}"))
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := openNew(t)
+			token := apikey.NewFeedToken()
+			mustApply(t, s, start, apikey.OpenFeed{WorkspaceID: "acme", Digest: token.Digest()})
+			if err := s.db.Update(func(txn *badger.Txn) error { return test.damage(txn, token) }); err != nil {
+				t.Fatal(err)
+			}
+			if ws, err := s.Feed(t.Context(), token.Digest()); !errors.Is(err, apikey.ErrStoreUnavailable) || ws != "" {
+				t.Errorf("Feed: got %q and error %v, want that the store cannot answer", ws, err)
+			}
+		})
+	}
+}
