@@ -28,6 +28,8 @@ type Keys interface {
 	Events(ctx context.Context, workspaceID string, page apikey.Page) (events []apikey.Event, next string, err error)
 	Workspace(ctx context.Context, workspaceID string) (apikey.Workspace, error)
 	CountKeys(ctx context.Context, workspaceID string, now time.Time) (map[apikey.Status]int, error)
+	// Feed returns the workspace whose calendar feed's token has a digest.
+	Feed(ctx context.Context, digest apikey.Digest) (workspaceID string, err error)
 	Ping() error
 }
 
@@ -63,7 +65,8 @@ type Config struct {
 // Handler answers the calls of the API. Paths are relative to its mount.
 type Handler struct {
 	Config
-	mux *http.ServeMux
+	mux   *http.ServeMux
+	calls map[string]map[string]call // by the mux's pattern, and by method
 	// sameOrigin refuses what a page of another origin sends.
 	sameOrigin *http.CrossOriginProtection
 }
@@ -72,11 +75,19 @@ type Handler struct {
 // must be set.
 func New(config Config) *Handler {
 	h := &Handler{Config: config, mux: http.NewServeMux(), sameOrigin: http.NewCrossOriginProtection()}
-	for pattern, calls := range h.resources() {
+	h.calls = h.resources()
+	for pattern, calls := range h.calls {
 		h.mux.Handle(pattern, h.resource(calls))
 	}
 	h.mux.Handle("/", h.resource(nil))
 	return h
+}
+
+// IsOpen reports whether a request is for a call that needs no credentials of
+// the mount's, because the secret is in its path.
+func (h *Handler) IsOpen(r *http.Request) bool {
+	_, pattern := h.mux.Handler(r)
+	return h.calls[pattern][methodOf(r)].open
 }
 
 // ServeHTTP answers one request.

@@ -119,12 +119,17 @@ func (a *api) send(t testing.TB, method, path, body string, fields ...string) re
 		t.Fatal(err)
 	}
 	got := reply{status: response.StatusCode, header: response.Header, closes: response.Close, raw: string(raw)}
-	for name, want := range map[string]string{"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Content-Type": "application/json"} {
+	media := "application/json"
+	calendar := got.status == http.StatusOK && strings.HasSuffix(path, ".ics")
+	if calendar {
+		media = "text/calendar; charset=utf-8"
+	}
+	for name, want := range map[string]string{"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Content-Type": media} {
 		if value := response.Header.Get(name); value != want {
 			t.Errorf("%s %s: got %s %q, want %q", method, path, name, value, want)
 		}
 	}
-	if method == http.MethodHead {
+	if method == http.MethodHead || calendar {
 		return got
 	}
 	decoder := json.NewDecoder(bytes.NewReader(raw))

@@ -255,7 +255,7 @@ func TestHealthz(t *testing.T) {
 func TestHead(t *testing.T) {
 	a := newAPI(t)
 	id, _ := a.create(t, "acme", "Zapier")
-	for _, path := range []string{"/healthz", "/openapi.json", keysPage, keysPage + "/" + id, "/workspaces/acme", "/workspaces/acme/audit", "/audit", keysPage + "/" + someKey} {
+	for _, path := range []string{"/healthz", "/openapi.json", keysPage, keysPage + "/" + id, "/workspaces/acme", "/workspaces/acme/calendar.ics", "/workspaces/acme/audit", "/audit", keysPage + "/" + someKey} {
 		get, head := a.send(t, "GET", path, ""), a.send(t, "HEAD", path, "")
 		equal(t, path+": status", head.status, get.status)
 		equal(t, path+": body", head.raw, "")

@@ -20,6 +20,7 @@ var (
 	errCrossOrigin      = &apikey.Error{Code: "cross_origin", Message: "A page of another origin cannot make this call."}
 	errWrongWorkspace   = &apikey.Error{Code: "workspace_mismatch", Message: "This address serves one workspace, and not the one that the call is about."}
 	errUnknownToken     = &apikey.Error{Code: "not_found", Message: "No key has this token."}
+	errUnknownFeed      = &apikey.Error{Code: "not_found", Message: "There is no such calendar feed. It was revoked, or replaced by another."}
 	errReasonWanted     = &apikey.Error{Code: "invalid_reason", Field: "reason", Message: "Say why: the reason is kept in the audit trail."}
 	errNoSuchCall       = &apikey.Error{Code: "not_found", Message: "There is no such call."}
 	errMethodNotAllowed = &apikey.Error{Code: "method_not_allowed", Message: "This address does not take that method. The Allow header lists those that it takes."}

@@ -63,18 +63,33 @@ func complaint(err error) string {
 	return "it is not valid JSON"
 }
 
-// answer writes a status and a JSON body, with what every answer has.
+// document is an answer that is not JSON.
+type document struct {
+	mediaType string
+	body      []byte
+}
+
+// documentOf returns an answer as it is sent.
+func documentOf(answer any) (document, error) {
+	if ready, ok := answer.(document); ok {
+		return ready, nil
+	}
+	encoded, err := json.Marshal(answer, jsontext.EscapeForHTML(true))
+	return document{"application/json", append(encoded, '\n')}, err
+}
+
+// answer writes a status and a body, with what every answer has.
 func (h *Handler) answer(w http.ResponseWriter, status int, body any) {
 	header := w.Header()
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Content-Type-Options", "nosniff")
-	encoded, err := json.Marshal(body, jsontext.EscapeForHTML(true))
+	sent, err := documentOf(body)
 	if err != nil {
 		h.Log.Error("encoding an answer", zap.Error(err))
 		w.WriteHeader(http.StatusInternalServerError)
 		return
 	}
-	header.Set("Content-Type", "application/json")
+	header.Set("Content-Type", sent.mediaType)
 	w.WriteHeader(status)
-	_, _ = w.Write(append(encoded, '\n'))
+	_, _ = w.Write(sent.body)
 }

@@ -9,12 +9,15 @@ import (
 )
 
 // call is one call of the API: what it is named in metrics, and what it does.
-// It returns the status and the answer to encode as JSON, or an error.
+// It returns the status and the answer, to be encoded as JSON unless it is a
+// document; or an error.
 type call struct {
 	operation string
 	do        func(*Handler, *http.Request) (status int, answer any, err error)
 	// everywhere says that a mount for one workspace answers the call too.
 	everywhere bool
+	// open says that the call needs no credentials of the mount's.
+	open bool
 }
 
 // resources is the route table: for each path, the call of each method.
@@ -52,6 +55,16 @@ func (h *Handler) resources() map[string]map[string]call {
 		"/workspaces/{ws}/revoke-all": {
 			http.MethodPost: {operation: "revoke_all", do: (*Handler).revokeAll},
 		},
+		"/workspaces/{ws}/calendar.ics": {
+			http.MethodGet: {operation: "calendar", do: (*Handler).showCalendar},
+		},
+		"/workspaces/{ws}/calendar/feed": {
+			http.MethodPost:   {operation: "calendar_feed", do: (*Handler).createFeed},
+			http.MethodDelete: {operation: "calendar_feed_revoke", do: (*Handler).revokeFeed},
+		},
+		"/calendar/{feed}": { // the token and .ics; which workspace that is, the call finds out
+			http.MethodGet: {operation: "calendar", do: (*Handler).showFeed, everywhere: true, open: true},
+		},
 		"/tokens/lookup": {
 			http.MethodPost: {operation: "lookup", do: (*Handler).lookUpToken},
 		},
@@ -76,11 +89,7 @@ func (h *Handler) resource(calls map[string]call) http.Handler {
 			h.refuse(w, r, "", errNoSuchCall)
 			return
 		}
-		method := r.Method
-		if method == http.MethodHead {
-			method = http.MethodGet
-		}
-		call, ok := calls[method]
+		call, ok := calls[methodOf(r)]
 		if !ok {
 			w.Header().Set("Allow", allow)
 			h.refuse(w, r, "", errMethodNotAllowed)
@@ -98,6 +107,15 @@ func (h *Handler) resource(calls map[string]call) http.Handler {
 		h.Observe(call.operation, "ok")
 		h.answer(w, status, answer)
 	})
+}
+
+// methodOf returns the method by which a request's call is found: what answers
+// GET answers HEAD as well.
+func methodOf(r *http.Request) string {
+	if r.Method == http.MethodHead {
+		return http.MethodGet
+	}
+	return r.Method
 }
 
 // pinnedTo reports whether a request is about the workspace that the mount

@@ -1,0 +1,72 @@
+package admin
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// FeedAnswer is where the calendar feed of a workspace is, below the mount. The
+// path is the secret: it is shown this once.
+type FeedAnswer struct {
+	Path string `json:"path"`
+}
+
+// FeedRevokedAnswer says whether there was a feed to revoke.
+type FeedRevokedAnswer struct {
+	Revoked bool `json:"revoked"`
+}
+
+// createFeed gives a workspace a calendar feed that can be read without
+// credentials, by whoever knows its path. The feed before it ends.
+func (h *Handler) createFeed(r *http.Request) (int, any, error) {
+	ws, err := workspaceOf(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	if err := decode(r, &struct{}{}); err != nil {
+		return 0, nil, err
+	}
+	token := apikey.NewFeedToken()
+	if _, err := h.apply(r, h.now(), apikey.OpenFeed{WorkspaceID: ws, Digest: token.Digest()}); err != nil {
+		return 0, nil, err
+	}
+	return http.StatusCreated, FeedAnswer{Path: "/calendar/" + token.Reveal() + ".ics"}, nil
+}
+
+// revokeFeed ends the calendar feed of a workspace.
+func (h *Handler) revokeFeed(r *http.Request) (int, any, error) {
+	ws, err := workspaceOf(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	if err := decode(r, &struct{}{}); err != nil {
+		return 0, nil, err
+	}
+	outcome, err := h.apply(r, h.now(), apikey.CloseFeed{WorkspaceID: ws})
+	if err != nil {
+		return 0, nil, err
+	}
+	return http.StatusOK, FeedRevokedAnswer{Revoked: !outcome.Unchanged}, nil
+}
+
+// showFeed answers whoever knows the path of a feed. It is found by the digest
+// of its token, so that the time which that takes says nothing of the token. A
+// mount for one workspace does not tell the feeds of others from unknown ones.
+func (h *Handler) showFeed(r *http.Request) (int, any, error) {
+	name, _ := strings.CutSuffix(r.PathValue("feed"), ".ics")
+	token, ok := apikey.ParseFeedToken(name)
+	if !ok || name == r.PathValue("feed") {
+		return 0, nil, errUnknownFeed
+	}
+	ws, err := h.Keys().Feed(r.Context(), token.Digest())
+	if errors.Is(err, apikey.ErrNotFound) || err == nil && h.Workspace != nil && h.Workspace(r) != ws {
+		return 0, nil, errUnknownFeed
+	}
+	if err != nil {
+		return 0, nil, err
+	}
+	return h.calendar(r.Context(), ws)
+}
