@@ -163,11 +163,12 @@ func (h *Admin) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	if !below {
 		return next.ServeHTTP(w, r)
 	}
-	if !h.authorized(r) {
+	call := withoutPrefix(r, strings.TrimSuffix(h.BasePath, "/"))
+	if !h.authorized(r) && !h.api.IsOpen(call) {
 		h.api.Unauthorized(w, r)
 		return nil
 	}
-	h.api.ServeHTTP(w, withoutPrefix(r, strings.TrimSuffix(h.BasePath, "/")))
+	h.api.ServeHTTP(w, call)
 	return nil
 }
 
