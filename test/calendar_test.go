@@ -1,0 +1,90 @@
+package test
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/agiled/caddy-api-keys/admin"
+)
+
+// TestCalendarFeed holds that a subscribing calendar, which can send nothing but
+// a URL, gets the feed through a mount with an admin token, and nothing else.
+func TestCalendarFeed(t *testing.T) {
+	const token = "an-admin-token-of-the-test"
+	t.Setenv("TEST_ADMIN_TOKEN", token)
+	s := newServer(t)
+	must(t, os.WriteFile(s.dir+"/admin-token", []byte(token), 0o600))
+	s.run(mountConfig)
+	s.awaitReady()
+	key, _ := s.create("acme", "Zapier production", "read_only")
+	site := client{"HTTP/1.1", "http://" + s.Plain, http.DefaultClient}
+	bearer := []string{"Authorization", "Bearer " + token}
+	feed := func() string {
+		t.Helper()
+		got := site.send(t, "POST", "/token/workspaces/acme/calendar/feed", nil, bearer...)
+		var answer admin.FeedAnswer
+		if must(t, json.Unmarshal([]byte(got.body), &answer)); got.status != 201 || answer.Path == "" {
+			t.Fatalf("got %d %s, want a feed", got.status, got.body)
+		}
+		return answer.Path
+	}
+	first := feed()
+	wantStatus := func(status int, method, path string, fields ...string) answer {
+		t.Helper()
+		got := site.send(t, method, path, nil, fields...)
+		if got.status != status {
+			t.Errorf("%s %s: got %d %s, want %d", method, path, got.status, got.body, status)
+		}
+		return got
+	}
+
+	got := wantStatus(200, "GET", "/token"+first)
+	if !strings.Contains(got.body, "UID:"+key.ID+"@") {
+		t.Errorf("got %s, want an event of %s", got.body, key.ID)
+	}
+	for name, want := range map[string]string{"Content-Type": "text/calendar; charset=utf-8", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"} {
+		if got := got.header.Get(name); got != want {
+			t.Errorf("got %s %q, want %q", name, got, want)
+		}
+	}
+	wantStatus(200, "HEAD", "/token"+first)
+	wantStatus(200, "GET", "/file"+first)
+	wantStatus(200, "GET", "/trusted"+first)
+	wantStatus(200, "GET", "/pinned"+first, "X-Workspace", "acme")
+	wantStatus(404, "GET", "/pinned"+first, "X-Workspace", "globex")
+	wantStatus(404, "GET", "/pinned"+first)
+	wantStatus(404, "GET", "/token/calendar/cal_0000000000000000000000000000000000000000000.ics")
+
+	// The feed opens nothing else.
+	for _, path := range []string{
+		"/workspaces/acme/calendar.ics", "/workspaces/acme/keys", "/calendar", "/calendar/", first + "/", first + "/../../audit",
+		"/calendar/../audit", "/calendar/%2e%2e/audit", "/calendar%2fx.ics", "//calendar/x.ics", "/audit", "/",
+	} {
+		if got := site.send(t, "GET", "/token"+path, nil); got.status != 401 && got.status != 404 {
+			t.Errorf("GET %s: got %d %s, want a refusal", path, got.status, got.body)
+		}
+	}
+	wantStatus(401, "GET", "/token/workspaces/acme/keys", "Authorization", "Bearer "+first[len("/calendar/"):len(first)-len(".ics")])
+	for _, method := range []string{"POST", "DELETE", "PUT", "OPTIONS"} {
+		wantStatus(401, method, "/token"+first)
+		wantStatus(401, method, "/token/workspaces/acme/calendar/feed")
+	}
+
+	// A new feed ends the old one; revoking ends that.
+	second := feed()
+	wantStatus(404, "GET", "/token"+first)
+	wantStatus(200, "GET", "/token"+second)
+	wantStatus(200, "DELETE", "/token/workspaces/acme/calendar/feed", bearer...)
+	wantStatus(404, "GET", "/token"+second)
+
+	// Nothing that the server wrote has a feed's token, as long as the operator
+	// turns on no access log.
+	for _, path := range []string{first, second} {
+		if strings.Contains(s.log.String(), path[len("/calendar/cal_"):len(path)-len(".ics")]) {
+			t.Error("a feed's token is in the log")
+		}
+	}
+}
