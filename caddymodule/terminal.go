@@ -5,9 +5,7 @@ import (
 	"io"
 	"os"
 	"strings"
-	"text/tabwriter"
 	"time"
-	"unicode"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -23,10 +21,14 @@ type terminal struct {
 	form   string // table, json or token
 	out    io.Writer
 	now    time.Time
+	width  int // of the terminal; 0 where there is none
 }
 
 func newTerminal(cmd *cobra.Command) (*terminal, error) {
 	t := &terminal{form: cmd.Flag("output").Value.String(), out: cmd.OutOrStdout(), now: time.Now()}
+	if width, _, err := term.GetSize(int(os.Stdout.Fd())); err == nil {
+		t.width = width
+	}
 	switch t.form {
 	case "table", "json":
 	case "token":
@@ -113,16 +115,16 @@ func (t *terminal) workspace(answer admin.WorkspaceAnswer) error {
 		return t.json(answer)
 	}
 	ws := answer.Workspace
-	table := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(table, "Workspace\t%s\n", ws.ID)
+	var lines table
+	lines.row("Workspace", ws.ID)
 	if ws.Suspended {
-		fmt.Fprintf(table, "Suspended\t%s\n", t.moment(ws.SuspendedAt))
+		lines.row("Suspended", t.moment(ws.SuspendedAt))
 	}
 	if ws.Reason != nil {
-		fmt.Fprintf(table, "Reason\t%s\n", visible(*ws.Reason))
+		lines.row("Reason", *ws.Reason)
 	}
-	fmt.Fprintf(table, "Keys\t%d active, %d expired, %d revoked\n", ws.Keys.Active, ws.Keys.Expired, ws.Keys.Revoked)
-	return table.Flush()
+	lines.row("Keys", fmt.Sprintf("%d active, %d expired, %d revoked", ws.Keys.Active, ws.Keys.Expired, ws.Keys.Revoked))
+	return lines.write(t.out)
 }
 
 // revokedAll prints how many keys were revoked.
@@ -143,22 +145,22 @@ func (t *terminal) events(answer admin.EventsAnswer) error {
 		_, err := fmt.Fprintln(t.out, "No events.")
 		return err
 	}
-	table := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "AT\tWHO\tFROM\tWHAT\tWORKSPACE\tKEY")
+	list := table{fit: t.width, shorten: []int{1, 6}}
+	list.row("AT", "WHO", "FROM", "WHAT", "WORKSPACE", "KEY", "REASON")
 	for _, event := range answer.Events {
 		what := event.Operation
 		if refused, ok := event.Details["refused"].(string); ok {
 			what += " (refused: " + refused + ")"
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n",
-			event.At.UTC().Format("2006-01-02 15:04:05"), visible(event.Actor), event.RemoteIP, what, event.WorkspaceID, event.KeyID)
+		reason, _ := event.Details["reason"].(string)
+		list.row(event.At.UTC().Format("2006-01-02 15:04:05"), event.Actor, event.RemoteIP, what, event.WorkspaceID, event.KeyID, reason)
 	}
-	return t.more(table, answer.NextCursor)
+	return t.more(list, answer.NextCursor)
 }
 
 // more ends a table, and says how to see what follows.
-func (t *terminal) more(table *tabwriter.Writer, cursor *string) error {
-	if err := table.Flush(); err != nil || cursor == nil {
+func (t *terminal) more(list table, cursor *string) error {
+	if err := list.write(t.out); err != nil || cursor == nil {
 		return err
 	}
 	_, err := fmt.Fprintf(t.out, "\nThere are more: --cursor %s\n", *cursor)
@@ -176,10 +178,10 @@ func (t *terminal) shown(answer admin.KeyAnswer) error {
 // details prints what is known of a key, a line each, leaving out what has not
 // happened.
 func (t *terminal) details(key admin.Key) error {
-	table := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
+	var lines table
 	line := func(label, value string) {
 		if value != "" {
-			fmt.Fprintf(table, "%s\t%s\n", label, visible(value))
+			lines.row(label, value)
 		}
 	}
 	line("Id", key.ID)
@@ -198,7 +200,7 @@ func (t *terminal) details(key admin.Key) error {
 	line("Replaces", value(key.Replaces))
 	line("Replaced by", value(key.ReplacedBy))
 	line("In a browser", t.moment(key.ExposedAt))
-	return table.Flush()
+	return lines.write(t.out)
 }
 
 // listed prints a table of keys.
@@ -210,13 +212,12 @@ func (t *terminal) listed(answer admin.KeysAnswer) error {
 		_, err := fmt.Fprintln(t.out, "No keys.")
 		return err
 	}
-	table := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "ID\tNAME\tOWNER\tPRESET\tSTATUS\tEXPIRES")
+	list := table{fit: t.width, shorten: []int{1, 2}}
+	list.row("ID", "NAME", "OWNER", "PRESET", "STATUS", "EXPIRES")
 	for _, key := range answer.Keys {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n",
-			key.ID, visible(key.Name), visible(key.Owner), presetWords(key.Preset), key.Status, key.ExpiresAt.Format(time.DateOnly))
+		list.row(key.ID, key.Name, key.Owner, presetWords(key.Preset), key.Status, key.ExpiresAt.Format(time.DateOnly))
 	}
-	return t.more(table, answer.NextCursor)
+	return t.more(list, answer.NextCursor)
 }
 
 // moment prints a time, and how far away it is.
@@ -229,16 +230,6 @@ func (t *terminal) moment(at *time.Time) string {
 		return fmt.Sprintf("%s (in %d days)", stamp, days)
 	}
 	return stamp
-}
-
-// visible takes from a text what a terminal would obey.
-func visible(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return unicode.ReplacementChar
-	}, text)
 }
 
 func presetWords(preset string) string { return strings.ReplaceAll(preset, "_", " ") }

@@ -1,0 +1,117 @@
+package caddymodule
+
+import (
+	"io"
+	"slices"
+	"strings"
+	"unicode"
+
+	"golang.org/x/text/width"
+)
+
+// table prints rows of cells in columns. Its cells are made visible: none can
+// move the cursor. It measures text as terminals do, where 東 takes two places.
+type table struct {
+	rows [][]string
+	// fit is how wide a row may be; 0 is as wide as it gets.
+	fit int
+	// shorten are the columns that are cut where a row would be too wide.
+	shorten []int
+}
+
+const (
+	tableGap = 2  // between columns
+	leastCut = 12 // nothing is cut to less than this
+)
+
+func (t *table) row(cells ...string) {
+	visibly := make([]string, len(cells))
+	for i, cell := range cells {
+		visibly[i] = visible(cell)
+	}
+	t.rows = append(t.rows, visibly)
+}
+
+// write prints the table.
+func (t *table) write(w io.Writer) error {
+	widths := t.widths()
+	var text strings.Builder
+	for _, row := range t.rows {
+		var line strings.Builder
+		for i, cell := range row {
+			cell = cut(cell, widths[i])
+			line.WriteString(cell)
+			line.WriteString(strings.Repeat(" ", widths[i]-displayWidth(cell)+tableGap))
+		}
+		text.WriteString(strings.TrimRight(line.String(), " ") + "\n")
+	}
+	_, err := io.WriteString(w, text.String())
+	return err
+}
+
+// widths returns how wide each column is to be.
+func (t *table) widths() []int {
+	var widths []int
+	for _, row := range t.rows {
+		for i, cell := range row {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = max(widths[i], displayWidth(cell))
+		}
+	}
+	total := tableGap * (len(widths) - 1)
+	for _, width := range widths {
+		total += width
+	}
+	for ; t.fit > 0 && total > t.fit && len(t.shorten) > 0; total-- {
+		widest := slices.MaxFunc(t.shorten, func(a, b int) int { return widths[a] - widths[b] })
+		if widths[widest] <= leastCut {
+			break
+		}
+		widths[widest]--
+	}
+	return widths
+}
+
+// cut shortens a text that is wider than it may be, visibly.
+func cut(text string, most int) string {
+	if displayWidth(text) <= most {
+		return text
+	}
+	used := 1 // for the dots
+	for i, r := range text {
+		if used += runeWidth(r); used > most {
+			return text[:i] + "…"
+		}
+	}
+	return text
+}
+
+func displayWidth(text string) (places int) {
+	for _, r := range text {
+		places += runeWidth(r)
+	}
+	return places
+}
+
+func runeWidth(r rune) int {
+	if unicode.In(r, unicode.Mn, unicode.Me) {
+		return 0 // it stands on the character before it
+	}
+	switch width.LookupRune(r).Kind() {
+	case width.EastAsianWide, width.EastAsianFullwidth:
+		return 2
+	}
+	return 1
+}
+
+// visible takes from a text what a terminal would obey.
+func visible(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, text)
+}
