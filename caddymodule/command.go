@@ -84,10 +84,10 @@ func finish(cmd *cobra.Command, err error) error {
 		return nil
 	}
 	if misuse, ok := errors.AsType[usageError](err); ok {
-		fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s (try %s --help)\n", cmd.CommandPath(), misuse, cmd.CommandPath())
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s (try %s --help)\n", cmd.CommandPath(), visible(misuse.Error()), cmd.CommandPath())
 		return exitWith(cmd, 2)
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", cmd.CommandPath(), sentence(err))
+	fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", cmd.CommandPath(), visible(sentence(err)))
 	return exitWith(cmd, 1)
 }
 

@@ -1,6 +1,8 @@
 package caddymodule
 
 import (
+	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 )
@@ -41,5 +43,18 @@ func TestTable(t *testing.T) {
 				t.Errorf("got\n%s\nwant\n%s", got.String(), test.want)
 			}
 		})
+	}
+}
+
+func TestVisibleJSON(t *testing.T) {
+	const hostile = "{\n  \"actor\": \"東京 \u009b2J \u202eevil \u2028 \U000e0001 \\u001b[2J\"\n}"
+	const want = "{\n  \"actor\": \"東京 \\u009b2J \\u202eevil \\u2028 \\udb40\\udc01 \\u001b[2J\"\n}"
+	got := visibleJSON(hostile)
+	if got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	var before, after map[string]string
+	if err := errors.Join(json.Unmarshal([]byte(hostile), &before), json.Unmarshal([]byte(got), &after)); err != nil || before["actor"] != after["actor"] {
+		t.Errorf("got %q and error %v, want it to mean %q", after, err, before)
 	}
 }

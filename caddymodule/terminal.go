@@ -6,6 +6,8 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf16"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -54,8 +56,26 @@ func (t *terminal) json(answer any) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(t.out, "%s\n", encoded)
+	_, err = fmt.Fprintf(t.out, "%s\n", visibleJSON(string(encoded)))
 	return err
+}
+
+// visibleJSON escapes what JSON lets stand and a terminal would obey: who made
+// a change can be any text. It means the same.
+func visibleJSON(encoded string) string {
+	var out strings.Builder
+	for _, r := range encoded {
+		switch {
+		case r == '\n' || unicode.IsPrint(r):
+			out.WriteRune(r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			fmt.Fprintf(&out, `\u%04x\u%04x`, high, low)
+		default:
+			fmt.Fprintf(&out, `\u%04x`, r)
+		}
+	}
+	return out.String()
 }
 
 // created prints a new key, and its token this once.
