@@ -152,7 +152,7 @@ func (t *terminal) revokedAll(answer admin.RevokedAnswer) error {
 	if t.form == "json" {
 		return t.json(answer)
 	}
-	_, err := fmt.Fprintf(t.out, "%d keys revoked.\n", answer.Revoked)
+	_, err := fmt.Fprintf(t.out, "%s revoked.\n", plural(answer.Revoked, "key"))
 	return err
 }
 
@@ -247,12 +247,19 @@ func (t *terminal) moment(at *time.Time) string {
 	}
 	stamp := at.UTC().Format("2006-01-02 15:04:05 UTC")
 	if days := int(at.Sub(t.now).Round(time.Hour) / (24 * time.Hour)); days > 0 {
-		return fmt.Sprintf("%s (in %d days)", stamp, days)
+		return fmt.Sprintf("%s (in %s)", stamp, plural(days, "day"))
 	}
 	return stamp
 }
 
 func presetWords(preset string) string { return strings.ReplaceAll(preset, "_", " ") }
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
 
 func by(who string) string {
 	if who == "" {
