@@ -89,6 +89,9 @@ func auditCommand() *cobra.Command {
 			return usagef("--limit is a number from 1 to 200")
 		}
 		ws, _ := flags.GetString("workspace")
+		if ws == "" && flags.Changed("workspace") {
+			return usagef("--workspace is empty: leave it out to see the events of all")
+		}
 		answer, err := t.client.Events(ctx, ws, *limit, *cursor)
 		if err != nil {
 			return err
