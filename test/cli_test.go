@@ -1,15 +1,23 @@
 package test
 
 import (
+	"context"
 	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/agiled/caddy-api-keys/admin"
 )
 
 // TestCommandLine runs the scripts in testdata/cli, which read like a manual.
@@ -20,15 +28,24 @@ func TestCommandLine(t *testing.T) {
 	if len(scripts) == 0 {
 		t.Fatal("there are no scripts")
 	}
+	others := map[string]string{
+		// A Caddy without the module answers so below /api-keys.
+		"STOCK":   answering(t, http.StatusNotFound, "404 page not found\n"),
+		"ELSE":    answering(t, http.StatusOK, `{"status":"fine"}`),
+		"HOSTILE": answering(t, http.StatusBadRequest, `{"error":"\u001b[2J\u0007evil"}`),
+		"NOWHERE": freeAddress(t),
+	}
 	for _, script := range scripts {
 		t.Run(filepath.Base(script), func(t *testing.T) {
-			s := start(t, gatewayConfig)
+			s, address := serverFor(t, filepath.Base(script))
 			testscript.Run(t, testscript.Params{
 				Files: []string{script},
 				Setup: func(env *testscript.Env) error {
-					env.Setenv("ADMIN", s.Admin)
+					for name, value := range others {
+						env.Setenv(name, value)
+					}
+					env.Setenv("ADMIN", address)
 					env.Setenv("CONFIG", filepath.Join(s.dir, "Caddyfile"))
-					env.Setenv("NOWHERE", freeAddress(t))
 					env.Setenv("PATH", filepath.Dir(binary)+":"+os.Getenv("PATH"))
 					env.Setenv("XDG_CONFIG_HOME", env.WorkDir)
 					env.Setenv("XDG_DATA_HOME", env.WorkDir)
@@ -36,12 +53,78 @@ func TestCommandLine(t *testing.T) {
 				},
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
 					"status": exitStatus,
+					"let":    let,
 				},
 				RequireExplicitExec: true,
 				RequireUniqueNames:  true,
 			})
 		})
 	}
+}
+
+// serverFor returns the server of a script, and the address of its admin
+// endpoint.
+func serverFor(t *testing.T, script string) (s *server, address string) {
+	t.Helper()
+	switch script {
+	case "socket.txt":
+		s = newServer(t)
+		socket := filepath.Join(s.dir, "admin.sock")
+		s.run(strings.Replace(gatewayConfig, "admin {{.Admin}}", "admin unix/"+socket, 1))
+		dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		}
+		overSocket := &http.Client{Transport: &http.Transport{DialContext: dial}}
+		s.await("the server to answer", func() bool {
+			response, err := overSocket.Get("http://127.0.0.1/api-keys/healthz")
+			return err == nil && response.Body.Close() == nil && response.StatusCode == http.StatusOK
+		})
+		return s, "unix/" + socket
+	case "names.txt":
+		s = newServer(t)
+		s.run(strings.Replace(gatewayConfig, "\tapi_key_auth\n", `	api_key_admin /admin/* {
+		base_path /admin
+		trust_upstream_auth
+		actor {http.request.header.X-Person}
+	}
+`, 1))
+		s.awaitReady()
+		hostile := &admin.Client{Base: "http://" + s.Plain + "/admin", HTTP: &http.Client{Transport: person{"\u009b2J\u202emda"}}}
+		made, err := hostile.CreateKey(t.Context(), "hostile", admin.CreateRequest{Name: "Zapier production", Preset: "read_only"})
+		must(t, err)
+		_, err = hostile.RevokeKey(t.Context(), "hostile", made.Key.ID, "=cmd() <script>$(reboot)</script>")
+		must(t, err)
+		return s, s.Admin
+	}
+	s = start(t, gatewayConfig)
+	return s, s.Admin
+}
+
+// answering starts a server that gives one answer to everything, and returns
+// its address.
+func answering(t *testing.T, status int, body string) string {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, body)
+	}))
+	t.Cleanup(s.Close)
+	return s.Listener.Addr().String()
+}
+
+// let sets a variable to what the group of a regular expression matched in the
+// output of the last command: let NAME 'pattern'.
+func let(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: let NAME 'pattern'")
+	}
+	pattern, err := regexp.Compile("(?m)" + args[1])
+	ts.Check(err)
+	match := pattern.FindStringSubmatch(ts.ReadFile("stdout"))
+	if len(match) != 2 {
+		ts.Fatalf("no match for %q with one group", args[1])
+	}
+	ts.Setenv(args[0], match[1])
 }
 
 // exitStatus runs a command and checks its exit status: status COMMAND N.
