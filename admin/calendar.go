@@ -79,6 +79,14 @@ func calendarOf(ws string, keys []*apikey.Key, now time.Time) string {
 	for _, key := range keys {
 		cal.AddVEvent(eventFor(key, now))
 	}
+	if len(keys) == 0 {
+		// RFC 5545 knows no calendar without a component, and some that subscribe
+		// refuse one. A time zone that nothing uses shows nowhere.
+		utc := cal.AddTimezone("UTC").AddStandard()
+		utc.SetProperty(ics.ComponentPropertyDtStart, "19700101T000000")
+		utc.SetProperty(ics.ComponentProperty(ics.PropertyTzoffsetfrom), "+0000")
+		utc.SetProperty(ics.ComponentProperty(ics.PropertyTzoffsetto), "+0000")
+	}
 	return cal.Serialize(ics.WithNewLineWindows) // what RFC 5545 wants, on every system
 }
 
