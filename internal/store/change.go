@@ -17,8 +17,9 @@ import (
 // several, each with an event.)
 //
 // It fails with an [*apikey.Error]: a refusal, which leaves nothing but its own
-// event in the audit trail; or ErrStoreUnavailable or ErrNoSpace, after which
-// nothing was changed either.
+// event in the audit trail; ErrNoSpace, after which nothing was changed either;
+// or ErrStoreUnavailable, after which it is not known whether anything was: then
+// every later change fails too, until the store is opened anew.
 func (s *Store) Apply(ctx context.Context, change apikey.Change) (apikey.Outcome, error) {
 	if s == nil {
 		return apikey.Outcome{}, apikey.ErrStoreUnavailable
@@ -33,6 +34,9 @@ func (s *Store) Apply(ctx context.Context, change apikey.Change) (apikey.Outcome
 
 	if err := ctx.Err(); err != nil {
 		return apikey.Outcome{}, s.refine(err)
+	}
+	if s.doubt != nil {
+		return apikey.Outcome{}, s.refine(s.doubt)
 	}
 	if err := s.writable(); err != nil {
 		return apikey.Outcome{}, err
@@ -52,10 +56,15 @@ func (s *Store) Apply(ctx context.Context, change apikey.Change) (apikey.Outcome
 // commit makes a change in one transaction and tells of it.
 func (s *Store) commit(change apikey.Change) (apikey.Outcome, error) {
 	var outcome apikey.Outcome
-	err := s.db.Update(func(txn *badger.Txn) (err error) {
+	applied := false
+	err := s.update(func(txn *badger.Txn) (err error) {
 		outcome, err = apply(txn, change)
+		applied = err == nil
 		return err
 	})
+	if err != nil && applied && !errors.Is(err, badger.ErrConflict) {
+		return apikey.Outcome{}, s.distrust(err, outcome)
+	}
 	if refusal, ok := errors.AsType[*apikey.Error](err); ok {
 		s.recordRefusal(change, refusal)
 		return apikey.Outcome{}, refusal
@@ -73,6 +82,19 @@ func (s *Store) commit(change apikey.Change) (apikey.Outcome, error) {
 		s.onChange(outcome)
 	}
 	return outcome, nil
+}
+
+// distrust ends all changes after a commit that failed. Badger shows a change
+// before it is on the disk: whoever asked again would be told that it is done.
+// What the change was to end is refused from now on, whether it will last or
+// not.
+func (s *Store) distrust(err error, outcome apikey.Outcome) error {
+	s.doubt = fmt.Errorf("a change could not be brought to the disk, and none will be tried before a restart: %w", err)
+	s.log.Error("committing a change", zap.Error(s.doubt))
+	if s.onChange != nil && (len(outcome.Ended) > 0 || outcome.Workspace.Suspended()) {
+		s.onChange(apikey.Outcome{Stale: outcome.Stale, Ended: outcome.Ended, Workspace: outcome.Workspace})
+	}
+	return s.refine(s.doubt)
 }
 
 // apply is the one place where an action meets the records that it changes.

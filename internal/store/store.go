@@ -38,13 +38,18 @@ type Store struct {
 	gate   sync.RWMutex
 	closed bool
 	db     *badger.DB
-	own    identity // of the files that db has open
+	update func(func(*badger.Txn) error) error // db.Update; a test lets it fail
+	own    identity                            // of the files that db has open
 
 	// changes is held by the one change that is being applied. Badger's own
 	// conflict detection knows the keys that a transaction read, but not the
 	// ranges that it found empty: without the lock, two new keys could each
 	// count themselves the last that a workspace may have.
 	changes sync.Mutex
+	// doubt is why nothing is changed any more: a commit failed after Badger had
+	// made it visible, so that what is read may not be on the disk. It is held by
+	// changes.
+	doubt error
 	// onChange is told of every change after its commit, before the caller is.
 	onChange func(apikey.Outcome)
 }
@@ -79,6 +84,7 @@ func (s *Store) open() (err error) {
 	if s.db, err = badger.Open(badgerOptions(s.path, s.log)); err != nil {
 		return explain(s.path, err)
 	}
+	s.update = s.db.Update
 	if s.own, err = identify(s.path); err != nil {
 		return errors.Join(err, s.db.Close())
 	}
