@@ -80,7 +80,10 @@ func (a *Authenticator) Changed(outcome apikey.Outcome) {
 
 // Close makes every later check answer that it cannot tell: once the source is
 // closed, nothing says any more what has changed.
-func (a *Authenticator) Close() { a.closed.Store(true) }
+func (a *Authenticator) Close() {
+	a.closed.Store(true)
+	a.streams.endIf(func(*stream) bool { return true })
+}
 
 // Remember sets how many keys are remembered.
 func (a *Authenticator) Remember(cacheSize int) { a.keys.resize(cacheSize) }
