@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
@@ -24,7 +25,13 @@ const maxActor = 200
 // actor returns who sent a request. A mount may have it from a header, in which
 // any byte can stand, and any number of them, or none.
 func (h *Handler) actor(r *http.Request) string {
-	actor := []rune(strings.TrimSpace(strings.ToValidUTF8(h.Actor(r), "\uFFFD")))
+	printable := func(c rune) rune {
+		if unicode.IsPrint(c) {
+			return c
+		}
+		return unicode.ReplacementChar
+	}
+	actor := []rune(strings.Map(printable, strings.TrimSpace(h.Actor(r))))
 	if len(actor) == 0 {
 		return "unknown"
 	}
