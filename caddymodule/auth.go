@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"runtime/debug"
 
@@ -97,8 +98,8 @@ func (h *Auth) Provision(ctx caddy.Context) error {
 	if err := h.check(); err != nil {
 		return err
 	}
-	if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok && server.Logs != nil && server.Logs.ShouldLogCredentials {
-		return errors.New("log_credentials would write every API key into the access log: remove it from the server that has api_key_auth")
+	if err := refuseLoggedCredentials(ctx); err != nil {
+		return err
 	}
 	app, err := ctx.App(appName)
 	if err != nil {
@@ -124,7 +125,20 @@ func (h *Auth) Provision(ctx caddy.Context) error {
 	return nil
 }
 
+// refuseLoggedCredentials refuses a server whose access log would have tokens.
+// Caddy takes the copy for its log before any handler runs.
+func refuseLoggedCredentials(ctx caddy.Context) error {
+	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if ok && server.Logs != nil && server.Logs.ShouldLogCredentials {
+		return errors.New("log_credentials would write every token into the access log: remove it from the server that has api_key_auth or api_key_admin")
+	}
+	return nil
+}
+
 func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if len(r.Trailer) > 0 {
+		next = withoutTrailers{next, r.Trailer, r.Body}
+	}
 	facts := h.clean(r)
 	gateway := h.app.gateway(r.Context())
 	decision, ok := h.decide(r.Context(), gateway, &facts)
@@ -168,6 +182,24 @@ func (h *Auth) serveStream(w http.ResponseWriter, r *http.Request, next caddyhtt
 	annotate(r.Context(), &decision)
 	w.Header().Del(expiresHeader)
 	return h.refuse(w, r, &decision)
+}
+
+// withoutTrailers keeps a client's trailers from the error routes too. If a
+// handler before this one has copied the request, they see Caddy's own, and
+// net/http fills in its trailers when the body has been read to its end.
+type withoutTrailers struct {
+	caddyhttp.Handler
+	trailers http.Header
+	body     io.Closer
+}
+
+func (h withoutTrailers) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
+	err := h.Handler.ServeHTTP(w, r)
+	if err != nil {
+		_ = h.body.Close()
+		clear(h.trailers)
+	}
+	return err
 }
 
 // decide asks the authenticator. It is not ok where the check panics: that is to

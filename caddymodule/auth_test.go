@@ -389,6 +389,40 @@ func TestAuth_errorRoutes(t *testing.T) {
 	}
 }
 
+// TestAuth_errorRoutesKeepTheRefusal: an error route words a refusal. It cannot
+// turn it into success, nor hand on what was refused.
+func TestAuth_errorRoutesKeepTheRefusal(t *testing.T) {
+	const toUpstream = "\thandle_errors {\n\t\treverse_proxy $UPSTREAM\n\t}\n"
+	t.Run("the status", func(t *testing.T) {
+		s := serve(t, proxied+"\thandle_errors {\n\t\theader Cache-Control public\n\t\trespond fine 200\n\t}\n")
+		got := s.send("GET /", "")
+		got.mustBe(t, 401, "fine")
+		got.mustHave(t, "WWW-Authenticate", basicChallenge)
+		got.mustHave(t, "Cache-Control", "no-store")
+	})
+	t.Run("the status of another server", func(t *testing.T) {
+		s := serve(t, proxied+toUpstream)
+		s.send("GET /", "").mustBe(t, 401, "from upstream")
+	})
+	t.Run("the body", func(t *testing.T) {
+		s := serve(t, proxied+toUpstream)
+		s.sendBody("POST /", "Content-Length: 4\r\n", "evil").mustBe(t, 401, "from upstream")
+		s.upstream.one(t).mustNotHold(t, "evil")
+	})
+	t.Run("an upgrade", func(t *testing.T) {
+		s := serve(t, proxied+toUpstream)
+		s.send("GET /", "Connection: Upgrade\r\nUpgrade: websocket\r\n").mustBe(t, 401, "from upstream")
+		if got := s.upstream.one(t).header.Get("Upgrade"); got != "" {
+			t.Errorf("got Upgrade %q upstream, want none", got)
+		}
+	})
+	t.Run("trailers of a request that was copied before", func(t *testing.T) {
+		s := serve(t, "\ttracing\n"+proxied+toUpstream)
+		s.sendBody("POST /", "Transfer-Encoding: chunked\r\nTrailer: X-Workspace-ID\r\n", "1\r\na\r\n0\r\nX-Workspace-ID: evil\r\n\r\n")
+		s.upstream.one(t).mustNotHold(t, "evil")
+	})
+}
+
 // TestAuth_errorMessages: what a site shows as {err.message} is one of a few
 // sentences, whatever the request held.
 func TestAuth_errorMessages(t *testing.T) {

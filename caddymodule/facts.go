@@ -12,9 +12,9 @@ func (h *Auth) clean(r *http.Request) authn.Facts {
 	header := r.Header
 	facts := authn.Facts{
 		Method:          r.Method,
-		Path:            r.URL.EscapedPath(),
+		Path:            pathOf(r),
 		Authorization:   header["Authorization"],
-		Upgrade:         len(header["Upgrade"]) > 0,
+		Upgrade:         len(header["Upgrade"]) > 0 || r.Method != http.MethodConnect && len(header[":protocol"]) > 0,
 		ExtendedConnect: extendedConnect(r),
 		EarlyData:       r.TLS != nil && !r.TLS.HandshakeComplete || len(header["Early-Data"]) > 0,
 		Browser:         fromBrowser(header["Sec-Fetch-Site"]),
@@ -26,6 +26,16 @@ func (h *Auth) clean(r *http.Request) authn.Facts {
 		delete(header, "Authorization")
 	}
 	return facts
+}
+
+// pathOf returns the path as the upstream will see it, or "" where that is not
+// sure: for a target without a path ("x:public/me"), and where a header names
+// another one, which some servers obey.
+func pathOf(r *http.Request) string {
+	if r.URL.Opaque != "" || len(r.Header["X-Original-Url"]) > 0 || len(r.Header["X-Rewrite-Url"]) > 0 {
+		return ""
+	}
+	return r.URL.EscapedPath()
 }
 
 // extendedConnect reports whether a CONNECT asks for a WebSocket. HTTP/2 names

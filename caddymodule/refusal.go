@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"errors"
+	"io"
 	"net/http"
 	"strconv"
 
@@ -87,26 +88,94 @@ func (h *Auth) refuse(w http.ResponseWriter, r *http.Request, d *authn.Decision)
 	return answer.write(w, r)
 }
 
-// write answers with the headers of the refusal and, unless the site has error
-// routes for it, its body.
+// write answers with the site's error routes, where they have an answer, and
+// with the body of the contract where they have none. The status and the headers
+// of the refusal stay either way.
 func (a refusal) write(w http.ResponseWriter, r *http.Request) error {
-	header := w.Header()
-	header.Set("Cache-Control", "no-store")
-	setIfAny(header, "WWW-Authenticate", a.challenge)
-	setIfAny(header, "Allow", a.allow)
-	setIfAny(header, "Retry-After", a.retry)
+	answer := &pinned{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, refusal: a}
 	if r.ProtoMajor == 1 && r.ContentLength != 0 {
 		// net/http would read the rest of the body before it sends the answer.
-		header.Set("Connection", "close")
+		w.Header().Set("Connection", "close")
 	}
-	failure := caddyhttp.HandlerError{StatusCode: a.status, Err: a.err}
-	if hasErrorRoute(r, failure) {
-		return failure
+	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if !ok || server.Errors == nil || len(server.Errors.Routes) == 0 {
+		return a.writeBody(answer, r)
 	}
-	header.Set("Content-Type", "application/json")
+	failed := a.failedRequest(server, r)
+	if !anyRoute(server.Errors.Routes, failed) {
+		return a.writeBody(answer, r)
+	}
+	// Caddy's own way is to return the error. But then its routes would have the
+	// body that nobody waits for, could take the connection over, and could
+	// answer with success.
+	err := server.Errors.Routes.Compile(caddyhttp.HandlerFunc(a.writeBody)).ServeHTTP(answer, failed)
+	if err != nil && !answer.begun {
+		return a.writeBody(answer, r)
+	}
+	return nil
+}
+
+// writeBody answers with the body of the contract.
+func (a refusal) writeBody(w http.ResponseWriter, _ *http.Request) error {
+	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(a.status)
 	_, _ = w.Write([]byte(a.body))
 	return nil
+}
+
+// failedRequest returns what the error routes are to see of a refused request:
+// its method and target as they came, its cleaned headers, and nothing that
+// would let them pass on more than a question.
+func (a refusal) failedRequest(server *caddyhttp.Server, r *http.Request) *http.Request {
+	failed := server.Errors.WithError(r, caddyhttp.HandlerError{StatusCode: a.status, Err: a.err})
+	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
+		failed.Method, failed.RequestURI, failed.URL = original.Method, original.RequestURI, original.URL
+	}
+	if failed.Method == http.MethodConnect {
+		failed.Method = http.MethodGet
+	}
+	failed.Body, failed.ContentLength, failed.TransferEncoding, failed.Trailer = http.NoBody, 0, nil, nil
+	failed.Header = r.Header.Clone()
+	for _, name := range []string{"Connection", "Content-Length", "Expect", "Transfer-Encoding", "Upgrade", ":protocol"} {
+		delete(failed.Header, name)
+	}
+	return failed
+}
+
+// pinned is a response whose status and headers are those of a refusal,
+// whatever an error route says.
+type pinned struct {
+	*caddyhttp.ResponseWriterWrapper
+	refusal refusal
+	begun   bool
+}
+
+func (p *pinned) WriteHeader(status int) {
+	if status >= 100 && status < 200 {
+		p.ResponseWriterWrapper.WriteHeader(status)
+		return
+	}
+	if p.begun {
+		return
+	}
+	p.begun = true
+	header := p.Header()
+	header.Set("Cache-Control", "no-store")
+	setIfAny(header, "WWW-Authenticate", p.refusal.challenge)
+	setIfAny(header, "Allow", p.refusal.allow)
+	setIfAny(header, "Retry-After", p.refusal.retry)
+	p.ResponseWriterWrapper.WriteHeader(p.refusal.status)
+}
+
+func (p *pinned) Write(b []byte) (int, error) {
+	p.WriteHeader(http.StatusOK)
+	return p.ResponseWriterWrapper.Write(b)
+}
+
+// ReadFrom is what io.Copy calls in place of Write.
+func (p *pinned) ReadFrom(from io.Reader) (int64, error) {
+	p.WriteHeader(http.StatusOK)
+	return p.ResponseWriterWrapper.ReadFrom(from)
 }
 
 func setIfAny(header http.Header, name, value string) {
@@ -115,23 +184,9 @@ func setIfAny(header http.Header, name, value string) {
 	}
 }
 
-// hasErrorRoute reports whether the site answers this error itself. A server
-// has the error routes of all its sites, and a site may have some for other
-// errors only: Caddy would answer with no body where none matches.
-func hasErrorRoute(r *http.Request, failure caddyhttp.HandlerError) bool {
-	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-	if !ok || server.Errors == nil || len(server.Errors.Routes) == 0 {
-		return false
-	}
-	failed := server.Errors.WithError(r, failure)
-	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
-		// Error routes see the request as it came, before any rewrite.
-		failed.Method, failed.RequestURI, failed.URL = original.Method, original.RequestURI, original.URL
-	}
-	return anyRoute(server.Errors.Routes, failed)
-}
-
-// anyRoute reports whether a route, or one within it, would handle a request.
+// anyRoute reports whether a route, or one within it, would handle a request. A
+// server has the error routes of all its sites, and a site may have some for
+// other errors only: Caddy would answer with no body where none matches.
 func anyRoute(routes caddyhttp.RouteList, r *http.Request) bool {
 	for _, route := range routes {
 		if match, err := route.MatcherSets.AnyMatchWithError(r); err != nil || !match {
