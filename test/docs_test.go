@@ -1,6 +1,9 @@
 package test
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"maps"
 	"os"
 	"os/exec"
@@ -102,13 +105,15 @@ func TestDocs_caddyfiles(t *testing.T) {
 			t.Run(path+"/"+strconv.Itoa(i+1), func(t *testing.T) {
 				s := newServer(t)
 				file := filepath.Join(s.dir, "Caddyfile")
-				must(t, os.WriteFile(file, []byte(match[1]), 0o600))
+				// Caddy opens log files when it validates.
+				shown := strings.ReplaceAll(match[1], " /var/log/", " "+s.dir+"/")
+				must(t, os.WriteFile(file, []byte(shown), 0o600))
 				cmd := s.caddy("adapt", "--validate", "--config", file)
 				if out, err := cmd.CombinedOutput(); err != nil {
-					t.Errorf("%v:\n%s\n%s", err, match[1], out)
+					t.Errorf("%v:\n%s\n%s", err, shown, out)
 				}
 				formatted, err := exec.Command(binary, "fmt", file).Output()
-				if must(t, skipDiff(err)); string(formatted) != match[1] {
+				if must(t, skipDiff(err)); string(formatted) != shown {
 					t.Errorf("caddy fmt would change it to:\n%s", formatted)
 				}
 			})
@@ -181,4 +186,56 @@ func TestDocs_tests(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestDocs_messages holds that the messages in the tables of "When it does not
+// start" are in the code. A message begins and ends where a constant text of
+// the code does, or at the document's …, which stands for what differs.
+func TestDocs_messages(t *testing.T) {
+	_, section, found := strings.Cut(documents(t)["docs/operate.md"], "\n## When it does not start\n")
+	if !found {
+		t.Fatal("docs/operate.md has no such section")
+	}
+	section, _, _ = strings.Cut(section, "\n## ")
+	rows := regexp.MustCompile("(?m)^\\| `([^`]+)` \\|").FindAllStringSubmatch(section, -1)
+	if len(rows) < 10 {
+		t.Fatalf("got %d messages, want all of the tables", len(rows))
+	}
+	texts := sourceTexts(t)
+	for _, row := range rows {
+		message := regexp.QuoteMeta(row[1])
+		message = strings.TrimPrefix(strings.TrimSuffix("^"+message+"$", "…$"), "^…")
+		pattern := regexp.MustCompile(message)
+		if !slices.ContainsFunc(texts, pattern.MatchString) {
+			t.Errorf("docs/operate.md quotes %q, which is no message of the code", row[1])
+		}
+	}
+}
+
+// sourceTexts returns the string literals of the product, with … in place of
+// what differs from one message to the next. A cause that comes first, before a
+// text of its own, is left out.
+func sourceTexts(t *testing.T) []string {
+	t.Helper()
+	var texts []string
+	verb := strings.NewReplacer("%q", `"…"`, "%s", "…", "%d", "…", "%v", "…", "%w", "…")
+	must(t, filepath.WalkDir("..", func(path string, _ os.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		ast.Inspect(file, func(node ast.Node) bool {
+			if literal, ok := node.(*ast.BasicLit); ok && literal.Kind == token.STRING {
+				text, err := strconv.Unquote(literal.Value)
+				must(t, err)
+				texts = append(texts, strings.TrimPrefix(verb.Replace(text), "…: "))
+			}
+			return true
+		})
+		return nil
+	}))
+	return texts
 }
