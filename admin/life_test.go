@@ -120,7 +120,9 @@ func TestRotate(t *testing.T) {
 	newest := a.trail(t, "/audit")[0]
 	equal(t, "operation", newest["operation"], any("rotate"))
 	equal(t, "key of the event", newest["key_id"], old["id"])
-	equal(t, "details", newest["details"], any(map[string]any{"name": "Zapier", "replaced_by": key["id"]}))
+	equal(t, "details", newest["details"], any(map[string]any{
+		"name": "Zapier", "owner": "Ops", "preset": "full_access", "expires_at": "2026-05-31T12:00:00Z", "replaced_by": key["id"],
+	}))
 
 	// The old key keeps its own end.
 	a.at(start.Add(30 * day))
@@ -383,7 +385,7 @@ func TestAudit_refused(t *testing.T) {
 		{409, "POST", keysPage, zapier, "create", "acme", "", `{"name":"Zapier production","refused":"too_many_keys"}`},
 		{409, "POST", keysPage, `{"name":"ZAPIER","preset":"read_only"}`, "create", "acme", "", `{"name":"ZAPIER","refused":"name_taken"}`},
 		{409, "PATCH", path, `{"name":"billing"}`, "update", "acme", id, `{"name":"billing","refused":"name_taken"}`},
-		{409, "POST", path + "/rotate", `{"name":"billing"}`, "rotate", "acme", id, `{"refused":"name_taken"}`},
+		{409, "POST", path + "/rotate", `{"name":"billing"}`, "rotate", "acme", id, `{"name":"billing","refused":"name_taken"}`},
 		{404, "PATCH", keysPage + "/" + someKey, `{"owner":"Kim"}`, "update", "acme", someKey, `{"refused":"not_found"}`},
 		{404, "POST", keysPage + "/" + someKey + "/rotate", ``, "rotate", "acme", someKey, `{"refused":"not_found"}`},
 		{404, "POST", keysPage + "/" + someKey + "/revoke", ``, "revoke", "acme", someKey, `{"refused":"not_found"}`},

@@ -147,7 +147,9 @@ func TestDescription_examples(t *testing.T) {
 				media["request"] = operation.RequestBody.Content.GetOrZero("application/json")
 			}
 			for status, response := range operation.Responses.Codes.FromOldest() {
-				media[status] = response.Content.GetOrZero("application/json")
+				if content, ok := response.Content.Get("application/json"); ok {
+					media[status] = content
+				}
 			}
 			for name, content := range media {
 				where := method + " " + path + " " + name

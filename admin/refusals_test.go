@@ -225,6 +225,7 @@ func TestMethods_notAllowed(t *testing.T) {
 		keysPage: "GET, POST, HEAD", keysPage + "/" + id: "GET, PATCH, HEAD", keysPage + "/" + id + "/rotate": "POST", keysPage + "/" + id + "/revoke": "POST",
 		"/workspaces/acme/suspend": "POST", "/workspaces/acme/resume": "POST", "/workspaces/acme/revoke-all": "POST",
 		"/tokens/lookup": "POST", "/tokens/revoke": "POST",
+		"/workspaces/acme/calendar.ics": "GET, HEAD", "/workspaces/acme/calendar/feed": "DELETE, POST", "/calendar/cal_x.ics": "GET, HEAD",
 	}
 	equal(t, "paths tried", len(allowed), len((&Handler{}).resources()))
 	a.unchanged(t, func() {
@@ -302,10 +303,12 @@ func TestPinnedMount(t *testing.T) {
 		at := "/workspaces/" + ws
 		return []string{"GET " + at, "GET " + at + "/keys", "POST " + at + "/keys", "GET " + at + "/keys/" + id, "PATCH " + at + "/keys/" + id,
 			"POST " + at + "/keys/" + id + "/rotate", "POST " + at + "/keys/" + id + "/revoke",
-			"POST " + at + "/suspend", "POST " + at + "/resume", "POST " + at + "/revoke-all", "GET " + at + "/audit"}
+			"POST " + at + "/suspend", "POST " + at + "/resume", "POST " + at + "/revoke-all", "GET " + at + "/audit",
+			"GET " + at + "/calendar.ics", "POST " + at + "/calendar/feed", "DELETE " + at + "/calendar/feed"}
 	}
 	ofNone := []string{"GET /audit", "POST /tokens/lookup", "POST /tokens/revoke"}
-	equal(t, "calls tried", len(of("acme"))+len(ofNone)+len(everywhere), len(everything()))
+	const feeds = 1 // whose workspace the call finds out; see TestFeed_pinned
+	equal(t, "calls tried", len(of("acme"))+len(ofNone)+len(everywhere)+feeds, len(everything()))
 	before := len(a.trail(t, "/workspaces/acme/audit", mine))
 	for _, test := range []struct {
 		pin   string
@@ -351,7 +354,9 @@ func everything() [][3]string {
 		{"POST", key + "/rotate", ""}, {"POST", key + "/revoke", ""}, {"GET", "/workspaces/acme", ""}, {"POST", "/workspaces/acme/suspend", ""},
 		{"POST", "/workspaces/acme/resume", ""}, {"POST", "/workspaces/acme/revoke-all", `{"reason":"left"}`},
 		{"POST", "/tokens/lookup", `{"token":"` + someToken + `"}`}, {"POST", "/tokens/revoke", `{"token":"` + someToken + `"}`},
-		{"GET", "/workspaces/acme/audit", ""}, {"GET", "/audit", ""},
+		{"GET", "/workspaces/acme/audit", ""}, {"GET", "/audit", ""}, {"GET", "/workspaces/acme/calendar.ics", ""},
+		{"POST", "/workspaces/acme/calendar/feed", ""}, {"DELETE", "/workspaces/acme/calendar/feed", ""},
+		{"GET", "/calendar/cal_" + strings.Repeat("A", 43) + ".ics", ""},
 	}
 }
 
