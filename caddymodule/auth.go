@@ -155,10 +155,11 @@ func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 		return h.refuse(w, r, &decision)
 	}
 	h.identify(r, decision.Key)
+	announceReplacement(w.Header(), decision.Key)
 	if h.asksWhoami(r) {
 		return answerWhoami(w, decision.Key)
 	}
-	announceEnd(w.Header(), decision.Key, decision.At)
+	announceExpiry(w.Header(), decision.Key, decision.At)
 	if facts.Upgrade || facts.ExtendedConnect {
 		return h.serveStream(w, r, next, gateway, &facts, decision.Key)
 	}
@@ -180,7 +181,7 @@ func (h *Auth) serveStream(w http.ResponseWriter, r *http.Request, next caddyhtt
 		return err
 	}
 	annotate(r.Context(), &decision)
-	w.Header().Del(expiresHeader)
+	announceNothing(w.Header())
 	return h.refuse(w, r, &decision)
 }
 

@@ -51,22 +51,38 @@ func answerWhoami(w http.ResponseWriter, key *apikey.Key) error {
 	return err
 }
 
-const expiresHeader = "X-API-Key-Expires"
-
 // expiryNotice is how long before its end a key's answers say when that is.
 const expiryNotice = 14 * 24 * time.Hour
 
-// announceEnd tells a client that its key will end soon, or that there is
-// another one in its place already (RFC 9745), and when that ends it (RFC 8594).
-func announceEnd(header http.Header, key *apikey.Key, now time.Time) {
-	if key.ExpiresAt.Sub(now) <= expiryNotice {
-		header.Set(expiresHeader, key.ExpiresAt.Format(time.RFC3339))
-	}
+// The headers that tell a client of its key's end.
+const (
+	expiresHeader     = "X-API-Key-Expires"
+	deprecationHeader = "Deprecation" // RFC 9745
+	sunsetHeader      = "Sunset"      // RFC 8594
+)
+
+// announceReplacement tells a client that there is another key in the place of
+// its own already, and when that ends it.
+func announceReplacement(header http.Header, key *apikey.Key) {
 	if key.ReplacedBy == "" {
 		return
 	}
-	header.Set("Deprecation", "@"+strconv.FormatInt(key.ReplacedAt.Unix(), 10))
+	header.Set(deprecationHeader, "@"+strconv.FormatInt(key.ReplacedAt.Unix(), 10))
 	if !key.RevokesAt.IsZero() {
-		header.Set("Sunset", key.RevokesAt.UTC().Format(http.TimeFormat))
+		header.Set(sunsetHeader, key.RevokesAt.UTC().Format(http.TimeFormat))
+	}
+}
+
+// announceExpiry tells a client that its key will expire soon.
+func announceExpiry(header http.Header, key *apikey.Key, now time.Time) {
+	if key.ExpiresAt.Sub(now) <= expiryNotice {
+		header.Set(expiresHeader, key.ExpiresAt.Format(time.RFC3339))
+	}
+}
+
+// announceNothing takes back what was said of a key's end.
+func announceNothing(header http.Header) {
+	for _, name := range []string{expiresHeader, deprecationHeader, sunsetHeader} {
+		header.Del(name)
 	}
 }
