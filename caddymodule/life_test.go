@@ -69,6 +69,15 @@ func (l *life) do(action apikey.Action) string {
 				return "already_rotated"
 			}
 		}
+		before := 0
+		for previous := l.keys[old.replaces]; previous != nil; previous = l.keys[previous.replaces] {
+			if !previous.revoked {
+				before++
+			}
+		}
+		if before >= 2 {
+			return "too_many_keys"
+		}
 		old.replacedBy, old.revoked = do.Replacement.ID, !do.RevokeOldAt.IsZero()
 		l.keys[do.Replacement.ID] = &lived{workspace: old.workspace, name: old.name, replaces: do.KeyID}
 	case apikey.Revoke:

@@ -58,8 +58,9 @@ type Update struct {
 // was set before is never put off. The replacement has the preset of the old key
 // and, where Replacement has no name, its name. It fails with
 // [ErrNotActive], with [ErrAlreadyRotated] if the replacement of the old key, or
-// what that was replaced by, is active, and with [ErrNameTaken] if a key has the
-// name that is not the old one.
+// what that was replaced by, is active, with [ErrTooManyKeys] if keys that were
+// rotated before it still go on, and with [ErrNameTaken] if a key has the name
+// that is not the old one.
 type Rotate struct {
 	WorkspaceID string
 	KeyID       string

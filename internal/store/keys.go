@@ -85,6 +85,12 @@ func rotate(txn *badger.Txn, change apikey.Change, do apikey.Rotate) (apikey.Out
 	case replaced:
 		return apikey.Outcome{}, apikey.ErrAlreadyRotated
 	}
+	switch before, err := activeBefore(txn, old, change.At); {
+	case err != nil:
+		return apikey.Outcome{}, err
+	case before >= maxOverlap:
+		return apikey.Outcome{}, apikey.ErrTooManyKeys
+	}
 	key := do.Replacement
 	key.WorkspaceID, key.Preset, key.Replaces = old.WorkspaceID, old.Preset, old.ID
 	if key.Name == "" {
@@ -122,6 +128,27 @@ func rotate(txn *badger.Txn, change apikey.Change, do apikey.Rotate) (apikey.Out
 	}
 	outcome.Key, outcome.Replaced, outcome.Event = key, *old, about(old, details)
 	return outcome, errors.Join(insert(txn, &key), save(txn, recordKey(old.ID), toRecord(old)))
+}
+
+// maxOverlap is how many keys that were rotated may go on beside the one that is
+// rotated next. They are not counted against what a workspace may have, and so
+// must not become many.
+const maxOverlap = 2
+
+// activeBefore counts the keys that this one replaces, directly or not, and that
+// are active still.
+func activeBefore(txn *badger.Txn, key *apikey.Key, now time.Time) (n int, err error) {
+	for id := key.Replaces; id != ""; {
+		before, err := keyByID(txn, id)
+		if err != nil {
+			return 0, err
+		}
+		if before.Status(now) == apikey.Active {
+			n++
+		}
+		id = before.Replaces
+	}
+	return n, nil
 }
 
 // hasLiveReplacement reports whether the key that replaces this one is active,

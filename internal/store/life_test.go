@@ -389,3 +389,17 @@ func TestRefusals_keepNoToken(t *testing.T) {
 	}
 	equal(t, "events of the workspace", len(allEvents(t, s, "acme")), 1)
 }
+
+// Keys that were rotated go on for a while, but no more than two of them: they
+// are not counted against what a workspace may have.
+func TestRotate_overlap(t *testing.T) {
+	s := openNew(t)
+	first := mustCreate(t, s, "acme", "Zapier", start)
+	second := mustRotate(t, s, first, start)
+	third := mustRotate(t, s, second, start)
+	refused(t, s, start, rotation(third, start), apikey.ErrTooManyKeys)
+
+	mustApply(t, s, start, apikey.Revoke{WorkspaceID: "acme", KeyID: first.ID})
+	fourth := mustRotate(t, s, third, start)
+	equal(t, "replaces", fourth.Replaces, third.ID)
+}

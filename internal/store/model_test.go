@@ -89,6 +89,8 @@ func (m *model) do(change apikey.Change) (outcome apikey.Outcome, err error) {
 			return outcome, apikey.ErrNotActive
 		case m.replaced(*old, now):
 			return outcome, apikey.ErrAlreadyRotated
+		case m.before(*old, now) >= 2:
+			return outcome, apikey.ErrTooManyKeys
 		}
 		key := do.Replacement
 		key.WorkspaceID, key.Owner, key.Preset, key.Replaces = old.WorkspaceID, old.Owner, old.Preset, old.ID
@@ -174,6 +176,19 @@ func (m *model) taken(ws, name string, now time.Time) bool {
 func (m *model) replaced(key apikey.Key, now time.Time) bool {
 	next := m.key(key.WorkspaceID, key.ReplacedBy)
 	return next != nil && (next.Status(now) == apikey.Active || m.replaced(*next, now))
+}
+
+// before counts the active keys that this one replaces, directly or not.
+func (m *model) before(key apikey.Key, now time.Time) int {
+	previous := m.key(key.WorkspaceID, key.Replaces)
+	if previous == nil {
+		return 0
+	}
+	n := m.before(*previous, now)
+	if previous.Status(now) == apikey.Active {
+		n++
+	}
+	return n
 }
 
 // active counts the active keys of a workspace, without those being replaced.
