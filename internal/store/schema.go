@@ -23,6 +23,7 @@ import (
 //	n/<ws><folded name>    key id: who has the name, or had it last; the replacement, where a
 //	                       key and its replacement have one name
 //	u/<key id>             when the key was last used, in milliseconds since 1970
+//	v/<key id>             when it was first used, likewise
 //	s/<ws>                 workspaceRecord, of a suspended workspace
 //	a/<event id>           eventRecord
 //	b/<ws><event id>       nothing: the events of a workspace
@@ -45,6 +46,7 @@ func suspensionKey(ws string) []byte        { return inWorkspace("s/", ws, "") }
 func workspaceKey(ws, keyID string) []byte  { return inWorkspace("w/", ws, keyID) }
 func nameKey(ws, folded string) []byte      { return inWorkspace("n/", ws, folded) }
 func lastUsedKey(keyID string) []byte       { return append([]byte("u/"), keyID...) }
+func firstUsedKey(keyID string) []byte      { return append([]byte("v/"), keyID...) }
 func eventKey(eventID string) []byte        { return append([]byte("a/"), eventID...) }
 func eventIndexKey(ws, event string) []byte { return inWorkspace("b/", ws, event) }
 
