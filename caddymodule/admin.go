@@ -47,6 +47,11 @@ type Admin struct {
 	// `admin_token` or `upstream_auth`.
 	Actor string `json:"actor,omitempty"`
 
+	// Where the Settings page tells the holder of a new key to try it: an
+	// address such as `https://api.example.com/public/v1/me`, or a path on the
+	// site of this handler. Default: `/public/v1/me`.
+	TestURL string `json:"test_url,omitempty"`
+
 	api    *admin.Handler
 	secret [sha256.Size]byte // the digest of the admin token
 }
@@ -69,7 +74,7 @@ func (h *Admin) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("loading the api_keys app: %w", err)
 	}
-	config := admin.Config{Actor: h.actor}
+	config := admin.Config{Actor: h.actor, TestURL: h.TestURL}
 	if h.Workspace != "" {
 		config.Workspace = func(r *http.Request) string { return expand(r, h.Workspace) }
 	}
@@ -105,6 +110,10 @@ func (h *Admin) checkValues() error {
 	setDefault(&h.BasePath, "/")
 	if err := validateBasePath(h.BasePath); err != nil {
 		return fmt.Errorf("base_path: %w", err)
+	}
+	setDefault(&h.TestURL, "/public/v1/me")
+	if err := validateTestURL(h.TestURL); err != nil {
+		return fmt.Errorf("test_url: %w", err)
 	}
 	if h.Workspace == "" {
 		return nil
