@@ -97,8 +97,7 @@ func (h *Handler) resource(calls map[string]call) http.Handler {
 		}
 		call, ok := calls[methodOf(r)]
 		if !ok {
-			w.Header().Set("Allow", allow)
-			h.refuse(w, r, "", errMethodNotAllowed)
+			h.MethodNotAllowed(w, r, allow)
 			return
 		}
 		if h.Workspace != nil && !call.everywhere && !h.pinnedTo(r) {
