@@ -136,10 +136,14 @@ func (b *tab) await(what string, try func() error) {
 	}
 }
 
-// text returns what the page shows; of a page with a dialog, the dialog.
+// text returns what the page shows; of a page with a dialog, the dialog. While
+// the tab goes from one page to another there is none.
 func (b *tab) text() string {
-	b.t.Helper()
-	return squeezed(eval[string](b, `(document.querySelector("dialog") ?? document.body).innerText`))
+	shown, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](`(document.querySelector("dialog") ?? document.body)?.innerText ?? ""`))
+	if err != nil {
+		return ""
+	}
+	return squeezed(shown)
 }
 
 // squeezed makes texts comparable, however they are wrapped or put in columns.
@@ -164,7 +168,7 @@ func (b *tab) sees(texts ...string) {
 func (b *tab) misses(text string) {
 	b.t.Helper()
 	b.await(fmt.Sprintf("the text %q to go", text), func() error {
-		if strings.Contains(b.text(), text) {
+		if shown := b.text(); shown == "" || strings.Contains(shown, text) {
 			return errNotYet
 		}
 		return nil

@@ -28,7 +28,7 @@ export function signInView() {
 			<p>${text.signIn.lead}</p>
 			<div class="field">
 				<label for="admin-token">${text.signIn.token}</label>
-				<input id="admin-token" type="password" autocomplete="off" autofocus aria-describedby="admin-token-help">
+				<input id="admin-token" type="password" autocomplete="off" data-focus aria-describedby="admin-token-help">
 				<p class="help" id="admin-token-help">${text.signIn.help}</p>
 			</div>
 			${problem(app.problem)}
@@ -52,7 +52,7 @@ export function chooseView() {
 			<p>${text.choose.lead}</p>
 			<div class="field">
 				<label for="workspace">${text.choose.label}</label>
-				<input id="workspace" autocomplete="off" autocapitalize="off" spellcheck="false" autofocus aria-describedby="workspace-help">
+				<input id="workspace" autocomplete="off" autocapitalize="off" spellcheck="false" data-focus aria-describedby="workspace-help">
 				<p class="help" id="workspace-help">${text.choose.help}</p>
 			</div>
 			${problem(app.problem)}

@@ -53,7 +53,7 @@ function skip(event) {
 	document.querySelector("main").focus();
 }
 
-let title = "";
+let place = "starting";
 
 function draw() {
 	render(page(), document.querySelector("#page"));
@@ -62,13 +62,21 @@ function draw() {
 	focusNewView();
 }
 
-// Somebody who went to another view hears where they are now.
+// Somebody who went to another view hears where they are now, and can go on at
+// once where there is only one thing to do.
 function focusNewView() {
 	const now = `${app.phase} ${app.workspace} ${app.route.page} ${app.route.id ?? ""}`;
-	if (title && title !== now && !document.querySelector("dialog")) {
-		(document.querySelector("main [autofocus]") ?? document.querySelector("h1"))?.focus({preventScroll: false});
+	const before = place;
+	place = now;
+	if (now === before || document.querySelector("dialog")) {
+		return;
 	}
-	title = now;
+	const only = document.querySelector("main [data-focus]");
+	if (only) {
+		only.focus();
+	} else if (!before.startsWith("starting")) {
+		document.querySelector("h1")?.focus();
+	}
 }
 
 document.documentElement.lang = language;
