@@ -74,6 +74,9 @@ async function call(method, path, body) {
 	if (value?.code) {
 		throw new Refusal(answer.status, value);
 	}
+	if (answer.status === 401) {
+		throw new SignedOut();
+	}
 	if ([502, 503, 504].includes(answer.status)) {
 		throw new Unreachable();
 	}

@@ -91,11 +91,24 @@ export async function refresh() {
 	}
 	const {workspace, route} = app;
 	await guarded(async () => {
-		const [summary] = await Promise.all([api.workspace(workspace), pages[route.page].load()]);
+		const [summary] = await Promise.all([summaryOf(workspace), pages[route.page].load()]);
 		if (workspace === app.workspace) {
-			app.summary = summary.workspace;
+			app.summary = summary;
 		}
 	});
+}
+
+// Describes a workspace, if the server is willing to: what it refuses, the view
+// of the keys says as well.
+async function summaryOf(workspace) {
+	try {
+		return (await api.workspace(workspace)).workspace;
+	} catch (failure) {
+		if (failure instanceof api.Refusal && failure.code !== "unauthorized") {
+			return null;
+		}
+		throw failure;
+	}
 }
 
 // Runs what reads from the server, and sees to it when the server does not
@@ -115,11 +128,14 @@ export async function guarded(read) {
 	redraw();
 }
 
+let nextTry;
+
 // Turns to what a failure means for the whole page, if it means anything.
 export function refused(problem) {
 	if (problem instanceof api.Unreachable) {
 		app.lost = true;
-		setTimeout(retry, 3000);
+		clearTimeout(nextTry);
+		nextTry = setTimeout(retry, 3000);
 	} else if (problem instanceof api.SignedOut) {
 		app.phase = "ended";
 	} else if (problem.code === "unauthorized") {

@@ -4,7 +4,7 @@ import {html, nothing} from "./vendor/lit-html.js";
 import * as api from "./api.js";
 import {addPage, app, redraw, refused, toKey, words} from "./app.js";
 import {openCreate} from "./create.js";
-import {marksOf} from "./marks.js";
+import {endOf, marksOf} from "./marks.js";
 import {tokenIn} from "./names.js";
 import {openReminders} from "./reminders.js";
 import {text} from "./text.js";
@@ -17,7 +17,7 @@ const most = 1000; // active keys that are looked through for what stands out
 const list = {};
 
 function reset() {
-	Object.assign(list, {filter: "active", q: "", notice: "", cursors: [""], keys: null, next: null, failed: "", urgent: null, partly: false});
+	Object.assign(list, {filter: "active", typed: "", q: "", notice: "", cursors: [""], keys: null, next: null, failed: "", urgent: null, partly: false});
 }
 reset();
 
@@ -50,7 +50,8 @@ function read(workspace) {
 	return api.keys(workspace, {status, q: list.q, limit: pageSize, cursor: list.cursors.at(-1)});
 }
 
-// Looks through the active keys for those that somebody should look at.
+// Looks through the active keys for those that somebody should look at, and
+// sorts them by their ends.
 async function readUrgent(workspace) {
 	const urgent = [];
 	let cursor = "";
@@ -63,6 +64,7 @@ async function readUrgent(workspace) {
 			break;
 		}
 	}
+	urgent.sort((a, b) => endOf(a).localeCompare(endOf(b)));
 	return {urgent, partly: Boolean(cursor)};
 }
 
@@ -94,10 +96,9 @@ let typing;
 // of a call is no place for it.
 function search(event) {
 	const last = tokenIn(event.target.value);
-	if (last) {
-		event.target.value = last;
-	}
-	const q = event.target.value.trim();
+	list.typed = last || event.target.value;
+	redraw();
+	const q = list.typed.trim();
 	clearTimeout(typing);
 	typing = setTimeout(() => ask({q, notice: last ? text.list.tokenInSearch(last) : ""}), 200);
 }
@@ -121,7 +122,7 @@ export const listView = () => html`
 		</fieldset>
 		<label class="search">
 			<span class="unseen">${text.list.search}</span>${icon("search")}
-			<input id="search" type="search" placeholder=${text.list.search} autocomplete="off" spellcheck="false" ?disabled=${list.filter === "attention"} @input=${search}>
+			<input id="search" type="search" placeholder=${text.list.search} autocomplete="off" spellcheck="false" .value=${list.typed} ?disabled=${list.filter === "attention"} @input=${search}>
 		</label>
 	</div>
 	${list.notice ? html`<p class="notice warning" role="status">${icon("warning")}<span>${list.notice}</span></p>` : nothing}
@@ -185,11 +186,7 @@ function statusOf(key) {
 function empty() {
 	if (list.q) {
 		const {title, lead, clear} = text.list.noMatch;
-		const clean = () => {
-			document.querySelector("#search").value = "";
-			ask({q: "", notice: ""});
-		};
-		return blank({title, lead: lead(list.q)}, html`<button type="button" @click=${clean}>${clear}</button>`);
+		return blank({title, lead: lead(list.q)}, html`<button type="button" @click=${() => ask({typed: "", q: "", notice: ""})}>${clear}</button>`);
 	}
 	const {active = 0, expired = 0, revoked = 0} = app.summary?.keys ?? {};
 	if (active + expired + revoked === 0 || list.filter === "all") {
