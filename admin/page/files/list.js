@@ -5,9 +5,9 @@ import * as api from "./api.js";
 import {addPage, app, redraw, refused, toKey, words} from "./app.js";
 import {openCreate} from "./create.js";
 import {endOf, marksOf} from "./marks.js";
-import {tokenIn} from "./names.js";
 import {openReminders} from "./reminders.js";
 import {text} from "./text.js";
+import {tokenIn} from "./tokens.js";
 import {badges, blank, day, icon, loading, pager, problem, since} from "./ui.js";
 
 const filters = ["active", "attention", "expired", "revoked", "all"];
