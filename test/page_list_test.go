@@ -65,6 +65,7 @@ func TestPage_list(t *testing.T) {
 	b.click("button", "Older")
 	b.wantRows(50, "Integration 051")
 	b.sees("Page 2")
+	b.wantFocus("h1", "API keys")
 	b.click("button", "Older")
 	b.wantRows(20, "Integration 101")
 	b.sees("Page 3")
@@ -93,6 +94,7 @@ func TestPage_list(t *testing.T) {
 	b.sees("No key matches", "“no such thing”")
 	b.click("button", "Clear the search")
 	b.wantRows(50, "Integration 001")
+	b.wantFocus("h1", "API keys")
 	if got := b.searched(); got != "" {
 		t.Errorf("got %q in the search, want it cleared", got)
 	}

@@ -56,10 +56,20 @@ function skip(event) {
 let place = "starting";
 
 function draw() {
+	const focused = document.activeElement;
 	render(page(), document.querySelector("#page"));
 	document.title = text.titleOf(app.phase === "ready" ? app.workspace : "");
 	afterDrawing();
 	focusNewView();
+	keepFocus(focused);
+}
+
+// Where what had the focus is gone, the heading has it: somebody without a mouse
+// goes on from there, and not from the top of the page.
+function keepFocus(focused) {
+	if (!focused.isConnected && document.activeElement === document.body) {
+		document.querySelector("dialog h2, h1")?.focus();
+	}
 }
 
 // Somebody who went to another view hears where they are now, and can go on at
