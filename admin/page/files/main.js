@@ -25,7 +25,7 @@ const page = () => html`
 function bar() {
 	const ready = app.phase === "ready";
 	const here = (name) => (app.route.page === name ? "page" : nothing);
-	return html`<div class="bar"><div>
+	return html`<header class="bar"><div>
 		<span class="brand">${icon("key")}${text.title}</span>
 		${ready
 			? html`<nav aria-label=${text.navigation}>
@@ -35,7 +35,7 @@ function bar() {
 				<span class="workspace"><span class="unseen">${text.workspace}</span><code>${app.workspace}</code>${app.mount.workspace ? nothing : html`<a href="#/">${text.changeWorkspace}</a>`}</span>`
 			: nothing}
 		${signedIn() && app.mount ? html`<button type="button" @click=${signOut}>${text.signOut}</button>` : nothing}
-	</div></div>`;
+	</div></header>`;
 }
 
 function suspended() {
