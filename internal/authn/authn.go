@@ -37,6 +37,7 @@ type Authenticator struct {
 	streams   streams
 	uses      uses
 	limiter   *ratelimit.Limiter
+	limited   limited
 	closed    atomic.Bool
 	now       func() time.Time
 }
@@ -137,6 +138,7 @@ func (a *Authenticator) Check(ctx context.Context, policy *Policy, facts *Facts)
 		d.Limit = limit
 		d.Usage = a.limiter.Allow(key.ID, bucket(d.Action), limit, d.At)
 		if !d.Usage.Allowed {
+			a.limited.note(key.ID, d.At)
 			return d.refuse(RateLimited)
 		}
 	}
@@ -153,8 +155,13 @@ func bucket(action Action) uint8 {
 }
 
 // Sweep lets go of the counts of keys that have not been used for as long as
-// their limits look back. It is to be called now and then.
-func (a *Authenticator) Sweep() { a.limiter.Sweep(a.now()) }
+// their limits look back, and of those that no limit refused of late. It is to
+// be called now and then.
+func (a *Authenticator) Sweep() {
+	now := a.now()
+	a.limiter.Sweep(now)
+	a.limited.count(now)
+}
 
 func reasonFor(err error) Result {
 	if err == errUnknown {

@@ -90,6 +90,7 @@ func (c *cache) get(ctx context.Context, digest apikey.Digest) (*entry, Lookup, 
 	found, err := c.load(ctx, digest)
 	if err != nil && err != errUnknown && ctx.Err() == nil {
 		c.log.Error("looking up a key", zap.Error(err))
+		return nil, Failed, err
 	}
 	return found, Miss, err
 }
