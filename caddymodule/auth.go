@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"runtime/debug"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -141,11 +142,13 @@ func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	}
 	facts := h.clean(r)
 	gateway := h.app.gateway(r.Context())
+	begun := time.Since(processStart)
 	decision, ok := h.decide(r.Context(), gateway, &facts)
+	took := time.Since(processStart) - begun
 	if !ok {
 		return internalError.write(w, r)
 	}
-	count(&decision)
+	count(&decision, took)
 	annotate(r.Context(), &decision)
 	announce(w.Header(), &decision)
 	if facts.Browser && decision.Key != nil && decision.Key.ExposedAt.IsZero() {
