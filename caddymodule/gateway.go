@@ -19,7 +19,7 @@ import (
 // store. It lives in a pool, because a reload starts the new configuration
 // before it stops the old one, and a store can be open only once.
 type gateway struct {
-	store *store.Store
+	store watchedStore
 	authn *authn.Authenticator
 	clock *authn.Clock
 	log   *zap.Logger
@@ -62,7 +62,7 @@ func openGateway(path string, settings settings, log *zap.Logger, audit func() *
 	if err != nil {
 		return nil, err
 	}
-	g.store = opened
+	g.store = watchedStore{opened}
 	if err := g.begin(); err != nil {
 		return nil, errors.Join(err, opened.Close())
 	}

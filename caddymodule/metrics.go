@@ -11,7 +11,7 @@ import (
 // client can choose: the series are as many after a flood as before it.
 var collectors = []prometheus.Collector{
 	requests, cacheLookups, checkDuration,
-	adminOperations,
+	adminOperations, storeErrors,
 }
 
 // registerMetrics adds the collectors to the registry of a configuration.

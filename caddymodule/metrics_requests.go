@@ -100,6 +100,9 @@ func count(d *authn.Decision, took time.Duration) {
 		cacheHits.Inc()
 	case authn.Miss:
 		cacheMisses.Inc()
+	case authn.Failed:
+		cacheMisses.Inc()
+		lookupErrors.Inc()
 	}
 	checkDuration.Observe(took.Seconds())
 }
