@@ -247,24 +247,6 @@ func (h *Auth) identify(r *http.Request, key *apikey.Key) {
 	})
 }
 
-// annotate adds to the access log, where there is one, what became of a
-// request.
-func annotate(ctx context.Context, d *authn.Decision) {
-	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-	if !ok || server.Logs == nil {
-		return
-	}
-	fields, ok := ctx.Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields)
-	if !ok {
-		return
-	}
-	fields.Set(zap.String("api_key_result", string(d.Result)))
-	if d.Key != nil {
-		fields.Set(zap.String("api_key_id", d.Key.ID))
-		fields.Set(zap.String("workspace_id", d.Key.WorkspaceID))
-	}
-}
-
 // Interface guards
 var (
 	_ caddy.Provisioner           = (*Auth)(nil)
