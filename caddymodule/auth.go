@@ -72,7 +72,7 @@ type Auth struct {
 	// otherwise.
 	ForwardToken bool `json:"forward_token,omitempty"`
 
-	log      *zap.Logger
+	log      *zap.Logger // of what goes wrong
 	app      *App
 	policy   authn.Policy
 	forged   identity.Headers // what a client could have sent in place of ours
@@ -87,7 +87,6 @@ func (Auth) CaddyModule() caddy.ModuleInfo {
 
 // Provision sets defaults, and prepares what every request needs.
 func (h *Auth) Provision(ctx caddy.Context) error {
-	h.log = ctx.Logger()
 	setDefault(&h.WorkspaceHeader, identity.WorkspaceHeader)
 	setDefault(&h.KeyIDHeader, identity.KeyIDHeader)
 	setDefault(&h.AccessHeader, identity.AccessHeader)
@@ -107,6 +106,7 @@ func (h *Auth) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("loading the api_keys app: %w", err)
 	}
 	h.app = app.(*App)
+	h.log = sampled(h.app.log)
 	h.policy = authn.Policy{
 		ReadMethods: h.ReadMethods, ReadPaths: h.ReadPaths,
 		ReadLimit: h.RateLimit.Read.limit(), WriteLimit: h.RateLimit.Write.limit(),

@@ -43,7 +43,8 @@ type Authenticator struct {
 }
 
 // New returns an authenticator that remembers up to cacheSize keys of the
-// source. It must be told of every change to the source by Changed.
+// source. It must be told of every change to the source by Changed. A source that
+// fails does so for every request, and log is told each time.
 func New(source Source, cacheSize int, now func() time.Time, log *zap.Logger) (*Authenticator, error) {
 	ids, err := source.SuspendedWorkspaces()
 	if err != nil {
