@@ -6,7 +6,6 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
-	"go.uber.org/zap"
 
 	"github.com/agiled/caddy-api-keys/internal/authn"
 )
@@ -26,10 +25,8 @@ func annotateAccessLog(ctx context.Context, d *authn.Decision) {
 	if !ok {
 		return
 	}
-	fields.Set(zap.String("api_key_result", string(d.Result)))
-	if d.Key != nil {
-		fields.Set(zap.String("api_key_id", d.Key.ID))
-		fields.Set(zap.String("workspace_id", d.Key.WorkspaceID))
+	for _, field := range decisionFields(d) {
+		fields.Set(field)
 	}
 }
 

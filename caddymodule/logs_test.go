@@ -83,3 +83,38 @@ func TestLogs_flood(t *testing.T) {
 	}
 	wantFew("looking up a key", func() { s.send("GET /", k.bearer()).mustBe(t, 503, bodies[503]) })
 }
+
+// TestLogs_refusals: at debug level, and at no other, each refused request has
+// a line that says why, and whose it was if that is sure.
+func TestLogs_refusals(t *testing.T) {
+	const message = "request refused"
+	s := serve(t, proxied)
+	k := s.create(apikey.ReadOnly)
+	s.send("GET /", k.bearer()).mustBe(t, 200, "from upstream")
+	s.send("POST /", k.bearer()).mustBe(t, 403, bodies[403])
+	s.send("GET /", "Authorization: Bearer "+k.token[:20]+"\r\n").mustBe(t, 401, bodies[401])
+	lines := said(t, s.logged(), message)
+	if len(lines) != 2 {
+		t.Fatalf("got %d lines, want 2", len(lines))
+	}
+	for i, want := range []map[string]any{
+		{"logger": "api_keys", "level": "debug", "api_key_result": "read_only", "api_key_id": k.ID, "workspace_id": "acme"},
+		{"logger": "api_keys", "level": "debug", "api_key_result": "malformed", "api_key_id": nil, "workspace_id": nil},
+	} {
+		for field, value := range want {
+			if lines[i][field] != value {
+				t.Errorf("line %d: got %s %v, want %v", i, field, lines[i][field], value)
+			}
+		}
+	}
+
+	s.log = filepath.Join(t.TempDir(), "log")
+	if err := load(bytes.Replace(s.config(proxied), []byte(`"level":"DEBUG"`), []byte(`"level":"INFO"`), 1)); err != nil {
+		t.Fatal(err)
+	}
+	s.send("POST /", k.bearer()).mustBe(t, 403, bodies[403])
+	s.accessLog(1)
+	if got := said(t, s.logged(), message); len(got) > 0 {
+		t.Errorf("got %d lines at level info, want none", len(got))
+	}
+}
