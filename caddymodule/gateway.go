@@ -65,12 +65,18 @@ func openGateway(path string, settings settings, log *zap.Logger) (*gateway, err
 	if err := g.begin(); err != nil {
 		return nil, errors.Join(err, opened.Close())
 	}
-	if opened.Made() {
-		log.Warn("key store made: it is empty", zap.String("path", path))
-	} else {
-		log.Info("key store opened", zap.String("path", path))
-	}
+	g.announce(log)
 	return g, nil
+}
+
+// announce says in the log what was opened.
+func (g *gateway) announce(log *zap.Logger) {
+	log = log.With(zap.String("path", g.store.Path()), zap.String("version", version()))
+	if g.store.Made() {
+		log.Warn("key store made: it is empty")
+	} else {
+		log.Info("key store opened")
+	}
 }
 
 // changed hears of every change before whoever asked for it is answered.

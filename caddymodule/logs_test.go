@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
@@ -116,5 +119,37 @@ func TestLogs_refusals(t *testing.T) {
 	s.accessLog(1)
 	if got := said(t, s.logged(), message); len(got) > 0 {
 		t.Errorf("got %d lines at level info, want none", len(got))
+	}
+}
+
+// TestLogs_start: one line says what was opened, and by what.
+func TestLogs_start(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keys")
+	open := func() (line observer.LoggedEntry, g *gateway, closeIt func()) {
+		t.Helper()
+		core, logs := observer.New(zap.InfoLevel)
+		g, closeIt = openTestGateway(t, path, plainSettings, zap.New(core))
+		lines := logs.All()
+		if len(lines) != 1 {
+			t.Fatalf("got %d lines, want 1", len(lines))
+		}
+		return lines[0], g, closeIt
+	}
+
+	made, _, closeIt := open()
+	if made.Level != zap.WarnLevel || made.Message != "key store made: it is empty" {
+		t.Errorf("got %v %q of a new store, want a warning", made.Level, made.Message)
+	}
+	closeIt()
+
+	opened, g, _ := open()
+	if opened.Level != zap.InfoLevel || opened.Message != "key store opened" {
+		t.Errorf("got %v %q of a store that was there, want %q", opened.Level, opened.Message, "key store opened")
+	}
+	for _, line := range []observer.LoggedEntry{made, opened} {
+		fields := line.ContextMap()
+		if fields["path"] != g.store.Path() || fields["version"] != version() {
+			t.Errorf("%s: got the path %v and the version %v, want %s and %s", line.Message, fields["path"], fields["version"], g.store.Path(), version())
+		}
 	}
 }
