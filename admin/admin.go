@@ -58,7 +58,7 @@ type Config struct {
 	// Workspace returns the one workspace that a request may be about, "" for
 	// none. It is nil where the mount serves all of them.
 	Workspace func(*http.Request) string
-	// Observe is told of every call's outcome: "ok", or the error's code.
+	// Observe is told of every call's outcome: [OK], or the error's code.
 	Observe func(operation, outcome string)
 }
 
@@ -75,7 +75,7 @@ type Handler struct {
 // must be set.
 func New(config Config) *Handler {
 	h := &Handler{Config: config, mux: http.NewServeMux(), sameOrigin: http.NewCrossOriginProtection()}
-	h.calls = h.resources()
+	h.calls = resources()
 	for pattern, calls := range h.calls {
 		h.mux.Handle(pattern, h.resource(calls))
 	}
@@ -85,15 +85,19 @@ func New(config Config) *Handler {
 
 // IsOpen reports whether a request is for a call that needs no credentials of
 // the mount's, because the secret is in its path.
-func (h *Handler) IsOpen(r *http.Request) bool {
+func (h *Handler) IsOpen(r *http.Request) bool { return h.callOf(r).open }
+
+// callOf returns the call that a request is for, the zero call if it is for
+// none.
+func (h *Handler) callOf(r *http.Request) call {
 	_, pattern := h.mux.Handler(r)
-	return h.calls[pattern][methodOf(r)].open
+	return h.calls[pattern][methodOf(r)]
 }
 
 // ServeHTTP answers one request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := h.sameOrigin.Check(r); err != nil {
-		h.refuse(w, r, "", errCrossOrigin)
+		h.refuse(w, r, h.callOf(r).operation, errCrossOrigin)
 		return
 	}
 	if !cleanPath(r.URL.EscapedPath()) {

@@ -60,19 +60,9 @@ type errorAnswer struct {
 	Field string `json:"field,omitzero"`
 }
 
-// refuse answers with an error. What is not meant for the caller goes to the
-// log, and reads as store_unavailable outside.
+// refuse answers with an error.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, operation string, err error) {
-	refusal, ok := errors.AsType[*apikey.Error](err)
-	if !ok {
-		if r.Context().Err() == nil { // else the client has hung up
-			h.Log.Error("the key store failed", zap.String("operation", operation), zap.Error(err))
-		}
-		refusal = apikey.ErrStoreUnavailable
-	}
-	if operation != "" {
-		h.Observe(operation, refusal.Code)
-	}
+	refusal := h.report(r, operation, err)
 	status := statuses[refusal.Code]
 	if status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "1")
@@ -84,8 +74,26 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, operation strin
 	h.answer(w, status, errorAnswer{Error: refusal.Message, Code: refusal.Code, Field: refusal.Field})
 }
 
+// report returns what the caller is told of an error, and tells those who watch.
+// What is not meant for the caller goes to the log, and reads as
+// store_unavailable outside.
+func (h *Handler) report(r *http.Request, operation string, err error) *apikey.Error {
+	refusal, ok := errors.AsType[*apikey.Error](err)
+	if !ok && r.Context().Err() != nil {
+		return apikey.ErrStoreUnavailable // the client has hung up: the store did not fail, and nobody reads this
+	}
+	if !ok {
+		h.Log.Error("the key store failed", zap.String("operation", operation), zap.Error(err))
+		refusal = apikey.ErrStoreUnavailable
+	}
+	if operation != "" {
+		h.Observe(operation, refusal.Code)
+	}
+	return refusal
+}
+
 // Unauthorized answers a call that lacks the mount's credentials.
 func (h *Handler) Unauthorized(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("WWW-Authenticate", `Bearer realm="api-keys-admin"`)
-	h.refuse(w, r, "", errUnauthorized)
+	h.refuse(w, r, h.callOf(r).operation, errUnauthorized)
 }

@@ -227,7 +227,7 @@ func TestMethods_notAllowed(t *testing.T) {
 		"/tokens/lookup": "POST", "/tokens/revoke": "POST",
 		"/workspaces/acme/calendar.ics": "GET, HEAD", "/workspaces/acme/calendar/feed": "DELETE, POST", "/calendar/cal_x.ics": "GET, HEAD",
 	}
-	equal(t, "paths tried", len(allowed), len((&Handler{}).resources()))
+	equal(t, "paths tried", len(allowed), len(resources()))
 	a.unchanged(t, func() {
 		for path, allow := range allowed {
 			for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "get", "PROPFIND"} {
@@ -433,11 +433,16 @@ func TestStore_clientHasGone(t *testing.T) {
 	for _, entry := range logged.All() {
 		t.Errorf("got a log entry %q, want none", entry.Message)
 	}
+	equal(t, "observed", a.observed, []string{"create ok"})
 }
 
 func TestUnauthorized(t *testing.T) {
+	var observed []string
+	h := New(Config{Observe: func(operation, outcome string) { observed = append(observed, operation+" "+outcome) }})
 	w := httptest.NewRecorder()
-	held(t, http.HandlerFunc(New(Config{}).Unauthorized)).ServeHTTP(w, httptest.NewRequest("GET", "/audit", nil))
+	held(t, http.HandlerFunc(h.Unauthorized)).ServeHTTP(w, httptest.NewRequest("GET", "/audit", nil))
+	h.Unauthorized(httptest.NewRecorder(), httptest.NewRequest("GET", "/nothing", nil))
+	equal(t, "observed", observed, []string{"audit unauthorized"})
 	equal(t, "status", w.Code, http.StatusUnauthorized)
 	equal(t, "challenge", w.Header().Get("WWW-Authenticate"), `Bearer realm="api-keys-admin"`)
 	equal(t, "Cache-Control", w.Header().Get("Cache-Control"), "no-store")

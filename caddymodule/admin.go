@@ -165,7 +165,7 @@ func (h *Admin) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	}
 	call := withoutPrefix(r, strings.TrimSuffix(h.BasePath, "/"))
 	if !h.authorized(r) && !h.api.IsOpen(call) {
-		h.api.Unauthorized(w, r)
+		h.api.Unauthorized(w, call)
 		return nil
 	}
 	h.api.ServeHTTP(w, call)

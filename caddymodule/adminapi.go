@@ -72,7 +72,7 @@ const endpointActor = "admin_endpoint"
 // newAPI completes a configuration with what all mounts have in common.
 func newAPI(config admin.Config) *admin.Handler {
 	config.RemoteIP = remoteIP
-	config.Observe = func(operation, outcome string) { adminOperations.WithLabelValues(operation, outcome).Inc() }
+	config.Observe = countOperation
 	return admin.New(config)
 }
 

@@ -118,7 +118,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 
 // newAPI returns an admin API for the app's keys.
 func (a *App) newAPI(config admin.Config) *admin.Handler {
-	config.Log = a.log
+	config.Log = sampled(a.log)
 	config.Rules = a.rules()
 	config.Now = func() time.Time {
 		if g := a.shared.Load(); g != nil {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"runtime/debug"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -71,7 +72,7 @@ type Auth struct {
 	// otherwise.
 	ForwardToken bool `json:"forward_token,omitempty"`
 
-	log      *zap.Logger
+	log      *zap.Logger // of what goes wrong
 	app      *App
 	policy   authn.Policy
 	forged   identity.Headers // what a client could have sent in place of ours
@@ -86,7 +87,6 @@ func (Auth) CaddyModule() caddy.ModuleInfo {
 
 // Provision sets defaults, and prepares what every request needs.
 func (h *Auth) Provision(ctx caddy.Context) error {
-	h.log = ctx.Logger()
 	setDefault(&h.WorkspaceHeader, identity.WorkspaceHeader)
 	setDefault(&h.KeyIDHeader, identity.KeyIDHeader)
 	setDefault(&h.AccessHeader, identity.AccessHeader)
@@ -106,6 +106,7 @@ func (h *Auth) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("loading the api_keys app: %w", err)
 	}
 	h.app = app.(*App)
+	h.log = sampled(h.app.log)
 	h.policy = authn.Policy{
 		ReadMethods: h.ReadMethods, ReadPaths: h.ReadPaths,
 		ReadLimit: h.RateLimit.Read.limit(), WriteLimit: h.RateLimit.Write.limit(),
@@ -141,11 +142,13 @@ func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	}
 	facts := h.clean(r)
 	gateway := h.app.gateway(r.Context())
+	begun := time.Since(processStart)
 	decision, ok := h.decide(r.Context(), gateway, &facts)
+	took := time.Since(processStart) - begun
 	if !ok {
 		return internalError.write(w, r)
 	}
-	count(&decision)
+	count(&decision, took)
 	annotate(r.Context(), &decision)
 	announce(w.Header(), &decision)
 	if facts.Browser && decision.Key != nil && decision.Key.ExposedAt.IsZero() {
@@ -242,24 +245,6 @@ func (h *Auth) identify(r *http.Request, key *apikey.Key) {
 		}
 		return nil, false
 	})
-}
-
-// annotate adds to the access log, where there is one, what became of a
-// request.
-func annotate(ctx context.Context, d *authn.Decision) {
-	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-	if !ok || server.Logs == nil {
-		return
-	}
-	fields, ok := ctx.Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields)
-	if !ok {
-		return
-	}
-	fields.Set(zap.String("api_key_result", string(d.Result)))
-	if d.Key != nil {
-		fields.Set(zap.String("api_key_id", d.Key.ID))
-		fields.Set(zap.String("workspace_id", d.Key.WorkspaceID))
-	}
 }
 
 // Interface guards

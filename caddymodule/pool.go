@@ -16,7 +16,7 @@ var gateways = caddy.NewUsagePool()
 // acquire returns the gateway of the store at path, opening it if it is not.
 func acquire(path string, settings settings, log *zap.Logger) (*gateway, error) {
 	g, loaded, err := gateways.LoadOrNew(path, func() (caddy.Destructor, error) {
-		return openGateway(path, settings, log, auditLogger)
+		return openGateway(path, settings, log)
 	})
 	if err != nil {
 		return nil, err
@@ -26,15 +26,6 @@ func acquire(path string, settings settings, log *zap.Logger) (*gateway, error) 
 		found.adopt(settings)
 	}
 	return found, nil
-}
-
-// auditLogger returns the logger api_keys.audit of the running configuration.
-func auditLogger() *zap.Logger {
-	ctx := caddy.ActiveContext()
-	if ctx.Context == nil { // between the last configuration and the end
-		return caddy.Log().Named(appName + ".audit")
-	}
-	return ctx.Logger(&App{}).Named("audit")
 }
 
 // drain is how long a store stays open after the last configuration that used
