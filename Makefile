@@ -16,7 +16,7 @@ COUNT ?= 6
 CAN_RACE = echo 'int main(void) { return 0; }' | $$(go env CC) -include stdlib.h -x c -o /dev/null - 2>/dev/null
 NO_RACE = needs a C compiler: apt-get install gcc libc6-dev
 
-.PHONY: help build test lint fuzz fuzz-nightly bench cover clean
+.PHONY: help build test lint fuzz fuzz-nightly bench cover screenshots clean
 
 help: ## list the targets (this)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s  %s\n", $$1, $$2 }' Makefile
@@ -62,6 +62,11 @@ cover: | dist ## measure the tests' coverage, as dist/cover.html
 	go test -count=1 -timeout 20m -coverpkg=./... -coverprofile=dist/cover.out ./...
 	go tool cover -html=dist/cover.out -o dist/cover.html
 	go tool cover -func=dist/cover.out | tail -n 1
+
+screenshots: | dist ## take pictures of the Settings page into dist/screenshots, two of them for the README
+	mkdir -p dist/screenshots docs/images
+	go test ./test -run '^TestPage_screenshots$$' -count=1 -args -screenshots $(CURDIR)/dist/screenshots
+	cp dist/screenshots/{keys-light,rotation-dark}.png docs/images/
 
 clean: ## remove what was built
 	rm -rf dist caddy

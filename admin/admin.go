@@ -58,6 +58,9 @@ type Config struct {
 	// Workspace returns the one workspace that a request may be about, "" for
 	// none. It is nil where the mount serves all of them.
 	Workspace func(*http.Request) string
+	// TestURL is where the holder of a new key can try it: an address, or a
+	// path on the site of the mount.
+	TestURL string
 	// Observe is told of every call's outcome: [OK], or the error's code.
 	Observe func(operation, outcome string)
 }
@@ -71,8 +74,8 @@ type Handler struct {
 	sameOrigin *http.CrossOriginProtection
 }
 
-// New returns the handler of an API. Every field of config but Workspace
-// must be set.
+// New returns the handler of an API. Every field of config but Workspace and
+// TestURL must be set.
 func New(config Config) *Handler {
 	h := &Handler{Config: config, mux: http.NewServeMux(), sameOrigin: http.NewCrossOriginProtection()}
 	h.calls = resources()

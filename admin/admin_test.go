@@ -120,7 +120,8 @@ func (a *api) send(t testing.TB, method, path, body string, fields ...string) re
 	}
 	got := reply{status: response.StatusCode, header: response.Header, closes: response.Close, raw: string(raw)}
 	media := "application/json"
-	calendar := got.status == http.StatusOK && strings.HasSuffix(path, ".ics")
+	resource, _, _ := strings.Cut(path, "?")
+	calendar := got.status == http.StatusOK && strings.HasSuffix(resource, ".ics")
 	if calendar {
 		media = "text/calendar; charset=utf-8"
 	}

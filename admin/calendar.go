@@ -23,13 +23,34 @@ const uidDomain = "@caddy-api-keys.invalid"
 // ask when they see fit.
 const refreshInterval = "PT6H"
 
-// showCalendar answers with the ends of a workspace's active keys.
+// showCalendar answers with the ends of a workspace's active keys, or of one of
+// them.
 func (h *Handler) showCalendar(r *http.Request) (int, any, error) {
 	ws, err := workspaceOf(r)
 	if err != nil {
 		return 0, nil, err
 	}
+	if id := r.URL.Query().Get("key"); id != "" {
+		return h.reminder(r.Context(), ws, id)
+	}
 	return h.calendar(r.Context(), ws)
+}
+
+// reminder is a calendar with the end of one key, if it is active.
+func (h *Handler) reminder(ctx context.Context, ws, id string) (int, any, error) {
+	if !apikey.ValidKeyID(id) {
+		return 0, nil, apikey.ErrNotFound
+	}
+	key, err := h.Keys().Key(ctx, ws, id)
+	if err != nil {
+		return 0, nil, err
+	}
+	now := h.now()
+	var keys []*apikey.Key
+	if key.Status(now) == apikey.Active {
+		keys = append(keys, key)
+	}
+	return http.StatusOK, document{calendarType, []byte(calendarOf(ws, keys, now))}, nil
 }
 
 func (h *Handler) calendar(ctx context.Context, ws string) (int, any, error) {

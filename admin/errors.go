@@ -97,3 +97,10 @@ func (h *Handler) Unauthorized(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("WWW-Authenticate", `Bearer realm="api-keys-admin"`)
 	h.refuse(w, r, h.callOf(r).operation, errUnauthorized)
 }
+
+// MethodNotAllowed answers a request with a method that its address does not
+// take; allow lists those that it does.
+func (h *Handler) MethodNotAllowed(w http.ResponseWriter, r *http.Request, allow string) {
+	w.Header().Set("Allow", allow)
+	h.refuse(w, r, "", errMethodNotAllowed)
+}

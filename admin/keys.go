@@ -49,6 +49,18 @@ type KeyAnswer struct {
 	Token string `json:"token,omitzero"`
 }
 
+// UsesAnswer is when a key was used: null for never, and for a first use that
+// was before such were noted.
+type UsesAnswer struct {
+	Uses Uses `json:"uses"`
+}
+
+// Uses are the first and the last use of a key.
+type Uses struct {
+	FirstAt *time.Time `json:"first_at"`
+	LastAt  *time.Time `json:"last_at"`
+}
+
 // KeysAnswer is a page of keys, newest first.
 type KeysAnswer struct {
 	Keys       []Key   `json:"keys"`
@@ -172,6 +184,18 @@ func (h *Handler) showKey(r *http.Request) (int, any, error) {
 		return 0, nil, err
 	}
 	return http.StatusOK, KeyAnswer{Key: present(key, h.now())}, nil
+}
+
+func (h *Handler) showUses(r *http.Request) (int, any, error) {
+	ws, id, err := keyOf(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	key, err := h.Keys().Key(r.Context(), ws, id)
+	if err != nil {
+		return 0, nil, err
+	}
+	return http.StatusOK, UsesAnswer{Uses{FirstAt: optional(key.FirstUsedAt), LastAt: optional(key.LastUsedAt)}}, nil
 }
 
 func (h *Handler) revokeKey(r *http.Request) (int, any, error) {

@@ -221,8 +221,8 @@ func TestMethods_notAllowed(t *testing.T) {
 	a := newAPI(t)
 	id, _ := a.create(t, "acme", "Zapier")
 	allowed := map[string]string{
-		"/healthz": "GET, HEAD", "/openapi.json": "GET, HEAD", "/audit": "GET, HEAD", "/workspaces/acme": "GET, HEAD", "/workspaces/acme/audit": "GET, HEAD",
-		keysPage: "GET, POST, HEAD", keysPage + "/" + id: "GET, PATCH, HEAD", keysPage + "/" + id + "/rotate": "POST", keysPage + "/" + id + "/revoke": "POST",
+		"/healthz": "GET, HEAD", "/mount": "GET, HEAD", "/openapi.json": "GET, HEAD", "/audit": "GET, HEAD", "/workspaces/acme": "GET, HEAD", "/workspaces/acme/audit": "GET, HEAD",
+		keysPage: "GET, POST, HEAD", keysPage + "/" + id: "GET, PATCH, HEAD", keysPage + "/" + id + "/uses": "GET, HEAD", keysPage + "/" + id + "/rotate": "POST", keysPage + "/" + id + "/revoke": "POST",
 		"/workspaces/acme/suspend": "POST", "/workspaces/acme/resume": "POST", "/workspaces/acme/revoke-all": "POST",
 		"/tokens/lookup": "POST", "/tokens/revoke": "POST",
 		"/workspaces/acme/calendar.ics": "GET, HEAD", "/workspaces/acme/calendar/feed": "DELETE, POST", "/calendar/cal_x.ics": "GET, HEAD",
@@ -302,13 +302,13 @@ func TestPinnedMount(t *testing.T) {
 	of := func(ws string) []string {
 		at := "/workspaces/" + ws
 		return []string{"GET " + at, "GET " + at + "/keys", "POST " + at + "/keys", "GET " + at + "/keys/" + id, "PATCH " + at + "/keys/" + id,
-			"POST " + at + "/keys/" + id + "/rotate", "POST " + at + "/keys/" + id + "/revoke",
+			"GET " + at + "/keys/" + id + "/uses", "POST " + at + "/keys/" + id + "/rotate", "POST " + at + "/keys/" + id + "/revoke",
 			"POST " + at + "/suspend", "POST " + at + "/resume", "POST " + at + "/revoke-all", "GET " + at + "/audit",
 			"GET " + at + "/calendar.ics", "POST " + at + "/calendar/feed", "DELETE " + at + "/calendar/feed"}
 	}
 	ofNone := []string{"GET /audit", "POST /tokens/lookup", "POST /tokens/revoke"}
-	const feeds = 1 // whose workspace the call finds out; see TestFeed_pinned
-	equal(t, "calls tried", len(of("acme"))+len(ofNone)+len(everywhere)+feeds, len(everything()))
+	const elsewhere = 2 // feeds, whose workspace the call finds out, and /mount; see TestFeed_pinned and TestMount
+	equal(t, "calls tried", len(of("acme"))+len(ofNone)+len(everywhere)+elsewhere, len(everything()))
 	before := len(a.trail(t, "/workspaces/acme/audit", mine))
 	for _, test := range []struct {
 		pin   string
@@ -350,8 +350,8 @@ var someToken = apikey.NewToken("agk").Reveal()
 func everything() [][3]string {
 	key := keysPage + "/" + someKey
 	return [][3]string{
-		{"GET", "/openapi.json", ""}, {"GET", "/healthz", ""}, {"GET", keysPage, ""}, {"POST", keysPage, zapier}, {"GET", key, ""}, {"PATCH", key, `{"owner":"Kim"}`},
-		{"POST", key + "/rotate", ""}, {"POST", key + "/revoke", ""}, {"GET", "/workspaces/acme", ""}, {"POST", "/workspaces/acme/suspend", ""},
+		{"GET", "/openapi.json", ""}, {"GET", "/mount", ""}, {"GET", "/healthz", ""}, {"GET", keysPage, ""}, {"POST", keysPage, zapier}, {"GET", key, ""}, {"PATCH", key, `{"owner":"Kim"}`},
+		{"GET", key + "/uses", ""}, {"POST", key + "/rotate", ""}, {"POST", key + "/revoke", ""}, {"GET", "/workspaces/acme", ""}, {"POST", "/workspaces/acme/suspend", ""},
 		{"POST", "/workspaces/acme/resume", ""}, {"POST", "/workspaces/acme/revoke-all", `{"reason":"left"}`},
 		{"POST", "/tokens/lookup", `{"token":"` + someToken + `"}`}, {"POST", "/tokens/revoke", `{"token":"` + someToken + `"}`},
 		{"GET", "/workspaces/acme/audit", ""}, {"GET", "/audit", ""}, {"GET", "/workspaces/acme/calendar.ics", ""},
@@ -371,7 +371,7 @@ func TestStore_unavailable(t *testing.T) {
 	} {
 		t.Run(title, func(t *testing.T) {
 			for _, call := range everything() {
-				if call[1] == "/openapi.json" { // which needs no store
+				if call[1] == "/openapi.json" || call[1] == "/mount" { // which need no store
 					a.must(t, http.StatusOK, call[0], call[1], call[2])
 					continue
 				}

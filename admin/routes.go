@@ -29,6 +29,9 @@ func resources() map[string]map[string]call {
 		"/openapi.json": {
 			http.MethodGet: {operation: "openapi", do: (*Handler).openapi, everywhere: true},
 		},
+		"/mount": { // which workspace it is pinned to is part of the answer
+			http.MethodGet: {operation: "mount", do: (*Handler).showMount, everywhere: true},
+		},
 		"/workspaces/{ws}/keys": {
 			http.MethodGet:  {operation: "list", do: (*Handler).listKeys},
 			http.MethodPost: {operation: "create", do: (*Handler).createKey},
@@ -36,6 +39,9 @@ func resources() map[string]map[string]call {
 		"/workspaces/{ws}/keys/{id}": {
 			http.MethodGet:   {operation: "show", do: (*Handler).showKey},
 			http.MethodPatch: {operation: "update", do: (*Handler).updateKey},
+		},
+		"/workspaces/{ws}/keys/{id}/uses": {
+			http.MethodGet: {operation: "uses", do: (*Handler).showUses},
 		},
 		"/workspaces/{ws}/keys/{id}/rotate": {
 			http.MethodPost: {operation: "rotate", do: (*Handler).rotateKey},
@@ -105,8 +111,7 @@ func (h *Handler) resource(calls map[string]call) http.Handler {
 		}
 		call, ok := calls[methodOf(r)]
 		if !ok {
-			w.Header().Set("Allow", allow)
-			h.refuse(w, r, "", errMethodNotAllowed)
+			h.MethodNotAllowed(w, r, allow)
 			return
 		}
 		if h.Workspace != nil && !call.everywhere && !h.pinnedTo(r) {

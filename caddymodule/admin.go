@@ -14,10 +14,12 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/admin/page"
 )
 
 // Admin serves the admin API of the keys to others than Caddy's own admin
-// endpoint: to the application that makes keys for its customers, say.
+// endpoint: to the application that makes keys for its customers, say. At its
+// root is the Settings > API page, on which people do the same.
 //
 // It needs to know who may call it. That is either whoever presents the admin
 // token as a bearer token, or whoever gets that far, where something before it
@@ -47,6 +49,11 @@ type Admin struct {
 	// `admin_token` or `upstream_auth`.
 	Actor string `json:"actor,omitempty"`
 
+	// Where the Settings page tells the holder of a new key to try it: an
+	// address such as `https://api.example.com/public/v1/me`, or a path on the
+	// site of this handler. Default: `/public/v1/me`.
+	TestURL string `json:"test_url,omitempty"`
+
 	api    *admin.Handler
 	secret [sha256.Size]byte // the digest of the admin token
 }
@@ -69,7 +76,7 @@ func (h *Admin) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("loading the api_keys app: %w", err)
 	}
-	config := admin.Config{Actor: h.actor}
+	config := admin.Config{Actor: h.actor, TestURL: h.TestURL}
 	if h.Workspace != "" {
 		config.Workspace = func(r *http.Request) string { return expand(r, h.Workspace) }
 	}
@@ -105,6 +112,10 @@ func (h *Admin) checkValues() error {
 	setDefault(&h.BasePath, "/")
 	if err := validateBasePath(h.BasePath); err != nil {
 		return fmt.Errorf("base_path: %w", err)
+	}
+	setDefault(&h.TestURL, "/public/v1/me")
+	if err := validateTestURL(h.TestURL); err != nil {
+		return fmt.Errorf("test_url: %w", err)
 	}
 	if h.Workspace == "" {
 		return nil
@@ -158,18 +169,33 @@ func (h *Admin) token() (string, error) {
 	return strings.TrimSpace(token), nil
 }
 
+// ServeHTTP answers the requests below the base path.
 func (h *Admin) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	below := h.BasePath == "/" || r.URL.Path == h.BasePath || strings.HasPrefix(r.URL.Path, h.BasePath+"/")
 	if !below {
 		return next.ServeHTTP(w, r)
 	}
 	call := withoutPrefix(r, strings.TrimSuffix(h.BasePath, "/"))
+	if page.Has(call.URL.Path) {
+		h.servePage(w, call)
+		return nil
+	}
 	if !h.authorized(r) && !h.api.IsOpen(call) {
 		h.api.Unauthorized(w, call)
 		return nil
 	}
 	h.api.ServeHTTP(w, call)
 	return nil
+}
+
+// servePage answers with a file of the Settings page, which calls the API in its
+// turn.
+func (h *Admin) servePage(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		h.api.MethodNotAllowed(w, r, "GET, HEAD")
+		return
+	}
+	page.Serve(w, r)
 }
 
 // authorized reports whether a request carries the admin token, exactly once.

@@ -59,8 +59,8 @@ func TestAdmin_paths(t *testing.T) {
 	}{
 		{"/settings/api/healthz", 200, false},
 		{"/settings/ap%69/healthz", 200, false},
-		{"/settings/api", 404, false},
-		{"/settings/api/", 404, false},
+		{"/settings/api", 308, false},
+		{"/settings/api/", 200, false},
 		{"/settings/api//healthz", 404, false},
 		{"/settings/api/../api/healthz", 404, false},
 		{"/settings/api/workspaces/a%2Fb/keys", 422, false},
@@ -128,5 +128,32 @@ func TestAdminEndpoint_withoutApp(t *testing.T) {
 	got := s.call("GET", "/api-keys/healthz", "")
 	if got.status != 503 || !strings.Contains(got.body, `"store_unavailable"`) {
 		t.Errorf("got %d %s, want 503 store_unavailable", got.status, got.body)
+	}
+}
+
+// The page's files are the same for everybody, and so need no credentials; the
+// calls that the page makes do.
+func TestAdmin_page(t *testing.T) {
+	s := serve(t, adminMount("token "+adminToken))
+	for _, test := range []struct {
+		request string
+		status  int
+		kind    string
+	}{
+		{"GET /settings/api/", 200, "text/html; charset=utf-8"},
+		{"HEAD /settings/api/", 200, "text/html; charset=utf-8"},
+		{"GET /settings/api/page/main.js", 200, "text/javascript; charset=utf-8"},
+		{"GET /settings/api", 308, ""},
+		{"POST /settings/api/", 405, "application/json"},
+		{"GET /settings/api/page/index.html", 401, "application/json"},
+		{"GET /settings/api/page/main.js/", 401, "application/json"},
+		{"GET /settings/api//", 401, "application/json"},
+		{"GET /settings/api/mount", 401, "application/json"},
+	} {
+		got := s.send(test.request, "")
+		if kind := got.header.Get("Content-Type"); got.status != test.status || kind != test.kind {
+			t.Errorf("%s: got %d as %q, want %d as %q", test.request, got.status, kind, test.status, test.kind)
+		}
+		s.upstream.none(t)
 	}
 }

@@ -117,6 +117,7 @@ func parseAuth(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    token      <token> | token_file <file> | trust_upstream_auth
 //	    workspace  <placeholder>
 //	    actor      <placeholder>
+//	    test_url   <address>
 //	}
 func parseAdmin(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	d, h := helper.Dispenser, new(Admin)
@@ -132,6 +133,7 @@ func parseAdmin(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error
 		"trust_upstream_auth": flag(d, &h.TrustUpstreamAuth),
 		"workspace":           text(d, &h.Workspace, "<placeholder>", validateWorkspace),
 		"actor":               text(d, &h.Actor, "<placeholder>", nil),
+		"test_url":            text(d, &h.TestURL, "<address>", validateTestURL),
 	})
 	if err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"path"
 	"slices"
 	"strings"
@@ -100,6 +101,17 @@ func validateWorkspace(pin string) error {
 		return nil
 	}
 	return apikey.ValidateWorkspaceID(pin)
+}
+
+// validateTestURL refuses what curl could not be told to call.
+func validateTestURL(address string) error {
+	u, err := url.Parse(address)
+	whole := err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != ""
+	local := err == nil && u.Scheme == "" && u.Host == "" && strings.HasPrefix(u.Path, "/")
+	if !whole && !local || strings.ContainsAny(address, "{}'\"`$\\ ") {
+		return fmt.Errorf("%q: want an address such as https://api.example.com/public/v1/me, or a path on this site", address)
+	}
+	return nil
 }
 
 // validateToken refuses a token that nobody could present.

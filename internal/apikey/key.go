@@ -74,6 +74,10 @@ type Key struct {
 	// rest, and known only where a key is shown.
 	LastUsedAt time.Time
 
+	// FirstUsedAt is the first such time. It is zero for a key whose first use
+	// was before first uses were noted.
+	FirstUsedAt time.Time
+
 	// ExposedAt is when the key was first seen in a browser.
 	ExposedAt time.Time
 }

@@ -2,6 +2,8 @@ package apikey
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -117,6 +119,13 @@ var vague = map[string]bool{
 	"newapikey": true, "newkey": true, "newtoken": true, "noname": true, "none": true, "null": true, "secret": true,
 	"temp": true, "temporary": true, "test": true, "testing": true, "testkey": true, "testapikey": true, "testtoken": true,
 	"tmp": true, "token": true, "unnamed": true, "untitled": true, "xxx": true,
+}
+
+// VagueNames returns the names that are vague, in the form in which [IsVague]
+// compares them.
+func VagueNames() []string {
+	names := slices.Sorted(maps.Keys(vague))
+	return slices.DeleteFunc(names, func(name string) bool { return name == "" })
 }
 
 // IsVague reports whether a name says nothing about what uses the key.

@@ -106,7 +106,33 @@ func TestNoteUses_racingARevocation(t *testing.T) {
 	equal(t, "counts", counts(t, s, "acme", start), [3]int{0, 0, len(keys)})
 }
 
-// A note writes nothing but under its own prefix.
+// The first use is noted once. That of a key which was used before first uses
+// were noted is not known.
+func TestNoteUses_first(t *testing.T) {
+	s := openNew(t)
+	key, older := mustCreate(t, s, "acme", "Zapier", start), mustCreate(t, s, "acme", "Billing", start)
+	put(t, s, lastUsedKey(older.ID), []byte(fmt.Sprint(start.UnixMilli())))
+	later := start.Add(time.Hour)
+	mustNote(t, s, map[string]time.Time{key.ID: start})
+	mustNote(t, s, map[string]time.Time{key.ID: later, older.ID: later})
+	s = reopen(t, s)
+	for _, test := range []struct {
+		key         apikey.Key
+		first, last time.Time
+	}{
+		{key, start, later},
+		{older, time.Time{}, later},
+	} {
+		got, err := s.Key(t.Context(), "acme", test.key.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "first use of "+test.key.Name, got.FirstUsedAt, test.first)
+		equal(t, "last use of "+test.key.Name, got.LastUsedAt, test.last)
+	}
+}
+
+// A note writes nothing but under its own prefixes.
 func TestNoteUses_touchesNoRecord(t *testing.T) {
 	s := openNew(t)
 	key := mustCreate(t, s, "acme", "Zapier", start)
@@ -127,7 +153,9 @@ func TestNoteUses_touchesNoRecord(t *testing.T) {
 	mustNote(t, s, map[string]time.Time{key.ID: start})
 	after := contents(t, s)
 	equal(t, "the note", after["u/"+key.ID], fmt.Sprint(start.UnixMilli()))
+	equal(t, "of the first use", after["v/"+key.ID], fmt.Sprint(start.UnixMilli()))
 	delete(after, "u/"+key.ID)
+	delete(after, "v/"+key.ID)
 	equal(t, "the rest", after, before)
 	equal(t, "version of the record", version(), written)
 }

@@ -1,0 +1,141 @@
+// The audit trail of a workspace, as sentences.
+
+import {html, nothing} from "./vendor/lit-html.js";
+import * as api from "./api.js";
+import {addPage, app, redraw, refused, toKey, words} from "./app.js";
+import {dayOf, timeOfDay} from "./format.js";
+import {actorOf} from "./key.js";
+import {text} from "./text.js";
+import {blank, icon, loading, pager, problem, when} from "./ui.js";
+
+const pageSize = 50;
+const trail = {};
+const names = new Map(); // of keys, by id
+
+function reset() {
+	Object.assign(trail, {workspace: app.workspace, cursors: [""], events: null, next: null, failed: ""});
+	names.clear();
+}
+
+let asked = 0;
+
+async function load() {
+	const mine = ++asked;
+	const {workspace} = app;
+	try {
+		const page = await api.events(workspace, {limit: pageSize, cursor: trail.cursors.at(-1)});
+		await learnNames(workspace, page.events);
+		if (mine === asked && workspace === app.workspace) {
+			Object.assign(trail, {events: page.events, next: page.next_cursor, failed: ""});
+		}
+	} catch (failure) {
+		if (!(failure instanceof api.Refusal) || failure.code === "unauthorized") {
+			throw failure;
+		}
+		trail.failed = words(failure);
+		redraw();
+	}
+}
+
+// Events name keys by their ids; people know them by their names.
+async function learnNames(workspace, events) {
+	const ids = new Set(events.flatMap((event) => [event.key_id, event.details.replaced_by]).filter((id) => id && !names.has(id)));
+	await Promise.all(
+		[...ids].map(async (id) => {
+			try {
+				names.set(id, (await api.key(workspace, id)).key.name);
+			} catch (failure) {
+				if (failure.code !== "not_found") {
+					throw failure;
+				}
+			}
+		}),
+	);
+}
+
+addPage("activity", {
+	load,
+	enter: () => {
+		reset();
+	},
+});
+
+function turn(cursors) {
+	Object.assign(trail, {cursors, events: null});
+	redraw();
+	load().catch((failure) => {
+		if (!refused(failure)) {
+			throw failure;
+		}
+	});
+}
+
+export const activityView = () => html`
+	<header class="head"><div>
+		<h1 tabindex="-1">${text.events.title}</h1>
+		<p class="lead">${text.events.lead}</p>
+	</div></header>
+	${trail.failed ? problem(`${text.events.failed}: ${trail.failed}`) : listed()}`;
+
+function listed() {
+	if (!trail.events) {
+		return loading();
+	}
+	if (trail.events.length === 0) {
+		return blank(text.events.empty);
+	}
+	const number = trail.cursors.length;
+	const newer = number > 1 && (() => turn(trail.cursors.slice(0, -1)));
+	const older = trail.next && (() => turn([...trail.cursors, trail.next]));
+	return html`
+		${[...Map.groupBy(trail.events, (event) => dayOf(event.at))].map(
+			([day, events]) => html`<section class="day"><h2>${day}</h2><ol class="events">${events.map(eventView)}</ol></section>`,
+		)}
+		${pager({number, newer, older}, {...text.events, page: text.list.page})}`;
+}
+
+const kinds = {create: "created", rotate: "info", revoke: "revoked", revoke_all: "revoked", suspend: "revoked", expose: "danger", update: "changed", calendar_feed: "calendar"};
+
+function eventView(event) {
+	const {refused: code, reason} = event.details;
+	return html`<li class=${code ? "refused" : event.operation}>
+		<span class="sign">${icon(kinds[event.operation] ?? "key")}</span>
+		<div>
+			<p><b><bdi>${actorOf(event.actor)}</bdi></b> ${sentence(event)}.
+				${code ? html`<span class="badge danger">${text.events.refused}</span> ${text.events.refusals[code] ?? code}.` : nothing}</p>
+			<p class="quietly">${when(event.at, timeOfDay(event.at))}
+				${event.remote_ip ? text.events.from(event.remote_ip) : nothing}
+				${reason ? html`· <bdi>${text.events.reason(reason)}</bdi>` : nothing}</p>
+		</div>
+	</li>`;
+}
+
+function sentence({operation, key_id: id, details}) {
+	const {did, tried, other, triedOther} = text.events;
+	const subject = {
+		key: keyName(id, details.name),
+		name: details.name,
+		preset: text.preset[details.preset]?.name,
+		revoked: details.revoked,
+	};
+	if (details.refused) {
+		return tried[operation]?.(subject) ?? triedOther(operation);
+	}
+	if (operation === "update") {
+		return changes(subject, details);
+	}
+	return did[operation]?.(subject) ?? other(operation);
+}
+
+function changes(subject, {name, name_before: before, owner}) {
+	const {renamed, owner: given, noOwner, update} = text.events.did;
+	if (name !== undefined) {
+		return renamed({before, after: name});
+	}
+	if (owner !== undefined) {
+		return owner ? given({...subject, after: owner}) : noOwner(subject);
+	}
+	return update(subject);
+}
+
+const keyName = (id, name) => (id ? html`<a href=${toKey(id)}><bdi>${names.get(id) ?? name ?? id}</bdi></a>` : name ?? text.events.key);

@@ -1,0 +1,114 @@
+// The calls of the admin API that the page makes.
+
+// A refusal that the server explains: its code, and the field at fault.
+export class Refusal extends Error {
+	constructor(status, {error, code, field}) {
+		super(error);
+		Object.assign(this, {status, code, field});
+	}
+}
+
+// No answer, or none of the server's own.
+export class Unreachable extends Error {}
+
+// What stood before the server asks for another sign-in.
+export class SignedOut extends Error {}
+
+const mount = new URL("../", import.meta.url);
+const patience = 20_000; // milliseconds
+
+let credential = ""; // the admin token: here and nowhere else
+let ahead = 0; // of this machine's clock, by as much is the server's
+
+export const signIn = (token) => (credential = token);
+export const signOut = () => (credential = "");
+export const signedIn = () => credential !== "";
+
+// The server's time: a reader's clock may be wrong.
+export const now = () => Date.now() + ahead;
+
+// The address of a path below the mount, as others can use it.
+export const addressOf = (path) => new URL(path.replace(/^\//, ""), mount).href;
+
+async function send(method, path, body) {
+	const headers = new Headers();
+	if (credential) {
+		headers.set("Authorization", `Bearer ${credential}`);
+	}
+	if (body) {
+		headers.set("Content-Type", "application/json");
+	}
+	const options = {
+		method,
+		headers,
+		body: body && JSON.stringify(body),
+		cache: "no-store",
+		redirect: "manual",
+		referrerPolicy: "no-referrer",
+		signal: AbortSignal.timeout(patience),
+	};
+	try {
+		const answer = await fetch(addressOf(path), options);
+		return {answer, content: await answer.text()};
+	} catch {
+		throw new Unreachable();
+	}
+}
+
+async function call(method, path, body) {
+	const {answer, content} = await send(method, path, body);
+	if (answer.type === "opaqueredirect") {
+		throw new SignedOut();
+	}
+	const date = Date.parse(answer.headers.get("Date"));
+	if (date) {
+		ahead = Math.abs(date - Date.now()) < 2000 ? 0 : date - Date.now();
+	}
+	if (answer.ok && answer.headers.get("Content-Type")?.startsWith("text/calendar")) {
+		return content;
+	}
+	const value = parse(content);
+	if (answer.ok && value) {
+		return value;
+	}
+	if (value?.code) {
+		throw new Refusal(answer.status, value);
+	}
+	if (answer.status === 401) {
+		throw new SignedOut();
+	}
+	if ([502, 503, 504].includes(answer.status)) {
+		throw new Unreachable();
+	}
+	throw new Refusal(answer.status, {code: "unexpected"});
+}
+
+function parse(content) {
+	try {
+		return JSON.parse(content);
+	} catch {
+		return null;
+	}
+}
+
+function query(values) {
+	const given = Object.entries(values).filter(([, value]) => value);
+	return given.length ? `?${new URLSearchParams(given)}` : "";
+}
+
+const in_ = (ws) => `workspaces/${encodeURIComponent(ws)}`;
+const of = (ws, id) => `${in_(ws)}/keys/${encodeURIComponent(id)}`;
+
+export const mounted = () => call("GET", "mount");
+export const workspace = (ws) => call("GET", in_(ws));
+export const keys = (ws, {status, q, limit, cursor} = {}) => call("GET", `${in_(ws)}/keys${query({status, q, limit, cursor})}`);
+export const key = (ws, id) => call("GET", of(ws, id));
+export const uses = (ws, id) => call("GET", `${of(ws, id)}/uses`);
+export const create = (ws, asked) => call("POST", `${in_(ws)}/keys`, asked);
+export const update = (ws, id, asked) => call("PATCH", of(ws, id), asked);
+export const rotate = (ws, id, asked) => call("POST", `${of(ws, id)}/rotate`, asked);
+export const revoke = (ws, id, asked) => call("POST", `${of(ws, id)}/revoke`, asked);
+export const events = (ws, {limit, cursor} = {}) => call("GET", `${in_(ws)}/audit${query({limit, cursor})}`);
+export const reminder = (ws, id) => call("GET", `${in_(ws)}/calendar.ics${query({key: id})}`);
+export const openFeed = (ws) => call("POST", `${in_(ws)}/calendar/feed`, {});
+export const closeFeed = (ws) => call("DELETE", `${in_(ws)}/calendar/feed`, {});

@@ -1,0 +1,194 @@
+// What the whole page knows, where in it the reader is, and the connection to
+// the server: it comes back by itself.
+
+import * as api from "./api.js";
+import {text} from "./text.js";
+
+export const app = {
+	phase: "starting", // signin, choose, ready, ended or failed
+	mount: null, // what the server says of itself
+	workspace: "", // the one that is shown
+	summary: null, // the same, as the API describes it
+	route: {page: "keys"}, // or {page: "key", id}, or {page: "activity"}
+	problem: "", // of the phase
+	lost: false, // the server did not answer last time
+	toast: "",
+};
+
+const pages = {}; // by name: {load(), enter()}
+export const addPage = (name, page) => (pages[name] = page);
+
+let draw = () => {};
+let drawing = false;
+export const drawWith = (render) => (draw = render);
+
+// Draws the page again, once for all the changes made until then.
+export function redraw() {
+	if (drawing) {
+		return;
+	}
+	drawing = true;
+	queueMicrotask(() => {
+		drawing = false;
+		draw();
+	});
+}
+
+let toastEnd;
+
+// Says something that needs no answer.
+export function toast(words) {
+	app.toast = words;
+	clearTimeout(toastEnd);
+	toastEnd = setTimeout(() => toast(""), 6000);
+	redraw();
+}
+
+// Asks the server what it serves, and then for the page.
+export async function begin() {
+	await guarded(async () => {
+		app.mount = await api.mounted();
+		app.problem = "";
+		follow();
+	});
+}
+
+// What addresses name: #/workspace, #/workspace/keys/id, #/workspace/activity.
+const addresses = /^#\/([\w.-]{1,64})(?:\/(?:(activity)|keys\/(key_\w{1,40})))?$/;
+export const toKeys = () => `#/${app.workspace}`;
+export const toKey = (id) => `#/${app.workspace}/keys/${id}`;
+export const toActivity = () => `#/${app.workspace}/activity`;
+export const isWorkspace = (id) => /^(?!\.)[\w.-]{1,64}$/.test(id);
+
+// Goes where the address says.
+export function follow() {
+	if (!app.mount) {
+		return;
+	}
+	const [, named, activity, id] = location.hash.match(addresses) ?? [];
+	const workspace = app.mount.workspace ?? (isWorkspace(named ?? "") ? named : "");
+	if (workspace && workspace !== named) {
+		history.replaceState(null, "", `#/${workspace}`);
+	}
+	if (workspace !== app.workspace) {
+		app.summary = null;
+	}
+	const here = workspace === named || named === undefined;
+	app.workspace = workspace;
+	app.phase = workspace ? "ready" : "choose";
+	app.route = here && id ? {page: "key", id} : {page: here && activity ? "activity" : "keys"};
+	if (workspace) {
+		pages[app.route.page].enter();
+		void refresh();
+	}
+	redraw();
+}
+
+// Reads again what is shown.
+export async function refresh() {
+	if (app.phase !== "ready") {
+		return;
+	}
+	const {workspace, route} = app;
+	await guarded(async () => {
+		const [summary] = await Promise.all([summaryOf(workspace), pages[route.page].load()]);
+		if (workspace === app.workspace) {
+			app.summary = summary;
+		}
+	});
+}
+
+// Describes a workspace, if the server is willing to: what it refuses, the view
+// of the keys says as well.
+async function summaryOf(workspace) {
+	try {
+		return (await api.workspace(workspace)).workspace;
+	} catch (failure) {
+		if (failure instanceof api.Refusal && failure.code !== "unauthorized") {
+			return null;
+		}
+		throw failure;
+	}
+}
+
+// Runs what reads from the server, and sees to it when the server does not
+// answer or wants another sign-in.
+export async function guarded(read) {
+	try {
+		await read();
+		if (app.lost) {
+			app.lost = false;
+			toast(text.connection.back);
+		}
+	} catch (problem) {
+		if (!refused(problem)) {
+			throw problem;
+		}
+	}
+	redraw();
+}
+
+let nextTry;
+
+// Turns to what a failure means for the whole page, if it means anything.
+export function refused(problem) {
+	if (problem instanceof api.Unreachable) {
+		app.lost = true;
+		clearTimeout(nextTry);
+		nextTry = setTimeout(retry, 3000);
+	} else if (problem instanceof api.SignedOut) {
+		app.phase = "ended";
+	} else if (problem.code === "unauthorized") {
+		app.phase = "signin";
+		app.problem = api.signedIn() ? (app.mount ? text.signIn.again : text.signIn.wrong) : "";
+		api.signOut();
+	} else if (problem instanceof api.Refusal && !app.mount) {
+		app.phase = "failed";
+		app.problem = words(problem);
+	} else {
+		return false;
+	}
+	redraw();
+	return true;
+}
+
+// The words for a refusal.
+export const words = (refusal) =>
+	refusal.code === "unexpected" ? text.connection.unexpected(refusal.status) : refusal.message;
+
+export function retry() {
+	if (app.lost && document.visibilityState === "visible") {
+		void (app.mount ? refresh() : begin());
+	}
+}
+
+export async function signIn(token) {
+	api.signIn(token);
+	await begin();
+}
+
+export function signOut() {
+	api.signOut();
+	location.reload();
+}
+
+const usual = 30_000;
+const watching = 3_000; // while somebody waits for a key to be used
+
+// Reads again from time to time, and whenever somebody looks.
+export function keepFresh() {
+	let last = Date.now();
+	setInterval(() => {
+		const wait = pages[app.route.page]?.watching?.() ? watching : usual;
+		if (document.visibilityState === "visible" && Date.now() - last >= wait) {
+			last = Date.now();
+			void refresh();
+		}
+	}, 1000);
+	document.addEventListener("visibilitychange", () => {
+		if (document.visibilityState === "visible") {
+			last = Date.now();
+			void (app.lost ? retry() : refresh());
+		}
+	});
+}

@@ -1,0 +1,158 @@
+// One dialog at a time, on the browser's own <dialog>, which keeps the focus
+// inside and gives it back.
+
+import {html, nothing} from "./vendor/lit-html.js";
+import {Refusal, Unreachable} from "./api.js";
+import {redraw, refused, words} from "./app.js";
+import {text} from "./text.js";
+import {problem} from "./ui.js";
+
+let current = null;
+
+// Opens a dialog. The content is drawn from the dialog itself, which knows what
+// is under way and what went wrong. mayClose is asked before somebody closes it.
+export function open(title, content, {mayClose = () => true, wide = false} = {}) {
+	current = {title, content, mayClose, wide, busy: false, problem: "", field: ""};
+	redraw();
+}
+
+// Closes the dialog, and the focus goes back to where it came from.
+export function close() {
+	const element = document.querySelector("dialog");
+	current = null;
+	element?.close();
+	redraw();
+	queueMicrotask(() => {
+		if (document.activeElement === document.body) {
+			document.querySelector("h1")?.focus();
+		}
+	});
+}
+
+// Closes the dialog unless something in it would be lost.
+export function leave() {
+	if (current && !current.busy && current.mayClose()) {
+		close();
+	}
+	redraw();
+}
+
+export const isOpen = () => current !== null;
+
+// Does what the dialog is for; closing it is for the work to do.
+async function submit(event, work) {
+	event.preventDefault();
+	const dialog = current;
+	if (dialog.busy) {
+		return;
+	}
+	const fields = Object.fromEntries(new FormData(event.target));
+	Object.assign(dialog, {busy: true, problem: "", field: ""});
+	redraw();
+	try {
+		await work(fields);
+	} catch (failure) {
+		explain(dialog, failure);
+	}
+	dialog.busy = false;
+	redraw();
+	requestAnimationFrame(() => document.querySelector("dialog [aria-invalid=true]")?.focus());
+}
+
+// A mistake that was found before anything was sent.
+export class Mistake extends Error {
+	constructor(field, words) {
+		super(words);
+		this.field = field;
+	}
+}
+
+function explain(dialog, failure) {
+	if (refused(failure)) {
+		if (!(failure instanceof Unreachable)) {
+			close();
+			return;
+		}
+		dialog.problem = text.connection.unsure;
+	} else if (failure instanceof Refusal || failure instanceof Mistake) {
+		dialog.problem = failure instanceof Refusal ? words(failure) : failure.message;
+		dialog.field = document.getElementById(`${failure.field}-problem`) ? failure.field : "";
+	} else {
+		throw failure;
+	}
+}
+
+// A form that does something, with what went wrong and the buttons at its end.
+export const form = (dialog, {fields, submit: words, busy, kind = "primary"}, work) => html`
+	<form novalidate @submit=${(event) => submit(event, work)}>
+		${fields}
+		${dialog.field ? nothing : problem(dialog.problem)}
+		<div class="buttons">
+			<button type="button" @click=${leave}>${text.cancel}</button>
+			<button class=${kind} ?disabled=${dialog.busy}>${dialog.busy ? busy : words}</button>
+		</div>
+	</form>`;
+
+// A field of a form, with its help, and with what the server said of it.
+export function field(dialog, {name, label, optional = false, help = nothing, input}) {
+	const wrong = dialog.field === name;
+	const said = wrong ? dialog.problem : "";
+	return html`
+		<div class="field">
+			<label for=${name}>${label}${optional ? html` <span class="optional">${text.create.optional}</span>` : nothing}</label>
+			${input({wrong, described: `${name}-help ${name}-problem`})}
+			<p class="help" id="${name}-help">${help}</p>
+			<p class="wrong" id="${name}-problem" role="alert">${said}</p>
+		</div>`;
+}
+
+export const input = (name, {value = "", required = false, focus = false, most = nothing, onInput, onChange} = {}) =>
+	({wrong, described}) => html`
+		<input id=${name} name=${name} value=${value} maxlength=${most} autocomplete="off" autocapitalize="off" spellcheck="false"
+			aria-describedby=${described} aria-invalid=${wrong ? "true" : "false"} ?required=${required} ?autofocus=${focus}
+			@input=${onInput} @change=${onChange}>`;
+
+export function dialogView() {
+	if (!current) {
+		return nothing;
+	}
+	const dialog = current;
+	const onKey = (event) => {
+		if (event.key === "Escape") {
+			event.preventDefault();
+			leave();
+		}
+	};
+	const onCancel = (event) => {
+		event.preventDefault();
+		leave();
+	};
+	// A browser closes a dialog that is asked to twice, whatever the page says.
+	const onClose = (event) => {
+		if (current === dialog) {
+			event.target.showModal();
+			leave();
+		}
+	};
+	return html`
+		<dialog class=${dialog.wide ? "wide" : ""} aria-labelledby="dialog-title" @keydown=${onKey} @cancel=${onCancel} @close=${onClose}>
+			<h2 id="dialog-title" tabindex="-1">${dialog.title}</h2>
+			${dialog.content(dialog)}
+		</dialog>`;
+}
+
+let shown = null;
+
+// Shows the dialog that was drawn, if it is new. One that follows another takes
+// over its element, and with it the place to which the focus goes back.
+export function afterDrawing() {
+	const element = document.querySelector("dialog");
+	if (element && current !== shown) {
+		if (element.open) {
+			(element.querySelector("[autofocus]") ?? element.querySelector("h2")).focus();
+		} else {
+			element.showModal();
+		}
+	}
+	shown = current;
+}

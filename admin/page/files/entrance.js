@@ -1,0 +1,72 @@
+// What comes before the keys: signing in, and choosing a workspace.
+
+import {html, nothing} from "./vendor/lit-html.js";
+import {app, isWorkspace, redraw, signIn} from "./app.js";
+import {text} from "./text.js";
+import {problem} from "./ui.js";
+
+// The token is sent in a header: what no header can hold is no token.
+const sendable = /^[\x21-\x7e]+$/;
+
+export function signInView() {
+	const submit = (event) => {
+		event.preventDefault();
+		const box = event.target.elements["admin-token"];
+		const token = box.value.trim();
+		box.value = "";
+		if (sendable.test(token)) {
+			void signIn(token);
+			return;
+		}
+		app.problem = text.signIn.unusable;
+		redraw();
+		box.focus();
+	};
+	return html`
+		<form class="card entrance" novalidate @submit=${submit}>
+			<h1 tabindex="-1">${text.signIn.title}</h1>
+			<p>${text.signIn.lead}</p>
+			<div class="field">
+				<label for="admin-token">${text.signIn.token}</label>
+				<input id="admin-token" type="password" autocomplete="off" data-focus aria-describedby="admin-token-help">
+				<p class="help" id="admin-token-help">${text.signIn.help}</p>
+			</div>
+			${problem(app.problem)}
+			<div class="buttons"><button class="primary">${text.signIn.submit}</button></div>
+		</form>`;
+}
+
+export function chooseView() {
+	const submit = (event) => {
+		event.preventDefault();
+		const workspace = event.target.elements.workspace.value.trim();
+		app.problem = isWorkspace(workspace) ? "" : text.choose.invalid;
+		if (!app.problem) {
+			location.hash = `#/${workspace}`;
+		}
+		redraw();
+	};
+	return html`
+		<form class="card entrance" novalidate @submit=${submit}>
+			<h1 tabindex="-1">${text.choose.title}</h1>
+			<p>${text.choose.lead}</p>
+			<div class="field">
+				<label for="workspace">${text.choose.label}</label>
+				<input id="workspace" autocomplete="off" autocapitalize="off" spellcheck="false" data-focus aria-describedby="workspace-help">
+				<p class="help" id="workspace-help">${text.choose.help}</p>
+			</div>
+			${problem(app.problem)}
+			<div class="buttons"><button class="primary">${text.choose.submit}</button></div>
+		</form>`;
+}
+
+export const endedView = () => html`
+	<div class="card entrance">
+		<h1 tabindex="-1">${text.signIn.title}</h1>
+		<p>${text.signIn.ended}</p>
+		<div class="buttons"><button type="button" class="primary" @click=${() => location.reload()}>${text.signIn.reload}</button></div>
+	</div>`;
+
+export const failedView = () => html`<h1 class="unseen" tabindex="-1">${text.title}</h1>${problem(app.problem)}`;
+
+export const startingView = () => (app.lost ? nothing : html`<p class="loading" role="status">${text.connection.starting}</p>`);

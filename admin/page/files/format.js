@@ -1,0 +1,39 @@
+// Times and spans as a person reads them: in the reader's zone and habits, as
+// far as these are of the page's language.
+
+import {language} from "./text.js";
+
+const own = navigator.languages.filter((tag) => tag.split("-")[0] === language);
+const locales = [...own, language];
+
+const dates = new Intl.DateTimeFormat(locales, {dateStyle: "medium"});
+const times = new Intl.DateTimeFormat(locales, {dateStyle: "medium", timeStyle: "short"});
+const clock = new Intl.DateTimeFormat(locales, {timeStyle: "short"});
+const days = new Intl.DateTimeFormat(locales, {dateStyle: "full"});
+const spans = new Intl.RelativeTimeFormat(language, {numeric: "always"});
+
+export const second = 1000;
+export const minute = 60 * second;
+export const hour = 60 * minute;
+export const day = 24 * hour;
+
+export const date = (at) => dates.format(new Date(at));
+export const time = (at) => times.format(new Date(at));
+export const timeOfDay = (at) => clock.format(new Date(at));
+export const dayOf = (at) => days.format(new Date(at));
+
+// The exact time in UTC, such as "2026-11-25 23:32:33 UTC".
+export const utc = (at) => `${new Date(at).toISOString().slice(0, 19).replace("T", " ")} UTC`;
+
+// How far a time is from now, such as "in 5 days" or "3 minutes ago". Days that
+// lie ahead are rounded: a key that was just made for 90 days ends in as many.
+export function distance(at, now) {
+	const span = Date.parse(at) - now;
+	for (const [unit, length] of [["day", day], ["hour", hour], ["minute", minute]]) {
+		if (Math.abs(span) >= length) {
+			const count = span / length;
+			return spans.format(count > 2 && unit === "day" ? Math.round(count) : Math.trunc(count), unit);
+		}
+	}
+	return spans.format(Math.trunc(span / second), "second");
+}

@@ -1,0 +1,128 @@
+// One key: what it is, what can be done with it, and its rotation.
+
+import {html, nothing} from "./vendor/lit-html.js";
+import * as api from "./api.js";
+import {addPage, app, redraw, toKey, toKeys, words} from "./app.js";
+import {openRename} from "./rename.js";
+import {openRevoke} from "./revoke.js";
+import {openRotate} from "./rotate.js";
+import {download} from "./reminders.js";
+import {isRotating, rotationView} from "./rotation.js";
+import {text} from "./text.js";
+import {badge, badges, blank, copyButton, icon, loading, problem, since, when} from "./ui.js";
+
+const shown = {id: "", key: null, uses: null, other: null, failed: "", missing: false, copied: {}};
+
+const forget = (id) => Object.assign(shown, {id, key: null, uses: null, other: null, failed: "", missing: false, copied: {}});
+
+addPage("key", {
+	enter() {
+		if (shown.id !== app.route.id) {
+			forget(app.route.id);
+		}
+	},
+	async load() {
+		const {workspace, route} = app;
+		try {
+			const found = await read(workspace, route.id);
+			if (shown.id === route.id) {
+				Object.assign(shown, found, {failed: "", missing: false});
+			}
+		} catch (failure) {
+			if (!(failure instanceof api.Refusal) || failure.code === "unauthorized") {
+				throw failure;
+			}
+			Object.assign(shown, {missing: failure.code === "not_found", failed: words(failure)});
+			redraw();
+		}
+	},
+	watching: () => shown.key !== null && isRotating(shown),
+});
+
+// Reads a key, its uses, and the key that it replaces or is replaced by, with
+// the uses of that.
+async function read(workspace, id) {
+	const [{key}, {uses}] = await Promise.all([api.key(workspace, id), api.uses(workspace, id)]);
+	const otherID = key.replaced_by ?? key.replaces;
+	if (!otherID) {
+		return {key, uses, other: null};
+	}
+	const [other, otherUses] = await Promise.all([api.key(workspace, otherID), api.uses(workspace, otherID)]);
+	return {key, uses, other: {key: other.key, uses: otherUses.uses}};
+}
+
+export function keyView() {
+	if (shown.missing) {
+		const {missing: title, missingLead: lead} = text.key;
+		return html`${back()}<h1 class="unseen" tabindex="-1">${title}</h1>${blank({title, lead})}`;
+	}
+	if (!shown.key) {
+		return html`${back()}<h1 class="unseen" tabindex="-1">${text.keys}</h1>${shown.failed ? problem(`${text.key.failed}: ${shown.failed}`) : loading()}`;
+	}
+	const {key} = shown;
+	return html`
+		${back()}
+		<header class="head">
+			<div>
+				<h1 tabindex="-1"><bdi>${key.name}</bdi></h1>
+				<p class="badges">${key.status === "active" ? badge("active", text.status.active) : nothing}${badges(key)}</p>
+			</div>
+			${key.status === "active" ? actions() : nothing}
+		</header>
+		${notices(key)}
+		${rotationView(shown)}
+		${facts(shown)}`;
+}
+
+const back = () => html`<p class="back"><a href=${toKeys()}>${icon("back")}${text.key.back}</a></p>`;
+
+function actions() {
+	const {key, uses} = shown;
+	return html`<div class="actions">
+		<button type="button" @click=${() => openRename(key)}>${text.key.rename}</button>
+		<button type="button" @click=${() => download(key)}>${text.key.remind}</button>
+		${key.replaced_by ? nothing : html`<button type="button" @click=${() => openRotate(key)}>${text.key.rotate}</button>`}
+		<button type="button" class="danger" @click=${() => openRevoke(key, uses)}>${text.key.revoke}</button>
+	</div>`;
+}
+
+function notices(key) {
+	const {exposed, ended} = text.key;
+	return [
+		key.status === "active" ? nothing : html`<p class="notice">${icon(key.status)}<span>${ended[key.status]}</span></p>`,
+		key.status === "active" && key.exposed_at
+			? html`<div class="notice danger">${icon("danger")}<span><strong>${exposed.title}.</strong> ${exposed.since} ${since(key.exposed_at)}. ${exposed.lead}</span></div>`
+			: nothing,
+	];
+}
+
+function facts({key, uses, other}) {
+	const of = text.key;
+	const ends = key.status === "active" && key.revokes_at;
+	const all = [
+		[of.access, html`${text.preset[key.preset].name} <span class="quietly">${text.preset[key.preset].lead}</span>`],
+		[of.token, html`<code>${key.token_hint}</code>`],
+		[of.owner, html`<bdi>${key.owner || text.list.noOwner}</bdi>`],
+		[of.created, html`${when(key.created_at)} <span class="quietly">${of.by(actorOf(key.created_by))}</span>`],
+		[of.firstUsed, uses.first_at && when(uses.first_at)],
+		[of.used, used(uses)],
+		[of.revokes, ends && html`${when(key.revokes_at)} <span class="quietly">${since(key.revokes_at)}</span>`],
+		[of.revoked, key.revoked_at && html`${when(key.revoked_at)} ${key.revoked_by ? html`<span class="quietly">${of.by(actorOf(key.revoked_by))}</span>` : nothing}`],
+		[of.reason, key.revoke_reason && html`<bdi>${key.revoke_reason}</bdi>`],
+		[of.expires, html`${when(key.expires_at)} <span class="quietly">${since(key.expires_at)}</span>`],
+		[of.replaces, key.replaces && link(key.replaces, other)],
+		[of.replacedBy, key.replaced_by && link(key.replaced_by, other)],
+		[of.id, html`<code>${key.id}</code> ${copyButton(of.copyId, key.id, {copied: shown.copied})}`],
+	];
+	return html`<dl class="facts">${all.map(([name, value]) => (value ? html`<div><dt>${name}</dt><dd>${value}</dd></div>` : nothing))}</dl>`;
+}
+
+const used = (uses) =>
+	uses.last_at
+		? html`${when(uses.last_at)} <span class="quietly">${since(uses.last_at)}${uses.last_from ? html` ${text.key.usedFrom(uses.last_from)}` : nothing}</span>`
+		: text.list.never;
+
+const link = (id, other) => html`<a href=${toKey(id)}><bdi>${other?.key.id === id ? other.key.name : id}</bdi></a>${other?.key.id === id ? html` <code>${other.key.token_hint}</code>` : nothing}`;
+
+// Who did something, in words where it is nobody by name.
+export const actorOf = (actor) => text.events.actors[actor] ?? actor;

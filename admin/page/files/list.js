@@ -1,0 +1,206 @@
+// The list of a workspace's keys.
+
+import {html, nothing} from "./vendor/lit-html.js";
+import * as api from "./api.js";
+import {addPage, app, redraw, refused, toKey, words} from "./app.js";
+import {openCreate} from "./create.js";
+import {endOf, marksOf} from "./marks.js";
+import {tokenIn} from "./names.js";
+import {openReminders} from "./reminders.js";
+import {text} from "./text.js";
+import {badges, blank, day, icon, loading, pager, problem, since} from "./ui.js";
+
+const filters = ["active", "attention", "expired", "revoked", "all"];
+const pageSize = 50;
+const most = 1000; // active keys that are looked through for what stands out
+
+const list = {};
+
+function reset() {
+	Object.assign(list, {filter: "active", typed: "", q: "", notice: "", cursors: [""], keys: null, next: null, failed: "", urgent: null, partly: false});
+}
+reset();
+
+let asked = 0; // the number of the last question: older answers are dropped
+
+async function load() {
+	const mine = ++asked;
+	const {workspace} = app;
+	try {
+		const [page, urgent] = await Promise.all([read(workspace), readUrgent(workspace)]);
+		if (mine !== asked || workspace !== app.workspace) {
+			return;
+		}
+		Object.assign(list, {keys: page.keys, next: page.next_cursor, ...urgent, failed: ""});
+	} catch (failure) {
+		if (mine === asked && failure instanceof api.Refusal && failure.code !== "unauthorized") {
+			list.failed = words(failure);
+			redraw();
+			return;
+		}
+		throw failure;
+	}
+}
+
+function read(workspace) {
+	if (list.filter === "attention") {
+		return {keys: null, next_cursor: null};
+	}
+	const status = list.filter === "all" ? "" : list.filter;
+	return api.keys(workspace, {status, q: list.q, limit: pageSize, cursor: list.cursors.at(-1)});
+}
+
+// Looks through the active keys for those that somebody should look at, and
+// sorts them by their ends.
+async function readUrgent(workspace) {
+	const urgent = [];
+	let cursor = "";
+	for (let seen = 0; seen < most; ) {
+		const page = await api.keys(workspace, {status: "active", limit: 200, cursor});
+		urgent.push(...page.keys.filter((key) => marksOf(key, api.now()).length > 0));
+		seen += page.keys.length;
+		cursor = page.next_cursor;
+		if (!cursor) {
+			break;
+		}
+	}
+	urgent.sort((a, b) => endOf(a).localeCompare(endOf(b)));
+	return {urgent, partly: Boolean(cursor)};
+}
+
+let shownFor = "";
+addPage("keys", {
+	load,
+	enter() {
+		if (shownFor !== app.workspace) {
+			shownFor = app.workspace;
+			reset();
+		}
+	},
+});
+
+// Asks again for something else.
+function ask(changes) {
+	Object.assign(list, {cursors: [""], keys: null}, changes);
+	redraw();
+	load().catch((failure) => {
+		if (!refused(failure)) {
+			throw failure;
+		}
+	});
+}
+
+let typing;
+
+// Searches when somebody stops typing. A token is not searched for: the address
+// of a call is no place for it.
+function search(event) {
+	const last = tokenIn(event.target.value);
+	list.typed = last || event.target.value;
+	redraw();
+	const q = list.typed.trim();
+	clearTimeout(typing);
+	typing = setTimeout(() => ask({q, notice: last ? text.list.tokenInSearch(last) : ""}), 200);
+}
+
+export const listView = () => html`
+	<header class="head">
+		<div>
+			<h1 tabindex="-1">${text.title}</h1>
+			<p class="lead">${text.list.lead}</p>
+		</div>
+		<div class="actions">
+			<button type="button" @click=${openReminders}>${icon("calendar")}${text.list.reminders}</button>
+			<button type="button" class="primary" @click=${openCreate}>${icon("plus")}${text.list.create}</button>
+		</div>
+	</header>
+	${attention()}
+	<div class="tools">
+		<fieldset class="filters">
+			<legend class="unseen">${text.list.filters}</legend>
+			${filters.map(filterView)}
+		</fieldset>
+		<label class="search">
+			<span class="unseen">${text.list.search}</span>${icon("search")}
+			<input id="search" type="search" placeholder=${text.list.search} autocomplete="off" spellcheck="false" .value=${list.typed} ?disabled=${list.filter === "attention"} @input=${search}>
+		</label>
+	</div>
+	${list.notice ? html`<p class="notice warning" role="status">${icon("warning")}<span>${list.notice}</span></p>` : nothing}
+	${list.failed ? problem(`${text.list.failed}: ${list.failed}`) : rows()}`;
+
+function attention() {
+	const n = list.urgent?.length ?? 0;
+	if (n === 0 || list.filter === "attention") {
+		return nothing;
+	}
+	return html`<p class="notice warning" role="status">${icon("warning")}<span>${text.list.attention(n)}
+		${list.partly ? text.list.attentionPartly(most) : nothing}</span>
+		<button type="button" @click=${() => ask({filter: "attention"})}>${text.list.attentionShow}</button></p>`;
+}
+
+function filterView(name) {
+	const counts = {...app.summary?.keys, attention: list.urgent?.length};
+	return html`<label>
+		<input type="radio" name="filter" value=${name} .checked=${list.filter === name} @change=${() => ask({filter: name})}>
+		<span>${text.list.filter[name]}${counts[name] === undefined ? nothing : html` <span class="count">${counts[name].toLocaleString()}</span>`}</span>
+	</label>`;
+}
+
+function rows() {
+	const keys = list.filter === "attention" ? list.urgent : list.keys;
+	if (keys === null) {
+		return loading();
+	}
+	if (keys.length === 0) {
+		return empty();
+	}
+	return html`
+		<table role="table" aria-label=${text.keys}>
+			<thead role="rowgroup"><tr role="row">${Object.values(text.list.columns).map((name) => html`<th role="columnheader" scope="col">${name}</th>`)}</tr></thead>
+			<tbody role="rowgroup">${keys.map(row)}</tbody>
+		</table>
+		<p class="unseen" role="status">${text.list.shown(keys.length)}</p>
+		${pages()}`;
+}
+
+function row(key) {
+	const {columns} = text.list;
+	const end = key.status === "revoked" ? key.revoked_at : key.expires_at;
+	return html`<tr role="row" class=${key.status}>
+		<th role="rowheader" scope="row" class="name"><a href=${toKey(key.id)}><bdi>${key.name}</bdi></a>
+			<span class="owner"><bdi>${key.owner || text.list.noOwner}</bdi></span></th>
+		<td role="cell" data-label=${columns.access}>${text.preset[key.preset].name}</td>
+		<td role="cell" data-label=${columns.token}><code>${key.token_hint}</code></td>
+		<td role="cell" data-label=${columns.created}>${day(key.created_at)}</td>
+		<td role="cell" data-label=${columns.used}>${key.last_used_at ? since(key.last_used_at) : text.list.never}</td>
+		<td role="cell" data-label=${columns.end}>${key.status === "active" ? html`${since(end)} <span class="quietly">${day(end)}</span>` : day(end)}</td>
+		<td role="cell" data-label=${columns.status} class="state">${statusOf(key)}</td>
+	</tr>`;
+}
+
+function statusOf(key) {
+	const marks = badges(key);
+	return key.status === "active" && marks.length === 0 ? html`<span class="plain">${text.status.active}</span>` : marks;
+}
+
+function empty() {
+	if (list.q) {
+		const {title, lead, clear} = text.list.noMatch;
+		return blank({title, lead: lead(list.q)}, html`<button type="button" @click=${() => ask({typed: "", q: "", notice: ""})}>${clear}</button>`);
+	}
+	const {active = 0, expired = 0, revoked = 0} = app.summary?.keys ?? {};
+	if (active + expired + revoked === 0 || list.filter === "all") {
+		return blank(text.list.empty, html`<button type="button" class="primary" @click=${openCreate}>${icon("plus")}${text.list.empty.create}</button>`);
+	}
+	return blank(text.list.noneOf[list.filter]);
+}
+
+function pages() {
+	if (list.filter === "attention") {
+		return nothing;
+	}
+	const number = list.cursors.length;
+	const newer = number > 1 && (() => ask({cursors: list.cursors.slice(0, -1)}));
+	const older = list.next && (() => ask({cursors: [...list.cursors, list.next]}));
+	return pager({number, newer, older}, text.list);
+}

@@ -1,0 +1,104 @@
+// The dialog that shows the token of a new key, this once: no call gives it
+// again, and nothing but this dialog holds it.
+
+import {html, nothing} from "./vendor/lit-html.js";
+import * as api from "./api.js";
+import {app, redraw, refused} from "./app.js";
+import {close, leave, open} from "./dialog.js";
+import {text} from "./text.js";
+import {copyButton, icon} from "./ui.js";
+
+let shown = null; // the token, what was done with it, and its reminder
+
+// Asks before the tab goes while a token is not saved, and forgets it when the
+// page does: no page that comes back from memory shows it.
+addEventListener("beforeunload", (event) => {
+	if (shown && !saved()) {
+		event.preventDefault();
+	}
+});
+addEventListener("pagehide", () => {
+	if (shown) {
+		forget();
+		close();
+	}
+});
+
+const saved = () => shown.token.state === "copied" || shown.command.state === "copied";
+
+function forget() {
+	URL.revokeObjectURL(shown.reminder);
+	shown = null;
+}
+
+export function showToken(key, token, then = () => {}) {
+	const mine = (shown = {token: {}, command: {}, asked: false, discarded: false, reminder: ""});
+	const mayClose = () => {
+		mine.asked = !saved() && !mine.discarded;
+		if (mine.asked) {
+			return false;
+		}
+		forget();
+		then();
+		return true;
+	};
+	open(text.made.title, () => content(key, token, mine), {mayClose, wide: true});
+	void remind(key, mine);
+}
+
+// Gets the reminder at once, as a file in memory: its address needs the
+// credentials, which no link sends.
+async function remind(key, mine) {
+	try {
+		const calendar = await api.reminder(key.workspace_id, key.id);
+		if (mine === shown) {
+			mine.reminder = URL.createObjectURL(new Blob([calendar], {type: "text/calendar"}));
+			redraw();
+		}
+	} catch (problem) {
+		refused(problem); // the reminder is also with the key
+	}
+}
+
+// The command that tries a key, for a shell: a quote cannot be in either value.
+const command = (token) => `curl -H "Authorization: Bearer ${token}" "${new URL(app.mount.test_url, location.origin).href}"`;
+
+function content(key, token, mine) {
+	const used = copyButton(text.made.copy, token, {primary: true, copied: mine.token, source: "#token"});
+	return html`
+		<p>${text.made.lead}</p>
+		<div class="secret">
+			<code id="token" tabindex="0" aria-label=${text.made.token(key.name)}>${token}</code>
+			${used}
+		</div>
+		<h3>${text.made.tryIt}</h3>
+		<p class="help">${text.made.tryHelp}</p>
+		<div class="secret small">
+			<pre id="command" tabindex="0" aria-label=${text.made.tryIt}>${command(token)}</pre>
+			${copyButton(text.made.copyCommand, command(token), {copied: mine.command, source: "#command"})}
+		</div>
+		<h3>${text.made.remind}</h3>
+		<p class="help">${text.made.remindHelp}
+			${mine.reminder ? html`<a href=${mine.reminder} download="${key.id}.ics">${icon("calendar")}${text.made.remindLink}</a>` : nothing}</p>
+		<p class="hint">${text.made.servers}</p>
+		${mine.asked && !saved() ? unsaved(mine) : nothing}
+		${mine.asked && !saved() ? nothing : html`<div class="buttons"><button type="button" @click=${leave}>${text.made.done}</button></div>`}`;
+}
+
+function unsaved(mine) {
+	const discard = () => {
+		mine.discarded = true;
+		leave();
+	};
+	const stay = () => {
+		mine.asked = false;
+		redraw();
+		queueMicrotask(() => document.querySelector(".secret button")?.focus());
+	};
+	return html`
+		<div class="notice warning" role="alert">${icon("danger")}<span>${text.made.unsaved}</span></div>
+		<div class="buttons">
+			<button type="button" class="danger" @click=${discard}>${text.made.closeAnyway}</button>
+			<button type="button" class="primary" @click=${stay}>${text.made.keepOpen}</button>
+		</div>`;
+}

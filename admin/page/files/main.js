@@ -1,0 +1,91 @@
+// The page: what stands on every view of it, and its beginning.
+
+import {html, nothing, render} from "./vendor/lit-html.js";
+import {signedIn} from "./api.js";
+import {activityView} from "./activity.js";
+import {app, begin, drawWith, follow, keepFresh, retry, signOut, toActivity, toKeys} from "./app.js";
+import {afterDrawing, dialogView, leave} from "./dialog.js";
+import {chooseView, endedView, failedView, signInView, startingView} from "./entrance.js";
+import {keyView} from "./key.js";
+import {listView} from "./list.js";
+import {language, text} from "./text.js";
+import {icon, when} from "./ui.js";
+
+const views = {keys: listView, key: keyView, activity: activityView};
+const entrances = {starting: startingView, signin: signInView, choose: chooseView, ended: endedView, failed: failedView};
+
+const page = () => html`
+	<a class="skip" href="#content" @click=${skip}>${text.skip}</a>
+	${bar()}
+	${app.lost ? html`<div class="lost" role="alert"><span>${app.mount ? text.connection.lost : text.connection.never}</span><button type="button" @click=${retry}>${text.connection.retry}</button></div>` : nothing}
+	<main id="content" tabindex="-1">${app.phase === "ready" ? [suspended(), views[app.route.page]()] : entrances[app.phase]()}</main>
+	<p class="toast ${app.toast ? "" : "unseen"}" role="status">${app.toast}</p>
+	${dialogView()}`;
+
+function bar() {
+	const ready = app.phase === "ready";
+	const here = (name) => (app.route.page === name ? "page" : nothing);
+	return html`<div class="bar"><div>
+		<span class="brand">${icon("key")}${text.title}</span>
+		${ready
+			? html`<nav aria-label=${text.navigation}>
+					<a href=${toKeys()} aria-current=${here("keys")}>${text.keys}</a>
+					<a href=${toActivity()} aria-current=${here("activity")}>${text.activity}</a>
+				</nav>
+				<span class="workspace"><span class="unseen">${text.workspace}</span><code>${app.workspace}</code>${app.mount.workspace ? nothing : html`<a href="#/">${text.changeWorkspace}</a>`}</span>`
+			: nothing}
+		${signedIn() && app.mount ? html`<button type="button" @click=${signOut}>${text.signOut}</button>` : nothing}
+	</div></div>`;
+}
+
+function suspended() {
+	const of = app.summary;
+	if (!of?.suspended) {
+		return nothing;
+	}
+	return html`<div class="notice danger" role="status">${icon("danger")}<span><strong>${text.suspended.title}.</strong>
+		${text.suspended.since} ${when(of.suspended_at)}. ${of.reason ? html`<bdi>${text.suspended.reason(of.reason)}</bdi>` : nothing}</span></div>`;
+}
+
+// The address names what is shown, so a link within the page cannot change it.
+function skip(event) {
+	event.preventDefault();
+	document.querySelector("main").focus();
+}
+
+let place = "starting";
+
+function draw() {
+	render(page(), document.querySelector("#page"));
+	document.title = text.titleOf(app.phase === "ready" ? app.workspace : "");
+	afterDrawing();
+	focusNewView();
+}
+
+// Somebody who went to another view hears where they are now, and can go on at
+// once where there is only one thing to do.
+function focusNewView() {
+	const now = `${app.phase} ${app.workspace} ${app.route.page} ${app.route.id ?? ""}`;
+	const before = place;
+	place = now;
+	if (now === before || document.querySelector("dialog")) {
+		return;
+	}
+	const only = document.querySelector("main [data-focus]");
+	if (only) {
+		only.focus();
+	} else if (!before.startsWith("starting")) {
+		document.querySelector("h1")?.focus();
+	}
+}
+
+document.documentElement.lang = language;
+document.querySelector("noscript")?.remove();
+drawWith(draw);
+addEventListener("hashchange", () => {
+	leave();
+	follow();
+});
+draw();
+keepFresh();
+void begin();

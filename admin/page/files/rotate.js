@@ -1,0 +1,36 @@
+// The dialog that rotates a key.
+
+import {html} from "./vendor/lit-html.js";
+import * as api from "./api.js";
+import {app, refresh, toKey} from "./app.js";
+import {field, form, open} from "./dialog.js";
+import {showToken} from "./made.js";
+import {checkFields, nameField, ownerField} from "./namefield.js";
+import {text} from "./text.js";
+
+const oldField = (dialog) =>
+	field(dialog, {
+		name: "revoke_old_in",
+		label: text.rotate.old,
+		input: ({described}) => html`
+			<select id="revoke_old_in" name="revoke_old_in" aria-describedby=${described}>
+				${Object.entries(text.rotate.oldOptions).map(([wait, words]) => html`<option value=${wait}>${words}</option>`)}
+			</select>`,
+	});
+
+const fields = (dialog, key) => html`
+	<p>${text.rotate.lead}</p>
+	${nameField(dialog, {label: text.rotate.name, help: text.rotate.nameHelp, value: key.name})}
+	${ownerField(dialog, key.owner)}
+	${oldField(dialog)}`;
+
+export function openRotate(key) {
+	open(text.rotate.title, (dialog) =>
+		form(dialog, {fields: fields(dialog, key), submit: text.rotate.submit, busy: text.rotate.busy}, async ({name, owner, revoke_old_in: wait}) => {
+			checkFields({name, owner});
+			const made = await api.rotate(app.workspace, key.id, {name, owner, ...(wait && {revoke_old_in: wait})});
+			showToken(made.key, made.token, () => (location.hash = toKey(key.id)));
+			void refresh();
+		}),
+	);
+}

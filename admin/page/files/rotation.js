@@ -1,0 +1,89 @@
+// The five steps of a rotation, as far as they show from the two keys.
+
+import {html, nothing} from "./vendor/lit-html.js";
+import {now} from "./api.js";
+import {toKey} from "./app.js";
+import {day} from "./format.js";
+import {endOf} from "./marks.js";
+import {openRevoke} from "./revoke.js";
+import {text} from "./text.js";
+import {icon, since, when} from "./ui.js";
+
+// Whether somebody waits for a step: the replacement is there, and the old key
+// still works.
+export const isRotating = ({key, other}) => other !== null && (key.replaced_by ? key : other.key).status === "active";
+
+export function rotationView({key, uses, other}) {
+	if (!other) {
+		return nothing;
+	}
+	if (!key.replaced_by) {
+		return other.key.status === "active" ? ofReplacement(other.key) : nothing;
+	}
+	const steps = stepsOf({key, uses}, other);
+	const current = steps.findIndex((step) => !step.done);
+	return html`
+		<section class="card rotation" aria-labelledby="rotation">
+			<h2 id="rotation">${text.rotation.title}</h2>
+			<ol>${steps.map((step, i) => stepView(step, i === current, i + 1))}</ol>
+		</section>`;
+}
+
+const ofReplacement = (old) => html`
+	<p class="notice info">${icon("info")}<span>${text.rotation.ofReplacement} <b><bdi>${old.name}</bdi></b> <code>${old.token_hint}</code>.
+		<a href=${toKey(old.id)}>${text.rotation.follow}</a></span></p>`;
+
+function stepView({title, done, lead}, current, number) {
+	const state = done ? "done" : current ? "current" : "waiting";
+	return html`<li class=${state} aria-current=${current ? "step" : nothing}>
+		<span class="number" aria-hidden="true">${done ? icon("done") : number}</span>
+		<div><h3>${title} <span class="unseen">(${text.rotation[state]})</span></h3><p>${lead}</p></div>
+	</li>`;
+}
+
+function stepsOf(old, replacement) {
+	const {made, put, test} = text.rotation;
+	const seen = replacement.uses.first_at ?? replacement.uses.last_at;
+	return [
+		{
+			...made,
+			done: true,
+			lead: html`<a href=${toKey(replacement.key.id)}><bdi>${replacement.key.name}</bdi></a> <code>${replacement.key.token_hint}</code>, ${since(replacement.key.created_at)}`,
+		},
+		{...put, done: Boolean(seen), lead: seen ? put.done : put.waiting},
+		{...test, done: Boolean(seen), lead: seen ? html`${test.done} ${since(seen)}.` : test.waiting},
+		jobs(old, seen),
+		end(old),
+	];
+}
+
+// Whether everything has moved to the new key can only be told from how long
+// nothing has used the old one.
+function jobs({key, uses}, seen) {
+	const {jobs} = text.rotation;
+	const over = key.status !== "active";
+	if (!uses.last_at) {
+		return {...jobs, done: over || Boolean(seen), lead: jobs.never};
+	}
+	const quiet = now() - Date.parse(uses.last_at) >= day;
+	const moved = Boolean(seen) && uses.last_at > seen;
+	const lead = moved && !quiet && !over ? html`${jobs.busy} ${since(uses.last_at)}.` : html`${jobs.quiet} ${since(uses.last_at)}. ${over ? nothing : jobs.quietLead}`;
+	return {...jobs, done: over || (Boolean(seen) && quiet), lead};
+}
+
+function end({key, uses}) {
+	const {revoke} = text.rotation;
+	if (key.status === "revoked") {
+		return {...revoke, done: true, lead: html`${revoke.revoked} ${when(key.revoked_at)}.`};
+	}
+	if (key.status === "expired") {
+		return {...revoke, done: true, lead: html`${revoke.expired} ${when(key.expires_at)}.`};
+	}
+	const at = endOf(key);
+	return {
+		...revoke,
+		done: false,
+		lead: html`${at === key.revokes_at ? revoke.scheduled : revoke.waiting} ${when(at)} (${since(at)}).
+			<button type="button" class="danger" @click=${() => openRevoke(key, uses)}>${revoke.submit}</button>`,
+	};
+}

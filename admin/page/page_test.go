@@ -1,0 +1,141 @@
+package page
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"path"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// serve answers a request for a path below a mount at /settings/api.
+func serve(method, below string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, "/settings/api"+below, nil)
+	r.URL.Path = below
+	w := httptest.NewRecorder()
+	Serve(w, r)
+	return w
+}
+
+func TestHas(t *testing.T) {
+	tests := []struct {
+		path string
+		want bool
+	}{
+		{"", true},
+		{"/", true},
+		{"/page/main.js", true},
+		{"/page/style.css", true},
+		{"/page/vendor/lit-html.js", true},
+		{"/page/index.html", false}, // it is at the mount itself, where its addresses are right
+		{"/page", false},
+		{"/page/", false},
+		{"/page/vendor", false},
+		{"/page/vendor/LICENSE", false},
+		{"/page/../page/main.js", false},
+		{"/page/page.go", false},
+		{"/mount", false},
+		{"/workspaces/acme/keys", false},
+	}
+	for _, tt := range tests {
+		if got := Has(tt.path); got != tt.want {
+			t.Errorf("Has(%q): got %v, want %v", tt.path, got, tt.want)
+		}
+	}
+}
+
+func TestServe(t *testing.T) {
+	for name := range files {
+		for _, method := range []string{http.MethodGet, http.MethodHead} {
+			got := serve(method, name)
+			if got.Code != http.StatusOK {
+				t.Errorf("%s %s: got status %d, want 200", method, name, got.Code)
+			}
+			want := types[path.Ext(name)]
+			if name == "/" {
+				want = types[".html"]
+			}
+			if kind := got.Header().Get("Content-Type"); kind != want {
+				t.Errorf("%s: got type %q, want %q", name, kind, want)
+			}
+			for header, want := range headers {
+				if got := got.Header().Get(header); got != want {
+					t.Errorf("%s: got %s %q, want %q", name, header, got, want)
+				}
+			}
+		}
+	}
+}
+
+func TestServe_withoutSlash(t *testing.T) {
+	tests := []struct{ asked, want string }{
+		{"/settings/api", "./api/"},
+		{"/settings/api?from=mail", "./api/"},
+		{"//evil.example", "./evil.example/"},
+		{"/javascript:alert(1)", "./javascript:alert(1)/"},
+	}
+	for _, tt := range tests {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.RequestURI, r.URL.Path = tt.asked, ""
+		w := httptest.NewRecorder()
+		Serve(w, r)
+		if got := w.Header().Get("Location"); w.Code != http.StatusPermanentRedirect || got != tt.want {
+			t.Errorf("%s: got %d to %q, want 308 to %q", tt.asked, w.Code, got, tt.want)
+		}
+	}
+}
+
+// What the policy forbids is not in the files, so that no browser has to refuse
+// it, and nothing but the files is asked for.
+func TestFiles_withinThePolicy(t *testing.T) {
+	forbidden := map[string]*regexp.Regexp{
+		"inline script":        regexp.MustCompile(`(?i)<script(?:[^>]*[^>\s])?>[^<]|\son\w+\s*=\s*["']|javascript:`),
+		"inline style":         regexp.MustCompile(`(?i)<style|\sstyle\s*=`),
+		"markup from text":     regexp.MustCompile(`innerHTML|outerHTML|insertAdjacentHTML|document\.write|unsafeHTML|eval\(|new Function`),
+		"another server":       regexp.MustCompile(`(?i)(?:src|href|from|url\(|import\()\s*=?\s*["'(]?(?:https?:)?//`),
+		"storage":              regexp.MustCompile(`localStorage|sessionStorage|indexedDB|document\.cookie|caches\.`),
+		"a word on the screen": regexp.MustCompile(`>\s*[A-Z][a-z]+ [a-z]+`),
+	}
+	for name, content := range files {
+		if strings.Contains(name, "/vendor/") {
+			continue
+		}
+		for what, pattern := range forbidden {
+			if what == "a word on the screen" && (name == "/" || name == "/page/text.js") {
+				continue
+			}
+			if found := pattern.Find(content); found != nil {
+				t.Errorf("%s holds %s: %q", name, what, found)
+			}
+		}
+	}
+}
+
+// Every file that a module imports is there.
+func TestFiles_imports(t *testing.T) {
+	imports := regexp.MustCompile(`(?m)^import .* from "(\./[^"]+)";$`)
+	for name, content := range files {
+		for _, found := range imports.FindAllSubmatch(content, -1) {
+			if wanted := path.Join(path.Dir(name), string(found[1])); files[wanted] == nil {
+				t.Errorf("%s imports %s, which is not there", name, wanted)
+			}
+		}
+	}
+}
+
+// The library is the one that vendor/README.md names, byte for byte.
+func TestFiles_library(t *testing.T) {
+	sum := sha256.Sum256(files["/page/vendor/lit-html.js"])
+	const want = "b878e7f95dec8a9b6e9b217faca6b6a11bad82ebc44c0caa77419ed83edd81f2" // of lit-html 3.3.3
+	if got := hex.EncodeToString(sum[:]); got != want {
+		t.Errorf("lit-html.js: got SHA-256 %s, want %s", got, want)
+	}
+	licence, err := fs.ReadFile(embedded, "files/vendor/LICENSE")
+	if err != nil || !strings.Contains(string(licence), "BSD 3-Clause") {
+		t.Errorf("got the licence %q (%v), want the BSD 3-Clause License", licence, err)
+	}
+}
