@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"errors"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -12,6 +13,7 @@ import (
 var collectors = []prometheus.Collector{
 	requests, cacheLookups, checkDuration,
 	adminOperations, storeErrors,
+	newInventory(takeStock, lasting(caddy.Log().Named(appName))),
 }
 
 // registerMetrics adds the collectors to the registry of a configuration.

@@ -15,4 +15,5 @@ var (
 	lastUsedErrors = storeErrors.WithLabelValues("last_used") // last uses are to be written
 	clockErrors    = storeErrors.WithLabelValues("clock")     // the time is to be noted
 	forgetErrors   = storeErrors.WithLabelValues("forget")    // old events are to be deleted
+	censusErrors   = storeErrors.WithLabelValues("census")    // a scrape wants to know how many keys there are
 )

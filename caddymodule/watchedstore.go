@@ -12,9 +12,9 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/store"
 )
 
-// watchedStore is a key store whose failures are counted. Those of look-ups are
-// not counted here, but with the decisions that they led to: a store that hangs
-// returns no error.
+// watchedStore is a key store whose failures are counted. Those of a look-up and
+// of a census are not counted here, but by whoever waits for them: a store that
+// hangs returns no error.
 type watchedStore struct{ *store.Store }
 
 // watch counts a failure of the store. A refusal is none, and neither is that
