@@ -69,14 +69,32 @@ func openGateway(path string, settings settings, log *zap.Logger) (*gateway, err
 	return g, nil
 }
 
-// announce says in the log what was opened.
+// announce says in the log what was opened. That it cannot count the keys is no
+// reason not to serve them.
 func (g *gateway) announce(log *zap.Logger) {
 	log = log.With(zap.String("path", g.store.Path()), zap.String("version", version()))
 	if g.store.Made() {
 		log.Warn("key store made: it is empty")
-	} else {
-		log.Info("key store opened")
+		return
 	}
+	census, err := g.store.Census(context.Background(), g.clock.Now())
+	if err != nil {
+		censusErrors.Inc()
+		log.Error("key store opened, but its keys could not be counted", zap.Error(err))
+		return
+	}
+	log.Info("key store opened", zap.Any("keys", byStatus(census)))
+}
+
+// byStatus adds up the keys of a census, whatever they may do.
+func byStatus(census store.Census) map[apikey.Status]int {
+	keys := make(map[apikey.Status]int)
+	for status, presets := range census.Keys {
+		for _, n := range presets {
+			keys[status] += n
+		}
+	}
+	return keys
 }
 
 // changed hears of every change before whoever asked for it is answered.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 	"time"
 
@@ -136,9 +137,15 @@ func TestLogs_start(t *testing.T) {
 		return lines[0], g, closeIt
 	}
 
-	made, _, closeIt := open()
+	made, g, closeIt := open()
 	if made.Level != zap.WarnLevel || made.Message != "key store made: it is empty" {
 		t.Errorf("got %v %q of a new store, want a warning", made.Level, made.Message)
+	}
+	for _, key := range []apikey.Key{newKey(apikey.FullAccess).Key, newKey(apikey.ReadOnly).Key, newKey(apikey.ReadOnly).Key} {
+		g.mustChange(t, apikey.Create{Key: key})
+		if key.Preset == apikey.FullAccess {
+			g.mustChange(t, apikey.Revoke{WorkspaceID: key.WorkspaceID, KeyID: key.ID})
+		}
 	}
 	closeIt()
 
@@ -151,5 +158,9 @@ func TestLogs_start(t *testing.T) {
 		if fields["path"] != g.store.Path() || fields["version"] != version() {
 			t.Errorf("%s: got the path %v and the version %v, want %s and %s", line.Message, fields["path"], fields["version"], g.store.Path(), version())
 		}
+	}
+	want := map[apikey.Status]int{apikey.Active: 2, apikey.Expired: 0, apikey.Revoked: 1}
+	if got := opened.ContextMap()["keys"]; !reflect.DeepEqual(got, want) {
+		t.Errorf("got the keys %v, want %v", got, want)
 	}
 }
