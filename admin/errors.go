@@ -19,6 +19,7 @@ var (
 	errUnauthorized     = &apikey.Error{Code: "unauthorized", Message: `This call needs "Authorization: Bearer" and the admin token.`}
 	errCrossOrigin      = &apikey.Error{Code: "cross_origin", Message: "A page of another origin cannot make this call."}
 	errWrongWorkspace   = &apikey.Error{Code: "workspace_mismatch", Message: "This address serves one workspace, and not the one that the call is about."}
+	errNoKeyID          = &apikey.Error{Code: "not_found", Message: `This is no key id: one begins with "key_".`}
 	errUnknownToken     = &apikey.Error{Code: "not_found", Message: "No key has this token."}
 	errUnknownFeed      = &apikey.Error{Code: "not_found", Message: "There is no such calendar feed. It was revoked, or replaced by another."}
 	errReasonWanted     = &apikey.Error{Code: "invalid_reason", Field: "reason", Message: "Say why: the reason is kept in the audit trail."}
