@@ -28,6 +28,17 @@ func acquire(path string, settings settings, log *zap.Logger) (*gateway, error) 
 	return found, nil
 }
 
+// opened returns the gateway of the store at path if somebody has it open.
+func opened(path string) (found *gateway) {
+	gateways.Range(func(key, value any) bool {
+		if key == path {
+			found = value.(*gateway)
+		}
+		return found == nil
+	})
+	return found
+}
+
 // auditLogger returns the logger api_keys.audit of the running configuration.
 func auditLogger() *zap.Logger {
 	ctx := caddy.ActiveContext()
