@@ -78,7 +78,7 @@ func (h *Admin) Provision(ctx caddy.Context) error {
 	}
 	config := admin.Config{Actor: h.actor, TestURL: h.TestURL}
 	if h.Workspace != "" {
-		config.Workspace = func(r *http.Request) string { return expand(r, h.Workspace) }
+		config.Workspace = h.pin
 	}
 	h.api = app.(*App).newAPI(config)
 	return nil
@@ -224,6 +224,17 @@ func (h *Admin) actor(r *http.Request) string {
 		return "upstream_auth"
 	}
 	return "admin_token"
+}
+
+// pin returns the one workspace that a request may be about, or "" where any
+// placeholder of it has no value: what stands around it is no workspace.
+func (h *Admin) pin(r *http.Request) string {
+	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	ws, err := repl.ReplaceOrErr(h.Workspace, true, true)
+	if err != nil {
+		return ""
+	}
+	return ws
 }
 
 // expand evaluates the operator's placeholder for a request. What it evaluates

@@ -58,7 +58,8 @@ func TestAdmin_paths(t *testing.T) {
 		upstream bool
 	}{
 		{"/settings/api/healthz", 200, false},
-		{"/settings/ap%69/healthz", 200, false},
+		{"/settings/ap%69/healthz", 404, false},
+		{"/settings/ap%69/workspaces/a%2Fkeys", 404, false},
 		{"/settings/api", 308, false},
 		{"/settings/api/", 200, false},
 		{"/settings/api//healthz", 404, false},
@@ -99,6 +100,24 @@ func TestAdmin_pinnedWorkspace(t *testing.T) {
 	}
 	if got := s.send("GET /settings/api/audit", "X-Team: acme\r\n"); got.status != 403 {
 		t.Errorf("all events: got %d, want 403", got.status)
+	}
+}
+
+// Text around a placeholder makes no workspace of one that is empty.
+func TestAdmin_pinnedWithPrefix(t *testing.T) {
+	s := serve(t, adminMount("trust_upstream_auth\n\t\tworkspace tenant-{http.request.header.X-Team}"))
+	for _, test := range []struct {
+		headers, workspace string
+		status             int
+	}{
+		{"X-Team: acme\r\n", "tenant-acme", 200},
+		{"X-Team: acme\r\n", "tenant-", 403},
+		{"X-Team: \r\n", "tenant-", 403},
+		{"", "tenant-", 403},
+	} {
+		if got := s.send("GET /settings/api/workspaces/"+test.workspace+"/keys", test.headers); got.status != test.status {
+			t.Errorf("%q asks for %s: got %d %s, want %d", test.headers, test.workspace, got.status, got.body, test.status)
+		}
 	}
 }
 

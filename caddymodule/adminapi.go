@@ -91,11 +91,14 @@ func remoteIP(r *http.Request) string {
 	return host
 }
 
-// withoutPrefix returns r as seen from below a prefix of its path.
+// withoutPrefix returns r as seen from below a prefix of its path. A path that
+// spells the prefix with percent-encoding stays as it is, and so names no call:
+// without it, an encoded slash further on would become one that separates.
 func withoutPrefix(r *http.Request, prefix string) *http.Request {
 	below := r.Clone(r.Context())
-	below.URL.Path = strings.TrimPrefix(r.URL.Path, prefix)
-	below.URL.RawPath = strings.TrimPrefix(r.URL.RawPath, prefix)
+	if raw, ok := strings.CutPrefix(r.URL.RawPath, prefix); ok || r.URL.RawPath == "" {
+		below.URL.Path, below.URL.RawPath = strings.TrimPrefix(r.URL.Path, prefix), raw
+	}
 	return below
 }
 

@@ -208,9 +208,14 @@ func (a *App) rules() admin.Rules {
 const startTimeout = 5 * time.Second
 
 // gateway returns what the app's handlers share, or nil if the app does not
-// start in time.
+// start in time. Caddy may have the new configuration's servers accept requests
+// before it starts this app, and may then give up that configuration: such
+// requests are judged by the store that the running one has open.
 func (a *App) gateway(ctx context.Context) *gateway {
 	if g := a.shared.Load(); g != nil {
+		return g
+	}
+	if g := opened(a.path); g != nil {
 		return g
 	}
 	timer := time.NewTimer(startTimeout)

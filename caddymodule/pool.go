@@ -28,6 +28,17 @@ func acquire(path string, settings settings, log *zap.Logger) (*gateway, error) 
 	return found, nil
 }
 
+// opened returns the gateway of the store at path if somebody has it open.
+func opened(path string) (found *gateway) {
+	gateways.Range(func(key, value any) bool {
+		if key == path {
+			found = value.(*gateway)
+		}
+		return found == nil
+	})
+	return found
+}
+
 // drain is how long a store stays open after the last configuration that used
 // it was replaced. Caddy does not wait for the requests that the old
 // configuration has accepted, and they are to be judged by the store that they
