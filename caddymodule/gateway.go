@@ -22,6 +22,7 @@ type gateway struct {
 	store watchedStore
 	authn *authn.Authenticator
 	clock *authn.Clock
+	inUse inUse
 	log   *zap.Logger // of what goes wrong
 	audit *zap.Logger
 	// settings are those of the configuration that came last.
@@ -128,6 +129,7 @@ func (g *gateway) begin() error {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	g.stop = stop
+	g.inUse.count = func() (map[time.Duration]int, error) { return g.store.ExpiringInUse(ctx, g.clock.Now()) }
 	g.upkeep.Go(func() { g.run(ctx) })
 	g.upkeep.Go(func() { g.runForget(ctx) })
 	return nil

@@ -48,6 +48,7 @@ type inventory struct {
 type stock struct {
 	store.Census
 	store.Size
+	inUse       map[time.Duration]int // nil where it is not known yet
 	rateLimited int
 }
 
@@ -85,7 +86,8 @@ func takeStock(ctx context.Context) (stock, error) {
 	if size == (store.Size{}) { // an open store takes something
 		return stock{}, errUnmeasured
 	}
-	return stock{census, size, g.authn.RateLimited()}, nil
+	inUse, err := g.inUse.latest(ctx)
+	return stock{census, size, inUse, g.authn.RateLimited()}, err
 }
 
 // Describe implements prometheus.Collector.
@@ -165,7 +167,7 @@ func (s *stock) send(metrics chan<- prometheus.Metric) {
 	for within, n := range s.Expiring {
 		gauge(expiringDesc, float64(n), withinLabel(within))
 	}
-	for within, n := range s.ExpiringInUse {
+	for within, n := range s.inUse {
 		gauge(expiringInUseDesc, float64(n), withinLabel(within))
 	}
 	gauge(suspendedDesc, float64(s.SuspendedWorkspaces))

@@ -17,9 +17,6 @@ type Census struct {
 	// it that they expire or that they are to be revoked then. What is within one
 	// is within the longer ones too.
 	Expiring map[time.Duration]int
-	// ExpiringInUse is how many of those that end within 24 hours and within 7
-	// days were used in the last 7 days, and have no active replacement.
-	ExpiringInUse map[time.Duration]int
 	// SuspendedWorkspaces is how many workspaces are suspended.
 	SuspendedWorkspaces int
 }
@@ -28,12 +25,8 @@ const oneDay = 24 * time.Hour
 
 var expiringWithin = [...]time.Duration{oneDay, 7 * oneDay, 14 * oneDay, 30 * oneDay}
 
-// Census counts all keys by what they are at the given instant.
-//
-// It walks over no keys but those that end within 7 days, each of which costs
-// it a look at when that key was last used: of a million keys that live for 90
-// days, those take it a second. All else is read from tallies, and costs as much
-// for ten million keys as for a thousand.
+// Census counts all keys by what they are at the given instant. It reads tallies
+// and walks over no keys: ten million cost it as much as a thousand.
 func (s *Store) Census(ctx context.Context, now time.Time) (census Census, err error) {
 	err = s.view(func(txn *badger.Txn) error {
 		census, err = takeCensus(ctx, txn, now)
@@ -59,9 +52,6 @@ func takeCensus(ctx context.Context, txn *badger.Txn, now time.Time) (c Census, 
 			return Census{}, err
 		}
 		c.Expiring[within] = int(later.sum() - ended.sum())
-	}
-	if c.ExpiringInUse, err = countMissed(ctx, txn, now); err != nil {
-		return Census{}, err
 	}
 	c.SuspendedWorkspaces, err = countSuspended(ctx, txn)
 	return c, err

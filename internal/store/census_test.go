@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,18 +11,23 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
+// tallied is all that the store counts.
+type tallied struct {
+	Census
+	inUse map[time.Duration]int
+}
+
 // census counts the keys of the model, by looking at each of them.
-func (m *model) census(now time.Time) Census {
-	c := Census{
+func (m *model) census(now time.Time) tallied {
+	c := tallied{inUse: map[time.Duration]int{day: 0, 7 * day: 0}, Census: Census{
 		Keys: map[apikey.Status]map[apikey.Preset]int{
 			apikey.Active:  {apikey.FullAccess: 0, apikey.ReadOnly: 0},
 			apikey.Expired: {apikey.FullAccess: 0, apikey.ReadOnly: 0},
 			apikey.Revoked: {apikey.FullAccess: 0, apikey.ReadOnly: 0},
 		},
 		Expiring:            map[time.Duration]int{day: 0, 7 * day: 0, 14 * day: 0, 30 * day: 0},
-		ExpiringInUse:       map[time.Duration]int{day: 0, 7 * day: 0},
 		SuspendedWorkspaces: len(m.workspaces),
-	}
+	}}
 	for _, key := range m.keys {
 		c.Keys[key.Status(now)][key.Preset]++
 		if key.Status(now) != apikey.Active {
@@ -34,22 +40,30 @@ func (m *model) census(now time.Time) Census {
 			}
 		}
 		inUse := !key.LastUsedAt.IsZero() && now.Sub(key.LastUsedAt) <= 7*day
-		for within := range c.ExpiringInUse {
+		for within := range c.inUse {
 			if left <= within && inUse && !m.replaced(key, now) {
-				c.ExpiringInUse[within]++
+				c.inUse[within]++
 			}
 		}
 	}
 	return c
 }
 
-func census(t testing.TB, s *Store, now time.Time) Census {
+func census(t testing.TB, s *Store, now time.Time) tallied {
 	t.Helper()
-	c, err := s.Census(t.Context(), now)
+	c, err := s.count(t.Context(), now)
 	if err != nil {
-		t.Fatalf("Census: got error %v, want counts", err)
+		t.Fatalf("got error %v, want counts", err)
 	}
 	return c
+}
+
+func (s *Store) count(ctx context.Context, now time.Time) (c tallied, err error) {
+	if c.Census, err = s.Census(ctx, now); err != nil {
+		return c, err
+	}
+	c.inUse, err = s.ExpiringInUse(ctx, now)
+	return c, err
 }
 
 func TestCensus_ofNone(t *testing.T) {
@@ -129,7 +143,7 @@ func TestCensus_expiringInUse(t *testing.T) {
 			if !test.lastUsed.IsZero() {
 				mustNote(t, s, map[string]time.Time{key.ID: test.lastUsed})
 			}
-			equal(t, "in use", census(t, s, now).ExpiringInUse, map[time.Duration]int{day: 0, 7 * day: test.want})
+			equal(t, "in use", census(t, s, now).inUse, map[time.Duration]int{day: 0, 7 * day: test.want})
 		})
 	}
 }

@@ -30,6 +30,19 @@ type endingKey struct {
 	ending
 }
 
+// ExpiringInUse is how many of the active keys that end within 24 hours, and
+// within 7 days, were used in the last 7 days and have no active replacement.
+//
+// It looks at each key that ends within 7 days, and at when that was last used:
+// of a million keys that live for 90 days, these take it a second.
+func (s *Store) ExpiringInUse(ctx context.Context, now time.Time) (counts map[time.Duration]int, err error) {
+	err = s.view(func(txn *badger.Txn) error {
+		counts, err = countMissed(ctx, txn, now)
+		return err
+	})
+	return counts, err
+}
+
 func countMissed(ctx context.Context, txn *badger.Txn, now time.Time) (map[time.Duration]int, error) {
 	m := &missedKeys{txn: txn, now: now, counts: make(map[time.Duration]int)}
 	for _, within := range inUseWithin {

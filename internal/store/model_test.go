@@ -426,9 +426,9 @@ func agree(t *rapid.T, s *Store, m *model, now time.Time, workspaces []string) {
 
 func sameCensus(t *rapid.T, s *Store, m *model, now time.Time) {
 	t.Helper()
-	got, err := s.Census(t.Context(), now)
+	got, err := s.count(t.Context(), now)
 	if err != nil {
-		t.Fatalf("Census: got error %v, want counts", err)
+		t.Fatalf("got error %v, want counts", err)
 	}
 	same(t, fmt.Sprintf("census at %v", now), got, m.census(now))
 }
