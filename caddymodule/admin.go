@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -188,6 +190,19 @@ func (h *Admin) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	return nil
 }
 
+// ownActors are the names by which the gateway speaks of itself, of its mounts,
+// and of nobody.
+var ownActors = []string{gatewayActor, endpointActor, "admin_token", "upstream_auth", "unknown"}
+
+// someone returns who a placeholder names. Whoever has chosen a name of the
+// gateway's own stands in quotes, so that the audit trail tells them apart.
+func someone(name string) string {
+	if slices.Contains(ownActors, strings.TrimSpace(name)) {
+		return strconv.Quote(name)
+	}
+	return name
+}
+
 // servePage answers with a file of the Settings page, which calls the API in its
 // turn.
 func (h *Admin) servePage(w http.ResponseWriter, r *http.Request) {
@@ -218,7 +233,7 @@ func (h *Admin) authorized(r *http.Request) bool {
 // actor says who makes a request.
 func (h *Admin) actor(r *http.Request) string {
 	if h.Actor != "" {
-		return expand(r, h.Actor)
+		return someone(expand(r, h.Actor))
 	}
 	if h.TrustUpstreamAuth {
 		return "upstream_auth"

@@ -122,17 +122,24 @@ func TestAdmin_pinnedWithPrefix(t *testing.T) {
 }
 
 func TestAdmin_actor(t *testing.T) {
-	for _, test := range []struct{ lines, want string }{
-		{"trust_upstream_auth", "upstream_auth"},
-		{"token " + adminToken, "admin_token"},
-		{"trust_upstream_auth\n\t\tactor {http.request.header.X-User}", "{env.HOME}"},
+	const named = "trust_upstream_auth\n\t\tactor {http.request.header.X-User}"
+	for _, test := range []struct{ lines, user, want string }{
+		{"trust_upstream_auth", "ada", "upstream_auth"},
+		{"token " + adminToken, "ada", "admin_token"},
+		{named, "ada", "ada"},
+		{named, "{env.HOME}", "{env.HOME}"},
+		{named, "gateway", `\"gateway\"`},
+		{named, "admin_endpoint", `\"admin_endpoint\"`},
+		{named, " admin_token ", `\"admin_token\"`},
+		{named, "unknown", `\"unknown\"`},
+		{named, "", "unknown"},
 	} {
 		s := serve(t, adminMount(test.lines))
 		body := `{"name":"Zapier production","preset":"read_only"}`
 		got := s.sendBody("POST /settings/api/workspaces/acme/keys", "Authorization: Bearer "+adminToken+
-			"\r\nX-User: {env.HOME}\r\nContent-Type: application/json\r\nContent-Length: "+strconv.Itoa(len(body))+"\r\n", body)
+			"\r\nX-User: "+test.user+"\r\nContent-Type: application/json\r\nContent-Length: "+strconv.Itoa(len(body))+"\r\n", body)
 		if got.status != 201 || !strings.Contains(got.body, `"created_by":"`+test.want+`"`) {
-			t.Errorf("%s: got %d %s, want it created by %s", test.lines, got.status, got.body, test.want)
+			t.Errorf("%s, %q: got %d %s, want it created by %s", test.lines, test.user, got.status, got.body, test.want)
 		}
 	}
 }

@@ -66,8 +66,12 @@ var withoutApp = newAPI(admin.Config{
 	Log:   zap.NewNop(),
 })
 
-// endpointActor is who the audit trail says made a change on Caddy's endpoint.
-const endpointActor = "admin_endpoint"
+// Who the audit trail says made a change: whoever reached Caddy's endpoint, or
+// the gateway by itself.
+const (
+	endpointActor = "admin_endpoint"
+	gatewayActor  = "gateway"
+)
 
 // newAPI completes a configuration with what all mounts have in common.
 func newAPI(config admin.Config) *admin.Handler {

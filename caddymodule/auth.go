@@ -154,15 +154,18 @@ func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	if facts.Browser && decision.Key != nil && decision.Key.ExposedAt.IsZero() {
 		gateway.exposed(decision.Key, remoteIP(r))
 	}
+	if decision.Key != nil && decision.Key.Status(decision.At) == apikey.Active {
+		announceReplacement(w.Header(), decision.Key)
+	}
 	if !decision.Allowed() {
 		return h.refuse(w, r, &decision)
 	}
 	h.identify(r, decision.Key)
-	announceReplacement(w.Header(), decision.Key)
 	if h.asksWhoami(r) {
 		return answerWhoami(w, decision.Key)
 	}
 	announceExpiry(w.Header(), decision.Key, decision.At)
+	w = withAnnouncements(w, &decision)
 	if facts.Upgrade || facts.ExtendedConnect {
 		return h.serveStream(w, r, next, gateway, &facts, decision.Key)
 	}
@@ -184,6 +187,9 @@ func (h *Auth) serveStream(w http.ResponseWriter, r *http.Request, next caddyhtt
 		return err
 	}
 	annotate(r.Context(), &decision)
+	if a, ok := w.(*announced); ok { // what was true of the key is no more
+		w = a.ResponseWriter
+	}
 	announceNothing(w.Header())
 	return h.refuse(w, r, &decision)
 }

@@ -204,7 +204,7 @@ func (g *gateway) exposed(key *apikey.Key, remoteIP string) {
 func (g *gateway) noteExposure(ctx context.Context, e exposure) {
 	now := g.clock.Now().UTC().Truncate(time.Millisecond)
 	_, err := g.store.Apply(ctx, apikey.Change{
-		EventID: apikey.NewEventID(now), At: now, Actor: "gateway", RemoteIP: e.remoteIP,
+		EventID: apikey.NewEventID(now), At: now, Actor: gatewayActor, RemoteIP: e.remoteIP,
 		Do: apikey.Expose{WorkspaceID: e.key.WorkspaceID, KeyID: e.key.ID},
 	})
 	if err != nil {
