@@ -1,6 +1,7 @@
-// Package testenv finds the programs that some tests need beside Go.
+// Package testenv finds the programs that some tests need beside Go, and the one
+// script, axe-core.
 //
-// A test that needs one asks for it by name. Where it is not installed, the
+// A test that needs one asks for it. Where it is not installed, the
 // test is skipped, saying how to install it; where nothing may be skipped,
 // because API_KEYS_TESTS=all is set, the test fails.
 package testenv

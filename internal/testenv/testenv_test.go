@@ -28,17 +28,23 @@ func (r *recorder) Fatalf(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// ask calls Tool as a test of its own would.
-func ask(t *testing.T, name string) (string, *recorder) {
+// record runs what a test of its own would, and returns what became of that test.
+func record(t *testing.T, ask func(r *recorder)) *recorder {
 	t.Helper()
 	r := &recorder{TB: t}
-	var path string
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		path = Tool(r, name)
+		ask(r)
 	}()
 	<-done
+	return r
+}
+
+// ask calls Tool.
+func ask(t *testing.T, name string) (path string, r *recorder) {
+	t.Helper()
+	r = record(t, func(r *recorder) { path = Tool(r, name) })
 	return path, r
 }
 

@@ -2,7 +2,7 @@
 
 import {html, nothing} from "./vendor/lit-html.js";
 import * as api from "./api.js";
-import {addPage, app, redraw, refused, toKey, words} from "./app.js";
+import {addPage, app, guarded, redraw, toKey, words} from "./app.js";
 import {dayOf, timeOfDay} from "./format.js";
 import {actorOf} from "./key.js";
 import {text} from "./text.js";
@@ -63,11 +63,7 @@ addPage("activity", {
 function turn(cursors) {
 	Object.assign(trail, {cursors, events: null});
 	redraw();
-	load().catch((failure) => {
-		if (!refused(failure)) {
-			throw failure;
-		}
-	});
+	void guarded(load);
 }
 
 export const activityView = () => html`

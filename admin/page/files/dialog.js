@@ -82,14 +82,15 @@ function explain(dialog, failure) {
 	}
 }
 
-// A form that does something, with what went wrong and the buttons at its end.
+// A form that does something, with what went wrong and the buttons at its end. A
+// button that was disabled while it is busy would lose the focus.
 export const form = (dialog, {fields, submit: words, busy, kind = "primary"}, work) => html`
 	<form novalidate @submit=${(event) => submit(event, work)}>
 		${fields}
 		${dialog.field ? nothing : problem(dialog.problem)}
 		<div class="buttons">
 			<button type="button" @click=${leave}>${text.cancel}</button>
-			<button class=${kind} ?disabled=${dialog.busy}>${dialog.busy ? busy : words}</button>
+			<button class=${kind} aria-disabled=${dialog.busy ? "true" : "false"}>${dialog.busy ? busy : words}</button>
 		</div>
 	</form>`;
 

@@ -2,12 +2,12 @@
 
 import {html, nothing} from "./vendor/lit-html.js";
 import * as api from "./api.js";
-import {addPage, app, redraw, refused, toKey, words} from "./app.js";
+import {addPage, app, guarded, redraw, toKey, words} from "./app.js";
 import {openCreate} from "./create.js";
 import {endOf, marksOf} from "./marks.js";
-import {tokenIn} from "./names.js";
 import {openReminders} from "./reminders.js";
 import {text} from "./text.js";
+import {tokenIn} from "./tokens.js";
 import {badges, blank, day, icon, loading, pager, problem, since} from "./ui.js";
 
 const filters = ["active", "attention", "expired", "revoked", "all"];
@@ -83,11 +83,7 @@ addPage("keys", {
 function ask(changes) {
 	Object.assign(list, {cursors: [""], keys: null}, changes);
 	redraw();
-	load().catch((failure) => {
-		if (!refused(failure)) {
-			throw failure;
-		}
-	});
+	void guarded(load);
 }
 
 let typing;

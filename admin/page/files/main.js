@@ -25,7 +25,7 @@ const page = () => html`
 function bar() {
 	const ready = app.phase === "ready";
 	const here = (name) => (app.route.page === name ? "page" : nothing);
-	return html`<div class="bar"><div>
+	return html`<header class="bar"><div>
 		<span class="brand">${icon("key")}${text.title}</span>
 		${ready
 			? html`<nav aria-label=${text.navigation}>
@@ -35,7 +35,7 @@ function bar() {
 				<span class="workspace"><span class="unseen">${text.workspace}</span><code>${app.workspace}</code>${app.mount.workspace ? nothing : html`<a href="#/">${text.changeWorkspace}</a>`}</span>`
 			: nothing}
 		${signedIn() && app.mount ? html`<button type="button" @click=${signOut}>${text.signOut}</button>` : nothing}
-	</div></div>`;
+	</div></header>`;
 }
 
 function suspended() {
@@ -56,10 +56,20 @@ function skip(event) {
 let place = "starting";
 
 function draw() {
+	const focused = document.activeElement;
 	render(page(), document.querySelector("#page"));
 	document.title = text.titleOf(app.phase === "ready" ? app.workspace : "");
 	afterDrawing();
 	focusNewView();
+	keepFocus(focused);
+}
+
+// Where what had the focus is gone, the heading has it: somebody without a mouse
+// goes on from there, and not from the top of the page.
+function keepFocus(focused) {
+	if (!focused.isConnected && document.activeElement === document.body) {
+		document.querySelector("dialog h2, h1")?.focus();
+	}
 }
 
 // Somebody who went to another view hears where they are now, and can go on at

@@ -2,8 +2,9 @@
 
 import {app, redraw} from "./app.js";
 import {Mistake, field, input} from "./dialog.js";
-import {problemOf, tokenIn} from "./names.js";
+import {problemOf} from "./names.js";
 import {text} from "./text.js";
+import {holdsToken} from "./tokens.js";
 
 const check = (name, options) => problemOf(name, app.mount.keys.vague_names, options);
 
@@ -29,7 +30,7 @@ export function checkFields({name, owner = "", reason = ""}) {
 		throw new Mistake("name", wrong);
 	}
 	for (const [kept, value] of Object.entries({owner, reason})) {
-		if (tokenIn(value)) {
+		if (holdsToken(value)) {
 			throw new Mistake(kept, text.names.token);
 		}
 	}

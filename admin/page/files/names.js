@@ -2,24 +2,29 @@
 // not found here it says itself.
 
 import {text} from "./text.js";
+import {holdsToken} from "./tokens.js";
 
 const fewest = 3;
 const most = 80;
 
-// Characters that a person could not see, or could be misled by.
-const hidden = /[\p{Cc}\p{Cf}\p{Co}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\ufffd]/u;
+// Characters that a person could not see, or could be misled by. Those that
+// choose between two drawings of a character are no such.
+const hidden = /[\p{Cc}\p{Cf}\p{Co}\p{Zl}\p{Zp}\ufffd[\p{Default_Ignorable_Code_Point}--\p{Variation_Selector}]]/v;
 
-// A token, as far as it can be told without its checksum.
-const token = /[a-z][a-z0-9]*_([0-9A-Za-z]{49})(?![0-9A-Za-z])/;
+// The server's idea of a space is Unicode's, JavaScript's is its own.
+const trim = (name) => name.replace(/^\p{White_Space}+|\p{White_Space}+$/gu, "");
 
-const squeeze = (name) => name.normalize("NFKC").toLowerCase().replace(/[^\p{L}\p{Nd}]/gu, "");
+// Names of which this page knows whether they are vague. How others fold, and
+// which characters are letters, depends on the version of Unicode.
+const plain = /^[ -~]*$/;
+const core = (name) => name.toLowerCase().replace(/[^a-z0-9]/g, "").replace(/[0-9]+$/, "");
 
 // What is wrong with a name, in words; "" if nothing is. Of a name that is only
 // too short so far, nothing is said before somebody has finished it.
 export function problemOf(name, vague, {finished = true} = {}) {
-	const trimmed = name.trim();
+	const trimmed = trim(name);
 	const length = [...trimmed].length;
-	if (trimmed.match(token)) {
+	if (holdsToken(trimmed)) {
 		return text.names.token;
 	}
 	const unseen = trimmed.match(hidden);
@@ -33,13 +38,11 @@ export function problemOf(name, vague, {finished = true} = {}) {
 	if (length < fewest) {
 		return finished ? text.names.short(fewest) : "";
 	}
-	const core = squeeze(trimmed).replace(/\p{Nd}+$/u, "");
-	if (vague.length && (core === "" || vague.includes(core))) {
-		return finished || core !== "" ? text.names.vague : "";
+	if (vague.length && plain.test(trimmed)) {
+		const said = core(trimmed);
+		if (vague.includes(said) || (said === "" && finished)) {
+			return text.names.vague;
+		}
 	}
 	return "";
 }
-
-// The last four characters of a token that somebody put where none belongs, or
-// "" if a text holds none.
-export const tokenIn = (words) => words.match(token)?.[1].slice(-4) ?? "";

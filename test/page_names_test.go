@@ -1,0 +1,170 @@
+package test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// taken reports whether the server takes a name.
+func taken(name string) bool {
+	_, err := apikey.ParseName(name)
+	return err == nil && !apikey.IsVague(name)
+}
+
+// TestPage_names holds that the page says of a name and of a token, while they
+// are typed, what the server would say of them.
+func TestPage_names(t *testing.T) {
+	s := start(t, pageConfig)
+	b := newTab(t)
+	b.open(s.page())
+	b.sees("Choose a workspace")
+	t.Run("names", func(t *testing.T) { testNames(t, b) })
+	t.Run("every character", func(t *testing.T) { testEveryCharacter(t, b) })
+	t.Run("tokens", func(t *testing.T) { testTokens(t, b) })
+}
+
+// judge has the page judge texts, by a function of what its modules export.
+func judge[T any](b *tab, judgement string, texts any) T {
+	b.t.Helper()
+	given, err := json.Marshal(texts)
+	must(b.t, err)
+	vague, err := json.Marshal(apikey.VagueNames())
+	must(b.t, err)
+	return eval[T](b, fmt.Sprintf(`(async (texts, vague) => {
+		const {problemOf} = await import("./page/names.js");
+		const {holdsToken, tokenIn} = await import("./page/tokens.js");
+		return texts.map(%s);
+	})(%s, %s)`, judgement, given, vague))
+}
+
+func testNames(t *testing.T, b *tab) {
+	const vague = "nothing about what uses"
+	token := apikey.NewToken("agk").Reveal()
+	tests := []struct {
+		name, said string
+		taken      bool
+	}{
+		{"Zapier production", "", true},
+		{"ab", "at least 3", false},
+		{" \t ab \u3000", "at least 3", false},
+		{"\u0085 Ops\u00a0x \u0085", "", true},
+		{"東京", "at least 3", false},
+		{"東京都", "", true},
+		{"Love ❤️ bot 👍🏽 🇩🇪 1️⃣", "", true},
+		{"جدول المبيعات", "", true},
+		{strings.Repeat("x", 81), "at most 80 characters. This one has 81", false},
+		{"  " + strings.Repeat("x", 80) + "  ", "", true},
+		{strings.Repeat("🚀b", 40), "", true},
+		{strings.Repeat("🚀", 81), "at most 80 characters. This one has 81", false},
+		{"abc", vague, false},
+		{"Test 12", vague, false},
+		{"- new_key -", vague, false},
+		{"123", vague, false},
+		{"test bench", "", true},
+		{"<script>alert(1)</script>", "", true},
+		{"abc\u200bdef", "U+200B", false},
+		{"abc\u202edef", "U+202E", false},
+		{"\ufeffabcdef", "U+FEFF", false},
+		{"abc\ue000def", "U+E000", false},
+		{"abc\tdef", "U+0009", false},
+		{"abc\u3164def", "U+3164", false},
+		{token, "This is a token", false},
+		{"Zapier (" + token + ")", "This is a token", false},
+		{mistyped(token), "", true},
+		{token[:len(token)-1], "", true},
+		// Which letters these are is a matter of folding, and so for the server.
+		{"ＴＥＳＴ ２", "", false},
+		{"test ٣", "", false},
+		{"🚀🚀🚀", "", false},
+		{"te\u0345st", "", true},
+		{"te\ufe00\u0301st", "", true},
+	}
+	var names []string
+	for _, tt := range tests {
+		names = append(names, tt.name)
+	}
+	for i, got := range judge[[]string](b, `(name) => problemOf(name, vague)`, names) {
+		tt := tests[i]
+		if (tt.said == "") != (got == "") || !strings.Contains(got, tt.said) {
+			t.Errorf("%q: the page says %q, want %q", tt.name, got, tt.said)
+		}
+		if taken(tt.name) != tt.taken {
+			t.Errorf("%q: that the server takes it is %t, want %t", tt.name, taken(tt.name), tt.taken)
+		}
+	}
+}
+
+// mistyped returns a token with a wrong checksum.
+func mistyped(token string) string {
+	wrong := "0"
+	if strings.HasSuffix(token, wrong) {
+		wrong = "1"
+	}
+	return token[:len(token)-1] + wrong
+}
+
+// What the server takes, the page never refuses, whichever version of Unicode the
+// browser has. The other way round it may: the server refuses then.
+func testEveryCharacter(t *testing.T, b *tab) {
+	planes := [][2]rune{{0, 0xd7ff}, {0xe000, 0x2ffff}, {0xe0000, 0xe0fff}} // without those where nothing is
+	for _, around := range [][2]string{{"abc", "def"}, {"te", "st"}} {
+		refused := judge[[]string](b, fmt.Sprintf(`([first, last]) => Array.from({length: last - first + 1},
+			(_, i) => (problemOf(%q + String.fromCodePoint(first + i) + %q, vague) ? "x" : ".")).join("")`, around[0], around[1]), planes)
+		for i, plane := range planes {
+			for at, verdict := range refused[i] {
+				name := around[0] + string(plane[0]+rune(at)) + around[1]
+				if verdict == 'x' && taken(name) {
+					t.Errorf("%+q: the page refuses it, and the server takes it", name)
+				}
+			}
+		}
+		if !strings.Contains(refused[0], "x") {
+			t.Errorf("%s…%s: the page refuses nothing", around[0], around[1])
+		}
+	}
+}
+
+func testTokens(t *testing.T, b *tab) {
+	agk, live := apikey.NewToken("agk").Reveal(), apikey.NewToken("live_key").Reveal()
+	longest := apikey.NewToken(strings.Repeat("z", 20)).Reveal()
+	tests := []struct {
+		text  string
+		holds bool
+		last  string // what the search makes of it
+	}{
+		{agk, true, hint(agk)},
+		{live, true, hint(live)},
+		{longest, true, hint(longest)},
+		{"Bearer " + agk, true, hint(agk)},
+		{"key=" + agk + ", prod", true, hint(agk)},
+		{"x1" + agk, true, hint(agk)},
+		{agk + "_2", true, hint(agk)},
+		{mistyped(agk) + " " + agk, true, hint(mistyped(agk))},
+		{mistyped(agk), false, hint(mistyped(agk))}, // which no address should have either
+		{agk + "x", false, ""},
+		{agk[:52], false, ""},
+		{agk[4:], false, ""},
+		{"Leaked token agk_…x7Qz", false, ""},
+	}
+	var texts []string
+	for _, tt := range tests {
+		texts = append(texts, tt.text)
+	}
+	holds := judge[[]bool](b, `(words) => holdsToken(words)`, texts)
+	lasts := judge[[]string](b, `(words) => tokenIn(words)`, texts)
+	for i, tt := range tests {
+		if _, err := apikey.ParseReason(tt.text); holds[i] != tt.holds || holds[i] != (err != nil) {
+			t.Errorf("%q: got %t for a token in it, want %t; the server says %v", tt.text, holds[i], tt.holds, err)
+		}
+		if lasts[i] != tt.last {
+			t.Errorf("%q: got the last characters %q, want %q", tt.text, lasts[i], tt.last)
+		}
+	}
+}
+
+// hint returns the last characters of a token, by which people find it.
+func hint(token string) string { return token[len(token)-4:] }
