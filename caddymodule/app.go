@@ -49,7 +49,9 @@ type App struct {
 	// as "test": `refuse` or `allow`. Default: `refuse`.
 	VagueNames string `json:"vague_names,omitempty"`
 
-	// How many keys of one workspace may be active at once. Default: 100.
+	// How many keys of one workspace may be active at once. A key counts once
+	// together with those that it has replaced and that still go on, two at most.
+	// Default: 100.
 	MaxActiveKeys int `json:"max_active_keys,omitempty"`
 
 	// How long events of the audit trail are kept. Default: `400d`.
