@@ -61,7 +61,7 @@ type Config struct {
 	// TestURL is where the holder of a new key can try it: an address, or a
 	// path on the site of the mount.
 	TestURL string
-	// Observe is told of every call's outcome: "ok", or the error's code.
+	// Observe is told of every call's outcome: [OK], or the error's code.
 	Observe func(operation, outcome string)
 }
 
@@ -78,7 +78,7 @@ type Handler struct {
 // TestURL must be set.
 func New(config Config) *Handler {
 	h := &Handler{Config: config, mux: http.NewServeMux(), sameOrigin: http.NewCrossOriginProtection()}
-	h.calls = h.resources()
+	h.calls = resources()
 	for pattern, calls := range h.calls {
 		h.mux.Handle(pattern, h.resource(calls))
 	}
@@ -88,15 +88,19 @@ func New(config Config) *Handler {
 
 // IsOpen reports whether a request is for a call that needs no credentials of
 // the mount's, because the secret is in its path.
-func (h *Handler) IsOpen(r *http.Request) bool {
+func (h *Handler) IsOpen(r *http.Request) bool { return h.callOf(r).open }
+
+// callOf returns the call that a request is for, the zero call if it is for
+// none.
+func (h *Handler) callOf(r *http.Request) call {
 	_, pattern := h.mux.Handler(r)
-	return h.calls[pattern][methodOf(r)].open
+	return h.calls[pattern][methodOf(r)]
 }
 
 // ServeHTTP answers one request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := h.sameOrigin.Check(r); err != nil {
-		h.refuse(w, r, "", errCrossOrigin)
+		h.refuse(w, r, h.callOf(r).operation, errCrossOrigin)
 		return
 	}
 	if !cleanPath(r.URL.EscapedPath()) {

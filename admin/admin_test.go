@@ -254,7 +254,6 @@ func TestCreate_minimal(t *testing.T) {
 
 func TestCreate_life(t *testing.T) {
 	for _, test := range []struct{ asked, expires string }{
-		{`null`, "2026-05-30T12:00:00Z"},
 		{`"30d"`, "2026-03-31T12:00:00Z"},
 		{`"90d"`, "2026-05-30T12:00:00Z"},
 		{`"0.5d"`, "2026-03-02T00:00:00Z"},
@@ -311,7 +310,6 @@ func TestCreate_refused(t *testing.T) {
 	for _, test := range []struct{ title, body, code, field string }{
 		{"no body", ``, "invalid_name", "name"},
 		{"no name", `{"preset":"read_only"}`, "invalid_name", "name"},
-		{"null for a name", `{"name":null,"preset":"read_only"}`, "invalid_name", "name"},
 		{"short name", `{"name":" ab ","preset":"read_only"}`, "invalid_name", "name"},
 		{"long name", `{"name":"` + long + `","preset":"read_only"}`, "invalid_name", "name"},
 		{"line break in the name", `{"name":"Zapier\nproduction","preset":"read_only"}`, "invalid_name", "name"},

@@ -30,7 +30,7 @@ type Client struct {
 
 // CreateKey makes a key, and returns its token.
 func (c *Client) CreateKey(ctx context.Context, ws string, request CreateRequest) (answer KeyAnswer, err error) {
-	err = c.call(ctx, http.MethodPost, keysPath(ws), request, &answer)
+	err = c.workspace(ws).call(ctx, http.MethodPost, "/keys", request, &answer)
 	return answer, err
 }
 
@@ -45,51 +45,51 @@ type ListOptions struct {
 
 // ListKeys returns a page of a workspace's keys.
 func (c *Client) ListKeys(ctx context.Context, ws string, options ListOptions) (answer KeysAnswer, err error) {
-	path := keysPath(ws) + pageQuery(options.Limit, options.Cursor, url.Values{"status": {options.Status}, "q": {options.Query}})
-	err = c.call(ctx, http.MethodGet, path, nil, &answer)
+	query := pageQuery(options.Limit, options.Cursor, url.Values{"status": {options.Status}, "q": {options.Query}})
+	err = c.workspace(ws).call(ctx, http.MethodGet, "/keys"+query, nil, &answer)
 	return answer, err
 }
 
 // ShowKey returns one key.
 func (c *Client) ShowKey(ctx context.Context, ws, id string) (answer KeyAnswer, err error) {
-	err = c.call(ctx, http.MethodGet, keyPath(ws, id), nil, &answer)
+	err = c.workspace(ws).key(id).call(ctx, http.MethodGet, "", nil, &answer)
 	return answer, err
 }
 
 // RevokeKey ends a key at once.
 func (c *Client) RevokeKey(ctx context.Context, ws, id, reason string) (answer KeyAnswer, err error) {
-	err = c.call(ctx, http.MethodPost, keyPath(ws, id)+"/revoke", ReasonRequest{Reason: reason}, &answer)
+	err = c.workspace(ws).key(id).call(ctx, http.MethodPost, "/revoke", ReasonRequest{Reason: reason}, &answer)
 	return answer, err
 }
 
 // UpdateKey gives a key another name or owner.
 func (c *Client) UpdateKey(ctx context.Context, ws, id string, request UpdateRequest) (answer KeyAnswer, err error) {
-	err = c.call(ctx, http.MethodPatch, keyPath(ws, id), request, &answer)
+	err = c.workspace(ws).key(id).call(ctx, http.MethodPatch, "", request, &answer)
 	return answer, err
 }
 
 // RotateKey makes a replacement of a key, and returns its token.
 func (c *Client) RotateKey(ctx context.Context, ws, id string, request RotateRequest) (answer RotateAnswer, err error) {
-	err = c.call(ctx, http.MethodPost, keyPath(ws, id)+"/rotate", request, &answer)
+	err = c.workspace(ws).key(id).call(ctx, http.MethodPost, "/rotate", request, &answer)
 	return answer, err
 }
 
 // RevokeAll ends every active key of a workspace.
 func (c *Client) RevokeAll(ctx context.Context, ws, reason string) (answer RevokedAnswer, err error) {
 	answer.Revoked = -1 // until it is answered
-	err = c.call(ctx, http.MethodPost, workspacePath(ws)+"/revoke-all", ReasonRequest{Reason: reason}, &answer)
+	err = c.workspace(ws).call(ctx, http.MethodPost, "/revoke-all", ReasonRequest{Reason: reason}, &answer)
 	return answer, err
 }
 
 // Suspend refuses every key of a workspace until it is resumed.
 func (c *Client) Suspend(ctx context.Context, ws, reason string) (answer WorkspaceAnswer, err error) {
-	err = c.call(ctx, http.MethodPost, workspacePath(ws)+"/suspend", ReasonRequest{Reason: reason}, &answer)
+	err = c.workspace(ws).call(ctx, http.MethodPost, "/suspend", ReasonRequest{Reason: reason}, &answer)
 	return answer, err
 }
 
 // Resume ends a suspension.
 func (c *Client) Resume(ctx context.Context, ws string) (answer WorkspaceAnswer, err error) {
-	err = c.call(ctx, http.MethodPost, workspacePath(ws)+"/resume", nil, &answer)
+	err = c.workspace(ws).call(ctx, http.MethodPost, "/resume", nil, &answer)
 	return answer, err
 }
 
@@ -107,11 +107,11 @@ func (c *Client) RevokeToken(ctx context.Context, token, reason string) (answer 
 
 // Events returns a page of the audit trail of a workspace or, with "", of all.
 func (c *Client) Events(ctx context.Context, ws string, limit int, cursor string) (answer EventsAnswer, err error) {
-	path := "/audit"
+	about := subject{client: c}
 	if ws != "" {
-		path = workspacePath(ws) + path
+		about = c.workspace(ws)
 	}
-	err = c.call(ctx, http.MethodGet, path+pageQuery(limit, cursor, nil), nil, &answer)
+	err = about.call(ctx, http.MethodGet, "/audit"+pageQuery(limit, cursor, nil), nil, &answer)
 	return answer, err
 }
 
@@ -135,17 +135,40 @@ func pageQuery(limit int, cursor string, more url.Values) string {
 	return "?" + query.Encode()
 }
 
-func workspacePath(ws string) string { return "/workspaces/" + url.PathEscape(ws) }
+// subject is what a call is about. An id that is none is refused before it is
+// sent: a server that cleans paths would take ".." for a call about something
+// else.
+type subject struct {
+	client *Client
+	path   string
+	err    error
+}
 
-func keysPath(ws string) string    { return workspacePath(ws) + "/keys" }
-func keyPath(ws, id string) string { return keysPath(ws) + "/" + url.PathEscape(id) }
+func (c *Client) workspace(ws string) subject {
+	return subject{c, "/workspaces/" + ws, apikey.ValidateWorkspaceID(ws)}
+}
+
+func (s subject) key(id string) subject {
+	if s.err == nil && !apikey.ValidKeyID(id) {
+		s.err = errNoKeyID
+	}
+	s.path += "/keys/" + id
+	return s
+}
+
+func (s subject) call(ctx context.Context, method, below string, body any, into answer) error {
+	if s.err != nil {
+		return s.err
+	}
+	return s.client.call(ctx, method, s.path+below, body, into)
+}
 
 func (c *Client) call(ctx context.Context, method, path string, body any, into answer) error {
 	request, err := c.request(ctx, method, path, body)
 	if err != nil {
 		return err
 	}
-	response, err := c.HTTP.Do(request)
+	response, err := c.withoutRedirects().Do(request)
 	if err != nil {
 		return err
 	}
@@ -154,7 +177,7 @@ func (c *Client) call(ctx context.Context, method, path string, body any, into a
 	if err != nil {
 		return fmt.Errorf("reading the answer: %w", err)
 	}
-	if response.StatusCode >= http.StatusBadRequest {
+	if response.StatusCode >= http.StatusMultipleChoices {
 		return refusal(response.StatusCode, received)
 	}
 	// A null would empty what is to be filled in, and say nothing.
@@ -165,6 +188,15 @@ func (c *Client) call(ctx context.Context, method, path string, body any, into a
 		return ErrNotServed
 	}
 	return nil
+}
+
+// withoutRedirects returns a client that goes nowhere else than where it was
+// sent. The API redirects nobody, and where something else does so, a change or
+// a token would go to whom it was not meant for.
+func (c *Client) withoutRedirects() *http.Client {
+	client := *c.HTTP
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &client
 }
 
 // answer is what the API answers with.

@@ -220,3 +220,32 @@ func TestClient_transport(t *testing.T) {
 		t.Error("no address: got no error, want one")
 	}
 }
+
+// An id that is none is not sent: a server that cleans paths would answer
+// another call than was meant.
+func TestClient_ids(t *testing.T) {
+	c := newClient("http://127.0.0.1:1") // nobody listens there
+	_, err := c.Events(t.Context(), "..", 0, "")
+	equal(t, "Events: refused", errors.Is(err, apikey.ErrInvalidWorkspace), true)
+	_, err = c.ListKeys(t.Context(), "a/b", ListOptions{})
+	equal(t, "ListKeys: refused", errors.Is(err, apikey.ErrInvalidWorkspace), true)
+	_, err = c.RevokeKey(t.Context(), "acme", "../suspend", "")
+	equal(t, "RevokeKey: refused", errors.Is(err, apikey.ErrNotFound), true)
+	_, err = c.ShowKey(t.Context(), "", apikey.NewKeyID(start))
+	equal(t, "ShowKey: refused", errors.Is(err, apikey.ErrInvalidWorkspace), true)
+}
+
+// A redirect is no answer, and nobody follows one.
+func TestClient_redirect(t *testing.T) {
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		t.Errorf("got a request of %s elsewhere, want none", r.URL)
+	}))
+	defer elsewhere.Close()
+	redirecting := httptest.NewServer(http.RedirectHandler(elsewhere.URL, http.StatusTemporaryRedirect))
+	defer redirecting.Close()
+	c := newClient(redirecting.URL)
+	_, err := c.LookUpToken(t.Context(), apikey.NewToken("agk").Reveal())
+	equal(t, "LookUpToken: not served", errors.Is(err, ErrNotServed), true)
+	_, err = c.Events(t.Context(), "acme", 0, "")
+	equal(t, "Events: not served", errors.Is(err, ErrNotServed), true)
+}

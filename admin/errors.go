@@ -16,9 +16,11 @@ var (
 	errBodyTooLarge     = &apikey.Error{Code: "body_too_large", Message: "The body is larger than 64 KiB."}
 	errInvalidLimit     = &apikey.Error{Code: "invalid_limit", Field: "limit", Message: "The limit is a number from 1 to 200."}
 	errInvalidStatus    = &apikey.Error{Code: "invalid_status", Field: "status", Message: `The status is "active", "expired" or "revoked".`}
+	errInvalidQuery     = &apikey.Error{Code: "invalid_status", Field: "q", Message: "Search for one text: q stands more than once."}
 	errUnauthorized     = &apikey.Error{Code: "unauthorized", Message: `This call needs "Authorization: Bearer" and the admin token.`}
 	errCrossOrigin      = &apikey.Error{Code: "cross_origin", Message: "A page of another origin cannot make this call."}
 	errWrongWorkspace   = &apikey.Error{Code: "workspace_mismatch", Message: "This address serves one workspace, and not the one that the call is about."}
+	errNoKeyID          = &apikey.Error{Code: "not_found", Message: `This is no key id: one begins with "key_".`}
 	errUnknownToken     = &apikey.Error{Code: "not_found", Message: "No key has this token."}
 	errUnknownFeed      = &apikey.Error{Code: "not_found", Message: "There is no such calendar feed. It was revoked, or replaced by another."}
 	errReasonWanted     = &apikey.Error{Code: "invalid_reason", Field: "reason", Message: "Say why: the reason is kept in the audit trail."}
@@ -60,19 +62,9 @@ type errorAnswer struct {
 	Field string `json:"field,omitzero"`
 }
 
-// refuse answers with an error. What is not meant for the caller goes to the
-// log, and reads as store_unavailable outside.
+// refuse answers with an error.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, operation string, err error) {
-	refusal, ok := errors.AsType[*apikey.Error](err)
-	if !ok {
-		if r.Context().Err() == nil { // else the client has hung up
-			h.Log.Error("the key store failed", zap.String("operation", operation), zap.Error(err))
-		}
-		refusal = apikey.ErrStoreUnavailable
-	}
-	if operation != "" {
-		h.Observe(operation, refusal.Code)
-	}
+	refusal := h.report(r, operation, err)
 	status := statuses[refusal.Code]
 	if status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "1")
@@ -84,10 +76,28 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, operation strin
 	h.answer(w, status, errorAnswer{Error: refusal.Message, Code: refusal.Code, Field: refusal.Field})
 }
 
+// report returns what the caller is told of an error, and tells those who watch.
+// What is not meant for the caller goes to the log, and reads as
+// store_unavailable outside.
+func (h *Handler) report(r *http.Request, operation string, err error) *apikey.Error {
+	refusal, ok := errors.AsType[*apikey.Error](err)
+	if !ok && r.Context().Err() != nil {
+		return apikey.ErrStoreUnavailable // the client has hung up: the store did not fail, and nobody reads this
+	}
+	if !ok {
+		h.Log.Error("the key store failed", zap.String("operation", operation), zap.Error(err))
+		refusal = apikey.ErrStoreUnavailable
+	}
+	if operation != "" {
+		h.Observe(operation, refusal.Code)
+	}
+	return refusal
+}
+
 // Unauthorized answers a call that lacks the mount's credentials.
 func (h *Handler) Unauthorized(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("WWW-Authenticate", `Bearer realm="api-keys-admin"`)
-	h.refuse(w, r, "", errUnauthorized)
+	h.refuse(w, r, h.callOf(r).operation, errUnauthorized)
 }
 
 // MethodNotAllowed answers a request with a method that its address does not

@@ -71,7 +71,7 @@ func strictly(body []byte) (request CreateRequest, err error) {
 			return request, err
 		}
 		text, isText := value.(string)
-		if !isText && value != nil {
+		if !isText {
 			return request, errors.New("a member is no text")
 		}
 		// Go's other reader puts U+FFFD in place of a lone surrogate.
@@ -86,9 +86,7 @@ func strictly(body []byte) (request CreateRequest, err error) {
 		case "preset":
 			request.Preset = text
 		case "expires_in":
-			if isText {
-				request.ExpiresIn = &text
-			}
+			request.ExpiresIn = &text
 		default:
 			return request, errors.New("an unknown member")
 		}

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"mime"
@@ -18,7 +19,8 @@ const maxBody = 64 << 10
 // decode reads the body of a request into a pointer to a struct. It takes one
 // JSON object and nothing beside it, and refuses what two readers could
 // understand differently: unknown members, members twice or in another case,
-// invalid UTF-8. No body at all is an empty object.
+// null, which could mean none or nothing, invalid UTF-8. No body at all is an
+// empty object.
 func decode(r *http.Request, into any) error {
 	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxBody))
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
@@ -30,6 +32,9 @@ func decode(r *http.Request, into any) error {
 	if len(body) == 0 {
 		return nil
 	}
+	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
+		return errNotJSON
+	}
 	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
 		return errNotJSON
 	}
@@ -39,7 +44,26 @@ func decode(r *http.Request, into any) error {
 	if err := json.Unmarshal(body, into, json.RejectUnknownMembers(true)); err != nil {
 		return explainJSON(complaint(err))
 	}
+	if name := nullMember(body); name != "" {
+		return explainJSON("its member " + name + " is null: leave it out")
+	}
 	return nil
+}
+
+// nullMember returns the name of the first member that is null, of an object
+// that was found to be valid and to have known members alone.
+func nullMember(object jsontext.Value) string {
+	in := jsontext.NewDecoder(bytes.NewReader(object))
+	_, _ = in.ReadToken()
+	for in.PeekKind() == '"' {
+		name, _ := in.ReadToken()
+		member := name.String()
+		if in.PeekKind() == 'n' {
+			return member
+		}
+		_ = in.SkipValue()
+	}
+	return ""
 }
 
 func explainJSON(why string) error {
@@ -74,7 +98,7 @@ func documentOf(answer any) (document, error) {
 	if ready, ok := answer.(document); ok {
 		return ready, nil
 	}
-	encoded, err := json.Marshal(answer, jsontext.EscapeForHTML(true))
+	encoded, err := json.Marshal(answer, jsontext.EscapeForHTML(true), json.Deterministic(true))
 	return document{"application/json", append(encoded, '\n')}, err
 }
 

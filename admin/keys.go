@@ -165,8 +165,15 @@ func (h *Handler) listKeys(r *http.Request) (int, any, error) {
 }
 
 func filterOf(r *http.Request) (apikey.KeyFilter, error) {
-	query := r.URL.Query()
-	filter := apikey.KeyFilter{Status: apikey.Status(query.Get("status")), Query: query.Get("q")}
+	status, _, err := parameter(r, "status", errInvalidStatus)
+	if err != nil {
+		return apikey.KeyFilter{}, err
+	}
+	q, _, err := parameter(r, "q", errInvalidQuery)
+	if err != nil {
+		return apikey.KeyFilter{}, err
+	}
+	filter := apikey.KeyFilter{Status: apikey.Status(status), Query: q}
 	switch filter.Status {
 	case "", apikey.Active, apikey.Expired, apikey.Revoked:
 		return filter, nil

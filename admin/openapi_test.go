@@ -25,7 +25,7 @@ func TestDescription_isOpenAPI(t *testing.T) {
 
 // Routes and description name the same calls.
 func TestDescription_agreesWithTheRoutes(t *testing.T) {
-	routes := (&Handler{}).resources()
+	routes := resources()
 	times := map[string]int{} // each operation's
 	for _, calls := range routes {
 		for _, call := range calls {

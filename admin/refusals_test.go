@@ -97,6 +97,56 @@ func TestBody_ambiguousMembers(t *testing.T) {
 	}
 }
 
+// Null is no value: whether it means none, or that nothing is said, is not for
+// the server to guess.
+func TestBody_null(t *testing.T) {
+	a := newAPI(t)
+	id, _ := a.create(t, "acme", "Before")
+	for _, test := range []struct{ method, path, body, member string }{
+		{"POST", keysPage, `{"name":null,"preset":"read_only"}`, "name"},
+		{"POST", keysPage, `{"name":"Zapier","preset":"read_only","owner":null}`, "owner"},
+		{"POST", keysPage, `{"name":"Zapier","preset":"read_only","expires_in": null}`, "expires_in"},
+		{"PATCH", keysPage + "/" + id, `{"owner":null}`, "owner"},
+		{"POST", keysPage + "/" + id + "/rotate", `{"revoke_old_in":null}`, "revoke_old_in"},
+		{"POST", keysPage + "/" + id + "/revoke", `{"reason":null}`, "reason"},
+		{"POST", "/workspaces/acme/revoke-all", `{"reason":null}`, "reason"},
+	} {
+		a.unchanged(t, func() {
+			got := a.refused(t, http.StatusBadRequest, "invalid_json", "", test.method, test.path, test.body)
+			if message := got.body["error"].(string); !strings.Contains(message, "its member "+test.member+" is null: leave it out") {
+				t.Errorf("%s: got %q, want it to name the member", test.body, message)
+			}
+		})
+	}
+}
+
+// What is encoded would be read as what it is not.
+func TestBody_encoded(t *testing.T) {
+	a := newAPI(t)
+	a.unchanged(t, func() {
+		a.refused(t, http.StatusUnsupportedMediaType, "not_json", "", "POST", keysPage, zapier, "Content-Encoding: gzip")
+	})
+	a.must(t, http.StatusCreated, "POST", keysPage, zapier, "Content-Encoding: identity")
+}
+
+// A query that two readers could understand differently is refused.
+func TestQuery_ambiguous(t *testing.T) {
+	a := newAPI(t)
+	for _, test := range []struct{ query, code, field string }{
+		{"limit=1&limit=2", "invalid_limit", "limit"},
+		{"limit=%2B5", "invalid_limit", "limit"},
+		{"limit=05", "invalid_limit", "limit"},
+		{"limit=", "invalid_limit", "limit"},
+		{"cursor=a&cursor=a", "invalid_cursor", "cursor"},
+		{"status=active&status=revoked", "invalid_status", "status"},
+		{"limit=1;status=active", "invalid_limit", "limit"},
+		{"limit=%zz", "invalid_limit", "limit"},
+		{"q=a&q=b", "invalid_status", "q"},
+	} {
+		a.refused(t, http.StatusBadRequest, test.code, test.field, "GET", keysPage+"?"+test.query, "")
+	}
+}
+
 func TestBody_mediaType(t *testing.T) {
 	a := newAPI(t)
 	id, _ := a.create(t, "acme", "Before")
@@ -227,7 +277,7 @@ func TestMethods_notAllowed(t *testing.T) {
 		"/tokens/lookup": "POST", "/tokens/revoke": "POST",
 		"/workspaces/acme/calendar.ics": "GET, HEAD", "/workspaces/acme/calendar/feed": "DELETE, POST", "/calendar/cal_x.ics": "GET, HEAD",
 	}
-	equal(t, "paths tried", len(allowed), len((&Handler{}).resources()))
+	equal(t, "paths tried", len(allowed), len(resources()))
 	a.unchanged(t, func() {
 		for path, allow := range allowed {
 			for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "get", "PROPFIND"} {
@@ -433,11 +483,16 @@ func TestStore_clientHasGone(t *testing.T) {
 	for _, entry := range logged.All() {
 		t.Errorf("got a log entry %q, want none", entry.Message)
 	}
+	equal(t, "observed", a.observed, []string{"create ok"})
 }
 
 func TestUnauthorized(t *testing.T) {
+	var observed []string
+	h := New(Config{Observe: func(operation, outcome string) { observed = append(observed, operation+" "+outcome) }})
 	w := httptest.NewRecorder()
-	held(t, http.HandlerFunc(New(Config{}).Unauthorized)).ServeHTTP(w, httptest.NewRequest("GET", "/audit", nil))
+	held(t, http.HandlerFunc(h.Unauthorized)).ServeHTTP(w, httptest.NewRequest("GET", "/audit", nil))
+	h.Unauthorized(httptest.NewRecorder(), httptest.NewRequest("GET", "/nothing", nil))
+	equal(t, "observed", observed, []string{"audit unauthorized"})
 	equal(t, "status", w.Code, http.StatusUnauthorized)
 	equal(t, "challenge", w.Header().Get("WWW-Authenticate"), `Bearer realm="api-keys-admin"`)
 	equal(t, "Cache-Control", w.Header().Get("Cache-Control"), "no-store")

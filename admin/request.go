@@ -3,6 +3,7 @@ package admin
 import (
 	"encoding/base64"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -71,18 +72,36 @@ func reasonOf(r *http.Request) (string, error) {
 	return apikey.ParseReason(request.Reason)
 }
 
+// parameter returns a parameter of the query. One that stands twice, like a
+// query that cannot be read, is refused: which of the two counts, two readers
+// could see differently.
+func parameter(r *http.Request, name string, refusal *apikey.Error) (value string, given bool, err error) {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil || len(query[name]) > 1 {
+		return "", false, refusal
+	}
+	return query.Get(name), query.Has(name), nil
+}
+
 // pageOf returns which page of a list a call wants.
 func pageOf(r *http.Request) (apikey.Page, error) {
-	query := r.URL.Query()
 	page := apikey.Page{Limit: defaultLimit}
-	if query.Has("limit") {
-		n, err := strconv.Atoi(query.Get("limit"))
-		if err != nil || n < 1 || n > maxLimit {
+	limit, given, err := parameter(r, "limit", errInvalidLimit)
+	if err != nil {
+		return apikey.Page{}, err
+	}
+	if given {
+		n, err := strconv.Atoi(limit)
+		if err != nil || n < 1 || n > maxLimit || limit != strconv.Itoa(n) {
 			return apikey.Page{}, errInvalidLimit
 		}
 		page.Limit = n
 	}
-	if cursor := query.Get("cursor"); cursor != "" {
+	cursor, _, err := parameter(r, "cursor", apikey.ErrInvalidCursor)
+	if err != nil {
+		return apikey.Page{}, err
+	}
+	if cursor != "" {
 		id, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
 		if err != nil || !apikey.ValidKeyID(string(id)) && !apikey.ValidEventID(string(id)) {
 			return apikey.Page{}, apikey.ErrInvalidCursor

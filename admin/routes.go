@@ -21,7 +21,7 @@ type call struct {
 }
 
 // resources is the route table: for each path, the call of each method.
-func (h *Handler) resources() map[string]map[string]call {
+func resources() map[string]map[string]call {
 	return map[string]map[string]call{
 		"/healthz": {
 			http.MethodGet: {operation: "healthz", do: (*Handler).healthz, everywhere: true},
@@ -86,6 +86,20 @@ func (h *Handler) resources() map[string]map[string]call {
 	}
 }
 
+// OK is the outcome of a call that was not refused.
+const OK = "ok"
+
+// Operations returns the names of all calls, as [Config.Observe] is told them.
+func Operations() []string {
+	names := make(map[string]bool)
+	for _, calls := range resources() {
+		for _, call := range calls {
+			names[call.operation] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
 // resource answers the requests for one path; without calls, for a path that
 // there is not.
 func (h *Handler) resource(calls map[string]call) http.Handler {
@@ -109,7 +123,7 @@ func (h *Handler) resource(calls map[string]call) http.Handler {
 			h.refuse(w, r, call.operation, err)
 			return
 		}
-		h.Observe(call.operation, "ok")
+		h.Observe(call.operation, OK)
 		h.answer(w, status, answer)
 	})
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -78,7 +80,7 @@ func (h *Admin) Provision(ctx caddy.Context) error {
 	}
 	config := admin.Config{Actor: h.actor, TestURL: h.TestURL}
 	if h.Workspace != "" {
-		config.Workspace = func(r *http.Request) string { return expand(r, h.Workspace) }
+		config.Workspace = h.pin
 	}
 	h.api = app.(*App).newAPI(config)
 	return nil
@@ -181,11 +183,24 @@ func (h *Admin) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 		return nil
 	}
 	if !h.authorized(r) && !h.api.IsOpen(call) {
-		h.api.Unauthorized(w, r)
+		h.api.Unauthorized(w, call)
 		return nil
 	}
 	h.api.ServeHTTP(w, call)
 	return nil
+}
+
+// ownActors are the names by which the gateway speaks of itself, of its mounts,
+// and of nobody.
+var ownActors = []string{gatewayActor, endpointActor, "admin_token", "upstream_auth", "unknown"}
+
+// someone returns who a placeholder names. Whoever has chosen a name of the
+// gateway's own stands in quotes, so that the audit trail tells them apart.
+func someone(name string) string {
+	if slices.Contains(ownActors, strings.TrimSpace(name)) {
+		return strconv.Quote(name)
+	}
+	return name
 }
 
 // servePage answers with a file of the Settings page, which calls the API in its
@@ -218,12 +233,23 @@ func (h *Admin) authorized(r *http.Request) bool {
 // actor says who makes a request.
 func (h *Admin) actor(r *http.Request) string {
 	if h.Actor != "" {
-		return expand(r, h.Actor)
+		return someone(expand(r, h.Actor))
 	}
 	if h.TrustUpstreamAuth {
 		return "upstream_auth"
 	}
 	return "admin_token"
+}
+
+// pin returns the one workspace that a request may be about, or "" where any
+// placeholder of it has no value: what stands around it is no workspace.
+func (h *Admin) pin(r *http.Request) string {
+	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	ws, err := repl.ReplaceOrErr(h.Workspace, true, true)
+	if err != nil {
+		return ""
+	}
+	return ws
 }
 
 // expand evaluates the operator's placeholder for a request. What it evaluates

@@ -58,7 +58,8 @@ func TestAdmin_paths(t *testing.T) {
 		upstream bool
 	}{
 		{"/settings/api/healthz", 200, false},
-		{"/settings/ap%69/healthz", 200, false},
+		{"/settings/ap%69/healthz", 404, false},
+		{"/settings/ap%69/workspaces/a%2Fkeys", 404, false},
 		{"/settings/api", 308, false},
 		{"/settings/api/", 200, false},
 		{"/settings/api//healthz", 404, false},
@@ -102,18 +103,43 @@ func TestAdmin_pinnedWorkspace(t *testing.T) {
 	}
 }
 
+// Text around a placeholder makes no workspace of one that is empty.
+func TestAdmin_pinnedWithPrefix(t *testing.T) {
+	s := serve(t, adminMount("trust_upstream_auth\n\t\tworkspace tenant-{http.request.header.X-Team}"))
+	for _, test := range []struct {
+		headers, workspace string
+		status             int
+	}{
+		{"X-Team: acme\r\n", "tenant-acme", 200},
+		{"X-Team: acme\r\n", "tenant-", 403},
+		{"X-Team: \r\n", "tenant-", 403},
+		{"", "tenant-", 403},
+	} {
+		if got := s.send("GET /settings/api/workspaces/"+test.workspace+"/keys", test.headers); got.status != test.status {
+			t.Errorf("%q asks for %s: got %d %s, want %d", test.headers, test.workspace, got.status, got.body, test.status)
+		}
+	}
+}
+
 func TestAdmin_actor(t *testing.T) {
-	for _, test := range []struct{ lines, want string }{
-		{"trust_upstream_auth", "upstream_auth"},
-		{"token " + adminToken, "admin_token"},
-		{"trust_upstream_auth\n\t\tactor {http.request.header.X-User}", "{env.HOME}"},
+	const named = "trust_upstream_auth\n\t\tactor {http.request.header.X-User}"
+	for _, test := range []struct{ lines, user, want string }{
+		{"trust_upstream_auth", "ada", "upstream_auth"},
+		{"token " + adminToken, "ada", "admin_token"},
+		{named, "ada", "ada"},
+		{named, "{env.HOME}", "{env.HOME}"},
+		{named, "gateway", `\"gateway\"`},
+		{named, "admin_endpoint", `\"admin_endpoint\"`},
+		{named, " admin_token ", `\"admin_token\"`},
+		{named, "unknown", `\"unknown\"`},
+		{named, "", "unknown"},
 	} {
 		s := serve(t, adminMount(test.lines))
 		body := `{"name":"Zapier production","preset":"read_only"}`
 		got := s.sendBody("POST /settings/api/workspaces/acme/keys", "Authorization: Bearer "+adminToken+
-			"\r\nX-User: {env.HOME}\r\nContent-Type: application/json\r\nContent-Length: "+strconv.Itoa(len(body))+"\r\n", body)
+			"\r\nX-User: "+test.user+"\r\nContent-Type: application/json\r\nContent-Length: "+strconv.Itoa(len(body))+"\r\n", body)
 		if got.status != 201 || !strings.Contains(got.body, `"created_by":"`+test.want+`"`) {
-			t.Errorf("%s: got %d %s, want it created by %s", test.lines, got.status, got.body, test.want)
+			t.Errorf("%s, %q: got %d %s, want it created by %s", test.lines, test.user, got.status, got.body, test.want)
 		}
 	}
 }

@@ -66,13 +66,17 @@ var withoutApp = newAPI(admin.Config{
 	Log:   zap.NewNop(),
 })
 
-// endpointActor is who the audit trail says made a change on Caddy's endpoint.
-const endpointActor = "admin_endpoint"
+// Who the audit trail says made a change: whoever reached Caddy's endpoint, or
+// the gateway by itself.
+const (
+	endpointActor = "admin_endpoint"
+	gatewayActor  = "gateway"
+)
 
 // newAPI completes a configuration with what all mounts have in common.
 func newAPI(config admin.Config) *admin.Handler {
 	config.RemoteIP = remoteIP
-	config.Observe = func(operation, outcome string) { adminOperations.WithLabelValues(operation, outcome).Inc() }
+	config.Observe = countOperation
 	return admin.New(config)
 }
 
@@ -91,11 +95,14 @@ func remoteIP(r *http.Request) string {
 	return host
 }
 
-// withoutPrefix returns r as seen from below a prefix of its path.
+// withoutPrefix returns r as seen from below a prefix of its path. A path that
+// spells the prefix with percent-encoding stays as it is, and so names no call:
+// without it, an encoded slash further on would become one that separates.
 func withoutPrefix(r *http.Request, prefix string) *http.Request {
 	below := r.Clone(r.Context())
-	below.URL.Path = strings.TrimPrefix(r.URL.Path, prefix)
-	below.URL.RawPath = strings.TrimPrefix(r.URL.RawPath, prefix)
+	if raw, ok := strings.CutPrefix(r.URL.RawPath, prefix); ok || r.URL.RawPath == "" {
+		below.URL.Path, below.URL.RawPath = strings.TrimPrefix(r.URL.Path, prefix), raw
+	}
 	return below
 }
 

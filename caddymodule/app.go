@@ -49,7 +49,9 @@ type App struct {
 	// as "test": `refuse` or `allow`. Default: `refuse`.
 	VagueNames string `json:"vague_names,omitempty"`
 
-	// How many keys of one workspace may be active at once. Default: 100.
+	// How many keys of one workspace may be active at once. A key counts once
+	// together with those that it has replaced and that still go on, two at most.
+	// Default: 100.
 	MaxActiveKeys int `json:"max_active_keys,omitempty"`
 
 	// How long events of the audit trail are kept. Default: `400d`.
@@ -118,7 +120,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 
 // newAPI returns an admin API for the app's keys.
 func (a *App) newAPI(config admin.Config) *admin.Handler {
-	config.Log = a.log
+	config.Log = sampled(a.log)
 	config.Rules = a.rules()
 	config.Now = func() time.Time {
 		if g := a.shared.Load(); g != nil {
@@ -208,9 +210,14 @@ func (a *App) rules() admin.Rules {
 const startTimeout = 5 * time.Second
 
 // gateway returns what the app's handlers share, or nil if the app does not
-// start in time.
+// start in time. Caddy may have the new configuration's servers accept requests
+// before it starts this app, and may then give up that configuration: such
+// requests are judged by the store that the running one has open.
 func (a *App) gateway(ctx context.Context) *gateway {
 	if g := a.shared.Load(); g != nil {
+		return g
+	}
+	if g := opened(a.path); g != nil {
 		return g
 	}
 	timer := time.NewTimer(startTimeout)

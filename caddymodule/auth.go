@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"runtime/debug"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -71,7 +72,7 @@ type Auth struct {
 	// otherwise.
 	ForwardToken bool `json:"forward_token,omitempty"`
 
-	log      *zap.Logger
+	log      *zap.Logger // of what goes wrong
 	app      *App
 	policy   authn.Policy
 	forged   identity.Headers // what a client could have sent in place of ours
@@ -86,7 +87,6 @@ func (Auth) CaddyModule() caddy.ModuleInfo {
 
 // Provision sets defaults, and prepares what every request needs.
 func (h *Auth) Provision(ctx caddy.Context) error {
-	h.log = ctx.Logger()
 	setDefault(&h.WorkspaceHeader, identity.WorkspaceHeader)
 	setDefault(&h.KeyIDHeader, identity.KeyIDHeader)
 	setDefault(&h.AccessHeader, identity.AccessHeader)
@@ -106,6 +106,7 @@ func (h *Auth) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("loading the api_keys app: %w", err)
 	}
 	h.app = app.(*App)
+	h.log = sampled(h.app.log)
 	h.policy = authn.Policy{
 		ReadMethods: h.ReadMethods, ReadPaths: h.ReadPaths,
 		ReadLimit: h.RateLimit.Read.limit(), WriteLimit: h.RateLimit.Write.limit(),
@@ -141,25 +142,30 @@ func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	}
 	facts := h.clean(r)
 	gateway := h.app.gateway(r.Context())
+	begun := time.Since(processStart)
 	decision, ok := h.decide(r.Context(), gateway, &facts)
+	took := time.Since(processStart) - begun
 	if !ok {
 		return internalError.write(w, r)
 	}
-	count(&decision)
+	count(&decision, took)
 	annotate(r.Context(), &decision)
 	announce(w.Header(), &decision)
 	if facts.Browser && decision.Key != nil && decision.Key.ExposedAt.IsZero() {
 		gateway.exposed(decision.Key, remoteIP(r))
 	}
+	if decision.Key != nil && decision.Key.Status(decision.At) == apikey.Active {
+		announceReplacement(w.Header(), decision.Key)
+	}
 	if !decision.Allowed() {
 		return h.refuse(w, r, &decision)
 	}
 	h.identify(r, decision.Key)
-	announceReplacement(w.Header(), decision.Key)
 	if h.asksWhoami(r) {
 		return answerWhoami(w, decision.Key)
 	}
 	announceExpiry(w.Header(), decision.Key, decision.At)
+	w = withAnnouncements(w, &decision)
 	if facts.Upgrade || facts.ExtendedConnect {
 		return h.serveStream(w, r, next, gateway, &facts, decision.Key)
 	}
@@ -181,6 +187,9 @@ func (h *Auth) serveStream(w http.ResponseWriter, r *http.Request, next caddyhtt
 		return err
 	}
 	annotate(r.Context(), &decision)
+	if a, ok := w.(*announced); ok { // what was true of the key is no more
+		w = a.ResponseWriter
+	}
 	announceNothing(w.Header())
 	return h.refuse(w, r, &decision)
 }
@@ -242,24 +251,6 @@ func (h *Auth) identify(r *http.Request, key *apikey.Key) {
 		}
 		return nil, false
 	})
-}
-
-// annotate adds to the access log, where there is one, what became of a
-// request.
-func annotate(ctx context.Context, d *authn.Decision) {
-	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-	if !ok || server.Logs == nil {
-		return
-	}
-	fields, ok := ctx.Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields)
-	if !ok {
-		return
-	}
-	fields.Set(zap.String("api_key_result", string(d.Result)))
-	if d.Key != nil {
-		fields.Set(zap.String("api_key_id", d.Key.ID))
-		fields.Set(zap.String("workspace_id", d.Key.WorkspaceID))
-	}
 }
 
 // Interface guards

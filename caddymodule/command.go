@@ -176,10 +176,25 @@ func clientFor(address string, endpoint caddy.NetworkAddress) *admin.Client {
 		}
 		return nil, fmt.Errorf("no server answers at the admin endpoint %s: is it running? --address or --config say where it is (%w)", address, err)
 	}
-	return &admin.Client{
-		Base: origin + endpointPath,
-		HTTP: &http.Client{Transport: &http.Transport{DialContext: dial}, Timeout: 30 * time.Second},
+	var transport http.RoundTripper = &http.Transport{DialContext: dial}
+	if !endpoint.IsUnixNetwork() { // where Caddy takes any origin for a browser's
+		transport = ownOrigin{transport, origin}
 	}
+	return &admin.Client{Base: origin + endpointPath, HTTP: &http.Client{Transport: transport, Timeout: 30 * time.Second}}
+}
+
+// ownOrigin sends the endpoint's own origin along, as caddy reload does: with
+// enforce_origin in its configuration, the endpoint wants to see one.
+type ownOrigin struct {
+	http.RoundTripper
+	origin string
+}
+
+// RoundTrip sends a request with the origin.
+func (t ownOrigin) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("Origin", t.origin)
+	return t.RoundTripper.RoundTrip(r)
 }
 
 // parameters of a command that more than one takes.

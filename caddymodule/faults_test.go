@@ -114,7 +114,7 @@ func newFaulty(t *testing.T, source authn.Source, now func() time.Time, log *zap
 	if err != nil {
 		t.Fatal(err)
 	}
-	app := &App{ready: make(chan struct{})}
+	app := &App{ready: make(chan struct{}), log: log}
 	app.shared.Store(&gateway{authn: authenticator, log: log})
 	return &Auth{log: log, app: app, policy: authn.Policy{ReadMethods: []string{http.MethodGet}}, refusals: refusals("api")}, app
 }

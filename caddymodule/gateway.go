@@ -19,13 +19,12 @@ import (
 // store. It lives in a pool, because a reload starts the new configuration
 // before it stops the old one, and a store can be open only once.
 type gateway struct {
-	store *store.Store
+	store watchedStore
 	authn *authn.Authenticator
 	clock *authn.Clock
-	log   *zap.Logger
-	// audit returns where the audit trail is logged now: each configuration has
-	// loggers of its own, and closes them when it is replaced.
-	audit func() *zap.Logger
+	inUse inUse
+	log   *zap.Logger // of what goes wrong
+	audit *zap.Logger
 	// settings are those of the configuration that came last.
 	settings atomic.Pointer[settings]
 
@@ -55,30 +54,55 @@ const (
 )
 
 // openGateway opens the store at path and what goes with it.
-func openGateway(path string, settings settings, log *zap.Logger, audit func() *zap.Logger) (*gateway, error) {
-	g := &gateway{log: log, audit: audit, exposures: make(chan exposure, 64)}
+func openGateway(path string, settings settings, log *zap.Logger) (*gateway, error) {
+	lasting := lasting(log)
+	g := &gateway{log: sampled(lasting), audit: lasting.Named("audit"), exposures: make(chan exposure, 64)}
 	g.settings.Store(&settings)
-	opened, err := store.Open(path, log, g.changed)
+	opened, err := store.Open(path, g.log, g.changed)
 	if err != nil {
 		return nil, err
 	}
-	g.store = opened
+	g.store = watchedStore{opened}
 	if err := g.begin(); err != nil {
 		return nil, errors.Join(err, opened.Close())
 	}
-	if opened.Made() {
-		log.Warn("key store made: it is empty", zap.String("path", path))
-	} else {
-		log.Info("key store opened", zap.String("path", path))
-	}
+	g.announce(log)
 	return g, nil
+}
+
+// announce says in the log what was opened. That it cannot count the keys is no
+// reason not to serve them.
+func (g *gateway) announce(log *zap.Logger) {
+	log = log.With(zap.String("path", g.store.Path()), zap.String("version", version()))
+	if g.store.Made() {
+		log.Warn("key store made: it is empty")
+		return
+	}
+	census, err := g.store.Census(context.Background(), g.clock.Now())
+	if err != nil {
+		censusErrors.Inc()
+		log.Error("key store opened, but its keys could not be counted", zap.Error(err))
+		return
+	}
+	log.Info("key store opened", zap.Any("keys", byStatus(census)))
+}
+
+// byStatus adds up the keys of a census, whatever they may do.
+func byStatus(census store.Census) map[apikey.Status]int {
+	keys := make(map[apikey.Status]int)
+	for status, presets := range census.Keys {
+		for _, n := range presets {
+			keys[status] += n
+		}
+	}
+	return keys
 }
 
 // changed hears of every change before whoever asked for it is answered.
 func (g *gateway) changed(outcome apikey.Outcome) {
 	g.authn.Changed(outcome)
 	e := outcome.Event
-	g.audit().Info("audit event", zap.String("id", e.ID), zap.String("operation", string(e.Operation)),
+	g.audit.Info("audit event", zap.String("id", e.ID), zap.String("operation", string(e.Operation)),
 		zap.String("workspace_id", e.WorkspaceID), zap.String("key_id", e.KeyID),
 		zap.String("actor", e.Actor), zap.String("remote_ip", e.RemoteIP), zap.Any("details", e.Details))
 }
@@ -105,6 +129,7 @@ func (g *gateway) begin() error {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	g.stop = stop
+	g.inUse.count = func() (map[time.Duration]int, error) { return g.store.ExpiringInUse(ctx, g.clock.Now()) }
 	g.upkeep.Go(func() { g.run(ctx) })
 	g.upkeep.Go(func() { g.runForget(ctx) })
 	return nil
@@ -179,7 +204,7 @@ func (g *gateway) exposed(key *apikey.Key, remoteIP string) {
 func (g *gateway) noteExposure(ctx context.Context, e exposure) {
 	now := g.clock.Now().UTC().Truncate(time.Millisecond)
 	_, err := g.store.Apply(ctx, apikey.Change{
-		EventID: apikey.NewEventID(now), At: now, Actor: "gateway", RemoteIP: e.remoteIP,
+		EventID: apikey.NewEventID(now), At: now, Actor: gatewayActor, RemoteIP: e.remoteIP,
 		Do: apikey.Expose{WorkspaceID: e.key.WorkspaceID, KeyID: e.key.ID},
 	})
 	if err != nil {

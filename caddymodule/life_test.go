@@ -248,7 +248,7 @@ func liveOnce(t *testing.T, seed uint64) {
 		t.Error(problem)
 	}
 
-	for _, entry := range logs.All() {
+	for _, entry := range logs.FilterLoggerName("audit").All() {
 		fields := entry.ContextMap()
 		id, _ := fields["id"].(string)
 		details, _ := fields["details"].(map[string]any)

@@ -95,6 +95,18 @@ func TestAuth_beforeStart(t *testing.T) {
 			}
 		})
 	})
+	t.Run("not where the store is open", func(t *testing.T) {
+		app := newApp()
+		app.path = t.TempDir()
+		_, err := acquire(app.path, settings{cacheSize: 1, auditRetention: time.Hour, lastUsedResolution: time.Minute}, zap.NewNop())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { closeStore(app.path) })
+		if w, passed := judge(app, t.Context()); w.Code != 401 || passed {
+			t.Errorf("got %d passed=%v, want 401 by the store of the configuration before", w.Code, passed)
+		}
+	})
 	t.Run("not for ever", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			before := time.Now()

@@ -16,7 +16,7 @@ var gateways = caddy.NewUsagePool()
 // acquire returns the gateway of the store at path, opening it if it is not.
 func acquire(path string, settings settings, log *zap.Logger) (*gateway, error) {
 	g, loaded, err := gateways.LoadOrNew(path, func() (caddy.Destructor, error) {
-		return openGateway(path, settings, log, auditLogger)
+		return openGateway(path, settings, log)
 	})
 	if err != nil {
 		return nil, err
@@ -28,13 +28,15 @@ func acquire(path string, settings settings, log *zap.Logger) (*gateway, error) 
 	return found, nil
 }
 
-// auditLogger returns the logger api_keys.audit of the running configuration.
-func auditLogger() *zap.Logger {
-	ctx := caddy.ActiveContext()
-	if ctx.Context == nil { // between the last configuration and the end
-		return caddy.Log().Named(appName + ".audit")
-	}
-	return ctx.Logger(&App{}).Named("audit")
+// opened returns the gateway of the store at path if somebody has it open.
+func opened(path string) (found *gateway) {
+	gateways.Range(func(key, value any) bool {
+		if key == path {
+			found = value.(*gateway)
+		}
+		return found == nil
+	})
+	return found
 }
 
 // drain is how long a store stays open after the last configuration that used

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 
 	"github.com/agiled/caddy-api-keys/internal/authn"
 )
@@ -84,6 +85,9 @@ func (h *Auth) refuse(w http.ResponseWriter, r *http.Request, d *authn.Decision)
 	}
 	if d.Result == authn.RateLimited {
 		answer.retry = strconv.Itoa(max(1, seconds(d.Usage.RetryAfter)))
+	}
+	if line := h.app.log.Check(zap.DebugLevel, "request refused"); line != nil {
+		line.Write(decisionFields(d)...)
 	}
 	return answer.write(w, r)
 }

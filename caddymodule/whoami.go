@@ -75,10 +75,12 @@ func announceReplacement(header http.Header, key *apikey.Key) {
 
 // announceExpiry tells a client that its key will expire soon.
 func announceExpiry(header http.Header, key *apikey.Key, now time.Time) {
-	if key.ExpiresAt.Sub(now) <= expiryNotice {
+	if expiresSoon(key, now) {
 		header.Set(expiresHeader, key.ExpiresAt.Format(time.RFC3339))
 	}
 }
+
+func expiresSoon(key *apikey.Key, now time.Time) bool { return key.ExpiresAt.Sub(now) <= expiryNotice }
 
 // announceNothing takes back what was said of a key's end.
 func announceNothing(header http.Header) {

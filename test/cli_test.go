@@ -80,6 +80,17 @@ func serverFor(t *testing.T, script string) (s *server, address string) {
 			return err == nil && response.Body.Close() == nil && response.StatusCode == http.StatusOK
 		})
 		return s, "unix/" + socket
+	case "origin.txt":
+		s = newServer(t)
+		s.run(strings.Replace(gatewayConfig, "admin {{.Admin}}", "admin {{.Admin}} {\n\t\tenforce_origin\n\t}", 1))
+		s.await("the server to answer", func() bool {
+			request, err := http.NewRequest(http.MethodGet, "http://"+s.Admin+"/api-keys/healthz", nil)
+			must(t, err)
+			request.Header.Set("Origin", "http://"+s.Admin)
+			response, err := http.DefaultClient.Do(request)
+			return err == nil && response.Body.Close() == nil && response.StatusCode == http.StatusOK
+		})
+		return s, s.Admin
 	case "names.txt":
 		s = newServer(t)
 		s.run(strings.Replace(gatewayConfig, "\tapi_key_auth\n", `	api_key_admin /admin/* {

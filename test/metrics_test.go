@@ -37,6 +37,9 @@ func TestMetrics_wellFormed(t *testing.T) {
 		`caddy_api_keys_requests_total{access="full_access",action="read",result="allowed"} 1`,
 		`caddy_api_keys_requests_total{access="",action="read",result="missing"} 1`,
 		`caddy_api_keys_admin_operations_total{operation="create",outcome="ok"} 1`,
+		`caddy_api_keys_keys{preset="full_access",status="active"} 1`,
+		`caddy_api_keys_expiring_keys{within="30d"} 0`,
+		`caddy_api_keys_check_duration_seconds_count 2`,
 	} {
 		if !strings.Contains(ours, want+"\n") {
 			t.Errorf("got no %s in:\n%s", want, ours)

@@ -2,53 +2,78 @@ package test
 
 import (
 	"bytes"
-	"compress/gzip"
-	"io"
 	"net/http"
-	"net/http/httptest"
-	"strings"
-	"sync"
 	"testing"
+
+	traces "go.opentelemetry.io/proto/otlp/trace/v1"
 )
 
-// TestTraces_holdNoToken has the server send its traces to a collector, and
-// looks for the tokens of requests that passed, and that did not.
-func TestTraces_holdNoToken(t *testing.T) {
-	var mu sync.Mutex
-	var spans bytes.Buffer
-	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		body := io.Reader(r.Body)
-		if r.Header.Get("Content-Encoding") == "gzip" {
-			body, _ = gzip.NewReader(r.Body)
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		_, _ = spans.ReadFrom(body)
-	}))
-	t.Cleanup(collector.Close)
-	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.URL)
-	t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
-	t.Setenv("OTEL_TRACES_EXPORTER", "otlp")
+// TestTraces_sayWhoseRequestItWas: the server's span of a request has what the
+// access log has of it, and whose key it was only if the whole token matched.
+func TestTraces_sayWhoseRequestItWas(t *testing.T) {
+	collected := collect(t)
+	s := start(t, traced("public_api"))
+	reader, readOnly := s.create("acme", "Zapier production", "read_only")
+	old, revoked := s.create("globex", "Old export", "full_access")
+	s.revoke(old)
+	tests := []struct {
+		path, method, token        string
+		result, keyID, workspaceID string
+	}{
+		{"/allowed", "GET", readOnly, "allowed", reader.ID, "acme"},
+		{"/read-only", "POST", readOnly, "read_only", reader.ID, "acme"},
+		{"/revoked", "GET", revoked, "revoked", old.ID, "globex"},
+		{"/unknown", "GET", reChecksum(readOnly), "unknown", "", ""},
+		{"/malformed", "GET", readOnly[:20], "malformed", "", ""},
+	}
+	c := clients(t, s)[0]
+	for _, test := range tests {
+		c.send(t, test.method, test.path, nil, "Authorization", "Bearer "+test.token)
+	}
+	s.stop()
 
-	s := start(t, strings.Replace(gatewayConfig, "	api_key_auth\n", "	tracing {\n		span public_api\n	}\n	api_key_auth\n", 1))
+	got := make(map[string]map[string]string) // attributes, by path
+	all, _ := collected.received(t)
+	for _, span := range all {
+		if span.Name == "public_api" && span.Kind == traces.Span_SPAN_KIND_SERVER {
+			values := attributes(span)
+			got[values["url.path"]] = values
+		}
+	}
+	for _, test := range tests {
+		for name, want := range map[string]string{
+			"api_key.result": test.result, "api_key.id": test.keyID, "workspace.id": test.workspaceID,
+			"http.request.method": test.method, // which Caddy says
+		} {
+			if value, ok := got[test.path][name]; value != want || ok != (want != "") {
+				t.Errorf("%s: got %s %q, want %q", test.path, name, value, want)
+			}
+		}
+	}
+}
+
+// TestTraces_holdNoToken looks for the tokens of requests that passed, and that
+// did not, in all that is sent to a collector.
+func TestTraces_holdNoToken(t *testing.T) {
+	collected := collect(t)
+	s := start(t, traced("public_api"))
 	_, full := s.create("acme", "Warehouse sync", "full_access")
 	key, revoked := s.create("acme", "Old export", "full_access")
 	s.revoke(key)
 	tokens := []string{full, revoked, reChecksum(full), full[:len(full)-1]}
 	for _, c := range clients(t, s) {
 		for _, token := range tokens {
-			c.send(t, "GET", "/public/v1/me", nil, "Authorization", "Bearer "+token)
+			c.send(t, http.MethodGet, "/public/v1/me", nil, "Authorization", "Bearer "+token)
 		}
 	}
-	s.stop() // which sends what is left
+	s.stop()
 
-	mu.Lock()
-	defer mu.Unlock()
-	if !bytes.Contains(spans.Bytes(), []byte("public_api")) {
-		t.Fatalf("the collector got %d bytes without the span", spans.Len())
+	_, raw := collected.received(t)
+	if !bytes.Contains(raw, []byte("public_api")) {
+		t.Fatalf("the collector got %d bytes without the span", len(raw))
 	}
 	for _, token := range tokens {
-		if secret := token[4:40]; bytes.Contains(spans.Bytes(), []byte(secret)) {
+		if secret := token[4:40]; bytes.Contains(raw, []byte(secret)) {
 			t.Error("a token is in the traces")
 		}
 	}

@@ -37,12 +37,14 @@ type Authenticator struct {
 	streams   streams
 	uses      uses
 	limiter   *ratelimit.Limiter
+	limited   limited
 	closed    atomic.Bool
 	now       func() time.Time
 }
 
 // New returns an authenticator that remembers up to cacheSize keys of the
-// source. It must be told of every change to the source by Changed.
+// source. It must be told of every change to the source by Changed. A source that
+// fails does so for every request, and log is told each time.
 func New(source Source, cacheSize int, now func() time.Time, log *zap.Logger) (*Authenticator, error) {
 	ids, err := source.SuspendedWorkspaces()
 	if err != nil {
@@ -137,6 +139,7 @@ func (a *Authenticator) Check(ctx context.Context, policy *Policy, facts *Facts)
 		d.Limit = limit
 		d.Usage = a.limiter.Allow(key.ID, bucket(d.Action), limit, d.At)
 		if !d.Usage.Allowed {
+			a.limited.note(key.ID, d.At)
 			return d.refuse(RateLimited)
 		}
 	}
@@ -153,8 +156,13 @@ func bucket(action Action) uint8 {
 }
 
 // Sweep lets go of the counts of keys that have not been used for as long as
-// their limits look back. It is to be called now and then.
-func (a *Authenticator) Sweep() { a.limiter.Sweep(a.now()) }
+// their limits look back, and of those that no limit refused of late. It is to
+// be called now and then.
+func (a *Authenticator) Sweep() {
+	now := a.now()
+	a.limiter.Sweep(now)
+	a.limited.count(now)
+}
 
 func reasonFor(err error) Result {
 	if err == errUnknown {

@@ -9,7 +9,6 @@ import (
 
 	"github.com/maypok86/otter/v2"
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
@@ -58,7 +57,7 @@ func newCache(source Source, size int, log *zap.Logger) (*cache, error) {
 	}
 	return &cache{
 		entries: entries,
-		log:     sampled(log),
+		log:     log,
 		slots:   make(chan struct{}, maxLookups),
 		timeout: lookupTimeout,
 		loader: func(_ context.Context, digest apikey.Digest) (loaded *entry, err error) {
@@ -90,16 +89,9 @@ func (c *cache) get(ctx context.Context, digest apikey.Digest) (*entry, Lookup, 
 	found, err := c.load(ctx, digest)
 	if err != nil && err != errUnknown && ctx.Err() == nil {
 		c.log.Error("looking up a key", zap.Error(err))
+		return nil, Failed, err
 	}
 	return found, Miss, err
-}
-
-// sampled returns a logger that says the same thing once a second: a store that
-// fails does so for every request.
-func sampled(log *zap.Logger) *zap.Logger {
-	return log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
-		return zapcore.NewSamplerWithOptions(core, time.Second, 1, 0)
-	}))
 }
 
 // load asks the source, in a goroutine of its own, because a disk cannot be

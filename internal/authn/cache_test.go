@@ -225,8 +225,8 @@ func TestCheck_storeFails(t *testing.T) {
 		for range 2 {
 			d := get(a, token)
 			checkResult(t, name, d, Unavailable)
-			if d.Key != nil {
-				t.Errorf("%s: got a key", name)
+			if d.Key != nil || d.Lookup != Failed {
+				t.Errorf("%s: got the key %v and the lookup %q, want none and %q", name, d.Key, d.Lookup, Failed)
 			}
 		}
 		s.during = nil
@@ -306,7 +306,11 @@ func TestCheck_clientHangsUp(t *testing.T) {
 		go func() { second <- get(a, token) }()
 		synctest.Wait()
 		hangUp()
-		checkResult(t, "who hung up", <-first, Unavailable)
+		gone := <-first
+		checkResult(t, "who hung up", gone, Unavailable)
+		if gone.Lookup != Miss {
+			t.Errorf("who hung up: got the lookup %q, want %q: the store has not failed", gone.Lookup, Miss)
+		}
 		close(goOn)
 		checkResult(t, "who waited", <-second, Allowed)
 	})

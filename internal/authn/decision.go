@@ -48,8 +48,9 @@ const (
 type Lookup string
 
 const (
-	Hit  Lookup = "hit"  // it was remembered
-	Miss Lookup = "miss" // the source was asked
+	Hit    Lookup = "hit"    // it was remembered
+	Miss   Lookup = "miss"   // the source was asked
+	Failed Lookup = "failed" // the source was asked, and could not tell
 )
 
 // Decision is what a check found. The zero Decision refuses.

@@ -43,7 +43,7 @@ func insert(txn *badger.Txn, key *apikey.Key) error {
 		}
 	}
 	return errors.Join(
-		save(txn, recordKey(key.ID), record),
+		keep(txn, key),
 		txn.Set(digestKey(key.Digest), []byte(key.ID)),
 		txn.Set(workspaceKey(key.WorkspaceID, key.ID), nil),
 		txn.Set(nameKey(key.WorkspaceID, apikey.FoldName(key.Name)), []byte(key.ID)),
@@ -70,7 +70,7 @@ func update(txn *badger.Txn, change apikey.Change, do apikey.Update) (apikey.Out
 	if len(details) == 0 {
 		return apikey.Outcome{Key: *key, Unchanged: true}, nil
 	}
-	err = save(txn, recordKey(key.ID), toRecord(key))
+	err = keep(txn, key)
 	return apikey.Outcome{Key: *key, Stale: []apikey.Digest{key.Digest}, Event: about(key, details)}, err
 }
 
@@ -127,7 +127,7 @@ func rotate(txn *badger.Txn, change apikey.Change, do apikey.Rotate) (apikey.Out
 		details["revokes_at"] = old.RevokesAt.Format(time.RFC3339Nano)
 	}
 	outcome.Key, outcome.Replaced, outcome.Event = key, *old, about(old, details)
-	return outcome, errors.Join(insert(txn, &key), save(txn, recordKey(old.ID), toRecord(old)))
+	return outcome, errors.Join(insert(txn, &key), keep(txn, old))
 }
 
 // maxOverlap is how many keys that were rotated may go on beside the one that is
@@ -186,7 +186,7 @@ func revoke(txn *badger.Txn, change apikey.Change, do apikey.Revoke) (apikey.Out
 // end writes that a key is revoked.
 func end(txn *badger.Txn, key *apikey.Key, change apikey.Change, reason string) error {
 	key.RevokedAt, key.RevokedBy, key.RevokeReason = change.At, change.Actor, reason
-	return save(txn, recordKey(key.ID), toRecord(key))
+	return keep(txn, key)
 }
 
 // maxRevoked bounds the keys that one transaction revokes: it can hold 1.2 MB,
@@ -230,6 +230,6 @@ func expose(txn *badger.Txn, change apikey.Change, do apikey.Expose) (apikey.Out
 		return apikey.Outcome{Key: *key, Unchanged: true}, nil
 	}
 	key.ExposedAt = change.At
-	err = save(txn, recordKey(key.ID), toRecord(key))
+	err = keep(txn, key)
 	return apikey.Outcome{Key: *key, Stale: []apikey.Digest{key.Digest}, Event: about(key, map[string]any{"name": key.Name})}, err
 }

@@ -172,6 +172,13 @@ func (m *model) taken(ws, name string, now time.Time) bool {
 	})
 }
 
+func (m *model) use(ws, id string, at time.Time) {
+	key := m.key(ws, id)
+	if key.LastUsedAt = at; key.FirstUsedAt.IsZero() {
+		key.FirstUsedAt = at
+	}
+}
+
 // replaced reports whether an active key replaces this one, directly or not.
 func (m *model) replaced(key apikey.Key, now time.Time) bool {
 	next := m.key(key.WorkspaceID, key.ReplacedBy)
@@ -277,6 +284,7 @@ func TestStore_doesWhatTheModelDoes(t *testing.T) {
 			"create": func(t *rapid.T) {
 				key := newKey(workspace.Draw(t, "workspace"), name.Draw(t, "name"), now)
 				key.ExpiresAt = now.Add(time.Duration(rapid.IntRange(1, 10).Draw(t, "days")) * day)
+				key.Preset = rapid.SampledFrom([]apikey.Preset{apikey.FullAccess, apikey.ReadOnly}).Draw(t, "preset")
 				apply(t, apikey.Create{Key: key, MaxActive: rapid.IntRange(0, 3).Draw(t, "most")})
 			},
 			"rename": func(t *rapid.T) {
@@ -322,6 +330,20 @@ func TestStore_doesWhatTheModelDoes(t *testing.T) {
 			"resume": func(t *rapid.T) { apply(t, apikey.Resume{WorkspaceID: workspace.Draw(t, "workspace")}) },
 			"wait": func(t *rapid.T) {
 				now = now.Add(time.Duration(rapid.IntRange(0, 48).Draw(t, "hours")) * time.Hour)
+				now = now.Add(rapid.SampledFrom([]time.Duration{0, time.Millisecond, time.Minute - time.Millisecond}).Draw(t, "more"))
+			},
+			"use": func(t *rapid.T) {
+				key := someKey(t)
+				m.use(key.WorkspaceID, key.ID, now)
+				if err := s.NoteUses(map[string]time.Time{key.ID: now}); err != nil {
+					t.Fatalf("NoteUses: got error %v, want none", err)
+				}
+			},
+			"count at another time": func(t *rapid.T) {
+				if len(m.keys) == 0 {
+					t.Skip("no key")
+				}
+				sameCensus(t, s, m, rapid.SampledFrom(m.interesting()).Draw(t, "time"))
 			},
 			"reopen": func(t *rapid.T) {
 				if err := s.Close(); err != nil {
@@ -355,6 +377,7 @@ func TestStore_doesWhatTheModelDoes(t *testing.T) {
 func agree(t *rapid.T, s *Store, m *model, now time.Time, workspaces []string) {
 	t.Helper()
 	for _, want := range m.keys {
+		want.FirstUsedAt, want.LastUsedAt = time.Time{}, time.Time{}
 		got, err := s.Lookup(want.Digest)
 		if err != nil {
 			t.Fatalf("Lookup of %s: got error %v, want a key", want.ID, err)
@@ -398,6 +421,16 @@ func agree(t *rapid.T, s *Store, m *model, now time.Time, workspaces []string) {
 	}
 	slices.Sort(paused)
 	same(t, "suspended workspaces", fmt.Sprint(paused), fmt.Sprint(slices.Sorted(maps.Keys(m.workspaces))))
+	sameCensus(t, s, m, now)
+}
+
+func sameCensus(t *rapid.T, s *Store, m *model, now time.Time) {
+	t.Helper()
+	got, err := s.count(t.Context(), now)
+	if err != nil {
+		t.Fatalf("got error %v, want counts", err)
+	}
+	same(t, fmt.Sprintf("census at %v", now), got, m.census(now))
 }
 
 func same(t *rapid.T, what string, got, want any) {

@@ -199,7 +199,7 @@ func badgerWith(t *testing.T, key, value string) (path string) {
 func TestOpen_schema(t *testing.T) {
 	for _, test := range []struct{ title, key, value, want string }{
 		{"somebody else's database", "users/1", "Kim", "it is a Badger database of something else: choose another path"},
-		{"a newer schema", "m/schema", "2", "it has schema 2, and this version knows schema 1: use the version that wrote it, or a newer one"},
+		{"a newer schema", "m/schema", "3", "it has schema 3, and this version knows schema 2: use the version that wrote it, or a newer one"},
 		{"a schema of nothing", "m/schema", "{}", `decoding "m/schema": json: cannot unmarshal object into Go value of type int`},
 	} {
 		t.Run(test.title, func(t *testing.T) {

@@ -203,6 +203,7 @@ func verify(t *testing.T, path string, acknowledged map[string]apikey.Status) {
 	}
 	equal(t, "events in the trail of all", len(allEvents(t, s, "")), len(allEvents(t, s, "acme")))
 
+	m := &model{}
 	found := map[string]apikey.Status{}
 	keys, _, err := s.Keys(t.Context(), "acme", apikey.KeyFilter{}, apikey.Page{Limit: 1 << 20}, start)
 	if err != nil {
@@ -211,6 +212,7 @@ func verify(t *testing.T, path string, acknowledged map[string]apikey.Status) {
 	for _, key := range keys {
 		status := key.Status(start)
 		found[key.ID] = status
+		m.keys = append(m.keys, *key)
 		equal(t, "by its digest", lookup(t, s, key.Digest), *key)
 		want := map[apikey.Operation]int{apikey.OpCreate: 1}
 		if status == apikey.Revoked {
@@ -219,6 +221,7 @@ func verify(t *testing.T, path string, acknowledged map[string]apikey.Status) {
 		equal(t, "events of "+key.ID, trail[key.ID], want)
 	}
 	equal(t, "keys with events", len(trail), len(keys))
+	equal(t, "census", census(t, s, start), m.census(start))
 	for id, status := range acknowledged {
 		if got := found[id]; got != status && !(status == apikey.Active && got == apikey.Revoked) {
 			t.Errorf("%s was acknowledged as %s: got %q", id, status, got)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -144,11 +145,20 @@ func (s *Store) SuspendedWorkspaces() (ids []string, err error) {
 }
 
 func keyByID(txn *badger.Txn, id string) (*apikey.Key, error) {
-	var r keyRecord
-	if err := load(txn, recordKey(id), &r); err != nil {
+	item, err := txn.Get(recordKey(id))
+	if err != nil {
 		return nil, err
 	}
-	if r.ID != id {
+	return decodeKey(item)
+}
+
+// decodeKey reads a key from its record.
+func decodeKey(item *badger.Item) (*apikey.Key, error) {
+	var r keyRecord
+	if err := decode(item, &r); err != nil {
+		return nil, err
+	}
+	if id := string(item.Key()[len("k/"):]); r.ID != id {
 		return nil, fmt.Errorf("the record of %s is of another key", id)
 	}
 	return r.key()
@@ -236,6 +246,31 @@ func each(txn *badger.Txn, prefix []byte, visit func(*badger.Item) error) error 
 		}
 	}
 	return nil
+}
+
+// eachFrom calls visit for every item from one key on and before another, in
+// order.
+func eachFrom(ctx context.Context, txn *badger.Txn, from, to []byte, visit func(*badger.Item) error) error {
+	it := txn.NewIterator(badger.IteratorOptions{Prefix: commonPrefix(from, to)})
+	defer it.Close()
+	for it.Seek(from); it.Valid() && bytes.Compare(it.Item().Key(), to) < 0; it.Next() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := visit(it.Item()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// commonPrefix returns what two keys both begin with.
+func commonPrefix(a, b []byte) []byte {
+	n := 0
+	for n < len(a) && n < len(b) && a[n] == b[n] {
+		n++
+	}
+	return a[:n]
 }
 
 // backwards calls visit for every id below prefix, newest first, beginning

@@ -2,7 +2,6 @@ package store
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -13,9 +12,12 @@ import (
 
 // What is in the store, by key. A name in <> is a value; <ws> is a workspace id
 // with its length in one byte before it, so that no id is the beginning of
-// another. Ids sort by creation, so each index is in that order too.
+// another. Ids sort by creation, so each index is in that order too. A time in a
+// key is in milliseconds since 1970, in eight bytes that sort as times do.
 //
 //	m/schema               the schema's version, in decimal
+//	m/migrated             key id: how far the records of schema 1 have been migrated, while
+//	                       they are; empty at first
 //	m/clock                the latest time that was told, in milliseconds since 1970
 //	k/<key id>             keyRecord
 //	t/<digest>             key id: whose token has this SHA-256
@@ -29,15 +31,21 @@ import (
 //	b/<ws><event id>       nothing: the events of a workspace
 //	f/<digest>             workspace id: whose calendar feed's token has this SHA-256
 //	g/<ws>                 feedRecord, of a workspace with a calendar feed
+//	e/<end><key id>        when each key ends: see ending
+//	c/d/<day>              tally: the keys that end on a day, UTC
+//	c/m/<minute>           tally: the keys that end in a minute
 //
 // No token is ever part of a key or a value: Badger prints keys in its errors.
 // A record is JSON, because it is read far more rarely than it is cached, and
 // because a person may have to read it one day. Fields are only ever added.
-const schemaVersion = 1
+//
+// Schema 1 had no e/ and no c/.
+const schemaVersion = 2
 
 var (
-	schemaKey = []byte("m/schema")
-	clockKey  = []byte("m/clock")
+	schemaKey   = []byte("m/schema")
+	migratedKey = []byte("m/migrated")
+	clockKey    = []byte("m/clock")
 )
 
 func recordKey(keyID string) []byte         { return append([]byte("k/"), keyID...) }
@@ -164,32 +172,4 @@ func save(txn *badger.Txn, key []byte, record any) error {
 		return fmt.Errorf("encoding %q: %w", key, err)
 	}
 	return txn.Set(key, value)
-}
-
-// checkSchema marks a new store with the schema's version, and refuses one that
-// it does not know.
-func (s *Store) checkSchema() error {
-	return s.db.Update(func(txn *badger.Txn) error {
-		var version int
-		err := load(txn, schemaKey, &version)
-		switch {
-		case errors.Is(err, badger.ErrKeyNotFound):
-			s.made = true
-			return s.markNew(txn)
-		case err != nil:
-			return err
-		case version != schemaVersion:
-			return fmt.Errorf("it has schema %d, and this version knows schema %d: use the version that wrote it, or a newer one", version, schemaVersion)
-		}
-		return nil
-	})
-}
-
-func (s *Store) markNew(txn *badger.Txn) error {
-	it := txn.NewIterator(badger.IteratorOptions{})
-	defer it.Close()
-	if it.Rewind(); it.Valid() {
-		return fmt.Errorf("it is a Badger database of something else: choose another path")
-	}
-	return save(txn, schemaKey, schemaVersion)
 }

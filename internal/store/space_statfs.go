@@ -2,7 +2,12 @@
 
 package store
 
-import "golang.org/x/sys/unix"
+import (
+	"io/fs"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
 
 // freeBytes returns how much this process may still write beside path.
 func freeBytes(path string) (uint64, error) {
@@ -13,4 +18,14 @@ func freeBytes(path string) (uint64, error) {
 	// FreeBSD counts below zero when only root may still write.
 	free := max(int64(stat.Bavail), 0)
 	return uint64(free) * uint64(stat.Bsize), nil
+}
+
+// allocatedBytes returns what a file takes on the disk. Badger gives its logs
+// their full length at once, and fills them bit by bit.
+func allocatedBytes(file fs.FileInfo) uint64 {
+	stat, ok := file.Sys().(*syscall.Stat_t)
+	if !ok {
+		return uint64(file.Size())
+	}
+	return uint64(stat.Blocks) * 512
 }

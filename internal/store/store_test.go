@@ -3,12 +3,12 @@ package store
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -242,28 +242,21 @@ func put(t testing.TB, s *Store, key, value []byte) {
 	}
 }
 
-// putKeys writes many keys behind the store's back.
+// putKeys writes many keys behind the store's back, without events.
 func putKeys(t testing.TB, s *Store, keys []apikey.Key) {
 	t.Helper()
-	batch := s.db.NewWriteBatch()
-	defer batch.Cancel()
-	for i := range keys {
-		key := &keys[i]
-		value, err := json.Marshal(toRecord(key))
-		for _, err := range []error{
-			err,
-			batch.Set(recordKey(key.ID), value),
-			batch.Set(digestKey(key.Digest), []byte(key.ID)),
-			batch.Set(workspaceKey(key.WorkspaceID, key.ID), nil),
-			batch.Set(nameKey(key.WorkspaceID, apikey.FoldName(key.Name)), []byte(key.ID)),
-		} {
-			if err != nil {
-				t.Fatal(err)
+	for some := range slices.Chunk(keys, maxRevoked) {
+		err := s.db.Update(func(txn *badger.Txn) error {
+			for i := range some {
+				if err := insert(txn, &some[i]); err != nil {
+					return err
+				}
 			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	if err := batch.Flush(); err != nil {
-		t.Fatal(err)
 	}
 }
 

@@ -75,8 +75,7 @@ func addUse(txn *badger.Txn, key *apikey.Key) (err error) {
 	return err
 }
 
-// noted returns the time of a note; zero where there is none. A note that cannot
-// be read is no reason not to show the key, or not to revoke it.
+// noted returns the time of a note; zero where there is none.
 func noted(txn *badger.Txn, key []byte) (time.Time, error) {
 	item, err := txn.Get(key)
 	if errors.Is(err, badger.ErrKeyNotFound) {
@@ -85,8 +84,14 @@ func noted(txn *badger.Txn, key []byte) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
+	return noteIn(item)
+}
+
+// noteIn reads a note. One that cannot be read is no reason not to show the key,
+// or not to revoke it.
+func noteIn(item *badger.Item) (time.Time, error) {
 	var at millis
-	err = item.Value(func(value []byte) error {
+	err := item.Value(func(value []byte) error {
 		_ = json.Unmarshal(value, &at)
 		return nil
 	})

@@ -26,13 +26,15 @@ type program struct {
 }
 
 var programs = map[string]program{
-	"chromium":  {[]string{"chromium", "chromium-browser", "google-chrome"}, "chromium"},
-	"curl":      {[]string{"curl"}, "curl"},
-	"icalendar": {[]string{"icalendar"}, "python3-icalendar"},
-	"java":      {[]string{"java"}, "default-jdk-headless"},
-	"node":      {[]string{"node", "nodejs"}, "nodejs"},
-	"promtool":  {[]string{"promtool"}, "prometheus"},
-	"python3":   {[]string{"python3"}, "python3"},
+	"chromium":   {[]string{"chromium", "chromium-browser", "google-chrome"}, "chromium"},
+	"curl":       {[]string{"curl"}, "curl"},
+	"icalendar":  {[]string{"icalendar"}, "python3-icalendar"},
+	"java":       {[]string{"java"}, "default-jdk-headless"},
+	"jq":         {[]string{"jq"}, "jq"},
+	"node":       {[]string{"node", "nodejs"}, "nodejs"},
+	"prometheus": {[]string{"prometheus"}, "prometheus"},
+	"promtool":   {[]string{"promtool"}, "prometheus"},
+	"python3":    {[]string{"python3"}, "python3"},
 }
 
 // Tool returns the path of the program called name, which must be one that

@@ -1,0 +1,80 @@
+package caddymodule
+
+import (
+	"io"
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/agiled/caddy-api-keys/internal/authn"
+)
+
+// announcements are the headers in which an answer speaks of its key.
+var announcements = [...]string{
+	http.CanonicalHeaderKey(expiresHeader), deprecationHeader, sunsetHeader, limitHeader, limitPolicyHeader,
+}
+
+// announced is an answer that says something of its key. An upstream that has
+// limits or deprecations of its own would put its word beside: a client could
+// not tell whose is whose, so that the gateway's takes the place of it.
+type announced struct {
+	caddyhttp.ResponseWriterWrapper
+	own   [len(announcements)][]string // nil where the gateway says nothing
+	begun bool
+}
+
+// withAnnouncements returns w, whose header has what the gateway says of the
+// key, in a form that keeps it so. An answer that says nothing stays as it is.
+func withAnnouncements(w http.ResponseWriter, d *authn.Decision) http.ResponseWriter {
+	if d.Limit.N == 0 && d.Key.ReplacedBy == "" && !expiresSoon(d.Key, d.At) {
+		return w
+	}
+	a := &announced{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}}
+	header := w.Header()
+	for i, name := range announcements {
+		a.own[i] = header[name]
+	}
+	return a
+}
+
+// assert puts the gateway's word in the place of any other.
+func (a *announced) assert() {
+	header := a.Header()
+	for i, name := range announcements {
+		if a.own[i] != nil {
+			header[name] = a.own[i]
+		}
+	}
+}
+
+// WriteHeader begins the answer, or sends one before it (RFC 9110, section 15.2).
+func (a *announced) WriteHeader(status int) {
+	if !a.begun {
+		a.assert()
+		a.begun = status >= 200 || status == http.StatusSwitchingProtocols
+	}
+	a.ResponseWriterWrapper.WriteHeader(status)
+}
+
+func (a *announced) begin() {
+	if !a.begun {
+		a.WriteHeader(http.StatusOK)
+	}
+}
+
+func (a *announced) Write(b []byte) (int, error) {
+	a.begin()
+	return a.ResponseWriter.Write(b)
+}
+
+// ReadFrom is what io.Copy calls in place of Write.
+func (a *announced) ReadFrom(from io.Reader) (int64, error) {
+	a.begin()
+	return a.ResponseWriterWrapper.ReadFrom(from)
+}
+
+// FlushError is what http.ResponseController calls, and begins the answer too.
+func (a *announced) FlushError() error {
+	a.begin()
+	return http.NewResponseController(a.ResponseWriter).Flush()
+}

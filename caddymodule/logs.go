@@ -1,0 +1,73 @@
+package caddymodule
+
+import (
+	"slices"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/agiled/caddy-api-keys/internal/authn"
+)
+
+// sampled returns a logger that says the same thing once a second, for what can
+// go wrong on every request: a flood of them must not fill the disk.
+func sampled(log *zap.Logger) *zap.Logger {
+	return log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
+		return zapcore.NewSamplerWithOptions(core, time.Second, 1, 0)
+	}))
+}
+
+// lasting returns a logger for what outlives the configuration that the given
+// logger belongs to. Each configuration has loggers of its own, and closes them
+// when it is replaced.
+func lasting(log *zap.Logger) *zap.Logger {
+	return log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
+		return lastingCore{first: core}
+	}))
+}
+
+// lastingCore logs where, and from which level on, the running configuration
+// says that this app does.
+type lastingCore struct {
+	first  zapcore.Core // while no configuration runs yet
+	fields []zap.Field
+}
+
+func (c lastingCore) current() zapcore.Core {
+	if ctx := caddy.ActiveContext(); ctx.Context != nil {
+		return ctx.Logger(&App{}).Core()
+	}
+	if caddy.Exiting() {
+		return caddy.Log().Core()
+	}
+	return c.first
+}
+
+// Enabled implements zapcore.Core. What is enabled is found out once, by Check.
+func (lastingCore) Enabled(zapcore.Level) bool { return true }
+
+func (c lastingCore) With(fields []zap.Field) zapcore.Core {
+	return lastingCore{c.first, slices.Concat(c.fields, fields)}
+}
+
+func (c lastingCore) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	return c.current().With(c.fields).Check(entry, checked)
+}
+
+func (c lastingCore) Write(entry zapcore.Entry, fields []zap.Field) error {
+	return c.current().With(c.fields).Write(entry, fields)
+}
+
+func (c lastingCore) Sync() error { return c.current().Sync() }
+
+// decisionFields are what a log says of a decision. They never hold what the
+// client has sent.
+func decisionFields(d *authn.Decision) []zap.Field {
+	fields := []zap.Field{zap.String("api_key_result", string(d.Result))}
+	if d.Key != nil {
+		fields = append(fields, zap.String("api_key_id", d.Key.ID), zap.String("workspace_id", d.Key.WorkspaceID))
+	}
+	return fields
+}

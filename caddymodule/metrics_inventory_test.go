@@ -1,0 +1,225 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// inventoryMetrics are those that need the store.
+var inventoryMetrics = []string{
+	"caddy_api_keys_keys", "caddy_api_keys_expiring_keys", "caddy_api_keys_expiring_keys_in_use",
+	"caddy_api_keys_suspended_workspaces", "caddy_api_keys_rate_limited_keys",
+	"caddy_api_keys_store_size_bytes", "caddy_api_keys_store_free_bytes",
+}
+
+// endsIn makes a key that expires after a time from now.
+func endsIn(d time.Duration) func(*apikey.Key) {
+	return func(k *apikey.Key) { k.ExpiresAt = k.CreatedAt.Add(d) }
+}
+
+// TestInventory: whoever looks at the metrics sees what there is at that moment.
+func TestInventory(t *testing.T) {
+	const day = 24 * time.Hour
+	s := serve(t, "\tapi_key_auth {\n\t\trate_limit read 1 1h\n\t}\n\treverse_proxy $UPSTREAM\n")
+	s.create(apikey.FullAccess)
+	s.create(apikey.ReadOnly, inWorkspace("globex"))
+	s.create(apikey.ReadOnly, expired)
+	revoked := s.create(apikey.FullAccess)
+	s.apply(apikey.Revoke{WorkspaceID: revoked.WorkspaceID, KeyID: revoked.ID})
+	s.apply(apikey.Suspend{WorkspaceID: "globex"})
+	soon := s.create(apikey.FullAccess, endsIn(23*time.Hour))
+	s.create(apikey.FullAccess, endsIn(6*day))
+	s.create(apikey.ReadOnly, endsIn(13*day))
+	s.create(apikey.ReadOnly, endsIn(29*day))
+	s.send("GET /", soon.bearer()).mustBe(t, 200, "from upstream")
+	s.send("GET /", soon.bearer()).mustBe(t, 429, `{"error":"Too Many Requests."}`)
+	if err := s.gateway().authn.FlushUses(time.Now(), 0, s.gateway().store.NoteUses); err != nil {
+		t.Fatal(err)
+	}
+
+	for series, want := range map[string]string{
+		`caddy_api_keys_keys{preset="full_access",status="active"}`:  "3",
+		`caddy_api_keys_keys{preset="full_access",status="expired"}`: "0",
+		`caddy_api_keys_keys{preset="full_access",status="revoked"}`: "1",
+		`caddy_api_keys_keys{preset="read_only",status="active"}`:    "3",
+		`caddy_api_keys_keys{preset="read_only",status="expired"}`:   "1",
+		`caddy_api_keys_keys{preset="read_only",status="revoked"}`:   "0",
+		`caddy_api_keys_expiring_keys{within="24h"}`:                 "1",
+		`caddy_api_keys_expiring_keys{within="7d"}`:                  "2",
+		`caddy_api_keys_expiring_keys{within="14d"}`:                 "3",
+		`caddy_api_keys_expiring_keys{within="30d"}`:                 "4",
+		`caddy_api_keys_expiring_keys_in_use{within="24h"}`:          "1",
+		`caddy_api_keys_expiring_keys_in_use{within="7d"}`:           "1",
+		`caddy_api_keys_suspended_workspaces`:                        "1",
+		`caddy_api_keys_rate_limited_keys`:                           "1",
+	} {
+		if got := s.metric(series); got != want {
+			t.Errorf("got %s %q, want %s", series, got, want)
+		}
+	}
+	for metric, want := range map[string]int{
+		"caddy_api_keys_keys": 6, "caddy_api_keys_expiring_keys": 4, "caddy_api_keys_expiring_keys_in_use": 2,
+		"caddy_api_keys_store_size_bytes": 2,
+	} {
+		if _, got := gather(t, metric); got != want {
+			t.Errorf("%s: got %d series, want %d", metric, got, want)
+		}
+	}
+	for _, metric := range []string{"caddy_api_keys_store_size_bytes", "caddy_api_keys_store_free_bytes"} {
+		if got := sumOf(t, metric); got <= 0 {
+			t.Errorf("got %s %v, want more than 0", metric, got)
+		}
+	}
+}
+
+// TestInventory_afterReload: it is the store of the running configuration that
+// is counted, also after a reload that took another one, or was refused.
+func TestInventory_afterReload(t *testing.T) {
+	s := serve(t, proxied)
+	s.create(apikey.FullAccess)
+	wantKeys := func(when string, want float64) {
+		t.Helper()
+		if got := sumOf(t, "caddy_api_keys_keys"); got != want {
+			t.Errorf("%s: got %v keys, want %v", when, got, want)
+		}
+		if got := s.metric(`caddy_api_keys_keys{preset="read_only",status="active"}`); got != "0" {
+			t.Errorf("%s: got %q read-only keys from the admin endpoint, want 0", when, got)
+		}
+	}
+	wantKeys("before", 1)
+	if err := s.load(proxied + "\tapi_key_admin /y {\n\t\ttoken {env.NOT_SET_ANYWHERE}\n\t}\n"); err == nil {
+		t.Fatal("got no error, want the configuration to be refused")
+	}
+	wantKeys("after a refused reload", 1)
+	s.store = filepath.Join(t.TempDir(), "others")
+	s.mustLoad(proxied)
+	wantKeys("after a reload with an empty store", 0)
+	s.create(apikey.FullAccess)
+	s.create(apikey.FullAccess)
+	wantKeys("after two keys were made there", 2)
+}
+
+// TestInventory_unknown: what is not known has no samples, which is not the same
+// as zeros, and the failure is counted and said once.
+func TestInventory_unknown(t *testing.T) {
+	for name, fail := range map[string]func(*server) error{
+		"the store is closed":        func(s *server) error { return s.gateway().store.Close() },
+		"its directory is not there": func(s *server) error { return os.Rename(s.store, s.store+".moved") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := serve(t, proxied)
+			failures := sumOf(t, errorsMetric, "census") // a scrape that succeeds
+			if err := fail(s); err != nil {
+				t.Fatal(err)
+			}
+			text := s.call("GET", "/metrics", "").body
+			for _, metric := range inventoryMetrics {
+				if strings.Contains(text, "\n"+metric) {
+					t.Errorf("got samples of %s, want none", metric)
+				}
+			}
+			if got := sumOf(t, errorsMetric, "census"); got <= failures {
+				t.Errorf("got %v failures counted, want more than %v", got, failures)
+			}
+			if got := said(t, s.logged(), "counting the keys"); len(got) != 1 {
+				t.Errorf("got %d lines in the log, want 1", len(got))
+			}
+		})
+	}
+}
+
+// TestInventory_withoutStore: that no configuration uses keys is no failure.
+func TestInventory_withoutStore(t *testing.T) {
+	before := sumOf(t, errorsMetric, "census")
+	for _, metric := range inventoryMetrics {
+		if _, got := gather(t, metric); got != 0 {
+			t.Errorf("%s: got %d series, want none", metric, got)
+		}
+	}
+	if got := sumOf(t, errorsMetric, "census"); got != before {
+		t.Errorf("got %v failures, want %v as before", got, before)
+	}
+}
+
+// collect returns how many samples an inventory has.
+func collect(i *inventory) int {
+	samples := make(chan prometheus.Metric, 100)
+	i.Collect(samples)
+	return len(samples)
+}
+
+// TestInventory_slowStore: a scrape waits for no longer than it may, the scrapes
+// after it do not gather behind a disk that hangs, and once that has gone on,
+// there is an answer again.
+func TestInventory_slowStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		goOn := make(chan struct{})
+		var asked atomic.Int32
+		core, logs := observer.New(zap.DebugLevel)
+		i := newInventory(func(context.Context) (stock, error) {
+			asked.Add(1)
+			<-goOn
+			return stock{}, nil
+		}, zap.New(core))
+		for range 3 {
+			begun := time.Now()
+			if got := collect(i); got != 0 {
+				t.Errorf("got %d samples from a store that hangs, want none", got)
+			}
+			if got := time.Since(begun); got != inventoryTimeout {
+				t.Errorf("the scrape took %v, want %v", got, inventoryTimeout)
+			}
+		}
+		if asked.Load() != 1 || logs.Len() != 1 {
+			t.Errorf("got the store asked %d times and %d lines in the log, want 1 of each", asked.Load(), logs.Len())
+		}
+		close(goOn)
+		synctest.Wait()
+		if got := collect(i); got == 0 {
+			t.Error("got no samples from a store that answers again, want some")
+		}
+	})
+}
+
+// TestInventory_storeFails: a failure has no samples, be it a panic, and is said
+// again after it was over.
+func TestInventory_storeFails(t *testing.T) {
+	core, logs := observer.New(zap.DebugLevel)
+	var take func() (stock, error)
+	i := newInventory(func(context.Context) (stock, error) { return take() }, zap.New(core))
+	failures := sumOf(t, errorsMetric, "census")
+	for n, test := range []struct {
+		take    func() (stock, error)
+		samples bool
+		lines   int // in all
+	}{
+		{func() (stock, error) { return stock{}, errors.New("input/output error") }, false, 1},
+		{func() (stock, error) { panic("out of order") }, false, 1},
+		{func() (stock, error) { return stock{}, nil }, true, 1},
+		{func() (stock, error) { panic("out of order") }, false, 2},
+	} {
+		take = test.take
+		if got := collect(i); got > 0 != test.samples {
+			t.Errorf("%d: got %d samples, want some: %v", n, got, test.samples)
+		}
+		if got := logs.Len(); got != test.lines {
+			t.Errorf("%d: got %d lines in the log, want %d", n, got, test.lines)
+		}
+	}
+	if got := sumOf(t, errorsMetric, "census"); got != failures+3 {
+		t.Errorf("got %v failures, want %v", got, failures+3)
+	}
+}

@@ -1,0 +1,178 @@
+package caddymodule
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// gather returns the values of a metric, added up over the series that have all
+// the given values of labels, and how many series those are. The value of a
+// histogram is how many observations it has.
+func gather(t *testing.T, name string, labels ...string) (total float64, series int) {
+	t.Helper()
+	registry := prometheus.NewPedanticRegistry()
+	if err := registerMetrics(registry); err != nil {
+		t.Fatal(err)
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() != name {
+			continue
+		}
+		for _, metric := range family.GetMetric() {
+			var values []string
+			for _, label := range metric.GetLabel() {
+				values = append(values, label.GetValue())
+			}
+			if slices.ContainsFunc(labels, func(want string) bool { return !slices.Contains(values, want) }) {
+				continue
+			}
+			series++
+			total += metric.GetCounter().GetValue() + metric.GetGauge().GetValue() + float64(metric.GetHistogram().GetSampleCount())
+		}
+	}
+	return total, series
+}
+
+// sumOf returns the values of a metric, added up.
+func sumOf(t *testing.T, name string, labels ...string) float64 {
+	t.Helper()
+	total, _ := gather(t, name, labels...)
+	return total
+}
+
+// mustBeRefused expects an error of the admin API.
+func (a answer) mustBeRefused(t *testing.T, status int, code string) {
+	t.Helper()
+	if a.status != status || !strings.Contains(a.body, `"code":"`+code+`"`) {
+		t.Errorf("got %d %s, want %d %s", a.status, a.body, status, code)
+	}
+}
+
+const (
+	checkMetric    = "caddy_api_keys_check_duration_seconds"
+	requestsMetric = "caddy_api_keys_requests_total"
+	errorsMetric   = "caddy_api_keys_store_errors_total"
+)
+
+// TestMetrics_checkDuration: every request that is judged is timed, whatever
+// becomes of it, and no other one.
+func TestMetrics_checkDuration(t *testing.T) {
+	s := serve(t, "\troute /public/* {\n\t\tapi_key_auth\n\t\treverse_proxy $UPSTREAM\n\t}\n\trespond elsewhere\n")
+	k := s.create(apikey.ReadOnly)
+	timed, judged := sumOf(t, checkMetric), sumOf(t, requestsMetric)
+	if timed != judged {
+		t.Errorf("got %v checks timed and %v requests counted before, want as many", timed, judged)
+	}
+	s.send("GET /public/v1/me", k.bearer()).mustBe(t, 200, "from upstream")
+	s.send("POST /public/v1/me", k.bearer()).mustBe(t, 403, bodies[403])
+	s.send("GET /public/v1/me", "").mustBe(t, 401, bodies[401])
+	s.send("TRACE /public/v1/me", "").mustBe(t, 405, bodies[405])
+	s.send("GET /", "").mustBe(t, 200, "elsewhere")
+	if got, want := sumOf(t, checkMetric), timed+4; got != want {
+		t.Errorf("got %v checks timed, want %v", got, want)
+	}
+	if got, want := sumOf(t, requestsMetric), judged+4; got != want {
+		t.Errorf("got %v requests counted, want %v", got, want)
+	}
+}
+
+// TestMetrics_resolution: a check takes from some hundred nanoseconds to
+// seconds, and the histogram tells such times apart, for a Prometheus that
+// takes native histograms and for one that does not.
+func TestMetrics_resolution(t *testing.T) {
+	s := serve(t, proxied)
+	s.send("GET /", "").mustBe(t, 401, bodies[401])
+	text := s.call("GET", "/metrics", "").body
+	for _, bound := range []string{"1e-07", "1e-06", "1e-05", "0.0001", "0.001", "0.01", "+Inf"} {
+		if want := `caddy_api_keys_check_duration_seconds_bucket{le="` + bound + `"}`; !strings.Contains(text, want) {
+			t.Errorf("got no %s", want)
+		}
+	}
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(checkDuration)
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	histogram := families[0].GetMetric()[0].GetHistogram()
+	if got := histogram.GetSchema(); got != 3 || len(histogram.GetPositiveSpan()) == 0 {
+		t.Errorf("got a native histogram of schema %d with %d spans, want schema 3, in steps of a tenth", got, len(histogram.GetPositiveSpan()))
+	}
+}
+
+// TestMetrics_storeErrors: whatever the store is asked for and cannot do is
+// counted once, by what it was. What it rightly refuses is not.
+func TestMetrics_storeErrors(t *testing.T) {
+	s := serve(t, proxied)
+	k := s.create(apikey.FullAccess)
+	g := s.gateway()
+	key := "/api-keys/workspaces/" + k.WorkspaceID + "/keys/" + k.ID
+	before := sumOf(t, errorsMetric)
+	s.call("GET", "/api-keys/workspaces/other/keys/"+k.ID, "").mustBeRefused(t, 404, "not_found")
+	s.call("PATCH", key, `{"name":"test"}`).mustBeRefused(t, 422, "vague_name")
+	s.send("GET /", "Authorization: Bearer "+apikey.NewToken("agk").Reveal()+"\r\n").mustBe(t, 401, bodies[401])
+	if got := sumOf(t, errorsMetric); got != before {
+		t.Errorf("got %v errors of the store after refusals, want %v as before", got, before)
+	}
+
+	if err := g.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	uses := map[string]func(){
+		"lookup":    func() { s.send("GET /", k.bearer()).mustBe(t, 503, bodies[503]) },
+		"change":    func() { s.call("POST", key+"/revoke", "").mustBeRefused(t, 503, "store_unavailable") },
+		"read":      func() { s.call("GET", key, "").mustBeRefused(t, 503, "store_unavailable") },
+		"last_used": func() { _ = g.store.NoteUses(map[string]time.Time{k.ID: time.Now()}) },
+		"clock":     func() { g.noteClock() },
+		"forget":    func() { g.forgetEvents(t.Context()) },
+	}
+	all := func() (total float64) { // but for those of the census, which each look at the metrics is
+		for operation := range uses {
+			total += sumOf(t, errorsMetric, operation)
+		}
+		return total
+	}
+	for operation, use := range uses {
+		one, before := sumOf(t, errorsMetric, operation), all()
+		use()
+		if got := sumOf(t, errorsMetric, operation); got != one+1 {
+			t.Errorf("%s: got %v errors, want %v", operation, got, one+1)
+		}
+		if got, want := all(), before+1; got != want {
+			t.Errorf("%s: got %v errors in all, want %v", operation, got, want)
+		}
+	}
+}
+
+// TestMetrics_fromTheBeginning: what somebody is to be woken for has a series
+// before it happens for the first time, or rate() would not see that it did.
+func TestMetrics_fromTheBeginning(t *testing.T) {
+	for _, test := range []struct {
+		metric string
+		labels []string
+		want   int
+	}{
+		{requestsMetric, []string{"unavailable"}, 2}, // reads and writes
+		{requestsMetric, []string{"rate_limited"}, 4},
+		{requestsMetric, []string{"browser"}, 4},
+		{errorsMetric, nil, 7},
+		{"caddy_api_keys_admin_operations_total", []string{"ok"}, len(admin.Operations())},
+		{"caddy_api_keys_admin_operations_total", []string{"no_space"}, len(admin.Operations())},
+		{"caddy_api_keys_admin_operations_total", []string{"store_unavailable"}, len(admin.Operations())},
+	} {
+		if _, got := gather(t, test.metric, test.labels...); got != test.want {
+			t.Errorf("%s %q: got %d series, want %d", test.metric, test.labels, got, test.want)
+		}
+	}
+}

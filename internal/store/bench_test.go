@@ -1,0 +1,59 @@
+package store
+
+import (
+	"flag"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+var manyKeys = flag.Int("keys", 20_000, "how many keys a store has in a benchmark of many")
+
+// What a new key costs, in a workspace that has up to ten.
+func BenchmarkApply_create(b *testing.B) {
+	s := openNew(b)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		ws := fmt.Sprintf("workspace-%d", i/10)
+		mustApply(b, s, start, apikey.Create{Key: newKey(ws, fmt.Sprintf("Key %d", i%10), start)})
+	}
+}
+
+// What it costs to count many keys, which were made one after the other for as
+// long as a key lives, and which are all in use.
+func BenchmarkCensus(b *testing.B) {
+	s := openNew(b)
+	keys := make([]apikey.Key, min(*manyKeys, 10_000))
+	for made := 0; made < *manyKeys; made += len(keys) {
+		uses := make(map[string]time.Time, len(keys))
+		for i := range keys {
+			at := start.Add(life / time.Duration(*manyKeys) * time.Duration(made+i))
+			keys[i] = newKey(fmt.Sprintf("workspace-%d", i/10), fmt.Sprintf("Key %d", i%10), at)
+			uses[keys[i].ID] = start.Add(life)
+		}
+		putKeys(b, s, keys)
+		mustNote(b, s, uses)
+	}
+	s = reopen(b, s)
+	now := start.Add(life)
+	b.Run("all", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := s.Census(b.Context(), now); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("expiring in use", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			inUse, err := s.ExpiringInUse(b.Context(), now)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(float64(inUse[7*day]), "in-use")
+		}
+	})
+}

@@ -1,0 +1,140 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+var inUseWithin = [...]time.Duration{oneDay, 7 * oneDay}
+
+// usedWithin is how long ago a key that is in use was used at most.
+const usedWithin = 7 * oneDay
+
+// missedKeys counts the active keys that will be missed when they end: they are
+// in use, and nothing active replaces them.
+type missedKeys struct {
+	txn    *badger.Txn
+	now    time.Time
+	uses   *badger.Iterator
+	batch  []endingKey
+	counts map[time.Duration]int
+}
+
+type endingKey struct {
+	id string
+	ending
+}
+
+// ExpiringInUse is how many of the active keys that end within 24 hours, and
+// within 7 days, were used in the last 7 days and have no active replacement.
+//
+// It looks at each key that ends within 7 days, and at when that was last used:
+// of a million keys that live for 90 days, these take it a second.
+func (s *Store) ExpiringInUse(ctx context.Context, now time.Time) (counts map[time.Duration]int, err error) {
+	err = s.view(func(txn *badger.Txn) error {
+		counts, err = countMissed(ctx, txn, now)
+		return err
+	})
+	return counts, err
+}
+
+func countMissed(ctx context.Context, txn *badger.Txn, now time.Time) (map[time.Duration]int, error) {
+	m := &missedKeys{txn: txn, now: now, counts: make(map[time.Duration]int)}
+	for _, within := range inUseWithin {
+		m.counts[within] = 0
+	}
+	m.uses = txn.NewIterator(badger.IteratorOptions{Prefix: lastUsedKey("")})
+	defer m.uses.Close()
+	m.uses.Rewind()
+	last := now.Add(slices.Max(inUseWithin[:]))
+	if err := eachEnding(ctx, txn, toMillis(now)+1, toMillis(last)+1, m.add); err != nil {
+		return nil, err
+	}
+	return m.counts, m.countBatch()
+}
+
+// maxBatch bounds the keys that are held in memory.
+const maxBatch = 1000
+
+func (m *missedKeys) add(e ending, keyID string) error {
+	m.batch = append(m.batch, endingKey{keyID, e})
+	if len(m.batch) < maxBatch {
+		return nil
+	}
+	return m.countBatch()
+}
+
+// countBatch takes the keys in the order of their ids, which is that of the
+// notes of their uses: to go from one note to the next costs far less than to
+// look each of them up.
+func (m *missedKeys) countBatch() error {
+	slices.SortFunc(m.batch, func(a, b endingKey) int { return strings.Compare(a.id, b.id) })
+	for _, key := range m.batch {
+		missed, err := m.isMissed(key)
+		if err != nil {
+			return err
+		}
+		if missed {
+			m.count(key.at)
+		}
+	}
+	m.batch = m.batch[:0]
+	return nil
+}
+
+func (m *missedKeys) count(end millis) {
+	for _, within := range inUseWithin {
+		if end <= toMillis(m.now.Add(within)) {
+			m.counts[within]++
+		}
+	}
+}
+
+func (m *missedKeys) isMissed(key endingKey) (bool, error) {
+	used, err := m.lastUse(key.id)
+	if err != nil || used.IsZero() || used.Before(m.now.Add(-usedWithin)) {
+		return false, err
+	}
+	if !key.replaced {
+		return true, nil
+	}
+	record, err := keyByID(m.txn, key.id)
+	if err != nil {
+		return false, err
+	}
+	replaced, err := hasLiveReplacement(m.txn, record, m.now)
+	return !replaced, err
+}
+
+// stepsBeforeSeek is how many notes are passed over before the next one wanted is
+// sought: the keys of others, or keys that end at another time.
+const stepsBeforeSeek = 10
+
+// lastUse returns when a key was last used, zero if it never was.
+func (m *missedKeys) lastUse(keyID string) (time.Time, error) {
+	note := lastUsedKey(keyID)
+	for n := 0; n < stepsBeforeSeek && m.compare(note) < 0; n++ {
+		m.uses.Next()
+	}
+	if m.compare(note) != 0 {
+		m.uses.Seek(note)
+	}
+	if m.compare(note) != 0 {
+		return time.Time{}, nil
+	}
+	return noteIn(m.uses.Item())
+}
+
+// compare tells whether the note that has been reached comes before another one,
+// is that one, or comes after it.
+func (m *missedKeys) compare(note []byte) int {
+	if !m.uses.Valid() {
+		return 1
+	}
+	return bytes.Compare(m.uses.Item().Key(), note)
+}

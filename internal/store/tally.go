@@ -1,0 +1,166 @@
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"math"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// A span is a length of time, in each of which the keys that end in it are
+// counted.
+type span struct {
+	prefix string
+	length millis
+}
+
+var (
+	days    = span{"c/d/", millis(24 * time.Hour / time.Millisecond)}
+	minutes = span{"c/m/", millis(time.Minute / time.Millisecond)}
+)
+
+// begin returns when the span began that a time is in.
+func (s span) begin(at millis) millis { return at - at%s.length }
+
+// A tally is how many keys there are of each class.
+type tally [len(classes)]int64
+
+var errTally = errors.New("a count of keys is damaged")
+
+func (t tally) encode() (value []byte) {
+	for _, n := range t {
+		value = binary.AppendVarint(value, n)
+	}
+	return value
+}
+
+func decodeTally(value []byte) (t tally, err error) {
+	for i := range t {
+		n, size := binary.Varint(value)
+		if size <= 0 {
+			return tally{}, errTally
+		}
+		t[i], value = n, value[size:]
+	}
+	return t, nil
+}
+
+func (t *tally) add(other tally) {
+	for i, n := range other {
+		t[i] += n
+	}
+}
+
+func (t tally) sum() (n int64) {
+	for _, of := range t {
+		n += of
+	}
+	return n
+}
+
+// count adds a number of keys to those that end when e says.
+func count(txn *badger.Txn, e ending, n int64) error {
+	var errs []error
+	for _, span := range []span{days, minutes} {
+		errs = append(errs, addTo(txn, timeKey(span.prefix, span.begin(e.at)), e.class, n))
+	}
+	return errors.Join(errs...)
+}
+
+// addTo adds to one of the tallies. One that is damaged stays as it is: what
+// counts the keys will say so, and nobody is kept from revoking one.
+func addTo(txn *badger.Txn, key []byte, class int, n int64) error {
+	t, err := tallyAt(txn, key)
+	if errors.Is(err, errTally) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	t[class] += n
+	if t == (tally{}) {
+		return txn.Delete(key)
+	}
+	return txn.Set(key, t.encode())
+}
+
+func tallyAt(txn *badger.Txn, key []byte) (t tally, err error) {
+	item, err := txn.Get(key)
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return tally{}, nil
+	}
+	if err != nil {
+		return tally{}, err
+	}
+	err = item.Value(func(value []byte) (err error) {
+		t, err = decodeTally(value)
+		return err
+	})
+	return t, err
+}
+
+// ends tells how many keys have ended by any time.
+type ends struct {
+	ctx   context.Context
+	txn   *badger.Txn
+	daily []dailyTally
+}
+
+// dailyTally is how many keys end on one day.
+type dailyTally struct {
+	begin millis
+	tally tally
+}
+
+func readEnds(ctx context.Context, txn *badger.Txn) (*ends, error) {
+	e := &ends{ctx: ctx, txn: txn}
+	err := eachTally(ctx, txn, days, 0, math.MaxInt64, func(begin millis, t tally) {
+		e.daily = append(e.daily, dailyTally{begin, t})
+	})
+	return e, err
+}
+
+// ever counts the keys whenever they end.
+func (e *ends) ever() (sum tally) {
+	for _, day := range e.daily {
+		sum.add(day.tally)
+	}
+	return sum
+}
+
+// by counts the keys that have ended by a time: on the days before, in the
+// minutes of that day, and one by one in the last minute.
+func (e *ends) by(now time.Time) (sum tally, err error) {
+	at := max(toMillis(now), 0)
+	for _, day := range e.daily {
+		if day.begin < days.begin(at) {
+			sum.add(day.tally)
+		}
+	}
+	err = eachTally(e.ctx, e.txn, minutes, days.begin(at), minutes.begin(at), func(_ millis, t tally) { sum.add(t) })
+	if err != nil {
+		return tally{}, err
+	}
+	err = eachEnding(e.ctx, e.txn, minutes.begin(at), at+1, func(e ending, _ string) error {
+		sum[e.class]++
+		return nil
+	})
+	return sum, err
+}
+
+// eachTally calls visit for the tally of every span that begins from one time
+// on and before another.
+func eachTally(ctx context.Context, txn *badger.Txn, s span, from, to millis, visit func(begin millis, t tally)) error {
+	return eachFrom(ctx, txn, timeKey(s.prefix, from), timeKey(s.prefix, to), func(item *badger.Item) error {
+		return item.Value(func(value []byte) error {
+			t, err := decodeTally(value)
+			if err == nil {
+				visit(millis(binary.BigEndian.Uint64(item.Key()[len(s.prefix):])), t)
+			}
+			return err
+		})
+	})
+}

@@ -1,0 +1,71 @@
+package test
+
+import (
+	"net/http"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/agiled/caddy-api-keys/admin"
+)
+
+// TestAnnouncements holds that what an answer says of its key is the gateway's
+// word alone, where the gateway says something: an upstream may have limits and
+// deprecations of its own.
+func TestAnnouncements(t *testing.T) {
+	s := start(t, withOptions("rate_limit read 1000 1m"))
+	s.upstream.mu.Lock()
+	s.upstream.fields = "Deprecation: @1\r\nSunset: Thu, 01 Jan 1970 00:00:01 GMT\r\nX-API-Key-Expires: never\r\n" +
+		"RateLimit: \"theirs\";r=1\r\nRateLimit-Policy: \"theirs\";q=1\r\nRateLimit: \"theirs too\";r=2\r\n"
+	s.upstream.mu.Unlock()
+	week, day := "7d", "24h"
+	made, err := s.keys().CreateKey(t.Context(), "acme", admin.CreateRequest{Name: "Zapier production", Preset: "read_only", ExpiresIn: &week})
+	must(t, err)
+	rotated, err := s.keys().RotateKey(t.Context(), "acme", made.Key.ID, admin.RotateRequest{RevokeOldIn: &day})
+	must(t, err)
+	_, quiet := s.create("acme", "Nothing to say", "full_access")
+
+	for _, c := range clients(t, s) {
+		t.Run(c.name, func(t *testing.T) {
+			get := func(method, token string) http.Header {
+				t.Helper()
+				return c.send(t, method, "/public/v1/contacts", nil, "Authorization", "Bearer "+token).header
+			}
+			want := map[string]string{
+				"Deprecation":       "@" + seconds(rotated.Key.CreatedAt),
+				"Sunset":            rotated.Replaced.RevokesAt.UTC().Format(http.TimeFormat),
+				"X-Api-Key-Expires": made.Key.ExpiresAt.Format(time.RFC3339),
+				"Ratelimit-Policy":  `"read";q=1000;w=60`,
+			}
+			got := get("GET", made.Token)
+			for name, value := range want {
+				if values := got.Values(name); len(values) != 1 || values[0] != value {
+					t.Errorf("got %s %q, want %q alone", name, values, value)
+				}
+			}
+			if values := got.Values("Ratelimit"); len(values) != 1 {
+				t.Errorf("got RateLimit %q, want one", values)
+			}
+
+			// Of a key that has nothing to say, the upstream's word stays: only the
+			// limit is said of every key.
+			got = get("GET", quiet)
+			for name, n := range map[string]int{"Deprecation": 1, "Sunset": 1, "X-Api-Key-Expires": 1, "Ratelimit": 1, "Ratelimit-Policy": 1} {
+				if values := got.Values(name); len(values) != n {
+					t.Errorf("got %s %q, want %d", name, values, n)
+				}
+			}
+			// Without a limit for what it does, not even that.
+			if values := get("POST", quiet).Values("Ratelimit"); len(values) != 2 {
+				t.Errorf("got RateLimit %q of a write, want both of the upstream's", values)
+			}
+
+			// A refusal of a key that goes on says the same.
+			if values := get("POST", made.Token).Values("Deprecation"); len(values) != 1 {
+				t.Errorf("got Deprecation %q of a refused write, want one", values)
+			}
+		})
+	}
+}
+
+func seconds(at time.Time) string { return strconv.FormatInt(at.Unix(), 10) }

@@ -1,0 +1,130 @@
+package test
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/internal/testenv"
+)
+
+// TestRunbook_sections holds that each alert has its section, with the same five
+// questions, and that there is no other.
+func TestRunbook_sections(t *testing.T) {
+	sections := strings.Split(documents(t)["docs/runbook.md"], "\n## ")[1:]
+	var got, want []string
+	for _, section := range sections {
+		name, text, _ := strings.Cut(section, "\n")
+		got = append(got, name)
+		for _, question := range []string{"Means.", "Customers see", "Look first", "Do", "No problem"} {
+			if !strings.Contains(text, "\n**"+question) {
+				t.Errorf("%s does not say %q", name, question)
+			}
+		}
+	}
+	for _, a := range alerts(t) {
+		want = append(want, a.Alert)
+	}
+	if slices.Sort(got); !slices.Equal(got, slices.Sorted(slices.Values(want))) {
+		t.Errorf("got sections on %q, want %q", got, want)
+	}
+}
+
+// loggedConfig writes the access log as docs/observability.md has it, and once
+// more for the console.
+const loggedConfig = `{
+	admin {{.Admin}}
+	grace_period 5s
+	api_keys {
+		store badger {
+			path {{.Store}}
+		}
+		last_used_resolution 1s
+	}
+}
+http://{{.Plain}} {
+	log {
+		output file access.log
+	}
+	log console {
+		output file console.log
+		format console
+	}
+	log_append request_id {http.request.uuid}
+	header X-Request-ID {http.request.uuid}
+	api_key_auth {
+		rate_limit read 2 1h
+	}
+	reverse_proxy {{.Upstream}}
+}
+`
+
+// TestObservability_commands runs the commands of the documents that read the
+// access log. Each finds something: a misspelled field would find nothing.
+func TestObservability_commands(t *testing.T) {
+	testenv.Tool(t, "jq")
+	s := start(t, loggedConfig)
+	must(t, os.Symlink(binary, filepath.Join(s.dir, "caddy")))
+	life := "12h"
+	made, err := s.keys().CreateKey(t.Context(), "acme", admin.CreateRequest{
+		Name: "Warehouse sync", Owner: "Ops", Preset: "full_access", ExpiresIn: &life})
+	must(t, err)
+	bearer := []string{"Authorization", "Bearer " + made.Token}
+	c := clients(t, s)[0]
+	for range 3 { // one of them over the limit
+		c.send(t, "GET", "/public/v1/contacts", nil, bearer...)
+	}
+	c.send(t, "GET", "/public/v1/contacts", nil, "Authorization", "Bearer "+s.createExpired(t))
+	c.send(t, "GET", "/public/v1/contacts", nil, append(bearer, "Sec-Fetch-Site", "cross-site", "Origin", "https://app.example")...)
+	id := c.send(t, "GET", "/public/v1/contacts", nil).header.Get("X-Request-ID")
+	s.await("the last line of the access log", func() bool {
+		text, _ := os.ReadFile(filepath.Join(s.dir, "access.log"))
+		return id != "" && strings.Contains(string(text), id)
+	})
+	s.await("the key's last use", func() bool {
+		shown, err := s.keys().ShowKey(t.Context(), "acme", made.Key.ID)
+		must(t, err)
+		return shown.Key.LastUsedAt != nil
+	})
+
+	actual := strings.NewReplacer(
+		"/var/log/caddy/", "", "unix//run/caddy/admin.sock", s.Admin,
+		"key_01M85PQ3XS81JPNQQHZNQRAPZ3", made.Key.ID,
+		"ec2fe5a1-e081-4032-bdff-6cb01daf5aba", id)
+	ran := 0
+	for path, text := range documents(t) {
+		for _, command := range logCommands(text) {
+			ran++
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			cmd := exec.CommandContext(ctx, "bash", "-o", "pipefail", "-c", actual.Replace(command))
+			cmd.Dir, cmd.Env = s.dir, append(os.Environ(), "PATH="+s.dir+":"+os.Getenv("PATH"))
+			out, err := cmd.CombinedOutput()
+			cancel()
+			if err != nil || len(strings.TrimSpace(string(out))) == 0 {
+				t.Errorf("%s: got %v, and:\n%s\nof:\n%s", path, err, out, command)
+			}
+		}
+	}
+	if ran == 0 {
+		t.Error("no document reads the access log")
+	}
+}
+
+// logCommands returns the blocks of shell that read the log which loggedConfig
+// writes.
+func logCommands(text string) (commands []string) {
+	block := regexp.MustCompile("(?ms)^ *```sh\n(.*?)^ *```$")
+	for _, found := range block.FindAllStringSubmatch(text, -1) {
+		if strings.Contains(found[1], "/var/log/caddy/") && strings.Contains(found[1], "jq ") {
+			commands = append(commands, found[1])
+		}
+	}
+	return commands
+}
