@@ -53,14 +53,22 @@ const faint = `(() => {
 	}).filter(Boolean);
 })()`
 
-// What can be pressed or typed into is seen as such, in both schemes.
-func TestPage_controlsStandOut(t *testing.T) {
+// TestPage_media holds that the page follows what a reader prefers.
+func TestPage_media(t *testing.T) {
 	s := furnished(t)
 	b := newTab(t)
 	b.prefer("prefers-reduced-motion", "reduce") // no colour is on its way to another
 	b.open(s.page() + "#/acme")
+	b.sees("Used in a browser")
+	t.Run("forced colours", func(t *testing.T) { testForcedColours(t, b) })
 	b.click("button", "Create key")
 	b.sees("Create a key")
+	t.Run("controls stand out", func(t *testing.T) { testControlsStandOut(t, b) })
+	t.Run("reduced motion", func(t *testing.T) { testReducedMotion(t, b) })
+}
+
+// What can be pressed or typed into is seen as such, in both schemes.
+func testControlsStandOut(t *testing.T, b *tab) {
 	for _, scheme := range []string{"light", "dark"} {
 		b.prefer("prefers-color-scheme", scheme, "prefers-reduced-motion", "reduce")
 		for _, found := range eval[[]string](b, faint) {
@@ -74,13 +82,7 @@ const moving = `[...document.querySelectorAll("*")].flatMap((element) => ["", ":
 	getComputedStyle(element, part))).filter((style) => /[1-9]/.test(style.transitionDuration) || /[1-9]/.test(style.animationDuration)).length`
 
 // Nothing moves for somebody who does not want it to.
-func TestPage_reducedMotion(t *testing.T) {
-	s := furnished(t)
-	b := newTab(t)
-	b.open(s.page() + "#/acme")
-	b.sees("Zapier production")
-	b.click("button", "Create key")
-	b.sees("Create a key")
+func testReducedMotion(t *testing.T, b *tab) {
 	b.prefer("prefers-reduced-motion", "no-preference")
 	if got := eval[int](b, moving); got == 0 {
 		t.Error("got nothing that moves although it may, so this test does not see what does")
@@ -98,12 +100,8 @@ func TestPage_reducedMotion(t *testing.T) {
 }
 
 // With the colours of a reader's own, what colours tell is told by lines.
-func TestPage_forcedColours(t *testing.T) {
-	s := furnished(t)
-	b := newTab(t)
+func testForcedColours(t *testing.T, b *tab) {
 	b.prefer("forced-colors", "active")
-	b.open(s.page() + "#/acme")
-	b.sees("Used in a browser")
 	const lines = `((selector) => [...document.querySelectorAll(selector)].map((element) => {
 		const {outlineStyle, outlineWidth, borderBottomStyle, borderBottomWidth, borderBottomColor, backgroundColor} = getComputedStyle(element);
 		const outlined = outlineStyle !== "none" && parseFloat(outlineWidth) > 0;
