@@ -127,6 +127,7 @@ func (g *gateway) begin() error {
 	if err != nil {
 		return err
 	}
+	g.noteClock()
 	ctx, stop := context.WithCancel(context.Background())
 	g.stop = stop
 	g.inUse.count = func() (map[time.Duration]int, error) { return g.store.ExpiringInUse(ctx, g.clock.Now()) }
@@ -176,7 +177,9 @@ func (g *gateway) runForget(ctx context.Context) {
 }
 
 func (g *gateway) forgetEvents(ctx context.Context) {
-	before := g.clock.Now().Add(-g.settings.Load().auditRetention)
+	// By the time that has really passed: a clock that is set forward for a while
+	// must not end what cannot be brought back.
+	before := g.clock.Mark().Add(-g.settings.Load().auditRetention)
 	n, err := g.store.ForgetEvents(ctx, before)
 	if n > 0 {
 		g.log.Info("deleted old events of the audit trail", zap.Int("events", n), zap.Time("before", before))

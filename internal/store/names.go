@@ -26,12 +26,17 @@ func (n names) taken(name string) bool { return n.holders[apikey.FoldName(name)]
 
 // activeNames reads the names of a workspace's active keys. Names of keys that
 // have ended are forgotten on the way, so that the index stays about as small
-// as the number of keys that a workspace may have.
+// as the number of keys that a workspace may have. A clock that was set forward
+// ends no key here: see believed.
 func activeNames(txn *badger.Txn, workspaceID string, now time.Time) (names, error) {
 	found := names{holders: make(map[string]*apikey.Key)}
+	now, err := believed(txn, now)
+	if err != nil {
+		return names{}, err
+	}
 	prefix := nameKey(workspaceID, "")
 	var ended [][]byte
-	err := each(txn, prefix, func(item *badger.Item) error {
+	err = each(txn, prefix, func(item *badger.Item) error {
 		id, err := item.ValueCopy(nil)
 		if err != nil {
 			return err
@@ -82,6 +87,10 @@ func rename(txn *badger.Txn, key *apikey.Key, name string, now time.Time) error 
 	before, after := apikey.FoldName(key.Name), apikey.FoldName(name)
 	if before == after {
 		return nil
+	}
+	now, err := believed(txn, now)
+	if err != nil {
+		return err
 	}
 	found, err := activeNames(txn, key.WorkspaceID, now)
 	if err != nil {
