@@ -21,7 +21,7 @@ const (
 // everything that chance or the clock had a say in (ids, digests, times), so
 // that applying it to the same store gives the same result anywhere.
 type Change struct {
-	EventID  string // of the audit event that the change leaves behind
+	EventID  string // of the audit event that the change leaves behind, unless a later one is there already
 	At       time.Time
 	Actor    string // who, as the mount knows them
 	RemoteIP string

@@ -41,16 +41,30 @@ func (s *Store) Apply(ctx context.Context, change apikey.Change) (apikey.Outcome
 	if err := s.writable(); err != nil {
 		return apikey.Outcome{}, err
 	}
+	change.EventID = s.inOrder(change)
 	outcome, err := s.commit(change)
 	for last := outcome; err == nil && last.Revoked == maxRevoked; {
 		// More keys than one transaction holds: each has its own event. If one
 		// fails, what the others have revoked stays revoked.
-		change.EventID = apikey.NewEventID(change.At)
+		change.EventID = s.inOrder(change)
 		last, err = s.commit(change)
 		outcome.Revoked += last.Revoked
 		outcome.Stale, outcome.Ended = append(outcome.Stale, last.Stale...), append(outcome.Ended, last.Ended...)
 	}
 	return outcome, err
+}
+
+// inOrder returns the id for the event of a change that is about to be made: its
+// own, or a new one where a change that asked for its id later was made first.
+// So the newest event is of the last change, and whoever reads on from the
+// newest that they know misses none.
+func (s *Store) inOrder(change apikey.Change) string {
+	id := change.EventID
+	if id <= s.lastEvent {
+		id = apikey.NewEventID(change.At)
+	}
+	s.lastEvent = id
+	return id
 }
 
 // commit makes a change in one transaction and tells of it.

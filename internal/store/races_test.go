@@ -189,3 +189,27 @@ func TestRace_revokeAllAndEverything(t *testing.T) {
 	}
 	equal(t, "active keys", counts(t, s, "acme", start)[0], 0)
 }
+
+// The trail tells changes in the order in which they were made, whoever asked
+// first: what is suspended has been resumed before, and the newest event says
+// how the workspace is.
+func TestRaces_trailInOrder(t *testing.T) {
+	s := openNew(t)
+	race(t, s, func(i int) apikey.Action {
+		if i%2 == 0 {
+			return apikey.Suspend{WorkspaceID: "acme"}
+		}
+		return apikey.Resume{WorkspaceID: "acme"}
+	})
+	events := allEvents(t, s, "acme") // newest first
+	for i := 1; i < len(events); i++ {
+		if events[i-1].Operation == events[i].Operation {
+			t.Errorf("got %s twice in a row, want the changes in the order in which they were made", events[i].Operation)
+		}
+	}
+	ws, err := s.Workspace(t.Context(), "acme")
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "the newest event is of a suspension", events[0].Operation == apikey.OpSuspend, ws.Suspended())
+}

@@ -50,6 +50,8 @@ type Store struct {
 	// made it visible, so that what is read may not be on the disk. It is held by
 	// changes.
 	doubt error
+	// lastEvent is the id of the last change's event. It is held by changes.
+	lastEvent string
 	// onChange is told of every change after its commit, before the caller is.
 	onChange func(apikey.Outcome)
 }
