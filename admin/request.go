@@ -36,6 +36,9 @@ func (h *Handler) actor(r *http.Request) string {
 	if len(actor) == 0 {
 		return "unknown"
 	}
+	if apikey.HoldsToken(string(actor)) {
+		return "a token, which is not kept"
+	}
 	return string(actor[:min(len(actor), maxActor)])
 }
 

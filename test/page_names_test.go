@@ -145,7 +145,8 @@ func testTokens(t *testing.T, b *tab) {
 		{agk + "_2", true, hint(agk)},
 		{mistyped(agk) + " " + agk, true, hint(mistyped(agk))},
 		{mistyped(agk), false, hint(mistyped(agk))}, // which no address should have either
-		{agk + "x", false, ""},
+		{agk + "x", true, hint(agk)},
+		{"of the calendar " + apikey.NewFeedToken().Reveal(), true, ""},
 		{agk[:52], false, ""},
 		{agk[4:], false, ""},
 		{"Leaked token agk_…x7Qz", false, ""},

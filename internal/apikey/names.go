@@ -60,7 +60,7 @@ func unprintable(s string) string {
 	if !utf8.ValidString(s) {
 		return "bytes that are not UTF-8"
 	}
-	if holdsToken(s) {
+	if HoldsToken(s) {
 		return "a token: this text is kept, and shown to others"
 	}
 	for _, r := range s {
@@ -78,20 +78,41 @@ func unprintable(s string) string {
 	return ""
 }
 
-// holdsToken reports whether somebody pasted a token into a text.
-func holdsToken(s string) bool {
+// HoldsToken reports whether somebody pasted a token of a key, or of a calendar
+// feed, into a text, with whatever before and after it. Nothing that is kept or
+// shown may hold one.
+func HoldsToken(s string) bool {
 	for i := range len(s) {
-		// A token ends where the text does, or where no more of it can follow.
-		if end := i + 1; end < len(s) && isAlphanumeric(s[end]) {
-			continue
-		}
-		for start := max(0, i+1-maxTokenLength); start+minTokenLength <= i+1; start++ {
-			if wellFormed(s[start : i+1]) {
-				return true
-			}
+		if s[i] == '_' && (tokenAround(s, i) || feedTokenAround(s, i)) {
+			return true
 		}
 	}
 	return false
+}
+
+// tokenAround reports whether the underscore at i stands between the prefix of
+// a token and its secret.
+func tokenAround(s string, i int) bool {
+	end := i + 1 + secretLength + checksumLength
+	if end > len(s) {
+		return false
+	}
+	for start := max(0, i-maxPrefix); start <= i-minPrefix; start++ {
+		if wellFormed(s[start:end]) {
+			return true
+		}
+	}
+	return false
+}
+
+// feedTokenAround is the same for the token of a calendar feed.
+func feedTokenAround(s string, i int) bool {
+	start, end := i+1-len(feedPrefix), i+1+secretLength
+	if start < 0 || end > len(s) {
+		return false
+	}
+	_, ok := ParseFeedToken(s[start:end])
+	return ok
 }
 
 // FoldName returns the form of a name in which two names are the same if a
@@ -140,8 +161,9 @@ func IsVague(name string) bool {
 }
 
 // ValidateWorkspaceID returns [ErrInvalidWorkspace] for what is no workspace id.
+// A token could be one by its characters, and would then be kept and shown.
 func ValidateWorkspaceID(s string) error {
-	if len(s) == 0 || len(s) > maxWorkspace || s[0] == '.' {
+	if len(s) == 0 || len(s) > maxWorkspace || s[0] == '.' || HoldsToken(s) {
 		return ErrInvalidWorkspace
 	}
 	for i := range len(s) {

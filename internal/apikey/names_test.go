@@ -239,6 +239,33 @@ func TestParseName_properties(t *testing.T) {
 	})
 }
 
+// A token is found whatever stands before and after it.
+func TestHoldsToken(t *testing.T) {
+	token, long, feed := NewToken("agk").Reveal(), NewToken("live_keys_of_somebod").Reveal(), NewFeedToken().Reveal()
+	for _, text := range []string{
+		token, long, feed, "Bearer " + token, token + "x", token + "_x", "x" + token, "x_" + token, "A" + token + "Z9", feed + "x", "x" + feed,
+		token[:50] + token, "é" + token + "é",
+	} {
+		if !HoldsToken(text) {
+			t.Errorf("HoldsToken(%q) = false, want true", text)
+		}
+	}
+	mistyped := token[:10] + string(token[10]^1) + token[11:]
+	for _, text := range []string{"", "_", token[4:], token[:52], mistyped, strings.ToUpper(token), feed[1:], feed[:46], strings.Repeat("_", 500)} {
+		if HoldsToken(text) {
+			t.Errorf("HoldsToken(%q) = true, want false", text)
+		}
+	}
+}
+
+func TestValidateWorkspaceID_token(t *testing.T) {
+	for _, id := range []string{NewToken("agk").Reveal(), "x" + NewToken("agk").Reveal(), NewFeedToken().Reveal()} {
+		if err := ValidateWorkspaceID(id); !errors.Is(err, ErrInvalidWorkspace) {
+			t.Errorf("ValidateWorkspaceID(%q) = %v, want %v", id, err, ErrInvalidWorkspace)
+		}
+	}
+}
+
 func TestValidateWorkspaceID(t *testing.T) {
 	for _, id := range []string{
 		"a", "A", "0", "_", "-", "acme", "Acme-Corp_2.eu", "a.", "a..b", "-.", "123", strings.Repeat("a", 64),
