@@ -9,14 +9,13 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/authn"
 )
 
-// announcements are the headers in which an answer speaks of its key.
-var announcements = [...]string{
-	http.CanonicalHeaderKey(expiresHeader), deprecationHeader, sunsetHeader, limitHeader, limitPolicyHeader,
-}
+// announcements are the headers in which an answer speaks of its key's end. Each
+// can have one value only, unlike RateLimit, which is a list of everybody's.
+var announcements = [...]string{http.CanonicalHeaderKey(expiresHeader), deprecationHeader, sunsetHeader}
 
-// announced is an answer that says something of its key. An upstream that has
-// limits or deprecations of its own would put its word beside: a client could
-// not tell whose is whose, so that the gateway's takes the place of it.
+// announced is an answer that says something of its key's end. An upstream that
+// speaks of the end of something else would put its word beside, and a client
+// could not tell whose is whose: the gateway's takes the place of it.
 type announced struct {
 	caddyhttp.ResponseWriterWrapper
 	own   [len(announcements)][]string // nil where the gateway says nothing
@@ -26,7 +25,7 @@ type announced struct {
 // withAnnouncements returns w, whose header has what the gateway says of the
 // key, in a form that keeps it so. An answer that says nothing stays as it is.
 func withAnnouncements(w http.ResponseWriter, d *authn.Decision) http.ResponseWriter {
-	if d.Limit.N == 0 && d.Key.ReplacedBy == "" && !expiresSoon(d.Key, d.At) {
+	if d.Key.ReplacedBy == "" && !expiresSoon(d.Key, d.At) {
 		return w
 	}
 	a := &announced{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}}

@@ -54,12 +54,6 @@ func (l *RateLimit) validate() error {
 	return nil
 }
 
-// Go writes header names with small letters inside words.
-const (
-	limitHeader       = "Ratelimit"
-	limitPolicyHeader = "Ratelimit-Policy"
-)
-
 // announce tells a client how much of its limit is left, in the fields of
 // draft-ietf-httpapi-ratelimit-headers.
 func announce(header http.Header, d *authn.Decision) {
@@ -67,8 +61,8 @@ func announce(header http.Header, d *authn.Decision) {
 		return
 	}
 	name := strconv.Quote(string(d.Action))
-	header.Set(limitPolicyHeader, name+";q="+strconv.Itoa(d.Limit.N)+";w="+strconv.Itoa(seconds(d.Limit.Window)))
-	header.Set(limitHeader, name+";r="+strconv.Itoa(d.Usage.Remaining)+";t="+strconv.Itoa(seconds(d.Usage.Reset)))
+	header.Set("RateLimit-Policy", name+";q="+strconv.Itoa(d.Limit.N)+";w="+strconv.Itoa(seconds(d.Limit.Window)))
+	header.Set("RateLimit", name+";r="+strconv.Itoa(d.Usage.Remaining)+";t="+strconv.Itoa(seconds(d.Usage.Reset)))
 }
 
 // seconds returns a duration in whole seconds, rounded up: who waits for so

@@ -16,7 +16,7 @@ func TestAnnouncements(t *testing.T) {
 	s := start(t, withOptions("rate_limit read 1000 1m"))
 	s.upstream.mu.Lock()
 	s.upstream.fields = "Deprecation: @1\r\nSunset: Thu, 01 Jan 1970 00:00:01 GMT\r\nX-API-Key-Expires: never\r\n" +
-		"RateLimit: \"theirs\";r=1\r\nRateLimit-Policy: \"theirs\";q=1\r\nRateLimit: \"theirs too\";r=2\r\n"
+		"RateLimit: \"theirs\";r=1\r\n"
 	s.upstream.mu.Unlock()
 	week, day := "7d", "24h"
 	made, err := s.keys().CreateKey(t.Context(), "acme", admin.CreateRequest{Name: "Zapier production", Preset: "read_only", ExpiresIn: &week})
@@ -35,7 +35,6 @@ func TestAnnouncements(t *testing.T) {
 				"Deprecation":       "@" + seconds(rotated.Key.CreatedAt),
 				"Sunset":            rotated.Replaced.RevokesAt.UTC().Format(http.TimeFormat),
 				"X-Api-Key-Expires": made.Key.ExpiresAt.Format(time.RFC3339),
-				"Ratelimit-Policy":  `"read";q=1000;w=60`,
 			}
 			got := get("GET", made.Token)
 			for name, value := range want {
@@ -43,21 +42,18 @@ func TestAnnouncements(t *testing.T) {
 					t.Errorf("got %s %q, want %q alone", name, values, value)
 				}
 			}
-			if values := got.Values("Ratelimit"); len(values) != 1 {
-				t.Errorf("got RateLimit %q, want one", values)
-			}
-
-			// Of a key that has nothing to say, the upstream's word stays: only the
-			// limit is said of every key.
+			// Of a key that has nothing to say, the upstream's word stays.
 			got = get("GET", quiet)
-			for name, n := range map[string]int{"Deprecation": 1, "Sunset": 1, "X-Api-Key-Expires": 1, "Ratelimit": 1, "Ratelimit-Policy": 1} {
-				if values := got.Values(name); len(values) != n {
-					t.Errorf("got %s %q, want %d", name, values, n)
+			for name, value := range map[string]string{
+				"Deprecation": "@1", "Sunset": "Thu, 01 Jan 1970 00:00:01 GMT", "X-Api-Key-Expires": "never",
+			} {
+				if values := got.Values(name); len(values) != 1 || values[0] != value {
+					t.Errorf("got %s %q, want the upstream's %q", name, values, value)
 				}
 			}
-			// Without a limit for what it does, not even that.
-			if values := get("POST", quiet).Values("Ratelimit"); len(values) != 2 {
-				t.Errorf("got RateLimit %q of a write, want both of the upstream's", values)
+			// Limits are a list (RFC 9651), and each has its own.
+			if values := got.Values("RateLimit"); len(values) != 2 {
+				t.Errorf("got RateLimit %q, want the gateway's and the upstream's", values)
 			}
 
 			// A refusal of a key that goes on says the same.
