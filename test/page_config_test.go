@@ -44,6 +44,13 @@ http://{{.Plain}} {
 			workspace acme
 		}
 	}
+	handle /nobody* {
+		api_key_admin {
+			base_path /nobody
+			trust_upstream_auth
+			workspace {http.request.header.X-Nobody}
+		}
+	}
 	handle /token* {
 		api_key_admin {
 			base_path /token

@@ -184,13 +184,13 @@ func TestPage_keyboard(t *testing.T) {
 // copyByKeyboard copies the token that is shown, and closes its dialog.
 func (b *tab) copyByKeyboard() {
 	b.t.Helper()
-	b.sees("Copy your new token")
-	b.wantFocus("h2", "Copy your new token")
+	b.sees("Copy the token of")
+	b.wantFocus("h2", "Copy the token of")
 	b.tabTo("code", "agk_")
 	b.tabTo("button", "Copy token")
 	b.keys(enter)
 	b.sees("Copied")
 	b.wantFocus("button", "Copied")
 	b.keys(escape)
-	b.misses("Copy your new token")
+	b.misses("Copy the token of")
 }

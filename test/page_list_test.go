@@ -91,7 +91,7 @@ func TestPage_list(t *testing.T) {
 	b.search(hint(last.TokenHint))
 	b.wantRows(1, "Integration 120")
 	b.search("no such thing")
-	b.sees("No key matches", "“no such thing”")
+	b.sees("No active key matches", "“no such thing”")
 	b.click("button", "Clear the search")
 	b.wantRows(50, "Integration 001")
 	b.wantFocus("h1", "API keys")

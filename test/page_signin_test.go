@@ -72,6 +72,8 @@ func TestPage_pinned(t *testing.T) {
 			t.Errorf("%s: got to %s, want #/acme", address, got)
 		}
 	}
+	b.open(s.origin() + "/nobody/")
+	b.sees("You have no workspace here")
 	b.calm(s.origin())
 }
 

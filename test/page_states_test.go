@@ -91,7 +91,7 @@ func (p *scene) states() []state {
 		{"token", func() {
 			p.fill("Name", p.key)
 			p.click("button", "Create key")
-			p.sees("Copy your new token", "Download the reminder")
+			p.sees("Copy the token of", "Download the reminder")
 		}},
 		{"token that was not copied", func() { p.keys(escape); p.sees("You have not copied") }},
 		{"key", func() {
@@ -100,7 +100,7 @@ func (p *scene) states() []state {
 			p.sees("Last used")
 		}},
 		{"rename", func() { p.dialog("Rename", "Rename a key") }},
-		{"rotate", func() { p.dialog("Rotate", "Rotate a key") }},
+		{"rotate", func() { p.dialog("Rotate", "Rotate “") }},
 		{"revoke", func() { p.dialog("Revoke", "Revoke this key?") }},
 		{"rotation", func() {
 			p.keys(escape)

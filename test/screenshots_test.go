@@ -62,7 +62,7 @@ func TestPage_screenshots(t *testing.T) {
 		}{
 			{"keys", func() { b.open(s.page() + "#/acme"); b.sees("Zapier production") }},
 			{"create", func() { b.click("button", "Create key"); b.fill("Name", look.key); b.fill("Owner", "Finance") }},
-			{"token", func() { b.click("button", "Create key"); b.sees("Copy your new token", "Download the reminder") }},
+			{"token", func() { b.click("button", "Create key"); b.sees("Copy the token of", "Download the reminder") }},
 			{"rotation", func() {
 				b.click("button", "Copy token")
 				b.sees("Copied")

@@ -5,12 +5,12 @@ import * as api from "./api.js";
 import {addPage, app, guarded, redraw, toKey, words} from "./app.js";
 import {dayOf, timeOfDay} from "./format.js";
 import {actorOf} from "./key.js";
-import {text} from "./text.js";
+import {language, text} from "./text.js";
 import {blank, icon, loading, pager, problem, when} from "./ui.js";
 
 const pageSize = 50;
 const trail = {};
-const names = new Map(); // of keys, by id
+const names = new Map(); // the keys that events are about, by id
 
 function reset() {
 	Object.assign(trail, {workspace: app.workspace, cursors: [""], events: null, next: null, failed: ""});
@@ -43,7 +43,8 @@ async function learnNames(workspace, events) {
 	await Promise.all(
 		[...ids].map(async (id) => {
 			try {
-				names.set(id, (await api.key(workspace, id)).key.name);
+				const {key} = await api.key(workspace, id);
+				names.set(id, key);
 			} catch (failure) {
 				if (failure.code !== "not_found") {
 					throw failure;
@@ -97,13 +98,19 @@ function eventView(event) {
 	return html`<li class=${code ? "refused" : event.operation}>
 		<span class="sign">${icon(kinds[event.operation] ?? "key")}</span>
 		<div>
-			<p><b><bdi>${actorOf(event.actor)}</bdi></b> ${sentence(event)}.
+			<p><b><bdi>${who(event.actor)}</bdi></b> ${sentence(event)}.
 				${code ? html`<span class="badge danger">${text.events.refused}</span> ${text.events.refusals[code] ?? code}.` : nothing}</p>
 			<p class="quietly">${when(event.at, timeOfDay(event.at))}
 				${event.remote_ip ? text.events.from(event.remote_ip) : nothing}
 				${reason ? html`· <bdi>${text.events.reason(reason)}</bdi>` : nothing}</p>
 		</div>
 	</li>`;
+}
+
+// Who did something, at the beginning of a sentence.
+function who(actor) {
+	const words = actorOf(actor);
+	return words === actor ? actor : words[0].toLocaleUpperCase(language) + words.slice(1);
 }
 
 function sentence({operation, key_id: id, details}) {
@@ -134,4 +141,12 @@ function changes(subject, {name, name_before: before, owner}) {
 	return update(subject);
 }
 
-const keyName = (id, name) => (id ? html`<a href=${toKey(id)}><bdi>${names.get(id) ?? name ?? id}</bdi></a>` : name ?? text.events.key);
+// A key by its name and, because names come back with every rotation, by the
+// last characters of its token.
+function keyName(id, name) {
+	if (!id) {
+		return name ?? text.events.key;
+	}
+	const key = names.get(id);
+	return html`<a href=${toKey(id)}><bdi>${key?.name ?? name ?? id}</bdi></a>${key ? html` <code>${key.token_hint}</code>` : nothing}`;
+}

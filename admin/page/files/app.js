@@ -144,7 +144,7 @@ export function refused(problem) {
 		api.signOut();
 	} else if (problem instanceof api.Refusal && !app.mount) {
 		app.phase = "failed";
-		app.problem = words(problem);
+		app.problem = problem.code === "workspace_mismatch" ? text.choose.none : words(problem);
 	} else {
 		return false;
 	}

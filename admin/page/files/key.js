@@ -65,7 +65,7 @@ export function keyView() {
 		<header class="head">
 			<div>
 				<h1 tabindex="-1"><bdi>${key.name}</bdi></h1>
-				<p class="badges">${key.status === "active" ? badge("active", text.status.active) : nothing}${badges(key)}</p>
+				<p class="badges">${key.status === "active" ? badge("active", text.status.active) : nothing}${badges(key, () => isRotating(shown))}</p>
 			</div>
 			${key.status === "active" ? actions() : nothing}
 		</header>
@@ -81,7 +81,7 @@ function actions() {
 	return html`<div class="actions">
 		<button type="button" @click=${() => openRename(key)}>${text.key.rename}</button>
 		<button type="button" @click=${() => download(key)}>${text.key.remind}</button>
-		${key.replaced_by ? nothing : html`<button type="button" @click=${() => openRotate(key)}>${text.key.rotate}</button>`}
+		${isRotating(shown) && key.replaced_by ? nothing : html`<button type="button" @click=${() => openRotate(key)}>${text.key.rotate}</button>`}
 		<button type="button" class="danger" @click=${() => openRevoke(key, uses)}>${text.key.revoke}</button>
 	</div>`;
 }

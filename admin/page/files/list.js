@@ -44,28 +44,32 @@ async function load() {
 
 function read(workspace) {
 	if (list.filter === "attention") {
-		return {keys: null, next_cursor: null};
+		return {keys: null, next_cursor: null}; // readUrgent has them
 	}
 	const status = list.filter === "all" ? "" : list.filter;
 	return api.keys(workspace, {status, q: list.q, limit: pageSize, cursor: list.cursors.at(-1)});
 }
 
 // Looks through the active keys for those that somebody should look at, and
-// sorts them by their ends.
+// sorts them: what was used in a browser first, and then by their ends.
 async function readUrgent(workspace) {
-	const urgent = [];
+	const active = [];
 	let cursor = "";
 	for (let seen = 0; seen < most; ) {
 		const page = await api.keys(workspace, {status: "active", limit: 200, cursor});
-		urgent.push(...page.keys.filter((key) => marksOf(key, api.now()).length > 0));
+		active.push(...page.keys);
 		seen += page.keys.length;
 		cursor = page.next_cursor;
 		if (!cursor) {
 			break;
 		}
 	}
-	urgent.sort((a, b) => endOf(a).localeCompare(endOf(b)));
-	return {urgent, partly: Boolean(cursor)};
+	const partly = Boolean(cursor);
+	const ids = new Set(active.map((key) => key.id));
+	const isActive = (id) => partly || ids.has(id);
+	const urgent = active.filter((key) => marksOf(key, api.now(), isActive).length > 0);
+	urgent.sort((a, b) => Boolean(b.exposed_at) - Boolean(a.exposed_at) || endOf(a).localeCompare(endOf(b)));
+	return {urgent, partly, isActive};
 }
 
 let shownFor = "";
@@ -118,7 +122,7 @@ export const listView = () => html`
 		</fieldset>
 		<label class="search">
 			<span class="unseen">${text.list.search}</span>${icon("search")}
-			<input id="search" type="search" placeholder=${text.list.search} autocomplete="off" spellcheck="false" .value=${list.typed} ?disabled=${list.filter === "attention"} @input=${search}>
+			<input id="search" type="search" placeholder=${text.list.search} autocomplete="off" spellcheck="false" .value=${list.typed} @input=${search}>
 		</label>
 	</div>
 	${list.notice ? html`<p class="notice warning" role="status">${icon("warning")}<span>${list.notice}</span></p>` : nothing}
@@ -143,7 +147,7 @@ function filterView(name) {
 }
 
 function rows() {
-	const keys = list.filter === "attention" ? list.urgent : list.keys;
+	const keys = list.filter === "attention" ? list.urgent?.filter(isSought) ?? null : list.keys;
 	if (keys === null) {
 		return loading();
 	}
@@ -159,9 +163,14 @@ function rows() {
 		${pages()}`;
 }
 
+// Whether a key is what somebody searches for, as the server tells.
+function isSought({name, owner, token_hint: hint}) {
+	const q = list.q.toLowerCase();
+	return [name, owner, hint].some((part) => part.toLowerCase().includes(q));
+}
+
 function row(key) {
 	const {columns} = text.list;
-	const end = key.status === "revoked" ? key.revoked_at : key.expires_at;
 	return html`<tr role="row" class=${key.status}>
 		<th role="rowheader" scope="row" class="name"><a href=${toKey(key.id)}><bdi>${key.name}</bdi></a>
 			<span class="owner"><bdi>${key.owner || text.list.noOwner}</bdi></span></th>
@@ -169,24 +178,30 @@ function row(key) {
 		<td role="cell" data-label=${columns.token}><code>${key.token_hint}</code></td>
 		<td role="cell" data-label=${columns.created}>${day(key.created_at)}</td>
 		<td role="cell" data-label=${columns.used}>${key.last_used_at ? since(key.last_used_at) : text.list.never}</td>
-		<td role="cell" data-label=${columns.end}>${key.status === "active" ? html`${since(end)} <span class="quietly">${day(end)}</span>` : day(end)}</td>
+		<td role="cell" data-label=${columns.end}>${key.status === "active" ? html`${since(key.expires_at)} <span class="quietly">${day(key.expires_at)}</span>` : day(key.expires_at)}</td>
 		<td role="cell" data-label=${columns.status} class="state">${statusOf(key)}</td>
 	</tr>`;
 }
 
 function statusOf(key) {
-	const marks = badges(key);
+	const marks = badges(key, list.isActive);
+	if (key.status === "revoked") {
+		return html`${marks}<span class="quietly">${day(key.revoked_at)}</span>`;
+	}
 	return key.status === "active" && marks.length === 0 ? html`<span class="plain">${text.status.active}</span>` : marks;
 }
 
 function empty() {
 	if (list.q) {
 		const {title, lead, clear} = text.list.noMatch;
-		return blank({title, lead: lead(list.q)}, html`<button type="button" @click=${() => ask({typed: "", q: "", notice: ""})}>${clear}</button>`);
+		const everywhere = list.filter === "all" ? nothing : html`<button type="button" class="primary" @click=${() => ask({filter: "all"})}>${text.list.noMatch.everywhere}</button>`;
+		return blank({title: title[list.filter], lead: lead(list.q)}, html`${everywhere}<button type="button" @click=${() => ask({typed: "", q: "", notice: ""})}>${clear}</button>`);
 	}
 	const {active = 0, expired = 0, revoked = 0} = app.summary?.keys ?? {};
 	if (active + expired + revoked === 0 || list.filter === "all") {
-		return blank(text.list.empty, html`<button type="button" class="primary" @click=${openCreate}>${icon("plus")}${text.list.empty.create}</button>`);
+		const {title, lead, unsure} = text.list.empty;
+		const surprising = app.mount.workspace ? "" : ` ${unsure}`; // where somebody typed the id
+		return blank({title, lead: lead + surprising}, html`<button type="button" class="primary" @click=${openCreate}>${icon("plus")}${text.list.empty.create}</button>`);
 	}
 	return blank(text.list.noneOf[list.filter]);
 }

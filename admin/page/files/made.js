@@ -42,7 +42,7 @@ export function showToken(key, token, then = () => {}) {
 		then();
 		return true;
 	};
-	open(text.made.title, () => content(key, token, mine), {mayClose, wide: true});
+	open(text.made.title(key.name), () => content(key, token, mine), {mayClose, wide: true});
 	void remind(key, mine);
 }
 

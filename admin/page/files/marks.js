@@ -10,8 +10,9 @@ const long = 30 * day;
 export const endOf = (key) =>
 	key.revokes_at && Date.parse(key.revokes_at) < Date.parse(key.expires_at) ? key.revokes_at : key.expires_at;
 
-// The marks of a key, most urgent first: a kind, and words.
-export function marksOf(key, now) {
+// The marks of a key, most urgent first: a kind, and words. isActive tells, of
+// the id of a replacement, whether it has not ended: then it replaces nothing.
+export function marksOf(key, now, isActive = () => true) {
 	if (key.status !== "active") {
 		return [];
 	}
@@ -24,7 +25,7 @@ export function marksOf(key, now) {
 	if (Date.parse(end) - now < soon) {
 		mark("warning", (end === key.revokes_at ? text.marks.ends : text.marks.expires)(distance(end, now)));
 	}
-	if (key.replaced_by) {
+	if (key.replaced_by && isActive(key.replaced_by)) {
 		mark("info", text.marks.rotating);
 	}
 	const idle = now - Date.parse(key.last_used_at ?? key.created_at);

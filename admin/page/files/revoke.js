@@ -32,7 +32,7 @@ export function openRevoke(key, uses) {
 			checkFields({reason});
 			await api.revoke(key.workspace_id, key.id, {reason});
 			close();
-			toast(text.revoke.done(key.name));
+			toast(text.revoke.done(key.name, key.token_hint));
 			void refresh();
 		}),
 	);

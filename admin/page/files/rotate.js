@@ -8,13 +8,17 @@ import {showToken} from "./made.js";
 import {checkFields, nameField, ownerField} from "./namefield.js";
 import {text} from "./text.js";
 
-const oldField = (dialog) =>
+// How long the old key goes on, unless somebody says otherwise. One that leaked
+// through a browser does not go on until somebody thinks of it.
+const usualWait = (key) => (key.exposed_at ? "24h" : "");
+
+const oldField = (dialog, usual) =>
 	field(dialog, {
 		name: "revoke_old_in",
 		label: text.rotate.old,
 		input: ({described}) => html`
 			<select id="revoke_old_in" name="revoke_old_in" aria-describedby=${described}>
-				${Object.entries(text.rotate.oldOptions).map(([wait, words]) => html`<option value=${wait}>${words}</option>`)}
+				${Object.entries(text.rotate.oldOptions).map(([wait, words]) => html`<option value=${wait} ?selected=${wait === usual}>${words}</option>`)}
 			</select>`,
 	});
 
@@ -22,10 +26,10 @@ const fields = (dialog, key) => html`
 	<p>${text.rotate.lead}</p>
 	${nameField(dialog, {label: text.rotate.name, help: text.rotate.nameHelp, value: key.name})}
 	${ownerField(dialog, key.owner)}
-	${oldField(dialog)}`;
+	${oldField(dialog, usualWait(key))}`;
 
 export function openRotate(key) {
-	open(text.rotate.title, (dialog) =>
+	open(text.rotate.title(key.name), (dialog) =>
 		form(dialog, {fields: fields(dialog, key), submit: text.rotate.submit, busy: text.rotate.busy}, async ({name, owner, revoke_old_in: wait}) => {
 			checkFields({name, owner});
 			const made = await api.rotate(app.workspace, key.id, {name, owner, ...(wait && {revoke_old_in: wait})});

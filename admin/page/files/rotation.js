@@ -9,16 +9,18 @@ import {openRevoke} from "./revoke.js";
 import {text} from "./text.js";
 import {icon, since, when} from "./ui.js";
 
-// Whether somebody waits for a step: the replacement is there, and the old key
-// still works.
-export const isRotating = ({key, other}) => other !== null && (key.replaced_by ? key : other.key).status === "active";
+// Whether somebody waits for a step: both the old key and its replacement work.
+export const isRotating = ({key, other}) => other !== null && key.status === "active" && other.key.status === "active";
 
 export function rotationView({key, uses, other}) {
 	if (!other) {
 		return nothing;
 	}
 	if (!key.replaced_by) {
-		return other.key.status === "active" ? ofReplacement(other.key) : nothing;
+		return isRotating({key, other}) ? ofReplacement(other.key) : nothing;
+	}
+	if (key.status === "active" && other.key.status !== "active") {
+		return html`<p class="notice warning">${icon("warning")}<span>${text.rotation.failed[other.key.status]}</span></p>`;
 	}
 	const steps = stepsOf({key, uses}, other);
 	const current = steps.findIndex((step) => !step.done);
@@ -63,12 +65,12 @@ function jobs({key, uses}, seen) {
 	const {jobs} = text.rotation;
 	const over = key.status !== "active";
 	if (!uses.last_at) {
-		return {...jobs, done: over || Boolean(seen), lead: jobs.never};
+		return {...jobs, done: Boolean(seen), lead: jobs.never};
 	}
 	const quiet = now() - Date.parse(uses.last_at) >= day;
 	const moved = Boolean(seen) && uses.last_at > seen;
 	const lead = moved && !quiet && !over ? html`${jobs.busy} ${since(uses.last_at)}.` : html`${jobs.quiet} ${since(uses.last_at)}. ${over ? nothing : jobs.quietLead}`;
-	return {...jobs, done: over || (Boolean(seen) && quiet), lead};
+	return {...jobs, done: Boolean(seen) && (quiet || (over && uses.last_at < seen)), lead};
 }
 
 function end({key, uses}) {

@@ -18,6 +18,7 @@ export const text = {
 	workspace: "Workspace",
 	changeWorkspace: "Change",
 	signOut: "Sign out",
+	signedInAs: "Signed in as",
 	cancel: "Cancel",
 	close: "Close",
 	none: "—",
@@ -42,6 +43,7 @@ export const text = {
 		label: "Workspace",
 		help: "Its id, as the API's upstream knows it, such as acme.",
 		submit: "Open",
+		none: "You have no workspace here. Ask whoever manages your account.",
 		invalid: "An id has 1 to 64 characters of A–Z, a–z, 0–9, “.”, “_” and “-”, and does not begin with “.”.",
 	},
 
@@ -83,9 +85,17 @@ export const text = {
 			title: "No keys yet",
 			create: "Create the first key",
 			lead: "Create the first key, give it to your system, and try it with one harmless request.",
+			unsure: "This workspace has never had a key. If that surprises you, check its id.",
 		},
 		noMatch: {
-			title: "No key matches",
+			title: {
+				active: "No active key matches",
+				attention: "No key that needs attention matches",
+				expired: "No expired key matches",
+				revoked: "No revoked key matches",
+				all: "No key matches",
+			},
+			everywhere: "Search all keys",
 			lead: (q) => `Nothing here has “${q}” in its name or owner, or at the end of its token.`,
 			clear: "Clear the search",
 		},
@@ -137,7 +147,7 @@ export const text = {
 	},
 
 	made: {
-		title: "Copy your new token",
+		title: (name) => `Copy the token of “${name}”`,
 		lead: html`<b>It is shown this once.</b> Put it into a secret manager now, as you would a password: nobody can show it to you again.`,
 		token: (name) => `Token of ${name}`,
 		copy: "Copy token",
@@ -194,6 +204,10 @@ export const text = {
 
 	rotation: {
 		title: "Rotation",
+		failed: {
+			revoked: "Its replacement was revoked, so this key is on its own again. Rotate it anew when you are ready.",
+			expired: "Its replacement has expired, so this key is on its own again. Rotate it anew.",
+		},
 		ofReplacement: "This key is the replacement of",
 		follow: "Follow the switch-over",
 		done: "Done",
@@ -203,7 +217,7 @@ export const text = {
 		put: {
 			title: "Put the new token into the system",
 			waiting: "Wherever the old one is: configuration, secret manager, every worker.",
-			done: "The system uses it.",
+			done: "The new token has been used.",
 		},
 		test: {
 			title: "Test one harmless request",
@@ -228,7 +242,7 @@ export const text = {
 	},
 
 	rotate: {
-		title: "Rotate a key",
+		title: (name) => `Rotate “${name}”`,
 		lead: "Makes a replacement with the same access and a full life of its own. The old key goes on meanwhile, so that nothing stops.",
 		name: "Name of the replacement",
 		nameHelp: "The same name is fine: the old key leaves it to the new one.",
@@ -256,7 +270,7 @@ export const text = {
 		reasonHelp: "Kept in the activity of the workspace.",
 		submit: "Revoke key",
 		busy: "Revoking…",
-		done: (name) => `“${name}” is revoked.`,
+		done: (name, hint) => `“${name}” (${hint}) is revoked.`,
 	},
 
 	rename: {
@@ -276,7 +290,7 @@ export const text = {
 		make: "Make an address",
 		address: "Address of the calendar",
 		copy: "Copy address",
-		once: "It is shown this once. Whoever has it can read the names and ends of this workspace's keys, and nothing else.",
+		once: "It is shown this once. Whoever has it can read the names, owners, access, last characters and ends of this workspace's keys, and nothing else.",
 		end: "End the subscription",
 		ended: "The address does not work any more.",
 		endedNone: "There was no subscription.",
@@ -290,11 +304,11 @@ export const text = {
 		newer: "Newer",
 		older: "Older",
 		actors: {
-			admin_endpoint: "An operator on the gateway's machine",
-			admin_token: "The holder of the admin token",
-			upstream_auth: "A signed-in user",
-			gateway: "The gateway",
-			unknown: "Somebody",
+			admin_endpoint: "an operator on the gateway's machine",
+			admin_token: "the holder of the admin token",
+			upstream_auth: "a signed-in user",
+			gateway: "the gateway",
+			unknown: "somebody",
 		},
 		key: "a key",
 		// What an operation did, for a sentence that begins with who did it.

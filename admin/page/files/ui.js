@@ -37,11 +37,11 @@ export const badge = (kind, words) => html`<span class="badge ${kind}">${icon(ki
 
 // What a key is, in words and colours: its status unless it is active, and
 // what stands out.
-export function badges(key) {
+export function badges(key, isActive) {
 	if (key.status !== "active") {
 		return badge(key.status, text.status[key.status]);
 	}
-	return marksOf(key, now()).map(({kind, words}) => badge(kind, words));
+	return marksOf(key, now(), isActive).map(({kind, words}) => badge(kind, words));
 }
 
 export const problem = (words) => (words ? html`<p class="notice danger" role="alert">${icon("danger")}<span>${words}</span></p>` : nothing);
