@@ -61,6 +61,8 @@ type Config struct {
 	// TestURL is where the holder of a new key can try it: an address, or a
 	// path on the site of the mount.
 	TestURL string
+	// Idle says that no configuration uses keys, which is why none can be read.
+	Idle bool
 	// Observe is told of every call's outcome: [OK], or the error's code.
 	Observe func(operation, outcome string)
 }

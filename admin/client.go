@@ -87,6 +87,12 @@ func (c *Client) Suspend(ctx context.Context, ws, reason string) (answer Workspa
 	return answer, err
 }
 
+// ShowWorkspace describes one workspace.
+func (c *Client) ShowWorkspace(ctx context.Context, ws string) (answer WorkspaceAnswer, err error) {
+	err = c.workspace(ws).call(ctx, http.MethodGet, "", nil, &answer)
+	return answer, err
+}
+
 // Resume ends a suspension.
 func (c *Client) Resume(ctx context.Context, ws string) (answer WorkspaceAnswer, err error) {
 	err = c.workspace(ws).call(ctx, http.MethodPost, "/resume", nil, &answer)

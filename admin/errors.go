@@ -20,6 +20,7 @@ var (
 	errUnauthorized     = &apikey.Error{Code: "unauthorized", Message: `This call needs "Authorization: Bearer" and the admin token.`}
 	errCrossOrigin      = &apikey.Error{Code: "cross_origin", Message: "A page of another origin cannot make this call."}
 	errWrongWorkspace   = &apikey.Error{Code: "workspace_mismatch", Message: "This address serves one workspace, and not the one that the call is about."}
+	errIdle             = &apikey.Error{Code: "store_unavailable", Message: "This server keeps no keys: its configuration has neither the option api_keys nor the handler api_key_auth."}
 	errNoKeyID          = &apikey.Error{Code: "not_found", Message: `This is no key id: one begins with "key_".`}
 	errUnknownToken     = &apikey.Error{Code: "not_found", Message: "No key has this token."}
 	errUnknownFeed      = &apikey.Error{Code: "not_found", Message: "There is no such calendar feed. It was revoked, or replaced by another."}
@@ -66,7 +67,11 @@ type errorAnswer struct {
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, operation string, err error) {
 	refusal := h.report(r, operation, err)
 	status := statuses[refusal.Code]
-	if status == http.StatusServiceUnavailable {
+	switch {
+	case status != http.StatusServiceUnavailable:
+	case h.Idle:
+		refusal = errIdle
+	default:
 		w.Header().Set("Retry-After", "1")
 	}
 	if r.ProtoMajor == 1 && r.ContentLength != 0 {

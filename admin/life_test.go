@@ -292,14 +292,14 @@ func TestTokens(t *testing.T) {
 	equal(t, "looked up when revoked", a.must(t, http.StatusOK, "POST", "/tokens/lookup", body).body, revoked.body)
 }
 
-// A token that is nobody's is answered alike, whatever is wrong with it, and
-// written nowhere.
+// A token that is nobody's is not found, what is none is told from it, as far as
+// anybody can tell without a store, and neither is written anywhere.
 func TestTokens_unknown(t *testing.T) {
 	a := newAPI(t)
 	_, token := a.create(t, "acme", "Zapier")
 	secret := someToken[len("agk_"):]
 	for _, call := range []string{"/tokens/lookup", "/tokens/revoke"} {
-		first := a.refused(t, http.StatusNotFound, "not_found", "", "POST", call, `{"token":"`+someToken+`"}`)
+		a.refused(t, http.StatusNotFound, "not_found", "", "POST", call, `{"token":"`+someToken+`"}`)
 		newest := a.trail(t, "/audit")[0]
 		equal(t, call+": operation", newest["operation"], any("lookup"))
 		equal(t, call+": details", newest["details"], any(object(t, `{"refused":"not_found"}`)))
@@ -309,10 +309,12 @@ func TestTokens_unknown(t *testing.T) {
 		} {
 			a.unchanged(t, func() {
 				got := a.refused(t, http.StatusNotFound, "not_found", "", "POST", call, `{"token":"`+presented+`"}`)
-				equal(t, fmt.Sprintf("%s: answer for %.60q", call, presented), got.raw, first.raw)
+				if want := fmt.Sprintf("This has %d characters.", len(strings.ReplaceAll(presented, "\\n", "\n"))); !strings.Contains(got.raw, want) {
+					t.Errorf("%s: got %s for %.60q, want %q", call, got.raw, presented, want)
+				}
 			})
 		}
-		equal(t, call+": no token", a.refused(t, http.StatusNotFound, "not_found", "", "POST", call, `{}`).raw, first.raw)
+		a.refused(t, http.StatusNotFound, "not_found", "", "POST", call, `{}`)
 		for _, body := range []string{`{"token":1}`, `{"token":["` + someToken + `"]}`, `{"` + someToken + `":1}`, `"` + someToken + `"`, `{"token":"` + someToken + `"`, someToken} {
 			if got := a.refused(t, http.StatusBadRequest, "invalid_json", "", "POST", call, body); strings.Contains(got.raw, secret) {
 				t.Errorf("%s %s: got the secret in %s, want it nowhere", call, body, got.raw)

@@ -2,7 +2,9 @@ package admin
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
+	"unicode/utf8"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
@@ -51,11 +53,20 @@ func (h *Handler) revokeToken(r *http.Request) (int, any, error) {
 	return http.StatusOK, KeyAnswer{Key: present(&outcome.Key, now)}, nil
 }
 
+// noToken says that a text is no token, and what would be one. Whether a token
+// was cut short, or something stands around it, shows in its length.
+func noToken(presented string) error {
+	return &apikey.Error{Code: errUnknownToken.Code, Message: fmt.Sprintf(
+		"This is no token. One is a prefix such as agk, an underscore and 49 letters and digits, the last 6 a checksum, and nothing else. This has %d characters.",
+		utf8.RuneCountInString(presented),
+	)}
+}
+
 // keyByToken finds the key of a token. What is no token is nobody's.
 func (h *Handler) keyByToken(r *http.Request, presented string) (*apikey.Key, error) {
 	token, ok := apikey.ParseToken(presented)
 	if !ok {
-		return nil, errUnknownToken
+		return nil, noToken(presented)
 	}
 	outcome, err := h.apply(r, h.now(), apikey.Lookup{Digest: token.Digest()})
 	if errors.Is(err, apikey.ErrNotFound) {

@@ -64,6 +64,7 @@ var withoutApp = newAPI(admin.Config{
 	Now:   time.Now,
 	Actor: func(*http.Request) string { return endpointActor },
 	Log:   zap.NewNop(),
+	Idle:  true,
 })
 
 // Who the audit trail says made a change: whoever reached Caddy's endpoint, or

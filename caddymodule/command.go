@@ -16,6 +16,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/go-json-experiment/json"
 	"github.com/spf13/cobra"
 
 	"github.com/agiled/caddy-api-keys/admin"
@@ -41,7 +42,7 @@ the command was not understood.`,
 		cmd.PersistentFlags().StringP("output", "o", "", "Output: table or json, and token where a token was made (default: table on a terminal, json elsewhere)")
 		cmd.AddCommand(
 			createCommand(), listCommand(), showCommand(), renameCommand(), rotateCommand(), revokeCommand(),
-			revokeAllCommand(), suspendCommand(), resumeCommand(), lookupCommand(), auditCommand(),
+			showWorkspaceCommand(), revokeAllCommand(), suspendCommand(), resumeCommand(), lookupCommand(), auditCommand(),
 		)
 		cmd.Args = cobra.ArbitraryArgs
 		prepare(cmd, func(_ context.Context, _ *terminal, args []string) error {
@@ -84,10 +85,10 @@ func finish(cmd *cobra.Command, err error) error {
 		return nil
 	}
 	if misuse, ok := errors.AsType[usageError](err); ok {
-		fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s (try %s --help)\n", cmd.CommandPath(), visible(misuse.Error()), cmd.CommandPath())
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s (try %s --help)\n", cmd.CommandPath(), visible(withoutTokens(misuse.Error())), cmd.CommandPath())
 		return exitWith(cmd, 2)
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", cmd.CommandPath(), visible(sentence(err)))
+	fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", cmd.CommandPath(), visible(withoutTokens(sentence(err))))
 	return exitWith(cmd, 1)
 }
 
@@ -121,6 +122,9 @@ func newClient(cmd *cobra.Command) (*admin.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("finding the admin endpoint: %w", err)
 	}
+	if flag("address") == "" && adminOff(config) {
+		return nil, fmt.Errorf("the admin endpoint is switched off in %s: without it, keys can only be managed through an api_key_admin", flag("config"))
+	}
 	address, err := caddycmd.DetermineAdminAPIAddress(flag("address"), config, flag("config"), flag("adapter"))
 	if err != nil {
 		return nil, fmt.Errorf("finding the admin endpoint: %w", err)
@@ -130,6 +134,16 @@ func newClient(cmd *cobra.Command) (*admin.Client, error) {
 		return nil, usagef("--address %q: write host:port, or unix//path of a socket", address)
 	}
 	return clientFor(address, endpoint), nil
+}
+
+// adminOff reports whether a configuration has no admin endpoint.
+func adminOff(config []byte) bool {
+	var parsed struct {
+		Admin struct {
+			Disabled bool `json:"disabled"`
+		} `json:"admin"`
+	}
+	return json.Unmarshal(config, &parsed) == nil && parsed.Admin.Disabled
 }
 
 // readConfig returns a configuration file as JSON, or nil if none is named.

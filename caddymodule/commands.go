@@ -1,10 +1,8 @@
 package caddymodule
 
 import (
-	"bufio"
 	"context"
-	"fmt"
-	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -45,7 +43,7 @@ func createCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return t.created(answer)
+		return unwritten(answer.Key, t.created(answer))
 	})
 }
 
@@ -69,6 +67,9 @@ func listCommand() *cobra.Command {
 		if len(args) > 0 {
 			return usagef("%q is not wanted", args[0])
 		}
+		if !slices.Contains([]string{"", "active", "expired", "revoked"}, *status) {
+			return usagef("--status is active, expired or revoked")
+		}
 		if flags.Changed("limit") && (*limit < 1 || *limit > 200) {
 			return usagef("--limit is a number from 1 to 200")
 		}
@@ -79,7 +80,7 @@ func listCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return t.listed(answer)
+		return t.listed(answer, ws, *status == "" && *query == "" && *cursor == "")
 	})
 }
 
@@ -98,7 +99,7 @@ func showCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return t.shown(answer)
+		return t.inspected(answer)
 	})
 }
 
@@ -154,7 +155,7 @@ put in place. "show" of the old key tells when it was last used.`,
 		if err != nil {
 			return err
 		}
-		return t.rotated(answer)
+		return unwritten(answer.Key, t.rotated(answer))
 	})
 }
 
@@ -214,21 +215,8 @@ func lookupCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return t.shown(answer)
+		return t.inspected(answer)
 	})
-}
-
-// readToken reads one line.
-func readToken(in io.Reader) (string, error) {
-	line, err := bufio.NewReader(io.LimitReader(in, 1024)).ReadString('\n')
-	token := strings.TrimSpace(line)
-	if err != nil && err != io.EOF {
-		return "", fmt.Errorf("reading the token from standard input: %w", err)
-	}
-	if token == "" {
-		return "", usagef("a token is wanted on standard input")
-	}
-	return token, nil
 }
 
 // given returns the value of a flag if it was stated, and nil if not.

@@ -28,7 +28,18 @@ func revokeAllCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return t.revokedAll(answer)
+		return t.revokedAll(answer, ws)
+	})
+}
+
+func showWorkspaceCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "workspace --workspace WORKSPACE",
+		Short: "Says whether a workspace is suspended, and how many keys it has",
+	}
+	workspaceFlag(cmd)
+	return workspaceCommand(cmd, func(ctx context.Context, t *terminal, ws string) (admin.WorkspaceAnswer, error) {
+		return t.client.ShowWorkspace(ctx, ws)
 	})
 }
 

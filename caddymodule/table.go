@@ -15,6 +15,9 @@ type table struct {
 	rows [][]string
 	// fit is how wide a row may be; 0 is as wide as it gets.
 	fit int
+	// optional are the columns that are left out, the last first, where a row
+	// would be too wide.
+	optional []int
 	// shorten are the columns that are cut where a row would be too wide.
 	shorten []int
 }
@@ -22,6 +25,7 @@ type table struct {
 const (
 	tableGap = 2  // between columns
 	leastCut = 12 // nothing is cut to less than this
+	readable = 24 // optional columns are left out before others are cut to less
 )
 
 func (t *table) row(cells ...string) {
@@ -34,6 +38,7 @@ func (t *table) row(cells ...string) {
 
 // write prints the table.
 func (t *table) write(w io.Writer) error {
+	t.leaveOut()
 	widths := t.widths()
 	var text strings.Builder
 	for _, row := range t.rows {
@@ -49,17 +54,39 @@ func (t *table) write(w io.Writer) error {
 	return err
 }
 
-// widths returns how wide each column is to be.
-func (t *table) widths() []int {
-	var widths []int
-	for _, row := range t.rows {
-		for i, cell := range row {
-			if i == len(widths) {
-				widths = append(widths, 0)
+// leaveOut removes optional columns: those that are empty, and then one after the
+// other until the rest fits.
+func (t *table) leaveOut() {
+	for _, column := range slices.Backward(t.optional) {
+		if t.empty(column) || t.fit > 0 && t.leastWidth() > t.fit {
+			for i, row := range t.rows {
+				t.rows[i] = slices.Delete(row, column, column+1)
 			}
-			widths[i] = max(widths[i], displayWidth(cell))
 		}
 	}
+}
+
+// empty reports whether a column has nothing but its heading.
+func (t *table) empty(column int) bool {
+	return !slices.ContainsFunc(t.rows[1:], func(row []string) bool { return row[column] != "" })
+}
+
+// leastWidth returns how wide a row is when all that may be cut is, and can be
+// read.
+func (t *table) leastWidth() int {
+	total := 0
+	for i, width := range t.fullWidths() {
+		if slices.Contains(t.shorten, i) {
+			width = min(width, readable)
+		}
+		total += width + tableGap
+	}
+	return total - tableGap
+}
+
+// widths returns how wide each column is to be.
+func (t *table) widths() []int {
+	widths := t.fullWidths()
 	total := tableGap * (len(widths) - 1)
 	for _, width := range widths {
 		total += width
@@ -70,6 +97,20 @@ func (t *table) widths() []int {
 			break
 		}
 		widths[widest]--
+	}
+	return widths
+}
+
+// fullWidths returns how wide each column would like to be.
+func (t *table) fullWidths() []int {
+	var widths []int
+	for _, row := range t.rows {
+		for i, cell := range row {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = max(widths[i], displayWidth(cell))
+		}
 	}
 	return widths
 }

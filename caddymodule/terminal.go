@@ -93,6 +93,15 @@ func (t *terminal) created(answer admin.KeyAnswer) error {
 	return t.token(answer.Token)
 }
 
+// unwritten returns the error of a token that was made and could not be printed.
+// Nobody has it, and no call gives it again.
+func unwritten(key admin.Key, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s was made, but its token could not be written, and cannot be shown again: revoke it (%w)", key.ID, err)
+}
+
 func (t *terminal) token(token string) error {
 	_, err := fmt.Fprintf(t.out, "\nThe token, shown this once. Keep it in a secret manager:\n\n  %s\n", token)
 	return err
@@ -138,7 +147,9 @@ func (t *terminal) workspace(answer admin.WorkspaceAnswer) error {
 	var lines table
 	lines.row("Workspace", ws.ID)
 	if ws.Suspended {
-		lines.row("Suspended", t.moment(ws.SuspendedAt))
+		lines.row("Suspended", "since "+t.moment(ws.SuspendedAt))
+	} else {
+		lines.row("Suspended", "no")
 	}
 	if ws.Reason != nil {
 		lines.row("Reason", *ws.Reason)
@@ -148,11 +159,11 @@ func (t *terminal) workspace(answer admin.WorkspaceAnswer) error {
 }
 
 // revokedAll prints how many keys were revoked.
-func (t *terminal) revokedAll(answer admin.RevokedAnswer) error {
+func (t *terminal) revokedAll(answer admin.RevokedAnswer, ws string) error {
 	if t.form == "json" {
 		return t.json(answer)
 	}
-	_, err := fmt.Fprintf(t.out, "%s revoked.\n", plural(answer.Revoked, "key"))
+	_, err := fmt.Fprintf(t.out, "%s of %s revoked.\n", plural(answer.Revoked, "key"), ws)
 	return err
 }
 
@@ -187,7 +198,7 @@ func (t *terminal) more(list table, cursor *string) error {
 	return err
 }
 
-// shown prints one key.
+// shown prints one key, as it is after a change.
 func (t *terminal) shown(answer admin.KeyAnswer) error {
 	if t.form == "json" {
 		return t.json(answer)
@@ -195,9 +206,17 @@ func (t *terminal) shown(answer admin.KeyAnswer) error {
 	return t.details(answer.Key)
 }
 
+// inspected prints one key that somebody asks about: when it was used as well.
+func (t *terminal) inspected(answer admin.KeyAnswer) error {
+	if t.form == "json" {
+		return t.json(answer)
+	}
+	return t.details(answer.Key, "Last used", t.lastUse(answer.Key.LastUsedAt))
+}
+
 // details prints what is known of a key, a line each, leaving out what has not
-// happened.
-func (t *terminal) details(key admin.Key) error {
+// happened; and one line more, if given.
+func (t *terminal) details(key admin.Key, more ...string) error {
 	var lines table
 	line := func(label, value string) {
 		if value != "" {
@@ -212,9 +231,14 @@ func (t *terminal) details(key admin.Key) error {
 	line("Token", key.TokenHint)
 	line("Status", key.Status)
 	line("Created", t.moment(&key.CreatedAt)+by(key.CreatedBy))
-	line("Expires", t.moment(&key.ExpiresAt))
-	line("Last used", t.moment(key.LastUsedAt))
-	line("Revokes", t.moment(key.RevokesAt))
+	active := key.Status == "active"
+	line("Expires", t.deadline(&key.ExpiresAt, active))
+	if len(more) > 0 {
+		lines.row(more...)
+	}
+	if active {
+		line("Revokes", t.deadline(key.RevokesAt, true))
+	}
 	line("Revoked", t.moment(key.RevokedAt)+by(value(key.RevokedBy)))
 	line("Reason", value(key.RevokeReason))
 	line("Replaces", value(key.Replaces))
@@ -224,20 +248,81 @@ func (t *terminal) details(key admin.Key) error {
 }
 
 // listed prints a table of keys.
-func (t *terminal) listed(answer admin.KeysAnswer) error {
+func (t *terminal) listed(answer admin.KeysAnswer, ws string, all bool) error {
 	if t.form == "json" {
 		return t.json(answer)
 	}
 	if len(answer.Keys) == 0 {
-		_, err := fmt.Fprintln(t.out, "No keys.")
+		words := "No key matches."
+		if all {
+			words = "The workspace " + ws + " has no keys."
+		}
+		_, err := fmt.Fprintln(t.out, words)
 		return err
 	}
-	list := table{fit: t.width, shorten: []int{1, 2}}
-	list.row("ID", "NAME", "OWNER", "PRESET", "STATUS", "EXPIRES")
+	list := table{fit: t.width, shorten: []int{1}, optional: []int{4, 5, 6, 7}}
+	list.row("ID", "NAME", "STATUS", "ENDS", "LAST USED", "PRESET", "TOKEN", "OWNER")
 	for _, key := range answer.Keys {
-		list.row(key.ID, key.Name, key.Owner, presetWords(key.Preset), key.Status, key.ExpiresAt.Format(time.DateOnly))
+		list.row(key.ID, key.Name, statusWords(key), t.end(key), t.ago(key.LastUsedAt), presetWords(key.Preset), key.TokenHint, key.Owner)
 	}
 	return t.more(list, answer.NextCursor)
+}
+
+// statusWords returns a key's status, and whether another key replaces it.
+func statusWords(key admin.Key) string {
+	if key.Status == "active" && key.ReplacedBy != nil {
+		return "active, replaced"
+	}
+	return key.Status
+}
+
+// end returns the day on which a key ends, or has ended, by whatever comes
+// first; with the time of day where that is within two days.
+func (t *terminal) end(key admin.Key) string {
+	at := key.ExpiresAt
+	for _, earlier := range []*time.Time{key.RevokesAt, key.RevokedAt} {
+		if earlier != nil && earlier.Before(at) {
+			at = *earlier
+		}
+	}
+	if left := at.Sub(t.now); left > 0 && left < 48*time.Hour {
+		return at.UTC().Format("2006-01-02 15:04")
+	}
+	return at.UTC().Format(time.DateOnly)
+}
+
+// lastUse returns when a key was last used, and how long ago that is.
+func (t *terminal) lastUse(at *time.Time) string {
+	if at == nil {
+		return "never"
+	}
+	return t.moment(at) + " (" + t.ago(at) + ")"
+}
+
+// ago returns how long ago something was.
+func (t *terminal) ago(at *time.Time) string {
+	if at == nil {
+		return "never"
+	}
+	passed := max(0, t.now.Sub(*at))
+	switch {
+	case passed < time.Minute:
+		return fmt.Sprintf("%d s ago", passed/time.Second)
+	case passed < time.Hour:
+		return fmt.Sprintf("%d min ago", passed/time.Minute)
+	case passed < 24*time.Hour:
+		return fmt.Sprintf("%d h ago", passed/time.Hour)
+	}
+	return plural(int(passed/(24*time.Hour)), "day") + " ago"
+}
+
+// deadline returns a time and, as long as it lies ahead of a key that works,
+// how far.
+func (t *terminal) deadline(at *time.Time, ahead bool) string {
+	if at == nil || ahead {
+		return t.moment(at)
+	}
+	return at.UTC().Format("2006-01-02 15:04:05 UTC")
 }
 
 // moment prints a time, and how far away it is.

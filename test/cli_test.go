@@ -34,6 +34,7 @@ func TestCommandLine(t *testing.T) {
 		"ELSE":    answering(t, http.StatusOK, `{"status":"fine"}`),
 		"HOSTILE": answering(t, http.StatusBadRequest, `{"error":"\u001b[2J\u0007evil"}`),
 		"NOWHERE": freeAddress(t),
+		"EMPTY":   withoutKeys(t),
 	}
 	for _, script := range scripts {
 		t.Run(filepath.Base(script), func(t *testing.T) {
@@ -60,6 +61,19 @@ func TestCommandLine(t *testing.T) {
 			})
 		})
 	}
+}
+
+// withoutKeys starts a server whose configuration has nothing to do with keys, and
+// returns the address of its admin endpoint.
+func withoutKeys(t *testing.T) string {
+	t.Helper()
+	s := newServer(t)
+	s.run("{\n\tadmin {{.Admin}}\n}\n")
+	s.await("the server to answer", func() bool {
+		response, err := http.Get("http://" + s.Admin + "/config/")
+		return err == nil && response.Body.Close() == nil && response.StatusCode == http.StatusOK
+	})
+	return s.Admin
 }
 
 // serverFor returns the server of a script, and the address of its admin

@@ -1,0 +1,44 @@
+package caddymodule
+
+import (
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+)
+
+// tokenShaped is what looks like a token, in whatever it was found: behind
+// "Bearer", in quotes, or as the value of a variable.
+var tokenShaped = regexp.MustCompile(`[a-z][a-z0-9_]*_[0-9A-Za-z]{49}\b`)
+
+// maxTokenInput bounds what is read to find one token in it.
+const maxTokenInput = 64 << 10
+
+// readToken reads the one token that standard input holds. What does not look
+// like one is returned as it is, for the server to say what is wrong with it.
+func readToken(in io.Reader) (string, error) {
+	text, err := io.ReadAll(io.LimitReader(in, maxTokenInput))
+	if err != nil {
+		return "", fmt.Errorf("reading the token from standard input: %w", err)
+	}
+	lines := strings.FieldsFunc(string(text), func(r rune) bool { return r == '\n' || r == '\r' })
+	var found []string
+	for _, line := range lines {
+		if line = strings.TrimSpace(line); line != "" {
+			found = append(found, line)
+		}
+	}
+	tokens := tokenShaped.FindAllString(string(text), -1)
+	switch {
+	case len(found) == 0:
+		return "", usagef("a token is wanted on standard input")
+	case len(tokens) == 1:
+		return tokens[0], nil
+	case len(found) > 1 || len(tokens) > 1:
+		return "", usagef("one token at a time is wanted on standard input")
+	}
+	return found[0], nil
+}
+
+// withoutTokens blanks what looks like a token: what is printed may be kept.
+func withoutTokens(text string) string { return tokenShaped.ReplaceAllString(text, "[a token]") }
