@@ -49,7 +49,7 @@ type KeyAnswer struct {
 	Token string `json:"token,omitzero"`
 }
 
-// UsesAnswer is when a key was used: null for never, and for a first use that
+// UsesAnswer is when a key was used, and from where: null for never, and for a first use that
 // was before such were noted.
 type UsesAnswer struct {
 	Uses Uses `json:"uses"`
@@ -57,8 +57,9 @@ type UsesAnswer struct {
 
 // Uses are the first and the last use of a key.
 type Uses struct {
-	FirstAt *time.Time `json:"first_at"`
-	LastAt  *time.Time `json:"last_at"`
+	FirstAt  *time.Time `json:"first_at"`
+	LastAt   *time.Time `json:"last_at"`
+	LastFrom *string    `json:"last_from"` // the client's address
 }
 
 // KeysAnswer is a page of keys, newest first.
@@ -202,7 +203,7 @@ func (h *Handler) showUses(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	return http.StatusOK, UsesAnswer{Uses{FirstAt: optional(key.FirstUsedAt), LastAt: optional(key.LastUsedAt)}}, nil
+	return http.StatusOK, UsesAnswer{Uses{FirstAt: optional(key.FirstUsedAt), LastAt: optional(key.LastUsedAt), LastFrom: optional(key.LastUsedFrom)}}, nil
 }
 
 func (h *Handler) revokeKey(r *http.Request) (int, any, error) {

@@ -49,14 +49,14 @@ func TestUses(t *testing.T) {
 	a := newAPI(t)
 	id, _ := a.create(t, "acme", "Zapier production")
 	uses := func() any { return a.send(t, "GET", keysPage+"/"+id+"/uses", "").body["uses"] }
-	equal(t, "before the first use", uses(), any(map[string]any{"first_at": nil, "last_at": nil}))
+	equal(t, "before the first use", uses(), any(map[string]any{"first_at": nil, "last_at": nil, "last_from": nil}))
 
 	for _, at := range []time.Time{start, start.Add(time.Hour)} {
-		if err := a.store.NoteUses(map[string]time.Time{id: at}); err != nil {
+		if err := a.store.NoteUses(map[string]apikey.Use{id: {At: at, From: "203.0.113.9"}}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	equal(t, "after the second", uses(), any(map[string]any{"first_at": "2026-03-01T12:00:00Z", "last_at": "2026-03-01T13:00:00Z"}))
+	equal(t, "after the second", uses(), any(map[string]any{"first_at": "2026-03-01T12:00:00Z", "last_at": "2026-03-01T13:00:00Z", "last_from": "203.0.113.9"}))
 
 	for _, path := range []string{"/workspaces/globex/keys/" + id, keysPage + "/" + someKey} {
 		equal(t, path, a.send(t, "GET", path+"/uses", "").body["code"], any(apikey.ErrNotFound.Code))

@@ -18,6 +18,7 @@ func (h *Auth) clean(r *http.Request) authn.Facts {
 		ExtendedConnect: extendedConnect(r),
 		EarlyData:       r.TLS != nil && !r.TLS.HandshakeComplete || len(header["Early-Data"]) > 0,
 		Browser:         fromBrowser(header["Sec-Fetch-Site"]),
+		Client:          sender{r},
 		Preflight:       r.Method == http.MethodOptions && len(header["Origin"]) > 0 && len(header["Access-Control-Request-Method"]) > 0,
 	}
 	h.forged.Strip(r)
@@ -27,6 +28,12 @@ func (h *Auth) clean(r *http.Request) authn.Facts {
 	}
 	return facts
 }
+
+// sender is who sent a request.
+type sender struct{ *http.Request }
+
+// Address returns the client's address, as the site sees it.
+func (s sender) Address() string { return remoteIP(s.Request) }
 
 // pathOf returns the path as the upstream will see it, or "" where that is not
 // sure: for a target without a path ("x:public/me"), and where a header names

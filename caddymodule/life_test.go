@@ -107,7 +107,7 @@ type world struct {
 	*gateway
 	mu          sync.Mutex
 	credentials []*credential
-	changes     map[string]apikey.Action // by the id of their event
+	changes     map[string]apikey.Action // by who made them: each has somebody of its own
 	problems    []string
 }
 
@@ -160,8 +160,9 @@ func (w *world) client(r *rand.Rand, changes int) {
 			do = apikey.Resume{WorkspaceID: ws}
 		}
 		change := changeBy(now, do)
+		change.Actor = change.EventID
 		w.mu.Lock()
-		w.changes[change.EventID] = do
+		w.changes[change.Actor] = do
 		w.mu.Unlock()
 		outcome, err := w.store.Apply(context.Background(), change)
 		if _, refused := errors.AsType[*apikey.Error](err); err != nil && !refused {
@@ -250,12 +251,12 @@ func liveOnce(t *testing.T, seed uint64) {
 
 	for _, entry := range logs.FilterLoggerName("audit").All() {
 		fields := entry.ContextMap()
-		id, _ := fields["id"].(string)
+		actor, _ := fields["actor"].(string)
 		details, _ := fields["details"].(map[string]any)
 		refused, _ := details["refused"].(string)
-		do := w.changes[id]
+		do := w.changes[actor]
 		if do == nil {
-			t.Fatalf("the audit log has event %q, which nobody made", id)
+			t.Fatalf("the audit log has event %v, which nobody made", fields["id"])
 		}
 		if want := model.do(do); refused != want {
 			t.Fatalf("%s %+v: got refusal %q, want %q", fields["operation"], do, refused, want)

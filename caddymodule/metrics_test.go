@@ -133,7 +133,7 @@ func TestMetrics_storeErrors(t *testing.T) {
 		"lookup":    func() { s.send("GET /", k.bearer()).mustBe(t, 503, bodies[503]) },
 		"change":    func() { s.call("POST", key+"/revoke", "").mustBeRefused(t, 503, "store_unavailable") },
 		"read":      func() { s.call("GET", key, "").mustBeRefused(t, 503, "store_unavailable") },
-		"last_used": func() { _ = g.store.NoteUses(map[string]time.Time{k.ID: time.Now()}) },
+		"last_used": func() { _ = g.store.NoteUses(map[string]apikey.Use{k.ID: {At: time.Now()}}) },
 		"clock":     func() { g.noteClock() },
 		"forget":    func() { g.forgetEvents(t.Context()) },
 	}

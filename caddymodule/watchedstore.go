@@ -68,7 +68,7 @@ func (s watchedStore) Ping() (err error) {
 	return s.Store.Ping()
 }
 
-func (s watchedStore) NoteUses(uses map[string]time.Time) (err error) {
+func (s watchedStore) NoteUses(uses map[string]apikey.Use) (err error) {
 	defer watch(context.Background(), lastUsedErrors, &err)
 	return s.Store.NoteUses(uses)
 }

@@ -79,7 +79,7 @@ func furnished(t *testing.T) *server {
 type past struct {
 	t     *testing.T
 	store *store.Store
-	uses  map[string]time.Time
+	uses  map[string]apikey.Use
 }
 
 const dayLong = 24 * time.Hour
@@ -89,7 +89,7 @@ func furnish(t *testing.T, dir string) {
 	must(t, os.MkdirAll(dir, 0o700))
 	keys, err := store.Open(dir, zap.NewNop(), nil)
 	must(t, err)
-	p := &past{t: t, store: keys, uses: map[string]time.Time{}}
+	p := &past{t: t, store: keys, uses: map[string]apikey.Use{}}
 
 	p.create("Legacy CRM import", "", apikey.FullAccess, 88*dayLong, 61*dayLong)
 	p.create("Analytics notebook", "Data", apikey.ReadOnly, 64*dayLong, 41*dayLong)
@@ -127,7 +127,7 @@ func (p *past) create(name, owner string, preset apikey.Preset, ago, used time.D
 	p.t.Helper()
 	key := p.key(name, owner, preset, ago)
 	p.do(ago, apikey.Create{Key: key})
-	p.uses[key.ID] = time.Now().Add(-used)
+	p.uses[key.ID] = apikey.Use{At: time.Now().Add(-used), From: "198.51.100.7"}
 	return key
 }
 

@@ -21,7 +21,7 @@ func crowded(t *testing.T) (s *server, last apikey.Key) {
 	must(t, os.MkdirAll(s.Store, 0o700))
 	keys, err := store.Open(s.Store, zap.NewNop(), nil)
 	must(t, err)
-	p := &past{t: t, store: keys, uses: map[string]time.Time{}}
+	p := &past{t: t, store: keys, uses: map[string]apikey.Use{}}
 	for i := range 3 {
 		p.create(fmt.Sprintf("Old export %d", i+1), "Finance", apikey.ReadOnly, 91*dayLong, 90*dayLong)
 	}

@@ -2,6 +2,7 @@ package test
 
 import (
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -63,6 +64,9 @@ func TestPage(t *testing.T) {
 
 	b.click("button", "Revoke the old key")
 	b.sees("Every request with Zapier production", "It is in use", "Its owner is Ops")
+	if got := b.text(); !regexp.MustCompile(`last used [^.]* ago from (127\.0\.0\.1|::1)\.`).MatchString(got) {
+		t.Errorf("got %q, want it to say who used the key last", got)
+	}
 	b.fill("Reason", "Switched over")
 	b.click("button", "Revoke key")
 	b.sees("is revoked", "it cannot come back", "Switched over")

@@ -74,6 +74,10 @@ type Key struct {
 	// rest, and known only where a key is shown.
 	LastUsedAt time.Time
 
+	// LastUsedFrom is the address of a client that used the key then, or shortly
+	// before. It is empty where it is not known.
+	LastUsedFrom string
+
 	// FirstUsedAt is the first such time. It is zero for a key whose first use
 	// was before first uses were noted.
 	FirstUsedAt time.Time
@@ -99,6 +103,12 @@ func (k *Key) Status(now time.Time) Status {
 
 func (k *Key) revokedBySchedule(now time.Time) bool {
 	return !k.RevokesAt.IsZero() && !now.Before(k.RevokesAt) && k.RevokesAt.Before(k.ExpiresAt)
+}
+
+// Use is one use of a key: when, and the address of the client where it is known.
+type Use struct {
+	At   time.Time
+	From string
 }
 
 // ActiveUntil returns when the key, active now, ends if nobody does anything.

@@ -128,7 +128,7 @@ func (a *Authenticator) Check(ctx context.Context, policy *Policy, facts *Facts)
 	if a.suspended.has(key.WorkspaceID) {
 		return d.refuse(Suspended)
 	}
-	a.uses.note(key.use, d.At)
+	a.uses.note(key.use, d.At, facts.Client)
 	if facts.Browser && !policy.AllowBrowsers {
 		return d.refuse(Browser)
 	}

@@ -26,6 +26,15 @@ type Facts struct {
 	Preflight bool
 	// Browser says that a browser sent the request.
 	Browser bool
+	// Client is who sent the request; nil where nobody needs to know.
+	Client Client
+}
+
+// Client is who sent a request.
+type Client interface {
+	// Address returns the client's IP address. It is asked rarely: when the use
+	// of a key is to be noted.
+	Address() string
 }
 
 // forbiddenMethod reports whether the method makes no sense for an API: TRACE

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
 // maxUses bounds the keys whose uses are followed at once. A use beyond it is
@@ -17,6 +19,8 @@ const maxUses = 1 << 17
 type use struct {
 	keyID string
 	at    atomic.Int64 // in milliseconds since 1970
+	// from is the address of the client that used it first since it was written.
+	from atomic.Pointer[string]
 	// listed says that the next flush looks at it, or a later one.
 	listed atomic.Bool
 	// written is the use that was written; for flush alone.
@@ -44,10 +48,14 @@ type writing struct {
 	at    time.Time
 }
 
-// note remembers that a key is used at a time.
-func (u *uses) note(one *use, at time.Time) {
+// note remembers that a key is used at a time, by a client.
+func (u *uses) note(one *use, at time.Time, client Client) {
 	if now := at.UnixMilli(); one.at.Load() != now {
 		one.at.Store(now)
+	}
+	if client != nil && one.from.Load() == nil {
+		address := client.Address()
+		one.from.Store(&address)
 	}
 	// After the store: whoever takes it off the list looks at the time once more.
 	if !one.listed.Load() {
@@ -73,20 +81,27 @@ func (u *uses) unlist(one *use) int64 {
 	return one.at.Load()
 }
 
+func (one *use) address() string {
+	if from := one.from.Load(); from != nil {
+		return *from
+	}
+	return ""
+}
+
 // FlushUses hands write the keys that were used and not yet written, by id, with
 // their last uses: each key at its first use, and from then on whenever the
 // resolution has passed since it was written last. It is to be called every
 // second or so, with the time, and once with a resolution of zero in the end. If
 // write fails, the uses are handed to it again the next time.
-func (a *Authenticator) FlushUses(now time.Time, resolution time.Duration, write func(map[string]time.Time) error) error {
+func (a *Authenticator) FlushUses(now time.Time, resolution time.Duration, write func(map[string]apikey.Use) error) error {
 	u := &a.uses
 	u.flushing.Lock()
 	defer u.flushing.Unlock()
-	batch := make(map[string]time.Time)
+	batch := make(map[string]apikey.Use)
 	for _, id := range u.due(now, resolution) {
 		one := u.followed[id]
 		if at := one.at.Load(); at != one.written {
-			batch[id] = time.UnixMilli(at)
+			batch[id] = apikey.Use{At: time.UnixMilli(at), From: one.address()}
 			continue
 		}
 		// Not used for as long as the resolution: it need not be followed.
@@ -102,8 +117,9 @@ func (a *Authenticator) FlushUses(now time.Time, resolution time.Duration, write
 		u.failed = slices.Collect(maps.Keys(batch))
 		return err
 	}
-	for id, at := range batch {
-		u.followed[id].written = at.UnixMilli()
+	for id, noted := range batch {
+		u.followed[id].written = noted.At.UnixMilli()
+		u.followed[id].from.Store(nil) // the next request says its own
 		u.written = append(u.written, writing{id, now})
 	}
 	return nil

@@ -3,7 +3,6 @@ package authn
 import (
 	"context"
 	"errors"
-	"maps"
 	"net/http"
 	"sync"
 	"testing"
@@ -20,13 +19,14 @@ const resolution = time.Minute
 type notebook struct {
 	mu       sync.Mutex
 	lastUsed map[string]time.Time
+	from     map[string]string
 	writes   int
 	fails    bool
 }
 
 var errNoPaper = errors.New("no paper")
 
-func (n *notebook) write(uses map[string]time.Time) error {
+func (n *notebook) write(uses map[string]apikey.Use) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.fails {
@@ -34,9 +34,11 @@ func (n *notebook) write(uses map[string]time.Time) error {
 	}
 	n.writes += len(uses)
 	if n.lastUsed == nil {
-		n.lastUsed = map[string]time.Time{}
+		n.lastUsed, n.from = map[string]time.Time{}, map[string]string{}
 	}
-	maps.Copy(n.lastUsed, uses)
+	for id, use := range uses {
+		n.lastUsed[id], n.from[id] = use.At, use.From
+	}
 	return nil
 }
 
@@ -237,7 +239,7 @@ func TestFlushUses_forgottenMeanwhile(t *testing.T) {
 			a.Changed(apikey.Outcome{Stale: []apikey.Digest{key.Digest}})
 			checkResult(t, "use", get(a, token), Allowed)
 			last = time.Now()
-			a.uses.note(old.use, last) // by a request that is late
+			a.uses.note(old.use, last, nil) // by a request that is late
 			time.Sleep(100 * time.Millisecond)
 		}
 		if _, writes := n.read(key); writes != 1 {
@@ -328,7 +330,7 @@ func TestFlushUses_atOnce(t *testing.T) {
 	for worker := range 4 {
 		wg.Go(func() {
 			for i := range 20_000 {
-				a.uses.note(uses[(worker+i)%len(uses)], epoch.Add(time.Duration(i)*time.Millisecond))
+				a.uses.note(uses[(worker+i)%len(uses)], epoch.Add(time.Duration(i)*time.Millisecond), nil)
 			}
 		})
 	}
@@ -356,7 +358,7 @@ func TestFlushUses_bounded(t *testing.T) {
 	uses := make([]use, maxUses+10)
 	for i := range uses {
 		uses[i].keyID = apikey.NewKeyID(epoch)
-		a.uses.note(&uses[i], epoch)
+		a.uses.note(&uses[i], epoch, nil)
 	}
 	flush := func() {
 		if err := a.FlushUses(time.Now(), 0, n.write); err != nil {
@@ -369,14 +371,52 @@ func TestFlushUses_bounded(t *testing.T) {
 	}
 	flush() // they were not used since
 	for i := range uses {
-		a.uses.note(&uses[i], epoch.Add(time.Second))
+		a.uses.note(&uses[i], epoch.Add(time.Second), nil)
 	}
 	flush()
 	flush()
 	for i := range uses {
-		a.uses.note(&uses[i], epoch.Add(2*time.Second))
+		a.uses.note(&uses[i], epoch.Add(2*time.Second), nil)
 	}
 	if got := a.uses.count.Load(); got != maxUses {
 		t.Errorf("got %d keys followed, want %d", got, maxUses)
+	}
+}
+
+// address is a client by its address.
+type address string
+
+func (a address) Address() string { return string(a) }
+
+// The client's address is asked for once for each use that is written.
+func TestFlushUses_from(t *testing.T) {
+	s, n := new(source), new(notebook)
+	token, key := s.add()
+	now := epoch
+	a := newAuthenticator(t, s, func() time.Time { return now })
+	use := func(from address) {
+		t.Helper()
+		facts := request(http.MethodGet, token)
+		facts.Client = from
+		checkResult(t, "check", a.Check(context.Background(), policy, facts), Allowed)
+		now = now.Add(time.Second)
+	}
+	for _, test := range []struct {
+		by   []address
+		want string
+	}{
+		{[]address{"192.0.2.1", "192.0.2.2"}, "192.0.2.1"},
+		{[]address{"192.0.2.3"}, "192.0.2.3"},
+		{[]address{"2001:db8::1", "192.0.2.3"}, "2001:db8::1"},
+	} {
+		for _, from := range test.by {
+			use(from)
+		}
+		if err := a.FlushUses(now, 0, n.write); err != nil {
+			t.Fatal(err)
+		}
+		if got := n.from[key.ID]; got != test.want {
+			t.Errorf("after uses by %v: got %q noted, want %q", test.by, got, test.want)
+		}
 	}
 }

@@ -127,7 +127,8 @@ func (m *missedKeys) lastUse(keyID string) (time.Time, error) {
 	if m.compare(note) != 0 {
 		return time.Time{}, nil
 	}
-	return noteIn(m.uses.Item())
+	use, err := noteIn(m.uses.Item())
+	return use.At, err
 }
 
 // compare tells whether the note that has been reached comes before another one,

@@ -335,7 +335,7 @@ func TestStore_doesWhatTheModelDoes(t *testing.T) {
 			"use": func(t *rapid.T) {
 				key := someKey(t)
 				m.use(key.WorkspaceID, key.ID, now)
-				if err := s.NoteUses(map[string]time.Time{key.ID: now}); err != nil {
+				if err := s.NoteUses(map[string]apikey.Use{key.ID: {At: now}}); err != nil {
 					t.Fatalf("NoteUses: got error %v, want none", err)
 				}
 			},

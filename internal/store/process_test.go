@@ -45,7 +45,7 @@ func child(role, path string) int {
 		err = write(s)
 	case noter:
 		for at := start; err == nil; at = at.Add(time.Millisecond) {
-			err = s.NoteUses(map[string]time.Time{notedKey: at})
+			err = s.NoteUses(map[string]apikey.Use{notedKey: {At: at, From: "192.0.2.1"}})
 			fmt.Println("noted", at.UnixMilli())
 		}
 	}

@@ -24,7 +24,8 @@ import (
 //	w/<ws><key id>         nothing: the keys of a workspace
 //	n/<ws><folded name>    key id: who has the name, or had it last; the replacement, where a
 //	                       key and its replacement have one name
-//	u/<key id>             when the key was last used, in milliseconds since 1970
+//	u/<key id>             when the key was last used, in milliseconds since 1970, and a space
+//	                       and the client's address where that is known
 //	v/<key id>             when it was first used, likewise
 //	s/<ws>                 workspaceRecord, of a suspended workspace
 //	a/<event id>           eventRecord

@@ -307,7 +307,7 @@ func everyCall(ctx context.Context, s *Store, report func(call string, err error
 	report("CountKeys", err)
 	_, err = s.SuspendedWorkspaces()
 	report("SuspendedWorkspaces", err)
-	report("NoteUses", s.NoteUses(map[string]time.Time{key.ID: start}))
+	report("NoteUses", s.NoteUses(map[string]apikey.Use{key.ID: {At: start}}))
 	_, err = s.ForgetEvents(ctx, start)
 	report("ForgetEvents", err)
 	report("Ping", s.Ping())

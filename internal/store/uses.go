@@ -1,23 +1,23 @@
 package store
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"strconv"
-	"time"
 
 	"github.com/dgraph-io/badger/v4"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// NoteUses remembers when keys were last used, by their ids, and that a key was
-// used for the first time.
+// NoteUses remembers when keys were last used and from where, by their ids, and
+// that a key was used for the first time.
 //
 // It never conflicts, neither with a change nor with another note: uses have
 // records of their own, and whatever becomes of a key meanwhile, its record is
 // not touched. It is for one caller at a time.
-func (s *Store) NoteUses(uses map[string]time.Time) error {
+func (s *Store) NoteUses(uses map[string]apikey.Use) error {
 	if s == nil {
 		return apikey.ErrStoreUnavailable
 	}
@@ -35,9 +35,9 @@ func (s *Store) NoteUses(uses map[string]time.Time) error {
 	}
 	batch := s.db.NewWriteBatch()
 	defer batch.Cancel()
-	for id, at := range uses {
-		value := strconv.AppendInt(nil, int64(toMillis(at)), 10)
-		if err := batch.Set(lastUsedKey(id), value); err != nil {
+	for id, use := range uses {
+		value := strconv.AppendInt(nil, int64(toMillis(use.At)), 10)
+		if err := batch.Set(lastUsedKey(id), withAddress(value, use.From)); err != nil {
 			return s.refine(err)
 		}
 		if !unused[id] {
@@ -51,7 +51,7 @@ func (s *Store) NoteUses(uses map[string]time.Time) error {
 }
 
 // unused returns which of the keys have never been used before.
-func (s *Store) unused(uses map[string]time.Time) (map[string]bool, error) {
+func (s *Store) unused(uses map[string]apikey.Use) (map[string]bool, error) {
 	unused := make(map[string]bool)
 	err := s.db.View(func(txn *badger.Txn) error {
 		for id := range uses {
@@ -68,32 +68,45 @@ func (s *Store) unused(uses map[string]time.Time) (map[string]bool, error) {
 
 // addUse completes a key with when it was used.
 func addUse(txn *badger.Txn, key *apikey.Key) (err error) {
-	if key.LastUsedAt, err = noted(txn, lastUsedKey(key.ID)); err != nil || key.LastUsedAt.IsZero() {
+	last, err := noted(txn, lastUsedKey(key.ID))
+	if err != nil || last.At.IsZero() {
 		return err
 	}
-	key.FirstUsedAt, err = noted(txn, firstUsedKey(key.ID))
+	first, err := noted(txn, firstUsedKey(key.ID))
+	key.LastUsedAt, key.LastUsedFrom, key.FirstUsedAt = last.At, last.From, first.At
 	return err
 }
 
-// noted returns the time of a note; zero where there is none.
-func noted(txn *badger.Txn, key []byte) (time.Time, error) {
+// withAddress adds to a note the address that a use came from.
+func withAddress(note []byte, from string) []byte {
+	if from == "" {
+		return note
+	}
+	return append(append(bytes.Clone(note), ' '), from...)
+}
+
+// noted returns what a note says; the zero use where there is none.
+func noted(txn *badger.Txn, key []byte) (apikey.Use, error) {
 	item, err := txn.Get(key)
 	if errors.Is(err, badger.ErrKeyNotFound) {
-		return time.Time{}, nil
+		return apikey.Use{}, nil
 	}
 	if err != nil {
-		return time.Time{}, err
+		return apikey.Use{}, err
 	}
 	return noteIn(item)
 }
 
 // noteIn reads a note. One that cannot be read is no reason not to show the key,
 // or not to revoke it.
-func noteIn(item *badger.Item) (time.Time, error) {
+func noteIn(item *badger.Item) (apikey.Use, error) {
 	var at millis
+	var from string
 	err := item.Value(func(value []byte) error {
-		_ = json.Unmarshal(value, &at)
+		number, address, _ := bytes.Cut(value, []byte(" "))
+		_ = json.Unmarshal(number, &at)
+		from = string(address)
 		return nil
 	})
-	return at.time(), err
+	return apikey.Use{At: at.time(), From: from}, err
 }

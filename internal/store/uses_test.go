@@ -16,7 +16,11 @@ import (
 
 func mustNote(t testing.TB, s *Store, uses map[string]time.Time) {
 	t.Helper()
-	if err := s.NoteUses(uses); err != nil {
+	noted := make(map[string]apikey.Use, len(uses))
+	for id, at := range uses {
+		noted[id] = apikey.Use{At: at}
+	}
+	if err := s.NoteUses(noted); err != nil {
 		t.Fatalf("NoteUses: got error %v, want none", err)
 	}
 }
@@ -174,7 +178,27 @@ func TestNoteUses_damaged(t *testing.T) {
 func TestNoteUses_noSpace(t *testing.T) {
 	s := openNew(t)
 	s.minFree = math.MaxUint64
-	if err := s.NoteUses(map[string]time.Time{"key_1": start}); !errors.Is(err, apikey.ErrNoSpace) {
+	if err := s.NoteUses(map[string]apikey.Use{"key_1": {At: start}}); !errors.Is(err, apikey.ErrNoSpace) {
 		t.Errorf("got error %v, want ErrNoSpace", err)
+	}
+}
+
+// Where a key was used from is kept with when, and gone with the next use.
+func TestNoteUses_from(t *testing.T) {
+	s := openNew(t)
+	key := mustCreate(t, s, "acme", "Zapier", start)
+	for i, from := range []string{"203.0.113.9", "2001:db8::1", ""} {
+		at := start.Add(time.Duration(i) * time.Hour)
+		if err := s.NoteUses(map[string]apikey.Use{key.ID: {At: at, From: from}}); err != nil {
+			t.Fatal(err)
+		}
+		s = reopen(t, s)
+		got, err := s.Key(t.Context(), "acme", key.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "last use", got.LastUsedAt, at)
+		equal(t, "from", got.LastUsedFrom, from)
+		equal(t, "first use", got.FirstUsedAt, start)
 	}
 }
