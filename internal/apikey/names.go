@@ -71,6 +71,8 @@ func unprintable(s string) string {
 			return fmt.Sprintf("the control character or line break %U", r)
 		// Cf has the bidirectional overrides and the zero-width characters; the
 		// other default-ignorable characters are blank as well.
+		case r >= 0xFDD0 && r <= 0xFDEF || r&0xFFFE == 0xFFFE:
+			return fmt.Sprintf("%U, which is no character", r)
 		case unicode.In(r, unicode.Cf, unicode.Co, unicode.Other_Default_Ignorable_Code_Point):
 			return fmt.Sprintf("the invisible character %U", r)
 		}
@@ -135,11 +137,11 @@ func FoldName(name string) string {
 // vague are names that help nobody to find what to revoke. They are compared
 // without case, spaces, punctuation and trailing digits.
 var vague = map[string]bool{
-	"": true, "abc": true, "api": true, "apikey": true, "apitoken": true, "asdf": true, "bar": true, "default": true,
-	"foo": true, "key": true, "mykey": true, "myapikey": true, "mytoken": true, "name": true, "new": true,
+	"": true, "abc": true, "api": true, "apikey": true, "apitoken": true, "asdf": true, "bar": true, "default": true, "defaultkey": true,
+	"foo": true, "key": true, "mykey": true, "myapikey": true, "mytest": true, "mytoken": true, "name": true, "new": true,
 	"newapikey": true, "newkey": true, "newtoken": true, "noname": true, "none": true, "null": true, "secret": true,
-	"temp": true, "temporary": true, "test": true, "testing": true, "testkey": true, "testapikey": true, "testtoken": true,
-	"tmp": true, "token": true, "unnamed": true, "untitled": true, "xxx": true,
+	"temp": true, "temporary": true, "test": true, "testing": true, "testkey": true, "testapikey": true, "testtest": true, "testtoken": true,
+	"tmp": true, "token": true, "unnamed": true, "untitled": true, "untitledkey": true, "xxx": true,
 }
 
 // VagueNames returns the names that are vague, in the form in which [IsVague]

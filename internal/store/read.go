@@ -71,12 +71,13 @@ func chosen(key *apikey.Key, status apikey.Status, query string, now time.Time) 
 	if query == "" {
 		return true
 	}
-	for _, text := range []string{key.Name, key.Owner, key.ID, key.TokenHint} {
+	for _, text := range []string{key.Name, key.Owner, key.ID} {
 		if strings.Contains(apikey.FoldName(text), query) {
 			return true
 		}
 	}
-	return false
+	// Folded, the dots of a hint are full stops, which every key has.
+	return strings.Trim(query, ".") != "" && strings.Contains(apikey.FoldName(key.TokenHint), query)
 }
 
 // Events returns a page of the audit trail, newest first, of one workspace or,

@@ -73,6 +73,8 @@ func TestKeys_filter(t *testing.T) {
 		{"owner, folded", apikey.KeyFilter{Query: "STRASSE"}, []string{"Revoked"}},
 		{"id", apikey.KeyFilter{Query: strings.ToLower(hinted.ID)}, []string{"Hinted"}},
 		{"hint", apikey.KeyFilter{Query: hinted.TokenHint}, []string{"Hinted"}},
+		{"the dots of hints", apikey.KeyFilter{Query: "."}, []string{}},
+		{"the dots of hints, as one", apikey.KeyFilter{Query: "…"}, []string{}},
 		{"both", apikey.KeyFilter{Status: apikey.Revoked, Query: "kim"}, []string{"Revoked by schedule"}},
 		{"no pattern", apikey.KeyFilter{Query: ".*"}, []string{}},
 		{"no workspace", apikey.KeyFilter{Query: "acme"}, []string{}},

@@ -9,7 +9,7 @@ const most = 80;
 
 // Characters that a person could not see, or could be misled by. Those that
 // choose between two drawings of a character are no such.
-const hidden = /[\p{Cc}\p{Cf}\p{Co}\p{Zl}\p{Zp}\ufffd[\p{Default_Ignorable_Code_Point}--\p{Variation_Selector}]]/v;
+const hidden = /[\p{Cc}\p{Cf}\p{Co}\p{Zl}\p{Zp}\p{Noncharacter_Code_Point}\ufffd[\p{Default_Ignorable_Code_Point}--\p{Variation_Selector}]]/v;
 
 // The server's idea of a space is Unicode's, JavaScript's is its own.
 const trim = (name) => name.replace(/^\p{White_Space}+|\p{White_Space}+$/gu, "");
