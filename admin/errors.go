@@ -3,6 +3,7 @@ package admin
 import (
 	"errors"
 	"net/http"
+	"slices"
 
 	"go.uber.org/zap"
 
@@ -95,8 +96,28 @@ func (h *Handler) report(r *http.Request, operation string, err error) *apikey.E
 	}
 	if operation != "" {
 		h.Observe(operation, refusal.Code)
+		h.logUntried(r, operation, refusal)
 	}
 	return refusal
+}
+
+// tried are the codes of changes that the store was asked for: it has them in
+// the audit trail.
+var tried = []string{"name_taken", "too_many_keys", "already_rotated", "not_active", "not_found", "store_unavailable", "no_space"}
+
+// logUntried says in the log who wanted a change that was refused before the
+// store was asked. It leaves no event: whatever a caller sends would fill the
+// trail.
+func (h *Handler) logUntried(r *http.Request, operation string, refusal *apikey.Error) {
+	if methodOf(r) == http.MethodGet || slices.Contains(tried, refusal.Code) {
+		return
+	}
+	ws := r.PathValue("ws")
+	if apikey.ValidateWorkspaceID(ws) != nil {
+		ws = "" // it may be anything
+	}
+	h.Log.Info("change refused before it was tried", zap.String("operation", operation), zap.String("refused", refusal.Code),
+		zap.String("workspace_id", ws), zap.String("actor", h.actor(r)), zap.String("remote_ip", h.RemoteIP(r)))
 }
 
 // Unauthorized answers a call that lacks the mount's credentials.

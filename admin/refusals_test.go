@@ -538,3 +538,33 @@ func TestStatuses_complete(t *testing.T) {
 		}
 	}
 }
+
+// What is refused before the store is asked leaves no event, and a line in the
+// log that says who wanted it; a read, and what the trail has, leave none.
+func TestRefusal_untriedIsLogged(t *testing.T) {
+	core, logged := observer.New(zap.InfoLevel)
+	a := newAPI(t, func(c *Config) {
+		c.Log = zap.New(core)
+		c.Workspace = func(*http.Request) string { return "acme" }
+	})
+	a.create(t, "acme", "Zapier")
+	for _, test := range []struct{ method, path, body, operation, code, workspace string }{
+		{"POST", "/workspaces/globex/suspend", `{}`, "suspend", "workspace_mismatch", "globex"},
+		{"POST", keysPage, `{"name":"x","preset":"read_only"}`, "create", "invalid_name", "acme"},
+		{"POST", "/workspaces/" + someToken + "/suspend", `{}`, "suspend", "workspace_mismatch", ""},
+		{"POST", keysPage, zapier, "create", "", ""}, // the name is taken: an event
+		{"GET", "/workspaces/globex/keys", ``, "list", "", ""},
+	} {
+		a.send(t, test.method, test.path, test.body)
+		lines := logged.TakeAll()
+		if test.code == "" {
+			equal(t, test.method+" "+test.path+": lines", len(lines), 0)
+			continue
+		}
+		equal(t, test.method+" "+test.path+": lines", len(lines), 1)
+		fields := lines[0].ContextMap()
+		for name, want := range map[string]string{"operation": test.operation, "refused": test.code, "workspace_id": test.workspace, "actor": "tester"} {
+			equal(t, test.path+": "+name, fields[name], any(want))
+		}
+	}
+}
