@@ -30,7 +30,11 @@ func (h *Handler) showCalendar(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	if id := r.URL.Query().Get("key"); id != "" {
+	id, _, err := parameter(r, "key", apikey.ErrNotFound)
+	if err != nil {
+		return 0, nil, err
+	}
+	if id != "" {
 		return h.reminder(r.Context(), ws, id)
 	}
 	return h.calendar(r.Context(), ws)

@@ -210,6 +210,9 @@ func (h *Admin) servePage(w http.ResponseWriter, r *http.Request) {
 		h.api.MethodNotAllowed(w, r, "GET, HEAD")
 		return
 	}
+	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && r.URL.Path == "/" && !strings.HasSuffix(original.URL.Path, "/") {
+		r.URL.Path, r.RequestURI = "", original.RequestURI // handle_path makes a slash of nothing
+	}
 	page.Serve(w, r)
 }
 

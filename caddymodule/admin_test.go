@@ -183,3 +183,21 @@ func TestAdmin_page(t *testing.T) {
 		s.upstream.none(t)
 	}
 }
+
+// A mount whose path was removed on the way has a slash to be found at as well.
+func TestAdmin_pageBelowHandlePath(t *testing.T) {
+	s := serve(t, "\thandle_path /stripped* {\n\t\tapi_key_admin {\n\t\t\ttoken "+adminToken+"\n\t\t}\n\t}\n")
+	for _, test := range []struct {
+		path, location string
+		status         int
+	}{
+		{"/stripped", "./stripped/", 308},
+		{"/stripped/", "", 200},
+		{"/stripped/page/main.js", "", 200},
+	} {
+		got := s.send("GET "+test.path, "")
+		if location := got.header.Get("Location"); got.status != test.status || location != test.location {
+			t.Errorf("%s: got %d to %q, want %d to %q", test.path, got.status, location, test.status, test.location)
+		}
+	}
+}

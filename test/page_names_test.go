@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
@@ -74,8 +75,9 @@ func testNames(t *testing.T, b *tab) {
 		{"abc\u3164def", "U+3164", false},
 		{token, "This is a token", false},
 		{"Zapier (" + token + ")", "This is a token", false},
-		{mistyped(token), "", true},
-		{token[:len(token)-1], "", true},
+		{mistyped(token), "This is a token", false},
+		{token[:len(token)-6], "This is a token", false},
+		{token[:len(token)-7], "", true},
 		// Which letters these are is a matter of folding, and so for the server.
 		{"ＴＥＳＴ ２", "", false},
 		{"test ٣", "", false},
@@ -130,7 +132,7 @@ func testEveryCharacter(t *testing.T, b *tab) {
 
 func testTokens(t *testing.T, b *tab) {
 	agk, live := apikey.NewToken("agk").Reveal(), apikey.NewToken("live_key").Reveal()
-	longest := apikey.NewToken(strings.Repeat("z", 20)).Reveal()
+	longest, feed := apikey.NewToken(strings.Repeat("z", 20)).Reveal(), apikey.NewFeedToken().Reveal()
 	tests := []struct {
 		text  string
 		holds bool
@@ -144,12 +146,23 @@ func testTokens(t *testing.T, b *tab) {
 		{"x1" + agk, true, hint(agk)},
 		{agk + "_2", true, hint(agk)},
 		{mistyped(agk) + " " + agk, true, hint(mistyped(agk))},
-		{mistyped(agk), false, hint(mistyped(agk))}, // which no address should have either
+		{mistyped(agk), true, hint(mistyped(agk))},
 		{agk + "x", true, hint(agk)},
-		{"of the calendar " + apikey.NewFeedToken().Reveal(), true, ""},
-		{agk[:52], false, ""},
-		{agk[4:], false, ""},
+		{feed, true, hint(feed)},
+		// Without its last characters it can be completed by its checksum.
+		{agk[:52], true, hint(agk[:52])},
+		{agk[:47], true, hint(agk[:47])},
+		// What nothing keeps the server from taking, no address should have.
+		{agk[:30], false, hint(agk[:30])},
+		{agk[4:], false, hint(agk)},
+		{strings.Replace(agk, "_", "%5F", 1), false, hint(agk)},
+		{agk[:20] + " " + agk[20:], false, hint(agk)},
+		// What people search for is left alone.
 		{"Leaked token agk_…x7Qz", false, ""},
+		{"Donaudampfschifffahrtsgesellschaft", false, ""},
+		{"Integration 070 of the warehouse 12", false, ""},
+		{apikey.NewKeyID(time.Now()), false, ""},
+		{apikey.NewKeyID(time.Now())[:24], false, ""},
 	}
 	var texts []string
 	for _, tt := range tests {

@@ -88,6 +88,7 @@ func Serve(w http.ResponseWriter, r *http.Request) {
 		kind = ".html"
 	}
 	w.Header().Set("Content-Type", types[kind])
+	r.Header.Del("Range") // a part that there is not would be answered without these headers
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(files[r.URL.Path]))
 }
 

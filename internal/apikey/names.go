@@ -3,6 +3,7 @@ package apikey
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -13,11 +14,14 @@ import (
 )
 
 const (
-	minName      = 3
-	maxName      = 80
-	maxOwner     = 80
-	maxReason    = 500
-	maxWorkspace = 64
+	minName  = 3
+	maxName  = 80
+	maxOwner = 80
+	// maxFoldedName bounds the folded form of a name, in bytes: one character can
+	// fold to 18.
+	maxFoldedName = 4 * maxName
+	maxReason     = 500
+	maxWorkspace  = 64
 )
 
 // ParseName trims a key's name and checks its length and characters. Whether
@@ -29,6 +33,9 @@ func ParseName(s string) (string, error) {
 	}
 	if n := utf8.RuneCountInString(s); n < minName || n > maxName {
 		return "", ErrInvalidName.because(fmt.Sprintf("A name has %d to %d characters; this one has %d.", minName, maxName, n))
+	}
+	if len(FoldName(s)) > maxFoldedName {
+		return "", ErrInvalidName.because("A name cannot have so many characters that stand for several others.")
 	}
 	return s, nil
 }
@@ -80,42 +87,15 @@ func unprintable(s string) string {
 	return ""
 }
 
+// tokenLike is a prefix, an underscore and as many characters as a secret has.
+// No checksum is asked for: a token that was cut short within its own can be
+// completed by anybody, and the token of a calendar feed has none.
+var tokenLike = regexp.MustCompile(fmt.Sprintf(`[a-z][a-z0-9_]{0,%d}[a-z0-9]_[0-9A-Za-z]{%d}`, maxPrefix-2, secretLength))
+
 // HoldsToken reports whether somebody pasted a token of a key, or of a calendar
 // feed, into a text, with whatever before and after it. Nothing that is kept or
 // shown may hold one.
-func HoldsToken(s string) bool {
-	for i := range len(s) {
-		if s[i] == '_' && (tokenAround(s, i) || feedTokenAround(s, i)) {
-			return true
-		}
-	}
-	return false
-}
-
-// tokenAround reports whether the underscore at i stands between the prefix of
-// a token and its secret.
-func tokenAround(s string, i int) bool {
-	end := i + 1 + secretLength + checksumLength
-	if end > len(s) {
-		return false
-	}
-	for start := max(0, i-maxPrefix); start <= i-minPrefix; start++ {
-		if wellFormed(s[start:end]) {
-			return true
-		}
-	}
-	return false
-}
-
-// feedTokenAround is the same for the token of a calendar feed.
-func feedTokenAround(s string, i int) bool {
-	start, end := i+1-len(feedPrefix), i+1+secretLength
-	if start < 0 || end > len(s) {
-		return false
-	}
-	_, ok := ParseFeedToken(s[start:end])
-	return ok
-}
+func HoldsToken(s string) bool { return tokenLike.MatchString(s) }
 
 // FoldName returns the form of a name in which two names are the same if a
 // person would take them for the same: normalised, in no case, with single

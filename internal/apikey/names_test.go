@@ -244,17 +244,30 @@ func TestHoldsToken(t *testing.T) {
 	token, long, feed := NewToken("agk").Reveal(), NewToken("live_keys_of_somebod").Reveal(), NewFeedToken().Reveal()
 	for _, text := range []string{
 		token, long, feed, "Bearer " + token, token + "x", token + "_x", "x" + token, "x_" + token, "A" + token + "Z9", feed + "x", "x" + feed,
-		token[:50] + token, "é" + token + "é",
+		token[:50] + token, "é" + token + "é", token[:52], token[:47], mistyped(token), feed[:47],
 	} {
 		if !HoldsToken(text) {
 			t.Errorf("HoldsToken(%q) = false, want true", text)
 		}
 	}
-	mistyped := token[:10] + string(token[10]^1) + token[11:]
-	for _, text := range []string{"", "_", token[4:], token[:52], mistyped, strings.ToUpper(token), feed[1:], feed[:46], strings.Repeat("_", 500)} {
+	for _, text := range []string{"", "_", token[4:], token[:46], strings.ToUpper(token), feed[4:], feed[:46], strings.Repeat("_", 500), strings.Repeat("a", 500)} {
 		if HoldsToken(text) {
 			t.Errorf("HoldsToken(%q) = true, want false", text)
 		}
+	}
+}
+
+// mistyped returns a token with another character in its secret.
+func mistyped(token string) string { return token[:10] + string(token[10]^1) + token[11:] }
+
+// A name that is short enough may not be long once it is folded.
+func TestParseName_folded(t *testing.T) {
+	const many = "\ufdfa" // stands for 18 characters
+	if _, err := ParseName("Sync " + strings.Repeat(many, 5)); err != nil {
+		t.Errorf("got error %v for a few, want none", err)
+	}
+	if _, err := ParseName("Sync " + strings.Repeat(many, 72)); !errors.Is(err, ErrInvalidName) {
+		t.Errorf("got error %v for many, want %v", err, ErrInvalidName)
 	}
 }
 

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -168,9 +169,13 @@ func decode(item *badger.Item, record any) error {
 }
 
 func save(txn *badger.Txn, key []byte, record any) error {
-	value, err := json.Marshal(record)
-	if err != nil {
+	var value bytes.Buffer
+	encoder := json.NewEncoder(&value)
+	// No browser reads a record, and a transaction has a size: escaped, a text of
+	// < and > takes six times as much.
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(record); err != nil {
 		return fmt.Errorf("encoding %q: %w", key, err)
 	}
-	return txn.Set(key, value)
+	return txn.Set(key, bytes.TrimSuffix(value.Bytes(), []byte("\n")))
 }

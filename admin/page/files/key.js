@@ -125,4 +125,4 @@ const used = (uses) =>
 const link = (id, other) => html`<a href=${toKey(id)}><bdi>${other?.key.id === id ? other.key.name : id}</bdi></a>${other?.key.id === id ? html` <code>${other.key.token_hint}</code>` : nothing}`;
 
 // Who did something, in words where it is nobody by name.
-export const actorOf = (actor) => text.events.actors[actor] ?? actor;
+export const actorOf = (actor) => (Object.hasOwn(text.events.actors, actor) ? text.events.actors[actor] : actor);

@@ -34,7 +34,7 @@ function bar() {
 				</nav>
 				<span class="workspace"><span class="unseen">${text.workspace}</span><code>${app.workspace}</code>${app.mount.workspace ? nothing : html`<a href="#/">${text.changeWorkspace}</a>`}</span>`
 			: nothing}
-		${app.mount && !(app.mount.actor in text.events.actors) ? html`<span class="who"><span class="unseen">${text.signedInAs}</span><bdi>${app.mount.actor}</bdi></span>` : nothing}
+		${app.mount && !Object.hasOwn(text.events.actors, app.mount.actor) ? html`<span class="who"><span class="unseen">${text.signedInAs}</span><bdi>${app.mount.actor}</bdi></span>` : nothing}
 		${signedIn() && app.mount ? html`<button type="button" @click=${signOut}>${text.signOut}</button>` : nothing}
 	</div></header>`;
 }

@@ -1,43 +1,27 @@
 // Tokens that somebody put where none belongs.
 
-const alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-const checksumLength = 6;
+// A prefix, an underscore and as many characters as a secret has, as the server
+// tells it; and the rest of a whole one.
+const shape = /[a-z][a-z0-9_]{0,18}[a-z0-9]_([0-9A-Za-z]{43})([0-9A-Za-z]{0,6})/;
 
-// What looks like a token: a prefix, a secret and its checksum.
-const shape = /([a-z0-9_]+)_([0-9A-Za-z]{49})/g;
-const prefix = /^[a-z][a-z0-9_]{0,18}[a-z0-9]$/;
+// Whether a text holds a token, or so much of one that the rest can be guessed.
+export const holdsToken = (words) => shape.test(words);
 
-// The last four characters of what looks like a token, right or mistyped, or ""
-// if a text holds none.
-export const tokenIn = (words) => words.matchAll(shape).next().value?.[2].slice(-4) ?? "";
+// What is long enough to be a good part of a token, and what is not one.
+const run = /[0-9A-Za-z]{20,}/g;
+const keyID = /key_[0-9A-HJKMNP-TV-Z]{16,26}/gi;
 
-// That of a calendar's address, which has no checksum.
-const feed = /cal_[0-9A-Za-z]{43}/;
-
-// Whether a text holds a token whose checksum is right, as the server tells, or
-// that of a calendar's address. It may stand right beside other characters.
-export const holdsToken = (words) =>
-	feed.test(words) ||
-	[...words.matchAll(shape)].some(([, before, secret]) =>
-		[...before].some((_, i) => prefix.test(before.slice(i)) && isRight(`${before.slice(i)}_${secret}`)),
-	);
-
-const isRight = (token) => checksum(token.slice(0, -checksumLength)) === token.slice(-checksumLength);
-
-// The CRC-32 (IEEE) of a token's body, in the token's own alphabet.
-function checksum(body) {
-	let crc = ~0;
-	for (const character of body) {
-		crc ^= character.charCodeAt(0);
-		for (let bit = 0; bit < 8; bit++) {
-			crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0);
-		}
+// The last four characters of a token, or of a good part of one, that somebody
+// has put into a search, however it was copied; or "" if there is none.
+export function tokenIn(words) {
+	const decoded = words.replace(/%5f/gi, "_").replace(/\p{Cf}/gu, "");
+	const whole = decoded.replace(/\s/g, "").match(shape);
+	if (whole) {
+		return (whole[1] + whole[2]).slice(-4);
 	}
-	let rest = ~crc >>> 0;
-	let digits = "";
-	for (let i = 0; i < checksumLength; i++) {
-		digits = alphabet[rest % 62] + digits;
-		rest = Math.trunc(rest / 62);
-	}
-	return digits;
+	return decoded.replace(keyID, "").match(run)?.find(isRandom)?.slice(-4) ?? "";
 }
+
+// Whether letters and digits are mixed as in no word of a language.
+const isRandom = (characters) =>
+	/[0-9]/.test(characters) || (characters.replace(/[^A-Z]/g, "").length > 1 && /[a-z]/.test(characters));
