@@ -182,12 +182,17 @@ func filterOf(r *http.Request) (apikey.KeyFilter, error) {
 	return apikey.KeyFilter{}, errInvalidStatus
 }
 
-func (h *Handler) showKey(r *http.Request) (int, any, error) {
+// askedFor returns the key that a call is about.
+func (h *Handler) askedFor(r *http.Request) (*apikey.Key, error) {
 	ws, id, err := keyOf(r)
 	if err != nil {
-		return 0, nil, err
+		return nil, err
 	}
-	key, err := h.Keys().Key(r.Context(), ws, id)
+	return h.Keys().Key(r.Context(), ws, id)
+}
+
+func (h *Handler) showKey(r *http.Request) (int, any, error) {
+	key, err := h.askedFor(r)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -195,11 +200,7 @@ func (h *Handler) showKey(r *http.Request) (int, any, error) {
 }
 
 func (h *Handler) showUses(r *http.Request) (int, any, error) {
-	ws, id, err := keyOf(r)
-	if err != nil {
-		return 0, nil, err
-	}
-	key, err := h.Keys().Key(r.Context(), ws, id)
+	key, err := h.askedFor(r)
 	if err != nil {
 		return 0, nil, err
 	}

@@ -232,12 +232,16 @@ func (t *terminal) details(key admin.Key, more ...string) error {
 	line("Status", key.Status)
 	line("Created", t.moment(&key.CreatedAt)+by(key.CreatedBy))
 	active := key.Status == "active"
-	line("Expires", t.deadline(&key.ExpiresAt, active))
+	if active {
+		line("Expires", t.moment(&key.ExpiresAt))
+	} else {
+		line("Expires", stamp(key.ExpiresAt)) // how far away that is means nothing
+	}
 	if len(more) > 0 {
 		lines.row(more...)
 	}
 	if active {
-		line("Revokes", t.deadline(key.RevokesAt, true))
+		line("Revokes", t.moment(key.RevokesAt))
 	}
 	line("Revoked", t.moment(key.RevokedAt)+by(value(key.RevokedBy)))
 	line("Reason", value(key.RevokeReason))
@@ -316,26 +320,18 @@ func (t *terminal) ago(at *time.Time) string {
 	return plural(int(passed/(24*time.Hour)), "day") + " ago"
 }
 
-// deadline returns a time and, as long as it lies ahead of a key that works,
-// how far.
-func (t *terminal) deadline(at *time.Time, ahead bool) string {
-	if at == nil || ahead {
-		return t.moment(at)
-	}
-	return at.UTC().Format("2006-01-02 15:04:05 UTC")
-}
-
 // moment prints a time, and how far away it is.
 func (t *terminal) moment(at *time.Time) string {
 	if at == nil {
 		return ""
 	}
-	stamp := at.UTC().Format("2006-01-02 15:04:05 UTC")
 	if days := int(at.Sub(t.now).Round(time.Hour) / (24 * time.Hour)); days > 0 {
-		return fmt.Sprintf("%s (in %s)", stamp, plural(days, "day"))
+		return fmt.Sprintf("%s (in %s)", stamp(*at), plural(days, "day"))
 	}
-	return stamp
+	return stamp(*at)
 }
+
+func stamp(at time.Time) string { return at.UTC().Format("2006-01-02 15:04:05 UTC") }
 
 func presetWords(preset string) string { return strings.ReplaceAll(preset, "_", " ") }
 

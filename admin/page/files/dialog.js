@@ -37,8 +37,6 @@ export function leave() {
 	redraw();
 }
 
-export const isOpen = () => current !== null;
-
 // Does what the dialog is for; closing it is for the work to do.
 async function submit(event, work) {
 	event.preventDefault();

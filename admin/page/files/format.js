@@ -12,9 +12,9 @@ const clock = new Intl.DateTimeFormat(locales, {timeStyle: "short"});
 const days = new Intl.DateTimeFormat(locales, {dateStyle: "full"});
 const spans = new Intl.RelativeTimeFormat(language, {numeric: "always"});
 
-export const second = 1000;
-export const minute = 60 * second;
-export const hour = 60 * minute;
+const second = 1000;
+const minute = 60 * second;
+const hour = 60 * minute;
 export const day = 24 * hour;
 
 export const date = (at) => dates.format(new Date(at));
