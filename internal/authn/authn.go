@@ -83,7 +83,9 @@ func (a *Authenticator) Changed(outcome apikey.Outcome) {
 // Close makes every later check answer that it cannot tell: once the source is
 // closed, nothing says any more what has changed.
 func (a *Authenticator) Close() {
-	a.closed.Store(true)
+	if !a.closed.Swap(true) {
+		a.keys.readers.close()
+	}
 	a.streams.endIf(func(*stream) bool { return true })
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"time"
 
 	"github.com/maypok86/otter/v2"
 	"go.uber.org/zap"
@@ -13,22 +12,10 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// How long a check waits for the source, and how many may wait at once. Beyond
-// either it answers that it cannot tell, rather than pile up behind a disk that
-// hangs.
-const (
-	lookupTimeout = 2 * time.Second
-	maxLookups    = 1024
-)
-
 // errUnknown says that the source knows no such key, as otter wants to hear it.
 const errUnknown = otter.ErrNotFound
 
-var (
-	errSlow    = errors.New("the key store did not answer in time")
-	errBusy    = errors.New("too many requests wait for the key store")
-	errNeither = errors.New("the key store returned neither a key nor an error")
-)
+var errNeither = errors.New("the key store returned neither a key nor an error")
 
 // cache remembers keys by the digest of their token, known ones only: a flood
 // of invented tokens must not push out the keys of customers.
@@ -39,9 +26,8 @@ var (
 type cache struct {
 	entries *otter.Cache[apikey.Digest, *entry]
 	loader  otter.LoaderFunc[apikey.Digest, *entry]
+	readers *readers
 	log     *zap.Logger
-	slots   chan struct{}
-	timeout time.Duration
 }
 
 // entry is a key that is remembered, and its last use.
@@ -55,11 +41,9 @@ func newCache(source Source, size int, log *zap.Logger) (*cache, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making a cache of %d keys: %w", size, err)
 	}
-	return &cache{
+	c := &cache{
 		entries: entries,
 		log:     log,
-		slots:   make(chan struct{}, maxLookups),
-		timeout: lookupTimeout,
 		loader: func(_ context.Context, digest apikey.Digest) (loaded *entry, err error) {
 			defer func() {
 				if p := recover(); p != nil {
@@ -77,7 +61,15 @@ func newCache(source Source, size int, log *zap.Logger) (*cache, error) {
 			}
 			return &entry{key, &use{keyID: key.ID}}, nil
 		},
-	}, nil
+	}
+	c.readers = newReaders(c.read)
+	return c, nil
+}
+
+// read asks the source. Requests for one key that come together share one
+// answer; the first of them may hang up, and the others still want it.
+func (c *cache) read(digest apikey.Digest) (*entry, error) {
+	return c.entries.Get(context.Background(), digest, c.loader)
 }
 
 // get returns the key of a digest. Its errors are errUnknown, and whatever else
@@ -86,43 +78,12 @@ func (c *cache) get(ctx context.Context, digest apikey.Digest) (*entry, Lookup, 
 	if found, ok := c.entries.GetIfPresent(digest); ok {
 		return found, Hit, nil
 	}
-	found, err := c.load(ctx, digest)
+	found, err := c.readers.ask(ctx, digest)
 	if err != nil && err != errUnknown && ctx.Err() == nil {
 		c.log.Error("looking up a key", zap.Error(err))
 		return nil, Failed, err
 	}
 	return found, Miss, err
-}
-
-// load asks the source, in a goroutine of its own, because a disk cannot be
-// interrupted. Requests for one key that come together share one answer.
-func (c *cache) load(ctx context.Context, digest apikey.Digest) (*entry, error) {
-	select {
-	case c.slots <- struct{}{}:
-	default:
-		return nil, errBusy
-	}
-	type answer struct {
-		found *entry
-		err   error
-	}
-	answers := make(chan answer, 1)
-	go func() {
-		defer func() { <-c.slots }()
-		// The first to ask may hang up; the others still want the answer.
-		found, err := c.entries.Get(context.Background(), digest, c.loader)
-		answers <- answer{found, err}
-	}()
-	timer := time.NewTimer(c.timeout)
-	defer timer.Stop()
-	select {
-	case a := <-answers:
-		return a.found, a.err
-	case <-timer.C:
-		return nil, errSlow
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
 }
 
 func (c *cache) forget(digest apikey.Digest) { c.entries.Invalidate(digest) }

@@ -328,8 +328,8 @@ func TestCheck_tooManyWait(t *testing.T) {
 			<-goOn
 			return key, nil
 		}
-		waiting := make(chan Decision, maxLookups)
-		for range maxLookups {
+		waiting := make(chan Decision, maxReaders)
+		for range maxReaders {
 			token, _ := s.add()
 			go func() { waiting <- get(a, token) }()
 		}
@@ -346,7 +346,7 @@ func TestCheck_tooManyWait(t *testing.T) {
 		}
 		refuseAtOnce("one too many")
 		checkResult(t, "a remembered key waits for nobody", get(a, warm), Allowed)
-		for range maxLookups {
+		for range maxReaders {
 			checkResult(t, "one of those that wait", <-waiting, Unavailable)
 		}
 		refuseAtOnce("they gave up, but the store still hangs")

@@ -79,6 +79,7 @@ func newAuthenticator(t testing.TB, s Source, now func() time.Time) *Authenticat
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(a.Close)
 	return a
 }
 
