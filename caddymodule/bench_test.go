@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -27,7 +28,7 @@ var passed = caddyhttp.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) 
 // to its handlers.
 type exchangeOf struct {
 	request *http.Request
-	token   []string
+	header  http.Header // as it came
 	server  *caddyhttp.Server
 	answer  discard
 }
@@ -50,14 +51,14 @@ func newExchange(token string) *exchangeOf {
 		r.Header.Set(name, value)
 	}
 	return &exchangeOf{
-		request: r, token: r.Header["Authorization"],
+		request: r, header: r.Header,
 		server: new(caddyhttp.Server), answer: discard{make(http.Header)},
 	}
 }
 
 // send prepares the request as Caddy's server does, and hands it to a handler.
 func (e *exchangeOf) send(b testing.TB, h caddyhttp.MiddlewareHandler) {
-	e.request.Header["Authorization"] = e.token
+	e.request.Header = maps.Clone(e.header)
 	clear(e.answer.header)
 	r := caddyhttp.PrepareRequest(e.request, caddy.NewReplacer(), e.answer, e.server)
 	var err error

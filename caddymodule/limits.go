@@ -54,15 +54,32 @@ func (l *RateLimit) validate() error {
 	return nil
 }
 
-// announce tells a client how much of its limit is left, in the fields of
-// draft-ietf-httpapi-ratelimit-headers.
+// The fields of draft-ietf-httpapi-ratelimit-headers, as net/http spells them.
+const (
+	policyHeader = "Ratelimit-Policy"
+	limitHeader  = "Ratelimit"
+)
+
+// announce tells a client how much of its limit is left. It is written with an
+// eye to allocations: where there is a limit, every answer has it.
 func announce(header http.Header, d *authn.Decision) {
 	if d.Limit.N == 0 {
 		return
 	}
-	name := strconv.Quote(string(d.Action))
-	header.Set("RateLimit-Policy", name+";q="+strconv.Itoa(d.Limit.N)+";w="+strconv.Itoa(seconds(d.Limit.Window)))
-	header.Set("RateLimit", name+";r="+strconv.Itoa(d.Usage.Remaining)+";t="+strconv.Itoa(seconds(d.Usage.Reset)))
+	values := [2]string{
+		parameters(d.Action, 'q', d.Limit.N, 'w', seconds(d.Limit.Window)),
+		parameters(d.Action, 'r', d.Usage.Remaining, 't', seconds(d.Usage.Reset)),
+	}
+	header[policyHeader] = values[0:1:1]
+	header[limitHeader] = values[1:2:2]
+}
+
+// parameters returns a list of one item with two parameters (RFC 9651).
+func parameters(item authn.Action, first byte, n int, second byte, m int) string {
+	b := append(make([]byte, 0, 64), '"')
+	b = append(append(b, item...), '"', ';', first, '=')
+	b = append(strconv.AppendInt(b, int64(n), 10), ';', second, '=')
+	return string(strconv.AppendInt(b, int64(m), 10))
 }
 
 // seconds returns a duration in whole seconds, rounded up: who waits for so

@@ -104,15 +104,15 @@ func (h Headers) Strip(r *http.Request) bool {
 			found = true
 		}
 	}
-	if values, ok := r.Header["Connection"]; ok {
-		h.stripConnection(r.Header, values)
-	}
+	h.StripConnection(r.Header)
 	return found
 }
 
-// stripConnection rewrites Connection only where a token has to go. It builds a
-// new slice, because the old one may be shared with a clone of the request.
-func (h Headers) stripConnection(header http.Header, values []string) {
+// StripConnection removes the set from the tokens of a Connection header. It
+// rewrites the header only where a token has to go, and then builds a new slice,
+// because the old one may be shared with a clone of the request.
+func (h Headers) StripConnection(header http.Header) {
+	values := header["Connection"]
 	if !h.inConnection(values) {
 		return
 	}
