@@ -21,6 +21,7 @@ func (h *Auth) clean(r *http.Request) authn.Facts {
 	if len(h.ReadPaths) > 0 {
 		facts.Path = pathOf(r)
 	}
+	connection := false
 	for name, values := range r.Header {
 		switch name {
 		case "Authorization":
@@ -28,6 +29,8 @@ func (h *Auth) clean(r *http.Request) authn.Facts {
 			if !h.ForwardToken {
 				delete(r.Header, name)
 			}
+		case "Connection":
+			connection = true
 		case "Early-Data":
 			facts.EarlyData = facts.EarlyData || len(values) > 0
 		case "Sec-Fetch-Site":
@@ -42,7 +45,9 @@ func (h *Auth) clean(r *http.Request) authn.Facts {
 			delete(r.Header, name)
 		}
 	}
-	h.unwanted.StripConnection(r.Header)
+	if connection {
+		h.unwanted.StripConnection(r.Header)
+	}
 	r.Trailer = nil
 	return facts
 }

@@ -119,7 +119,7 @@ func (a *Authenticator) Check(ctx context.Context, policy *Policy, facts *Facts)
 		return d.refuse(reasonFor(err))
 	}
 	// The clock is read after the look-up, which may have taken a while.
-	d.Key, d.At = key.Key, a.now()
+	d.Key, d.At = &key.Key, a.now()
 	switch key.Status(d.At) {
 	case apikey.Revoked:
 		return d.refuse(Revoked)
@@ -130,7 +130,7 @@ func (a *Authenticator) Check(ctx context.Context, policy *Policy, facts *Facts)
 	if a.suspended.has(key.WorkspaceID) {
 		return d.refuse(Suspended)
 	}
-	a.uses.note(key.use, d.At, facts.Client)
+	a.uses.note(&key.use, d.At, facts.Client)
 	if facts.Browser && !policy.AllowBrowsers {
 		return d.refuse(Browser)
 	}
@@ -139,7 +139,8 @@ func (a *Authenticator) Check(ctx context.Context, policy *Policy, facts *Facts)
 	}
 	if limit := policy.limit(d.Action); limit.N > 0 {
 		d.Limit = limit
-		d.Usage = a.limiter.Allow(key.ID, bucket(d.Action), limit, d.At)
+		bucket := bucket(d.Action)
+		d.Usage = a.limiter.Allow(key.ID, bucket, limit, d.At, &key.buckets[bucket])
 		if !d.Usage.Allowed {
 			a.limited.note(key.ID, d.At)
 			return d.refuse(RateLimited)

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/ratelimit"
 )
 
 // errUnknown says that the source knows no such key, as otter wants to hear it.
@@ -30,10 +31,12 @@ type cache struct {
 	log     *zap.Logger
 }
 
-// entry is a key that is remembered, and its last use.
+// entry is a key that is remembered, and what a request with it changes: all in
+// one piece of memory, because what costs most in a check is to wait for it.
 type entry struct {
-	*apikey.Key
-	use *use
+	apikey.Key
+	use     use
+	buckets [2]ratelimit.Hint // by the action
 }
 
 func newCache(source Source, size int, log *zap.Logger) (*cache, error) {
@@ -59,7 +62,7 @@ func newCache(source Source, size int, log *zap.Logger) (*cache, error) {
 			case key == nil:
 				return nil, errNeither
 			}
-			return &entry{key, &use{keyID: key.ID}}, nil
+			return &entry{Key: *key, use: use{keyID: key.ID}}, nil
 		},
 	}
 	c.readers = newReaders(c.read)

@@ -239,7 +239,7 @@ func TestFlushUses_forgottenMeanwhile(t *testing.T) {
 			a.Changed(apikey.Outcome{Stale: []apikey.Digest{key.Digest}})
 			checkResult(t, "use", get(a, token), Allowed)
 			last = time.Now()
-			a.uses.note(old.use, last, nil) // by a request that is late
+			a.uses.note(&old.use, last, nil) // by a request that is late
 			time.Sleep(100 * time.Millisecond)
 		}
 		if _, writes := n.read(key); writes != 1 {

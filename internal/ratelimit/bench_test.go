@@ -30,7 +30,7 @@ func BenchmarkLimiter(b *testing.B) {
 				l := New()
 				start := time.Now()
 				for _, id := range ids {
-					l.Allow(id, read, limit, start)
+					l.Allow(id, read, limit, start, nil)
 				}
 				b.ReportAllocs()
 				b.ResetTimer()
@@ -40,11 +40,37 @@ func BenchmarkLimiter(b *testing.B) {
 					for pb.Next() {
 						random = random*1664525 + 1013904223
 						now = now.Add(time.Microsecond)
-						l.Allow(ids[int(random>>8)%keys], read, limit, now)
+						l.Allow(ids[int(random>>8)%keys], read, limit, now, nil)
 					}
 				})
 			})
 		}
+	}
+}
+
+// BenchmarkLimiter_hinted is what a decision costs whoever remembers the key.
+func BenchmarkLimiter_hinted(b *testing.B) {
+	for _, keys := range []int{1, 10_000, 1_000_000} {
+		ids := benchIDs(keys)
+		b.Run(fmt.Sprintf("keys=%d", keys), func(b *testing.B) {
+			l, limit, start := New(), Limit{10_000, time.Millisecond}, time.Now()
+			hints := make([]Hint, keys)
+			for i, id := range ids {
+				l.Allow(id, read, limit, start, &hints[i])
+			}
+			b.ReportAllocs()
+			b.ResetTimer()
+			b.RunParallel(func(pb *testing.PB) {
+				now := start
+				random := rand.Uint32()
+				for pb.Next() {
+					random = random*1664525 + 1013904223
+					now = now.Add(time.Microsecond)
+					i := int(random>>8) % keys
+					l.Allow(ids[i], read, limit, now, &hints[i])
+				}
+			})
+		})
 	}
 }
 
@@ -100,7 +126,7 @@ func BenchmarkBucketMemory(b *testing.B) {
 				l := New()
 				for _, id := range ids {
 					for range requests {
-						l.Allow(id, read, limit, day)
+						l.Allow(id, read, limit, day, nil)
 					}
 				}
 				runtime.GC()

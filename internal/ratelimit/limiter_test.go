@@ -122,7 +122,7 @@ func TestAllow(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			l := New()
 			for i, r := range requests {
-				if got := l.Allow("key", read, r.limit, day.Add(r.at)); got != r.want {
+				if got := l.Allow("key", read, r.limit, day.Add(r.at), nil); got != r.want {
 					t.Fatalf("request %d, at %v: %+v, want %+v", i, r.at, got, r.want)
 				}
 			}
@@ -134,10 +134,10 @@ func TestBucketsAreSeparate(t *testing.T) {
 	l := New()
 	once := Limit{1, time.Minute}
 	for _, b := range []bucketID{{"a", read}, {"a", write}, {"b", read}, {"", read}} {
-		if !l.Allow(b.keyID, b.action, once, day).Allowed {
+		if !l.Allow(b.keyID, b.action, once, day, nil).Allowed {
 			t.Errorf("%v refused for what another passed", b)
 		}
-		if l.Allow(b.keyID, b.action, once, day).Allowed {
+		if l.Allow(b.keyID, b.action, once, day, nil).Allowed {
 			t.Errorf("%v passed twice", b)
 		}
 	}
@@ -152,35 +152,35 @@ func TestWallClockSetBack(t *testing.T) {
 	l := New()
 	limit := Limit{2, time.Minute}
 	ahead := day.Add(5 * time.Hour)
-	l.Allow("key", read, limit, day)
-	l.Allow("key", read, limit, ahead)
-	l.Allow("key", read, limit, ahead.Add(20*time.Second))
+	l.Allow("key", read, limit, day, nil)
+	l.Allow("key", read, limit, ahead, nil)
+	l.Allow("key", read, limit, ahead.Add(20*time.Second), nil)
 	back := day.Add(30 * time.Second)
-	if got, want := l.Allow("key", read, limit, back).RetryAfter, 40*time.Second; got != want {
+	if got, want := l.Allow("key", read, limit, back, nil).RetryAfter, 40*time.Second; got != want {
 		t.Errorf("after the clock was set back: RetryAfter %v, want %v", got, want)
 	}
-	if !l.Allow("key", read, limit, back.Add(40*time.Second)).Allowed {
+	if !l.Allow("key", read, limit, back.Add(40*time.Second), nil).Allowed {
 		t.Error("refused once its passes had left the window")
 	}
-	if l.Allow("key", read, limit, back.Add(59*time.Second)).Allowed {
+	if l.Allow("key", read, limit, back.Add(59*time.Second), nil).Allowed {
 		t.Error("passed with two in the window")
 	}
 
 	// A minute behind is late, and is told of the whole wait; further is not.
-	l.Allow("late", read, Limit{1, time.Minute}, ahead)
+	l.Allow("late", read, Limit{1, time.Minute}, ahead, nil)
 	for _, c := range []struct{ behind, want time.Duration }{
 		{time.Minute, 2 * time.Minute},
 		{time.Minute + 1, time.Minute},
 	} {
-		if got := l.Allow("late", read, Limit{1, time.Minute}, ahead.Add(-c.behind)).RetryAfter; got != c.want {
+		if got := l.Allow("late", read, Limit{1, time.Minute}, ahead.Add(-c.behind), nil).RetryAfter; got != c.want {
 			t.Errorf("%v behind: RetryAfter %v, want %v", c.behind, got, c.want)
 		}
 	}
 
 	// A sweep in the time ahead must not hold up those who come after it.
 	l.Sweep(day.Add(9 * time.Hour))
-	if !l.Allow("new", read, Limit{1, time.Minute}, day).Allowed ||
-		!l.Allow("new", read, Limit{1, time.Minute}, day.Add(time.Minute)).Allowed {
+	if !l.Allow("new", read, Limit{1, time.Minute}, day, nil).Allowed ||
+		!l.Allow("new", read, Limit{1, time.Minute}, day.Add(time.Minute), nil).Allowed {
 		t.Error("a new bucket waits for a clock that was set back")
 	}
 }
@@ -191,14 +191,14 @@ func TestMonotonicReadingIsNeverSetBack(t *testing.T) {
 	l := New()
 	limit := Limit{1, time.Minute}
 	start := time.Now()
-	l.Allow("key", read, limit, start.Add(5*time.Hour))
-	if l.Allow("key", read, limit, start).Allowed {
+	l.Allow("key", read, limit, start.Add(5*time.Hour), nil)
+	if l.Allow("key", read, limit, start, nil).Allowed {
 		t.Error("a late request passed")
 	}
-	if l.Allow("key", read, limit, start.Add(time.Minute)).Allowed {
+	if l.Allow("key", read, limit, start.Add(time.Minute), nil).Allowed {
 		t.Error("a late request set the clock back")
 	}
-	if !l.Allow("key", read, limit, start.Add(5*time.Hour+time.Minute)).Allowed {
+	if !l.Allow("key", read, limit, start.Add(5*time.Hour+time.Minute), nil).Allowed {
 		t.Error("refused a window later")
 	}
 }
@@ -209,8 +209,8 @@ func TestMixedReadings(t *testing.T) {
 	l := New()
 	limit := Limit{1, time.Minute}
 	start := time.Now()
-	l.Allow("key", read, limit, start.Add(5*time.Hour))
-	if got := l.Allow("key", read, limit, start.Round(0)).RetryAfter; got != time.Minute {
+	l.Allow("key", read, limit, start.Add(5*time.Hour), nil)
+	if got := l.Allow("key", read, limit, start.Round(0), nil).RetryAfter; got != time.Minute {
 		t.Errorf("RetryAfter %v, want a minute", got)
 	}
 }
@@ -219,15 +219,15 @@ func TestMixedReadings(t *testing.T) {
 func TestFarOffTimes(t *testing.T) {
 	l := New()
 	limit := Limit{1, time.Minute}
-	l.Allow("key", read, limit, day)
-	if got := l.Allow("key", read, limit, time.Time{}); got.Allowed || got.RetryAfter != time.Minute {
+	l.Allow("key", read, limit, day, nil)
+	if got := l.Allow("key", read, limit, time.Time{}, nil); got.Allowed || got.RetryAfter != time.Minute {
 		t.Errorf("at the zero time: %+v, want to wait a minute", got)
 	}
 	future := day.AddDate(1000, 0, 0)
-	if !l.Allow("key", read, limit, future).Allowed || l.Allow("key", read, limit, future).Allowed {
+	if !l.Allow("key", read, limit, future, nil).Allowed || l.Allow("key", read, limit, future, nil).Allowed {
 		t.Error("in a thousand years: want one to pass")
 	}
-	if got := l.Allow("key", read, limit, day); got.Allowed || got.RetryAfter != time.Minute {
+	if got := l.Allow("key", read, limit, day, nil); got.Allowed || got.RetryAfter != time.Minute {
 		t.Errorf("back again: %+v, want to wait a minute", got)
 	}
 }
@@ -249,10 +249,10 @@ func TestMonotonic(t *testing.T) {
 
 func TestSweep(t *testing.T) {
 	l := New()
-	l.Allow("short", read, Limit{1, time.Second}, day)
-	l.Allow("long", read, Limit{1, time.Hour}, day)
-	l.Allow("both", read, Limit{2, time.Hour}, day)
-	l.Allow("both", read, Limit{2, time.Second}, day)
+	l.Allow("short", read, Limit{1, time.Second}, day, nil)
+	l.Allow("long", read, Limit{1, time.Hour}, day, nil)
+	l.Allow("both", read, Limit{2, time.Hour}, day, nil)
+	l.Allow("both", read, Limit{2, time.Second}, day, nil)
 	for _, c := range []struct {
 		at   time.Duration
 		want int
@@ -274,15 +274,15 @@ func TestSweep(t *testing.T) {
 func TestSweepThenLateRequest(t *testing.T) {
 	l := New()
 	limit := Limit{1, time.Minute}
-	l.Allow("key", read, limit, day)
+	l.Allow("key", read, limit, day, nil)
 	if l.Sweep(day.Add(time.Minute)) != 0 {
 		t.Fatal("the bucket was kept")
 	}
 	// Judged at 60 s, though it says 59 s.
-	if !l.Allow("key", read, limit, day.Add(59*time.Second)).Allowed {
+	if !l.Allow("key", read, limit, day.Add(59*time.Second), nil).Allowed {
 		t.Fatal("refused")
 	}
-	if l.Allow("key", read, limit, day.Add(2*time.Minute-1)).Allowed {
+	if l.Allow("key", read, limit, day.Add(2*time.Minute-1), nil).Allowed {
 		t.Error("passed twice within a minute of the bucket's clock")
 	}
 }
@@ -293,14 +293,14 @@ func TestRingGrowth(t *testing.T) {
 	limit := Limit{1000, time.Minute}
 	slots := func() int { return len(l.bucket(bucketID{"key", read}).passes.slots) }
 	for i := range 10_000 { // one in 20 s: three are in the window
-		l.Allow("key", read, limit, day.Add(time.Duration(i)*20*time.Second))
+		l.Allow("key", read, limit, day.Add(time.Duration(i)*20*time.Second), nil)
 	}
 	if got := slots(); got != 4 {
 		t.Errorf("a slow key takes %d slots, want 4", got)
 	}
 	later := day.Add(1000 * time.Hour)
 	for range 5000 {
-		l.Allow("key", read, limit, later)
+		l.Allow("key", read, limit, later, nil)
 	}
 	if got := slots(); got != 1000 {
 		t.Errorf("a busy key takes %d slots, want 1000", got)
@@ -313,11 +313,11 @@ func TestAllowDoesNotAllocate(t *testing.T) {
 	id := string([]byte("key_01JD"))
 	now := time.Now()
 	for range 60 {
-		l.Allow(id, read, limit, now)
+		l.Allow(id, read, limit, now, nil)
 	}
 	if n := testing.AllocsPerRun(1000, func() {
 		now = now.Add(700 * time.Millisecond)
-		l.Allow(id, read, limit, now)
+		l.Allow(id, read, limit, now, nil)
 	}); n != 0 {
 		t.Errorf("%v allocations a request", n)
 	}
@@ -331,7 +331,7 @@ func TestConcurrentAtOneInstant(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			for range 1000 {
-				if l.Allow("key", read, limit, day).Allowed {
+				if l.Allow("key", read, limit, day, nil).Allowed {
 					passed.Add(1)
 				}
 			}
@@ -378,15 +378,19 @@ func TestConcurrentAsTimeAdvances(t *testing.T) {
 func TestReleasedBucketCountsNothing(t *testing.T) {
 	l := New()
 	limit := Limit{1, time.Minute}
-	l.Allow("key", read, limit, day)
+	hint := new(Hint)
+	l.Allow("key", read, limit, day, hint)
 	lookedUp := l.bucket(bucketID{"key", read})
 	later := day.Add(time.Minute)
 	l.Sweep(later)
 	if _, ok := l.judge(lookedUp, l.instant(later), limit); ok {
 		t.Error("a released bucket judged a request")
 	}
-	if !l.Allow("key", read, limit, later).Allowed || l.Allow("key", read, limit, later).Allowed {
+	if !l.Allow("key", read, limit, later, hint).Allowed || l.Allow("key", read, limit, later, nil).Allowed {
 		t.Error("its successor does not count")
+	}
+	if got := hint.take(); got == lookedUp || got.released {
+		t.Error("the hint is still at the released bucket")
 	}
 }
 
@@ -397,6 +401,7 @@ func TestSweepBesideRequests(t *testing.T) {
 	const keys = 4
 	l := New()
 	limit := Limit{3, time.Minute}
+	hints := [keys]*Hint{new(Hint), new(Hint)} // the other two are looked up
 	for round := range 3000 {
 		now := day.Add(time.Duration(round) * time.Minute)
 		var passed [keys]atomic.Int64
@@ -407,7 +412,7 @@ func TestSweepBesideRequests(t *testing.T) {
 				<-start
 				for i := range 4 * keys {
 					key := i % keys
-					if l.Allow(string(rune('a'+key)), read, limit, now).Allowed {
+					if l.Allow(string(rune('a'+key)), read, limit, now, hints[key]).Allowed {
 						passed[key].Add(1)
 					}
 				}
@@ -460,7 +465,7 @@ func TestSweepReturnsMemory(t *testing.T) {
 	limit := Limit{60, time.Minute}
 	before := heap()
 	for _, id := range ids {
-		l.Allow(id, read, limit, day)
+		l.Allow(id, read, limit, day, nil)
 	}
 	touched := heap()
 	if got := l.Len(); got != keys {

@@ -114,11 +114,12 @@ func testModel(t *testing.T, epoch time.Time) {
 			return Limit{rapid.IntRange(1, 12).Draw(t, "N"), time.Duration(rapid.IntRange(1, 30).Draw(t, "Window"))}
 		}), 1, 4).Draw(t, "limits")
 		ids := []bucketID{{"a", read}, {"a", write}, {"b", read}}
+		hints := map[bucketID]*Hint{{"a", read}: new(Hint), {"a", write}: new(Hint)}
 
 		var now int64
 		request := func(t *rapid.T, id bucketID, limit Limit, at int64) {
 			want := m.allow(id, limit, at)
-			got := l.Allow(id.keyID, id.action, limit, epoch.Add(time.Duration(at)))
+			got := l.Allow(id.keyID, id.action, limit, epoch.Add(time.Duration(at)), hints[id])
 			if got != want {
 				t.Fatalf("%v of %v at %d: %+v, want %+v", limit, id, at, got, want)
 			}
@@ -138,6 +139,9 @@ func testModel(t *testing.T, epoch time.Time) {
 				id := rapid.SampledFrom(ids).Draw(t, "bucket")
 				limit := rapid.SampledFrom(limits).Draw(t, "limit")
 				request(t, id, limit, now-rapid.Int64Range(1, 40).Draw(t, "late"))
+			},
+			"a new hint": func(t *rapid.T) {
+				hints[ids[0]] = new(Hint)
 			},
 			"a moment": func(t *rapid.T) {
 				now += rapid.Int64Range(1, 5).Draw(t, "moment")
@@ -204,9 +208,9 @@ func TestPromises(t *testing.T) {
 		try := func(passed []int64, now int64) Verdict {
 			l := New()
 			for _, p := range passed {
-				l.Allow("key", read, limit, at(p))
+				l.Allow("key", read, limit, at(p), nil)
 			}
-			return l.Allow("key", read, limit, at(now))
+			return l.Allow("key", read, limit, at(now), nil)
 		}
 
 		l := New()
@@ -214,7 +218,7 @@ func TestPromises(t *testing.T) {
 		var now int64
 		for _, gap := range gaps {
 			now += gap
-			v := l.Allow("key", read, limit, at(now))
+			v := l.Allow("key", read, limit, at(now), nil)
 			if v.Allowed {
 				passed = append(passed, now)
 			} else {
