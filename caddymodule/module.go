@@ -4,7 +4,9 @@
 //   - the handler api_key_auth ([Auth]), which stands in front of an API,
 //   - the handler api_key_admin ([Admin]), which serves the admin API to others
 //     than Caddy's own admin endpoint,
-//   - the admin module admin.api.api_keys, which serves it there, and
+//   - the admin module admin.api.api_keys, which serves it there,
+//   - the log encoder lazy ([LazyEncoder]), which spares the gateway what Caddy
+//     would write into no log, and
 //   - the command api-keys.
 //
 // It is the only package that imports Caddy. It decides nothing about a request
@@ -24,6 +26,7 @@ func init() {
 	caddy.RegisterModule(Auth{})
 	caddy.RegisterModule(Admin{})
 	caddy.RegisterModule(adminEndpoint{})
+	caddy.RegisterModule(LazyEncoder{})
 
 	httpcaddyfile.RegisterGlobalOption("api_keys", parseGlobalOption)
 	httpcaddyfile.RegisterHandlerDirective("api_key_auth", parseAuth)
