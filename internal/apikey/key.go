@@ -109,6 +109,9 @@ func (k *Key) revokedBySchedule(now time.Time) bool {
 type Use struct {
 	At   time.Time
 	From string
+	// Noted says that the key is known to have been used before, so that nobody
+	// need look whether it is the first time.
+	Noted bool
 }
 
 // ActiveUntil returns when the key, active now, ends if nobody does anything.

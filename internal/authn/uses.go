@@ -101,7 +101,7 @@ func (a *Authenticator) FlushUses(now time.Time, resolution time.Duration, write
 	for _, id := range u.due(now, resolution) {
 		one := u.followed[id]
 		if at := one.at.Load(); at != one.written {
-			batch[id] = apikey.Use{At: time.UnixMilli(at), From: one.address()}
+			batch[id] = apikey.Use{At: time.UnixMilli(at), From: one.address(), Noted: one.written != 0}
 			continue
 		}
 		// Not used for as long as the resolution: it need not be followed.

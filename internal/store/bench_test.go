@@ -57,3 +57,25 @@ func BenchmarkCensus(b *testing.B) {
 		}
 	})
 }
+
+// What it costs to note that a thousand keys were used, by the key.
+func BenchmarkNoteUses(b *testing.B) {
+	const n = 1000
+	s := openNew(b)
+	keys := make([]apikey.Key, n)
+	for i := range keys {
+		keys[i] = newKey("acme", fmt.Sprintf("Key %d", i), start)
+	}
+	putKeys(b, s, keys)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		uses := make(map[string]apikey.Use, n)
+		for _, key := range keys {
+			uses[key.ID] = apikey.Use{At: start.Add(time.Duration(i) * time.Second), Noted: i > 0}
+		}
+		if err := s.NoteUses(uses); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/key")
+}

@@ -25,9 +25,14 @@ func create(txn *badger.Txn, change apikey.Change, do apikey.Create) (apikey.Out
 	if err := insert(txn, &key); err != nil {
 		return apikey.Outcome{}, err
 	}
-	return apikey.Outcome{Key: key, Stale: []apikey.Digest{key.Digest}, Event: about(&key, map[string]any{
+	return apikey.Outcome{Key: key, Stale: []apikey.Digest{key.Digest}, Event: created(&key)}, nil
+}
+
+// created begins the event of a new key.
+func created(key *apikey.Key) apikey.Event {
+	return about(key, map[string]any{
 		"name": key.Name, "owner": key.Owner, "preset": string(key.Preset), "expires_at": key.ExpiresAt.Format(time.RFC3339Nano),
-	})}, nil
+	})
 }
 
 // insert adds a key with its indexes, and refuses one that could not be read

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"maps"
+	"slices"
 	"strconv"
 
 	"github.com/dgraph-io/badger/v4"
@@ -35,7 +37,8 @@ func (s *Store) NoteUses(uses map[string]apikey.Use) error {
 	}
 	batch := s.db.NewWriteBatch()
 	defer batch.Cancel()
-	for id, use := range uses {
+	for _, id := range slices.Sorted(maps.Keys(uses)) { // in order, it takes Badger less
+		use := uses[id]
 		value := strconv.AppendInt(nil, int64(toMillis(use.At)), 10)
 		if err := batch.Set(lastUsedKey(id), withAddress(value, use.From)); err != nil {
 			return s.refine(err)
@@ -50,11 +53,15 @@ func (s *Store) NoteUses(uses map[string]apikey.Use) error {
 	return s.refine(batch.Flush())
 }
 
-// unused returns which of the keys have never been used before.
+// unused returns which of the keys have never been used before. It asks for none
+// of which that is known.
 func (s *Store) unused(uses map[string]apikey.Use) (map[string]bool, error) {
 	unused := make(map[string]bool)
 	err := s.db.View(func(txn *badger.Txn) error {
-		for id := range uses {
+		for id, use := range uses {
+			if use.Noted {
+				continue
+			}
 			_, err := txn.Get(lastUsedKey(id))
 			if err != nil && !errors.Is(err, badger.ErrKeyNotFound) {
 				return err

@@ -1,0 +1,62 @@
+package store
+
+import (
+	"context"
+	"iter"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// filledAtOnce bounds the keys that Fill adds in one transaction, which can hold
+// 1.2 MB.
+const filledAtOnce = 250
+
+// Fill makes many keys, each with its event as Apply does, but hundreds in a
+// transaction and without asking whether a name is taken: for a store that
+// nobody else uses yet. If it fails, some of them may have been made. Keys are
+// made in the order of their ids.
+func (s *Store) Fill(ctx context.Context, actor string, keys iter.Seq[apikey.Key]) error {
+	s.gate.RLock()
+	defer s.gate.RUnlock()
+	if s.closed {
+		return apikey.ErrStoreUnavailable
+	}
+	s.changes.Lock()
+	defer s.changes.Unlock()
+
+	var batch []apikey.Key
+	for key := range keys {
+		if batch = append(batch, key); len(batch) < filledAtOnce {
+			continue
+		}
+		if err := s.fill(ctx, actor, batch); err != nil {
+			return err
+		}
+		batch = batch[:0]
+	}
+	return s.fill(ctx, actor, batch)
+}
+
+func (s *Store) fill(ctx context.Context, actor string, keys []apikey.Key) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := s.writable(); err != nil {
+		return err
+	}
+	return s.refine(s.update(func(txn *badger.Txn) error {
+		for i := range keys {
+			key := &keys[i]
+			change := apikey.Change{EventID: apikey.NewEventID(key.CreatedAt), At: key.CreatedAt, Actor: actor, Do: apikey.Create{Key: *key}}
+			if err := insert(txn, key); err != nil {
+				return err
+			}
+			if err := record(txn, eventOf(change, created(key))); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+}
