@@ -179,6 +179,7 @@ func (a *App) Start() error {
 	if err != nil {
 		return err
 	}
+	garbage.tune()
 	a.shared.Store(g)
 	a.start.Do(func() { close(a.ready) })
 	return nil

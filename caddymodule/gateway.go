@@ -49,7 +49,7 @@ type exposure struct {
 // How often the upkeep is done.
 const (
 	upkeepInterval = time.Minute // the clock is noted, and unused counts are let go
-	useInterval    = time.Second // last uses are written
+	useInterval    = time.Second // last uses are written, and the garbage collector is tuned
 	forgetInterval = time.Hour   // events of the audit trail that are too old are deleted
 )
 
@@ -102,6 +102,9 @@ func byStatus(census store.Census) map[apikey.Status]int {
 func (g *gateway) changed(outcome apikey.Outcome) {
 	g.authn.Changed(outcome)
 	e := outcome.Event
+	if e.ID == "" {
+		return // a part of a restore, which has an event as a whole
+	}
 	g.audit.Info("audit event", zap.String("id", e.ID), zap.String("operation", string(e.Operation)),
 		zap.String("workspace_id", e.WorkspaceID), zap.String("key_id", e.KeyID),
 		zap.String("actor", e.Actor), zap.String("remote_ip", e.RemoteIP), zap.Any("details", e.Details))
@@ -147,6 +150,7 @@ func (g *gateway) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-uses.C:
+			garbage.tune()
 			err := g.authn.FlushUses(now, g.settings.Load().lastUsedResolution, g.store.NoteUses)
 			if noting && err != nil { // it is tried again every second
 				g.log.Warn("noting in the key store when keys were last used", zap.Error(err))

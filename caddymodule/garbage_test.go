@@ -1,0 +1,46 @@
+package caddymodule
+
+import (
+	"runtime/debug"
+	"testing"
+)
+
+func TestGCPercent(t *testing.T) {
+	for _, c := range []struct {
+		live uint64
+		want int
+	}{
+		{0, 400}, {1 << 20, 400}, {32 << 20, 400}, {33 << 20, 350}, {64 << 20, 200}, {80 << 20, 150}, {128 << 20, 100}, {1 << 40, 100},
+	} {
+		if got := gcPercent(c.live); got != c.want {
+			t.Errorf("with %d bytes kept: got %d, want %d", c.live, got, c.want)
+		}
+	}
+}
+
+// TestCollector_tune: the operator's word counts more than ours.
+func TestCollector_tune(t *testing.T) {
+	const before = 123
+	defer debug.SetGCPercent(debug.SetGCPercent(before))
+	current := func() int {
+		percent := debug.SetGCPercent(before)
+		debug.SetGCPercent(percent)
+		return percent
+	}
+
+	for _, name := range []string{"GOGC", "GOMEMLIMIT"} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv(name, "100MiB")
+			new(collector).tune()
+			if got := current(); got != before {
+				t.Errorf("got %d, want %d as before", got, before)
+			}
+		})
+	}
+	t.Setenv("GOGC", "")
+	t.Setenv("GOMEMLIMIT", "")
+	new(collector).tune()
+	if got := current(); got == before || got < leastPercent || got > mostPercent {
+		t.Errorf("got %d, want a setting of ours", got)
+	}
+}
