@@ -10,6 +10,7 @@ package admin
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"time"
 
@@ -30,6 +31,11 @@ type Keys interface {
 	CountKeys(ctx context.Context, workspaceID string, now time.Time) (map[apikey.Status]int, error)
 	// Feed returns the workspace whose calendar feed's token has a digest.
 	Feed(ctx context.Context, digest apikey.Digest) (workspaceID string, err error)
+	// Backup returns all that is kept, at one instant.
+	Backup(ctx context.Context, now time.Time) (io.ReadSeekCloser, error)
+	// Restore adds what is in a backup. What do says is done in the name of
+	// whoever made the change.
+	Restore(ctx context.Context, from io.Reader, change apikey.Change, do apikey.Restore) (apikey.Restored, error)
 	Ping() error
 }
 

@@ -12,22 +12,24 @@ import (
 
 // What is wrong with a request, rather than with what it asks for.
 var (
-	errInvalidJSON      = &apikey.Error{Code: "invalid_json", Message: "The body is not the JSON object that this call takes."}
-	errNotJSON          = &apikey.Error{Code: "not_json", Message: `The body must be JSON: send "Content-Type: application/json".`}
-	errBodyTooLarge     = &apikey.Error{Code: "body_too_large", Message: "The body is larger than 64 KiB."}
-	errInvalidLimit     = &apikey.Error{Code: "invalid_limit", Field: "limit", Message: "The limit is a number from 1 to 200."}
-	errInvalidStatus    = &apikey.Error{Code: "invalid_status", Field: "status", Message: `The status is "active", "expired" or "revoked".`}
-	errInvalidQuery     = &apikey.Error{Code: "invalid_status", Field: "q", Message: "Search for one text: q stands more than once."}
-	errUnauthorized     = &apikey.Error{Code: "unauthorized", Message: `This call needs "Authorization: Bearer" and the admin token.`}
-	errCrossOrigin      = &apikey.Error{Code: "cross_origin", Message: "A page of another origin cannot make this call."}
-	errWrongWorkspace   = &apikey.Error{Code: "workspace_mismatch", Message: "This address serves one workspace, and not the one that the call is about."}
-	errIdle             = &apikey.Error{Code: "store_unavailable", Message: "This server keeps no keys: its configuration has neither the option api_keys nor the handler api_key_auth."}
-	errNoKeyID          = &apikey.Error{Code: "not_found", Message: `This is no key id: one begins with "key_".`}
-	errUnknownToken     = &apikey.Error{Code: "not_found", Message: "No key has this token."}
-	errUnknownFeed      = &apikey.Error{Code: "not_found", Message: "There is no such calendar feed. It was revoked, or replaced by another."}
-	errReasonWanted     = &apikey.Error{Code: "invalid_reason", Field: "reason", Message: "Say why: the reason is kept in the audit trail."}
-	errNoSuchCall       = &apikey.Error{Code: "not_found", Message: "There is no such call."}
-	errMethodNotAllowed = &apikey.Error{Code: "method_not_allowed", Message: "This address does not take that method. The Allow header lists those that it takes."}
+	errInvalidJSON       = &apikey.Error{Code: "invalid_json", Message: "The body is not the JSON object that this call takes."}
+	errNotJSON           = &apikey.Error{Code: "not_json", Message: `The body must be JSON: send "Content-Type: application/json".`}
+	errBodyTooLarge      = &apikey.Error{Code: "body_too_large", Message: "The body is larger than 64 KiB."}
+	errInvalidLimit      = &apikey.Error{Code: "invalid_limit", Field: "limit", Message: "The limit is a number from 1 to 200."}
+	errInvalidStatus     = &apikey.Error{Code: "invalid_status", Field: "status", Message: `The status is "active", "expired" or "revoked".`}
+	errInvalidQuery      = &apikey.Error{Code: "invalid_status", Field: "q", Message: "Search for one text: q stands more than once."}
+	errUnauthorized      = &apikey.Error{Code: "unauthorized", Message: `This call needs "Authorization: Bearer" and the admin token.`}
+	errCrossOrigin       = &apikey.Error{Code: "cross_origin", Message: "A page of another origin cannot make this call."}
+	errWrongWorkspace    = &apikey.Error{Code: "workspace_mismatch", Message: "This address serves one workspace, and not the one that the call is about."}
+	errIdle              = &apikey.Error{Code: "store_unavailable", Message: "This server keeps no keys: its configuration has neither the option api_keys nor the handler api_key_auth."}
+	errNoKeyID           = &apikey.Error{Code: "not_found", Message: `This is no key id: one begins with "key_".`}
+	errUnknownToken      = &apikey.Error{Code: "not_found", Message: "No key has this token."}
+	errUnknownFeed       = &apikey.Error{Code: "not_found", Message: "There is no such calendar feed. It was revoked, or replaced by another."}
+	errInvalidQuarantine = &apikey.Error{Code: "invalid_status", Field: "quarantine", Message: `quarantine is "true" or "false".`}
+	errNoBackup          = &apikey.Error{Code: apikey.ErrInvalidBackup.Code, Message: "The body is to be the backup as it was taken, without a Content-Encoding. Nothing was changed."}
+	errReasonWanted      = &apikey.Error{Code: "invalid_reason", Field: "reason", Message: "Say why: the reason is kept in the audit trail."}
+	errNoSuchCall        = &apikey.Error{Code: "not_found", Message: "There is no such call."}
+	errMethodNotAllowed  = &apikey.Error{Code: "method_not_allowed", Message: "This address does not take that method. The Allow header lists those that it takes."}
 )
 
 // statuses is the one place where a code becomes a status.
@@ -54,6 +56,7 @@ var statuses = map[string]int{
 	"invalid_preset":     http.StatusUnprocessableEntity,
 	"invalid_workspace":  http.StatusUnprocessableEntity,
 	"invalid_duration":   http.StatusUnprocessableEntity,
+	"invalid_backup":     http.StatusUnprocessableEntity,
 	"store_unavailable":  http.StatusServiceUnavailable,
 	"no_space":           http.StatusInsufficientStorage,
 }

@@ -471,6 +471,7 @@ func TestCodes_allAnswered(t *testing.T) {
 		{"invalid_preset", a, "POST", keysPage, with("preset", "x"), nil},
 		{"invalid_workspace", a, "GET", "/workspaces/.x", "", nil},
 		{"invalid_duration", a, "POST", keysPage, with("expires_in", "x"), nil},
+		{"invalid_backup", a, "POST", "/restore", "x", []string{"Content-Type: application/octet-stream"}},
 		{"store_unavailable", closed, "GET", "/healthz", "", nil},
 		{"no_space", full, "POST", keysPage, zapier, nil},
 	} {

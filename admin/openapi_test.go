@@ -144,7 +144,9 @@ func TestDescription_examples(t *testing.T) {
 		for method, operation := range item.GetOperations().FromOldest() {
 			media := map[string]*v3.MediaType{}
 			if operation.RequestBody != nil {
-				media["request"] = operation.RequestBody.Content.GetOrZero("application/json")
+				if content, ok := operation.RequestBody.Content.Get("application/json"); ok {
+					media["request"] = content
+				}
 			}
 			for status, response := range operation.Responses.Codes.FromOldest() {
 				if content, ok := response.Content.Get("application/json"); ok {

@@ -18,6 +18,8 @@ type call struct {
 	everywhere bool
 	// open says that the call needs no credentials of the mount's.
 	open bool
+	// long says that the body may be as long as it is, and take its time.
+	long bool
 }
 
 // resources is the route table: for each path, the call of each method.
@@ -83,6 +85,12 @@ func resources() map[string]map[string]call {
 		"/audit": {
 			http.MethodGet: {operation: "audit", do: (*Handler).listEvents},
 		},
+		"/backup": {
+			http.MethodGet: {operation: "backup", do: (*Handler).takeBackup},
+		},
+		"/restore": {
+			http.MethodPost: {operation: "restore", do: (*Handler).restoreBackup, long: true},
+		},
 	}
 }
 
@@ -118,12 +126,19 @@ func (h *Handler) resource(calls map[string]call) http.Handler {
 			h.refuse(w, r, call.operation, errWrongWorkspace)
 			return
 		}
+		if call.long {
+			r.Body = patient{r.Body, http.NewResponseController(w)}
+		}
 		status, answer, err := call.do(h, r)
 		if err != nil {
 			h.refuse(w, r, call.operation, err)
 			return
 		}
 		h.Observe(call.operation, OK)
+		if sent, ok := answer.(file); ok {
+			h.send(w, r, sent)
+			return
+		}
 		h.answer(w, status, answer)
 	})
 }

@@ -192,7 +192,7 @@ func (h *Admin) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 
 // ownActors are the names by which the gateway speaks of itself, of its mounts,
 // and of nobody.
-var ownActors = []string{gatewayActor, endpointActor, "admin_token", "upstream_auth", "unknown"}
+var ownActors = []string{gatewayActor, endpointActor, commandActor, "admin_token", "upstream_auth", "unknown"}
 
 // someone returns who a placeholder names. Whoever has chosen a name of the
 // gateway's own stands in quotes, so that the audit trail tells them apart.

@@ -67,11 +67,12 @@ var withoutApp = newAPI(admin.Config{
 	Idle:  true,
 })
 
-// Who the audit trail says made a change: whoever reached Caddy's endpoint, or
-// the gateway by itself.
+// Who the audit trail says made a change: whoever reached Caddy's endpoint, the
+// gateway by itself, or whoever opened the store of a stopped server.
 const (
 	endpointActor = "admin_endpoint"
 	gatewayActor  = "gateway"
+	commandActor  = "command_line"
 )
 
 // newAPI completes a configuration with what all mounts have in common.

@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"context"
 	"errors"
+	"io"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -61,6 +62,16 @@ func (s watchedStore) CountKeys(ctx context.Context, workspaceID string, now tim
 func (s watchedStore) Feed(ctx context.Context, digest apikey.Digest) (_ string, err error) {
 	defer watch(ctx, readErrors, &err)
 	return s.Store.Feed(ctx, digest)
+}
+
+func (s watchedStore) Backup(ctx context.Context, now time.Time) (_ io.ReadSeekCloser, err error) {
+	defer watch(ctx, readErrors, &err)
+	return s.Store.Backup(ctx, now)
+}
+
+func (s watchedStore) Restore(ctx context.Context, from io.Reader, change apikey.Change, do apikey.Restore) (_ apikey.Restored, err error) {
+	defer watch(ctx, changeErrors, &err)
+	return s.Store.Restore(ctx, from, change, do)
 }
 
 func (s watchedStore) Ping() (err error) {

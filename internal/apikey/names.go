@@ -15,11 +15,11 @@ import (
 
 const (
 	minName  = 3
-	maxName  = 80
+	MaxName  = 80
 	maxOwner = 80
 	// maxFoldedName bounds the folded form of a name, in bytes: one character can
 	// fold to 18.
-	maxFoldedName = 4 * maxName
+	maxFoldedName = 4 * MaxName
 	maxReason     = 500
 	maxWorkspace  = 64
 )
@@ -31,8 +31,8 @@ func ParseName(s string) (string, error) {
 	if problem := unprintable(s); problem != "" {
 		return "", ErrInvalidName.because("A name cannot hold " + problem + ".")
 	}
-	if n := utf8.RuneCountInString(s); n < minName || n > maxName {
-		return "", ErrInvalidName.because(fmt.Sprintf("A name has %d to %d characters; this one has %d.", minName, maxName, n))
+	if n := utf8.RuneCountInString(s); n < minName || n > MaxName {
+		return "", ErrInvalidName.because(fmt.Sprintf("A name has %d to %d characters; this one has %d.", minName, MaxName, n))
 	}
 	if len(FoldName(s)) > maxFoldedName {
 		return "", ErrInvalidName.because("A name cannot have so many characters that stand for several others.")

@@ -136,6 +136,9 @@ func apply(txn *badger.Txn, change apikey.Change) (outcome apikey.Outcome, err e
 		outcome, err = openFeed(txn, change, do)
 	case apikey.CloseFeed:
 		outcome, err = closeFeed(txn, do)
+	case apikey.Backup:
+	case apikey.Restore:
+		outcome.Event.Details = do.Restored.Details()
 	default:
 		err = fmt.Errorf("unknown change %T", do)
 	}

@@ -22,6 +22,12 @@ func prepareDirectory(path string) error {
 		return advise(err)
 	}
 	for _, entry := range entries {
+		if filepath.Ext(entry.Name()) == spooled {
+			if err := os.Remove(filepath.Join(path, entry.Name())); err != nil {
+				return advise(err)
+			}
+			continue
+		}
 		if err := checkFile(entry); err != nil {
 			return err
 		}

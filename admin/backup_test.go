@@ -1,0 +1,150 @@
+package admin
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestBackup(t *testing.T) {
+	a := newAPI(t)
+	c := newClient(a.URL)
+	kept, _ := a.create(t, "acme", "Zapier production")
+	ended, _ := a.create(t, "acme", "Warehouse sync")
+	if _, err := c.RevokeKey(t.Context(), "acme", ended, "left"); err != nil {
+		t.Fatal(err)
+	}
+	var content bytes.Buffer
+	told := int64(0)
+	if err := c.Backup(t.Context(), &content, func(done, total int64) {
+		if told = done; done > total {
+			t.Errorf("got %d of %d bytes", done, total)
+		}
+	}); err != nil {
+		t.Fatalf("Backup: got error %v, want a backup", err)
+	}
+	equal(t, "bytes told", told, int64(content.Len()))
+	events := a.send(t, "GET", "/audit", "").body["events"].([]any)
+	equal(t, "operation", events[0].(map[string]any)["operation"], any("backup"))
+
+	other := newAPI(t)
+	at := start.Add(time.Hour)
+	other.at(at)
+	backup := content.Bytes()
+	restored, err := newClient(other.URL).Restore(t.Context(), bytes.NewReader(backup), int64(len(backup)), false, nil)
+	if err != nil {
+		t.Fatalf("Restore: got error %v, want none", err)
+	}
+	equal(t, "restored", restored.Restored, Restored{MadeAt: start, Keys: 2, Events: 4})
+	if !strings.Contains(restored.Warning, "revoke them again") {
+		t.Errorf("got the warning %q, want one about what was revoked after the backup", restored.Warning)
+	}
+	for id, status := range map[string]string{kept: "active", ended: "revoked"} {
+		shown, err := newClient(other.URL).ShowKey(t.Context(), "acme", id)
+		equal(t, "ShowKey: error", err, nil)
+		equal(t, "status", shown.Key.Status, status)
+	}
+	events = other.send(t, "GET", "/audit", "").body["events"].([]any)
+	equal(t, "operation", events[0].(map[string]any)["operation"], any("restore"))
+
+	again, err := newClient(other.URL).Restore(t.Context(), bytes.NewReader(backup), int64(len(backup)), true, nil)
+	equal(t, "Restore: error", err, nil)
+	equal(t, "restored again", again.Restored, Restored{MadeAt: start, Known: 2, Quarantined: 1})
+	equal(t, "warning", again.Warning, "")
+}
+
+func TestBackup_answer(t *testing.T) {
+	a := newAPI(t)
+	response, err := http.Get(a.URL + "/backup")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	content, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "length", response.ContentLength, int64(len(content)))
+	for name, want := range map[string]string{
+		"Content-Type": "application/octet-stream", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff",
+		"Content-Disposition": `attachment; filename="api-keys-20260301T120000Z.backup"`,
+	} {
+		equal(t, name, response.Header.Get(name), want)
+	}
+}
+
+func TestRestore_refused(t *testing.T) {
+	a := newAPI(t)
+	for _, c := range []struct {
+		name, path, body, code string
+		status                 int
+		field                  string
+	}{
+		{"nothing", "/restore", "", "invalid_backup", 422, ""},
+		{"something else", "/restore", `{"name":"Zapier"}`, "invalid_backup", 422, ""},
+		{"neither true nor false", "/restore?quarantine=yes", "", "invalid_status", 400, ""},
+		{"twice", "/restore?quarantine=true&quarantine=false", "", "invalid_status", 400, ""},
+		{"compressed once more", "/restore", "x", "invalid_backup", 422, "Content-Encoding: gzip"},
+	} {
+		fields := []string{"Content-Type: application/octet-stream"}
+		if c.field != "" {
+			fields = append(fields, c.field)
+		}
+		got := a.send(t, "POST", c.path, c.body, fields...)
+		if got.status != c.status || got.body["code"] != c.code {
+			t.Errorf("%s: got %d %v, want %d %s", c.name, got.status, got.body, c.status, c.code)
+		}
+	}
+	equal(t, "events", len(a.send(t, "GET", "/audit", "").body["events"].([]any)), 0)
+}
+
+// A mount for one workspace hands out and takes no backup of all.
+func TestBackup_pinned(t *testing.T) {
+	a := newAPI(t, func(c *Config) { c.Workspace = func(*http.Request) string { return "acme" } })
+	for method, path := range map[string]string{"GET": "/backup", "POST": "/restore"} {
+		if got := a.send(t, method, path, ""); got.status != 403 || got.body["code"] != "workspace_mismatch" {
+			t.Errorf("%s: got %d %v, want 403 workspace_mismatch", path, got.status, got.body)
+		}
+	}
+}
+
+// serving returns the address of a server that gives one answer.
+func serving(t *testing.T, answer http.HandlerFunc) string {
+	t.Helper()
+	server := httptest.NewServer(answer)
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+func TestClient_backupNotServed(t *testing.T) {
+	for name, answer := range map[string]http.HandlerFunc{
+		"a page":     func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") },
+		"a refusal":  func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404) },
+		"a redirect": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/other", http.StatusFound) },
+	} {
+		c := newClient(serving(t, answer))
+		if err := c.Backup(t.Context(), io.Discard, nil); !errors.Is(err, ErrNotServed) {
+			t.Errorf("Backup from %s: got error %v, want %v", name, err, ErrNotServed)
+		}
+		if _, err := c.Restore(t.Context(), strings.NewReader("x"), 1, false, nil); !errors.Is(err, ErrNotServed) {
+			t.Errorf("Restore to %s: got error %v, want %v", name, err, ErrNotServed)
+		}
+	}
+}
+
+// TestClient_backupCut: a backup that ends early is none.
+func TestClient_backupCut(t *testing.T) {
+	c := newClient(serving(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", backupType)
+		w.Header().Set("Content-Length", "1000")
+		_, _ = io.WriteString(w, "the beginning")
+	}))
+	if err := c.Backup(t.Context(), io.Discard, nil); err == nil || errors.Is(err, ErrNotServed) {
+		t.Errorf("got error %v, want one that says that it is not whole", err)
+	}
+}

@@ -1,0 +1,166 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+	"golang.org/x/term"
+
+	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/store"
+)
+
+func backupCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "backup [FILE]",
+		Short: "Writes a backup of all keys and their audit trail to a file, or to standard output",
+		Long: `Writes a backup of all keys, suspensions, uses, calendar feeds and the audit trail,
+as they are at one instant, while the server goes on. There are no tokens in it.
+A file is made anew, for you alone, and is there only once the backup is whole.`,
+		Example: `  caddy api-keys backup /var/backups/keys.backup
+  caddy api-keys backup | ssh backup.example.com 'cat > keys.backup'`,
+	}
+	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
+		switch {
+		case len(args) > 1:
+			return usagef("one FILE is wanted, or none")
+		case len(args) == 1 && args[0] != "-":
+			return backUpToFile(ctx, t, cmd.ErrOrStderr(), args[0])
+		case t.width > 0:
+			return usagef("a backup is nothing for a terminal: name a FILE, or send it on")
+		}
+		return t.client.Backup(ctx, t.out, newProgress(cmd.ErrOrStderr(), "received").tell)
+	})
+}
+
+// backUpToFile writes a file under another name until it is whole.
+func backUpToFile(ctx context.Context, t *terminal, log io.Writer, path string) error {
+	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(file.Name())
+	p := newProgress(log, "received")
+	err = t.client.Backup(ctx, file, p.tell)
+	p.end()
+	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
+		return err
+	}
+	return os.Rename(file.Name(), path)
+}
+
+func restoreCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "restore [--quarantine] [--store PATH] FILE",
+		Short: "Adds what is in a backup and not in the store",
+		Long: `Adds what is in a backup and not in the store, which knows better: what was made or
+changed after the backup stays as it is, and no revoked key comes back to life. The
+backup is read to its end and found whole before anything is changed.
+
+A store that was lost does not know what was revoked after the backup. With
+--quarantine, every workspace that has active keys in it is suspended first, to be
+reviewed and resumed one by one.
+
+Without --store, the running server restores it. With it, the store of a server
+that is stopped is opened.`,
+		Example: `  caddy api-keys restore /var/backups/keys.backup
+  caddy api-keys restore --store /var/lib/caddy/api_keys --quarantine /var/backups/keys.backup`,
+	}
+	quarantine := cmd.Flags().Bool("quarantine", false, "Suspend every workspace that has active keys in the backup")
+	path := cmd.Flags().String("store", "", "Directory of the store of a server that is stopped")
+	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
+		if len(args) != 1 {
+			return usagef("one FILE is wanted")
+		}
+		file, err := os.Open(args[0])
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		info, err := file.Stat()
+		if err != nil {
+			return err
+		}
+		if !info.Mode().IsRegular() {
+			return usagef("%q is not a file", args[0])
+		}
+		answer, err := restoreFile(ctx, t, cmd.ErrOrStderr(), file, info.Size(), *path, *quarantine)
+		if err != nil {
+			return err
+		}
+		if answer.Warning != "" {
+			fmt.Fprintln(cmd.ErrOrStderr(), answer.Warning)
+		}
+		return t.restored(answer)
+	})
+}
+
+func restoreFile(ctx context.Context, t *terminal, log io.Writer, file io.Reader, size int64, path string, quarantine bool) (admin.RestoreAnswer, error) {
+	if path == "" {
+		p := newProgress(log, "sent")
+		defer p.end()
+		return t.client.Restore(ctx, file, size, quarantine, p.tell)
+	}
+	keys, err := store.Open(path, zap.NewNop(), nil)
+	if err != nil {
+		return admin.RestoreAnswer{}, err
+	}
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	done, err := keys.Restore(ctx, file, apikey.Change{EventID: apikey.NewEventID(now), At: now, Actor: commandActor}, apikey.Restore{Quarantine: quarantine})
+	return admin.NewRestoreAnswer(done), errors.Join(err, keys.Close())
+}
+
+// restored prints what came of a restore.
+func (t *terminal) restored(answer admin.RestoreAnswer) error {
+	if t.form == "json" {
+		return t.json(answer)
+	}
+	r := answer.Restored
+	_, err := fmt.Fprintf(t.out, `Restored the backup of %s:
+  %d keys added, %d of them by another name
+  %d keys known already, %d of them revoked by the backup
+  %d workspaces suspended as in the backup, %d to be reviewed
+  %d events added to the audit trail
+`, t.when(r.MadeAt), r.Keys, r.Renamed, r.Known, r.Revoked, r.Suspended, r.Quarantined, r.Events)
+	return err
+}
+
+func (t *terminal) when(at time.Time) string { return at.Format(time.RFC3339) }
+
+// progress says on a terminal how far something long has come.
+type progress struct {
+	out  io.Writer
+	what string
+	last time.Time
+	told bool
+}
+
+func newProgress(out io.Writer, what string) *progress {
+	if !term.IsTerminal(int(os.Stderr.Fd())) {
+		out = io.Discard
+	}
+	return &progress{out: out, what: what}
+}
+
+func (p *progress) tell(done, total int64) {
+	if now := time.Now(); now.Sub(p.last) >= 100*time.Millisecond || done == total {
+		const width = 30
+		filled := int(width * done / max(total, 1))
+		fmt.Fprintf(p.out, "\r[%-*s] %.1f of %.1f MB %s ", width, "=============================="[:filled], float64(done)/1e6, float64(total)/1e6, p.what)
+		p.last, p.told = now, true
+	}
+}
+
+func (p *progress) end() {
+	if p.told {
+		fmt.Fprintln(p.out)
+	}
+}

@@ -1,0 +1,49 @@
+package apikey
+
+import "time"
+
+const (
+	OpBackup  Operation = "backup"
+	OpRestore Operation = "restore"
+)
+
+// ErrInvalidBackup refuses what is not a whole and undamaged backup.
+var ErrInvalidBackup = &Error{Code: "invalid_backup", Message: "This is not a whole and undamaged backup. Nothing was changed."}
+
+// Backup changes nothing, but who took one is in the audit trail.
+type Backup struct{}
+
+// Restore says that a backup was restored, and what came of it.
+type Restore struct {
+	// Quarantine suspends every workspace that has active keys in the backup,
+	// before they are restored.
+	Quarantine bool
+	Restored   Restored
+}
+
+// Restored is what came of a restore.
+type Restored struct {
+	MadeAt      time.Time // when the backup was made
+	WasEmpty    bool      // there was no key in the store
+	Keys        int       // that were added
+	Known       int       // that were there already
+	Revoked     int       // of those, the ones that the backup knew to be revoked, and the store did not
+	Renamed     int       // that were added by another name, because another active key has theirs
+	Suspended   int       // workspaces that were suspended in the backup
+	Quarantined int       // workspaces that were suspended because of the restore
+	Events      int       // of the audit trail, that were added
+}
+
+// Details are what the audit trail says of a restore.
+func (r Restored) Details() map[string]any {
+	return map[string]any{
+		"made_at": r.MadeAt.Format(time.RFC3339Nano), "keys": r.Keys, "known": r.Known, "revoked": r.Revoked, "renamed": r.Renamed,
+		"suspended": r.Suspended, "quarantined": r.Quarantined, "events": r.Events,
+	}
+}
+
+func (Backup) Operation() Operation  { return OpBackup }
+func (Restore) Operation() Operation { return OpRestore }
+
+func (Backup) Subject() (string, string)  { return "", "" }
+func (Restore) Subject() (string, string) { return "", "" }

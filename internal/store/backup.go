@@ -1,0 +1,283 @@
+package store
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// A backup is lines of JSON, compressed with zstd: what it is and when it was
+// made, then a line for each record of the store, and at last how many lines
+// came before and what their SHA-256 is. Records are those of the schema, not
+// Badger's, so that a later version can read them whatever its store is like.
+// Indexes and counts are not in it: they follow from the records.
+const backupVersion = 1
+
+// backupLine is one line: one of its fields is set.
+type backupLine struct {
+	Begin      *backupBegin      `json:"caddy_api_keys_backup,omitempty"`
+	Key        *keyRecord        `json:"key,omitempty"`
+	Use        *useRecord        `json:"use,omitempty"`
+	Suspension *suspensionRecord `json:"suspension,omitempty"`
+	Event      *eventRecord      `json:"event,omitempty"`
+	Feed       *feedRecord       `json:"feed,omitempty"`
+	End        *backupEnd        `json:"end,omitempty"`
+}
+
+type backupBegin struct {
+	Version int    `json:"version"`
+	MadeAt  millis `json:"made_at"`
+}
+
+type backupEnd struct {
+	Lines  int    `json:"lines"`
+	SHA256 string `json:"sha256"`
+}
+
+// useRecord is when and from where a key was used last, and when for the first
+// time.
+type useRecord struct {
+	KeyID string `json:"key_id"`
+	Last  millis `json:"last"`
+	From  string `json:"from,omitempty"`
+	First millis `json:"first,omitzero"`
+}
+
+type suspensionRecord struct {
+	WorkspaceID string `json:"workspace_id"`
+	workspaceRecord
+}
+
+// Backup returns all that is in the store at one instant, from the first byte of
+// a file that nobody else sees and that is gone when it is closed. Changes go on
+// meanwhile.
+func (s *Store) Backup(ctx context.Context, now time.Time) (io.ReadSeekCloser, error) {
+	if s == nil {
+		return nil, apikey.ErrStoreUnavailable
+	}
+	if err := s.Ping(); err != nil {
+		return nil, err
+	}
+	file, err := s.spool()
+	if err != nil {
+		return nil, s.refine(err)
+	}
+	err = s.view(func(txn *badger.Txn) error {
+		err := s.writeBackup(ctx, txn, file, now)
+		_, seekErr := file.Seek(0, io.SeekStart)
+		return errors.Join(err, seekErr)
+	})
+	if err != nil {
+		_ = file.Close()
+		return nil, err
+	}
+	return file, nil
+}
+
+// spooled is how files are called that hold a backup for a while. One that a
+// crash has left is removed when the store is opened.
+const spooled = ".spool"
+
+// spool returns a new file on the disk of the store, already without a name.
+func (s *Store) spool() (*os.File, error) {
+	file, err := os.CreateTemp(s.path, "*"+spooled)
+	if err != nil {
+		return nil, err
+	}
+	return file, os.Remove(file.Name())
+}
+
+func (s *Store) writeBackup(ctx context.Context, txn *badger.Txn, to io.Writer, now time.Time) error {
+	compressed, err := zstd.NewWriter(&spaceWatcher{s, to}, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return err
+	}
+	w := newLineWriter(ctx, compressed)
+	err = errors.Join(
+		w.write(backupLine{Begin: &backupBegin{Version: backupVersion, MadeAt: toMillis(now)}}),
+		w.records(txn),
+		w.end(),
+	)
+	return errors.Join(err, compressed.Close())
+}
+
+// spaceWatcher writes as long as the disk has room for what matters more.
+type spaceWatcher struct {
+	store *Store
+	to    io.Writer
+}
+
+func (w *spaceWatcher) Write(b []byte) (int, error) {
+	if w.store.enoughSpace() != nil {
+		return 0, apikey.ErrNoSpace
+	}
+	return w.to.Write(b)
+}
+
+// lineWriter writes the lines of a backup.
+type lineWriter struct {
+	ctx   context.Context
+	to    *bufio.Writer
+	sum   hash.Hash
+	lines int
+}
+
+func newLineWriter(ctx context.Context, to io.Writer) *lineWriter {
+	return &lineWriter{ctx: ctx, to: bufio.NewWriterSize(to, 256<<10), sum: sha256.New()}
+}
+
+func (w *lineWriter) write(line backupLine) error {
+	if err := w.ctx.Err(); err != nil {
+		return err
+	}
+	encoded, err := json.Marshal(line)
+	if err != nil {
+		return err
+	}
+	encoded = append(encoded, '\n')
+	w.lines++
+	_, _ = w.sum.Write(encoded)
+	_, err = w.to.Write(encoded)
+	return err
+}
+
+// end writes the last line, which is not part of the sum.
+func (w *lineWriter) end() error {
+	last := backupEnd{Lines: w.lines, SHA256: hex.EncodeToString(w.sum.Sum(nil))}
+	return errors.Join(w.write(backupLine{End: &last}), w.to.Flush())
+}
+
+// records writes every record. Keys come in the order in which they were made,
+// so that one comes before its replacement.
+func (w *lineWriter) records(txn *badger.Txn) error {
+	return errors.Join(
+		each(txn, []byte("k/"), func(item *badger.Item) error {
+			var r keyRecord
+			if err := decode(item, &r); err != nil {
+				return err
+			}
+			return w.write(backupLine{Key: &r})
+		}),
+		each(txn, lastUsedKey(""), func(item *badger.Item) error {
+			id := string(item.Key()[len(lastUsedKey("")):])
+			key := apikey.Key{ID: id}
+			if err := addUse(txn, &key); err != nil {
+				return err
+			}
+			return w.write(backupLine{Use: &useRecord{
+				KeyID: id, Last: toMillis(key.LastUsedAt), From: key.LastUsedFrom, First: toMillis(key.FirstUsedAt),
+			}})
+		}),
+		each(txn, []byte("s/"), func(item *badger.Item) error {
+			r := suspensionRecord{WorkspaceID: string(item.Key()[len("s/")+1:])}
+			if err := decode(item, &r.workspaceRecord); err != nil {
+				return err
+			}
+			return w.write(backupLine{Suspension: &r})
+		}),
+		each(txn, eventKey(""), func(item *badger.Item) error {
+			var r eventRecord
+			if err := decode(item, &r); err != nil {
+				return err
+			}
+			return w.write(backupLine{Event: &r})
+		}),
+		each(txn, []byte("g/"), func(item *badger.Item) error {
+			var r feedRecord
+			if err := decode(item, &r); err != nil {
+				return err
+			}
+			return w.write(backupLine{Feed: &r})
+		}),
+	)
+}
+
+// errDamaged says in which line a backup is damaged, and how.
+func errDamaged(line int, format string, args ...any) error {
+	return &apikey.Error{Code: apikey.ErrInvalidBackup.Code, Message: fmt.Sprintf(
+		"This is not a whole and undamaged backup, and nothing was changed: in its line %d, "+format+".", append([]any{line}, args...)...,
+	)}
+}
+
+// readBackup calls visit for each record of a backup, with the number of its
+// line, and returns when the backup was made. It fails with
+// [apikey.ErrInvalidBackup] where the backup is not what was written.
+func readBackup(ctx context.Context, from io.Reader, visit func(n int, line *backupLine) error) (madeAt time.Time, err error) {
+	decompressed, err := zstd.NewReader(from, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(64<<20))
+	if err != nil {
+		return time.Time{}, err
+	}
+	defer decompressed.Close()
+	in, sum := bufio.NewReaderSize(decompressed, 256<<10), sha256.New()
+	for n := 1; ; n++ {
+		if err := ctx.Err(); err != nil {
+			return time.Time{}, err
+		}
+		encoded, err := readLine(in, n)
+		if err != nil {
+			return time.Time{}, err
+		}
+		var line backupLine
+		if err := json.Unmarshal(encoded, &line); err != nil {
+			return time.Time{}, errDamaged(n, "there is no record")
+		}
+		switch {
+		case n == 1:
+			if line.Begin == nil || line.Begin.MadeAt == 0 {
+				return time.Time{}, errDamaged(n, "it does not say what it is")
+			}
+			if line.Begin.Version != backupVersion {
+				return time.Time{}, errDamaged(n, "it says that it has form %d, and this version reads form %d: use the version that made it, or a newer one", line.Begin.Version, backupVersion)
+			}
+			madeAt = line.Begin.MadeAt.time()
+		case line.End != nil:
+			if line.End.Lines != n-1 || line.End.SHA256 != hex.EncodeToString(sum.Sum(nil)) {
+				return time.Time{}, errDamaged(n, "the checksum is of something else")
+			}
+			if _, err := in.ReadByte(); err != io.EOF {
+				return time.Time{}, errDamaged(n+1, "something follows its end")
+			}
+			return madeAt, nil
+		default:
+			if err := visit(n, &line); err != nil {
+				return time.Time{}, err
+			}
+		}
+		_, _ = sum.Write(encoded)
+	}
+}
+
+// maxLine is more than any record has.
+const maxLine = 1 << 20
+
+func readLine(in *bufio.Reader, n int) ([]byte, error) {
+	var line []byte
+	for {
+		part, err := in.ReadSlice('\n')
+		line = append(line, part...)
+		switch {
+		case err == nil:
+			return line, nil
+		case errors.Is(err, bufio.ErrBufferFull) && len(line) <= maxLine:
+			continue
+		case errors.Is(err, io.EOF) && n == 1 && len(line) == 0:
+			return nil, errDamaged(n, "there is nothing")
+		case errors.Is(err, io.EOF):
+			return nil, errDamaged(n, "it ends before its end")
+		}
+		return nil, errDamaged(n, "it cannot be read")
+	}
+}

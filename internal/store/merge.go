@@ -1,0 +1,270 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// merge adds records of a backup to the store, in one transaction.
+type merge struct {
+	txn      *badger.Txn
+	now      time.Time
+	madeAt   time.Time // when the backup was made
+	done     apikey.Restored
+	outcomes []apikey.Outcome // what whoever remembers something is to be told
+}
+
+// all adds a batch, after what was done before.
+func (m *merge) all(txn *badger.Txn, before apikey.Restored, batch []backupLine) error {
+	m.txn, m.done, m.outcomes = txn, before, nil
+	for i := range batch {
+		if err := m.record(&batch[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *merge) record(line *backupLine) error {
+	switch {
+	case line.Key != nil:
+		return m.key(line.Key)
+	case line.Use != nil:
+		return m.use(line.Use)
+	case line.Suspension != nil:
+		return m.suspension(line.Suspension)
+	case line.Event != nil:
+		return m.event(line.Event)
+	case line.Feed != nil:
+		return m.feed(line.Feed)
+	}
+	return errors.New("a record of a backup is of no kind")
+}
+
+func (m *merge) key(record *keyRecord) error {
+	restored, err := record.key()
+	if err != nil {
+		return err
+	}
+	known, err := keyByID(m.txn, restored.ID)
+	switch {
+	case errors.Is(err, badger.ErrKeyNotFound):
+		return m.newKey(restored)
+	case err != nil:
+		return err
+	case known.Digest != restored.Digest:
+		return fmt.Errorf("the key %s has another token in the backup than in the store", known.ID)
+	}
+	m.done.Known++
+	return m.knownKey(known, restored)
+}
+
+// newKey adds a key that the store does not have.
+func (m *merge) newKey(key *apikey.Key) error {
+	if _, err := m.txn.Get(digestKey(key.Digest)); !errors.Is(err, badger.ErrKeyNotFound) {
+		return errors.Join(fmt.Errorf("the token of the key %s of the backup is that of another key in the store", key.ID), err)
+	}
+	if err := m.name(key); err != nil {
+		return err
+	}
+	m.done.Keys++
+	return errors.Join(
+		keep(m.txn, key),
+		m.txn.Set(digestKey(key.Digest), []byte(key.ID)),
+		m.txn.Set(workspaceKey(key.WorkspaceID, key.ID), nil),
+	)
+}
+
+// name gives a key its place in the index of names. No two active keys of a
+// workspace have one name, but for one and its replacement: a restored key whose
+// name was given to another one meanwhile gets another.
+func (m *merge) name(key *apikey.Key) error {
+	if key.Status(m.now) != apikey.Active {
+		return nil
+	}
+	given := key.Name
+	for n := 1; ; n++ {
+		at := nameKey(key.WorkspaceID, apikey.FoldName(key.Name))
+		holder, err := m.holder(at, apikey.FoldName(key.Name))
+		if err != nil {
+			return err
+		}
+		if holder == nil || m.replaces(key, holder.ID) {
+			return m.txn.Set(at, []byte(key.ID))
+		}
+		if m.replaces(holder, key.ID) {
+			return nil // the younger of the two has the name
+		}
+		if n == 1 {
+			m.done.Renamed++
+		}
+		key.Name = renamed(given, m.now, n)
+	}
+}
+
+// renamed returns the name of a restored key whose own is taken: as much of it as
+// there is room for, and when it was restored.
+func renamed(name string, now time.Time, n int) string {
+	suffix := " (restored " + now.Format(time.DateOnly) + ")"
+	if n > 1 {
+		suffix = " (restored " + now.Format(time.DateOnly) + ", " + strconv.Itoa(n) + ")"
+	}
+	runes := []rune(name)
+	return string(runes[:min(len(runes), apikey.MaxName-len(suffix))]) + suffix
+}
+
+func (m *merge) holder(at []byte, name string) (*apikey.Key, error) {
+	item, err := m.txn.Get(at)
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	id, err := item.ValueCopy(nil)
+	if err != nil {
+		return nil, err
+	}
+	return holderOf(m.txn, name, string(id), m.now)
+}
+
+// replaces reports whether a key replaces another one, directly or not, as far
+// as the keys between them are known.
+func (m *merge) replaces(key *apikey.Key, olderID string) bool {
+	for id := key.Replaces; id != ""; {
+		if id == olderID {
+			return true
+		}
+		before, err := keyByID(m.txn, id)
+		if err != nil {
+			return false
+		}
+		id = before.Replaces
+	}
+	return false
+}
+
+// knownKey has a key of the store end where it has ended in the backup. That is
+// so if the store itself was brought back to before the backup.
+func (m *merge) knownKey(known, restored *apikey.Key) error {
+	changed, ended := false, false
+	if known.RevokedAt.IsZero() && !restored.RevokedAt.IsZero() {
+		known.RevokedAt, known.RevokedBy, known.RevokeReason = restored.RevokedAt, restored.RevokedBy, restored.RevokeReason
+		changed, ended = true, true
+		m.done.Revoked++
+	}
+	if !restored.RevokesAt.IsZero() && (known.RevokesAt.IsZero() || restored.RevokesAt.Before(known.RevokesAt)) {
+		known.RevokesAt = restored.RevokesAt
+		changed, ended = true, true
+	}
+	if known.ReplacedBy == "" && restored.ReplacedBy != "" {
+		known.ReplacedBy, known.ReplacedAt = restored.ReplacedBy, restored.ReplacedAt
+		changed = true
+	}
+	if known.ExposedAt.IsZero() && !restored.ExposedAt.IsZero() {
+		known.ExposedAt = restored.ExposedAt
+		changed = true
+	}
+	if !changed {
+		return nil
+	}
+	outcome := apikey.Outcome{Stale: []apikey.Digest{known.Digest}}
+	if ended {
+		outcome.Replaced = *known // so that what is open ends when the key does
+	}
+	if ended && known.Status(m.now) != apikey.Active {
+		outcome.Ended = outcome.Stale
+	}
+	m.outcomes = append(m.outcomes, outcome)
+	return keep(m.txn, known)
+}
+
+func (m *merge) use(record *useRecord) error {
+	var err error
+	if last, lookErr := noted(m.txn, lastUsedKey(record.KeyID)); lookErr != nil {
+		return lookErr
+	} else if last.At.Before(record.Last.time()) {
+		value := strconv.AppendInt(nil, int64(record.Last), 10)
+		err = m.txn.Set(lastUsedKey(record.KeyID), withAddress(value, record.From))
+	}
+	if record.First == 0 {
+		return err
+	}
+	first, lookErr := noted(m.txn, firstUsedKey(record.KeyID))
+	if lookErr == nil && (first.At.IsZero() || record.First.time().Before(first.At)) {
+		lookErr = m.txn.Set(firstUsedKey(record.KeyID), strconv.AppendInt(nil, int64(record.First), 10))
+	}
+	return errors.Join(err, lookErr)
+}
+
+// suspension suspends a workspace that was suspended in the backup, unless it was
+// resumed after that.
+func (m *merge) suspension(record *suspensionRecord) error {
+	ws, err := workspaceByID(m.txn, record.WorkspaceID)
+	if err != nil || ws.Suspended() {
+		return err
+	}
+	resumed, err := m.happenedSince(record.WorkspaceID, apikey.OpResume)
+	if err != nil || resumed {
+		return err
+	}
+	ws.SuspendedAt, ws.Reason = record.SuspendedAt.time(), record.Reason
+	m.outcomes = append(m.outcomes, apikey.Outcome{Workspace: ws})
+	m.done.Suspended++
+	return save(m.txn, suspensionKey(ws.ID), record.workspaceRecord)
+}
+
+// feed opens a calendar feed that the backup has, unless the workspace has
+// another, or has ended one, since.
+func (m *merge) feed(record *feedRecord) error {
+	current, err := feedOf(m.txn, record.WorkspaceID)
+	if err != nil || current != (apikey.Digest{}) {
+		return err
+	}
+	changed, err := m.happenedSince(record.WorkspaceID, apikey.OpCalendarFeed, apikey.OpCalendarFeedRevoke)
+	if err != nil || changed {
+		return err
+	}
+	return errors.Join(
+		m.txn.Set(feedKey(apikey.Digest(record.Digest)), []byte(record.WorkspaceID)),
+		save(m.txn, workspaceFeedKey(record.WorkspaceID), record),
+	)
+}
+
+// happenedSince reports whether the trail of the store has an operation on a
+// workspace after the backup was made.
+func (m *merge) happenedSince(ws string, operations ...apikey.Operation) (found bool, err error) {
+	prefix := eventIndexKey(ws, "")
+	it := m.txn.NewIterator(badger.IteratorOptions{Prefix: prefix, Reverse: true})
+	defer it.Close()
+	for it.Seek(append(prefix[:len(prefix):len(prefix)], 0xff)); it.Valid() && !found; it.Next() {
+		var r eventRecord
+		if err := load(m.txn, eventKey(string(it.Item().Key()[len(prefix):])), &r); err != nil {
+			return false, err
+		}
+		if r.At.time().Before(m.madeAt) {
+			return false, nil
+		}
+		for _, operation := range operations {
+			found = found || r.Operation == string(operation)
+		}
+	}
+	return found, nil
+}
+
+func (m *merge) event(record *eventRecord) error {
+	if _, err := m.txn.Get(eventKey(record.ID)); !errors.Is(err, badger.ErrKeyNotFound) {
+		return err // nil: it is there
+	}
+	m.done.Events++
+	if err := save(m.txn, eventKey(record.ID), record); err != nil || record.WorkspaceID == "" {
+		return err
+	}
+	return m.txn.Set(eventIndexKey(record.WorkspaceID, record.ID), nil)
+}
