@@ -16,7 +16,9 @@ COUNT ?= 6
 CAN_RACE = echo 'int main(void) { return 0; }' | $$(go env CC) -include stdlib.h -x c -o /dev/null - 2>/dev/null
 NO_RACE = needs a C compiler: apt-get install gcc libc6-dev
 
-.PHONY: help build test lint fuzz fuzz-nightly bench cover screenshots clean
+KEYS ?= 1000000,10000000
+
+.PHONY: help build test lint fuzz fuzz-nightly microbench bench bench-store profile pgo cover screenshots clean
 
 help: ## list the targets (this)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s  %s\n", $$1, $$2 }' Makefile
@@ -33,11 +35,13 @@ test: | dist ## run all tests; with API_KEYS_TESTS=all none may be skipped
 	if [ -z "$$race" ]; then echo 'These tests ran without the race detector, which $(NO_RACE)'; fi; \
 	exit $$status
 
-lint: ## check the format, go vet, staticcheck, and that both go.mod files are tidy
+lint: ## check the format, go vet, staticcheck, and that the go.mod files are tidy
 	@files=$$(gofmt -l .); if [ -n "$$files" ]; then echo "gofmt -w would change:" $$files; exit 1; fi
 	go vet ./...
+	go -C bench vet ./...
 	$(TOOL) staticcheck ./...
 	go mod tidy -diff
+	go -C bench mod tidy -diff
 	go -C tools mod tidy -diff
 
 fuzz: ## run each fuzz target for FUZZTIME (30s)
@@ -54,9 +58,25 @@ fuzz: ## run each fuzz target for FUZZTIME (30s)
 fuzz-nightly: ## run each fuzz target for an hour
 	$(MAKE) fuzz FUZZTIME=1h
 
-bench: | dist ## run the benchmarks that match BENCH (all) COUNT (6) times, summed up by benchstat
+microbench: | dist ## run the Go benchmarks that match BENCH (all) COUNT (6) times, summed up by benchstat
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) ./... | tee dist/bench.txt
 	$(TOOL) benchstat dist/bench.txt
+
+bench: ## compare with a Caddy that checks nothing and with other gateways, into docs/benchmarks.md
+	bench/install
+	go -C bench run . -report ../docs/benchmarks.md
+
+bench-store: ## measure stores of KEYS keys (a million and ten million), into docs/benchmarks.md
+	go -C bench run ./store -keys $(KEYS) -report ../docs/benchmarks.md
+
+profile: | dist ## show where the gateway's time goes under load; the profile is dist/cpu.pprof
+	bench/install
+	go -C bench run . -profile ../dist/cpu.pprof
+	go tool pprof -top -cum dist/cpu.pprof | head -60
+
+pgo: ## make the profile anew that the gateway is built with
+	bench/install
+	go -C bench run . -profile ../cmd/caddy/default.pgo
 
 cover: | dist ## measure the tests' coverage, as dist/cover.html
 	go test -count=1 -timeout 20m -coverpkg=./... -coverprofile=dist/cover.out ./...

@@ -20,6 +20,7 @@ import (
 const (
 	manifestFile = "xcaddy.json"
 	toolsModule  = "tools/go.mod"
+	profileFile  = "cmd/caddy/default.pgo"
 )
 
 func main() {
@@ -46,11 +47,21 @@ func run(ctx context.Context) error {
 	args := append([]string{"tool", "-modfile=" + toolsModule, "xcaddy"}, m.Args()...)
 	fmt.Println("go", strings.Join(args, " "))
 	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Env = m.Environ(os.Environ())
+	cmd.Env = append(m.Environ(os.Environ()), optimize(os.Getenv("GOFLAGS")))
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("building %s: %w", m.Output, err)
 	}
 	return nil
+}
+
+// optimize returns the variable that has the compiler use the profile that go
+// build ./cmd/caddy finds by itself: xcaddy builds a program of its own.
+func optimize(flags string) string {
+	profile, err := filepath.Abs(profileFile)
+	if err != nil {
+		return "GOFLAGS=" + flags
+	}
+	return "GOFLAGS=" + strings.TrimSpace(flags+" '-pgo="+profile+"'")
 }

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"time"
+)
+
+// profileLength is how long the gateway is profiled: with a hundred samples a
+// second, half a minute was too little for the compiler to choose well by.
+const profileLength = 2 * time.Minute
+
+// profile loads the gateway alone, and writes what its processor did meanwhile.
+func profile(ctx context.Context, o options, s *site) error {
+	endpoint, err := freeAddress()
+	if err != nil {
+		return err
+	}
+	c := s.example.checked()
+	c.endpoint = endpoint
+	ours := &rival{id: "b", name: "caddy-api-keys", start: c.start, client: newClient(o.connections)}
+	if err := s.startOne(ctx, ours); err != nil {
+		return err
+	}
+	defer stop([]*rival{ours})
+	if err := warm(ours, s.headers, o.connections); err != nil {
+		return err
+	}
+	fmt.Fprintln(os.Stderr, "profiling for", profileLength)
+	fetched := make(chan error, 1)
+	go func() {
+		fetched <- fetch(ctx, fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%.0f", endpoint, profileLength.Seconds()), o.profile)
+	}()
+	if _, err := loaded(ours, s.headers, o.connections, 0, profileLength+time.Second); err != nil {
+		return err
+	}
+	return <-fetched
+}
+
+func fetch(ctx context.Context, url, path string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	content, err := io.ReadAll(response.Body)
+	if err != nil {
+		return err
+	}
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s answers with %s: %s", url, response.Status, content)
+	}
+	return os.WriteFile(path, content, 0o644)
+}

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/agiled/caddy-api-keys/bench/markdown"
+)
+
+// summary is the median of what the rounds of a rival have shown.
+type summary struct {
+	cpu      float64 // µs a request
+	ratio    float64 // of that to the first rival's, right before
+	spread   [2]float64
+	rate     float64 // requests a second
+	p50, p99 time.Duration
+	resident int
+}
+
+func summarize(r *rival) summary {
+	of := func(rounds []round, value func(int, round) float64) []float64 {
+		values := make([]float64, len(rounds))
+		for i, round := range rounds {
+			values[i] = value(i, round)
+		}
+		slices.Sort(values)
+		return values
+	}
+	ratios := of(r.rounds, func(i int, x round) float64 { return x.perRequest() / r.reference[i].perRequest() })
+	return summary{
+		cpu:      median(of(r.rounds, func(_ int, x round) float64 { return x.perRequest() })),
+		ratio:    median(ratios),
+		spread:   [2]float64{ratios[len(ratios)/4], ratios[len(ratios)*3/4]},
+		rate:     median(of(r.rounds, func(_ int, x round) float64 { return float64(x.requests) / x.seconds })),
+		p50:      time.Duration(median(of(r.paced, func(_ int, x round) float64 { return float64(x.latencies.P50) }))),
+		p99:      time.Duration(median(of(r.paced, func(_ int, x round) float64 { return float64(x.latencies.P99) }))),
+		resident: int(median(of(r.rounds, func(_ int, x round) float64 { return float64(x.resident) }))),
+	}
+}
+
+// median returns the middle of sorted values.
+func median(values []float64) float64 { return values[len(values)/2] }
+
+// table returns the figures, as a Markdown table.
+func table(rivals []*rival) string {
+	var out strings.Builder
+	fmt.Fprintln(&out, "| | gateway | ratio | quartiles | CPU µs/request | requests/s | p50 ms | p99 ms | memory MiB |")
+	fmt.Fprintln(&out, "|---|---|---:|---:|---:|---:|---:|---:|---:|")
+	for _, r := range rivals {
+		s := summarize(r)
+		fmt.Fprintf(&out, "| %s | %s | %.2f | %.2f–%.2f | %.1f | %.0f | %.2f | %.2f | %d |\n", r.id, r.name, s.ratio,
+			s.spread[0], s.spread[1], s.cpu, s.rate, milliseconds(s.p50), milliseconds(s.p99), s.resident>>20)
+	}
+	return out.String()
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// machine says where and with what the figures were measured.
+func (o options) machine() string {
+	return fmt.Sprintf("%s, %s, %s. %d keys, %d connections, %d rounds of %v; p50 and p99 at %d requests a second.\n",
+		markdown.Machine(), markdown.Said("nginx", "-v"), markdown.Said("haproxy", "-v"), o.keys, o.connections, o.rounds, o.round, o.rate)
+}

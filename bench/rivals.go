@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"runtime"
+	"time"
+)
+
+// rival is one way to stand before the API.
+type rival struct {
+	id      string // how the tables call it
+	name    string
+	service bool // it asks the key service
+	start   func(s *site, listen string) (env, command []string)
+
+	url       string
+	processes []*process
+	client    *http.Client
+	reference []round // of what it is measured by, before each of its own
+	rounds    []round // as many requests as it can answer
+	paced     []round // at a fixed rate
+}
+
+func cores() int { return runtime.NumCPU() }
+
+// rivals are what could check keys in front of an API. All are measured by the
+// first.
+func rivals(e example) []*rival {
+	return []*rival{
+		{id: "a", name: "stock Caddy, no check", start: stock().start},
+		{id: "b", name: "**caddy-api-keys**", start: e.checked().start},
+		{id: "b0", name: "the same, no check", start: e.gateway().start},
+		{id: "c", name: "stock Caddy, `forward_auth` to a key service", service: true, start: forwardAuth},
+		{id: "d", name: "nginx, `auth_request` to the same service", service: true, start: nginx(authRequest)},
+		{id: "e", name: "nginx, Lua and shared memory", start: nginx(inLua)},
+		{id: "f", name: "HAProxy, a map", start: haproxy},
+	}
+}
+
+// means are what makes ours cheap: each is taken away, or added, by itself. All
+// are measured by ours without a check.
+func means(e example) []*rival {
+	variant := func(id, name string, change func(*caddyRival)) *rival {
+		c := e.gateway()
+		change(&c)
+		return &rival{id: id, name: name, start: c.start}
+	}
+	return []*rival{
+		variant("b0", "caddy-api-keys, no check", func(*caddyRival) {}),
+		variant("b", "with the check", func(c *caddyRival) { c.check = e.check }),
+		variant("u", "with the check, which notes last uses once an hour", func(c *caddyRival) { c.check, c.app = e.check, "last_used_resolution 1h\n" }),
+		variant("p", "built without the profile", func(c *caddyRival) { c.binary = "gateway-unprofiled" }),
+		variant("g", "`GOGC=100`, as Go has it", func(c *caddyRival) { c.env = "GOGC=100" }),
+		variant("l", "the log as Caddy has it", func(c *caddyRival) { c.log = "" }),
+		variant("t", "`reverse_proxy` as Caddy has it", func(c *caddyRival) { c.proxy = "" }),
+		variant("v", "built with `GOAMD64=v3`", func(c *caddyRival) { c.binary = "gateway-v3" }),
+		variant("w", "with an access log", func(c *caddyRival) { c.access = true }),
+		{id: "a", name: "stock Caddy, no check", start: stock().start},
+	}
+}
+
+// startAll starts every rival on an address of its own.
+func (s *site) startAll(ctx context.Context, rivals []*rival) error {
+	for _, r := range rivals {
+		if err := s.startOne(ctx, r); err != nil {
+			return fmt.Errorf("starting %s: %w", r.name, err)
+		}
+	}
+	return nil
+}
+
+func (s *site) startOne(ctx context.Context, r *rival) error {
+	listen, err := freeAddress()
+	if err != nil {
+		return err
+	}
+	env, command := r.start(s, listen)
+	p, err := launch(ctx, first, listen, env, command...)
+	if err != nil {
+		return err
+	}
+	r.processes = []*process{p}
+	if r.service {
+		r.processes = append(r.processes, s.keyService)
+	}
+	r.url = "http://" + listen + "/public/v1/contacts"
+	return nil
+}
+
+// stop stops what was started for the rivals alone.
+func stop(rivals []*rival) {
+	for _, r := range rivals {
+		if len(r.processes) > 0 {
+			r.processes[0].stop()
+		}
+	}
+}
+
+// usage sums up what the processes of a rival have used.
+func (r *rival) usage() (cpu time.Duration, resident int, err error) {
+	for _, p := range r.processes {
+		c, m, err := p.usage()
+		if err != nil {
+			return 0, 0, err
+		}
+		cpu, resident = cpu+c, resident+m
+	}
+	return cpu, resident, nil
+}

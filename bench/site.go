@@ -1,0 +1,199 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/store"
+)
+
+// site is what all rivals have in common: the API behind them, and its keys.
+type site struct {
+	dir      string
+	example  example
+	upstream string // its address
+	service  string // the address of the key service
+	started  []*process
+	headers  []http.Header // a request's, by the key
+
+	keyService *process
+}
+
+// answerSize is the size of the API's answers, in bytes.
+const answerSize = 1024
+
+// build is how to build one of the programs.
+type build struct {
+	program, where, what string
+	flags                []string
+	level                string // of the processor's instructions
+}
+
+// What is built for a profile, and beside it for a comparison.
+var (
+	toProfile = []build{
+		{program: "gateway", where: "..", what: "./cmd/caddy"},
+		{program: "keyservice", where: ".", what: "./keyservice"},
+	}
+	toCompare = append(toProfile,
+		build{program: "stock", where: ".", what: "./stock"},
+		build{program: "gateway-unprofiled", where: "..", what: "./cmd/caddy", flags: []string{"-pgo=off"}},
+		build{program: "gateway-v3", where: "..", what: "./cmd/caddy", level: "v3"},
+	)
+)
+
+func (b build) run(ctx context.Context, dir string) error {
+	fmt.Fprintln(os.Stderr, "building", b.program)
+	args := append([]string{"build", "-o", filepath.Join(dir, b.program)}, b.flags...)
+	cmd := exec.CommandContext(ctx, "go", append(args, b.what)...)
+	cmd.Dir, cmd.Stderr = b.where, os.Stderr
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOAMD64="+cmp.Or(b.level, "v1"))
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("building %s: %w", b.program, err)
+	}
+	return nil
+}
+
+// prepare builds programs, makes the keys, and starts the API.
+func prepare(ctx context.Context, dir string, keys int, programs []build) (*site, error) {
+	e, err := readExample()
+	if err != nil {
+		return nil, err
+	}
+	s := &site{dir: dir, example: e}
+	for _, b := range programs {
+		if err := b.run(ctx, dir); err != nil {
+			return nil, err
+		}
+	}
+	fmt.Fprintln(os.Stderr, "making", keys, "keys")
+	if err := s.makeKeys(ctx, keys); err != nil {
+		return nil, err
+	}
+	if err := s.startCommon(ctx); err != nil {
+		s.stop()
+		return nil, err
+	}
+	return s, nil
+}
+
+// makeKeys puts keys into the store of the gateway, and into the files that its
+// rivals read.
+func (s *site) makeKeys(ctx context.Context, n int) error {
+	path := filepath.Join(s.dir, "keys")
+	if err := os.Mkdir(path, 0o700); err != nil {
+		return err
+	}
+	keys, err := store.Open(path, zap.NewNop(), nil)
+	if err != nil {
+		return err
+	}
+	defer keys.Close()
+	var tokens, haproxy, lua strings.Builder
+	now := time.Now().Truncate(time.Millisecond)
+	for i := range n {
+		token := apikey.NewToken("agk")
+		key := apikey.Key{
+			ID: apikey.NewKeyID(now), WorkspaceID: fmt.Sprintf("ws-%d", i/100), Name: fmt.Sprintf("Key number %d", i),
+			Preset: apikey.FullAccess, Digest: token.Digest(), TokenHint: token.Hint(), CreatedAt: now, ExpiresAt: now.Add(90 * 24 * time.Hour),
+		}
+		change := apikey.Change{EventID: apikey.NewEventID(now), At: now, Actor: "bench", Do: apikey.Create{Key: key}}
+		if _, err := keys.Apply(ctx, change); err != nil {
+			return err
+		}
+		s.headers = append(s.headers, request("Bearer "+token.Reveal()))
+		fmt.Fprintln(&tokens, token.Reveal())
+		fmt.Fprintln(&haproxy, token.Reveal(), key.WorkspaceID)
+		fmt.Fprintf(&lua, "%s %s\n", token.Reveal(), key.WorkspaceID)
+	}
+	for name, content := range map[string]string{"tokens": tokens.String(), "haproxy.map": haproxy.String(), "lua.keys": lua.String()} {
+		if err := os.WriteFile(filepath.Join(s.dir, name), []byte(content), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// request returns the header of what a customer's server may well send.
+func request(authorization string) http.Header {
+	return http.Header{
+		"Accept": {"application/json"}, "Accept-Encoding": {"gzip, br"}, "Authorization": {authorization},
+		"Traceparent": {"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}, "User-Agent": {"example-client/2.1"},
+		"X-Request-Id": {"0190f1c2-8a4e-7c30-b0f5-0e6a3f1d2c4b"},
+	}
+}
+
+// startCommon starts the API, off the first core, and the key service, on it.
+func (s *site) startCommon(ctx context.Context) (err error) {
+	if s.upstream, err = freeAddress(); err != nil {
+		return err
+	}
+	config := s.write("upstream.conf", fmt.Sprintf(upstreamConfig, s.dir, s.upstream, strings.Repeat("x", answerSize)))
+	upstream, err := launch(ctx, rest(cores()), s.upstream, nil, "nginx", "-c", config, "-e", "stderr")
+	if err != nil {
+		return err
+	}
+	s.started = append(s.started, upstream)
+	if s.service, err = freeAddress(); err != nil {
+		return err
+	}
+	s.keyService, err = launch(ctx, first, s.service, nil,
+		filepath.Join(s.dir, "keyservice"), "-listen", s.service, "-tokens", filepath.Join(s.dir, "tokens"))
+	if err != nil {
+		return err
+	}
+	s.started = append(s.started, s.keyService)
+	return nil
+}
+
+// copyKeys gives a gateway a store of its own.
+func (s *site) copyKeys(to string) {
+	err := os.MkdirAll(to, 0o700)
+	if err == nil {
+		err = os.CopyFS(to, os.DirFS(filepath.Join(s.dir, "keys")))
+	}
+	if err != nil {
+		panic(err) // of a folder that was just made
+	}
+}
+
+// write puts a file into the folder of the run, and returns its path.
+func (s *site) write(name, content string) string {
+	path := filepath.Join(s.dir, name)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		panic(err) // of a folder that was just made
+	}
+	return path
+}
+
+func (s *site) stop() {
+	for _, p := range s.started {
+		p.stop()
+	}
+}
+
+const upstreamConfig = `daemon off;
+worker_processes 1;
+pid %[1]s/upstream.pid;
+error_log stderr error;
+events { worker_connections 4096; }
+http {
+	access_log off;
+	keepalive_requests 1000000000;
+	client_body_temp_path %[1]s/upstream-body;
+	server {
+		listen %[2]s;
+		location / { default_type application/json; return 200 "%[3]s"; }
+	}
+}
+`

@@ -1,0 +1,11 @@
+// Command stock is Caddy as its users get it: the standard modules, built by
+// go build without a profile.
+package main
+
+import (
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
+)
+
+func main() { caddycmd.Main() }

@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// figures are what was measured of one store.
+type figures struct {
+	keys         int
+	disk         int64 // bytes
+	start        time.Duration
+	ready, heavy memory // when it is ready, and once it remembers as many keys as it may
+	operations   operations
+}
+
+// starts is how often the gateway is started; the median counts.
+const starts = 5
+
+func measure(ctx context.Context, dir, gateway string, n int) (f figures, err error) {
+	keys := filepath.Join(dir, "keys")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return f, err
+	}
+	defer os.RemoveAll(dir) // the next one needs the space
+	d, err := makeData(ctx, keys, n)
+	if err != nil {
+		return f, err
+	}
+	f.keys = n
+	if f.disk, err = diskUsage(keys); err != nil {
+		return f, err
+	}
+	fmt.Fprintln(os.Stderr, "starting the gateway")
+	if err := f.measureServer(ctx, dir, gateway, d); err != nil {
+		return f, err
+	}
+	fmt.Fprintln(os.Stderr, "measuring operations")
+	f.operations, err = measureOperations(ctx, keys, d)
+	return f, err
+}
+
+func diskUsage(dir string) (bytes int64, err error) {
+	err = filepath.WalkDir(dir, func(_ string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		info, err := entry.Info()
+		if err == nil {
+			bytes += info.Sys().(*syscall.Stat_t).Blocks * 512
+		}
+		return err
+	})
+	return bytes, err
+}
+
+const (
+	endpoint = "127.0.0.1:20190"
+	site     = "127.0.0.1:20180"
+)
+
+// measureServer starts the real server, and has it remember as many keys as it
+// may.
+func (f *figures) measureServer(ctx context.Context, dir, gateway string, d *data) error {
+	config := fmt.Sprintf(`{
+	admin %s
+	persist_config off
+	api_keys {
+		store badger {
+			path %s/keys
+		}
+	}
+}
+http://%s {
+	api_key_auth {
+		whoami /me
+	}
+	respond 204
+}
+`, endpoint, dir, site)
+	file := filepath.Join(dir, "Caddyfile")
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		return err
+	}
+	var times []time.Duration
+	for i := range starts {
+		begin := time.Now()
+		server, err := launch(ctx, dir, gateway, file)
+		if err != nil {
+			return err
+		}
+		times = append(times, time.Since(begin))
+		if i == starts-1 {
+			err = f.measureMemory(server, d)
+		}
+		if err := server.stop(); err != nil {
+			return err
+		}
+		if err != nil {
+			return err
+		}
+	}
+	f.start = spreadOf(times).median
+	return nil
+}
+
+func (f *figures) measureMemory(server *server, d *data) (err error) {
+	if f.ready, err = server.resident(); err != nil {
+		return err
+	}
+	client := &http.Client{Timeout: 10 * time.Second}
+	for _, token := range d.tokens[:min(len(d.tokens), 100_000)] {
+		request, err := http.NewRequest(http.MethodGet, "http://"+site+"/me", nil)
+		if err != nil {
+			return err
+		}
+		request.Header.Set("Authorization", "Bearer "+token.Reveal())
+		response, err := client.Do(request)
+		if err != nil {
+			return err
+		}
+		response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			return fmt.Errorf("a known key: got %s, want 200", response.Status)
+		}
+	}
+	f.heavy, err = server.resident()
+	return err
+}
+
+// server is a gateway that runs.
+type server struct {
+	cmd *exec.Cmd
+	log strings.Builder
+}
+
+// launch starts the gateway, and returns once its store answers.
+func launch(ctx context.Context, dir, gateway, config string) (*server, error) {
+	s := &server{cmd: exec.CommandContext(ctx, gateway, "run", "--adapter", "caddyfile", "--config", config)}
+	s.cmd.Env = append(os.Environ(), "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
+	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
+	if err := s.cmd.Start(); err != nil {
+		return nil, err
+	}
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+		response, err := http.Get("http://" + endpoint + "/api-keys/healthz")
+		if err != nil {
+			continue
+		}
+		response.Body.Close()
+		if response.StatusCode == http.StatusOK {
+			return s, nil
+		}
+	}
+	_ = s.stop()
+	return nil, fmt.Errorf("the gateway is not ready after a minute:\n%s", s.log.String())
+}
+
+func (s *server) stop() error {
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	return s.cmd.Wait()
+}
+
+// memory is what of a process is resident, in bytes: its own, and pages of files
+// that it has mapped, which the system takes back when it wants them.
+type memory struct{ own, files int }
+
+// resident returns what the server takes; see proc_pid_status(5).
+func (s *server) resident() (m memory, err error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+	if err != nil {
+		return m, err
+	}
+	for line := range strings.Lines(string(status)) {
+		var kilobytes int
+		switch {
+		case matches(line, "RssAnon: %d kB", &kilobytes):
+			m.own = kilobytes << 10
+		case matches(line, "RssFile: %d kB", &kilobytes):
+			m.files = kilobytes << 10
+		}
+	}
+	return m, nil
+}
+
+func matches(line, format string, n *int) bool {
+	found, _ := fmt.Sscanf(line, format, n)
+	return found == 1
+}
