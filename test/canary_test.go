@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/klauspost/compress/zstd"
 )
 
 // canaryConfig logs all that can be logged, and has every kind of path: to the
@@ -131,6 +133,7 @@ func TestCanaries(t *testing.T) {
 	} {
 		search.in(t, "GET "+path, []byte(s.fetch(path)))
 	}
+	search.in(t, "a backup", unzstd(t, s.fetch("/api-keys/backup")))
 	search.files(t, s.dir)
 	s.stop()
 	search.files(t, s.dir)
@@ -146,6 +149,21 @@ func TestCanaries(t *testing.T) {
 			t.Errorf("the log has nothing of %s: it was not looked for there", want)
 		}
 	}
+}
+
+// unzstd returns what is in a backup.
+func unzstd(t *testing.T, compressed string) []byte {
+	t.Helper()
+	in, err := zstd.NewReader(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	content, err := in.DecodeAll([]byte(compressed), nil)
+	if err != nil || len(content) == 0 {
+		t.Fatalf("got a backup of %d bytes, and error %v", len(content), err)
+	}
+	return content
 }
 
 // sendCanary sends a token to every path in each version of HTTP, wherever a

@@ -35,6 +35,8 @@ type backupLine struct {
 	Event      *eventRecord      `json:"event,omitempty"`
 	Feed       *feedRecord       `json:"feed,omitempty"`
 	End        *backupEnd        `json:"end,omitempty"`
+
+	size int // of the line, in bytes
 }
 
 type backupBegin struct {
@@ -230,7 +232,7 @@ func readBackup(ctx context.Context, from io.Reader, visit func(n int, line *bac
 		if err != nil {
 			return time.Time{}, err
 		}
-		var line backupLine
+		line := backupLine{size: len(encoded)}
 		if err := json.Unmarshal(encoded, &line); err != nil {
 			return time.Time{}, errDamaged(n, "there is no record")
 		}

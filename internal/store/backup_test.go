@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dgraph-io/badger/v4"
 	"github.com/klauspost/compress/zstd"
 	"pgregory.net/rapid"
 
@@ -172,6 +173,31 @@ func TestRestore_nameTakenMeanwhile(t *testing.T) {
 	for _, name := range []string{"Zapier production", "zapier production (Restored 2026-03-02)"} {
 		refused(t, s, now, apikey.Create{Key: newKey("acme", name, now)}, apikey.ErrNameTaken)
 	}
+}
+
+// TestRestore_largeRecords: what fits into the store fits into it again.
+func TestRestore_largeRecords(t *testing.T) {
+	s := openNew(t)
+	now := start.Add(time.Hour)
+	ids := make([]string, maxRevoked)
+	for i := range ids {
+		ids[i] = apikey.NewKeyID(start)
+	}
+	details := map[string]any{"reason": strings.Repeat("\U0001F511", 500), "revoked": float64(len(ids)), "key_ids": ids}
+	for i := range restoredAtOnce {
+		err := s.db.Update(func(txn *badger.Txn) error {
+			return record(txn, apikey.Event{
+				ID: apikey.NewEventID(start.Add(time.Duration(i) * time.Second)), At: start, Actor: "tester", Operation: apikey.OpRevokeAll, WorkspaceID: "acme", Details: details,
+			})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	other := openNew(t)
+	done := mustRestore(t, other, mustBackup(t, s, now), now)
+	equal(t, "events", done.Events, restoredAtOnce)
+	equal(t, "the trail", allEvents(t, other, "acme"), allEvents(t, s, "acme"))
 }
 
 func TestRenamed(t *testing.T) {

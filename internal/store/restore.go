@@ -12,9 +12,13 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// restoredAtOnce bounds the records that one transaction restores, which can
-// hold 1.2 MB.
-const restoredAtOnce = 200
+// What bounds the records that one transaction restores, which can hold 1.2 MB
+// and some ten thousand writes. The event of keys that were revoked together is
+// as large as a dozen keys.
+const (
+	restoredAtOnce      = 200
+	restoredBytesAtOnce = 256 << 10
+)
 
 // maxTries bounds how often a batch is tried again that met another transaction.
 const maxTries = 10
@@ -75,6 +79,7 @@ type restore struct {
 	change apikey.Change
 	done   *apikey.Restored
 	batch  []backupLine
+	size   int             // of the batch, in bytes
 	owners map[string]bool // the workspaces of active keys
 }
 
@@ -137,8 +142,8 @@ func (r *restore) quarantine(ctx context.Context) error {
 }
 
 func (r *restore) add(_ int, line *backupLine) error {
-	r.batch = append(r.batch, *line)
-	if len(r.batch) < restoredAtOnce {
+	r.batch, r.size = append(r.batch, *line), r.size+line.size
+	if len(r.batch) < restoredAtOnce && r.size < restoredBytesAtOnce {
 		return nil
 	}
 	return r.flush(context.Background()) // the client may go; what was begun goes on to the end of its batch
@@ -171,7 +176,7 @@ func (r *restore) flush(ctx context.Context) error {
 	if err != nil {
 		return s.refine(err)
 	}
-	*r.done, r.batch = m.done, r.batch[:0]
+	*r.done, r.batch, r.size = m.done, r.batch[:0], 0
 	if s.onChange != nil {
 		for _, outcome := range m.outcomes {
 			s.onChange(outcome)
