@@ -12,14 +12,16 @@ import (
 
 func create(txn *badger.Txn, change apikey.Change, do apikey.Create) (apikey.Outcome, error) {
 	key := do.Key
-	names, err := activeNames(txn, key.WorkspaceID, change.At)
-	if err != nil {
+	switch taken, err := nameTaken(txn, key.WorkspaceID, key.Name, change.At); {
+	case err != nil:
 		return apikey.Outcome{}, err
-	}
-	if names.taken(key.Name) {
+	case taken:
 		return apikey.Outcome{}, apikey.ErrNameTaken
 	}
-	if do.MaxActive > 0 && names.active >= do.MaxActive {
+	switch room, err := hasRoom(txn, key.WorkspaceID, do.MaxActive, change.At); {
+	case err != nil:
+		return apikey.Outcome{}, err
+	case !room:
 		return apikey.Outcome{}, apikey.ErrTooManyKeys
 	}
 	if err := insert(txn, &key); err != nil {
@@ -106,11 +108,10 @@ func rotate(txn *badger.Txn, change apikey.Change, do apikey.Rotate) (apikey.Out
 		key.Owner = *do.Owner
 	}
 	if apikey.FoldName(key.Name) != apikey.FoldName(old.Name) {
-		names, err := activeNames(txn, key.WorkspaceID, change.At)
-		if err != nil {
+		switch taken, err := nameTaken(txn, key.WorkspaceID, key.Name, change.At); {
+		case err != nil:
 			return apikey.Outcome{}, err
-		}
-		if names.taken(key.Name) {
+		case taken:
 			return apikey.Outcome{}, apikey.ErrNameTaken
 		}
 	}

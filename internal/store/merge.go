@@ -90,13 +90,13 @@ func (m *merge) name(key *apikey.Key) error {
 	}
 	given := key.Name
 	for n := 1; ; n++ {
-		at := nameKey(key.WorkspaceID, apikey.FoldName(key.Name))
-		holder, err := m.holder(at, apikey.FoldName(key.Name))
+		folded := apikey.FoldName(key.Name)
+		holder, err := nameHolder(m.txn, key.WorkspaceID, folded, m.now)
 		if err != nil {
 			return err
 		}
 		if holder == nil || m.replaces(key, holder.ID) {
-			return m.txn.Set(at, []byte(key.ID))
+			return m.txn.Set(nameKey(key.WorkspaceID, folded), []byte(key.ID))
 		}
 		if m.replaces(holder, key.ID) {
 			return nil // the younger of the two has the name
@@ -117,21 +117,6 @@ func renamed(name string, now time.Time, n int) string {
 	}
 	runes := []rune(name)
 	return string(runes[:min(len(runes), apikey.MaxName-len(suffix))]) + suffix
-}
-
-func (m *merge) holder(at []byte, name string) (*apikey.Key, error) {
-	item, err := m.txn.Get(at)
-	if errors.Is(err, badger.ErrKeyNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	id, err := item.ValueCopy(nil)
-	if err != nil {
-		return nil, err
-	}
-	return holderOf(m.txn, name, string(id), m.now)
 }
 
 // replaces reports whether a key replaces another one, directly or not, as far

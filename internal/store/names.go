@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"errors"
 	"time"
 
@@ -13,26 +14,64 @@ import (
 // some ten thousand writes.
 const maxForgotten = 1000
 
-// names are the names of a workspace's active keys.
-type names struct {
-	holders map[string]*apikey.Key // by folded name
-	// active counts the active keys. One that is being replaced is not counted
-	// beside its replacement.
-	active int
+// tidyFrom is from how many names on a workspace's are gone through, where it may
+// have any number of keys.
+const tidyFrom = 100
+
+// nameTaken reports whether an active key of a workspace has a name.
+func nameTaken(txn *badger.Txn, workspaceID, name string, now time.Time) (bool, error) {
+	holder, err := nameHolder(txn, workspaceID, apikey.FoldName(name), now)
+	return holder != nil, err
 }
 
-// taken reports whether an active key has the name.
-func (n names) taken(name string) bool { return n.holders[apikey.FoldName(name)] != nil }
-
-// activeNames reads the names of a workspace's active keys. Names of keys that
-// have ended are forgotten on the way, so that the index stays about as small
-// as the number of keys that a workspace may have. A clock that was set forward
-// ends no key here: see believed.
-func activeNames(txn *badger.Txn, workspaceID string, now time.Time) (names, error) {
-	found := names{holders: make(map[string]*apikey.Key)}
+// nameHolder returns the active key of a workspace that has a folded name, or
+// nil. A clock that was set forward ends no key here: see believed.
+func nameHolder(txn *badger.Txn, workspaceID, folded string, now time.Time) (*apikey.Key, error) {
 	now, err := believed(txn, now)
 	if err != nil {
-		return names{}, err
+		return nil, err
+	}
+	item, err := txn.Get(nameKey(workspaceID, folded))
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	id, err := item.ValueCopy(nil)
+	if err != nil {
+		return nil, err
+	}
+	return holderOf(txn, folded, string(id), now)
+}
+
+// hasRoom reports whether a workspace has fewer active keys than it may have; 0
+// is any number. Where it has fewer names than that, no key need be looked at.
+func hasRoom(txn *badger.Txn, workspaceID string, most int, now time.Time) (bool, error) {
+	if countUpTo(txn, nameKey(workspaceID, ""), cmp.Or(most, tidyFrom)) < cmp.Or(most, tidyFrom) {
+		return true, nil
+	}
+	active, err := countActive(txn, workspaceID, now)
+	return most == 0 || active < most, err
+}
+
+// countUpTo counts the keys of the store below a prefix, up to a number.
+func countUpTo(txn *badger.Txn, prefix []byte, most int) (n int) {
+	it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix})
+	defer it.Close()
+	for it.Rewind(); it.Valid() && n < most; it.Next() {
+		n++
+	}
+	return n
+}
+
+// countActive counts the active keys of a workspace. One that is being replaced
+// is not counted beside its replacement. Names of keys that have ended are
+// forgotten on the way, so that the index stays about as small as the number of
+// keys that a workspace may have.
+func countActive(txn *badger.Txn, workspaceID string, now time.Time) (active int, err error) {
+	if now, err = believed(txn, now); err != nil {
+		return 0, err
 	}
 	prefix := nameKey(workspaceID, "")
 	var ended [][]byte
@@ -41,28 +80,26 @@ func activeNames(txn *badger.Txn, workspaceID string, now time.Time) (names, err
 		if err != nil {
 			return err
 		}
-		name := string(item.Key()[len(prefix):])
-		holder, err := holderOf(txn, name, string(id), now)
+		holder, err := holderOf(txn, string(item.Key()[len(prefix):]), string(id), now)
 		if err != nil {
 			return err
 		}
-		if holder != nil {
-			found.holders[name] = holder
-			replaced, err := hasLiveReplacement(txn, holder, now)
-			if err == nil && !replaced {
-				found.active++
+		if holder == nil {
+			if len(ended) < maxForgotten {
+				ended = append(ended, item.KeyCopy(nil))
 			}
-			return err
+			return nil
 		}
-		if len(ended) < maxForgotten {
-			ended = append(ended, item.KeyCopy(nil))
+		replaced, err := hasLiveReplacement(txn, holder, now)
+		if err == nil && !replaced {
+			active++
 		}
-		return nil
+		return err
 	})
 	for _, name := range ended {
 		err = errors.Join(err, txn.Delete(name))
 	}
-	return found, err
+	return active, err
 }
 
 // holderOf returns the active key that has a folded name, or nil: the key in the
@@ -92,17 +129,20 @@ func rename(txn *badger.Txn, key *apikey.Key, name string, now time.Time) error 
 	if err != nil {
 		return err
 	}
-	found, err := activeNames(txn, key.WorkspaceID, now)
+	switch taken, err := nameHolder(txn, key.WorkspaceID, after, now); {
+	case err != nil:
+		return err
+	case taken != nil:
+		return apikey.ErrNameTaken
+	}
+	holder, err := nameHolder(txn, key.WorkspaceID, before, now)
 	if err != nil {
 		return err
-	}
-	if found.holders[after] != nil {
-		return apikey.ErrNameTaken
 	}
 	if err := txn.Set(nameKey(key.WorkspaceID, after), []byte(key.ID)); err != nil {
 		return err
 	}
-	if holder := found.holders[before]; holder == nil || holder.ID != key.ID {
+	if holder == nil || holder.ID != key.ID {
 		return nil // its replacement keeps the name
 	}
 	old, err := holderOf(txn, before, key.Replaces, now)
