@@ -18,13 +18,21 @@ NO_RACE = needs a C compiler: apt-get install gcc libc6-dev
 
 KEYS ?= 1000000,10000000
 
-.PHONY: help build test lint fuzz fuzz-nightly microbench bench bench-store profile pgo cover screenshots clean
+# Before the first release, a package is newer if its commit is.
+VERSION ?= $(shell TZ=UTC git log -1 --format=0.0.0~%cd.%h --date=format-local:%Y%m%d%H%M%S)
+DEB ?= dist/
+
+.PHONY: help build deb test lint fuzz fuzz-nightly microbench bench bench-store profile pgo cover screenshots clean
 
 help: ## list the targets (this)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s  %s\n", $$1, $$2 }' Makefile
 
 build: ## build dist/caddy, the custom Caddy that xcaddy.json describes
 	go run ./internal/xbuild
+
+deb: build ## build the Debian package of VERSION (made from the commit) from dist/caddy
+	GOARCH=$$(go env GOARCH) VERSION=$(VERSION) SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) \
+		$(TOOL) nfpm package --config deploy/deb/nfpm.yaml --packager deb --target $(DEB)
 
 test: | dist ## run all tests; with API_KEYS_TESTS=all none may be skipped
 	@race=; export CGO_ENABLED=0; \
