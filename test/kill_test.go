@@ -5,14 +5,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"os"
-	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/agiled/caddy-api-keys/admin"
 )
@@ -122,48 +117,4 @@ func (s *server) wantFate(t *testing.T, f *fate) {
 	if f.revoked == done && shown.Key.Status != "revoked" || f.revoked == never && shown.Key.Status != "active" {
 		t.Errorf("the key %s is %s; its revocation: %d (0 never asked for, 1 asked for, 2 acknowledged)", f.key.ID, shown.Key.Status, f.revoked)
 	}
-}
-
-// TestPause stops the process for a while, as a debugger or an overloaded host
-// does. What came meanwhile is answered afterwards, and judged by the time at
-// which it is judged.
-func TestPause(t *testing.T) {
-	s := start(t, httpOnly(gatewayConfig))
-	_, token := s.create("acme", "Warehouse sync", "full_access")
-	life := "1s"
-	answer, err := s.keys().CreateKey(t.Context(), "acme", admin.CreateRequest{Name: "Short lived job", Preset: "full_access", ExpiresIn: &life})
-	must(t, err)
-	s.wantStatus(t, answer.Token, 200)
-	s.wantStatus(t, token, 200)
-
-	must(t, s.process.Process.Signal(syscall.SIGSTOP))
-	s.await("every thread to stop", s.paused)
-	requests := map[string]int{token: 200, answer.Token: 401, reChecksum(token): 401}
-	var waiting sync.WaitGroup
-	for token, want := range requests {
-		waiting.Go(func() { s.wantStatus(t, token, want) })
-	}
-	s.await("the key to expire", func() bool { return time.Now().After(answer.Key.ExpiresAt) })
-	must(t, s.process.Process.Signal(syscall.SIGCONT))
-	waiting.Wait()
-}
-
-// paused reports whether every thread of the process is stopped: each of them
-// does so on its own, and until then may still answer a request.
-func (s *server) paused() bool {
-	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", s.process.Process.Pid))
-	must(s.t, err)
-	for _, thread := range threads {
-		status, err := os.ReadFile(thread)
-		if err != nil || !strings.Contains(string(status), "State:\tT") {
-			return false
-		}
-	}
-	return len(threads) > 0
-}
-
-// httpOnly leaves the secure address out of a configuration: it takes a while
-// to get its certificate.
-func httpOnly(config string) string {
-	return strings.NewReplacer(", https://{{.Secure}}", "", "\ttls internal\n", "").Replace(config)
 }

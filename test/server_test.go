@@ -65,6 +65,12 @@ func withOptions(lines ...string) string {
 	return strings.Replace(gatewayConfig, "api_key_auth", block, 1)
 }
 
+// httpOnly leaves the secure address out of a configuration: it takes a while
+// to get its certificate.
+func httpOnly(config string) string {
+	return strings.NewReplacer(", https://{{.Secure}}", "", "\ttls internal\n", "").Replace(config)
+}
+
 // Port returns the port for plain HTTP.
 func (s *server) Port() string {
 	_, port, _ := net.SplitHostPort(s.Plain)

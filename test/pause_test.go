@@ -1,0 +1,52 @@
+package test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/agiled/caddy-api-keys/admin"
+)
+
+// TestPause stops the process for a while, as a debugger or an overloaded host
+// does. What came meanwhile is answered afterwards, and judged by the time at
+// which it is judged.
+func TestPause(t *testing.T) {
+	s := start(t, httpOnly(gatewayConfig))
+	_, token := s.create("acme", "Warehouse sync", "full_access")
+	life := "1s"
+	answer, err := s.keys().CreateKey(t.Context(), "acme", admin.CreateRequest{Name: "Short lived job", Preset: "full_access", ExpiresIn: &life})
+	must(t, err)
+	s.wantStatus(t, answer.Token, 200)
+	s.wantStatus(t, token, 200)
+
+	must(t, s.process.Process.Signal(syscall.SIGSTOP))
+	s.await("every thread to stop", s.paused)
+	requests := map[string]int{token: 200, answer.Token: 401, reChecksum(token): 401}
+	var waiting sync.WaitGroup
+	for token, want := range requests {
+		waiting.Go(func() { s.wantStatus(t, token, want) })
+	}
+	s.await("the key to expire", func() bool { return time.Now().After(answer.Key.ExpiresAt) })
+	must(t, s.process.Process.Signal(syscall.SIGCONT))
+	waiting.Wait()
+}
+
+// paused reports whether every thread of the process is stopped: each of them
+// does so on its own, and until then may still answer a request.
+func (s *server) paused() bool {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", s.process.Process.Pid))
+	must(s.t, err)
+	for _, thread := range threads {
+		status, err := os.ReadFile(thread)
+		if err != nil || !strings.Contains(string(status), "State:\tT") {
+			return false
+		}
+	}
+	return len(threads) > 0
+}
