@@ -180,12 +180,7 @@ func (s *server) awaitReady() {
 			s.t.Fatalf("caddy ended:\n%s", s.log.tail(6000))
 		default:
 		}
-		response, err := http.Get("http://" + s.Admin + "/api-keys/healthz")
-		if err != nil {
-			return false
-		}
-		response.Body.Close()
-		return response.StatusCode == http.StatusOK
+		return s.healthy()
 	})
 	if s.secure {
 		s.await("the certificate", func() bool {
@@ -196,6 +191,16 @@ func (s *server) awaitReady() {
 			return conn.Close() == nil
 		})
 	}
+}
+
+// healthy reports whether the store answers through the admin endpoint.
+func (s *server) healthy() bool {
+	response, err := http.Get("http://" + s.Admin + "/api-keys/healthz")
+	if err != nil {
+		return false
+	}
+	response.Body.Close()
+	return response.StatusCode == http.StatusOK
 }
 
 // await asks again and again until a condition of another process holds, for
