@@ -11,6 +11,7 @@ TOOL := go tool -modfile=tools/go.mod
 FUZZTIME ?= 30s
 BENCH ?= .
 COUNT ?= 6
+KILLS ?= 300
 
 # The race detector needs a C compiler and the C library's headers.
 CAN_RACE = echo 'int main(void) { return 0; }' | $$(go env CC) -include stdlib.h -x c -o /dev/null - 2>/dev/null
@@ -22,7 +23,7 @@ KEYS ?= 1000000,10000000
 VERSION ?= $(shell TZ=UTC git log -1 --format=0.0.0~%cd.%h --date=format-local:%Y%m%d%H%M%S)
 DEB ?= dist/
 
-.PHONY: help build deb test lint fuzz fuzz-nightly microbench bench bench-store profile pgo cover screenshots clean
+.PHONY: help build deb test kill lint fuzz fuzz-nightly microbench bench bench-store profile pgo cover screenshots clean
 
 help: ## list the targets (this)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s  %s\n", $$1, $$2 }' Makefile
@@ -42,6 +43,9 @@ test: | dist ## run all tests; with API_KEYS_TESTS=all none may be skipped
 	$(TOOL) gotestsum --format pkgname --jsonfile dist/test.jsonl -- $$race -count=1 -timeout 20m ./... || status=$$?; \
 	if [ -z "$$race" ]; then echo 'These tests ran without the race detector, which $(NO_RACE)'; fi; \
 	exit $$status
+
+kill: ## kill the server under load KILLS (300) times, and look for what was lost or is half there
+	go test ./test -run '^TestKill$$' -count=1 -timeout 1h -v -args -kills $(KILLS)
 
 lint: ## check the format, go vet, staticcheck, and that the go.mod files are tidy
 	@files=$$(gofmt -l .); if [ -n "$$files" ]; then echo "gofmt -w would change:" $$files; exit 1; fi
