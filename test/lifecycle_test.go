@@ -1,20 +1,14 @@
 package test
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
-	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/agiled/caddy-api-keys/admin"
-	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
 // TestReload_underLoad reloads again and again while requests come in, and
@@ -54,29 +48,8 @@ func TestReload_underLoad(t *testing.T) {
 	}
 
 	s.stop()
-	if load.right.Load() == 0 {
-		t.Error("no request got its answer")
-	}
-	for id, err := range load.unanswered {
-		if strings.Contains(s.log.String(), fmt.Sprintf(`"X-Load-Id":["%s"]`, id)) {
-			t.Errorf("request %s was read and got no answer: %v", id, err)
-		}
-	}
+	load.wantAnswered(t, s)
 	t.Logf("%d requests got the right answer during 35 reloads; %d were never read", load.right.Load(), len(load.unanswered))
-}
-
-// createAfterReload makes a key while the admin endpoint may still be changing
-// hands: a connection to the old one can be closed unread, and is tried again.
-func (s *server) createAfterReload(name string) {
-	s.t.Helper()
-	client := &admin.Client{Base: s.keys().Base, HTTP: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
-	s.await("the admin endpoint", func() bool {
-		_, err := client.CreateKey(s.t.Context(), "acme", admin.CreateRequest{Name: name, Preset: "read_only"})
-		if _, refused := errors.AsType[*apikey.Error](err); refused {
-			s.t.Fatalf("creating the key %q: %v", name, err)
-		}
-		return err == nil
-	})
 }
 
 // copyStore stops the server, copies its store, and starts it again.
@@ -91,79 +64,6 @@ func (s *server) copyStore(name string) string {
 	s.run(gatewayConfig)
 	s.awaitReady()
 	return target
-}
-
-// load are requests that come in all the time.
-type load struct {
-	right   atomic.Int64
-	cancel  context.CancelFunc
-	workers sync.WaitGroup
-
-	mu sync.Mutex
-	// unanswered are the requests without an answer, by id. How Caddy hands a
-	// listening socket over is Caddy's: connections in the old socket's queue
-	// are reset. But what Caddy has read must be answered.
-	unanswered map[string]error
-	sent       int
-}
-
-func startLoad(t *testing.T, s *server, full, readOnly string) *load {
-	ctx, cancel := context.WithCancel(t.Context())
-	l := &load{cancel: cancel, unanswered: make(map[string]error)}
-	t.Cleanup(l.stop)
-	versions := clients(t, s)
-	closing := client{"HTTP/1.1, a connection each", "http://" + s.Plain, &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
-	for _, c := range []client{versions[0], closing, versions[1]} {
-		l.workers.Go(func() {
-			for ctx.Err() == nil {
-				l.one(ctx, t, c, http.MethodGet, full, http.StatusOK)
-				l.one(ctx, t, c, http.MethodGet, readOnly, http.StatusOK)
-				l.one(ctx, t, c, http.MethodPost, readOnly, http.StatusForbidden)
-				l.one(ctx, t, c, http.MethodGet, reChecksum(full), http.StatusUnauthorized)
-			}
-		})
-	}
-	return l
-}
-
-// one makes a request and checks its status.
-func (l *load) one(ctx context.Context, t *testing.T, c client, method, token string, want int) {
-	request, err := http.NewRequestWithContext(ctx, method, c.base+"/public/v1/contacts", nil)
-	if err != nil {
-		t.Error(err)
-		return
-	}
-	id := l.nextID()
-	request.Header.Set("Authorization", "Bearer "+token)
-	request.Header.Set("X-Load-Id", id)
-	response, err := c.Do(request)
-	if ctx.Err() != nil {
-		return
-	}
-	if err != nil {
-		l.mu.Lock()
-		l.unanswered[id] = fmt.Errorf("%s over %s: %w", method, c.name, err)
-		l.mu.Unlock()
-		return
-	}
-	response.Body.Close()
-	if response.StatusCode != want {
-		t.Errorf("%s over %s: got status %d, want %d", method, c.name, response.StatusCode, want)
-		return
-	}
-	l.right.Add(1)
-}
-
-func (l *load) nextID() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.sent++
-	return strconv.Itoa(l.sent)
-}
-
-func (l *load) stop() {
-	l.cancel()
-	l.workers.Wait()
 }
 
 // TestBesideARunningServer holds that a configuration can be adapted and

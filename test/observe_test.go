@@ -46,18 +46,23 @@ func (s *server) counted(result string) (n int) {
 	return n
 }
 
-// fetch returns what the admin endpoint has at a path.
+// fetch returns what the admin endpoint has at a path. During a reload a
+// connection can be closed unread, and is tried again.
 func (s *server) fetch(path string) string {
 	s.t.Helper()
-	response, err := http.Get("http://" + s.Admin + path)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil || response.StatusCode != http.StatusOK {
-		s.t.Fatalf("GET %s: got status %d (%v), want 200", path, response.StatusCode, err)
-	}
+	var body []byte
+	s.await("the admin endpoint", func() bool {
+		response, err := http.Get("http://" + s.Admin + path)
+		if err != nil {
+			return false
+		}
+		defer response.Body.Close()
+		body, err = io.ReadAll(response.Body)
+		if err != nil || response.StatusCode != http.StatusOK {
+			s.t.Fatalf("GET %s: got status %d (%v), want 200", path, response.StatusCode, err)
+		}
+		return true
+	})
 	return string(body)
 }
 

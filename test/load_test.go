@@ -1,0 +1,173 @@
+package test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"text/template"
+
+	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// load are requests that come in all the time.
+type load struct {
+	clients []client
+	right   atomic.Int64
+	cancel  context.CancelFunc
+	workers sync.WaitGroup
+
+	mu sync.Mutex
+	// unanswered are the requests without an answer, by id. How Caddy hands a
+	// listening socket over is Caddy's: connections in the old socket's queue
+	// are reset. But what Caddy has read must be answered.
+	unanswered map[string]error
+	sent       int
+}
+
+func startLoad(t *testing.T, s *server, full, readOnly string) *load {
+	ctx, cancel := context.WithCancel(t.Context())
+	l := &load{clients: clients(t, s), cancel: cancel, unanswered: make(map[string]error)}
+	t.Cleanup(l.stop)
+	closing := client{"HTTP/1.1, a connection each", "http://" + s.Plain, &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
+	l.clients = append(l.clients, closing)
+	for _, c := range l.clients {
+		l.workers.Go(func() {
+			for ctx.Err() == nil {
+				l.one(ctx, t, c, http.MethodGet, full, http.StatusOK)
+				l.one(ctx, t, c, http.MethodGet, readOnly, http.StatusOK)
+				l.one(ctx, t, c, http.MethodPost, readOnly, http.StatusForbidden)
+				l.one(ctx, t, c, http.MethodGet, reChecksum(full), http.StatusUnauthorized)
+			}
+		})
+	}
+	return l
+}
+
+// one makes a request and checks its status.
+func (l *load) one(ctx context.Context, t *testing.T, c client, method, token string, want int) {
+	request, err := http.NewRequestWithContext(ctx, method, c.base+"/public/v1/contacts", nil)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	id := l.nextID()
+	request.Header.Set("Authorization", "Bearer "+token)
+	request.Header.Set("X-Load-Id", id)
+	response, err := c.Do(request)
+	if ctx.Err() != nil {
+		return
+	}
+	if err != nil {
+		l.mu.Lock()
+		l.unanswered[id] = fmt.Errorf("%s over %s: %w", method, c.name, err)
+		l.mu.Unlock()
+		return
+	}
+	response.Body.Close()
+	if response.StatusCode != want {
+		t.Errorf("%s over %s: got status %d, want %d", method, c.name, response.StatusCode, want)
+		return
+	}
+	l.right.Add(1)
+}
+
+func (l *load) nextID() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sent++
+	return strconv.Itoa(l.sent)
+}
+
+// all makes a request with a token in each way in which the load comes in.
+func (l *load) all(t *testing.T, token string, want int) {
+	t.Helper()
+	for _, c := range l.clients {
+		l.one(t.Context(), t, c, http.MethodGet, token, want)
+	}
+}
+
+// wantAnswered checks, when the server has stopped, that what it has read it has
+// answered.
+func (l *load) wantAnswered(t *testing.T, s *server) {
+	t.Helper()
+	if l.right.Load() == 0 {
+		t.Error("no request got its answer")
+	}
+	log := s.log.String()
+	for id, err := range l.unanswered {
+		if strings.Contains(log, fmt.Sprintf(`"X-Load-Id":["%s"]`, id)) {
+			t.Errorf("request %s was read and got no answer: %v", id, err)
+		}
+	}
+}
+
+func (l *load) stop() {
+	l.cancel()
+	l.workers.Wait()
+}
+
+// createAfterReload makes a key while the admin endpoint may still be changing
+// hands: a connection to the old one can be closed unread, and is tried again.
+func (s *server) createAfterReload(name string) (admin.Key, string) {
+	s.t.Helper()
+	var made admin.KeyAnswer
+	s.afterReload(func(keys *admin.Client) (err error) {
+		made, err = keys.CreateKey(s.t.Context(), "acme", admin.CreateRequest{Name: name, Preset: "full_access"})
+		return err
+	})
+	return made.Key, made.Token
+}
+
+// revokeAfterReload ends a key likewise.
+func (s *server) revokeAfterReload(key admin.Key) {
+	s.t.Helper()
+	s.afterReload(func(keys *admin.Client) error {
+		_, err := keys.RevokeKey(s.t.Context(), key.WorkspaceID, key.ID, "")
+		return err
+	})
+}
+
+// afterReload makes a change until there is an answer.
+func (s *server) afterReload(change func(*admin.Client) error) {
+	s.t.Helper()
+	client := &admin.Client{Base: s.keys().Base, HTTP: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
+	s.await("the admin endpoint", func() bool {
+		err := change(client)
+		if _, refused := errors.AsType[*apikey.Error](err); refused {
+			s.t.Fatalf("changing a key: %v", err)
+		}
+		return err == nil
+	})
+}
+
+// offer loads a configuration without a command, and so as fast as can be. It
+// returns whether it was accepted, and what was said.
+func (s *server) offer(config string) (accepted bool, said string) {
+	s.t.Helper()
+	var text bytes.Buffer
+	must(s.t, template.Must(template.New("").Parse(config)).Execute(&text, s))
+	s.await("the admin endpoint", func() bool {
+		request, err := http.NewRequest(http.MethodPost, "http://"+s.Admin+"/load", bytes.NewReader(text.Bytes()))
+		must(s.t, err)
+		request.Header = http.Header{"Content-Type": {"text/caddyfile"}, "Cache-Control": {"must-revalidate"}}
+		request.Close = true
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			return false // the endpoint is changing hands
+		}
+		defer response.Body.Close()
+		body, err := io.ReadAll(response.Body)
+		accepted, said = response.StatusCode == http.StatusOK, string(body)
+		return err == nil
+	})
+	return accepted, said
+}
