@@ -3,12 +3,12 @@ package test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
-	"strings"
+	"regexp"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -20,6 +20,7 @@ import (
 
 // load are requests that come in all the time.
 type load struct {
+	name    string // begins the ids of its requests
 	clients []client
 	right   atomic.Int64
 	cancel  context.CancelFunc
@@ -35,7 +36,7 @@ type load struct {
 
 func startLoad(t *testing.T, s *server, full, readOnly string) *load {
 	ctx, cancel := context.WithCancel(t.Context())
-	l := &load{clients: clients(t, s), cancel: cancel, unanswered: make(map[string]error)}
+	l := &load{name: rand.Text(), clients: clients(t, s), cancel: cancel, unanswered: make(map[string]error)}
 	t.Cleanup(l.stop)
 	closing := client{"HTTP/1.1, a connection each", "http://" + s.Plain, &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
 	l.clients = append(l.clients, closing)
@@ -84,7 +85,7 @@ func (l *load) nextID() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.sent++
-	return strconv.Itoa(l.sent)
+	return fmt.Sprintf("%s-%d", l.name, l.sent)
 }
 
 // all makes a request with a token in each way in which the load comes in.
@@ -102,10 +103,9 @@ func (l *load) wantAnswered(t *testing.T, s *server) {
 	if l.right.Load() == 0 {
 		t.Error("no request got its answer")
 	}
-	log := s.log.String()
-	for id, err := range l.unanswered {
-		if strings.Contains(log, fmt.Sprintf(`"X-Load-Id":["%s"]`, id)) {
-			t.Errorf("request %s was read and got no answer: %v", id, err)
+	for _, match := range regexp.MustCompile(`"X-Load-Id":\["([^"]+)"`).FindAllStringSubmatch(s.log.String(), -1) {
+		if err := l.unanswered[match[1]]; err != nil {
+			t.Errorf("request %s was read and got no answer: %v", match[1], err)
 		}
 	}
 }

@@ -5,9 +5,11 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // TestStop_underLoad ends the server while requests are in flight, and holds
@@ -56,4 +58,68 @@ func TestStop_underLoad(t *testing.T) {
 	if got := s.process.ProcessState.ExitCode(); got != 0 {
 		t.Errorf("got exit status %d, want 0", got)
 	}
+}
+
+// TestStop_whileChecking ends the server while keys are read from the disk for
+// the check, and while keys are made and revoked. No request gets a wrong answer,
+// each that was read gets one, and what was acknowledged is there afterwards.
+func TestStop_whileChecking(t *testing.T) {
+	const rounds = 4
+	// Of two keys that are used in turn, neither is in memory.
+	config := strings.Replace(gatewayConfig, "badger {", "badger {\n\t\t\tcache_size 1", 1)
+	s := start(t, config)
+	_, full := s.create("acme", "Warehouse sync", "full_access")
+	_, readOnly := s.create("acme", "Zapier production", "read_only")
+	changes, right := 0, int64(0)
+	for round := range rounds {
+		load := startLoad(t, s, full, readOnly)
+		fates := s.changeUntilStopped(round)
+		load.stop()
+		if got := s.process.ProcessState.ExitCode(); got != 0 {
+			t.Errorf("got exit status %d, want 0", got)
+		}
+		load.wantAnswered(t, s)
+		s.restart(config)
+		for _, f := range fates {
+			s.wantFate(t, f)
+		}
+		changes, right = changes+len(fates), right+load.right.Load()
+	}
+	t.Logf("%d requests got the right answer, and %d keys were made, until %d stops", right, changes, rounds)
+}
+
+// TestStop_bounded ends the server while one request never ends and a WebSocket
+// is open: neither keeps it for longer than grace_period.
+func TestStop_bounded(t *testing.T) {
+	arrived, release := make(chan struct{}), make(chan struct{})
+	s := newServer(t)
+	echoing := s.Upstream
+	hanging := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		close(arrived)
+		<-release
+	}))
+	t.Cleanup(func() { close(release); hanging.Close() })
+	s.Upstream = hanging.Listener.Addr().String()
+	s.run(strings.NewReplacer("grace_period 5s", "grace_period 1s",
+		"\treverse_proxy", "\treverse_proxy "+contacts+" "+echoing+"\n\treverse_proxy").Replace(gatewayConfig))
+	s.awaitReady()
+	_, token := s.create("acme", "Warehouse sync", "full_access")
+
+	open := openH1(t, s, token)
+	open.wantOpen(t)
+	cut := make(chan error)
+	go func() {
+		request, err := http.NewRequest(http.MethodGet, "http://"+s.Plain+"/hangs", nil)
+		if err == nil {
+			request.Header.Set("Authorization", "Bearer "+token)
+			_, err = http.DefaultClient.Do(request)
+		}
+		cut <- err
+	}()
+	<-arrived
+	s.wantCleanStop(t)
+	if err := <-cut; err == nil {
+		t.Error("got an answer to a request that hangs, want its connection closed")
+	}
+	open.wantClosed(t, time.Second)
 }

@@ -1,0 +1,89 @@
+package test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/agiled/caddy-api-keys/admin"
+)
+
+// fate is what became of a key whose creation was acknowledged.
+type fate struct {
+	key     admin.Key
+	token   string
+	revoked progress
+}
+
+// progress is how far a change came.
+type progress int
+
+const (
+	never progress = iota
+	begun          // it may have been made or not
+	done           // it was acknowledged
+)
+
+// changeUntilStopped makes and revokes keys from several clients at once, stops
+// the server after so and so many answers, and returns what they were told.
+func (s *server) changeUntilStopped(round int) (fates []*fate) {
+	s.t.Helper()
+	ctx := s.t.Context()
+	left := atomic.Int32{}
+	left.Store(5 + rand.Int32N(60))
+	answered := func() {
+		if left.Add(-1) == 0 {
+			_ = s.process.Process.Signal(syscall.SIGTERM)
+		}
+	}
+	var mu sync.Mutex
+	var workers sync.WaitGroup
+	for w := range 4 {
+		workers.Go(func() {
+			workspace := fmt.Sprintf("round-%d-%d", round, w)
+			keys := s.keys()
+			for i := 0; ctx.Err() == nil; i++ {
+				answer, err := keys.CreateKey(ctx, workspace, admin.CreateRequest{Name: fmt.Sprintf("Key number %d", i), Preset: "full_access"})
+				if err != nil {
+					return
+				}
+				f := &fate{key: answer.Key, token: answer.Token}
+				mu.Lock()
+				fates = append(fates, f)
+				mu.Unlock()
+				answered()
+				if i%2 == 0 {
+					continue
+				}
+				f.revoked = begun
+				if _, err := keys.RevokeKey(ctx, workspace, f.key.ID, ""); err != nil {
+					return
+				}
+				f.revoked = done
+				answered()
+			}
+		})
+	}
+	workers.Wait()
+	<-s.exited
+	return fates
+}
+
+// wantFate checks what a token is worth, and that the key is shown so.
+func (s *server) wantFate(t *testing.T, f *fate) {
+	t.Helper()
+	shown, err := s.keys().ShowKey(t.Context(), f.key.WorkspaceID, f.key.ID)
+	if err != nil {
+		t.Errorf("the key %s was acknowledged, and is lost: %v", f.key.ID, err)
+		return
+	}
+	want := map[string]int{"active": http.StatusOK, "revoked": http.StatusUnauthorized}[shown.Key.Status]
+	s.wantStatus(t, f.token, want)
+	if f.revoked == done && shown.Key.Status != "revoked" || f.revoked == never && shown.Key.Status != "active" {
+		t.Errorf("the key %s is %s; its revocation: %d (0 never asked for, 1 asked for, 2 acknowledged)", f.key.ID, shown.Key.Status, f.revoked)
+	}
+}
