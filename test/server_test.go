@@ -23,6 +23,7 @@ import (
 type server struct {
 	t        *testing.T
 	dir      string
+	program  string // the file of the binary
 	process  *exec.Cmd
 	exited   chan struct{}
 	log      buffer
@@ -80,7 +81,7 @@ func (s *server) Port() string {
 // newServer prepares a server without starting it.
 func newServer(t *testing.T) *server {
 	t.Helper()
-	s := &server{t: t, dir: t.TempDir(), exited: make(chan struct{}), upstream: newUpstream(t)}
+	s := &server{t: t, dir: t.TempDir(), program: binary, exited: make(chan struct{}), upstream: newUpstream(t)}
 	s.Admin, s.Plain, s.Secure = freeAddress(t), freeAddress(t), freeAddress(t)
 	s.Secure = strings.Replace(s.Secure, "127.0.0.1", "localhost", 1)
 	s.Plain = strings.Replace(s.Plain, "127.0.0.1", "localhost", 1)
@@ -143,7 +144,7 @@ func (s *server) stop() {
 
 // caddy returns a command of the binary in the server's own surroundings.
 func (s *server) caddy(args ...string) *exec.Cmd {
-	cmd := exec.Command(binary, args...)
+	cmd := exec.Command(s.program, args...)
 	cmd.Dir = s.dir
 	cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+s.dir+"/data", "XDG_CONFIG_HOME="+s.dir+"/config", "HOME="+s.dir)
 	cmd.Env = append(cmd.Env, s.env...)

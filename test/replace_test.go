@@ -1,0 +1,146 @@
+package test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestReplace puts another file in the place of the binary that is running, as
+// `caddy upgrade` does, and restarts from it. Until then the new one works beside
+// the old, but cannot have its store; afterwards everything is as it was.
+func TestReplace(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		restart func(s *server)
+	}{
+		{"with SIGTERM and caddy run", func(s *server) {
+			s.wantCleanStop(s.t)
+			s.restart(gatewayConfig)
+		}},
+		{"with caddy stop and caddy start", (*server).stopAndStart},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newServer(t)
+			s.program = filepath.Join(s.dir, "caddy")
+			s.install(t)
+			s.run(gatewayConfig)
+			s.awaitReady()
+			key, token := s.create("acme", "Warehouse sync", "full_access")
+			revoked, revokedToken := s.create("acme", "Old export job", "full_access")
+			s.revoke(revoked)
+
+			s.install(t)
+			running, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", s.process.Process.Pid))
+			if err != nil || !strings.HasSuffix(running, " (deleted)") {
+				t.Fatalf("got the process running %q (%v), want it to run what was replaced", running, err)
+			}
+			for _, args := range [][]string{
+				{"validate", "--config", "Caddyfile"},
+				{"adapt", "--config", "Caddyfile"},
+				{"api-keys", "list", "--workspace", "acme", "--address", s.Admin},
+			} {
+				if out, err := s.caddy(args...).CombinedOutput(); err != nil {
+					t.Errorf("caddy %s beside the old one: %v\n%s", strings.Join(args, " "), err, out)
+				}
+			}
+			next := newServer(t)
+			next.program, next.Store = s.program, s.Store
+			next.wantLocked(t, s.process.Process.Pid)
+
+			used := time.Now().Truncate(time.Millisecond)
+			s.wantStatus(t, token, 200)
+			test.restart(s)
+			s.wantStatus(t, revokedToken, 401)
+			shown, err := s.keys().ShowKey(t.Context(), "acme", key.ID)
+			must(t, err)
+			if last := shown.Key.LastUsedAt; last == nil || last.Before(used) {
+				t.Errorf("got a last use at %v, want %v or later: that of just before the end", last, used)
+			}
+			s.wantStatus(t, token, 200)
+		})
+	}
+}
+
+// TestReplace_whenTheOldIsGone starts a second process on a store: it is refused
+// while the first one has it, and begins where that one ended.
+func TestReplace_whenTheOldIsGone(t *testing.T) {
+	old := start(t, httpOnly(gatewayConfig))
+	_, token := old.create("acme", "Warehouse sync", "full_access")
+	next := newServer(t)
+	next.Store = old.Store
+	next.wantLocked(t, old.process.Process.Pid)
+	old.wantStatus(t, token, 200)
+	old.wantCleanStop(t)
+	next.run(httpOnly(gatewayConfig))
+	next.awaitReady()
+	next.wantStatus(t, token, 200)
+}
+
+// wantLocked checks that a server does not start, because another process has
+// its store.
+func (s *server) wantLocked(t *testing.T, pid int) {
+	t.Helper()
+	out, err := s.caddy("run", "--config", s.write("Caddyfile", httpOnly(gatewayConfig))).CombinedOutput()
+	want := fmt.Sprintf("locked by another process (pid %d): stop that one, or give this one another path", pid)
+	if err == nil || !strings.Contains(string(out), want) {
+		t.Errorf("got %v, want an error and %q in:\n%s", err, want, out)
+	}
+}
+
+// install puts a new copy of the binary under its name, in one step.
+func (s *server) install(t *testing.T) {
+	t.Helper()
+	from, err := os.Open(binary)
+	must(t, err)
+	defer from.Close()
+	to, err := os.OpenFile(s.program+".new", os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o700)
+	must(t, err)
+	_, err = io.Copy(to, from)
+	must(t, err)
+	must(t, to.Close())
+	must(t, os.Rename(s.program+".new", s.program))
+}
+
+// stopAndStart restarts the server with Caddy's own commands: the second one
+// leaves a process behind that is not this one's child.
+func (s *server) stopAndStart() {
+	s.t.Helper()
+	stop := func() {
+		if out, err := s.caddy("stop", "--address", s.Admin).CombinedOutput(); err != nil {
+			s.t.Errorf("caddy stop: %v\n%s", err, out)
+		}
+	}
+	stop()
+	<-s.exited
+	if got := s.process.ProcessState.ExitCode(); got != 0 {
+		s.t.Errorf("got exit status %d, want 0", got)
+	}
+	s.process, s.exited = nil, make(chan struct{})
+
+	start := s.caddy("start", "--config", "Caddyfile")
+	log, err := os.Create(filepath.Join(s.dir, "log")) // a pipe would not end before the process
+	must(s.t, err)
+	defer log.Close()
+	start.Stdout, start.Stderr = log, log
+	if err := start.Run(); err != nil {
+		text, _ := os.ReadFile(log.Name())
+		s.t.Fatalf("caddy start: %v\n%s", err, text)
+	}
+	s.t.Cleanup(func() {
+		stop()
+		s.await("the process to end", func() bool { // its admin endpoint goes last
+			response, err := http.Get("http://" + s.Admin + "/config/")
+			if err == nil {
+				response.Body.Close()
+			}
+			return err != nil
+		})
+	})
+	s.awaitReady()
+}
