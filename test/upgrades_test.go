@@ -2,6 +2,7 @@ package test
 
 import (
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -138,4 +139,37 @@ func TestUpgrade_whileRevoking(t *testing.T) {
 		}
 	}
 	t.Logf("%d sockets were opened while their keys were revoked", opened)
+}
+
+// TestReload_sockets reloads while WebSockets are open. reverse_proxy ends them,
+// or lets them go on for its stream_close_delay: then they still end with their
+// key, and with the process.
+func TestReload_sockets(t *testing.T) {
+	config := strings.Replace(gatewayConfig, "grace_period 5s", "grace_period 1s", 1)
+	delayed := strings.Replace(config, "{{.Upstream}}", "{{.Upstream}} {\n\t\tstream_close_delay 1h\n\t}", 1)
+	for _, o := range openers {
+		t.Run(o.name, func(t *testing.T) {
+			s := startWithConnect(t, config)
+			key, token := s.create("acme", "Warehouse sync", "full_access")
+			_, other := s.create("acme", "Another one", "full_access")
+
+			ends := o.open(t, s, token)
+			ends.wantOpen(t)
+			if accepted, said := s.offer(delayed); !accepted {
+				t.Fatal(said)
+			}
+			ends.wantClosed(t, 10*time.Second)
+
+			revoked, stays := o.open(t, s, token), o.open(t, s, other)
+			if accepted, said := s.offer(delayed); !accepted {
+				t.Fatal(said)
+			}
+			revoked.wantOpen(t)
+			s.revokeAfterReload(key)
+			revoked.wantClosed(t, 10*time.Second)
+			stays.wantOpen(t)
+			s.wantCleanStop(t)
+			stays.wantClosed(t, 10*time.Second)
+		})
+	}
 }

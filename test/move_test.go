@@ -1,0 +1,56 @@
+package test
+
+import (
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestReload_moved changes the store's path back and forth under load. Requests
+// are judged by the store of before until the reload, and by the other one after
+// it: by one of the two in between, and never by none. Each store is free for
+// another process once this one has ended, and has kept its keys.
+func TestReload_moved(t *testing.T) {
+	const rounds = 6
+	s := start(t, gatewayConfig)
+	elsewhere := filepath.Join(s.dir, "keys-elsewhere")
+	moved := strings.Replace(gatewayConfig, "{{.Store}}", elsewhere, 1)
+	load := func(config string) {
+		t.Helper()
+		if accepted, said := s.offer(config); !accepted {
+			t.Fatal(said)
+		}
+	}
+	_, here := s.create("acme", "Known here", "full_access")
+	load(moved)
+	_, there := s.createAfterReload("Known elsewhere")
+
+	either := []int{http.StatusOK, http.StatusUnauthorized}
+	busy := startLoadOf(t, s, ask{http.MethodGet, here, either}, ask{http.MethodGet, there, either})
+	for range rounds {
+		busy.all(t, here, http.StatusUnauthorized)
+		busy.all(t, there, http.StatusOK)
+		load(gatewayConfig)
+		busy.all(t, here, http.StatusOK)
+		busy.all(t, there, http.StatusUnauthorized)
+		load(moved)
+	}
+	busy.stop()
+	other := newServer(t)
+	other.Store = s.Store
+	other.wantLocked(t, s.process.Process.Pid) // for two minutes
+
+	s.wantCleanStop(t)
+	busy.wantAnswered(t, s)
+	t.Logf("%d requests were judged during %d moves; %d were never read", busy.right.Load(), 2*rounds, len(busy.unanswered))
+	other.run(httpOnly(gatewayConfig))
+	other.awaitReady()
+	other.wantStatus(t, here, http.StatusOK)
+	other.wantStatus(t, there, http.StatusUnauthorized)
+	other.wantCleanStop(t)
+	other.Store = elsewhere
+	other.restart(httpOnly(gatewayConfig))
+	other.wantStatus(t, here, http.StatusUnauthorized)
+	other.wantStatus(t, there, http.StatusOK)
+}
