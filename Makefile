@@ -9,6 +9,7 @@ export GOWORK := off
 TOOL := go tool -modfile=tools/go.mod
 
 FUZZTIME ?= 30s
+SOAK ?= 1h
 BENCH ?= .
 COUNT ?= 6
 KILLS ?= 300
@@ -23,7 +24,7 @@ KEYS ?= 1000000,10000000
 VERSION ?= $(shell TZ=UTC git log -1 --format=0.0.0~%cd.%h --date=format-local:%Y%m%d%H%M%S)
 DEB ?= dist/
 
-.PHONY: help build deb test kill lint fuzz fuzz-nightly microbench bench bench-store profile pgo cover screenshots clean
+.PHONY: help build deb test kill lint fuzz fuzz-nightly soak microbench bench bench-store profile pgo cover screenshots clean
 
 help: ## list the targets (this)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s  %s\n", $$1, $$2 }' Makefile
@@ -69,6 +70,9 @@ fuzz: ## run each fuzz target for FUZZTIME (30s)
 
 fuzz-nightly: ## run each fuzz target for an hour
 	$(MAKE) fuzz FUZZTIME=1h
+
+soak: ## keep a gateway busy for SOAK (1h), and see that nothing grows: memory, goroutines, files
+	go test ./test -run '^TestSoak$$' -count=1 -timeout 0 -v -args -soak $(SOAK)
 
 microbench: | dist ## run the Go benchmarks that match BENCH (all) COUNT (6) times, summed up by benchstat
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) ./... | tee dist/bench.txt

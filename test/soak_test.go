@@ -1,0 +1,273 @@
+package test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/agiled/caddy-api-keys/admin"
+)
+
+// soakFor is how long make soak wants it to last.
+var soakFor = flag.Duration("soak", 0, "how long TestSoak goes on at least")
+
+const (
+	fewestRounds = 5
+	reloads      = 10 // that are accepted in a round, and as many that are not
+	// Less than what all reloads, or all WebSockets, leave behind if each leaves one.
+	// The gateway keeps 32 goroutines that read the store once it has had to read so
+	// much at once.
+	mostGoroutines = 32 + 8
+	mostFiles      = 8
+)
+
+// What may be kept, beside what the level varies by: a key that was made stays in
+// the store for ever, with its events, and so do its places in the indexes that
+// Badger has in memory. Of a request nothing may be kept.
+const (
+	heapVaries, heapByKey = 4 << 20, 256
+	diskVaries, diskByKey = 64 << 20, 8 << 10
+	// The collector lets garbage become 128 MiB, and the system takes back slowly
+	// what is free.
+	residentVaries = 192 << 20
+)
+
+// TestSoak does everything that a gateway does, again and again, and lets it come
+// to rest after each round: goroutines and open files are then as many as after
+// the first one, and in the end neither the memory nor the store has grown by
+// what was asked.
+//
+// A few rounds show what leaks by the request. make soak goes on for hours.
+func TestSoak(t *testing.T) {
+	s := startWithConnect(t, soakConfig)
+	w := &soak{server: s, expired: s.createExpired(t)}
+	_, w.full = s.create("acme", "Warehouse sync", "full_access")
+	_, w.readOnly = s.create("acme", "Zapier production", "read_only")
+	t.Run("warming up", w.round)
+	first := w.rest()
+	t.Logf("after the first round: %v", first)
+
+	last := first
+	for n, begun := 1, time.Now(); n <= fewestRounds || time.Since(begun) < *soakFor; n++ {
+		if !t.Run(fmt.Sprintf("round %d", n), w.round) {
+			return
+		}
+		last = w.rest()
+		if last.goroutines > first.goroutines+mostGoroutines || last.files > first.files+mostFiles {
+			t.Fatalf("got %d goroutines and %d files at rest, want about %d and %d:\n%s",
+				last.goroutines, last.files, first.goroutines, first.files, w.fetch("/debug/pprof/goroutine?debug=1"))
+		}
+		if n%20 == 0 {
+			t.Logf("after round %d: %v", n, last)
+		}
+	}
+
+	keys := last.keys - first.keys
+	// Go's HTTP/2 server lets go of some connections, and so of the configuration
+	// that they came under, when they would have been idle for too long.
+	for deadline := time.Now().Add(10 * idleTimeout); last.heap > first.heap+heapVaries+heapByKey*keys && time.Now().Before(deadline); {
+		last = w.rest()
+	}
+	t.Logf("in the end: %v", last)
+	for _, grown := range []struct {
+		what     string
+		by, most int
+	}{
+		{"the heap", last.heap - first.heap, heapVaries + heapByKey*keys},
+		{"the resident memory", last.resident - first.resident, residentVaries + heapByKey*keys},
+		{"the store's directory", last.disk - first.disk, diskVaries + diskByKey*keys},
+	} {
+		if grown.by > grown.most {
+			t.Errorf("%s grew by %.1f MiB in %d requests with %d keys, want at most %.1f",
+				grown.what, mebibytes(grown.by), last.requests-first.requests, keys, mebibytes(grown.most))
+		}
+	}
+}
+
+// level is what a server has that could grow, and what it was asked for until
+// then.
+type level struct {
+	goroutines, files    int // files are those that are not the store's
+	heap, resident, disk int
+	requests, keys       int
+}
+
+func (l level) String() string {
+	return fmt.Sprintf("%d requests and %d keys made: %d goroutines, %d files, heap %.1f MiB, resident %.0f MiB, store %.1f MiB",
+		l.requests, l.keys, l.goroutines, l.files, mebibytes(l.heap), mebibytes(l.resident), mebibytes(l.disk))
+}
+
+// level returns what the server has now, but for the memory.
+func (w *soak) level() level {
+	w.t.Helper()
+	series := w.metrics()
+	l := level{goroutines: int(series["go_goroutines"]), files: w.files(), keys: w.made}
+	for name, value := range series {
+		if strings.HasPrefix(name, "caddy_api_keys_requests_total{") {
+			l.requests += int(value)
+		}
+	}
+	must(w.t, filepath.WalkDir(w.Store, func(_ string, file fs.DirEntry, err error) error {
+		if err != nil || file.IsDir() {
+			return nil // a compaction has just removed it
+		}
+		if info, err := file.Info(); err == nil {
+			l.disk += int(info.Size())
+		}
+		return nil
+	}))
+	return l
+}
+
+// files returns how many files and sockets the process has open, without the
+// store's: it has more of those the more there is in it.
+func (w *soak) files() (n int) {
+	w.t.Helper()
+	dir := fmt.Sprintf("/proc/%d/fd", w.process.Process.Pid)
+	all, err := os.ReadDir(dir)
+	must(w.t, err)
+	for _, one := range all {
+		if target, err := os.Readlink(filepath.Join(dir, one.Name())); err == nil && !strings.HasPrefix(target, w.Store) {
+			n++
+		}
+	}
+	return n
+}
+
+// rest returns the level of a server that nobody asks for anything any more: it
+// is there when there have not been fewer goroutines and files for longer than
+// idle connections stay.
+func (w *soak) rest() level {
+	w.t.Helper()
+	least, same := w.level(), 0
+	w.await("the server to come to rest", func() bool {
+		now := w.level()
+		if same++; now.goroutines < least.goroutines || now.files < least.files {
+			least, same = now, 0
+		}
+		return same == 25
+	})
+	least.heap, least.resident = w.kept(), w.resident()
+	return least
+}
+
+// kept returns the bytes of what is still used after a collection: and another,
+// for what the first one only let go.
+func (w *soak) kept() int {
+	w.t.Helper()
+	w.heap()
+	return int(w.metrics()["go_memstats_heap_alloc_bytes"])
+}
+
+// soak is a server that is kept busy.
+type soak struct {
+	*server
+	full, readOnly, expired string // tokens
+	made                    int    // keys
+}
+
+// idleTimeout is after how long the server closes a connection that is idle.
+const idleTimeout = 5 * time.Second
+
+// soakConfig remembers few keys, so that the cache is full early, and lets go of
+// idle connections soon.
+var soakConfig = strings.NewReplacer(
+	"badger {\n", "badger {\n\t\t\tcache_size 200\n",
+	"\tmetrics\n", "\tmetrics\n\tservers {\n\t\ttimeouts {\n\t\t\tidle "+idleTimeout.String()+"\n\t\t}\n\t}\n",
+	"\tapi_key_auth\n", "\tapi_key_auth {\n\t\trate_limit read 100000 1s\n\t}\n",
+	"{{.Upstream}}", "{{.Upstream}} {\n\t\ttransport http {\n\t\t\tkeepalive 200ms\n\t\t}\n\t}",
+).Replace(floodConfig)
+
+// slow is what the gateway answers when a look-up takes two seconds, as it can on
+// a machine that is busy with others. That is right, and not what is asked here.
+const slow = " 503 "
+
+// round asks for everything once: first as fast as it can, then while the
+// configuration is reloaded, which closes connections.
+func (w *soak) round(t *testing.T) {
+	const each = 4000
+	head := "Host: " + w.Plain + "\r\nAuthorization: Bearer "
+	var senders sync.WaitGroup
+	for _, kind := range []struct {
+		line, status string
+		token        func(unique string) string
+	}{
+		{"GET", " 200 ", func(string) string { return w.full }},
+		{"POST", " 403 ", func(string) string { return w.readOnly }},
+		{"GET", " 401 ", wellFormed},
+		{"GET", " 401 ", func(unique string) string { return unique }},
+		{"GET", " 401 ", func(string) string { return w.expired }},
+	} {
+		senders.Go(func() {
+			w.flood(t, each, func(unique string) string {
+				return kind.line + " /public/" + unique + " HTTP/1.1\r\n" + head + kind.token(unique) + "\r\n\r\n"
+			}, kind.status, slow)
+		})
+	}
+	w.change(t, 30)
+	senders.Wait()
+
+	load := startLoad(t, w.server, w.full, w.readOnly)
+	for i := range reloads {
+		w.wantLoaded(t, soakConfig, true)
+		w.wantLoaded(t, refusedConfigs[i%len(refusedConfigs)].change(soakConfig), false)
+	}
+	for range 3 {
+		w.sockets(t)
+	}
+	w.wantLoaded(t, soakConfig, true) // ends the sockets that are open
+	load.stop()
+	w.upstream.take()
+}
+
+func (w *soak) wantLoaded(t *testing.T, config string, want bool) {
+	t.Helper()
+	if got, said := w.offer(config); got != want {
+		t.Fatalf("got accepted = %v, want %v: %s", got, want, said)
+	}
+}
+
+// change makes keys, rotates some of them, revokes all, and looks at the metrics
+// in between.
+func (w *soak) change(t *testing.T, n int) {
+	t.Helper()
+	ws := fmt.Sprintf("workspace-%d", w.made)
+	for i := range n {
+		key, token := w.create(ws, fmt.Sprintf("Key number %d", i), "full_access")
+		w.wantStatus(t, token, 200, 503)
+		w.made++
+		if i%3 == 0 {
+			rotated, err := w.keys().RotateKey(context.Background(), ws, key.ID, admin.RotateRequest{})
+			must(t, err)
+			w.wantStatus(t, rotated.Token, 200, 503)
+			w.revoke(rotated.Key)
+			w.made++
+		}
+		w.revoke(key)
+		w.wantStatus(t, token, 401, 503)
+		w.metrics()
+	}
+}
+
+// sockets opens two WebSockets in each version of HTTP. One ends with its key,
+// and one with the configuration that it was opened under.
+func (w *soak) sockets(t *testing.T) {
+	t.Helper()
+	for _, o := range openers {
+		key, token := w.createAfterReload(fmt.Sprintf("Key %d for a socket", w.made))
+		w.made++
+		k := o.open(t, w.server, token)
+		k.wantOpen(t)
+		w.revokeAfterReload(key)
+		k.wantClosed(t, 10*time.Second)
+		k.close()
+		o.open(t, w.server, w.full).wantOpen(t)
+	}
+}
