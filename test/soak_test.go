@@ -32,7 +32,7 @@ const (
 // the store for ever, with its events, and so do its places in the indexes that
 // Badger has in memory. Of a request nothing may be kept.
 const (
-	heapVaries, heapByKey = 4 << 20, 256
+	heapVaries, heapByKey = 8 << 20, 1 << 10
 	diskVaries, diskByKey = 64 << 20, 8 << 10
 	// The collector lets garbage become 128 MiB, and the system takes back slowly
 	// what is free.
