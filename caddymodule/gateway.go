@@ -183,8 +183,9 @@ func (g *gateway) runForget(ctx context.Context) {
 func (g *gateway) forgetEvents(ctx context.Context) {
 	// By the time that has really passed: a clock that is set forward for a while
 	// must not end what cannot be brought back.
-	before := g.clock.Mark().Add(-g.settings.Load().auditRetention)
-	n, err := g.store.ForgetEvents(ctx, before)
+	now := g.clock.Mark()
+	before := now.Add(-g.settings.Load().auditRetention)
+	n, err := g.store.ForgetEvents(ctx, before, now)
 	if n > 0 {
 		g.log.Info("deleted old events of the audit trail", zap.Int("events", n), zap.Time("before", before))
 	}

@@ -89,9 +89,9 @@ func (s watchedStore) SetClockMark(mark time.Time) (err error) {
 	return s.Store.SetClockMark(mark)
 }
 
-func (s watchedStore) ForgetEvents(ctx context.Context, before time.Time) (_ int, err error) {
+func (s watchedStore) ForgetEvents(ctx context.Context, before, now time.Time) (_ int, err error) {
 	defer watch(ctx, forgetErrors, &err)
-	return s.Store.ForgetEvents(ctx, before)
+	return s.Store.ForgetEvents(ctx, before, now)
 }
 
 // Interface guards

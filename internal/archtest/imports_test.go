@@ -22,10 +22,11 @@ var layers = []layer{
 	{dir: "internal/apikey"},
 	{dir: "identity"},
 	{dir: "internal/ratelimit"},
+	{dir: "internal/journal"},
 
 	// These never see each other. What one needs of another it declares as a
 	// small interface, and caddymodule hands it over.
-	{dir: "internal/store", mayImport: domain},
+	{dir: "internal/store", mayImport: append([]string{"internal/journal"}, domain...)},
 	{dir: "internal/authn", mayImport: append([]string{"internal/ratelimit"}, domain...)},
 	{dir: "internal/fleet", mayImport: domain, optional: true},
 	{dir: "admin", mayImport: domain},

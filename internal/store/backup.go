@@ -102,7 +102,7 @@ func (s *Store) spool() (*os.File, error) {
 	return file, os.Remove(file.Name())
 }
 
-func (s *Store) writeBackup(ctx context.Context, txn *badger.Txn, to io.Writer, now time.Time) error {
+func (s *Store) writeBackup(ctx context.Context, txn reader, to io.Writer, now time.Time) error {
 	compressed, err := zstd.NewWriter(&spaceWatcher{s, to}, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
 	if err != nil {
 		return err
@@ -164,7 +164,7 @@ func (w *lineWriter) end() error {
 
 // records writes every record. Keys come in the order in which they were made,
 // so that one comes before its replacement.
-func (w *lineWriter) records(txn *badger.Txn) error {
+func (w *lineWriter) records(txn reader) error {
 	return errors.Join(
 		each(txn, []byte("k/"), func(item *badger.Item) error {
 			var r keyRecord

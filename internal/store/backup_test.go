@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
 	"github.com/klauspost/compress/zstd"
 	"go.uber.org/zap"
 	"pgregory.net/rapid"
@@ -186,7 +185,7 @@ func TestRestore_largeRecords(t *testing.T) {
 	}
 	details := map[string]any{"reason": strings.Repeat("\U0001F511", 500), "revoked": float64(len(ids)), "key_ids": ids}
 	for i := range restoredAtOnce {
-		err := s.db.Update(func(txn *badger.Txn) error {
+		err := behind(s, func(txn *transaction) error {
 			return record(txn, apikey.Event{
 				ID: apikey.NewEventID(start.Add(time.Duration(i) * time.Second)), At: start, Actor: "tester", Operation: apikey.OpRevokeAll, WorkspaceID: "acme", Details: details,
 			})

@@ -35,7 +35,7 @@ func (s *Store) Census(ctx context.Context, now time.Time) (census Census, err e
 	return census, err
 }
 
-func takeCensus(ctx context.Context, txn *badger.Txn, now time.Time) (c Census, err error) {
+func takeCensus(ctx context.Context, txn reader, now time.Time) (c Census, err error) {
 	ends, err := readEnds(ctx, txn)
 	if err != nil {
 		return Census{}, err
@@ -68,7 +68,7 @@ func byStatus(all, ended tally) map[apikey.Status]map[apikey.Preset]int {
 	return keys
 }
 
-func countSuspended(ctx context.Context, txn *badger.Txn) (n int, err error) {
+func countSuspended(ctx context.Context, txn reader) (n int, err error) {
 	it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte("s/")})
 	defer it.Close()
 	for it.Rewind(); it.Valid(); it.Next() {

@@ -32,13 +32,7 @@ func (s *Store) Apply(ctx context.Context, change apikey.Change) (apikey.Outcome
 	s.changes.Lock()
 	defer s.changes.Unlock()
 
-	if err := ctx.Err(); err != nil {
-		return apikey.Outcome{}, s.refine(err)
-	}
-	if s.doubt != nil {
-		return apikey.Outcome{}, s.refine(s.doubt)
-	}
-	if err := s.writable(); err != nil {
+	if err := s.mayChange(ctx); err != nil {
 		return apikey.Outcome{}, err
 	}
 	change.EventID = s.inOrder(change)
@@ -52,6 +46,17 @@ func (s *Store) Apply(ctx context.Context, change apikey.Change) (apikey.Outcome
 		outcome.Stale, outcome.Ended = append(outcome.Stale, last.Stale...), append(outcome.Ended, last.Ended...)
 	}
 	return outcome, err
+}
+
+// mayChange says why nothing can be changed now, if so.
+func (s *Store) mayChange(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return s.refine(err)
+	}
+	if s.doubt != nil {
+		return s.refine(s.doubt)
+	}
+	return s.writable()
 }
 
 // inOrder returns the id for the event of a change that is about to be made: its
@@ -68,19 +73,18 @@ func (s *Store) inOrder(change apikey.Change) string {
 }
 
 // commit makes a change in one transaction and tells of it.
-func (s *Store) commit(change apikey.Change) (apikey.Outcome, error) {
-	var outcome apikey.Outcome
-	applied := false
-	err := s.update(func(txn *badger.Txn) (err error) {
+func (s *Store) commit(change apikey.Change) (outcome apikey.Outcome, err error) {
+	err = s.write(change.At, func(txn *transaction) (err error) {
 		outcome, err = apply(txn, change)
-		applied = err == nil
 		return err
 	})
-	if err != nil && applied && !errors.Is(err, badger.ErrConflict) {
+	if errors.Is(err, errDoubt) {
 		return apikey.Outcome{}, s.distrust(err, outcome)
 	}
 	if refusal, ok := errors.AsType[*apikey.Error](err); ok {
-		s.recordRefusal(change, refusal)
+		if refusal != apikey.ErrNoSpace {
+			s.recordRefusal(change, refusal)
+		}
 		return apikey.Outcome{}, refusal
 	}
 	if err != nil {
@@ -98,21 +102,21 @@ func (s *Store) commit(change apikey.Change) (apikey.Outcome, error) {
 	return outcome, nil
 }
 
-// distrust ends all changes after a commit that failed. Badger shows a change
-// before it is on the disk: whoever asked again would be told that it is done.
-// What the change was to end is refused from now on, whether it will last or
-// not.
+// distrust ends all changes after one that could not be brought to the disk.
+// Badger shows a change before it is there: whoever asked again would be told
+// that it is done. What the change was to end is refused from now on, whether it
+// will last or not.
 func (s *Store) distrust(err error, outcome apikey.Outcome) error {
-	s.doubt = fmt.Errorf("a change could not be brought to the disk, and none will be tried before a restart: %w", err)
-	s.log.Error("committing a change", zap.Error(s.doubt))
+	s.doubt = err
+	s.log.Error("committing a change", zap.String("path", s.path), zap.Error(err))
 	if s.onChange != nil && (len(outcome.Ended) > 0 || outcome.Workspace.Suspended()) {
 		s.onChange(apikey.Outcome{Stale: outcome.Stale, Ended: outcome.Ended, Workspace: outcome.Workspace})
 	}
-	return s.refine(s.doubt)
+	return s.refine(err)
 }
 
 // apply is the one place where an action meets the records that it changes.
-func apply(txn *badger.Txn, change apikey.Change) (outcome apikey.Outcome, err error) {
+func apply(txn *transaction, change apikey.Change) (outcome apikey.Outcome, err error) {
 	switch do := change.Do.(type) {
 	case apikey.Create:
 		outcome, err = create(txn, change, do)
@@ -166,7 +170,7 @@ func about(key *apikey.Key, details map[string]any) apikey.Event {
 }
 
 // record writes an event of the audit trail and its index.
-func record(txn *badger.Txn, event apikey.Event) error {
+func record(txn *transaction, event apikey.Event) error {
 	err := save(txn, eventKey(event.ID), eventRecord{
 		ID: event.ID, At: toMillis(event.At), Actor: event.Actor, RemoteIP: event.RemoteIP,
 		Operation: string(event.Operation), WorkspaceID: event.WorkspaceID, KeyID: event.KeyID, Details: event.Details,
@@ -190,7 +194,10 @@ func (s *Store) recordRefusal(change apikey.Change, refusal *apikey.Error) {
 	if apikey.ValidateWorkspaceID(event.WorkspaceID) != nil {
 		event.WorkspaceID = ""
 	}
-	if err := s.db.Update(func(txn *badger.Txn) error { return record(txn, event) }); err != nil {
+	if err := s.write(event.At, func(txn *transaction) error { return record(txn, event) }); err != nil {
+		if errors.Is(err, errDoubt) {
+			s.doubt = err
+		}
 		s.log.Error("recording a refused change", zap.String("operation", string(event.Operation)), zap.Error(err))
 		return
 	}

@@ -19,7 +19,7 @@ func (s *Store) ClockMark() (mark time.Time, err error) {
 	return mark, err
 }
 
-func clockMark(txn *badger.Txn) (time.Time, error) {
+func clockMark(txn reader) (time.Time, error) {
 	var m millis
 	err := load(txn, clockKey, &m)
 	if errors.Is(err, badger.ErrKeyNotFound) {
@@ -35,7 +35,7 @@ const jump = 10 * time.Minute
 // believed returns the time by which keys have ended for good: now, or the mark
 // where the clock has been set forward. Once it is set right, the keys that only
 // seemed to have ended go on, and want their names.
-func believed(txn *badger.Txn, now time.Time) (time.Time, error) {
+func believed(txn reader, now time.Time) (time.Time, error) {
 	mark, err := clockMark(txn)
 	if err != nil || mark.IsZero() || now.Sub(mark) <= jump {
 		return now, err
@@ -56,5 +56,7 @@ func (s *Store) SetClockMark(mark time.Time) error {
 	if err := s.writable(); err != nil {
 		return err
 	}
-	return s.refine(s.db.Update(func(txn *badger.Txn) error { return save(txn, clockKey, toMillis(mark)) }))
+	s.changes.Lock() // a change may have read the mark
+	defer s.changes.Unlock()
+	return s.refine(s.unjournaled(func(txn *transaction) error { return save(txn, clockKey, toMillis(mark)) }))
 }

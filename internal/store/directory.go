@@ -53,10 +53,15 @@ func badgerFile(name string) bool {
 
 // explain turns Badger's reasons not to open into what an operator can do.
 func explain(path string, err error) error {
-	if errors.Is(err, syscall.EWOULDBLOCK) || strings.Contains(err.Error(), "Cannot acquire directory lock") {
+	if locked(err) {
 		return fmt.Errorf("it is locked by %s: stop that one, or give this one another path", lockHolder(path))
 	}
 	return advise(err)
+}
+
+// locked reports whether an error says that another process has the store open.
+func locked(err error) bool {
+	return errors.Is(err, syscall.EWOULDBLOCK) || strings.Contains(err.Error(), "Cannot acquire directory lock")
 }
 
 // lockHolder names the process that Badger's advisory file says has the lock.
@@ -73,23 +78,31 @@ func lockHolder(path string) string {
 	}
 }
 
-// checkFile refuses a file that is not Badger's, and one of Badger's in which
-// nothing is: Badger would fill it with zeros, and pass over it from then on.
+// checkFile refuses what is not the store's.
 func checkFile(entry fs.DirEntry) error {
-	name := entry.Name()
-	if name == "lost+found" {
-		return nil // the directory is a file system of its own
-	}
-	if !badgerFile(name) {
+	switch name := entry.Name(); {
+	case badgerFile(name):
+	case name == "lost+found": // the directory is a file system of its own
+	case entry.IsDir() && (name == journalDirectory || name == journalDirectory+unfinished || strings.HasPrefix(name, damagedDirectory)):
+	default:
 		return fmt.Errorf("the directory holds %q, which is not a key store's: choose an empty directory, or the one of a key store", name)
 	}
-	switch filepath.Ext(name) {
-	case ".mem", ".vlog":
-		if info, err := entry.Info(); err == nil && info.Size() == 0 {
-			return fmt.Errorf("its file %q is empty: a crash has left it so in the moment that it was made, or what it held is lost. Remove the file if the process was killed, or the machine stopped, at that moment; restore a backup if not", name)
+	return nil
+}
+
+// emptyFile returns the name of a file of Badger's in which nothing is, or "".
+// Badger would fill it with zeros, and pass over it from then on.
+func emptyFile(path string) string {
+	entries, _ := os.ReadDir(path)
+	for _, entry := range entries {
+		switch filepath.Ext(entry.Name()) {
+		case ".mem", ".vlog":
+			if info, err := entry.Info(); err == nil && info.Size() == 0 {
+				return entry.Name()
+			}
 		}
 	}
-	return nil
+	return ""
 }
 
 func advise(err error) error {

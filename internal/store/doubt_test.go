@@ -31,8 +31,8 @@ func TestApply_failedCommit(t *testing.T) {
 			mustApply(t, s, start, apikey.Suspend{WorkspaceID: "globex"})
 			var told []apikey.Outcome
 			s.onChange = func(outcome apikey.Outcome) { told = append(told, outcome) }
-			s.update = func(change func(*badger.Txn) error) error {
-				return errors.Join(s.db.Update(change), errors.New("input/output error"))
+			s.commitTxn = func(txn *badger.Txn) error {
+				return errors.Join(txn.Commit(), errors.New("input/output error"))
 			}
 			at := start.Add(time.Hour)
 			if _, err := s.Apply(t.Context(), changeAt(at, test.do(key))); !errors.Is(err, apikey.ErrStoreUnavailable) {
@@ -44,7 +44,7 @@ func TestApply_failedCommit(t *testing.T) {
 			if test.told != nil && (len(told) != 1 || !test.told(key, told[0])) {
 				t.Errorf("told of %v, want that the key may not go on", told)
 			}
-			s.update = s.db.Update
+			s.commitTxn = (*badger.Txn).Commit
 			if _, err := s.Apply(t.Context(), changeAt(at, test.do(key))); !errors.Is(err, apikey.ErrStoreUnavailable) {
 				t.Errorf("asked again: got %v, want ErrStoreUnavailable until the store is opened anew", err)
 			}

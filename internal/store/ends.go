@@ -51,7 +51,7 @@ func endingOf(key *apikey.Key) ending {
 
 // keep writes the record of a key, new or changed, and moves the key to where it
 // belongs in the index of ends.
-func keep(txn *badger.Txn, key *apikey.Key) error {
+func keep(txn *transaction, key *apikey.Key) error {
 	after := endingOf(key)
 	kept, err := keyByID(txn, key.ID)
 	switch {
@@ -63,11 +63,11 @@ func keep(txn *badger.Txn, key *apikey.Key) error {
 	return errors.Join(err, save(txn, recordKey(key.ID), toRecord(key)))
 }
 
-func addEnding(txn *badger.Txn, keyID string, e ending) error {
+func addEnding(txn *transaction, keyID string, e ending) error {
 	return errors.Join(txn.Set(endKey(e.at, keyID), e.encode()), count(txn, e, 1))
 }
 
-func moveEnding(txn *badger.Txn, keyID string, before, after ending) error {
+func moveEnding(txn *transaction, keyID string, before, after ending) error {
 	if before == after {
 		return nil
 	}
@@ -109,7 +109,7 @@ func decodeEnding(item *badger.Item) (e ending, keyID string, err error) {
 
 // eachEnding calls visit for every key that ends from one time on and before
 // another, in the order of their ends.
-func eachEnding(ctx context.Context, txn *badger.Txn, from, to millis, visit func(e ending, keyID string) error) error {
+func eachEnding(ctx context.Context, txn reader, from, to millis, visit func(e ending, keyID string) error) error {
 	return eachFrom(ctx, txn, timeKey(endPrefix, from), timeKey(endPrefix, to), func(item *badger.Item) error {
 		e, keyID, err := decodeEnding(item)
 		if err != nil {

@@ -13,14 +13,21 @@ import (
 // maxForgottenEvents bounds the events that one transaction deletes.
 const maxForgottenEvents = 1000
 
+// maxJournalAge is how long an entry of the journal is kept at least where events
+// are forgotten, which is tried every now and then.
+const maxJournalAge = 24 * time.Hour
+
 // ForgetEvents deletes the events of the audit trail from before a time, oldest
 // first, and returns how many they were. The newest event of all stays, however
 // old it is: what is in the trail shows that it was kept. It takes as many short
 // transactions as it needs, and ends early when ctx does.
-func (s *Store) ForgetEvents(ctx context.Context, before time.Time) (forgotten int, err error) {
+//
+// The journal forgets them about a day later: a snapshot takes the place of
+// entries that are older.
+func (s *Store) ForgetEvents(ctx context.Context, before, now time.Time) (forgotten int, err error) {
 	for last := ""; err == nil; {
 		var n int
-		n, last, err = s.forgetSome(ctx, last, before)
+		n, last, err = s.forgetSome(ctx, last, before, now)
 		forgotten += n
 		if n < maxForgottenEvents {
 			break
@@ -31,7 +38,7 @@ func (s *Store) ForgetEvents(ctx context.Context, before time.Time) (forgotten i
 
 // forgetSome deletes events after the given one, which was the last before. To
 // begin at the first again would be to pass over all that was deleted.
-func (s *Store) forgetSome(ctx context.Context, after string, before time.Time) (n int, last string, err error) {
+func (s *Store) forgetSome(ctx context.Context, after string, before, now time.Time) (n int, last string, err error) {
 	if s == nil {
 		return 0, "", apikey.ErrStoreUnavailable
 	}
@@ -40,13 +47,12 @@ func (s *Store) forgetSome(ctx context.Context, after string, before time.Time) 
 	if s.closed {
 		return 0, "", apikey.ErrStoreUnavailable
 	}
-	if err := ctx.Err(); err != nil {
-		return 0, "", s.refine(err)
-	}
-	if err := s.writable(); err != nil {
+	s.changes.Lock()
+	defer s.changes.Unlock()
+	if err := s.mayChange(ctx); err != nil {
 		return 0, "", err
 	}
-	err = s.db.Update(func(txn *badger.Txn) error {
+	err = s.write(now, func(txn *transaction) error {
 		events, err := oldEvents(txn, after, before)
 		for _, event := range events {
 			err = errors.Join(err, txn.Delete(eventKey(event.ID)))
@@ -60,12 +66,15 @@ func (s *Store) forgetSome(ctx context.Context, after string, before time.Time) 
 	if err != nil {
 		return 0, "", s.refine(err)
 	}
+	if since := s.journal.Since(); !since.IsZero() && now.Sub(since) >= maxJournalAge {
+		s.keeper.ask()
+	}
 	return n, last, nil
 }
 
 // oldEvents returns up to maxForgottenEvents events from before a time, oldest
 // first, without the newest of all.
-func oldEvents(txn *badger.Txn, after string, before time.Time) (events []eventRecord, err error) {
+func oldEvents(txn reader, after string, before time.Time) (events []eventRecord, err error) {
 	prefix := eventKey("")
 	it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix, PrefetchValues: true, PrefetchSize: 100})
 	defer it.Close()

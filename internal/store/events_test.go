@@ -14,7 +14,7 @@ import (
 
 func mustForget(t testing.TB, s *Store, before time.Time) int {
 	t.Helper()
-	n, err := s.ForgetEvents(t.Context(), before)
+	n, err := s.ForgetEvents(t.Context(), before, before.Add(400*day))
 	if err != nil {
 		t.Fatalf("ForgetEvents: got error %v, want none", err)
 	}
@@ -91,10 +91,10 @@ func TestForgetEvents_stopped(t *testing.T) {
 	putEvents(t, s, 10, start)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := s.ForgetEvents(ctx, start.Add(day))
+	_, err := s.ForgetEvents(ctx, start.Add(day), start.Add(2*day))
 	isUnavailable(t, "ForgetEvents", err)
 	s.minFree = math.MaxUint64
-	if _, err := s.ForgetEvents(t.Context(), start.Add(day)); !errors.Is(err, apikey.ErrNoSpace) {
+	if _, err := s.ForgetEvents(t.Context(), start.Add(day), start.Add(2*day)); !errors.Is(err, apikey.ErrNoSpace) {
 		t.Errorf("got error %v, want ErrNoSpace", err)
 	}
 	equal(t, "left", len(allEvents(t, s, "")), 10)

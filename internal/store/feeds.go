@@ -54,7 +54,7 @@ func (s *Store) Feed(_ context.Context, digest apikey.Digest) (workspaceID strin
 }
 
 // feedOf returns the digest of a workspace's feed; zero if it has none.
-func feedOf(txn *badger.Txn, workspaceID string) (digest apikey.Digest, err error) {
+func feedOf(txn reader, workspaceID string) (digest apikey.Digest, err error) {
 	var r feedRecord
 	switch err := load(txn, workspaceFeedKey(workspaceID), &r); {
 	case errors.Is(err, badger.ErrKeyNotFound):
@@ -67,7 +67,7 @@ func feedOf(txn *badger.Txn, workspaceID string) (digest apikey.Digest, err erro
 	return apikey.Digest(r.Digest), nil
 }
 
-func openFeed(txn *badger.Txn, change apikey.Change, do apikey.OpenFeed) (apikey.Outcome, error) {
+func openFeed(txn *transaction, change apikey.Change, do apikey.OpenFeed) (apikey.Outcome, error) {
 	replaced, err := endFeed(txn, do.WorkspaceID)
 	if err != nil {
 		return apikey.Outcome{}, err
@@ -83,13 +83,13 @@ func openFeed(txn *badger.Txn, change apikey.Change, do apikey.OpenFeed) (apikey
 	)
 }
 
-func closeFeed(txn *badger.Txn, do apikey.CloseFeed) (apikey.Outcome, error) {
+func closeFeed(txn *transaction, do apikey.CloseFeed) (apikey.Outcome, error) {
 	ended, err := endFeed(txn, do.WorkspaceID)
 	return apikey.Outcome{Unchanged: !ended}, err
 }
 
 // endFeed removes the feed of a workspace, and reports whether it had one.
-func endFeed(txn *badger.Txn, workspaceID string) (bool, error) {
+func endFeed(txn *transaction, workspaceID string) (bool, error) {
 	digest, err := feedOf(txn, workspaceID)
 	if err != nil || digest == (apikey.Digest{}) {
 		return false, err

@@ -79,15 +79,15 @@ func TestFeed_tokenIsNotKept(t *testing.T) {
 func TestFeed_damaged(t *testing.T) {
 	for _, test := range []struct {
 		name   string
-		damage func(txn *badger.Txn, token apikey.FeedToken) error
+		damage func(txn *transaction, token apikey.FeedToken) error
 	}{
-		{"of another digest", func(txn *badger.Txn, token apikey.FeedToken) error {
+		{"of another digest", func(txn *transaction, token apikey.FeedToken) error {
 			return txn.Set(feedKey(token.Digest()), []byte("globex"))
 		}},
-		{"of no workspace", func(txn *badger.Txn, token apikey.FeedToken) error {
+		{"of no workspace", func(txn *transaction, token apikey.FeedToken) error {
 			return txn.Delete(workspaceFeedKey("acme"))
 		}},
-		{"no record", func(txn *badger.Txn, token apikey.FeedToken) error {
+		{"no record", func(txn *transaction, token apikey.FeedToken) error {
 			return txn.Set(workspaceFeedKey("acme"), []byte("{}"))
 		}},
 	} {
@@ -95,7 +95,7 @@ func TestFeed_damaged(t *testing.T) {
 			s := openNew(t)
 			token := apikey.NewFeedToken()
 			mustApply(t, s, start, apikey.OpenFeed{WorkspaceID: "acme", Digest: token.Digest()})
-			if err := s.db.Update(func(txn *badger.Txn) error { return test.damage(txn, token) }); err != nil {
+			if err := behind(s, func(txn *transaction) error { return test.damage(txn, token) }); err != nil {
 				t.Fatal(err)
 			}
 			if ws, err := s.Feed(t.Context(), token.Digest()); !errors.Is(err, apikey.ErrStoreUnavailable) || ws != "" {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"iter"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
@@ -40,13 +38,13 @@ func (s *Store) Fill(ctx context.Context, actor string, keys iter.Seq[apikey.Key
 }
 
 func (s *Store) fill(ctx context.Context, actor string, keys []apikey.Key) error {
-	if err := ctx.Err(); err != nil {
+	if len(keys) == 0 {
+		return nil
+	}
+	if err := s.mayChange(ctx); err != nil {
 		return err
 	}
-	if err := s.writable(); err != nil {
-		return err
-	}
-	return s.refine(s.update(func(txn *badger.Txn) error {
+	return s.refine(s.write(keys[0].CreatedAt, func(txn *transaction) error {
 		for i := range keys {
 			key := &keys[i]
 			change := apikey.Change{EventID: apikey.NewEventID(key.CreatedAt), At: key.CreatedAt, Actor: actor, Do: apikey.Create{Key: *key}}

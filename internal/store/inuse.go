@@ -18,7 +18,7 @@ const usedWithin = 7 * oneDay
 // missedKeys counts the active keys that will be missed when they end: they are
 // in use, and nothing active replaces them.
 type missedKeys struct {
-	txn    *badger.Txn
+	txn    reader
 	now    time.Time
 	uses   *badger.Iterator
 	batch  []endingKey
@@ -43,7 +43,7 @@ func (s *Store) ExpiringInUse(ctx context.Context, now time.Time) (counts map[ti
 	return counts, err
 }
 
-func countMissed(ctx context.Context, txn *badger.Txn, now time.Time) (map[time.Duration]int, error) {
+func countMissed(ctx context.Context, txn reader, now time.Time) (map[time.Duration]int, error) {
 	m := &missedKeys{txn: txn, now: now, counts: make(map[time.Duration]int)}
 	for _, within := range inUseWithin {
 		m.counts[within] = 0

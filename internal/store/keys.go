@@ -10,7 +10,7 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-func create(txn *badger.Txn, change apikey.Change, do apikey.Create) (apikey.Outcome, error) {
+func create(txn *transaction, change apikey.Change, do apikey.Create) (apikey.Outcome, error) {
 	key := do.Key
 	switch taken, err := nameTaken(txn, key.WorkspaceID, key.Name, change.At); {
 	case err != nil:
@@ -39,7 +39,7 @@ func created(key *apikey.Key) apikey.Event {
 
 // insert adds a key with its indexes, and refuses one that could not be read
 // back, or that is there already.
-func insert(txn *badger.Txn, key *apikey.Key) error {
+func insert(txn *transaction, key *apikey.Key) error {
 	record := toRecord(key)
 	if _, err := record.key(); err != nil {
 		return err
@@ -57,7 +57,7 @@ func insert(txn *badger.Txn, key *apikey.Key) error {
 	)
 }
 
-func update(txn *badger.Txn, change apikey.Change, do apikey.Update) (apikey.Outcome, error) {
+func update(txn *transaction, change apikey.Change, do apikey.Update) (apikey.Outcome, error) {
 	key, err := activeKey(txn, do.WorkspaceID, do.KeyID, change.At)
 	if err != nil {
 		return apikey.Outcome{}, err
@@ -81,7 +81,7 @@ func update(txn *badger.Txn, change apikey.Change, do apikey.Update) (apikey.Out
 	return apikey.Outcome{Key: *key, Stale: []apikey.Digest{key.Digest}, Event: about(key, details)}, err
 }
 
-func rotate(txn *badger.Txn, change apikey.Change, do apikey.Rotate) (apikey.Outcome, error) {
+func rotate(txn *transaction, change apikey.Change, do apikey.Rotate) (apikey.Outcome, error) {
 	old, err := activeKey(txn, do.WorkspaceID, do.KeyID, change.At)
 	if err != nil {
 		return apikey.Outcome{}, err
@@ -143,7 +143,7 @@ const maxOverlap = 2
 
 // activeBefore counts the keys that this one replaces, directly or not, and that
 // are active still.
-func activeBefore(txn *badger.Txn, key *apikey.Key, now time.Time) (n int, err error) {
+func activeBefore(txn reader, key *apikey.Key, now time.Time) (n int, err error) {
 	for id := key.Replaces; id != ""; {
 		before, err := keyByID(txn, id)
 		if err != nil {
@@ -159,7 +159,7 @@ func activeBefore(txn *badger.Txn, key *apikey.Key, now time.Time) (n int, err e
 
 // hasLiveReplacement reports whether the key that replaces this one is active,
 // or one that replaces that one in turn.
-func hasLiveReplacement(txn *badger.Txn, key *apikey.Key, now time.Time) (bool, error) {
+func hasLiveReplacement(txn reader, key *apikey.Key, now time.Time) (bool, error) {
 	for id := key.ReplacedBy; id != ""; {
 		replacement, err := keyByID(txn, id)
 		if err != nil {
@@ -173,7 +173,7 @@ func hasLiveReplacement(txn *badger.Txn, key *apikey.Key, now time.Time) (bool, 
 	return false, nil
 }
 
-func revoke(txn *badger.Txn, change apikey.Change, do apikey.Revoke) (apikey.Outcome, error) {
+func revoke(txn *transaction, change apikey.Change, do apikey.Revoke) (apikey.Outcome, error) {
 	key, err := keyInWorkspace(txn, do.WorkspaceID, do.KeyID)
 	if err != nil {
 		return apikey.Outcome{}, err
@@ -190,7 +190,7 @@ func revoke(txn *badger.Txn, change apikey.Change, do apikey.Revoke) (apikey.Out
 }
 
 // end writes that a key is revoked.
-func end(txn *badger.Txn, key *apikey.Key, change apikey.Change, reason string) error {
+func end(txn *transaction, key *apikey.Key, change apikey.Change, reason string) error {
 	key.RevokedAt, key.RevokedBy, key.RevokeReason = change.At, change.Actor, reason
 	return keep(txn, key)
 }
@@ -200,7 +200,7 @@ func end(txn *badger.Txn, key *apikey.Key, change apikey.Change, reason string) 
 const maxRevoked = 300
 
 // revokeAll ends up to maxRevoked active keys of a workspace.
-func revokeAll(txn *badger.Txn, change apikey.Change, do apikey.RevokeAll) (apikey.Outcome, error) {
+func revokeAll(txn *transaction, change apikey.Change, do apikey.RevokeAll) (apikey.Outcome, error) {
 	var outcome apikey.Outcome
 	keys, err := activeKeys(txn, do.WorkspaceID, change.At)
 	if err != nil || len(keys) == 0 {
@@ -219,7 +219,7 @@ func revokeAll(txn *badger.Txn, change apikey.Change, do apikey.RevokeAll) (apik
 	return outcome, nil
 }
 
-func ownerOf(txn *badger.Txn, do apikey.Lookup) (apikey.Outcome, error) {
+func ownerOf(txn reader, do apikey.Lookup) (apikey.Outcome, error) {
 	key, err := keyByDigest(txn, do.Digest)
 	if err != nil {
 		return apikey.Outcome{}, err
@@ -227,7 +227,7 @@ func ownerOf(txn *badger.Txn, do apikey.Lookup) (apikey.Outcome, error) {
 	return apikey.Outcome{Key: *key, Event: about(key, map[string]any{"name": key.Name})}, nil
 }
 
-func expose(txn *badger.Txn, change apikey.Change, do apikey.Expose) (apikey.Outcome, error) {
+func expose(txn *transaction, change apikey.Change, do apikey.Expose) (apikey.Outcome, error) {
 	key, err := keyInWorkspace(txn, do.WorkspaceID, do.KeyID)
 	if err != nil {
 		return apikey.Outcome{}, err

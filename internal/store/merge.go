@@ -13,7 +13,7 @@ import (
 
 // merge adds records of a backup to the store, in one transaction.
 type merge struct {
-	txn      *badger.Txn
+	txn      *transaction
 	now      time.Time
 	madeAt   time.Time // when the backup was made
 	done     apikey.Restored
@@ -21,7 +21,7 @@ type merge struct {
 }
 
 // all adds a batch, after what was done before.
-func (m *merge) all(txn *badger.Txn, before apikey.Restored, batch []backupLine) error {
+func (m *merge) all(txn *transaction, before apikey.Restored, batch []backupLine) error {
 	m.txn, m.done, m.outcomes = txn, before, nil
 	for i := range batch {
 		if err := m.record(&batch[i]); err != nil {
@@ -36,7 +36,7 @@ func (m *merge) record(line *backupLine) error {
 	case line.Key != nil:
 		return m.key(line.Key)
 	case line.Use != nil:
-		return m.use(line.Use)
+		return nil // see flushUses
 	case line.Suspension != nil:
 		return m.suspension(line.Suspension)
 	case line.Event != nil:
@@ -170,20 +170,20 @@ func (m *merge) knownKey(known, restored *apikey.Key) error {
 	return keep(m.txn, known)
 }
 
-func (m *merge) use(record *useRecord) error {
+func mergeUse(txn *transaction, record *useRecord) error {
 	var err error
-	if last, lookErr := noted(m.txn, lastUsedKey(record.KeyID)); lookErr != nil {
+	if last, lookErr := noted(txn, lastUsedKey(record.KeyID)); lookErr != nil {
 		return lookErr
 	} else if last.At.Before(record.Last.time()) {
 		value := strconv.AppendInt(nil, int64(record.Last), 10)
-		err = m.txn.Set(lastUsedKey(record.KeyID), withAddress(value, record.From))
+		err = txn.Set(lastUsedKey(record.KeyID), withAddress(value, record.From))
 	}
 	if record.First == 0 {
 		return err
 	}
-	first, lookErr := noted(m.txn, firstUsedKey(record.KeyID))
+	first, lookErr := noted(txn, firstUsedKey(record.KeyID))
 	if lookErr == nil && (first.At.IsZero() || record.First.time().Before(first.At)) {
-		lookErr = m.txn.Set(firstUsedKey(record.KeyID), strconv.AppendInt(nil, int64(record.First), 10))
+		lookErr = txn.Set(firstUsedKey(record.KeyID), strconv.AppendInt(nil, int64(record.First), 10))
 	}
 	return errors.Join(err, lookErr)
 }

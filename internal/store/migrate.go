@@ -8,44 +8,10 @@ import (
 	"go.uber.org/zap"
 )
 
-// checkSchema marks a new store with the schema's version, brings an earlier one
-// to it, and refuses one that it does not know.
-func (s *Store) checkSchema() error {
-	err := s.db.Update(func(txn *badger.Txn) error {
-		var version int
-		err := load(txn, schemaKey, &version)
-		switch {
-		case errors.Is(err, badger.ErrKeyNotFound):
-			s.made = true
-			return markNew(txn)
-		case err != nil:
-			return err
-		case version == 1:
-			return beginMigration(txn)
-		case version != schemaVersion:
-			return fmt.Errorf("it has schema %d, and this version knows schema %d: use the version that wrote it, or a newer one", version, schemaVersion)
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	return s.migrate()
-}
-
-func markNew(txn *badger.Txn) error {
-	it := txn.NewIterator(badger.IteratorOptions{})
-	defer it.Close()
-	if it.Rewind(); it.Valid() {
-		return fmt.Errorf("it is a Badger database of something else: choose another path")
-	}
-	return save(txn, schemaKey, schemaVersion)
-}
-
-// beginMigration says at once that the store has the new schema: a version that
-// knows only the old one must not change keys whose endings are written already.
-func beginMigration(txn *badger.Txn) error {
-	return errors.Join(save(txn, schemaKey, schemaVersion), txn.Set(migratedKey, nil))
+// beginMigration says at once that the store has schema 2: a version that knows
+// only the first must not change keys whose endings are written already.
+func beginMigration(txn *transaction) error {
+	return errors.Join(save(txn, schemaKey, 2), txn.Set(migratedKey, nil))
 }
 
 const (
@@ -65,11 +31,11 @@ func (s *Store) migrate() error {
 		}
 		some, done, err := s.migrateSome()
 		if err != nil {
-			return fmt.Errorf("bringing it to schema %d: %w", schemaVersion, err)
+			return fmt.Errorf("bringing it to schema 2: %w", err)
 		}
 		n += some
 		if n > 0 && (done || n%migratedPerReport == 0) {
-			s.log.Info("bringing the key store to a new schema", zap.String("path", s.path), zap.Int("schema", schemaVersion), zap.Int("keys", n), zap.Bool("done", done))
+			s.log.Info("bringing the key store to a new schema", zap.String("path", s.path), zap.Int("schema", 2), zap.Int("keys", n), zap.Bool("done", done))
 		}
 		if done {
 			return nil
@@ -80,7 +46,7 @@ func (s *Store) migrate() error {
 // migrateSome migrates the next keys, if any are left, and notes in the same
 // transaction how far it has come.
 func (s *Store) migrateSome() (n int, done bool, err error) {
-	err = s.db.Update(func(txn *badger.Txn) error {
+	err = s.unjournaled(func(txn *transaction) error {
 		last, err := migratedSoFar(txn)
 		if errors.Is(err, badger.ErrKeyNotFound) {
 			done = true
@@ -101,7 +67,7 @@ func (s *Store) migrateSome() (n int, done bool, err error) {
 	return n, done, err
 }
 
-func migratedSoFar(txn *badger.Txn) (keyID string, err error) {
+func migratedSoFar(txn reader) (keyID string, err error) {
 	item, err := txn.Get(migratedKey)
 	if err != nil {
 		return "", err
@@ -113,7 +79,7 @@ func migratedSoFar(txn *badger.Txn) (keyID string, err error) {
 	return keyID, err
 }
 
-func (s *Store) migrateAfter(txn *badger.Txn, keyID string) (n int, last string, err error) {
+func (s *Store) migrateAfter(txn *transaction, keyID string) (n int, last string, err error) {
 	it := txn.NewIterator(badger.IteratorOptions{Prefix: recordKey("")})
 	defer it.Close()
 	for it.Seek(append(recordKey(keyID), 0)); it.Valid() && n < migratedAtOnce; it.Next() {

@@ -114,7 +114,7 @@ func TestOpen_schema1Interrupted(t *testing.T) {
 	s := openSchema1(t, 2*migratedAtOnce+100)
 	instants := []time.Time{start, start.Add(life), start.Add(life + day), start.Add(2 * life)}
 	left := []string{copyOf(t, s.Path())}
-	if err := s.db.Update(beginMigration); err != nil {
+	if err := s.unjournaled(beginMigration); err != nil {
 		t.Fatal(err)
 	}
 	for done := false; !done; {
@@ -126,6 +126,7 @@ func TestOpen_schema1Interrupted(t *testing.T) {
 	}
 	left = append(left, copyOf(t, s.Path()))
 	want := contents(t, s)
+	want[string(schemaKey)] = fmt.Sprint(schemaVersion)
 	equal(t, "stores left", len(left), 5)
 	for _, path := range left {
 		s := open(t, path, nil)

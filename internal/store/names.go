@@ -19,14 +19,14 @@ const maxForgotten = 1000
 const tidyFrom = 100
 
 // nameTaken reports whether an active key of a workspace has a name.
-func nameTaken(txn *badger.Txn, workspaceID, name string, now time.Time) (bool, error) {
+func nameTaken(txn reader, workspaceID, name string, now time.Time) (bool, error) {
 	holder, err := nameHolder(txn, workspaceID, apikey.FoldName(name), now)
 	return holder != nil, err
 }
 
 // nameHolder returns the active key of a workspace that has a folded name, or
 // nil. A clock that was set forward ends no key here: see believed.
-func nameHolder(txn *badger.Txn, workspaceID, folded string, now time.Time) (*apikey.Key, error) {
+func nameHolder(txn reader, workspaceID, folded string, now time.Time) (*apikey.Key, error) {
 	now, err := believed(txn, now)
 	if err != nil {
 		return nil, err
@@ -47,7 +47,7 @@ func nameHolder(txn *badger.Txn, workspaceID, folded string, now time.Time) (*ap
 
 // hasRoom reports whether a workspace has fewer active keys than it may have; 0
 // is any number. Where it has fewer names than that, no key need be looked at.
-func hasRoom(txn *badger.Txn, workspaceID string, most int, now time.Time) (bool, error) {
+func hasRoom(txn *transaction, workspaceID string, most int, now time.Time) (bool, error) {
 	if countUpTo(txn, nameKey(workspaceID, ""), cmp.Or(most, tidyFrom)) < cmp.Or(most, tidyFrom) {
 		return true, nil
 	}
@@ -56,7 +56,7 @@ func hasRoom(txn *badger.Txn, workspaceID string, most int, now time.Time) (bool
 }
 
 // countUpTo counts the keys of the store below a prefix, up to a number.
-func countUpTo(txn *badger.Txn, prefix []byte, most int) (n int) {
+func countUpTo(txn reader, prefix []byte, most int) (n int) {
 	it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix})
 	defer it.Close()
 	for it.Rewind(); it.Valid() && n < most; it.Next() {
@@ -69,7 +69,7 @@ func countUpTo(txn *badger.Txn, prefix []byte, most int) (n int) {
 // is not counted beside its replacement. Names of keys that have ended are
 // forgotten on the way, so that the index stays about as small as the number of
 // keys that a workspace may have.
-func countActive(txn *badger.Txn, workspaceID string, now time.Time) (active int, err error) {
+func countActive(txn *transaction, workspaceID string, now time.Time) (active int, err error) {
 	if now, err = believed(txn, now); err != nil {
 		return 0, err
 	}
@@ -105,7 +105,7 @@ func countActive(txn *badger.Txn, workspaceID string, now time.Time) (active int
 // holderOf returns the active key that has a folded name, or nil: the key in the
 // index or, if that one has ended, the youngest of those that it was to replace,
 // one by one. They are all asked: any of them may have another name by now.
-func holderOf(txn *badger.Txn, name, id string, now time.Time) (*apikey.Key, error) {
+func holderOf(txn reader, name, id string, now time.Time) (*apikey.Key, error) {
 	for id != "" {
 		key, err := keyByID(txn, id)
 		if err != nil {
@@ -120,7 +120,7 @@ func holderOf(txn *badger.Txn, name, id string, now time.Time) (*apikey.Key, err
 }
 
 // rename gives an active key's place in the index to another name.
-func rename(txn *badger.Txn, key *apikey.Key, name string, now time.Time) error {
+func rename(txn *transaction, key *apikey.Key, name string, now time.Time) error {
 	before, after := apikey.FoldName(key.Name), apikey.FoldName(name)
 	if before == after {
 		return nil

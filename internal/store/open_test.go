@@ -199,7 +199,7 @@ func badgerWith(t *testing.T, key, value string) (path string) {
 func TestOpen_schema(t *testing.T) {
 	for _, test := range []struct{ title, key, value, want string }{
 		{"somebody else's database", "users/1", "Kim", "it is a Badger database of something else: choose another path"},
-		{"a newer schema", "m/schema", "3", "it has schema 3, and this version knows schema 2: use the version that wrote it, or a newer one"},
+		{"a newer schema", "m/schema", "4", "it has schema 4, and this version knows schema 3: use the version that wrote it, or a newer one"},
 		{"a schema of nothing", "m/schema", "{}", `decoding "m/schema": json: cannot unmarshal object into Go value of type int`},
 	} {
 		t.Run(test.title, func(t *testing.T) {
@@ -248,7 +248,8 @@ func TestOpen_afterCrashOfFirstOpen(t *testing.T) {
 }
 
 // An empty file may be what a crash left in the moment that it was made, or all
-// that is left of acknowledged changes. The store does not guess which.
+// that is left of acknowledged changes. A store without a journal does not guess
+// which.
 func TestOpen_emptyFile(t *testing.T) {
 	for _, empty := range []string{"00009.mem", "000009.vlog"} {
 		t.Run(empty, func(t *testing.T) {
@@ -259,16 +260,21 @@ func TestOpen_emptyFile(t *testing.T) {
 			if err := os.WriteFile(file, nil, 0o600); err != nil {
 				t.Fatal(err)
 			}
+			s = open(t, s.Path(), nil)
+			equal(t, "key", lookup(t, s, key.Digest), key)
+			closeStore(t, s)
+
+			if err := os.RemoveAll(s.journalPath()); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(file, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
 			want := fmt.Sprintf("its file %q is empty: a crash has left it so in the moment that it was made, or what it held is lost. "+
 				"Remove the file if the process was killed, or the machine stopped, at that moment; restore a backup if not", empty)
 			for range 2 {
 				equal(t, "error", openFails(t, s.Path()), want)
 			}
-			if err := os.Remove(file); err != nil {
-				t.Fatal(err)
-			}
-			s = open(t, s.Path(), nil)
-			equal(t, "key", lookup(t, s, key.Digest), key)
 		})
 	}
 }

@@ -145,7 +145,7 @@ func (s *Store) SuspendedWorkspaces() (ids []string, err error) {
 	return ids, err
 }
 
-func keyByID(txn *badger.Txn, id string) (*apikey.Key, error) {
+func keyByID(txn reader, id string) (*apikey.Key, error) {
 	item, err := txn.Get(recordKey(id))
 	if err != nil {
 		return nil, err
@@ -165,7 +165,7 @@ func decodeKey(item *badger.Item) (*apikey.Key, error) {
 	return r.key()
 }
 
-func keyByDigest(txn *badger.Txn, digest apikey.Digest) (*apikey.Key, error) {
+func keyByDigest(txn reader, digest apikey.Digest) (*apikey.Key, error) {
 	item, err := txn.Get(digestKey(digest))
 	if errors.Is(err, badger.ErrKeyNotFound) {
 		return nil, apikey.ErrNotFound
@@ -185,7 +185,7 @@ func keyByDigest(txn *badger.Txn, digest apikey.Digest) (*apikey.Key, error) {
 }
 
 // activeKeys returns the active keys of a workspace, oldest first.
-func activeKeys(txn *badger.Txn, workspaceID string, now time.Time) (keys []*apikey.Key, err error) {
+func activeKeys(txn reader, workspaceID string, now time.Time) (keys []*apikey.Key, err error) {
 	prefix := workspaceKey(workspaceID, "")
 	err = each(txn, prefix, func(item *badger.Item) error {
 		key, err := keyByID(txn, string(item.Key()[len(prefix):]))
@@ -198,7 +198,7 @@ func activeKeys(txn *badger.Txn, workspaceID string, now time.Time) (keys []*api
 }
 
 // activeKey returns a key of a workspace that can be changed.
-func activeKey(txn *badger.Txn, workspaceID, keyID string, now time.Time) (*apikey.Key, error) {
+func activeKey(txn reader, workspaceID, keyID string, now time.Time) (*apikey.Key, error) {
 	key, err := keyInWorkspace(txn, workspaceID, keyID)
 	if err != nil {
 		return nil, err
@@ -209,7 +209,7 @@ func activeKey(txn *badger.Txn, workspaceID, keyID string, now time.Time) (*apik
 	return key, nil
 }
 
-func keyInWorkspace(txn *badger.Txn, workspaceID, keyID string) (*apikey.Key, error) {
+func keyInWorkspace(txn reader, workspaceID, keyID string) (*apikey.Key, error) {
 	key, err := keyByID(txn, keyID)
 	if errors.Is(err, badger.ErrKeyNotFound) {
 		return nil, apikey.ErrNotFound
@@ -223,7 +223,7 @@ func keyInWorkspace(txn *badger.Txn, workspaceID, keyID string) (*apikey.Key, er
 	return key, nil
 }
 
-func workspaceByID(txn *badger.Txn, id string) (apikey.Workspace, error) {
+func workspaceByID(txn reader, id string) (apikey.Workspace, error) {
 	var r workspaceRecord
 	err := load(txn, suspensionKey(id), &r)
 	if errors.Is(err, badger.ErrKeyNotFound) {
@@ -238,7 +238,7 @@ func workspaceByID(txn *badger.Txn, id string) (apikey.Workspace, error) {
 }
 
 // each calls visit for every item below prefix, in order.
-func each(txn *badger.Txn, prefix []byte, visit func(*badger.Item) error) error {
+func each(txn reader, prefix []byte, visit func(*badger.Item) error) error {
 	it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix, PrefetchValues: true, PrefetchSize: 100})
 	defer it.Close()
 	for it.Seek(prefix); it.ValidForPrefix(prefix); it.Next() {
@@ -251,7 +251,7 @@ func each(txn *badger.Txn, prefix []byte, visit func(*badger.Item) error) error 
 
 // eachFrom calls visit for every item from one key on and before another, in
 // order.
-func eachFrom(ctx context.Context, txn *badger.Txn, from, to []byte, visit func(*badger.Item) error) error {
+func eachFrom(ctx context.Context, txn reader, from, to []byte, visit func(*badger.Item) error) error {
 	it := txn.NewIterator(badger.IteratorOptions{Prefix: commonPrefix(from, to)})
 	defer it.Close()
 	for it.Seek(from); it.Valid() && bytes.Compare(it.Item().Key(), to) < 0; it.Next() {
@@ -276,7 +276,7 @@ func commonPrefix(a, b []byte) []byte {
 
 // backwards calls visit for every id below prefix, newest first, beginning
 // after the given one, until visit says that it has enough.
-func backwards(ctx context.Context, txn *badger.Txn, prefix []byte, after string, visit func(id string) (more bool, err error)) error {
+func backwards(ctx context.Context, txn reader, prefix []byte, after string, visit func(id string) (more bool, err error)) error {
 	start := append(prefix[:len(prefix):len(prefix)], 0xff)
 	if after != "" {
 		start = append(prefix[:len(prefix):len(prefix)], after...)

@@ -20,7 +20,7 @@ const (
 	restoredBytesAtOnce = 256 << 10
 )
 
-// maxTries bounds how often a batch is tried again that met another transaction.
+// maxTries bounds how often uses are tried again that met another transaction.
 const maxTries = 10
 
 // Restore adds what is in a backup and not in the store. The store knows better:
@@ -159,21 +159,17 @@ func (r *restore) flush(ctx context.Context) error {
 	}
 	s.changes.Lock()
 	defer s.changes.Unlock()
-	if err := ctx.Err(); err != nil {
-		return s.refine(err)
-	}
-	if s.doubt != nil {
-		return s.refine(s.doubt)
-	}
-	if err := s.writable(); err != nil {
+	if err := s.mayChange(ctx); err != nil {
 		return err
 	}
 	m := &merge{now: r.change.At, madeAt: r.done.MadeAt}
-	err := badger.ErrConflict
-	for try := 0; errors.Is(err, badger.ErrConflict) && try < maxTries; try++ { // with a use that is noted
-		err = s.update(func(txn *badger.Txn) error { return m.all(txn, *r.done, r.batch) })
+	if err := s.write(r.change.At, func(txn *transaction) error { return m.all(txn, *r.done, r.batch) }); err != nil {
+		if errors.Is(err, errDoubt) {
+			s.doubt = err
+		}
+		return s.refine(err)
 	}
-	if err != nil {
+	if err := r.flushUses(); err != nil {
 		return s.refine(err)
 	}
 	*r.done, r.batch, r.size = m.done, r.batch[:0], 0
@@ -183,6 +179,23 @@ func (r *restore) flush(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// flushUses restores the uses of a batch. They are no changes that were
+// acknowledged, and are not in the journal.
+func (r *restore) flushUses() error {
+	err := badger.ErrConflict
+	for try := 0; errors.Is(err, badger.ErrConflict) && try < maxTries; try++ { // with a use that is noted
+		err = r.store.unjournaled(func(txn *transaction) (err error) {
+			for i := range r.batch {
+				if use := r.batch[i].Use; use != nil {
+					err = errors.Join(err, mergeUse(txn, use))
+				}
+			}
+			return err
+		})
+	}
+	return err
 }
 
 func (s *Store) hasNoKeys() (empty bool, err error) {

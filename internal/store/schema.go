@@ -19,6 +19,8 @@ import (
 //	m/schema               the schema's version, in decimal
 //	m/migrated             key id: how far the records of schema 1 have been migrated, while
 //	                       they are; empty at first
+//	m/journal              the position in the journal of the last change
+//	m/base                 the number of the change that the last snapshot was begun after
 //	m/clock                the latest time that was told, in milliseconds since 1970
 //	k/<key id>             keyRecord
 //	t/<digest>             key id: whose token has this SHA-256
@@ -41,13 +43,18 @@ import (
 // A record is JSON, because it is read far more rarely than it is cached, and
 // because a person may have to read it one day. Fields are only ever added.
 //
-// Schema 1 had no e/ and no c/.
-const schemaVersion = 2
+// Schema 1 had no e/ and no c/, and schema 2 no journal. What a change writes is
+// in the journal too; the notes u/, v/ and m/ are not.
+const schemaVersion = 3
 
 var (
 	schemaKey   = []byte("m/schema")
 	migratedKey = []byte("m/migrated")
-	clockKey    = []byte("m/clock")
+
+	journaledKey = []byte("m/journal")
+	baseKey      = []byte("m/base")
+
+	clockKey = []byte("m/clock")
 )
 
 func recordKey(keyID string) []byte         { return append([]byte("k/"), keyID...) }
@@ -151,7 +158,7 @@ func (r *keyRecord) key() (*apikey.Key, error) {
 }
 
 // load decodes the value of key into a record, or returns badger.ErrKeyNotFound.
-func load(txn *badger.Txn, key []byte, record any) error {
+func load(txn reader, key []byte, record any) error {
 	item, err := txn.Get(key)
 	if err != nil {
 		return err
@@ -168,7 +175,7 @@ func decode(item *badger.Item, record any) error {
 	})
 }
 
-func save(txn *badger.Txn, key []byte, record any) error {
+func save(txn *transaction, key []byte, record any) error {
 	var value bytes.Buffer
 	encoder := json.NewEncoder(&value)
 	// No browser reads a record, and a transaction has a size: escaped, a text of

@@ -2,10 +2,11 @@
 //
 // It promises that a change is all there or not there at all, that it is on
 // the disk before [Store.Apply] returns, and that its audit event was written
-// in the same transaction. It refuses to open what it cannot trust. Reads and
-// writes may be made from many goroutines, also while the store is being
-// closed: they fail with [apikey.ErrStoreUnavailable] from then on, and Close
-// waits for those under way.
+// in the same transaction. A journal beside Badger's files proves so: what they
+// have lost is made again from it, and what cannot be proven is not opened.
+// Reads and writes may be made from many goroutines, also while the store is
+// being closed: they fail with [apikey.ErrStoreUnavailable] from then on, and
+// Close waits for those under way.
 //
 // It is the only package that imports Badger.
 package store
@@ -21,6 +22,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/journal"
 )
 
 // Store is an open key store. Its methods are safe for concurrent use. A nil
@@ -38,8 +40,12 @@ type Store struct {
 	gate   sync.RWMutex
 	closed bool
 	db     *badger.DB
-	update func(func(*badger.Txn) error) error // db.Update; a test lets it fail
-	own    identity                            // of the files that db has open
+	own    identity // of the files that db has open
+
+	commitTxn func(*badger.Txn) error // Commit; a test lets it fail
+	// journal has every change. It is held by changes.
+	journal *journal.Journal
+	keeper  *keeper
 
 	// changes is held by the one change that is being applied. Badger's own
 	// conflict detection knows the keys that a transaction read, but not the
@@ -61,9 +67,12 @@ type Store struct {
 // may be nil. It must not wait for a read of the store: Close may be waiting for
 // Apply, and lets no further read in.
 //
-// Open fails if another process has the store open, if the directory cannot be
-// read and written or holds something else, and if the store was written by a
-// newer version.
+// What was acknowledged is there afterwards, also where Badger has lost it: it is
+// written again from the journal, or all of Badger's files are, which is logged.
+//
+// Open fails if that cannot be, if another process has the store open, if the
+// directory cannot be read and written or holds something else, and if the store
+// was written by a newer version.
 func Open(path string, log *zap.Logger, onChange func(apikey.Outcome)) (*Store, error) {
 	absolute, err := filepath.Abs(path)
 	if err != nil {
@@ -74,26 +83,6 @@ func Open(path string, log *zap.Logger, onChange func(apikey.Outcome)) (*Store, 
 		return nil, fmt.Errorf("opening key store at %q: %w", absolute, err)
 	}
 	return s, nil
-}
-
-func (s *Store) open() (err error) {
-	if err := prepareDirectory(s.path); err != nil {
-		return err
-	}
-	if err := s.enoughSpace(); err != nil {
-		return err
-	}
-	if s.db, err = badger.Open(badgerOptions(s.path, s.log)); err != nil {
-		return explain(s.path, err)
-	}
-	s.update = s.db.Update
-	if s.own, err = identify(s.path); err != nil {
-		return errors.Join(err, s.db.Close())
-	}
-	if err := s.checkSchema(); err != nil {
-		return errors.Join(err, s.db.Close())
-	}
-	return nil
 }
 
 // badgerOptions are sized for small records that are written rarely: Badger's
@@ -129,12 +118,14 @@ func (s *Store) Close() error {
 	if s == nil {
 		return nil
 	}
+	s.keeper.stop()
 	s.gate.Lock()
 	defer s.gate.Unlock()
 	if s.closed {
 		return nil
 	}
 	s.closed = true
+	defer s.journal.Close()
 	if err := s.writable(); err != nil {
 		// Badger would write what it has in memory into a new file, or try to for
 		// ever. All of it is in its log too, from which the next Open reads it.

@@ -113,14 +113,16 @@ func refused(t testing.TB, s *Store, at time.Time, do apikey.Action, want *apike
 	}
 }
 
-// contents returns what is in a store beside its audit trail.
+// contents returns what is in a store beside its audit trail, and the marks of its
+// journal.
 func contents(t testing.TB, s *Store) map[string]string {
 	t.Helper()
 	found := map[string]string{}
 	err := s.db.View(func(txn *badger.Txn) error {
 		return each(txn, nil, func(item *badger.Item) error {
 			key := string(item.Key())
-			if strings.HasPrefix(key, "a/") || strings.HasPrefix(key, "b/") {
+			switch {
+			case strings.HasPrefix(key, "a/"), strings.HasPrefix(key, "b/"), key == string(journaledKey), key == string(baseKey):
 				return nil
 			}
 			value, err := item.ValueCopy(nil)
@@ -237,16 +239,23 @@ func suspended(t testing.TB, s *Store, ws string) bool {
 // put writes behind the store's back.
 func put(t testing.TB, s *Store, key, value []byte) {
 	t.Helper()
-	if err := s.db.Update(func(txn *badger.Txn) error { return txn.Set(key, value) }); err != nil {
+	if err := behind(s, func(txn *transaction) error { return txn.Set(key, value) }); err != nil {
 		t.Fatalf("writing %q: got error %v, want none", key, err)
 	}
+}
+
+// behind writes what no change writes.
+func behind(s *Store, do func(*transaction) error) error {
+	s.changes.Lock()
+	defer s.changes.Unlock()
+	return s.write(start, do)
 }
 
 // putKeys writes many keys behind the store's back, without events.
 func putKeys(t testing.TB, s *Store, keys []apikey.Key) {
 	t.Helper()
 	for some := range slices.Chunk(keys, maxRevoked) {
-		err := s.db.Update(func(txn *badger.Txn) error {
+		err := behind(s, func(txn *transaction) error {
 			for i := range some {
 				if err := insert(txn, &some[i]); err != nil {
 					return err
@@ -308,7 +317,7 @@ func everyCall(ctx context.Context, s *Store, report func(call string, err error
 	_, err = s.SuspendedWorkspaces()
 	report("SuspendedWorkspaces", err)
 	report("NoteUses", s.NoteUses(map[string]apikey.Use{key.ID: {At: start}}))
-	_, err = s.ForgetEvents(ctx, start)
+	_, err = s.ForgetEvents(ctx, start, start)
 	report("ForgetEvents", err)
 	report("Ping", s.Ping())
 }

@@ -62,7 +62,7 @@ func (t tally) sum() (n int64) {
 }
 
 // count adds a number of keys to those that end when e says.
-func count(txn *badger.Txn, e ending, n int64) error {
+func count(txn *transaction, e ending, n int64) error {
 	var errs []error
 	for _, span := range []span{days, minutes} {
 		errs = append(errs, addTo(txn, timeKey(span.prefix, span.begin(e.at)), e.class, n))
@@ -72,7 +72,7 @@ func count(txn *badger.Txn, e ending, n int64) error {
 
 // addTo adds to one of the tallies. One that is damaged stays as it is: what
 // counts the keys will say so, and nobody is kept from revoking one.
-func addTo(txn *badger.Txn, key []byte, class int, n int64) error {
+func addTo(txn *transaction, key []byte, class int, n int64) error {
 	t, err := tallyAt(txn, key)
 	if errors.Is(err, errTally) {
 		return nil
@@ -87,7 +87,7 @@ func addTo(txn *badger.Txn, key []byte, class int, n int64) error {
 	return txn.Set(key, t.encode())
 }
 
-func tallyAt(txn *badger.Txn, key []byte) (t tally, err error) {
+func tallyAt(txn reader, key []byte) (t tally, err error) {
 	item, err := txn.Get(key)
 	if errors.Is(err, badger.ErrKeyNotFound) {
 		return tally{}, nil
@@ -105,7 +105,7 @@ func tallyAt(txn *badger.Txn, key []byte) (t tally, err error) {
 // ends tells how many keys have ended by any time.
 type ends struct {
 	ctx   context.Context
-	txn   *badger.Txn
+	txn   reader
 	daily []dailyTally
 }
 
@@ -115,7 +115,7 @@ type dailyTally struct {
 	tally tally
 }
 
-func readEnds(ctx context.Context, txn *badger.Txn) (*ends, error) {
+func readEnds(ctx context.Context, txn reader) (*ends, error) {
 	e := &ends{ctx: ctx, txn: txn}
 	err := eachTally(ctx, txn, days, 0, math.MaxInt64, func(begin millis, t tally) {
 		e.daily = append(e.daily, dailyTally{begin, t})
@@ -153,7 +153,7 @@ func (e *ends) by(now time.Time) (sum tally, err error) {
 
 // eachTally calls visit for the tally of every span that begins from one time
 // on and before another.
-func eachTally(ctx context.Context, txn *badger.Txn, s span, from, to millis, visit func(begin millis, t tally)) error {
+func eachTally(ctx context.Context, txn reader, s span, from, to millis, visit func(begin millis, t tally)) error {
 	return eachFrom(ctx, txn, timeKey(s.prefix, from), timeKey(s.prefix, to), func(item *badger.Item) error {
 		return item.Value(func(value []byte) error {
 			t, err := decodeTally(value)

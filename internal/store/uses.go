@@ -74,7 +74,7 @@ func (s *Store) unused(uses map[string]apikey.Use) (map[string]bool, error) {
 }
 
 // addUse completes a key with when it was used.
-func addUse(txn *badger.Txn, key *apikey.Key) (err error) {
+func addUse(txn reader, key *apikey.Key) (err error) {
 	last, err := noted(txn, lastUsedKey(key.ID))
 	if err != nil || last.At.IsZero() {
 		return err
@@ -93,7 +93,7 @@ func withAddress(note []byte, from string) []byte {
 }
 
 // noted returns what a note says; the zero use where there is none.
-func noted(txn *badger.Txn, key []byte) (apikey.Use, error) {
+func noted(txn reader, key []byte) (apikey.Use, error) {
 	item, err := txn.Get(key)
 	if errors.Is(err, badger.ErrKeyNotFound) {
 		return apikey.Use{}, nil

@@ -115,7 +115,12 @@ func TestNoteUses_racingARevocation(t *testing.T) {
 func TestNoteUses_first(t *testing.T) {
 	s := openNew(t)
 	key, older := mustCreate(t, s, "acme", "Zapier", start), mustCreate(t, s, "acme", "Billing", start)
-	put(t, s, lastUsedKey(older.ID), []byte(fmt.Sprint(start.UnixMilli())))
+	err := s.unjournaled(func(txn *transaction) error {
+		return txn.Set(lastUsedKey(older.ID), []byte(fmt.Sprint(start.UnixMilli())))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	later := start.Add(time.Hour)
 	mustNote(t, s, map[string]time.Time{key.ID: start})
 	mustNote(t, s, map[string]time.Time{key.ID: later, older.ID: later})

@@ -1,12 +1,10 @@
 package store
 
 import (
-	"github.com/dgraph-io/badger/v4"
-
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-func suspend(txn *badger.Txn, change apikey.Change, do apikey.Suspend) (apikey.Outcome, error) {
+func suspend(txn *transaction, change apikey.Change, do apikey.Suspend) (apikey.Outcome, error) {
 	ws, err := workspaceByID(txn, do.WorkspaceID)
 	if err != nil {
 		return apikey.Outcome{}, err
@@ -19,7 +17,7 @@ func suspend(txn *badger.Txn, change apikey.Change, do apikey.Suspend) (apikey.O
 	return apikey.Outcome{Workspace: ws, Event: apikey.Event{Details: map[string]any{"reason": ws.Reason}}}, err
 }
 
-func resume(txn *badger.Txn, do apikey.Resume) (apikey.Outcome, error) {
+func resume(txn *transaction, do apikey.Resume) (apikey.Outcome, error) {
 	ws, err := workspaceByID(txn, do.WorkspaceID)
 	if err != nil {
 		return apikey.Outcome{}, err

@@ -1,0 +1,114 @@
+package journal
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"time"
+)
+
+// An entry is written as the length of its payload in four bytes, the payload,
+// and the SHA-256 of the sum before, the length and the payload. The payload is
+// the entry's number, the time in milliseconds since 1970, and the writes: the
+// length of the key, the key, and for a value its length plus one and the value,
+// or 0 for a deletion. All numbers but the first are varints.
+
+// Entry is one entry of a journal: writes that belong together.
+type Entry struct {
+	Position
+	at      time.Time
+	encoded []byte
+}
+
+const (
+	lengthSize = 4
+	// maxPayload is more than a transaction of the store can hold.
+	maxPayload = 16 << 20
+)
+
+var (
+	errEntry = errors.New("what is there is not what was written")
+	errCut   = errors.New("it ends in the middle of an entry")
+)
+
+func newEntry(last Position, at time.Time, writes []Write) Entry {
+	e := Entry{Position: Position{Number: last.Number + 1}, at: at}
+	b := binary.AppendUvarint(make([]byte, lengthSize, 512), e.Number)
+	b = binary.AppendVarint(b, at.UnixMilli())
+	for _, w := range writes {
+		b = binary.AppendUvarint(b, uint64(len(w.Key)))
+		b = append(b, w.Key...)
+		if w.Delete {
+			b = binary.AppendUvarint(b, 0)
+			continue
+		}
+		b = binary.AppendUvarint(b, uint64(len(w.Value))+1)
+		b = append(b, w.Value...)
+	}
+	binary.BigEndian.PutUint32(b, uint32(len(b)-lengthSize))
+	e.Sum = sumAfter(last, b)
+	e.encoded = append(b, e.Sum[:]...)
+	return e
+}
+
+// sumAfter returns the sum of an entry, without its own, that follows another.
+func sumAfter(last Position, entry []byte) (sum [sha256.Size]byte) {
+	h := sha256.New()
+	h.Write(last.Sum[:])
+	h.Write(entry)
+	h.Sum(sum[:0])
+	return sum
+}
+
+// decodePayload reads the payload of an entry. What it returns is part of it.
+func decodePayload(b []byte) (number uint64, at time.Time, writes []Write, err error) {
+	r := reader{rest: b}
+	number = r.uvarint()
+	at = time.UnixMilli(r.varint()).UTC()
+	for len(r.rest) > 0 && r.err == nil {
+		w := Write{Key: r.bytes(r.uvarint())}
+		if length := r.uvarint(); length > 0 {
+			w.Value = r.bytes(length - 1)
+		} else {
+			w.Delete = true
+		}
+		writes = append(writes, w)
+	}
+	return number, at, writes, r.err
+}
+
+// reader reads from the front of what is left, until it cannot.
+type reader struct {
+	rest []byte
+	err  error
+}
+
+func (r *reader) uvarint() uint64 {
+	n, size := binary.Uvarint(r.rest)
+	return n * r.skip(size)
+}
+
+func (r *reader) varint() int64 {
+	n, size := binary.Varint(r.rest)
+	return n * int64(r.skip(size))
+}
+
+// skip passes over a number of that size, and returns 1, or 0 where there is none.
+func (r *reader) skip(size int) uint64 {
+	if size <= 0 {
+		r.err, r.rest = errEntry, nil
+		return 0
+	}
+	r.rest = r.rest[size:]
+	return 1
+}
+
+func (r *reader) bytes(n uint64) []byte {
+	if n > uint64(len(r.rest)) {
+		r.err, r.rest = errEntry, nil
+		return nil
+	}
+	b := r.rest[:n:n]
+	r.rest = r.rest[n:]
+	return b
+}

@@ -1,0 +1,27 @@
+//go:build linux || darwin || freebsd
+
+package journal
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// lock takes the lock that a file stands for. The file stays: whoever removed it
+// would let two processes lock two files of one name.
+func lock(path string) (unlock func(), err error) {
+	opened, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	err = unix.Flock(int(opened.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		err = ErrLocked
+	}
+	if err != nil {
+		return nil, errors.Join(err, opened.Close())
+	}
+	return func() { _ = opened.Close() }, nil
+}

@@ -1,0 +1,213 @@
+package journal
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// A segment begins with what it is and the position before its first entry.
+const segmentMagic = "caddy-api-keys journal 1\n"
+
+const positionSize = 8 + len(Position{}.Sum)
+
+func appendPosition(b []byte, p Position) []byte {
+	return append(binary.BigEndian.AppendUint64(b, p.Number), p.Sum[:]...)
+}
+
+// readHeader reads what a file must begin with, and the position after it.
+func readHeader(from io.Reader, magic string) (p Position, err error) {
+	header := make([]byte, len(magic)+positionSize)
+	if _, err := io.ReadFull(from, header); err != nil {
+		return Position{}, errors.New("it is too short")
+	}
+	if string(header[:len(magic)]) != magic {
+		return Position{}, errors.New("it does not begin as such a file does")
+	}
+	header = header[len(magic):]
+	p.Number = binary.BigEndian.Uint64(header)
+	copy(p.Sum[:], header[8:])
+	return p, nil
+}
+
+// Tail is what a journal holds after its snapshot.
+type Tail struct {
+	// Writes has the last write to each key.
+	Writes map[string]Write
+	// Positions has the sum of each entry, by its number.
+	Positions map[uint64]Position
+	Last      time.Time // the latest time at which one was made
+	// Torn is what is wrong with the end, if anything is: what a crash has left
+	// of an entry that was being written, or what is left of entries that were
+	// there. Which of them it is, the store must tell.
+	Torn *Damage
+}
+
+// read reads segments that follow each other.
+func (j *Journal) read(segments []file) (*Tail, error) {
+	tail := &Tail{Writes: make(map[string]Write), Positions: make(map[uint64]Position)}
+	j.end = j.base
+	for i, segment := range segments {
+		j.roll()
+		size, err := j.readSegment(segment.path, tail)
+		damage, damaged := errors.AsType[*Damage](err)
+		if damaged && size > 0 && i == len(segments)-1 {
+			tail.Torn, err = damage, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		j.size = size
+	}
+	return tail, nil
+}
+
+// readSegment adds the entries of a segment to the tail, and returns how many
+// bytes of it are whole: 0 if not even its header is.
+func (j *Journal) readSegment(path string, tail *Tail) (size int64, err error) {
+	opened, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer opened.Close()
+	in := bufio.NewReaderSize(opened, 256<<10)
+	damage := func(format string, args ...any) error {
+		return &Damage{File: path, Offset: size, Next: j.end.Number + 1, Reason: fmt.Sprintf(format, args...)}
+	}
+	switch begin, err := readHeader(in, segmentMagic); {
+	case err != nil:
+		return 0, damage("%v", err)
+	case begin != j.end:
+		return 0, damage("it does not go on where the one before it ends, after entry %d", j.end.Number)
+	}
+	size = int64(len(segmentMagic) + positionSize)
+	for {
+		entry, err := readEntry(in)
+		if err == io.EOF {
+			return size, nil
+		}
+		if err == nil {
+			err = j.follow(entry, tail)
+		}
+		if err != nil {
+			return size, damage("%v", err)
+		}
+		size += int64(len(entry))
+	}
+}
+
+// readEntry returns the bytes of the next entry, or io.EOF where there are none.
+func readEntry(in io.Reader) ([]byte, error) {
+	var length [lengthSize]byte
+	if _, err := io.ReadFull(in, length[:]); err != nil {
+		if err == io.EOF {
+			return nil, err
+		}
+		return nil, errCut
+	}
+	n := binary.BigEndian.Uint32(length[:])
+	if n == 0 || n > maxPayload {
+		return nil, errEntry
+	}
+	entry := make([]byte, lengthSize+int(n)+len(Position{}.Sum))
+	copy(entry, length[:])
+	if _, err := io.ReadFull(in, entry[lengthSize:]); err != nil {
+		return nil, errCut
+	}
+	return entry, nil
+}
+
+// follow adds the next entry to the tail.
+func (j *Journal) follow(entry []byte, tail *Tail) error {
+	content, sum := entry[:len(entry)-len(Position{}.Sum)], entry[len(entry)-len(Position{}.Sum):]
+	next := Position{Number: j.end.Number + 1, Sum: sumAfter(j.end, content)}
+	if string(next.Sum[:]) != string(sum) {
+		return errEntry
+	}
+	number, at, writes, err := decodePayload(content[lengthSize:])
+	if err != nil || number != next.Number {
+		return errEntry
+	}
+	for _, w := range writes {
+		tail.Writes[string(w.Key)] = w
+	}
+	j.end, j.begun, tail.Positions[number] = next, cmp.Or(j.begun, at), next
+	if at.After(tail.Last) {
+		tail.Last = at
+	}
+	return nil
+}
+
+// begin makes a segment for the entries after a position, and goes on in it.
+func (j *Journal) begin(after Position) error {
+	header := appendPosition([]byte(segmentMagic), after)
+	path := filepath.Join(j.dir, fileName(after.Number+1, segmentSuffix))
+	if err := writeFile(path, header); err != nil {
+		return err
+	}
+	segment, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	if j.segment != nil {
+		_ = j.segment.Close() // all of it is synced
+	}
+	j.roll()
+	j.segment, j.size = segment, int64(len(header))
+	return nil
+}
+
+// roll counts what is in the last segment to those before the next.
+func (j *Journal) roll() {
+	j.before, j.size = j.before+j.size, 0
+	j.since, j.begun = cmp.Or(j.since, j.begun), time.Time{}
+}
+
+// writeFile makes a file that is there with all its content, or not at all.
+func writeFile(path string, content []byte) error {
+	temporary := path + temporarySuffix
+	opened, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = opened.Write(content)
+	return errors.Join(err, publish(opened, path))
+}
+
+// publish closes a temporary file and gives it its name, both on the disk.
+func publish(temporary *os.File, path string) error {
+	if err := errors.Join(temporary.Sync(), temporary.Close()); err != nil {
+		return errors.Join(err, os.Remove(temporary.Name()))
+	}
+	if err := os.Rename(temporary.Name(), path); err != nil {
+		return err
+	}
+	return syncDirectory(filepath.Dir(path))
+}
+
+func syncDirectory(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// after returns the segments that follow a position, in order.
+func (f files) after(p Position) ([]file, error) {
+	i := slices.IndexFunc(f.segments, func(s file) bool { return s.number > p.Number })
+	if i < 0 || f.segments[i].number != p.Number+1 {
+		return nil, &Damage{
+			File: filepath.Join(f.dir, fileName(p.Number+1, segmentSuffix)), Next: p.Number + 1,
+			Reason: "it is not there",
+		}
+	}
+	return f.segments[i:], nil
+}

@@ -1,0 +1,164 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+	"github.com/dgraph-io/badger/v4/table"
+	"github.com/dgraph-io/badger/v4/y"
+	"github.com/dgraph-io/ristretto/v2/z"
+)
+
+// inspect reads the manifest and every table that it names, and says what is
+// wrong with them. It returns what is in tables that the manifest does not name.
+// It changes nothing. Nobody may have the store open.
+func inspect(path string) (strays, error) {
+	manifest, err := readManifest(path)
+	if err != nil {
+		return nil, err
+	}
+	found, err := filepath.Glob(filepath.Join(path, "*.sst"))
+	if err != nil {
+		return nil, err
+	}
+	there := make(map[uint64]bool)
+	strays := make(strays)
+	for _, name := range found {
+		id, _ := table.ParseFileID(name)
+		there[id] = true
+		if _, named := manifest.Tables[id]; !named {
+			strays.add(name)
+		}
+	}
+	for id := range manifest.Tables {
+		if !there[id] {
+			return nil, fmt.Errorf("the table %q is not there", filepath.Base(table.NewFilename(id, path)))
+		}
+	}
+	return strays, inspectTables(path, manifest)
+}
+
+func readManifest(path string) (manifest badger.Manifest, err error) {
+	opened, err := os.Open(filepath.Join(path, badger.ManifestFilename))
+	if errors.Is(err, os.ErrNotExist) {
+		return manifest, errors.New("the manifest is not there")
+	}
+	if err != nil {
+		return manifest, err
+	}
+	defer opened.Close()
+	manifest, whole, err := badger.ReplayManifestFile(opened, 0, badger.DefaultOptions(path))
+	if err != nil {
+		return manifest, fmt.Errorf("the manifest is damaged: %v", err)
+	}
+	info, err := opened.Stat()
+	if err == nil && info.Size() != whole {
+		err = fmt.Errorf("the manifest is damaged at byte %d", whole)
+	}
+	return manifest, err
+}
+
+// inspectedAtOnce is how many tables are read at once.
+const inspectedAtOnce = 4
+
+func inspectTables(path string, manifest badger.Manifest) error {
+	ids := make(chan uint64)
+	errs := make(chan error, inspectedAtOnce)
+	var workers sync.WaitGroup
+	for range inspectedAtOnce {
+		workers.Go(func() {
+			var err error
+			for id := range ids {
+				if err == nil {
+					err = inspectTable(path, id, manifest.Tables[id])
+				}
+			}
+			errs <- err
+		})
+	}
+	for id := range manifest.Tables {
+		ids <- id
+	}
+	close(ids)
+	workers.Wait()
+	close(errs)
+	var all []error
+	for err := range errs {
+		all = append(all, err)
+	}
+	return errors.Join(all...)
+}
+
+// inspectTable reads a table to its end. Badger panics at some damages.
+func inspectTable(path string, id uint64, entry badger.TableManifest) (err error) {
+	name := table.NewFilename(id, path)
+	defer func() {
+		if reason := recover(); reason != nil {
+			err = fmt.Errorf("the table %q is damaged", filepath.Base(name))
+		}
+	}()
+	mapped, err := z.OpenMmapFile(name, os.O_RDONLY, 0)
+	if err != nil {
+		return err
+	}
+	opened, err := table.OpenTable(mapped, tableOptions(entry.Compression))
+	if err != nil {
+		return fmt.Errorf("the table %q is damaged: %v", filepath.Base(name), err)
+	}
+	return opened.Close(-1)
+}
+
+func tableOptions(compression options.CompressionType) table.Options {
+	return table.Options{
+		ReadOnly: true, Compression: compression, ChkMode: options.OnTableRead, BlockSize: badger.DefaultOptions("").BlockSize,
+	}
+}
+
+// strays are the keys in tables that the manifest does not name, with their
+// versions. Badger deletes such tables. They are what a crash has left of a table
+// that was being made, and then Badger has all of it elsewhere as well; or the
+// manifest has lost its end.
+type strays map[string]uint64
+
+// add reads a table. One that cannot be read was never finished.
+func (s strays) add(name string) {
+	defer func() { _ = recover() }()
+	mapped, err := z.OpenMmapFile(name, os.O_RDONLY, 0)
+	if err != nil {
+		return
+	}
+	opened, err := table.OpenTable(mapped, tableOptions(options.None))
+	if err != nil {
+		return
+	}
+	defer opened.Close(-1)
+	it := opened.NewIterator(0)
+	defer it.Close()
+	for it.Rewind(); it.Valid(); it.Next() {
+		if key := y.ParseKey(it.Key()); !bytes.HasPrefix(key, []byte("!badger!")) {
+			s[string(key)] = max(s[string(key)], y.ParseTs(it.Key()))
+		}
+	}
+}
+
+// lost returns a key whose version Badger does not have, or "".
+func (s strays) lost(db *badger.DB) (key string, err error) {
+	err = db.View(func(txn *badger.Txn) error {
+		for k, version := range s {
+			it := txn.NewKeyIterator([]byte(k), badger.IteratorOptions{AllVersions: true})
+			it.Rewind()
+			if !it.Valid() || it.Item().Version() < version {
+				key = k
+			}
+			it.Close()
+		}
+		return nil
+	})
+	return key, err
+}

@@ -1,0 +1,162 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"go.uber.org/zap"
+
+	"github.com/agiled/caddy-api-keys/internal/journal"
+)
+
+// minJournal is how many bytes of changes the journal has at least before a
+// snapshot takes their place: they are read, and compared, at every start. In a
+// large store it is a part of the snapshot, which takes as long as the store is
+// large.
+const (
+	minJournal       = 16 << 20
+	journalPart      = 8
+	snapshotAttempts = 1000
+)
+
+// keeper makes snapshots for the journal, one at a time, beside the store's own
+// work.
+type keeper struct {
+	due    chan struct{}
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+}
+
+func startKeeper(s *Store) *keeper {
+	ctx, cancel := context.WithCancel(context.Background())
+	k := &keeper{due: make(chan struct{}, 1), cancel: cancel}
+	k.done.Go(func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-k.due:
+			}
+			if err := s.renewJournal(ctx); err != nil && ctx.Err() == nil {
+				s.log.Error("making a snapshot for the journal of the key store", zap.String("path", s.path), zap.Error(err))
+			}
+		}
+	})
+	return k
+}
+
+// stop ends the snapshot under way, if any: the journal goes on without it.
+func (k *keeper) stop() {
+	k.cancel()
+	k.done.Wait()
+}
+
+// ask has a snapshot made as soon as none is under way.
+func (k *keeper) ask() {
+	select {
+	case k.due <- struct{}{}:
+	default:
+	}
+}
+
+// grown is told after every change, by whoever holds changes.
+func (s *Store) grown() {
+	if s.keeper != nil && s.journal.Size() >= max(minJournal, s.journal.SnapshotSize()/journalPart) {
+		s.keeper.ask()
+	}
+}
+
+// errUnsettled says that Badger has more than one log: a snapshot is only begun
+// when all that it makes superfluous is in tables, or in the one log before the
+// mark of the snapshot.
+var errUnsettled = errors.New("Badger is writing a table")
+
+// renewJournal has a snapshot take the place of the journal's entries so far.
+// Changes go on meanwhile.
+func (s *Store) renewJournal(ctx context.Context) error {
+	s.changes.Lock()
+	txn, w, err := s.beginSnapshot(s.journal)
+	s.changes.Unlock()
+	if errors.Is(err, errUnsettled) {
+		return nil // the next change asks again
+	}
+	if err != nil {
+		return err
+	}
+	defer txn.Discard()
+	if err := writeSnapshot(ctx, txn, w); err != nil {
+		return errors.Join(err, w.Discard())
+	}
+	s.changes.Lock()
+	defer s.changes.Unlock()
+	return w.Commit()
+}
+
+// snapshot makes one for a journal that nobody else writes to, of a store that
+// nobody else uses.
+func (s *Store) snapshot(to *journal.Journal) error {
+	txn, w, err := s.beginSnapshot(to)
+	for n := 0; errors.Is(err, errUnsettled) && n < snapshotAttempts; n++ {
+		time.Sleep(10 * time.Millisecond) // Badger does not say when it has written a table
+		txn, w, err = s.beginSnapshot(to)
+	}
+	if err != nil {
+		return err
+	}
+	defer txn.Discard()
+	if err := writeSnapshot(context.Background(), txn, w); err != nil {
+		return errors.Join(err, w.Discard())
+	}
+	return w.Commit()
+}
+
+// beginSnapshot returns a snapshot to be written, and the transaction that has
+// what it is of.
+func (s *Store) beginSnapshot(of *journal.Journal) (*badger.Txn, *journal.SnapshotWriter, error) {
+	if err := s.enoughSpace(); err != nil {
+		return nil, nil, err
+	}
+	before, err := filepath.Glob(filepath.Join(s.path, "*.mem"))
+	if err != nil || len(before) != 1 {
+		return nil, nil, errors.Join(errUnsettled, err)
+	}
+	err = s.unjournaled(func(txn *transaction) error { return save(txn, baseKey, of.End().Number) })
+	if err != nil {
+		return nil, nil, err
+	}
+	after, err := filepath.Glob(filepath.Join(s.path, "*.mem"))
+	if err != nil || len(after) != 1 || after[0] != before[0] {
+		return nil, nil, errors.Join(errUnsettled, err)
+	}
+	w, err := of.Snapshot(func(to io.Writer) io.Writer { return &spaceWatcher{s, to} })
+	if err != nil {
+		return nil, nil, err
+	}
+	return s.db.NewTransaction(false), w, nil
+}
+
+// writeSnapshot writes all that is in the store, but for what it has of the
+// journal itself.
+func writeSnapshot(ctx context.Context, txn *badger.Txn, w *journal.SnapshotWriter) error {
+	it := txn.NewIterator(badger.IteratorOptions{PrefetchValues: true, PrefetchSize: 100})
+	defer it.Close()
+	for it.Rewind(); it.Valid(); it.Next() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		item := it.Item()
+		if bytes.Equal(item.Key(), journaledKey) || bytes.Equal(item.Key(), baseKey) {
+			continue
+		}
+		if err := item.Value(func(value []byte) error { return w.Write(item.Key(), value) }); err != nil {
+			return err
+		}
+	}
+	return w.Finish()
+}

@@ -1,0 +1,276 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"go.uber.org/zap"
+
+	"github.com/agiled/caddy-api-keys/internal/journal"
+)
+
+// What Badger opens without a word may be less than what it was given: it drops
+// what follows a damage in its log, tables that are in no manifest, and tables
+// whose sum is wrong. So nothing that it says is believed before it is held
+// against the journal.
+//
+// First, the files: every table that the manifest names is there and whole, and
+// there is no other. Then what Badger has of the journal: all that was written
+// up to the journal's snapshot is in tables, or comes in Badger's own log before
+// the mark of that snapshot, and so is there if the mark is. What was written
+// after it is compared, write by write, and written again where it is missing.
+// Where Badger's files cannot be used, they are built anew.
+
+// journalDirectory is where the journal is, in the directory of the store.
+const journalDirectory = "journal"
+
+// unfinished ends the name of a journal that does not have everything yet.
+const unfinished = ".new"
+
+func (s *Store) journalPath() string { return filepath.Join(s.path, journalDirectory) }
+
+func (s *Store) open() (err error) {
+	if err := prepareDirectory(s.path); err != nil {
+		return err
+	}
+	if err := s.enoughSpace(); err != nil {
+		return err
+	}
+	if err := s.openFiles(); err != nil {
+		return errors.Join(err, s.release())
+	}
+	if s.own, err = identify(s.path); err != nil {
+		return errors.Join(err, s.release())
+	}
+	s.keeper = startKeeper(s)
+	return nil
+}
+
+// release closes what was opened.
+func (s *Store) release() error {
+	var errs []error
+	if s.db != nil {
+		errs = append(errs, s.db.Close())
+	}
+	if s.journal != nil {
+		errs = append(errs, s.journal.Close())
+	}
+	s.db, s.journal = nil, nil
+	return errors.Join(errs...)
+}
+
+// openFiles opens the journal, and Badger only after it: whoever has the one has
+// the other.
+func (s *Store) openFiles() error {
+	hasJournal := journal.Exists(s.journalPath())
+	if !hasJournal && badgerIn(s.path) {
+		return s.openWithoutJournal()
+	}
+	var tail *journal.Tail
+	var err error
+	if s.journal, tail, err = journal.Open(s.journalPath()); err != nil {
+		return s.explainJournal(err)
+	}
+	if !hasJournal {
+		return s.begin()
+	}
+	strays, err := s.examine()
+	if err == nil {
+		err = s.openBadger()
+	}
+	if err != nil && passing(err) {
+		return explain(s.path, err)
+	}
+	if err != nil {
+		return s.rebuild(err, tail)
+	}
+	switch key, err := strays.lost(s.db); {
+	case err != nil:
+		return err
+	case key != "":
+		return s.discard(errors.New("the manifest is cut off"), tail)
+	}
+	return s.prove(tail)
+}
+
+// begin makes a new store.
+func (s *Store) begin() error {
+	if err := s.openBadger(); err != nil {
+		return explain(s.path, err)
+	}
+	s.made = true
+	return s.unjournaled(markNew)
+}
+
+// openWithoutJournal opens a store of an earlier schema, and begins a journal
+// with what is in it.
+func (s *Store) openWithoutJournal() error {
+	if name := emptyFile(s.path); name != "" {
+		return fmt.Errorf("its file %q is empty: a crash has left it so in the moment that it was made, or what it held is lost. Remove the file if the process was killed, or the machine stopped, at that moment; restore a backup if not", name)
+	}
+	strays, err := inspect(s.path)
+	if err != nil && passing(err) {
+		return advise(err)
+	}
+	if err != nil {
+		return fmt.Errorf("its files are damaged, and it has no journal to build them from: %w. Restore a backup into an empty directory", err)
+	}
+	if err := s.openBadger(); err != nil {
+		return explain(s.path, err)
+	}
+	if key, err := strays.lost(s.db); err != nil || key != "" {
+		return errors.Join(errors.New("its manifest is cut off, and it has no journal to build it from: restore a backup into an empty directory"), err)
+	}
+	switch version, err := s.schema(); {
+	case err != nil:
+		return err
+	case version == 0:
+		s.made = true
+		if err := s.unjournaled(markNew); err != nil {
+			return err
+		}
+		_, err := s.openJournal()
+		return err
+	case version < schemaVersion:
+		return s.upgrade(version)
+	}
+	return s.lost(errors.New("the directory "+journalDirectory+" in it is missing"), 1, 0)
+}
+
+func (s *Store) openJournal() (tail *journal.Tail, err error) {
+	s.journal, tail, err = journal.Open(s.journalPath())
+	return tail, err
+}
+
+// openBadger opens Badger, which may panic where a file is damaged.
+func (s *Store) openBadger() (err error) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			s.db, err = nil, fmt.Errorf("they cannot be read: %v", reason)
+		}
+	}()
+	db, err := badger.Open(badgerOptions(s.path, s.log))
+	if err != nil {
+		return err
+	}
+	s.db, s.commitTxn = db, (*badger.Txn).Commit
+	return nil
+}
+
+// passing reports whether an error is one of the system, and says nothing about
+// what the files hold.
+func passing(err error) bool {
+	_, ok := errors.AsType[syscall.Errno](err)
+	return ok || locked(err)
+}
+
+// examine says why Badger's files are not to be opened, if so.
+func (s *Store) examine() (strays, error) {
+	if s.rebuilding() {
+		return nil, errors.New("building them anew was interrupted")
+	}
+	if !badgerIn(s.path) {
+		if s.journal.End().Number == 0 {
+			return nil, nil // the first start was interrupted
+		}
+		return nil, errors.New("they are not there")
+	}
+	for name := emptyFile(s.path); name != ""; name = emptyFile(s.path) {
+		// A crash has left it so, or what it held is in the journal.
+		if err := os.Remove(filepath.Join(s.path, name)); err != nil {
+			return nil, err
+		}
+	}
+	return inspect(s.path)
+}
+
+// prove holds what Badger has against what the journal says.
+func (s *Store) prove(tail *journal.Tail) error {
+	version, err := s.schema()
+	if err != nil {
+		return err
+	}
+	end, base := s.journal.End(), s.journal.Base()
+	switch {
+	case version == 0 && end.Number == 0:
+		s.made = true
+		return s.unjournaled(markNew)
+	case version == 0:
+		return s.discard(errors.New("they are those of an empty store"), tail)
+	case version < schemaVersion:
+		return s.upgrade(version) // which was interrupted
+	}
+	has, err := s.marks()
+	switch {
+	case err != nil:
+		return err
+	case has.position.Number > end.Number:
+		return s.forgotten(has.position, tail.Torn)
+	case has.position.Number < base.Number || has.base < base.Number:
+		return s.discard(fmt.Errorf("they have the changes up to %d, of %d", has.position.Number, end.Number), tail)
+	case has.position != base && has.position != tail.Positions[has.position.Number]:
+		return errors.New("its journal is that of another store: bring the one back that belongs to it, or restore a backup into an empty directory")
+	}
+	if tail.Torn != nil {
+		s.log.Warn("a change that was not acknowledged is not in the journal as a whole, and was not made", zap.String("path", s.path), zap.Error(tail.Torn))
+		if err := s.journal.DropTorn(); err != nil {
+			return err
+		}
+	}
+	return s.replay(tail)
+}
+
+// upgrade brings a store of an earlier schema to the present one.
+func (s *Store) upgrade(version int) error {
+	if version == 1 {
+		if err := s.unjournaled(beginMigration); err != nil {
+			return err
+		}
+	}
+	if err := s.migrate(); err != nil {
+		return err
+	}
+	return s.newJournal(time.Now())
+}
+
+// newJournal begins a journal with what the store holds. It has its name only
+// once all of that is in it, and the store has the schema of stores with a
+// journal only after that.
+func (s *Store) newJournal(now time.Time) error {
+	if s.journal != nil {
+		if err := s.journal.Close(); err != nil {
+			return err
+		}
+		s.journal = nil
+	}
+	path := s.journalPath() + unfinished
+	if err := os.RemoveAll(path); err != nil {
+		return err
+	}
+	begun, _, err := journal.Open(path)
+	if err != nil {
+		return err
+	}
+	first := begun.Next(now, []journal.Write{{Key: schemaKey, Value: []byte(fmt.Sprint(schemaVersion))}})
+	err = begun.Append(first)
+	if err == nil {
+		err = s.snapshot(begun)
+	}
+	if err := errors.Join(err, begun.Close()); err != nil {
+		return err
+	}
+	if err := errors.Join(os.RemoveAll(s.journalPath()), os.Rename(path, s.journalPath())); err != nil {
+		return err
+	}
+	if _, err := s.openJournal(); err != nil {
+		return err
+	}
+	return s.unjournaled(func(txn *transaction) error {
+		return errors.Join(save(txn, schemaKey, schemaVersion), mark(txn, first.Position))
+	})
+}

@@ -1,0 +1,175 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/agiled/caddy-api-keys/internal/journal"
+)
+
+// damagedDirectory begins the names of directories that hold Badger's files from
+// before they were built anew.
+const damagedDirectory = "damaged-"
+
+// rebuildMark is a file that is in the journal's directory for as long as
+// Badger's files are being built.
+const rebuildMark = "REBUILD"
+
+func (s *Store) rebuildMark() string { return filepath.Join(s.journalPath(), rebuildMark) }
+
+func (s *Store) rebuilding() bool {
+	_, err := os.Stat(s.rebuildMark())
+	return err == nil
+}
+
+// rebuiltPerReport is after how many records it is logged how many they are.
+const rebuiltPerReport = 1_000_000
+
+// rebuild makes Badger's files anew from the journal. What it does not have are
+// the last uses of keys since its snapshot. The old files are kept aside.
+func (s *Store) rebuild(reason error, tail *journal.Tail) error {
+	log := s.log.With(zap.String("path", s.path))
+	log.Error("the files of the key store are damaged: they are built anew from its journal, which takes a while", zap.Error(reason))
+	if tail.Torn != nil {
+		return s.lost(fmt.Errorf("its files are damaged (%w), and so is its journal: %w", reason, tail.Torn), tail.Torn.Next, 0)
+	}
+	if err := s.journal.ReadSnapshot(func([]byte, []byte) error { return nil }); err != nil {
+		return fmt.Errorf("its files are damaged (%w), and so is its journal: %w. Restore a backup into an empty directory", reason, err)
+	}
+	if err := s.setAside(log); err != nil {
+		return err
+	}
+	if err := s.openBadger(); err != nil {
+		return explain(s.path, err)
+	}
+	if err := s.restoreSnapshot(log); err != nil {
+		return err
+	}
+	writes := make([]journal.Write, 0, len(tail.Writes))
+	for _, key := range slices.Sorted(maps.Keys(tail.Writes)) {
+		writes = append(writes, tail.Writes[key])
+	}
+	if err := s.rewrite(writes); err != nil {
+		return err
+	}
+	if err := s.unjournaled(func(txn *transaction) error { return s.markRebuilt(txn, tail) }); err != nil {
+		return err
+	}
+	log.Warn("the files of the key store were built anew: what is not known any more is when keys were used since the journal's snapshot")
+	return os.Remove(s.rebuildMark())
+}
+
+// setAside moves Badger's files away, where nobody will build on them. Files
+// that were being built are worth nothing.
+func (s *Store) setAside(log *zap.Logger) error {
+	if s.rebuilding() {
+		return eachBadgerFile(s.path, os.Remove)
+	}
+	aside := filepath.Join(s.path, damagedDirectory+time.Now().UTC().Format("20060102T150405.000Z"))
+	if err := os.Mkdir(aside, 0o700); err != nil {
+		return err
+	}
+	if err := os.WriteFile(s.rebuildMark(), nil, 0o600); err != nil {
+		return err
+	}
+	log.Warn("the damaged files are kept: delete them when nobody needs them", zap.String("directory", aside))
+	return eachBadgerFile(s.path, func(path string) error { return os.Rename(path, filepath.Join(aside, filepath.Base(path))) })
+}
+
+func (s *Store) restoreSnapshot(log *zap.Logger) error {
+	batch := s.db.NewWriteBatch()
+	defer batch.Cancel()
+	n := 0
+	err := s.journal.ReadSnapshot(func(key, value []byte) error {
+		if n++; n%rebuiltPerReport == 0 {
+			log.Info("building the files of the key store anew", zap.Int("records", n))
+			if err := s.enoughSpace(); err != nil {
+				return err
+			}
+		}
+		return batch.Set(slices.Clone(key), slices.Clone(value))
+	})
+	return errors.Join(err, batch.Flush())
+}
+
+// markRebuilt writes what the journal does not hold. The clock is known to have
+// come as far as the last change.
+func (s *Store) markRebuilt(txn *transaction, tail *journal.Tail) error {
+	at, err := clockMark(txn)
+	if err == nil && tail.Last.After(at) {
+		err = save(txn, clockKey, toMillis(tail.Last))
+	}
+	return errors.Join(err, markNew(txn), save(txn, baseKey, s.journal.Base().Number), mark(txn, s.journal.End()))
+}
+
+// forgotten says that the store has changes that the journal does not.
+func (s *Store) forgotten(has journal.Position, torn *journal.Damage) error {
+	cause := errors.New("the end of its journal is missing")
+	if torn != nil {
+		cause = torn
+	}
+	return s.lost(cause, s.journal.End().Number+1, has.Number)
+}
+
+// lost says which changes can be read in the journal no more, and what to do.
+func (s *Store) lost(cause error, from, to uint64) error {
+	changes := fmt.Sprintf("change %d is", from)
+	switch {
+	case to == 0:
+		changes = fmt.Sprintf("the changes from %d on are", from)
+	case to > from:
+		changes = fmt.Sprintf("the changes from %d to %d are", from, to)
+	}
+	return fmt.Errorf("%w. So nothing proves that %s in the store, and a revocation may be missing. "+
+		"Bring back the journal's files as they were, or restore a backup into an empty directory. "+
+		"If the store is known to be good, begin a new journal from it: caddy api-keys doctor --store %q --new-journal", cause, changes, s.path)
+}
+
+// explainJournal turns the journal's reasons not to open into what an operator
+// can do.
+func (s *Store) explainJournal(err error) error {
+	if errors.Is(err, journal.ErrLocked) {
+		return explain(s.path, syscall.EWOULDBLOCK)
+	}
+	if damage, ok := errors.AsType[*journal.Damage](err); ok {
+		return s.lost(damage, max(damage.Next, 1), 0)
+	}
+	return advise(err)
+}
+
+// discard closes Badger, and builds its files anew.
+func (s *Store) discard(reason error, tail *journal.Tail) error {
+	err := s.db.Close()
+	s.db = nil
+	if err != nil {
+		s.log.Warn("closing the files of a damaged key store", zap.String("path", s.path), zap.Error(err))
+	}
+	return s.rebuild(reason, tail)
+}
+
+func eachBadgerFile(path string, do func(path string) error) error {
+	entries, err := os.ReadDir(path)
+	for _, entry := range entries {
+		if badgerFile(entry.Name()) {
+			err = errors.Join(err, do(filepath.Join(path, entry.Name())))
+		}
+	}
+	return err
+}
+
+// badgerIn reports whether Badger has anything in a directory.
+func badgerIn(path string) bool {
+	entries, _ := os.ReadDir(path)
+	return slices.ContainsFunc(entries, func(e os.DirEntry) bool {
+		return e.Name() == "MANIFEST" || strings.HasSuffix(e.Name(), ".mem") || strings.HasSuffix(e.Name(), ".sst")
+	})
+}

@@ -1,0 +1,159 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+
+	"github.com/dgraph-io/badger/v4"
+	"go.uber.org/zap"
+
+	"github.com/agiled/caddy-api-keys/internal/journal"
+)
+
+// marks are what Badger has of the journal.
+type marks struct {
+	position journal.Position // of the last change that is in it
+	base     uint64           // the number of the last snapshot that was begun
+}
+
+// mark notes that a change is in Badger.
+func mark(txn *transaction, p journal.Position) error {
+	return txn.Txn.Set(journaledKey, []byte(p.String()))
+}
+
+func (s *Store) marks() (m marks, err error) {
+	err = s.view(func(txn *badger.Txn) error {
+		item, err := txn.Get(journaledKey)
+		if err == nil {
+			err = item.Value(func(value []byte) (err error) {
+				m.position, err = journal.ParsePosition(string(value))
+				return err
+			})
+		}
+		if err != nil && !errors.Is(err, badger.ErrKeyNotFound) {
+			return err
+		}
+		if err = load(txn, baseKey, &m.base); errors.Is(err, badger.ErrKeyNotFound) {
+			return nil
+		}
+		return err
+	})
+	return m, err
+}
+
+// replayedAtOnce bounds the writes that one transaction replays, and
+// replayedBytesAtOnce how large they are: it can hold 1.2 MB and some ten
+// thousand writes.
+const (
+	replayedAtOnce      = 1000
+	replayedBytesAtOnce = 256 << 10
+)
+
+// replay writes again what the journal has and Badger does not.
+func (s *Store) replay(tail *journal.Tail) error {
+	missing, err := s.missing(tail.Writes)
+	if err != nil {
+		return err
+	}
+	if len(missing) > 0 {
+		s.log.Warn("the files of the key store had lost changes, which its journal has: they are made again",
+			zap.String("path", s.path), zap.Int("records", len(missing)))
+	}
+	if err := s.rewrite(missing); err != nil {
+		return err
+	}
+	return s.unjournaled(func(txn *transaction) error { return mark(txn, s.journal.End()) })
+}
+
+// missing returns those of the writes that cannot be read back, in the order of
+// their keys.
+func (s *Store) missing(writes map[string]journal.Write) (missing []journal.Write, err error) {
+	err = s.view(func(txn *badger.Txn) error {
+		for _, key := range slices.Sorted(maps.Keys(writes)) {
+			w := writes[key]
+			there, err := has(txn, w)
+			if err != nil {
+				return err
+			}
+			if !there {
+				missing = append(missing, w)
+			}
+		}
+		return nil
+	})
+	return missing, err
+}
+
+// has reports whether what can be read is what was written.
+func has(txn reader, w journal.Write) (there bool, err error) {
+	item, err := txn.Get(w.Key)
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return w.Delete, nil
+	}
+	if err != nil || w.Delete {
+		return false, err
+	}
+	err = item.Value(func(value []byte) error {
+		there = bytes.Equal(value, w.Value)
+		return nil
+	})
+	return there, err
+}
+
+// rewrite makes writes that are in the journal.
+func (s *Store) rewrite(writes []journal.Write) error {
+	for len(writes) > 0 {
+		n, size := 0, 0
+		for n < min(len(writes), replayedAtOnce) && size < replayedBytesAtOnce {
+			size += len(writes[n].Key) + len(writes[n].Value)
+			n++
+		}
+		if err := s.enoughSpace(); err != nil {
+			return err
+		}
+		err := s.unjournaled(func(txn *transaction) (err error) {
+			for _, w := range writes[:n] {
+				if w.Delete {
+					err = errors.Join(err, txn.Delete(w.Key))
+				} else {
+					err = errors.Join(err, txn.Set(w.Key, w.Value))
+				}
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		writes = writes[n:]
+	}
+	return nil
+}
+
+// schema returns the version of the schema; 0 where nothing is in the store.
+func (s *Store) schema() (version int, err error) {
+	err = s.db.View(func(txn *badger.Txn) error {
+		err := load(txn, schemaKey, &version)
+		if !errors.Is(err, badger.ErrKeyNotFound) {
+			return err
+		}
+		it := txn.NewIterator(badger.IteratorOptions{})
+		defer it.Close()
+		if it.Rewind(); it.Valid() {
+			return errors.New("it is a Badger database of something else: choose another path")
+		}
+		return nil
+	})
+	if err == nil && (version > schemaVersion || version < 0) {
+		err = fmt.Errorf("it has schema %d, and this version knows schema %d: use the version that wrote it, or a newer one", version, schemaVersion)
+	}
+	return version, err
+}
+
+// markNew says which schema a new store has.
+func markNew(txn *transaction) error {
+	return txn.Set(schemaKey, []byte(strconv.Itoa(schemaVersion)))
+}

@@ -1,0 +1,78 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/journal"
+)
+
+// reader is what a read needs of a transaction.
+type reader interface {
+	Get(key []byte) (*badger.Item, error)
+	NewIterator(badger.IteratorOptions) *badger.Iterator
+}
+
+// transaction is a transaction whose writes are noted for the journal.
+type transaction struct {
+	*badger.Txn
+	writes []journal.Write
+}
+
+// Set writes a value. Neither it nor the key may be changed afterwards.
+func (t *transaction) Set(key, value []byte) error {
+	t.writes = append(t.writes, journal.Write{Key: key, Value: value})
+	return t.Txn.Set(key, value)
+}
+
+// Delete deletes a key, which may not be changed afterwards.
+func (t *transaction) Delete(key []byte) error {
+	t.writes = append(t.writes, journal.Write{Key: key, Delete: true})
+	return t.Txn.Delete(key)
+}
+
+// errDoubt says that it is not known whether a change was made.
+var errDoubt = errors.New("a change could not be brought to the disk, and none will be tried before a restart")
+
+// write makes changes in one transaction: all that do writes is in the journal,
+// and on its disk, before any of it can be read. It is for one caller at a time,
+// who holds changes.
+//
+// If it fails, nothing was changed, unless the error is errDoubt: then the next
+// Open makes of it either a whole change or none.
+func (s *Store) write(at time.Time, do func(*transaction) error) error {
+	txn := s.db.NewTransaction(true)
+	defer txn.Discard()
+	t := &transaction{Txn: txn}
+	if err := do(t); err != nil || len(t.writes) == 0 {
+		return err
+	}
+	entry := s.journal.Next(at, t.writes)
+	if err := mark(t, entry.Position); err != nil {
+		return err
+	}
+	switch err := s.journal.Append(entry); {
+	case errors.Is(err, journal.ErrBroken):
+		return fmt.Errorf("%w: %w", errDoubt, err)
+	case errors.Is(err, syscall.ENOSPC):
+		return apikey.ErrNoSpace
+	case err != nil:
+		return err
+	}
+	if err := s.commitTxn(txn); err != nil {
+		return fmt.Errorf("%w: %w", errDoubt, err)
+	}
+	s.grown()
+	return nil
+}
+
+// unjournaled writes what was not acknowledged as a change, and what can be lost
+// with the files of Badger.
+func (s *Store) unjournaled(do func(*transaction) error) error {
+	return s.db.Update(func(txn *badger.Txn) error { return do(&transaction{Txn: txn}) })
+}
