@@ -129,38 +129,63 @@ func (j *Journal) snapshotPath() string {
 	return filepath.Join(j.dir, fileName(j.base.Number, snapshotSuffix))
 }
 
-// ReadSnapshot calls visit for each key of the snapshot and its value, which are
-// only valid until it returns. That the snapshot is whole is known when
-// ReadSnapshot has returned: it fails with a [*Damage] if not.
-func (j *Journal) ReadSnapshot(visit func(key, value []byte) error) error {
+// Snapshot is a snapshot that was opened for reading. Another one may take its
+// place meanwhile.
+type Snapshot struct {
+	file     *os.File // nil for the one before the first entry, which is empty
+	position Position
+}
+
+// OpenSnapshot opens the present snapshot, to be read and closed.
+func (j *Journal) OpenSnapshot() (*Snapshot, error) {
 	if j.base.Number == 0 {
-		return nil // every entry is there from the first on
+		return &Snapshot{}, nil
 	}
 	opened, err := os.Open(j.snapshotPath())
 	if err != nil {
+		return nil, err
+	}
+	return &Snapshot{opened, j.base}, nil
+}
+
+// Close closes the snapshot.
+func (s *Snapshot) Close() error {
+	if s.file == nil {
+		return nil
+	}
+	return s.file.Close()
+}
+
+// Read calls visit for each key of the snapshot and its value, which are only
+// valid until it returns. That the snapshot is whole is known when Read has
+// returned: it fails with a [*Damage] if not.
+func (s *Snapshot) Read(visit func(key, value []byte) error) error {
+	if s.file == nil {
+		return nil
+	}
+	if _, err := s.file.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	defer opened.Close()
-	switch p, err := readHeader(opened, snapshotMagic); {
+	switch p, err := readHeader(s.file, snapshotMagic); {
 	case err != nil:
-		return j.snapshotDamage(err)
-	case p != j.base:
-		return j.snapshotDamage(errEntry)
+		return s.damage(err)
+	case p != s.position:
+		return s.damage(errEntry)
 	}
-	decompressed, err := zstd.NewReader(opened, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(64<<20))
+	decompressed, err := zstd.NewReader(s.file, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(64<<20))
 	if err != nil {
-		return j.snapshotDamage(err)
+		return s.damage(err)
 	}
 	defer decompressed.Close()
 	r := snapshotReader{in: bufio.NewReaderSize(decompressed, 256<<10), sum: sha256.New()}
-	_, _ = r.sum.Write(appendPosition([]byte(snapshotMagic), j.base))
+	_, _ = r.sum.Write(appendPosition([]byte(snapshotMagic), s.position))
 	for {
 		key, value, err := r.next()
 		if err == io.EOF {
 			return nil
 		}
 		if err != nil {
-			return j.snapshotDamage(err)
+			return s.damage(err)
 		}
 		if err := visit(key, value); err != nil {
 			return err
@@ -168,8 +193,8 @@ func (j *Journal) ReadSnapshot(visit func(key, value []byte) error) error {
 	}
 }
 
-func (j *Journal) snapshotDamage(err error) error {
-	return &Damage{File: j.snapshotPath(), Next: 1, Reason: err.Error()}
+func (s *Snapshot) damage(err error) error {
+	return &Damage{File: s.file.Name(), Next: 1, Reason: err.Error()}
 }
 
 type snapshotReader struct {

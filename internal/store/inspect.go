@@ -105,7 +105,7 @@ func inspectTable(path string, id uint64, entry badger.TableManifest) (err error
 	}()
 	mapped, err := z.OpenMmapFile(name, os.O_RDONLY, 0)
 	if err != nil {
-		return err
+		return fmt.Errorf("the table %q cannot be read: %w", filepath.Base(name), err)
 	}
 	opened, err := table.OpenTable(mapped, tableOptions(entry.Compression))
 	if err != nil {

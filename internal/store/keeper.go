@@ -37,18 +37,33 @@ func startKeeper(s *Store) *keeper {
 	ctx, cancel := context.WithCancel(context.Background())
 	k := &keeper{due: make(chan struct{}, 1), cancel: cancel}
 	k.done.Go(func() {
+		s.checkSnapshot(ctx)
 		for {
 			select {
 			case <-ctx.Done():
 				return
 			case <-k.due:
 			}
-			if err := s.renewJournal(ctx); err != nil && ctx.Err() == nil {
+			switch err := s.renewJournal(ctx); {
+			case errors.Is(err, errUnsettled): // Badger does not say when it has written a table
+				time.AfterFunc(time.Second, k.ask)
+			case err != nil && ctx.Err() == nil:
 				s.log.Error("making a snapshot for the journal of the key store", zap.String("path", s.path), zap.Error(err))
 			}
 		}
 	})
 	return k
+}
+
+// checkSnapshot reads the snapshot, which nothing else does until it is needed,
+// and asks for another one if it is damaged: nothing is lost yet.
+func (s *Store) checkSnapshot(ctx context.Context) {
+	err := s.readSnapshot(ctx)
+	if err == nil || ctx.Err() != nil {
+		return
+	}
+	s.log.Error("the snapshot of the journal of the key store is damaged: it is made again", zap.String("path", s.path), zap.Error(err))
+	s.keeper.ask()
 }
 
 // stop ends the snapshot under way, if any: the journal goes on without it.
@@ -72,6 +87,17 @@ func (s *Store) grown() {
 	}
 }
 
+func (s *Store) readSnapshot(ctx context.Context) error {
+	s.changes.Lock()
+	snapshot, err := s.journal.OpenSnapshot()
+	s.changes.Unlock()
+	if err != nil {
+		return err
+	}
+	defer snapshot.Close()
+	return snapshot.Read(func([]byte, []byte) error { return ctx.Err() })
+}
+
 // errUnsettled says that Badger has more than one log: a snapshot is only begun
 // when all that it makes superfluous is in tables, or in the one log before the
 // mark of the snapshot.
@@ -83,14 +109,16 @@ func (s *Store) renewJournal(ctx context.Context) error {
 	s.changes.Lock()
 	txn, w, err := s.beginSnapshot(s.journal)
 	s.changes.Unlock()
-	if errors.Is(err, errUnsettled) {
-		return nil // the next change asks again
-	}
 	if err != nil {
 		return err
 	}
 	defer txn.Discard()
-	if err := writeSnapshot(ctx, txn, w); err != nil {
+	// What is read must not be worse than the journal that it takes the place of.
+	err = s.db.VerifyChecksum()
+	if err == nil {
+		err = writeSnapshot(ctx, txn, w)
+	}
+	if err != nil {
 		return errors.Join(err, w.Discard())
 	}
 	s.changes.Lock()

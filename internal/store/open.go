@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -162,11 +163,17 @@ func (s *Store) openBadger() (err error) {
 	return nil
 }
 
-// passing reports whether an error is one of the system, and says nothing about
-// what the files hold.
+// passing reports whether an error says nothing about what the files hold: it may
+// be gone once the system is as it should be.
 func passing(err error) bool {
-	_, ok := errors.AsType[syscall.Errno](err)
-	return ok || locked(err)
+	for _, cause := range []error{
+		fs.ErrPermission, syscall.EROFS, syscall.ENOSPC, syscall.EDQUOT, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EIO,
+	} {
+		if errors.Is(err, cause) {
+			return true
+		}
+	}
+	return locked(err)
 }
 
 // examine says why Badger's files are not to be opened, if so.

@@ -23,6 +23,7 @@ const (
 	holder = "hold"  // opens the store, says "open", and holds it until its input ends
 	writer = "write" // makes changes and says each one that was acknowledged
 	noter  = "note"  // notes uses of one key and says each one that was noted
+	opener = "open"  // opens the store, and says what is in it
 )
 
 // notedKey is the key whose uses the noter notes.
@@ -31,6 +32,13 @@ const notedKey = "key_01KSYYFFG0FDH6HZGZGMQJ210W"
 // child is what this test's binary does as another process. The roles are
 // above; it returns the exit status.
 func child(role, path string) int {
+	if role == opener {
+		if err := say(path); err != nil {
+			fmt.Println("failed:", err)
+			return 1
+		}
+		return 0
+	}
 	s, err := Open(path, zap.NewNop(), nil)
 	if err != nil {
 		fmt.Println(err)

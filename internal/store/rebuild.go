@@ -42,7 +42,12 @@ func (s *Store) rebuild(reason error, tail *journal.Tail) error {
 	if tail.Torn != nil {
 		return s.lost(fmt.Errorf("its files are damaged (%w), and so is its journal: %w", reason, tail.Torn), tail.Torn.Next, 0)
 	}
-	if err := s.journal.ReadSnapshot(func([]byte, []byte) error { return nil }); err != nil {
+	snapshot, err := s.journal.OpenSnapshot()
+	if err != nil {
+		return advise(err)
+	}
+	defer snapshot.Close()
+	if err := snapshot.Read(func([]byte, []byte) error { return nil }); err != nil {
 		return fmt.Errorf("its files are damaged (%w), and so is its journal: %w. Restore a backup into an empty directory", reason, err)
 	}
 	if err := s.setAside(log); err != nil {
@@ -51,7 +56,7 @@ func (s *Store) rebuild(reason error, tail *journal.Tail) error {
 	if err := s.openBadger(); err != nil {
 		return explain(s.path, err)
 	}
-	if err := s.restoreSnapshot(log); err != nil {
+	if err := s.restoreSnapshot(snapshot, log); err != nil {
 		return err
 	}
 	writes := make([]journal.Write, 0, len(tail.Writes))
@@ -85,11 +90,11 @@ func (s *Store) setAside(log *zap.Logger) error {
 	return eachBadgerFile(s.path, func(path string) error { return os.Rename(path, filepath.Join(aside, filepath.Base(path))) })
 }
 
-func (s *Store) restoreSnapshot(log *zap.Logger) error {
+func (s *Store) restoreSnapshot(from *journal.Snapshot, log *zap.Logger) error {
 	batch := s.db.NewWriteBatch()
 	defer batch.Cancel()
 	n := 0
-	err := s.journal.ReadSnapshot(func(key, value []byte) error {
+	err := from.Read(func(key, value []byte) error {
 		if n++; n%rebuiltPerReport == 0 {
 			log.Info("building the files of the key store anew", zap.Int("records", n))
 			if err := s.enoughSpace(); err != nil {

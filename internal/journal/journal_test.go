@@ -1,0 +1,445 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+var start = time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
+
+// open opens a journal and closes it when the test ends.
+func open(t testing.TB, dir string) (*Journal, *Tail) {
+	t.Helper()
+	j, tail, err := Open(dir)
+	if err != nil {
+		t.Fatalf("Open: got error %v, want a journal", err)
+	}
+	t.Cleanup(func() { _ = j.Close() })
+	return j, tail
+}
+
+// add appends an entry with one write.
+func add(t testing.TB, j *Journal, key, value string) Position {
+	t.Helper()
+	entry := j.Next(start.Add(time.Duration(j.End().Number)*time.Minute), []Write{{Key: []byte(key), Value: []byte(value)}})
+	if err := j.Append(entry); err != nil {
+		t.Fatalf("Append: got error %v, want none", err)
+	}
+	return entry.Position
+}
+
+// snapshot makes a snapshot of a store.
+func snapshot(t testing.TB, j *Journal, store map[string]string) {
+	t.Helper()
+	w, err := j.Snapshot(func(w io.Writer) io.Writer { return w })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, value := range store {
+		if err := w.Write([]byte(key), []byte(value)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(w.Finish(), w.Commit()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// held returns what a store has that is made from a journal.
+func held(t testing.TB, j *Journal, tail *Tail) map[string]string {
+	t.Helper()
+	store := map[string]string{}
+	if err := readSnapshot(t, j, store); err != nil {
+		t.Fatalf("Read of a snapshot: got error %v, want none", err)
+	}
+	for key, w := range tail.Writes {
+		if store[key] = string(w.Value); w.Delete {
+			delete(store, key)
+		}
+	}
+	return store
+}
+
+func readSnapshot(t testing.TB, j *Journal, into map[string]string) error {
+	t.Helper()
+	s, err := j.OpenSnapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	return s.Read(func(key, value []byte) error {
+		into[string(key)] = string(value)
+		return nil
+	})
+}
+
+func equal(t testing.TB, what string, got, want any) {
+	t.Helper()
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%s:\n got %v\nwant %v", what, got, want)
+	}
+}
+
+func TestJournal(t *testing.T) {
+	dir := t.TempDir()
+	if Exists(dir) {
+		t.Error("Exists: got true of an empty directory, want false")
+	}
+	j, tail := open(t, dir)
+	equal(t, "end of a new journal", j.End(), Position{})
+	equal(t, "writes of a new journal", len(tail.Writes), 0)
+	first := add(t, j, "a", "1")
+	add(t, j, "b", "")
+	last := j.Next(start.Add(time.Hour), []Write{{Key: []byte("a"), Value: []byte("2")}, {Key: []byte("c"), Value: []byte("3")}, {Key: []byte("b"), Delete: true}})
+	if err := j.Append(last); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "since", j.Since(), start)
+	_ = j.Close()
+
+	j, tail = open(t, dir)
+	equal(t, "end", j.End(), last.Position)
+	equal(t, "first position", tail.Positions[1], first)
+	equal(t, "what it holds", held(t, j, tail), map[string]string{"a": "2", "c": "3"})
+	equal(t, "last", tail.Last, start.Add(time.Hour))
+	equal(t, "since", j.Since(), start)
+	if !Exists(dir) {
+		t.Error("Exists: got false, want true")
+	}
+}
+
+func TestOpen_locked(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := open(t, dir)
+	if _, _, err := Open(dir); !errors.Is(err, ErrLocked) {
+		t.Errorf("got error %v, want ErrLocked", err)
+	}
+	_ = j.Close()
+	open(t, dir)
+}
+
+// A snapshot takes the place of what was before it, and entries go on while it
+// is written.
+func TestSnapshot(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := open(t, dir)
+	add(t, j, "a", "1")
+	size := j.Size()
+	base := add(t, j, "b", "2")
+	w, err := j.Snapshot(func(w io.Writer) io.Writer { return w })
+	if err != nil {
+		t.Fatal(err)
+	}
+	add(t, j, "a", "3")
+	for key, value := range map[string]string{"a": "1", "b": "2", "note": "x"} {
+		if err := w.Write([]byte(key), []byte(value)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(w.Finish(), w.Commit()); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "base", j.Base(), base)
+	equal(t, "size", j.Size(), size)
+	equal(t, "since", j.Since(), start.Add(2*time.Minute))
+	add(t, j, "c", "4")
+	want := map[string]string{"a": "3", "b": "2", "c": "4", "note": "x"}
+	for range 2 {
+		_ = j.Close()
+		var tail *Tail
+		j, tail = open(t, dir)
+		equal(t, "base", j.Base(), base)
+		equal(t, "end", j.End().Number, uint64(4))
+		equal(t, "what it holds", held(t, j, tail), want)
+		equal(t, "files", fileNames(t, dir), []string{"00000000000000000002.snapshot", "00000000000000000003.journal", "lock"})
+	}
+	snapshot(t, j, want)
+	snapshot(t, j, want) // with no entry in between
+	_ = j.Close()
+	j, tail := open(t, dir)
+	equal(t, "what it holds", held(t, j, tail), want)
+	equal(t, "entries after it", len(tail.Writes), 0)
+}
+
+func fileNames(t testing.TB, dir string) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		names = append(names, entry.Name())
+	}
+	return names
+}
+
+// Wherever the process ends while a snapshot is made, the journal holds the same.
+func TestSnapshot_interrupted(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := open(t, dir)
+	add(t, j, "a", "1")
+	snapshot(t, j, map[string]string{"a": "1"})
+	add(t, j, "b", "2")
+	want := map[string]string{"a": "1", "b": "2"}
+	holds := func(title string) {
+		t.Helper()
+		left := filepath.Join(t.TempDir(), "journal")
+		if err := os.CopyFS(left, os.DirFS(dir)); err != nil {
+			t.Fatal(err)
+		}
+		copied, tail := open(t, left)
+		equal(t, title, held(t, copied, tail), want)
+		for _, name := range fileNames(t, left) {
+			if strings.HasSuffix(name, temporarySuffix) {
+				t.Errorf("%s: %s is still there", title, name)
+			}
+		}
+	}
+	w, err := j.Snapshot(func(w io.Writer) io.Writer { return w })
+	if err != nil {
+		t.Fatal(err)
+	}
+	holds("begun")
+	for key, value := range want {
+		if err := w.Write([]byte(key), []byte(value)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	holds("written")
+	if err := w.Finish(); err != nil {
+		t.Fatal(err)
+	}
+	holds("finished")
+	superfluous := map[string][]byte{}
+	for _, name := range fileNames(t, dir) {
+		if superfluous[name], err = os.ReadFile(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	holds("committed")
+	for name, content := range superfluous {
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil && !strings.HasSuffix(name, temporarySuffix) {
+			if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	holds("committed, and nothing removed yet")
+}
+
+func TestSnapshot_discarded(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := open(t, dir)
+	add(t, j, "a", "1")
+	w, err := j.Snapshot(func(w io.Writer) io.Writer { return w })
+	if err != nil {
+		t.Fatal(err)
+	}
+	add(t, j, "b", "2")
+	if err := w.Discard(); err != nil {
+		t.Fatal(err)
+	}
+	_ = j.Close()
+	j, tail := open(t, dir)
+	equal(t, "what it holds", held(t, j, tail), map[string]string{"a": "1", "b": "2"})
+	equal(t, "base", j.Base(), Position{})
+}
+
+// lived makes a journal with a snapshot and two segments after it, and returns
+// what it holds and where it ends.
+func lived(t testing.TB) (dir string, want map[string]string, end Position) {
+	t.Helper()
+	dir = t.TempDir()
+	j, _ := open(t, dir)
+	add(t, j, "a", "1")
+	snapshot(t, j, map[string]string{"a": "1", "b": "2"})
+	add(t, j, "c", "3")
+	if err := j.rotate(); err != nil {
+		t.Fatal(err)
+	}
+	add(t, j, "d", "4")
+	end = add(t, j, "a", "5")
+	_ = j.Close()
+	return dir, map[string]string{"a": "5", "b": "2", "c": "3", "d": "4"}, end
+}
+
+// Whatever is changed in any file: the journal says so, unless what it holds and
+// where it ends are as they were.
+func TestOpen_damaged(t *testing.T) {
+	dir, want, end := lived(t)
+	for _, name := range fileNames(t, dir) {
+		whole, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		try := func(title string, content []byte) {
+			t.Helper()
+			damaged := filepath.Join(t.TempDir(), "journal")
+			if err := os.CopyFS(damaged, os.DirFS(dir)); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(damaged, name), content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			j, tail, err := Open(damaged)
+			if _, ok := errors.AsType[*Damage](err); ok {
+				return
+			}
+			if err != nil {
+				t.Fatalf("%s: got error %v, want that it is damaged", title, err)
+			}
+			defer j.Close()
+			if j.End() != end {
+				if tail.Torn == nil && !strings.HasPrefix(title, "cut") {
+					t.Errorf("%s: it ends at %d, and says nothing", title, j.End().Number)
+				}
+				return
+			}
+			store := map[string]string{}
+			if err := readSnapshot(t, j, store); err == nil && tail.Torn == nil && !reflect.DeepEqual(held(t, j, tail), want) {
+				t.Errorf("%s: it holds something else, and says nothing", title)
+			}
+		}
+		for at := range whole {
+			for bit := range 8 {
+				changed := slices.Clone(whole)
+				changed[at] ^= 1 << bit
+				try(fmt.Sprintf("bit %d of byte %d of %s", bit, at, name), changed)
+			}
+			try(fmt.Sprintf("cut %s after %d bytes", name, at), whole[:at])
+		}
+		try("more in "+name, append(slices.Clone(whole), "more"...))
+	}
+}
+
+func TestOpen_missing(t *testing.T) {
+	whole, _, _ := lived(t)
+	for _, name := range fileNames(t, whole) {
+		if name == "lock" {
+			continue
+		}
+		dir, _, end := lived(t)
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+		j, _, err := Open(dir)
+		if err == nil {
+			if j.End() == end {
+				t.Errorf("without %s: it ends where it ended", name)
+			}
+			_ = j.Close() // the last segment: whoever knows the end sees it
+			continue
+		}
+		if _, ok := errors.AsType[*Damage](err); !ok {
+			t.Errorf("without %s: got error %v, want that it is damaged", name, err)
+		}
+	}
+}
+
+// What a crash leaves of an entry is no entry, and the next one takes its place.
+func TestOpen_torn(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := open(t, dir)
+	add(t, j, "a", "1")
+	before := j.size
+	add(t, j, "b", "2")
+	after := j.size
+	segment := j.segment.Name()
+	_ = j.Close()
+	for size := before + 1; size < after; size++ {
+		left := filepath.Join(t.TempDir(), "journal")
+		if err := os.CopyFS(left, os.DirFS(dir)); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(filepath.Join(left, filepath.Base(segment)), size); err != nil {
+			t.Fatal(err)
+		}
+		j, tail := open(t, left)
+		if tail.Torn == nil || tail.Torn.Next != 2 || tail.Torn.Offset != before {
+			t.Fatalf("%d bytes: got torn %v, want entry 2 at byte %d", size, tail.Torn, before)
+		}
+		if err := j.DropTorn(); err != nil {
+			t.Fatal(err)
+		}
+		add(t, j, "c", "3")
+		_ = j.Close()
+		j, tail = open(t, left)
+		equal(t, "what it holds", held(t, j, tail), map[string]string{"a": "1", "c": "3"})
+		_ = j.Close()
+	}
+}
+
+// An entry that could not be brought to the disk is not there, and no entry comes
+// after one of which nobody knows.
+func TestAppend_fails(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := open(t, dir)
+	add(t, j, "a", "1")
+	file := j.segment
+	closed, err := os.Open(file.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	j.segment = closed // for reading alone
+	if err := j.Append(j.Next(start, []Write{{Key: []byte("b")}})); !errors.Is(err, ErrBroken) {
+		t.Errorf("Append: got error %v, want ErrBroken: it could not be removed either", err)
+	}
+	j.segment = file
+	if err := j.Append(j.Next(start, []Write{{Key: []byte("b")}})); !errors.Is(err, ErrBroken) {
+		t.Errorf("Append after that: got error %v, want ErrBroken", err)
+	}
+	if _, err := j.Snapshot(nil); !errors.Is(err, ErrBroken) {
+		t.Errorf("Snapshot after that: got error %v, want ErrBroken", err)
+	}
+	_ = j.Close()
+	j, tail := open(t, dir)
+	equal(t, "what it holds", held(t, j, tail), map[string]string{"a": "1"})
+}
+
+func TestParsePosition(t *testing.T) {
+	want := newEntry(Position{Number: 41}, start, nil).Position
+	got, err := ParsePosition(want.String())
+	if err != nil || got != want {
+		t.Errorf("got %v, %v, want %v", got, err, want)
+	}
+	for _, text := range []string{"", "1", "1 abcd", "x " + want.String(), want.String() + "00", "-1" + want.String()[2:]} {
+		if p, err := ParsePosition(text); err == nil {
+			t.Errorf("%q: got %v, want an error", text, p)
+		}
+	}
+}
+
+// What is read from the payload of an entry is what was written, and nothing
+// else can be read.
+func FuzzPayload(f *testing.F) {
+	for _, writes := range [][]Write{
+		nil,
+		{{Key: []byte("k/key_01"), Value: []byte(`{"id":"key_01"}`)}},
+		{{Key: []byte("a"), Delete: true}, {Key: []byte("b"), Value: []byte{}}},
+	} {
+		encoded := newEntry(Position{}, start, writes).encoded
+		f.Add(encoded[lengthSize : len(encoded)-len(Position{}.Sum)])
+	}
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		number, at, writes, err := decodePayload(payload)
+		if err != nil {
+			return
+		}
+		again := newEntry(Position{Number: number - 1}, at, writes)
+		n, when, same, err := decodePayload(again.encoded[lengthSize : len(again.encoded)-len(Position{}.Sum)])
+		if err != nil || n != number || !when.Equal(at) || !reflect.DeepEqual(same, writes) {
+			t.Errorf("got %d, %v, %v, %v, want %d, %v, %v", n, when, same, err, number, at, writes)
+		}
+	})
+}

@@ -1,0 +1,273 @@
+package store
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/dgraph-io/badger/v4"
+	"go.uber.org/zap"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// A fault is something that happens to the files of a store while nobody has it
+// open. It reports whether it changed anything.
+type fault struct {
+	name string
+	do   func(path string, files []string, n int) (bool, error)
+}
+
+// faults are done to each file of a store, at several places each.
+var faults = []fault{
+	{"a bit flipped", func(path string, files []string, n int) (bool, error) {
+		return change(path, files[0], func(b []byte, r *rand.Rand) []byte {
+			b[place(len(b), n, r)] ^= 1 << r.IntN(8)
+			return b
+		}, n)
+	}},
+	{"a page zeroed", func(path string, files []string, n int) (bool, error) {
+		return change(path, files[0], func(b []byte, r *rand.Rand) []byte {
+			at := place(len(b), n, r) &^ 4095
+			clear(b[at:min(len(b), at+4096)])
+			return b
+		}, n)
+	}},
+	{"the end cut off", func(path string, files []string, n int) (bool, error) {
+		return change(path, files[0], func(b []byte, r *rand.Rand) []byte { return b[:place(len(b), n, r)] }, n)
+	}},
+	{"the last entries cut off", func(path string, files []string, n int) (bool, error) {
+		content, err := os.ReadFile(filepath.Join(path, files[0]))
+		borders := bordersIn(filepath.Base(files[0]), content)
+		if err != nil || n+1 >= len(borders) {
+			return false, err
+		}
+		return true, os.Truncate(filepath.Join(path, files[0]), int64(borders[len(borders)-2-n]))
+	}},
+	{"removed", func(path string, files []string, n int) (bool, error) {
+		return n == 0, os.Remove(filepath.Join(path, files[0]))
+	}},
+	{"swapped", func(path string, files []string, n int) (bool, error) {
+		if n >= len(files) || n == 0 {
+			return false, nil
+		}
+		one, other, aside := filepath.Join(path, files[0]), filepath.Join(path, files[n]), filepath.Join(path, "aside")
+		return true, errors.Join(os.Rename(one, aside), os.Rename(other, one), os.Rename(aside, other))
+	}},
+}
+
+// bordersIn returns where the entries of a file begin that is cut off unseen
+// between two of them: Badger's manifest, and a segment of the journal.
+func bordersIn(name string, content []byte) (borders []int) {
+	at, before, after := len(content), 0, 0
+	switch {
+	case name == "MANIFEST":
+		at, before, after = 8, 8, 0
+	case strings.HasSuffix(name, ".journal"):
+		at, before, after = 65, 4, 32
+	}
+	for at < len(content) {
+		borders = append(borders, at)
+		at += before + int(binary.BigEndian.Uint32(content[at:])) + after
+	}
+	return append(borders, at)
+}
+
+// places is how many places of a file each fault is done at.
+const places = 6
+
+// place is one of several in a file: its beginning, its end, or any.
+func place(size, n int, r *rand.Rand) int {
+	switch n {
+	case 0:
+		return 0
+	case 1:
+		return size - 1
+	case 2:
+		return size / 2
+	}
+	return r.IntN(size)
+}
+
+// change changes what a file holds up to the last byte that is not zero: files of
+// Badger are longer than what is in them.
+func change(path, name string, do func([]byte, *rand.Rand) []byte, n int) (bool, error) {
+	full := filepath.Join(path, name)
+	before, err := os.ReadFile(full)
+	if err != nil {
+		return false, err
+	}
+	used := len(bytes.TrimRight(before, "\x00"))
+	if used == 0 {
+		return false, nil
+	}
+	after := do(bytes.Clone(before[:used]), rand.New(rand.NewPCG(uint64(n), uint64(used))))
+	if len(after) == used {
+		after = append(after, before[used:]...)
+	}
+	return !bytes.Equal(before, after), os.WriteFile(full, after, 0o600)
+}
+
+// acknowledgedIn returns a sum of all that was acknowledged in a store: everything
+// but the notes.
+func acknowledgedIn(s *Store) (string, error) {
+	h := sha256.New()
+	err := s.view(func(txn *badger.Txn) error {
+		return each(txn, nil, func(item *badger.Item) error {
+			if key := string(item.Key()); slices.ContainsFunc(notes, func(note string) bool { return strings.HasPrefix(key, note) }) {
+				return nil
+			}
+			return item.Value(func(value []byte) error {
+				fmt.Fprintf(h, "%q %q\n", item.Key(), value)
+				return nil
+			})
+		})
+	})
+	return fmt.Sprintf("%x", h.Sum(nil)), err
+}
+
+// notes begin the keys of what is not in the journal.
+var notes = []string{"u/", "v/", string(clockKey), string(journaledKey), string(baseKey)}
+
+// say opens a store as another process, and says what is in it or why not.
+func say(path string) error {
+	s, err := Open(path, zap.NewNop(), nil)
+	if err != nil {
+		fmt.Println("refused:", err)
+		return nil
+	}
+	sum, err := acknowledgedIn(s)
+	fmt.Println("opened:", sum)
+	return errors.Join(err, s.Close())
+}
+
+// said returns what another process says of a store.
+func said(t *testing.T, path string) string {
+	t.Helper()
+	binary, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), binary)
+	cmd.Env = append(os.Environ(), roleVariable+"="+opener, pathVariable+"="+path)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return fmt.Sprintf("died: %v\n%s", err, stderr.String())
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// makeLived makes a store that has lived: keys that were revoked, in tables and
+// in Badger's log, and a journal with a snapshot and entries after it. It returns
+// where it is as a killed process left it, and as a closed one did.
+func makeLived(t *testing.T) (killed, closed, acknowledged string) {
+	t.Helper()
+	s := openNew(t)
+	some := func(n int) {
+		for i := range n {
+			key := mustCreate(t, s, fmt.Sprint("workspace-", i%3), "Key "+apikey.NewKeyID(start), start)
+			if i%2 == 0 {
+				mustApply(t, s, start, apikey.Revoke{WorkspaceID: key.WorkspaceID, KeyID: key.ID})
+			}
+		}
+	}
+	some(40)
+	s = reopen(t, s)
+	some(20)
+	if err := s.renewJournal(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "the number of the snapshot", s.journal.Base().Number, uint64(90))
+	s = reopen(t, s)
+	some(30)
+	mustApply(t, s, start, apikey.RevokeAll{WorkspaceID: "workspace-1"})
+	some(10)
+	killed = copyOf(t, s.Path())
+	acknowledged, err := acknowledgedIn(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeStore(t, s)
+	return killed, s.Path(), acknowledged
+}
+
+// Whatever happens to any file of a store: either all that was acknowledged is
+// there when it is opened, or it is not opened, and says why.
+func TestOpen_damaged(t *testing.T) {
+	killed, closed, acknowledged := makeLived(t)
+	outcomes := make(map[string]int)
+	var mu sync.Mutex
+	var workers sync.WaitGroup
+	slots := make(chan struct{}, 4)
+	for _, left := range []struct{ name, path string }{{"killed", killed}, {"closed", closed}} {
+		names := filesIn(t, left.path)
+		for i, name := range names {
+			for _, fault := range faults {
+				for n := range places {
+					path := copyOf(t, left.path)
+					others := append([]string{name}, names[i+1:]...)
+					changed, err := fault.do(path, others, n)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if !changed {
+						continue
+					}
+					slots <- struct{}{}
+					workers.Go(func() {
+						defer func() { <-slots }()
+						got := said(t, path)
+						kind, _, _ := strings.Cut(got, ":")
+						title := fmt.Sprintf("%s, %s %s (%d)", left.name, name, fault.name, n)
+						switch {
+						case kind == "opened" && got != "opened: "+acknowledged:
+							t.Errorf("%s: it was opened, and is not what was acknowledged", title)
+						case kind != "opened" && kind != "refused":
+							t.Errorf("%s: %.2000s", title, got)
+						}
+						mu.Lock()
+						outcomes[fault.name+", "+filepath.Ext(name)+" "+kind]++
+						mu.Unlock()
+						_ = os.RemoveAll(path)
+					})
+				}
+			}
+		}
+	}
+	workers.Wait()
+	for _, outcome := range slices.Sorted(maps.Keys(outcomes)) {
+		t.Logf("%-40s %d", outcome, outcomes[outcome])
+	}
+}
+
+// filesIn returns the files of a store but for those that hold nothing of it.
+func filesIn(t *testing.T, path string) (names []string) {
+	t.Helper()
+	err := filepath.WalkDir(path, func(file string, entry os.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		name, err := filepath.Rel(path, file)
+		if base := filepath.Base(name); base != "LOCK" && base != "lock" && base != "DISCARD" {
+			names = append(names, name)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
