@@ -197,3 +197,30 @@ func (j *Journal) breakOff(err error) error {
 func (j *Journal) DropTorn() error {
 	return errors.Join(j.segment.Truncate(j.size), j.segment.Sync())
 }
+
+// Verify reads the files of the journal again, and fails with a [*Damage] if they
+// do not hold the entries that they did.
+func (j *Journal) Verify() error {
+	files, err := list(j.dir)
+	if err != nil {
+		return err
+	}
+	again := &Journal{dir: j.dir}
+	if again.base, err = files.base(); err != nil {
+		return err
+	}
+	segments, err := files.after(again.base)
+	if err != nil {
+		return err
+	}
+	tail, err := again.read(segments)
+	switch {
+	case err != nil:
+		return err
+	case tail.Torn != nil:
+		return tail.Torn
+	case again.end != j.end:
+		return &Damage{File: segments[len(segments)-1].path, Offset: again.size, Next: again.end.Number + 1, Reason: "its end is missing"}
+	}
+	return nil
+}

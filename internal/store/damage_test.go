@@ -22,15 +22,15 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// A fault is something that happens to the files of a store while nobody has it
+// A mishap is something that happens to the files of a store while nobody has it
 // open. It reports whether it changed anything.
-type fault struct {
+type mishap struct {
 	name string
 	do   func(path string, files []string, n int) (bool, error)
 }
 
-// faults are done to each file of a store, at several places each.
-var faults = []fault{
+// mishaps are done to each file of a store, at several places each.
+var mishaps = []mishap{
 	{"a bit flipped", func(path string, files []string, n int) (bool, error) {
 		return change(path, files[0], func(b []byte, r *rand.Rand) []byte {
 			b[place(len(b), n, r)] ^= 1 << r.IntN(8)
@@ -84,7 +84,7 @@ func bordersIn(name string, content []byte) (borders []int) {
 	return append(borders, at)
 }
 
-// places is how many places of a file each fault is done at.
+// places is how many places of a file each mishap is done at.
 const places = 6
 
 // place is one of several in a file: its beginning, its end, or any.
@@ -215,11 +215,11 @@ func TestOpen_damaged(t *testing.T) {
 	for _, left := range []struct{ name, path string }{{"killed", killed}, {"closed", closed}} {
 		names := filesIn(t, left.path)
 		for i, name := range names {
-			for _, fault := range faults {
+			for _, mishap := range mishaps {
 				for n := range places {
 					path := copyOf(t, left.path)
 					others := append([]string{name}, names[i+1:]...)
-					changed, err := fault.do(path, others, n)
+					changed, err := mishap.do(path, others, n)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -231,7 +231,7 @@ func TestOpen_damaged(t *testing.T) {
 						defer func() { <-slots }()
 						got := said(t, path)
 						kind, _, _ := strings.Cut(got, ":")
-						title := fmt.Sprintf("%s, %s %s (%d)", left.name, name, fault.name, n)
+						title := fmt.Sprintf("%s, %s %s (%d)", left.name, name, mishap.name, n)
 						switch {
 						case kind == "opened" && got != "opened: "+acknowledged:
 							t.Errorf("%s: it was opened, and is not what was acknowledged", title)
@@ -239,7 +239,7 @@ func TestOpen_damaged(t *testing.T) {
 							t.Errorf("%s: %.2000s", title, got)
 						}
 						mu.Lock()
-						outcomes[fault.name+", "+filepath.Ext(name)+" "+kind]++
+						outcomes[mishap.name+", "+filepath.Ext(name)+" "+kind]++
 						mu.Unlock()
 						_ = os.RemoveAll(path)
 					})

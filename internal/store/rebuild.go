@@ -20,6 +20,9 @@ import (
 // before they were built anew.
 const damagedDirectory = "damaged-"
 
+// damagedTime is how the rest of their names says when that was, UTC.
+const damagedTime = "20060102T150405.000Z"
+
 // rebuildMark is a file that is in the journal's directory for as long as
 // Badger's files are being built.
 const rebuildMark = "REBUILD"
@@ -79,7 +82,7 @@ func (s *Store) setAside(log *zap.Logger) error {
 	if s.rebuilding() {
 		return eachBadgerFile(s.path, os.Remove)
 	}
-	aside := filepath.Join(s.path, damagedDirectory+time.Now().UTC().Format("20060102T150405.000Z"))
+	aside := filepath.Join(s.path, damagedDirectory+time.Now().UTC().Format(damagedTime))
 	if err := os.Mkdir(aside, 0o700); err != nil {
 		return err
 	}

@@ -1,0 +1,194 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// restart is the advice where the files of the store are damaged.
+const restart = "Restart the server: it builds the files anew from the journal. Then look for what damages files on this disk."
+
+// Check reads everything that is in the store, and what it was made from, and
+// says what it has found: that it is as it should be, or what is not. Changes go
+// on meanwhile, but for a moment. It takes some seconds for a hundred thousand
+// keys.
+func (s *Store) Check(ctx context.Context, now time.Time) (findings []apikey.Finding, err error) {
+	if err := s.Ping(); err != nil {
+		return nil, err
+	}
+	s.gate.RLock()
+	defer s.gate.RUnlock()
+	if s.closed {
+		return nil, apikey.ErrStoreUnavailable
+	}
+	findings = append(findings, checkPermissions(s.path)...)
+	findings = append(findings, s.checkSpace(), s.checkClock(now), s.checkChanges())
+	for _, check := range []func(context.Context) (apikey.Finding, error){s.checkJournal, s.checkTables, s.checkRecords} {
+		finding, err := check(ctx)
+		if err != nil {
+			return nil, s.refine(err)
+		}
+		findings = append(findings, finding)
+	}
+	return findings, ctx.Err()
+}
+
+func fine(check, format string, args ...any) apikey.Finding {
+	return apikey.Finding{Check: check, Severity: apikey.Fine, Message: fmt.Sprintf(format, args...)}
+}
+
+func fault(check, advice, format string, args ...any) apikey.Finding {
+	return apikey.Finding{Check: check, Severity: apikey.Fault, Message: fmt.Sprintf(format, args...), Advice: advice}
+}
+
+func warning(check, advice, format string, args ...any) apikey.Finding {
+	return apikey.Finding{Check: check, Severity: apikey.Warning, Message: fmt.Sprintf(format, args...), Advice: advice}
+}
+
+// checkPermissions checks who may read and write the store.
+func checkPermissions(path string) (findings []apikey.Finding) {
+	const check = "permissions"
+	info, err := os.Stat(path)
+	if err != nil {
+		return []apikey.Finding{fault(check, "Give the store's directory to the user that runs the server.", "The directory cannot be looked at: %v.", err)}
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		findings = append(findings, warning(check, fmt.Sprintf("chmod 700 %q", path),
+			"Others than its owner may look into the store's directory: its mode is %#o.", mode))
+	}
+	if unwritable := unwritableIn(path); unwritable != "" {
+		findings = append(findings, fault(check, "Give the store's files to the user that runs the server.", "%q cannot be read and written.", unwritable))
+	}
+	if len(findings) == 0 {
+		findings = append(findings, fine(check, "The store's directory is for its owner alone."))
+	}
+	return findings
+}
+
+// unwritableIn returns a file below a directory that this process cannot read and
+// write, or "".
+func unwritableIn(path string) (unwritable string) {
+	_ = fs.WalkDir(os.DirFS(path), ".", func(name string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.Type().IsRegular() {
+			return nil
+		}
+		var opened *os.File
+		if err == nil {
+			opened, err = os.OpenFile(path+"/"+name, os.O_RDWR, 0)
+		}
+		switch {
+		case errors.Is(err, fs.ErrNotExist): // it was removed just now
+		case err != nil:
+			unwritable = name
+			return fs.SkipAll
+		default:
+			_ = opened.Close()
+		}
+		return nil
+	})
+	return unwritable
+}
+
+// spaceWarning is how many times what a write needs is to be free.
+const spaceWarning = 8
+
+func (s *Store) checkSpace() apikey.Finding {
+	const check = "space"
+	free, err := freeBytes(s.path)
+	switch {
+	case err != nil:
+		return warning(check, "", "How much room is left on the disk cannot be told: %v.", err)
+	case free < s.minFree:
+		return fault(check, "Make room on the disk: every change is refused until then.", "The disk has %d MiB left, and a change may need %d MiB.", free>>20, s.minFree>>20)
+	case free < spaceWarning*s.minFree:
+		return warning(check, "Make room on the disk.", "The disk has %d MiB left. With less than %d MiB, every change is refused.", free>>20, s.minFree>>20)
+	}
+	return fine(check, "The disk has %d MiB left.", free>>20)
+}
+
+// clockTolerance is how far the clock may be behind the last time that was noted:
+// the note is made every few seconds.
+const clockTolerance = time.Minute
+
+func (s *Store) checkClock(now time.Time) apikey.Finding {
+	const check = "clock"
+	mark, err := s.ClockMark()
+	switch {
+	case err != nil:
+		return fault(check, restart, "The time that was noted last cannot be read.")
+	case now.Before(mark.Add(-clockTolerance)):
+		return fault(check, "Set the clock right. The server judges by the later time meanwhile, so that no expired key comes back.",
+			"The clock says %s, and the store has seen %s.", now.Format(time.RFC3339), mark.Format(time.RFC3339))
+	}
+	return fine(check, "The clock has not gone back.")
+}
+
+// checkChanges says whether changes are being made.
+func (s *Store) checkChanges() apikey.Finding {
+	s.changes.Lock()
+	defer s.changes.Unlock()
+	if s.doubt != nil {
+		return fault("changes", "See the log for what went wrong with the disk, and restart the server.", "No change is made: one could not be brought to the disk.")
+	}
+	if err := s.writable(); err != nil && !errors.Is(err, apikey.ErrNoSpace) {
+		return fault("changes", "See the log, and restart the server.", "No change is made: the store's directory was removed, moved or replaced.")
+	}
+	return fine("changes", "Changes are made.")
+}
+
+func (s *Store) checkJournal(ctx context.Context) (apikey.Finding, error) {
+	const check = "journal"
+	s.changes.Lock()
+	err := s.journal.Verify()
+	end, base := s.journal.End(), s.journal.Base()
+	has, markErr := s.marks()
+	s.changes.Unlock()
+	if err == nil {
+		err = markErr
+	}
+	if err == nil {
+		err = s.readSnapshot(ctx)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return apikey.Finding{}, ctx.Err()
+	case err != nil:
+		return fault(check, "Take a backup now, while the server runs: it would not start again. Then stop it, and see in docs/operate.md how to recover.", "%v.", err), nil
+	case has.position != end:
+		return fault(check, restart, "The store has the changes up to %d, and the journal those up to %d.", has.position.Number, end.Number), nil
+	}
+	return fine(check, "The journal is whole, and the store has all of its %d changes: a snapshot up to %d, and the ones after it.", end.Number, base.Number), nil
+}
+
+func (s *Store) checkTables(context.Context) (apikey.Finding, error) {
+	const check = "tables"
+	if err := s.db.VerifyChecksum(); err != nil {
+		return fault(check, restart, "A table is damaged: %v.", err), nil
+	}
+	return fine(check, "Every table is whole."), nil
+}
+
+func (s *Store) checkRecords(ctx context.Context) (finding apikey.Finding, err error) {
+	const check = "records"
+	c := &checker{ctx: ctx}
+	err = s.db.View(func(txn *badger.Txn) error {
+		c.txn = txn
+		return c.all()
+	})
+	switch {
+	case err != nil:
+		return finding, err
+	case len(c.wrong) > 0:
+		return fault(check, "Take a backup and restore it into an empty directory: indexes and counts are made anew. Please report this.",
+			"%d records do not agree with each other, the first of them: %s.", len(c.wrong), c.wrong[0]), nil
+	}
+	return fine(check, "The records of %d keys, their indexes and counts, and %d events agree with each other.", c.keys, c.events), nil
+}

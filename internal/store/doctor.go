@@ -1,0 +1,115 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/journal"
+)
+
+// Examine checks a store that no process has open. It changes nothing where
+// something is wrong with the files; where they are whole, it opens the store and
+// checks what is in it.
+func Examine(ctx context.Context, path string, now time.Time) ([]apikey.Finding, error) {
+	s, err := closed(path)
+	if err != nil {
+		return nil, err
+	}
+	damaged, err := s.examineFiles()
+	if err != nil || len(damaged) > 0 {
+		return append(checkPermissions(s.path), damaged...), err
+	}
+	opened, err := Open(s.path, zap.NewNop(), nil)
+	if err != nil {
+		return append(checkPermissions(s.path), fault("opening", "", "It cannot be opened: %v.", errors.Unwrap(err))), nil
+	}
+	findings, err := opened.Check(ctx, now)
+	return findings, errors.Join(err, opened.Close())
+}
+
+// closed returns a store that was not opened, and refuses a directory in which
+// there is none.
+func closed(path string) (*Store, error) {
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{path: absolute, log: zap.NewNop(), minFree: minFree}
+	if _, err := os.ReadDir(absolute); err != nil {
+		return nil, advise(err)
+	}
+	if !journal.Exists(s.journalPath()) && !badgerIn(absolute) {
+		return nil, fmt.Errorf("there is no key store in %q", absolute)
+	}
+	return s, nil
+}
+
+// examineFiles says what is wrong with the files of a closed store.
+func (s *Store) examineFiles() (damaged []apikey.Finding, err error) {
+	if journal.Exists(s.journalPath()) {
+		opened, _, err := journal.Open(s.journalPath())
+		if err == nil {
+			err = opened.Close()
+		}
+		if errors.Is(err, journal.ErrLocked) {
+			return nil, s.explainJournal(err)
+		}
+		if err != nil {
+			damaged = append(damaged, fault("journal", "", "%v.", s.explainJournal(err)))
+		}
+	}
+	if _, err := inspect(s.path); err != nil {
+		if passing(err) {
+			return damaged, advise(err)
+		}
+		damaged = append(damaged, fault("files", "Start the server: it builds the files anew from the journal, and keeps the damaged ones aside.", "Files of the store are damaged: %v.", err))
+	}
+	return damaged, nil
+}
+
+// NewJournal begins a new journal from what is in a closed store, and returns
+// where the old one is kept. It is for an operator who knows that the store has
+// all that was acknowledged, or that there is nothing better: nothing proves it.
+func NewJournal(path string, now time.Time) (kept string, err error) {
+	s, err := closed(path)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, s.release()) }()
+	if _, err := inspect(s.path); err != nil {
+		return "", fmt.Errorf("there is nothing to begin a journal from, for the files of the store are damaged too: %w. Restore a backup into an empty directory", err)
+	}
+	if err := s.openBadger(); err != nil {
+		return "", explain(s.path, err)
+	}
+	switch version, err := s.schema(); {
+	case err != nil:
+		return "", err
+	case version != schemaVersion:
+		return "", errors.New("it is a store of an earlier version, which has no journal: start the server, which begins one")
+	}
+	kept, err = s.keepJournal(now)
+	if err != nil {
+		return "", err
+	}
+	return kept, s.newJournal(now)
+}
+
+// keepJournal moves the journal aside, if there is any.
+func (s *Store) keepJournal(now time.Time) (kept string, err error) {
+	if !journal.Exists(s.journalPath()) {
+		return "", nil
+	}
+	kept = filepath.Join(s.path, damagedDirectory+now.UTC().Format(damagedTime))
+	if err := os.Mkdir(kept, 0o700); err != nil {
+		return "", err
+	}
+	return kept, os.Rename(s.journalPath(), filepath.Join(kept, journalDirectory))
+}
