@@ -36,6 +36,8 @@ type Keys interface {
 	// Restore adds what is in a backup. What do says is done in the name of
 	// whoever made the change.
 	Restore(ctx context.Context, from io.Reader, change apikey.Change, do apikey.Restore) (apikey.Restored, error)
+	// Check reads all that is kept, and says what it has found.
+	Check(ctx context.Context, now time.Time) ([]apikey.Finding, error)
 	Ping() error
 }
 

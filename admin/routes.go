@@ -91,6 +91,9 @@ func resources() map[string]map[string]call {
 		"/restore": {
 			http.MethodPost: {operation: "restore", do: (*Handler).restoreBackup, long: true},
 		},
+		"/doctor": {
+			http.MethodGet: {operation: "doctor", do: (*Handler).checkStore},
+		},
 	}
 }
 

@@ -43,7 +43,7 @@ the command was not understood.`,
 		cmd.AddCommand(
 			createCommand(), listCommand(), showCommand(), renameCommand(), rotateCommand(), revokeCommand(),
 			showWorkspaceCommand(), revokeAllCommand(), suspendCommand(), resumeCommand(), lookupCommand(), auditCommand(),
-			backupCommand(), restoreCommand(),
+			backupCommand(), restoreCommand(), doctorCommand(),
 		)
 		cmd.Args = cobra.ArbitraryArgs
 		prepare(cmd, func(_ context.Context, _ *terminal, args []string) error {

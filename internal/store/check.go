@@ -20,7 +20,16 @@ const restart = "Restart the server: it builds the files anew from the journal. 
 // says what it has found: that it is as it should be, or what is not. Changes go
 // on meanwhile, but for a moment. It takes some seconds for a hundred thousand
 // keys.
-func (s *Store) Check(ctx context.Context, now time.Time) (findings []apikey.Finding, err error) {
+func (s *Store) Check(ctx context.Context, now time.Time) ([]apikey.Finding, error) {
+	findings, err := s.check(ctx, now)
+	if err != nil {
+		return nil, err
+	}
+	return append(checkPermissions(s.path), findings...), nil
+}
+
+// check checks all but who may read and write the store.
+func (s *Store) check(ctx context.Context, now time.Time) (findings []apikey.Finding, err error) {
 	if err := s.Ping(); err != nil {
 		return nil, err
 	}
@@ -29,7 +38,6 @@ func (s *Store) Check(ctx context.Context, now time.Time) (findings []apikey.Fin
 	if s.closed {
 		return nil, apikey.ErrStoreUnavailable
 	}
-	findings = append(findings, checkPermissions(s.path)...)
 	findings = append(findings, s.checkSpace(), s.checkClock(now), s.checkChanges())
 	for _, check := range []func(context.Context) (apikey.Finding, error){s.checkJournal, s.checkTables, s.checkRecords} {
 		finding, err := check(ctx)

@@ -169,6 +169,13 @@ func TestExamine(t *testing.T) {
 		t.Errorf("an empty directory: got error %v, want that there is no store", err)
 	}
 
+	if err := os.Chmod(s.Path(), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "findings of one that is open to others", examine(s.Path()), map[string]string{
+		"permissions": "warning: Others than its owner may look into the store's directory: its mode is 0755.",
+	})
+
 	path := copyOf(t, s.Path())
 	tables, err := filepath.Glob(filepath.Join(path, "*.sst"))
 	if err != nil {

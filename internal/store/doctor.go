@@ -22,16 +22,17 @@ func Examine(ctx context.Context, path string, now time.Time) ([]apikey.Finding,
 	if err != nil {
 		return nil, err
 	}
+	findings := checkPermissions(s.path) // before it is opened, which closes it to others
 	damaged, err := s.examineFiles()
 	if err != nil || len(damaged) > 0 {
-		return append(checkPermissions(s.path), damaged...), err
+		return append(findings, damaged...), err
 	}
 	opened, err := Open(s.path, zap.NewNop(), nil)
 	if err != nil {
-		return append(checkPermissions(s.path), fault("opening", "", "It cannot be opened: %v.", errors.Unwrap(err))), nil
+		return append(findings, fault("opening", "", "It cannot be opened: %v.", errors.Unwrap(err))), nil
 	}
-	findings, err := opened.Check(ctx, now)
-	return findings, errors.Join(err, opened.Close())
+	found, err := opened.check(ctx, now)
+	return append(findings, found...), errors.Join(err, opened.Close())
 }
 
 // closed returns a store that was not opened, and refuses a directory in which

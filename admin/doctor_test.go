@@ -1,0 +1,39 @@
+package admin
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+func TestClient_check(t *testing.T) {
+	a := newAPI(t)
+	a.create(t, "acme", "Zapier")
+	got, err := newClient(a.URL).Check(t.Context())
+	if err != nil {
+		t.Fatalf("Check: got error %v, want findings", err)
+	}
+	var checks []string
+	for _, f := range got.Findings {
+		checks = append(checks, f.Check)
+		if f.Severity != apikey.Fine || f.Message == "" || f.Advice != "" {
+			t.Errorf("got %+v, want nothing wrong", f)
+		}
+	}
+	equal(t, "checks", checks, []string{"permissions", "space", "clock", "changes", "journal", "tables", "records"})
+
+	if err := a.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := newClient(a.URL).Check(t.Context()); !errors.Is(err, apikey.ErrStoreUnavailable) {
+		t.Errorf("a closed store: got error %v, want ErrStoreUnavailable", err)
+	}
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("{}")) }))
+	defer other.Close()
+	if _, err := newClient(other.URL).Check(t.Context()); !errors.Is(err, ErrNotServed) {
+		t.Errorf("something else: got error %v, want ErrNotServed", err)
+	}
+}
