@@ -53,8 +53,8 @@ func TestKill(t *testing.T) {
 	}
 	o.atWork = o.tenants
 	o.check(true)
-	t.Logf("%d kills under load, %d of a start, of which %d left an empty file; %d changes were acknowledged, %d were in doubt, of which %d had been made; %d keys",
-		*kills, o.starts, o.emptied, o.acknowledged, o.doubtful, o.made, o.keyCount())
+	t.Logf("%d kills under load, %d of a start; %d changes were acknowledged, %d were in doubt, of which %d had been made; %d keys",
+		*kills, o.starts, o.acknowledged, o.doubtful, o.made, o.keyCount())
 }
 
 // ordeal is a server that is killed again and again, and its clients.
@@ -71,7 +71,7 @@ type ordeal struct {
 	dying atomic.Bool
 	next  atomic.Pointer[blow]
 
-	starts, emptied, acknowledged, doubtful, made int
+	starts, acknowledged, doubtful, made int
 }
 
 func newOrdeal(t *testing.T, seed uint64) *ordeal {
