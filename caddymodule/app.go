@@ -64,8 +64,9 @@ type App struct {
 	path     string         // of the store: absolute, and free of symbolic links
 	endpoint *admin.Handler // for Caddy's own admin endpoint
 
-	// shared is nil until the app has started. ready is closed then: Caddy
-	// starts apps in no particular order, and a request may come before.
+	// shared is nil until the app has started. ready is closed then, and where it
+	// could not start: Caddy starts apps in no particular order, and a request may
+	// come before.
 	shared atomic.Pointer[gateway]
 	ready  chan struct{}
 	start  sync.Once
@@ -120,7 +121,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 
 // newAPI returns an admin API for the app's keys.
 func (a *App) newAPI(config admin.Config) *admin.Handler {
-	config.Log = sampled(a.log)
+	config.Log = complaints()
 	config.Rules = a.rules()
 	config.Now = func() time.Time {
 		if g := a.shared.Load(); g != nil {
@@ -176,12 +177,12 @@ func (a *App) Start() error {
 		auditRetention:     time.Duration(a.AuditRetention),
 		lastUsedResolution: time.Duration(a.LastUsedResolution),
 	}, a.log)
+	defer a.start.Do(func() { close(a.ready) })
 	if err != nil {
 		return err
 	}
 	garbage.tune()
 	a.shared.Store(g)
-	a.start.Do(func() { close(a.ready) })
 	return nil
 }
 
@@ -227,8 +228,25 @@ func (a *App) gateway(ctx context.Context) *gateway {
 	case <-a.ready:
 	case <-timer.C:
 	case <-ctx.Done():
+		return nil
 	}
-	return a.shared.Load()
+	if g := a.shared.Load(); g != nil {
+		return g
+	}
+	return running()
+}
+
+// running returns the gateway of the running configuration, or nil.
+func running() *gateway {
+	ctx := caddy.ActiveContext()
+	if ctx.Context == nil {
+		return nil
+	}
+	configured, err := ctx.AppIfConfigured(appName)
+	if err != nil {
+		return nil
+	}
+	return configured.(*App).shared.Load()
 }
 
 // realPath returns an absolute path without symbolic links, so that one

@@ -106,7 +106,7 @@ func (h *Auth) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("loading the api_keys app: %w", err)
 	}
 	h.app = app.(*App)
-	h.log = sampled(h.app.log)
+	h.log = complaints()
 	h.policy = authn.Policy{
 		ReadMethods: h.ReadMethods, ReadPaths: h.ReadPaths,
 		ReadLimit: h.RateLimit.Read.limit(), WriteLimit: h.RateLimit.Write.limit(),

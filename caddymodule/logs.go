@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -18,6 +19,13 @@ func sampled(log *zap.Logger) *zap.Logger {
 		return zapcore.NewSamplerWithOptions(core, time.Second, 1, 0)
 	}))
 }
+
+// complaints returns the logger of what can go wrong on every request. The
+// process has one: what a sampler counts takes half a megabyte, and a
+// configuration that was replaced can be remembered by a connection for minutes.
+var complaints = sync.OnceValue(func() *zap.Logger {
+	return sampled(lasting(caddy.Log().Named(appName)))
+})
 
 // lasting returns a logger for what outlives the configuration that the given
 // logger belongs to. Each configuration has loggers of its own, and closes them
