@@ -89,5 +89,8 @@ var refusedConfigs = []struct {
 	{"while provisioning", func(config string) string {
 		return config + "http://:1 {\n\treverse_proxy localhost {\n\t\ttransport http {\n\t\t\ttls_trust_pool file /nowhere\n\t\t}\n\t}\n}\n"
 	}},
+	{"by the store, which is a file", func(config string) string {
+		return strings.ReplaceAll(config, "{{.Store}}", "/dev/null")
+	}},
 	{"while starting", func(config string) string { return config + "http://:1 {\n\tbind 203.0.113.1\n}\n" }},
 }
