@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -11,10 +12,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 	"go.uber.org/zap"
@@ -190,9 +193,12 @@ func makeLived(t *testing.T) (killed, closed, acknowledged string) {
 	if err := s.renewJournal(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "the number of the snapshot", s.journal.Base().Number, uint64(90))
 	s = reopen(t, s)
 	some(30)
+	if err := s.renewJournal(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "the number of the snapshot", s.journal.Base().Number, uint64(135))
 	mustApply(t, s, start, apikey.RevokeAll{WorkspaceID: "workspace-1"})
 	some(10)
 	killed = copyOf(t, s.Path())
@@ -204,17 +210,95 @@ func makeLived(t *testing.T) (killed, closed, acknowledged string) {
 	return killed, s.Path(), acknowledged
 }
 
+// fillUp revokes keys, has a snapshot take their place in the journal, and then
+// writes until it is killed.
+func fillUp(s *Store) error {
+	ctx := context.Background()
+	for i := range 20 {
+		key := newKey("acme", fmt.Sprint("Key ", i), start)
+		_, err := s.Apply(ctx, changeAt(start, apikey.Create{Key: key}))
+		if _, also := s.Apply(ctx, changeAt(start, apikey.Revoke{WorkspaceID: "acme", KeyID: key.ID})); errors.Join(err, also) != nil {
+			return errors.Join(err, also)
+		}
+	}
+	if err := s.renewJournal(ctx); err != nil {
+		return err
+	}
+	for {
+		err := behind(s, func(txn *transaction) error {
+			for range 10 {
+				key := newKey("acme", "Large", start)
+				key.Owner = strings.Repeat("x", 4000)
+				if err := insert(txn, &key); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// makeFull makes a store that was killed while Badger had more than one log,
+// which is only for as long as it takes to write a table.
+func makeFull(t *testing.T) (path, acknowledged string) {
+	t.Helper()
+	for range 50 {
+		s := openNew(t)
+		path = s.Path()
+		closeStore(t, s)
+		p := startProcess(t, filler, path)
+		for deadline := time.Now().Add(time.Minute); !hasTwoLogs(path) && time.Now().Before(deadline); runtime.Gosched() {
+		}
+		p.end()
+		if hasTwoLogs(path) {
+			sum, ok := strings.CutPrefix(said(t, copyOf(t, path)), "opened: ")
+			if !ok {
+				t.Fatalf("a killed store: got %q, want it opened", sum)
+			}
+			return path, sum
+		}
+	}
+	t.Fatal("no store was killed while it had two logs")
+	return "", ""
+}
+
+// hasTwoLogs reports whether Badger is well into a log before it has written what
+// is in the one before into a table.
+func hasTwoLogs(path string) bool {
+	logs, _ := filepath.Glob(filepath.Join(path, "*.mem"))
+	if len(logs) != 2 {
+		return false
+	}
+	opened, err := os.Open(logs[1])
+	if err != nil {
+		return false
+	}
+	defer opened.Close()
+	some := make([]byte, 64)
+	_, err = opened.ReadAt(some, 128<<10) // after some whole transactions
+	return err == nil && len(bytes.TrimRight(some, "\x00")) > 0
+}
+
 // Whatever happens to any file of a store: either all that was acknowledged is
 // there when it is opened, or it is not opened, and says why.
 func TestOpen_damaged(t *testing.T) {
-	killed, closed, acknowledged := makeLived(t)
+	killed, closed, lived := makeLived(t)
+	full, filled := makeFull(t)
 	outcomes := make(map[string]int)
 	var mu sync.Mutex
 	var workers sync.WaitGroup
 	slots := make(chan struct{}, 4)
-	for _, left := range []struct{ name, path string }{{"killed", killed}, {"closed", closed}} {
+	for _, left := range []struct{ name, path, acknowledged, files string }{
+		{"killed", killed, lived, ""}, {"closed", closed, lived, ""}, {"full", full, filled, ".mem"},
+	} {
 		names := filesIn(t, left.path)
 		for i, name := range names {
+			if !strings.HasSuffix(name, left.files) {
+				continue
+			}
 			for _, mishap := range mishaps {
 				for n := range places {
 					path := copyOf(t, left.path)
@@ -233,7 +317,7 @@ func TestOpen_damaged(t *testing.T) {
 						kind, _, _ := strings.Cut(got, ":")
 						title := fmt.Sprintf("%s, %s %s (%d)", left.name, name, mishap.name, n)
 						switch {
-						case kind == "opened" && got != "opened: "+acknowledged:
+						case kind == "opened" && got != "opened: "+left.acknowledged:
 							t.Errorf("%s: it was opened, and is not what was acknowledged", title)
 						case kind != "opened" && kind != "refused":
 							t.Errorf("%s: %.2000s", title, got)

@@ -37,7 +37,9 @@ func startKeeper(s *Store) *keeper {
 	ctx, cancel := context.WithCancel(context.Background())
 	k := &keeper{due: make(chan struct{}, 1), cancel: cancel}
 	k.done.Go(func() {
-		s.checkSnapshot(ctx)
+		if !s.snapshotWhole(ctx) {
+			k.ask()
+		}
 		for {
 			select {
 			case <-ctx.Done():
@@ -55,15 +57,15 @@ func startKeeper(s *Store) *keeper {
 	return k
 }
 
-// checkSnapshot reads the snapshot, which nothing else does until it is needed,
-// and asks for another one if it is damaged: nothing is lost yet.
-func (s *Store) checkSnapshot(ctx context.Context) {
+// snapshotWhole reads the snapshot, which nothing else does until it is needed.
+// Where it is damaged, nothing is lost yet.
+func (s *Store) snapshotWhole(ctx context.Context) bool {
 	err := s.readSnapshot(ctx)
 	if err == nil || ctx.Err() != nil {
-		return
+		return true
 	}
 	s.log.Error("the snapshot of the journal of the key store is damaged: it is made again", zap.String("path", s.path), zap.Error(err))
-	s.keeper.ask()
+	return false
 }
 
 // stop ends the snapshot under way, if any: the journal goes on without it.

@@ -24,6 +24,7 @@ const (
 	writer = "write" // makes changes and says each one that was acknowledged
 	noter  = "note"  // notes uses of one key and says each one that was noted
 	opener = "open"  // opens the store, and says what is in it
+	filler = "fill"  // fills the store, with a snapshot of the journal on the way
 )
 
 // notedKey is the key whose uses the noter notes.
@@ -51,6 +52,8 @@ func child(role, path string) int {
 		err = s.Close()
 	case writer:
 		err = write(s)
+	case filler:
+		err = fillUp(s)
 	case noter:
 		for at := start; err == nil; at = at.Add(time.Millisecond) {
 			err = s.NoteUses(map[string]apikey.Use{notedKey: {At: at, From: "192.0.2.1"}})

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
@@ -132,10 +133,29 @@ func (s *Store) Close() error {
 		s.log.Warn("the key store is left as after a crash, which loses nothing", zap.String("path", s.path), zap.Error(err))
 		return nil
 	}
-	if err := s.db.Close(); err != nil {
-		return fmt.Errorf("closing key store at %q: %w", s.path, err)
+	return s.closeBadger()
+}
+
+// closeTimeout bounds how long it may take to write what Badger has in memory,
+// which is 24 MB at most.
+const closeTimeout = time.Minute
+
+// closeBadger closes Badger, unless it does not come to an end: where a disk fails,
+// it tries for ever.
+func (s *Store) closeBadger() error {
+	closed := make(chan error, 1)
+	go func() { closed <- s.db.Close() }()
+	timeout := time.NewTimer(closeTimeout)
+	defer timeout.Stop()
+	select {
+	case err := <-closed:
+		if err != nil {
+			return fmt.Errorf("closing key store at %q: %w", s.path, err)
+		}
+		return nil
+	case <-timeout.C:
+		return fmt.Errorf("closing key store at %q: its disk does not take what is to be written; it is left as after a crash, which loses nothing", s.path)
 	}
-	return nil
 }
 
 // view runs a read-only transaction.
