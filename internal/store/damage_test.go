@@ -87,9 +87,6 @@ func bordersIn(name string, content []byte) (borders []int) {
 	return append(borders, at)
 }
 
-// places is how many places of a file each mishap is done at.
-const places = 6
-
 // place is one of several in a file: its beginning, its end, or any.
 func place(size, n int, r *rand.Rand) int {
 	switch n {
