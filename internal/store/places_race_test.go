@@ -4,4 +4,4 @@ package store
 
 // places is how many places of a file each mishap is done at. The race detector
 // has the other process that opens each store take ten times as long.
-const places = 3
+const places = 2
