@@ -103,7 +103,7 @@ func (s *Store) readSnapshot(ctx context.Context) error {
 // errUnsettled says that Badger has more than one log: a snapshot is only begun
 // when all that it makes superfluous is in tables, or in the one log before the
 // mark of the snapshot.
-var errUnsettled = errors.New("Badger is writing a table")
+var errUnsettled = errors.New("a table of Badger is being written")
 
 // renewJournal has a snapshot take the place of the journal's entries so far.
 // Changes go on meanwhile.
