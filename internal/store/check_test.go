@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -62,6 +63,45 @@ func TestCheck(t *testing.T) {
 	if _, err := s.Check(t.Context(), start); !errors.Is(err, apikey.ErrStoreUnavailable) {
 		t.Errorf("a closed store: got error %v, want ErrStoreUnavailable", err)
 	}
+}
+
+// A store that is closed while it is checked is closed when that is done.
+func TestCheck_whileClosing(t *testing.T) {
+	s := livedStore(t)
+	s.gate.RLock() // as a check does
+	closed := make(chan error, 1)
+	go func() { closed <- s.Close() }()
+	for deadline := time.Now().Add(10 * time.Second); s.gate.TryRLock(); runtime.Gosched() {
+		s.gate.RUnlock()
+		if time.Now().After(deadline) {
+			t.Fatal("Close does not wait for the check under way")
+		}
+	}
+	checked := make(chan error, 1)
+	go func() {
+		_, err := s.checkJournal(t.Context())
+		checked <- errors.Join(err, notFine(s.checkClock(start)), notFine(s.checkChanges()))
+	}()
+	select {
+	case err := <-checked:
+		if err != nil {
+			t.Errorf("the check: got error %v, want none", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("the check waits for Close, which waits for the check")
+	}
+	s.gate.RUnlock()
+	if err := <-closed; err != nil {
+		t.Errorf("Close: got error %v, want none", err)
+	}
+}
+
+// notFine is an error where a finding is not fine.
+func notFine(f apikey.Finding) error {
+	if f.Severity == apikey.Fine {
+		return nil
+	}
+	return errors.New(f.Message)
 }
 
 // What a record says and an index does not, or the other way round, is found.

@@ -26,7 +26,7 @@ func mark(txn *transaction, p journal.Position) error {
 }
 
 func (s *Store) marks() (m marks, err error) {
-	err = s.view(func(txn *badger.Txn) error {
+	err = s.db.View(func(txn *badger.Txn) error {
 		item, err := txn.Get(journaledKey)
 		if err == nil {
 			err = item.Value(func(value []byte) (err error) {
