@@ -177,8 +177,10 @@ func writeFile(path string, content []byte) error {
 	if err != nil {
 		return err
 	}
-	_, err = opened.Write(content)
-	return errors.Join(err, publish(opened, path))
+	if _, err := opened.Write(content); err != nil {
+		return errors.Join(err, opened.Close(), os.Remove(temporary))
+	}
+	return publish(opened, path)
 }
 
 // publish closes a temporary file and gives it its name, both on the disk.
