@@ -102,12 +102,9 @@ func (s *Store) commit(change apikey.Change) (outcome apikey.Outcome, err error)
 	return outcome, nil
 }
 
-// distrust ends all changes after one that could not be brought to the disk.
-// Badger shows a change before it is there: whoever asked again would be told
-// that it is done. What the change was to end is refused from now on, whether it
-// will last or not.
+// distrust says that it is not known whether a change was made. What it was to end
+// is refused from now on, whether it will last or not.
 func (s *Store) distrust(err error, outcome apikey.Outcome) error {
-	s.doubt = err
 	s.log.Error("committing a change", zap.String("path", s.path), zap.Error(err))
 	if s.onChange != nil && (len(outcome.Ended) > 0 || outcome.Workspace.Suspended()) {
 		s.onChange(apikey.Outcome{Stale: outcome.Stale, Ended: outcome.Ended, Workspace: outcome.Workspace})
@@ -195,9 +192,6 @@ func (s *Store) recordRefusal(change apikey.Change, refusal *apikey.Error) {
 		event.WorkspaceID = ""
 	}
 	if err := s.write(event.At, func(txn *transaction) error { return record(txn, event) }); err != nil {
-		if errors.Is(err, errDoubt) {
-			s.doubt = err
-		}
 		s.log.Error("recording a refused change", zap.String("operation", string(event.Operation)), zap.Error(err))
 		return
 	}

@@ -164,9 +164,6 @@ func (r *restore) flush(ctx context.Context) error {
 	}
 	m := &merge{now: r.change.At, madeAt: r.done.MadeAt}
 	if err := s.write(r.change.At, func(txn *transaction) error { return m.all(txn, *r.done, r.batch) }); err != nil {
-		if errors.Is(err, errDoubt) {
-			s.doubt = err
-		}
 		return s.refine(err)
 	}
 	if err := r.flushUses(); err != nil {

@@ -44,7 +44,7 @@ var errDoubt = errors.New("a change could not be brought to the disk, and none w
 // who holds changes.
 //
 // If it fails, nothing was changed, unless the error is errDoubt: then the next
-// Open makes of it either a whole change or none.
+// Open makes of it either a whole change or none, and no change is made before.
 func (s *Store) write(at time.Time, do func(*transaction) error) error {
 	txn := s.db.NewTransaction(true)
 	defer txn.Discard()
@@ -58,17 +58,25 @@ func (s *Store) write(at time.Time, do func(*transaction) error) error {
 	}
 	switch err := s.journal.Append(entry); {
 	case errors.Is(err, journal.ErrBroken):
-		return fmt.Errorf("%w: %w", errDoubt, err)
+		return s.inDoubt(err)
 	case errors.Is(err, syscall.ENOSPC):
 		return apikey.ErrNoSpace
 	case err != nil:
 		return err
 	}
 	if err := s.commitTxn(txn); err != nil {
-		return fmt.Errorf("%w: %w", errDoubt, err)
+		return s.inDoubt(err)
 	}
 	s.grown()
 	return nil
+}
+
+// inDoubt ends all changes after one that could not be brought to the disk. Badger
+// shows a change before it is there: whoever asked again would be told that it is
+// done.
+func (s *Store) inDoubt(err error) error {
+	s.doubt = fmt.Errorf("%w: %w", errDoubt, err)
+	return s.doubt
 }
 
 // unjournaled writes what was not acknowledged as a change, and what can be lost
