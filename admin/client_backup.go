@@ -48,18 +48,29 @@ func (c *Client) Restore(ctx context.Context, from io.Reader, size int64, quaran
 	}
 	request.ContentLength = size
 	request.Header.Set("Content-Type", backupType)
-	response, err := c.unhurried().Do(request)
-	if err != nil {
+	if err := c.await(request, &answer); err != nil {
 		return answer, err
 	}
-	defer response.Body.Close()
-	if err := refused(response); err != nil {
-		return answer, err
-	}
-	if err := json.UnmarshalRead(response.Body, &answer); err != nil || answer.Restored.MadeAt.IsZero() {
+	if answer.Restored.MadeAt.IsZero() {
 		return answer, ErrNotServed
 	}
 	return answer, nil
+}
+
+// await sends a request, and reads the answer however long that takes.
+func (c *Client) await(request *http.Request, answer any) error {
+	response, err := c.unhurried().Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if err := refused(response); err != nil {
+		return err
+	}
+	if err := json.UnmarshalRead(response.Body, answer); err != nil {
+		return ErrNotServed
+	}
+	return nil
 }
 
 // unhurried returns a client that waits for as long as something comes.

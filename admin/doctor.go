@@ -4,8 +4,6 @@ import (
 	"context"
 	"net/http"
 
-	"github.com/go-json-experiment/json"
-
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
@@ -48,15 +46,10 @@ func (c *Client) Check(ctx context.Context) (answer FindingsAnswer, err error) {
 	if err != nil {
 		return answer, err
 	}
-	response, err := c.unhurried().Do(request)
-	if err != nil {
+	if err := c.await(request, &answer); err != nil {
 		return answer, err
 	}
-	defer response.Body.Close()
-	if err := refused(response); err != nil {
-		return answer, err
-	}
-	if err := json.UnmarshalRead(response.Body, &answer); err != nil || len(answer.Findings) == 0 {
+	if len(answer.Findings) == 0 {
 		return answer, ErrNotServed
 	}
 	return answer, nil

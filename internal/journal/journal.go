@@ -121,14 +121,7 @@ func (j *Journal) open() (*Tail, error) {
 	if len(files.segments)+len(files.snapshots) == 0 {
 		return &Tail{}, j.begin(Position{})
 	}
-	if j.base, err = files.base(); err != nil {
-		return nil, err
-	}
-	segments, err := files.after(j.base)
-	if err != nil {
-		return nil, err
-	}
-	tail, err := j.read(segments)
+	segments, tail, err := j.load(files)
 	if err != nil {
 		return nil, err
 	}
@@ -137,6 +130,18 @@ func (j *Journal) open() (*Tail, error) {
 	}
 	j.segment, err = os.OpenFile(segments[len(segments)-1].path, os.O_RDWR, 0)
 	return tail, err
+}
+
+// load reads the journal from its snapshot on.
+func (j *Journal) load(files files) (segments []file, tail *Tail, err error) {
+	if j.base, err = files.base(); err != nil {
+		return nil, nil, err
+	}
+	if segments, err = files.after(j.base); err != nil {
+		return nil, nil, err
+	}
+	tail, err = j.read(segments)
+	return segments, tail, err
 }
 
 // Close releases the journal. Every entry is on the disk already.
@@ -206,14 +211,7 @@ func (j *Journal) Verify() error {
 		return err
 	}
 	again := &Journal{dir: j.dir}
-	if again.base, err = files.base(); err != nil {
-		return err
-	}
-	segments, err := files.after(again.base)
-	if err != nil {
-		return err
-	}
-	tail, err := again.read(segments)
+	segments, tail, err := again.load(files)
 	switch {
 	case err != nil:
 		return err

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -48,6 +49,15 @@ type Tail struct {
 	// of an entry that was being written, or what is left of entries that were
 	// there. Which of them it is, the store must tell.
 	Torn *Damage
+}
+
+// InOrder returns the last write to each key, in the order of the keys.
+func (t *Tail) InOrder() []Write {
+	writes := make([]Write, 0, len(t.Writes))
+	for _, key := range slices.Sorted(maps.Keys(t.Writes)) {
+		writes = append(writes, t.Writes[key])
+	}
+	return writes
 }
 
 // read reads segments that follow each other.

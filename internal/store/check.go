@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -92,7 +93,7 @@ func unwritableIn(path string) (unwritable string) {
 		}
 		var opened *os.File
 		if err == nil {
-			opened, err = os.OpenFile(path+"/"+name, os.O_RDWR, 0)
+			opened, err = os.OpenFile(filepath.Join(path, name), os.O_RDWR, 0)
 		}
 		switch {
 		case errors.Is(err, fs.ErrNotExist): // it was removed just now

@@ -108,8 +108,7 @@ func (s *Store) keepJournal(now time.Time) (kept string, err error) {
 	if !journal.Exists(s.journalPath()) {
 		return "", nil
 	}
-	kept = filepath.Join(s.path, damagedDirectory+now.UTC().Format(damagedTime))
-	if err := os.Mkdir(kept, 0o700); err != nil {
+	if kept, err = s.aside(now); err != nil {
 		return "", err
 	}
 	return kept, os.Rename(s.journalPath(), filepath.Join(kept, journalDirectory))

@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"sync"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
 	"github.com/dgraph-io/badger/v4/table"
 	"github.com/dgraph-io/badger/v4/y"
 	"github.com/dgraph-io/ristretto/v2/z"
+	"golang.org/x/sync/errgroup"
 )
 
 // inspect reads the manifest and every table that it names, and says what is
@@ -68,31 +68,12 @@ func readManifest(path string) (manifest badger.Manifest, err error) {
 const inspectedAtOnce = 4
 
 func inspectTables(path string, manifest badger.Manifest) error {
-	ids := make(chan uint64)
-	errs := make(chan error, inspectedAtOnce)
-	var workers sync.WaitGroup
-	for range inspectedAtOnce {
-		workers.Go(func() {
-			var err error
-			for id := range ids {
-				if err == nil {
-					err = inspectTable(path, id, manifest.Tables[id])
-				}
-			}
-			errs <- err
-		})
+	var workers errgroup.Group
+	workers.SetLimit(inspectedAtOnce)
+	for id, entry := range manifest.Tables {
+		workers.Go(func() error { return inspectTable(path, id, entry) })
 	}
-	for id := range manifest.Tables {
-		ids <- id
-	}
-	close(ids)
-	workers.Wait()
-	close(errs)
-	var all []error
-	for err := range errs {
-		all = append(all, err)
-	}
-	return errors.Join(all...)
+	return workers.Wait()
 }
 
 // inspectTable reads a table to its end. Badger panics at some damages.

@@ -20,9 +20,8 @@ import (
 // large store it is a part of the snapshot, which takes as long as the store is
 // large.
 const (
-	minJournal       = 16 << 20
-	journalPart      = 8
-	snapshotAttempts = 1000
+	minJournal  = 16 << 20
+	journalPart = 8
 )
 
 // keeper makes snapshots for the journal, one at a time, beside the store's own
@@ -84,7 +83,7 @@ func (k *keeper) ask() {
 
 // grown is told after every change, by whoever holds changes.
 func (s *Store) grown() {
-	if s.keeper != nil && s.journal.Size() >= max(minJournal, s.journal.SnapshotSize()/journalPart) {
+	if size := s.journal.Size(); s.keeper != nil && size >= minJournal && size >= s.journal.SnapshotSize()/journalPart {
 		s.keeper.ask()
 	}
 }
@@ -127,6 +126,10 @@ func (s *Store) renewJournal(ctx context.Context) error {
 	defer s.changes.Unlock()
 	return w.Commit()
 }
+
+// snapshotAttempts bounds how often it is tried to begin a snapshot, every ten
+// milliseconds.
+const snapshotAttempts = 1000
 
 // snapshot makes one for a journal that nobody else writes to, of a store that
 // nobody else uses.

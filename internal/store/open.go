@@ -72,9 +72,8 @@ func (s *Store) openFiles() error {
 	if !hasJournal && badgerIn(s.path) {
 		return s.openWithoutJournal()
 	}
-	var tail *journal.Tail
-	var err error
-	if s.journal, tail, err = journal.Open(s.journalPath()); err != nil {
+	tail, err := s.openJournal()
+	if err != nil {
 		return s.explainJournal(err)
 	}
 	if !hasJournal {
@@ -104,6 +103,11 @@ func (s *Store) begin() error {
 	if err := s.openBadger(); err != nil {
 		return explain(s.path, err)
 	}
+	return s.markMade()
+}
+
+// markMade notes that the store is new, and of which schema it is.
+func (s *Store) markMade() error {
 	s.made = true
 	return s.unjournaled(markNew)
 }
@@ -131,8 +135,7 @@ func (s *Store) openWithoutJournal() error {
 	case err != nil:
 		return err
 	case version == 0:
-		s.made = true
-		if err := s.unjournaled(markNew); err != nil {
+		if err := s.markMade(); err != nil {
 			return err
 		}
 		_, err := s.openJournal()
@@ -205,8 +208,7 @@ func (s *Store) prove(tail *journal.Tail) error {
 	end, base := s.journal.End(), s.journal.Base()
 	switch {
 	case version == 0 && end.Number == 0:
-		s.made = true
-		return s.unjournaled(markNew)
+		return s.markMade()
 	case version == 0:
 		return s.discard(errors.New("they are those of an empty store"), tail)
 	case version < schemaVersion:

@@ -3,7 +3,6 @@ package store
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -62,11 +61,7 @@ func (s *Store) rebuild(reason error, tail *journal.Tail) error {
 	if err := s.restoreSnapshot(snapshot, log); err != nil {
 		return err
 	}
-	writes := make([]journal.Write, 0, len(tail.Writes))
-	for _, key := range slices.Sorted(maps.Keys(tail.Writes)) {
-		writes = append(writes, tail.Writes[key])
-	}
-	if err := s.rewrite(writes); err != nil {
+	if err := s.rewrite(tail.InOrder()); err != nil {
 		return err
 	}
 	if err := s.unjournaled(func(txn *transaction) error { return s.markRebuilt(txn, tail) }); err != nil {
@@ -82,8 +77,8 @@ func (s *Store) setAside(log *zap.Logger) error {
 	if s.rebuilding() {
 		return eachBadgerFile(s.path, os.Remove)
 	}
-	aside := filepath.Join(s.path, damagedDirectory+time.Now().UTC().Format(damagedTime))
-	if err := os.Mkdir(aside, 0o700); err != nil {
+	aside, err := s.aside(time.Now())
+	if err != nil {
 		return err
 	}
 	if err := os.WriteFile(s.rebuildMark(), nil, 0o600); err != nil {
@@ -91,6 +86,12 @@ func (s *Store) setAside(log *zap.Logger) error {
 	}
 	log.Warn("the damaged files are kept: delete them when nobody needs them", zap.String("directory", aside))
 	return eachBadgerFile(s.path, func(path string) error { return os.Rename(path, filepath.Join(aside, filepath.Base(path))) })
+}
+
+// aside makes a directory for what is damaged.
+func (s *Store) aside(now time.Time) (path string, err error) {
+	path = filepath.Join(s.path, damagedDirectory+now.UTC().Format(damagedTime))
+	return path, os.Mkdir(path, 0o700)
 }
 
 func (s *Store) restoreSnapshot(from *journal.Snapshot, log *zap.Logger) error {

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 
 	"github.com/dgraph-io/badger/v4"
@@ -55,7 +53,7 @@ const (
 
 // replay writes again what the journal has and Badger does not.
 func (s *Store) replay(tail *journal.Tail) error {
-	missing, err := s.missing(tail.Writes)
+	missing, err := s.missing(tail.InOrder())
 	if err != nil {
 		return err
 	}
@@ -69,12 +67,10 @@ func (s *Store) replay(tail *journal.Tail) error {
 	return s.unjournaled(func(txn *transaction) error { return mark(txn, s.journal.End()) })
 }
 
-// missing returns those of the writes that cannot be read back, in the order of
-// their keys.
-func (s *Store) missing(writes map[string]journal.Write) (missing []journal.Write, err error) {
-	err = s.view(func(txn *badger.Txn) error {
-		for _, key := range slices.Sorted(maps.Keys(writes)) {
-			w := writes[key]
+// missing returns those of the writes that cannot be read back.
+func (s *Store) missing(writes []journal.Write) (missing []journal.Write, err error) {
+	err = s.db.View(func(txn *badger.Txn) error {
+		for _, w := range writes {
 			there, err := has(txn, w)
 			if err != nil {
 				return err
