@@ -82,7 +82,8 @@ func (s *server) Port() string {
 func newServer(t *testing.T) *server {
 	t.Helper()
 	s := &server{t: t, dir: t.TempDir(), program: binary, exited: make(chan struct{}), upstream: newUpstream(t)}
-	s.Admin, s.Plain, s.Secure = freeAddress(t), freeAddress(t), freeAddress(t)
+	free := freeAddresses(t, 3)
+	s.Admin, s.Plain, s.Secure = free[0], free[1], free[2]
 	s.Secure = strings.Replace(s.Secure, "127.0.0.1", "localhost", 1)
 	s.Plain = strings.Replace(s.Plain, "127.0.0.1", "localhost", 1)
 	s.Upstream = s.upstream.address
@@ -111,6 +112,7 @@ func (s *server) run(config string) {
 func (s *server) launch() {
 	s.t.Helper()
 	s.process.Stdout, s.process.Stderr = &s.log, &s.log
+	s.process.Env = append(s.process.Env, "GORACE="+os.Getenv("GORACE")+" exitcode=0")
 	if err := s.process.Start(); err != nil {
 		s.t.Fatalf("starting caddy: %v", err)
 	}
@@ -124,6 +126,9 @@ func (s *server) launch() {
 			return // it was stopped, and another one started
 		}
 		s.stop()
+		for _, report := range races(s.log.String()) {
+			s.t.Errorf("caddy has a data race:\n%s", report)
+		}
 		if s.t.Failed() {
 			s.t.Logf("warnings and errors of caddy:\n%s", s.log.troubles())
 		}
@@ -255,12 +260,22 @@ func (s *server) post(path string) {
 // freeAddress returns an address that nobody listens on now.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	return freeAddresses(t, 1)[0]
+}
+
+// freeAddresses returns as many addresses that nobody listens on now, all of them
+// different.
+func freeAddresses(t *testing.T, n int) (addresses []string) {
+	t.Helper()
+	for range n {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer listener.Close()
+		addresses = append(addresses, listener.Addr().String())
 	}
-	defer listener.Close()
-	return listener.Addr().String()
+	return addresses
 }
 
 // insecure accepts the certificate of Caddy's internal authority.

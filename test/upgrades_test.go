@@ -144,12 +144,7 @@ func TestUpgrade_whileRevoking(t *testing.T) {
 // TestReload_sockets reloads while WebSockets are open. reverse_proxy ends them,
 // or lets them go on for its stream_close_delay: then they still end with their
 // key, and with the process. Over HTTP/2 and HTTP/3 it is the same.
-//
-// Where reverse_proxy ends a WebSocket by itself, it has a data race of its own in
-// Caddy 2.11.9, between its last word and what it is copying. The race detector
-// finds it now and then: for this one server, that is no failure.
 func TestReload_sockets(t *testing.T) {
-	t.Setenv("GORACE", "exitcode=0")
 	delayed := strings.Replace(gatewayConfig, "{{.Upstream}}", "{{.Upstream}} {\n\t\tstream_close_delay 1h\n\t}", 1)
 	s := start(t, gatewayConfig)
 	key, token := s.create("acme", "Warehouse sync", "full_access")
