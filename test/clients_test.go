@@ -80,6 +80,8 @@ func raw(t *testing.T, address, request string) answer {
 	return exchange(t, conn, request)
 }
 
+// exchange returns the final answer: a client that hangs up at the interim one
+// takes its request back.
 func exchange(t *testing.T, conn net.Conn, request string) answer {
 	t.Helper()
 	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
@@ -87,7 +89,11 @@ func exchange(t *testing.T, conn net.Conn, request string) answer {
 		t.Fatal(err)
 	}
 	method, _, _ := bytes.Cut([]byte(request), []byte(" "))
-	response, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: string(method)})
+	reader := bufio.NewReader(conn)
+	response, err := http.ReadResponse(reader, &http.Request{Method: string(method)})
+	for err == nil && response.StatusCode == http.StatusContinue {
+		response, err = http.ReadResponse(reader, &http.Request{Method: string(method)})
+	}
 	if err != nil {
 		t.Fatalf("reading the answer to %q: %v", request, err)
 	}

@@ -173,7 +173,7 @@ func TestGateway_connection(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			s.upstream.take()
 			got := raw(t, s.Plain, test.request)
-			if got.status != 200 && got.status != 100 {
+			if got.status != 200 {
 				t.Fatalf("got %d %s, want 200", got.status, got.body)
 			}
 			s.await("the upstream to receive it", func() bool { s.upstream.mu.Lock(); defer s.upstream.mu.Unlock(); return len(s.upstream.received) > 0 })

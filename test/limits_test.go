@@ -41,7 +41,9 @@ func TestLimits_window(t *testing.T) {
 			}
 			slices.SortFunc(passes, func(a, b attempt) int { return a.answered.Compare(b.answered) })
 			for i := range len(passes) - test.n {
-				if spread := passes[i+test.n].answered.Sub(passes[i].sent); spread < window {
+				// Of these, another may have been judged first than was answered first.
+				first := slices.MinFunc(passes[i:i+test.n], func(a, b attempt) int { return a.sent.Compare(b.sent) })
+				if spread := passes[i+test.n].answered.Sub(first.sent); spread < window {
 					t.Errorf("got %d passes within %s, want at most %d in %s", test.n+1, spread, test.n, window)
 				}
 			}
