@@ -76,7 +76,7 @@ func (s *Store) forgetSome(ctx context.Context, after string, before, now time.T
 // first, without the newest of all.
 func oldEvents(txn reader, after string, before time.Time) (events []eventRecord, err error) {
 	prefix := eventKey("")
-	it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix, PrefetchValues: true, PrefetchSize: 100})
+	it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix})
 	defer it.Close()
 	for it.Seek(eventKey(after)); it.ValidForPrefix(prefix) && len(events) <= maxForgottenEvents; it.Next() {
 		var r eventRecord

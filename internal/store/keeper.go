@@ -177,7 +177,7 @@ func (s *Store) beginSnapshot(of *journal.Journal) (*badger.Txn, *journal.Snapsh
 // writeSnapshot writes all that is in the store, but for what it has of the
 // journal itself.
 func writeSnapshot(ctx context.Context, txn *badger.Txn, w *journal.SnapshotWriter) error {
-	it := txn.NewIterator(badger.IteratorOptions{PrefetchValues: true, PrefetchSize: 100})
+	it := txn.NewIterator(badger.IteratorOptions{})
 	defer it.Close()
 	for it.Rewind(); it.Valid(); it.Next() {
 		if err := ctx.Err(); err != nil {

@@ -239,7 +239,7 @@ func workspaceByID(txn reader, id string) (apikey.Workspace, error) {
 
 // each calls visit for every item below prefix, in order.
 func each(txn reader, prefix []byte, visit func(*badger.Item) error) error {
-	it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix, PrefetchValues: true, PrefetchSize: 100})
+	it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix})
 	defer it.Close()
 	for it.Seek(prefix); it.ValidForPrefix(prefix); it.Next() {
 		if err := visit(it.Item()); err != nil {
