@@ -108,7 +108,7 @@ func change(path, name string, do func([]byte, *rand.Rand) []byte, n int) (bool,
 	if err != nil {
 		return false, err
 	}
-	used := len(bytes.TrimRight(before, "\x00"))
+	used := len(withoutZeros(before))
 	if used == 0 {
 		return false, nil
 	}
