@@ -23,6 +23,8 @@ type faultySource func(apikey.Digest) (*apikey.Key, error)
 
 func (f faultySource) Lookup(d apikey.Digest) (*apikey.Key, error) { return f(d) }
 
+func (faultySource) MayHave(apikey.Digest) bool { return true }
+
 func (faultySource) SuspendedWorkspaces() ([]string, error) { return nil, nil }
 
 func brokenClock() time.Time { panic("out of order") }

@@ -25,6 +25,9 @@ type Source interface {
 	// Lookup returns the key whose token has the digest, whatever its status,
 	// or [apikey.ErrNotFound]. Any other error means that it cannot tell.
 	Lookup(apikey.Digest) (*apikey.Key, error)
+	// MayHave reports whether Lookup may find the digest: where it says no,
+	// there is no such key. It waits for nothing.
+	MayHave(apikey.Digest) bool
 	// SuspendedWorkspaces returns the ids of all suspended workspaces.
 	SuspendedWorkspaces() ([]string, error)
 }

@@ -56,6 +56,16 @@ func BenchmarkCheck(b *testing.B) {
 			check(b, facts, Unknown)
 		}
 	})
+	b.Run("unknown to the filter", func(b *testing.B) {
+		s.sure = true
+		defer func() { s.sure = false }()
+		b.ReportAllocs()
+		token, _ := fullKey()
+		facts := request(http.MethodGet, token)
+		for b.Loop() {
+			check(b, facts, Unknown)
+		}
+	})
 	b.Run("malformed", func(b *testing.B) {
 		b.ReportAllocs()
 		facts := &Facts{Method: http.MethodGet, Authorization: []string{"Bearer " + token.Reveal()[:52]}}

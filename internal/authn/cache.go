@@ -27,6 +27,7 @@ var errNeither = errors.New("the key store returned neither a key nor an error")
 type cache struct {
 	entries *otter.Cache[apikey.Digest, *entry]
 	loader  otter.LoaderFunc[apikey.Digest, *entry]
+	mayHave func(apikey.Digest) bool
 	readers *readers
 	log     *zap.Logger
 }
@@ -46,6 +47,7 @@ func newCache(source Source, size int, log *zap.Logger) (*cache, error) {
 	}
 	c := &cache{
 		entries: entries,
+		mayHave: source.MayHave,
 		log:     log,
 		loader: func(_ context.Context, digest apikey.Digest) (loaded *entry, err error) {
 			defer func() {
@@ -80,6 +82,9 @@ func (c *cache) read(digest apikey.Digest) (*entry, error) {
 func (c *cache) get(ctx context.Context, digest apikey.Digest) (*entry, Lookup, error) {
 	if found, ok := c.entries.GetIfPresent(digest); ok {
 		return found, Hit, nil
+	}
+	if !c.mayHave(digest) {
+		return nil, Miss, errUnknown
 	}
 	found, err := c.readers.ask(ctx, digest)
 	if err != nil && err != errUnknown && ctx.Err() == nil {

@@ -64,6 +64,28 @@ func TestCheck_remembersNoUnknownKeys(t *testing.T) {
 	checkResult(t, "created since, and nobody was told", get(a, token), Allowed)
 }
 
+// What the source rules out without looking is not looked up.
+func TestCheck_ruledOutIsNotLookedUp(t *testing.T) {
+	s := &source{sure: true}
+	token, _ := s.add()
+	a := newAuthenticator(t, s, atEpoch)
+	for range 3 {
+		unknown, _ := fullKey()
+		d := get(a, unknown)
+		checkResult(t, "unknown", d, Unknown)
+		if d.Lookup != Miss {
+			t.Errorf("got look-up %q, want a miss", d.Lookup)
+		}
+	}
+	if got := s.lookups.Load(); got != 0 {
+		t.Errorf("got %d look-ups, want none", got)
+	}
+	checkResult(t, "known", get(a, token), Allowed)
+	a.Close()
+	unknown, _ := fullKey()
+	checkResult(t, "unknown, when nothing is known any more", get(a, unknown), Unavailable)
+}
+
 func TestCheck_malformedIsNotLookedUp(t *testing.T) {
 	s := new(source)
 	token, _ := s.add()

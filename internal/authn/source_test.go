@@ -20,6 +20,7 @@ type source struct {
 	mu        sync.Mutex
 	keys      map[apikey.Digest]apikey.Key
 	suspended []string
+	sure      bool // it knows without a look-up which keys it does not have
 
 	lookups atomic.Int64
 	// during runs in a look-up, once the key has been read, and before it is
@@ -39,6 +40,13 @@ func (s *source) Lookup(digest apikey.Digest) (*apikey.Key, error) {
 		return nil, apikey.ErrNotFound
 	}
 	return &key, nil
+}
+
+func (s *source) MayHave(digest apikey.Digest) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, found := s.keys[digest]
+	return found || !s.sure
 }
 
 func (s *source) SuspendedWorkspaces() ([]string, error) { return s.suspended, nil }

@@ -39,7 +39,7 @@ func (c *checker) all() error {
 		c.each("n/", c.name),
 		c.tallies(days, c.daily),
 		c.tallies(minutes, c.minutely),
-		c.number("t/", c.keys), c.number("w/", c.keys), c.number(endPrefix, c.keys),
+		c.number(digestPrefix, c.keys), c.number("w/", c.keys), c.number(endPrefix, c.keys),
 		c.number("b/", c.ofWorkspaces), c.number("f/", c.feeds),
 	)
 }

@@ -24,18 +24,21 @@ const (
 	journalPart = 8
 )
 
-// keeper makes snapshots for the journal, one at a time, beside the store's own
-// work.
+// keeper does what takes as long as the store is large, beside the store's own
+// work: one thing at a time, it reads which keys there are, and makes snapshots
+// for the journal.
 type keeper struct {
-	due    chan struct{}
-	cancel context.CancelFunc
-	done   sync.WaitGroup
+	due     chan struct{} // a snapshot is
+	crowded chan struct{} // what knows the keys is to be made anew
+	cancel  context.CancelFunc
+	done    sync.WaitGroup
 }
 
 func startKeeper(s *Store) *keeper {
 	ctx, cancel := context.WithCancel(context.Background())
-	k := &keeper{due: make(chan struct{}, 1), cancel: cancel}
+	k := &keeper{due: make(chan struct{}, 1), crowded: make(chan struct{}, 1), cancel: cancel}
 	k.done.Go(func() {
+		s.learn(ctx)
 		if !s.snapshotWhole(ctx) {
 			k.ask()
 		}
@@ -43,6 +46,9 @@ func startKeeper(s *Store) *keeper {
 			select {
 			case <-ctx.Done():
 				return
+			case <-k.crowded:
+				s.learn(ctx)
+				continue
 			case <-k.due:
 			}
 			switch err := s.renewJournal(ctx); {
@@ -74,9 +80,12 @@ func (k *keeper) stop() {
 }
 
 // ask has a snapshot made as soon as none is under way.
-func (k *keeper) ask() {
+func (k *keeper) ask() { ask(k.due) }
+
+// ask asks once for what is asked again and again until it is done.
+func ask(c chan<- struct{}) {
 	select {
-	case k.due <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }

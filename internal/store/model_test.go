@@ -415,6 +415,9 @@ func agree(t *rapid.T, s *Store, m *model, now time.Time, workspaces []string) {
 	for _, ws := range workspaces {
 		sound(t, s, ws, now)
 	}
+	for _, key := range m.keys {
+		same(t, fmt.Sprintf("whether the store may have %s", key.ID), s.MayHave(key.Digest), true)
+	}
 	paused, err := s.SuspendedWorkspaces()
 	if err != nil {
 		t.Fatalf("SuspendedWorkspaces: got error %v, want a list", err)

@@ -57,8 +57,10 @@ var (
 	clockKey = []byte("m/clock")
 )
 
+const digestPrefix = "t/"
+
 func recordKey(keyID string) []byte         { return append([]byte("k/"), keyID...) }
-func digestKey(d apikey.Digest) []byte      { return append([]byte("t/"), d[:]...) }
+func digestKey(d apikey.Digest) []byte      { return append([]byte(digestPrefix), d[:]...) }
 func suspensionKey(ws string) []byte        { return inWorkspace("s/", ws, "") }
 func workspaceKey(ws, keyID string) []byte  { return inWorkspace("w/", ws, keyID) }
 func nameKey(ws, folded string) []byte      { return inWorkspace("n/", ws, folded) }

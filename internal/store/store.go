@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -57,6 +58,10 @@ type Store struct {
 	// made it visible, so that what is read may not be on the disk. It is held by
 	// changes.
 	doubt error
+	// known knows the digests of all keys, or is nil. learning, which is held by
+	// changes, is what will take its place.
+	known    atomic.Pointer[known]
+	learning *known
 	// lastEvent is the id of the last change's event. It is held by changes.
 	lastEvent string
 	// onChange is told of every change after its commit, before the caller is.
@@ -126,6 +131,7 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.closed = true
+	s.known.Store(nil) // it says nothing of a store that another may change
 	defer s.journal.Close()
 	if err := s.writable(); err != nil {
 		// Badger would write what it has in memory into a new file, or try to for

@@ -64,6 +64,7 @@ func (s *Store) write(at time.Time, do func(*transaction) error) error {
 	case err != nil:
 		return err
 	}
+	s.meet(t.writes)
 	if err := s.commitTxn(txn); err != nil {
 		return s.inDoubt(err)
 	}
