@@ -1,8 +1,10 @@
 package store
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -193,16 +195,19 @@ func TestCheck_surroundings(t *testing.T) {
 func TestExamine(t *testing.T) {
 	examine := func(path string) map[string]string {
 		t.Helper()
+		before := listing(t, path)
 		findings, err := Examine(t.Context(), path, start)
 		if err != nil {
 			t.Fatalf("Examine: got error %v, want findings", err)
 		}
+		equal(t, "the store's files afterwards", listing(t, path), before)
 		return told(findings)
 	}
 	s := livedStore(t)
 	if _, err := Examine(t.Context(), s.Path(), start); err == nil || !strings.Contains(err.Error(), "it is locked by") {
 		t.Errorf("an open store: got error %v, want that it is locked", err)
 	}
+	equal(t, "findings of a killed one", examine(copyOf(t, s.Path())), map[string]string{})
 	closeStore(t, s)
 	equal(t, "findings", examine(s.Path()), map[string]string{})
 	if _, err := Examine(t.Context(), t.TempDir(), start); err == nil || !strings.Contains(err.Error(), "there is no key store in") {
@@ -235,6 +240,34 @@ func TestExamine(t *testing.T) {
 	if got := examine(s.Path()); !strings.HasPrefix(got["opening"], "error: It cannot be opened: the directory journal in it is missing.") {
 		t.Errorf("without a journal: got %q", got)
 	}
+}
+
+// listing returns what can be seen of a directory and all files below it.
+func listing(t *testing.T, path string) (files []string) {
+	t.Helper()
+	err := filepath.WalkDir(path, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		line := fmt.Sprint(name, " ", info.Mode())
+		if !entry.IsDir() {
+			content, err := os.ReadFile(name)
+			if err != nil {
+				return err
+			}
+			line = fmt.Sprintf("%s %s %d %x", line, info.ModTime(), len(content), sha256.Sum256(content))
+		}
+		files = append(files, line)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
 }
 
 func mustCheck(t *testing.T, s *Store) []apikey.Finding {

@@ -23,7 +23,7 @@ func prepareDirectory(path string) error {
 	}
 	for _, entry := range entries {
 		if filepath.Ext(entry.Name()) == spooled {
-			if err := os.Remove(filepath.Join(path, entry.Name())); err != nil {
+			if err := os.RemoveAll(filepath.Join(path, entry.Name())); err != nil {
 				return advise(err)
 			}
 			continue

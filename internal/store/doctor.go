@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -14,25 +15,82 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/journal"
 )
 
-// Examine checks a store that no process has open. It changes nothing where
-// something is wrong with the files; where they are whole, it opens the store and
-// checks what is in it.
-func Examine(ctx context.Context, path string, now time.Time) ([]apikey.Finding, error) {
+// Examine checks a store that no process has open, and keeps others from opening
+// it meanwhile. It changes nothing: to open a store is to mend it, so what is
+// opened is a copy, in the store's directory for as long as it takes.
+func Examine(ctx context.Context, path string, now time.Time) (findings []apikey.Finding, err error) {
 	s, err := closed(path)
 	if err != nil {
 		return nil, err
 	}
-	findings := checkPermissions(s.path) // before it is opened, which closes it to others
+	defer func() { err = errors.Join(err, s.release()) }()
+	findings = checkPermissions(s.path)
 	damaged, err := s.examineFiles()
 	if err != nil || len(damaged) > 0 {
 		return append(findings, damaged...), err
 	}
-	opened, err := Open(s.path, zap.NewNop(), nil)
+	copied, err := s.copyFiles()
+	defer func() { err = errors.Join(err, os.RemoveAll(copied)) }()
+	if err != nil {
+		return nil, advise(err)
+	}
+	opened, err := Open(copied, zap.NewNop(), nil)
 	if err != nil {
 		return append(findings, fault("opening", "", "It cannot be opened: %v.", errors.Unwrap(err))), nil
 	}
 	found, err := opened.check(ctx, now)
 	return append(findings, found...), errors.Join(err, opened.Close())
+}
+
+// copyFiles copies the store into a directory in its own, and returns it. Files
+// that are never written to again are not copied, but given a second name.
+func (s *Store) copyFiles() (to string, err error) {
+	if err := s.enoughSpace(); err != nil {
+		return "", err
+	}
+	if to, err = os.MkdirTemp(s.path, "*"+spooled); err != nil {
+		return "", err
+	}
+	if journal.Exists(s.journalPath()) {
+		err = copyInto(filepath.Join(to, journalDirectory), s.journalPath())
+	}
+	return to, errors.Join(err, copyInto(to, s.path))
+}
+
+// copyInto copies the files of a directory, but not its directories.
+func copyInto(to, from string) error {
+	entries, err := os.ReadDir(from)
+	if err == nil {
+		err = os.MkdirAll(to, 0o700)
+	}
+	for _, entry := range entries {
+		if err != nil {
+			return err
+		}
+		source, target := filepath.Join(from, entry.Name()), filepath.Join(to, entry.Name())
+		switch extension := filepath.Ext(entry.Name()); {
+		case !entry.Type().IsRegular() || extension == spooled:
+		case extension == ".sst" || extension == ".snapshot":
+			err = os.Link(source, target)
+		default:
+			err = copyFile(target, source)
+		}
+	}
+	return err
+}
+
+func copyFile(to, from string) error {
+	source, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	target, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(target, source)
+	return errors.Join(err, target.Close())
 }
 
 // closed returns a store that was not opened, and refuses a directory in which
@@ -52,13 +110,11 @@ func closed(path string) (*Store, error) {
 	return s, nil
 }
 
-// examineFiles says what is wrong with the files of a closed store.
+// examineFiles says what is wrong with the files of a closed store. It keeps its
+// journal open, so that nobody else opens the store.
 func (s *Store) examineFiles() (damaged []apikey.Finding, err error) {
 	if journal.Exists(s.journalPath()) {
-		opened, _, err := journal.Open(s.journalPath())
-		if err == nil {
-			err = opened.Close()
-		}
+		_, err := s.openJournal()
 		if errors.Is(err, journal.ErrLocked) {
 			return nil, s.explainJournal(err)
 		}
