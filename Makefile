@@ -30,7 +30,7 @@ help: ## list the targets (this)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s  %s\n", $$1, $$2 }' Makefile
 
 build: ## build dist/caddy, the custom Caddy that xcaddy.json describes
-	go run ./internal/xbuild
+	VERSION=$(VERSION) go run ./internal/xbuild
 
 deb: build ## build the Debian package of VERSION (made from the commit) from dist/caddy
 	GOARCH=$$(go env GOARCH) VERSION=$(VERSION) SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) \

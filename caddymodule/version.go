@@ -8,6 +8,10 @@ import (
 
 const modulePath = "github.com/agiled/caddy-api-keys"
 
+// built is what the linker says that a build from a directory is of: Go gives it
+// no version where this module is not the main one.
+var built string
+
 // devel is the version that Go gives to what was built from a directory.
 const devel = "(devel)"
 
@@ -18,10 +22,10 @@ func version() string {
 	if !ok {
 		return devel
 	}
-	return versionIn(info)
+	return versionIn(info, built)
 }
 
-func versionIn(info *debug.BuildInfo) string {
+func versionIn(info *debug.BuildInfo, built string) string {
 	if info.Main.Path == modulePath {
 		return cmp.Or(released(&info.Main), revision(info.Settings), devel)
 	}
@@ -29,7 +33,7 @@ func versionIn(info *debug.BuildInfo) string {
 	if i < 0 {
 		return devel
 	}
-	return cmp.Or(released(info.Deps[i]), devel)
+	return cmp.Or(released(info.Deps[i]), built, devel)
 }
 
 // released returns the version of a module, "" if it has none. What it is

@@ -2,6 +2,8 @@
 // xcaddy that tools/go.mod pins. It runs from the root of the repository:
 //
 //	go run ./internal/xbuild
+//
+// With VERSION in its environment, that is the version in the server's log.
 package main
 
 import (
@@ -21,6 +23,8 @@ const (
 	manifestFile = "xcaddy.json"
 	toolsModule  = "tools/go.mod"
 	profileFile  = "cmd/caddy/default.pgo"
+
+	versionVariable = "github.com/agiled/caddy-api-keys/caddymodule.built"
 )
 
 func main() {
@@ -47,13 +51,23 @@ func run(ctx context.Context) error {
 	args := append([]string{"tool", "-modfile=" + toolsModule, "xcaddy"}, m.Args()...)
 	fmt.Println("go", strings.Join(args, " "))
 	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Env = append(m.Environ(os.Environ()), optimize(os.Getenv("GOFLAGS")))
+	cmd.Env = append(m.Environ(os.Environ()), optimize(os.Getenv("GOFLAGS")), link(os.Getenv("VERSION")))
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("building %s: %w", m.Output, err)
 	}
 	return nil
+}
+
+// link returns the variable that has the linker leave out what only debuggers
+// read, as xcaddy does by itself, and set the version.
+func link(version string) string {
+	flags := "-w -s"
+	if version != "" {
+		flags += " -X " + versionVariable + "=" + version
+	}
+	return "XCADDY_GO_BUILD_FLAGS=-trimpath -ldflags '" + flags + "'"
 }
 
 // optimize returns the variable that has the compiler use the profile that go
