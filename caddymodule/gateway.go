@@ -23,8 +23,10 @@ type gateway struct {
 	authn *authn.Authenticator
 	clock *authn.Clock
 	inUse inUse
-	log   *zap.Logger // of what goes wrong
-	audit *zap.Logger
+	// marked is the time that was noted last. It is the upkeep's.
+	marked time.Time
+	log    *zap.Logger // of what goes wrong
+	audit  *zap.Logger
 	// settings are those of the configuration that came last.
 	settings atomic.Pointer[settings]
 
@@ -49,8 +51,10 @@ type exposure struct {
 // How often the upkeep is done.
 const (
 	upkeepInterval = time.Minute // the clock is noted, and unused counts are let go
-	useInterval    = time.Second // last uses are written, and the garbage collector is tuned
-	forgetInterval = time.Hour   // events of the audit trail that are too old are deleted
+	// Last uses are written, the garbage collector is tuned, and the clock is noted
+	// if a key was refused that ended since it was.
+	useInterval    = time.Second
+	forgetInterval = time.Hour // events of the audit trail that are too old are deleted
 )
 
 // openGateway opens the store at path and what goes with it.
@@ -156,6 +160,9 @@ func (g *gateway) run(ctx context.Context) {
 				g.log.Warn("noting in the key store when keys were last used", zap.Error(err))
 			}
 			noting = err == nil
+			if g.authn.LatestEnd().After(g.marked) {
+				g.noteClock()
+			}
 		case <-tick.C:
 			g.authn.Sweep()
 			g.noteClock()
@@ -195,9 +202,12 @@ func (g *gateway) forgetEvents(ctx context.Context) {
 }
 
 func (g *gateway) noteClock() {
-	if err := g.store.SetClockMark(g.clock.Mark()); err != nil {
+	mark := g.clock.Mark()
+	if err := g.store.SetClockMark(mark); err != nil {
 		g.log.Warn("noting the time in the key store", zap.Error(err))
+		return
 	}
+	g.marked = mark
 }
 
 // exposed notes that a key was seen in a browser. It waits for nothing: if too

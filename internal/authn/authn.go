@@ -41,6 +41,7 @@ type Authenticator struct {
 	uses      uses
 	limiter   *ratelimit.Limiter
 	limited   limited
+	ended     atomic.Int64 // the latest end of a key that was refused for it, in milliseconds since 1970
 	closed    atomic.Bool
 	now       func() time.Time
 }
@@ -127,6 +128,7 @@ func (a *Authenticator) Check(ctx context.Context, policy *Policy, facts *Facts)
 	case apikey.Revoked:
 		return d.refuse(Revoked)
 	case apikey.Expired:
+		a.noteEnd(key.ActiveUntil())
 		return d.refuse(Expired)
 	case apikey.Active:
 	}
@@ -152,6 +154,17 @@ func (a *Authenticator) Check(ctx context.Context, policy *Policy, facts *Facts)
 	d.Result = Allowed
 	return d
 }
+
+func (a *Authenticator) noteEnd(at time.Time) {
+	end := at.UnixMilli()
+	for last := a.ended.Load(); end > last && !a.ended.CompareAndSwap(last, end); last = a.ended.Load() {
+	}
+}
+
+// LatestEnd returns the latest time at which a key has ended that was refused for
+// it. Once the clock is known to have come so far, whatever happens, none of these
+// keys comes back.
+func (a *Authenticator) LatestEnd() time.Time { return time.UnixMilli(a.ended.Load()) }
 
 // bucket keeps the reads of a key apart from its writes.
 func bucket(action Action) uint8 {
