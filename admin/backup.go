@@ -122,7 +122,7 @@ func NewRestoreAnswer(done apikey.Restored) RestoreAnswer {
 	if done.WasEmpty && done.Keys > 0 {
 		answer.Warning = "The store was empty. Keys that were revoked after " + done.MadeAt.Format(time.RFC3339) + ", when the backup was made, are valid in it: revoke them again."
 		if done.Quarantined > 0 {
-			answer.Warning = "The store was empty, and does not know what was revoked after " + done.MadeAt.Format(time.RFC3339) + ", when the backup was made. Every workspace with active keys is suspended: review each, and resume it."
+			answer.Warning = "The store was empty, and does not know what was revoked after " + done.MadeAt.Format(time.RFC3339) + ", when the backup was made. Every workspace with keys that are not revoked is suspended: review each, and resume it."
 		}
 	}
 	return answer

@@ -66,8 +66,8 @@ changed after the backup stays as it is, and no revoked key comes back to life. 
 backup is read to its end and found whole before anything is changed.
 
 A store that was lost does not know what was revoked after the backup. With
---quarantine, every workspace that has active keys in it is suspended first, to be
-reviewed and resumed one by one.
+--quarantine, every workspace with keys in it that are not revoked is suspended first,
+to be reviewed and resumed one by one.
 
 Without --store, the running server restores it. With it, the store of a server
 that is stopped is opened.`,
@@ -108,6 +108,9 @@ func restoreFile(ctx context.Context, t *terminal, log io.Writer, file io.Reader
 		p := newProgress(log, "sent")
 		defer p.end()
 		return t.client.Restore(ctx, file, size, quarantine, p.tell)
+	}
+	if err := store.Owned(path); err != nil {
+		return admin.RestoreAnswer{}, err
 	}
 	keys, err := store.Open(path, zap.NewNop(), nil)
 	if err != nil {

@@ -98,7 +98,7 @@ func (r *restore) check(n int, line *backupLine) error {
 		if err != nil || !apikey.ValidKeyID(key.ID) || key.CreatedAt.IsZero() {
 			return errDamaged(n, "the record of a key does not hold together")
 		}
-		if key.Status(r.change.At) == apikey.Active {
+		if key.RevokedAt.IsZero() { // whatever the clock says of its end
 			r.owners[key.WorkspaceID] = true
 		}
 	case line.Use != nil:
@@ -123,8 +123,8 @@ func (r *restore) check(n int, line *backupLine) error {
 	return nil
 }
 
-// quarantine suspends every workspace that will have an active key, before it
-// has.
+// quarantine suspends every workspace that will have a key that is not revoked,
+// before it has.
 func (r *restore) quarantine(ctx context.Context) error {
 	reason := "restored from the backup of " + r.done.MadeAt.Format(time.RFC3339) + ", to be reviewed"
 	for ws := range r.owners {
