@@ -66,13 +66,7 @@ func decodePayload(b []byte) (number uint64, at time.Time, writes []Write, err e
 	number = r.uvarint()
 	at = time.UnixMilli(r.varint()).UTC()
 	for len(r.rest) > 0 && r.err == nil {
-		w := Write{Key: r.bytes(r.uvarint())}
-		if length := r.uvarint(); length > 0 {
-			w.Value = r.bytes(length - 1)
-		} else {
-			w.Delete = true
-		}
-		writes = append(writes, w)
+		writes = append(writes, r.write())
 	}
 	return number, at, writes, r.err
 }
@@ -81,6 +75,16 @@ func decodePayload(b []byte) (number uint64, at time.Time, writes []Write, err e
 type reader struct {
 	rest []byte
 	err  error
+}
+
+func (r *reader) write() Write {
+	w := Write{Key: r.bytes(r.uvarint())}
+	if length := r.uvarint(); length > 0 {
+		w.Value = r.bytes(length - 1)
+	} else {
+		w.Delete = true
+	}
+	return w
 }
 
 func (r *reader) uvarint() uint64 {

@@ -56,6 +56,9 @@ func list(dir string) (files, error) {
 
 // base returns the position of the last snapshot.
 func (f files) base() (Position, error) {
+	if len(f.snapshots)+len(f.segments) == 0 {
+		return Position{}, &Damage{File: f.dir, Next: 1, Reason: "none of its files is there"}
+	}
 	if len(f.snapshots) == 0 {
 		if first := f.segments[0].number; first > 1 {
 			path := filepath.Join(f.dir, fileName(first-1, snapshotSuffix))

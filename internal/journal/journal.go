@@ -140,8 +140,7 @@ func (j *Journal) load(files files) (segments []file, tail *Tail, err error) {
 	if segments, err = files.after(j.base); err != nil {
 		return nil, nil, err
 	}
-	tail, err = j.read(segments)
-	return segments, tail, err
+	return j.read(segments)
 }
 
 // Close releases the journal. Every entry is on the disk already.
@@ -203,22 +202,22 @@ func (j *Journal) DropTorn() error {
 	return errors.Join(j.segment.Truncate(j.size), j.segment.Sync())
 }
 
-// Verify reads the files of the journal again, and fails with a [*Damage] if they
-// do not hold the entries that they did.
-func (j *Journal) Verify() error {
+// Verify reads the files of the journal again, from the snapshot on. It fails with
+// a [*Damage] if they do not hold the entries that they did.
+func (j *Journal) Verify() (*Tail, error) {
 	files, err := list(j.dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	again := &Journal{dir: j.dir}
 	segments, tail, err := again.load(files)
 	switch {
 	case err != nil:
-		return err
+		return nil, err
 	case tail.Torn != nil:
-		return tail.Torn
+		return nil, tail.Torn
 	case again.end != j.end:
-		return &Damage{File: segments[len(segments)-1].path, Offset: again.size, Next: again.end.Number + 1, Reason: "its end is missing"}
+		return nil, &Damage{File: segments[len(segments)-1].path, Offset: again.size, Next: again.end.Number + 1, Reason: "its end is missing"}
 	}
-	return nil
+	return tail, nil
 }

@@ -347,39 +347,6 @@ func TestOpen_missing(t *testing.T) {
 	}
 }
 
-// What a crash leaves of an entry is no entry, and the next one takes its place.
-func TestOpen_torn(t *testing.T) {
-	dir := t.TempDir()
-	j, _ := open(t, dir)
-	add(t, j, "a", "1")
-	before := j.size
-	add(t, j, "b", "2")
-	after := j.size
-	segment := j.segment.Name()
-	_ = j.Close()
-	for size := before + 1; size < after; size++ {
-		left := filepath.Join(t.TempDir(), "journal")
-		if err := os.CopyFS(left, os.DirFS(dir)); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Truncate(filepath.Join(left, filepath.Base(segment)), size); err != nil {
-			t.Fatal(err)
-		}
-		j, tail := open(t, left)
-		if tail.Torn == nil || tail.Torn.Next != 2 || tail.Torn.Offset != before {
-			t.Fatalf("%d bytes: got torn %v, want entry 2 at byte %d", size, tail.Torn, before)
-		}
-		if err := j.DropTorn(); err != nil {
-			t.Fatal(err)
-		}
-		add(t, j, "c", "3")
-		_ = j.Close()
-		j, tail = open(t, left)
-		equal(t, "what it holds", held(t, j, tail), map[string]string{"a": "1", "c": "3"})
-		_ = j.Close()
-	}
-}
-
 // An entry that could not be brought to the disk is not there, and no entry comes
 // after one of which nobody knows.
 func TestAppend_fails(t *testing.T) {

@@ -7,11 +7,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/journal"
 )
 
 // restart is the advice where the files of the store are damaged.
@@ -75,8 +78,8 @@ func checkPermissions(path string) (findings []apikey.Finding) {
 		findings = append(findings, warning(check, fmt.Sprintf("chmod 700 %q", path),
 			"Others than its owner may look into the store's directory: its mode is %#o.", mode))
 	}
-	if unwritable := unwritableIn(path); unwritable != "" {
-		findings = append(findings, fault(check, "Give the store's files to the user that runs the server.", "%q cannot be read and written.", unwritable))
+	if name, err := unwritableIn(path); err != nil {
+		findings = append(findings, fault(check, adviceOn(err), "%q cannot be read and written: %v.", name, err))
 	}
 	if len(findings) == 0 {
 		findings = append(findings, fine(check, "The store's directory is for its owner alone."))
@@ -84,10 +87,24 @@ func checkPermissions(path string) (findings []apikey.Finding) {
 	return findings
 }
 
-// unwritableIn returns a file below a directory that this process cannot read and
-// write, or "".
-func unwritableIn(path string) (unwritable string) {
-	_ = fs.WalkDir(os.DirFS(path), ".", func(name string, entry fs.DirEntry, err error) error {
+// adviceOn says what to do where a file cannot be read and written.
+func adviceOn(err error) string {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return "Give the store's files to the user that runs the server."
+	case errors.Is(err, syscall.EROFS):
+		return "Let the store's file system be written to."
+	}
+	return ""
+}
+
+// unwritableIn returns a file of a store that this process cannot read and write,
+// and why it cannot.
+func unwritableIn(path string) (unwritable string, err error) {
+	walkErr := fs.WalkDir(os.DirFS(path), ".", func(name string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.IsDir() && strings.HasPrefix(name, damagedDirectory) {
+			return fs.SkipDir
+		}
 		if err == nil && !entry.Type().IsRegular() {
 			return nil
 		}
@@ -95,17 +112,19 @@ func unwritableIn(path string) (unwritable string) {
 		if err == nil {
 			opened, err = os.OpenFile(filepath.Join(path, name), os.O_RDWR, 0)
 		}
-		switch {
-		case errors.Is(err, fs.ErrNotExist): // it was removed just now
-		case err != nil:
-			unwritable = name
-			return fs.SkipAll
-		default:
-			_ = opened.Close()
+		if errors.Is(err, fs.ErrNotExist) { // it was removed just now
+			return nil
 		}
-		return nil
+		if err != nil {
+			unwritable = name
+			return err
+		}
+		return opened.Close()
 	})
-	return unwritable
+	if pathError, ok := errors.AsType[*fs.PathError](walkErr); ok {
+		walkErr = pathError.Err
+	}
+	return unwritable, walkErr
 }
 
 // spaceWarning is how many times what a write needs is to be free.
@@ -161,26 +180,91 @@ func (s *Store) checkChanges() apikey.Finding {
 
 func (s *Store) checkJournal(ctx context.Context) (apikey.Finding, error) {
 	const check = "journal"
-	s.changes.Lock()
-	err := s.journal.Verify()
-	end, base := s.journal.End(), s.journal.Base()
-	has, markErr := s.marks()
-	s.changes.Unlock()
+	j, err := s.readJournal()
 	if err == nil {
-		err = markErr
-	}
-	if err == nil {
-		err = s.readSnapshot(ctx)
+		defer j.txn.Discard()
+		defer j.snapshot.Close()
+		err = s.holdAgainst(ctx, j)
 	}
 	switch {
 	case ctx.Err() != nil:
 		return apikey.Finding{}, ctx.Err()
+	case errors.Is(err, errDiffers):
+		return fault(check, "Stop the server, move the files of Badger away, and start it: it builds them anew from the journal.", "%v.", err), nil
+	case errors.Is(err, errSnapshot):
+		return fault(check, "Start the server, or restart it: it makes another snapshot. Then look for what damages files on this disk.", "%v.", err), nil
 	case err != nil:
-		return fault(check, "Take a backup now, while the server runs: it would not start again. Then stop it, and see in docs/operate.md how to recover.", "%v.", err), nil
-	case has.position != end:
-		return fault(check, restart, "The store has the changes up to %d, and the journal those up to %d.", has.position.Number, end.Number), nil
+		return fault(check, "Take a backup now if the server runs: it would not start again. Then stop it, and see in docs/operate.md how to recover.", "%v.", err), nil
+	case j.has.position != j.end:
+		return fault(check, restart, "The store has the changes up to %d, and the journal those up to %d.", j.has.position.Number, j.end.Number), nil
 	}
-	return fine(check, "The journal is whole, and the store has all of its %d changes: a snapshot up to %d, and the ones after it.", end.Number, base.Number), nil
+	return fine(check, "The journal is whole, and the store has all of its %d changes: a snapshot up to %d, and the ones after it.", j.end.Number, j.base.Number), nil
+}
+
+// journalRead is what a journal and its store hold at one time.
+type journalRead struct {
+	txn       *badger.Txn
+	snapshot  *journal.Snapshot
+	tail      *journal.Tail
+	has       marks
+	end, base journal.Position
+}
+
+// readJournal reads the journal but for its snapshot, which takes long.
+func (s *Store) readJournal() (j journalRead, err error) {
+	s.changes.Lock()
+	defer s.changes.Unlock()
+	j.end, j.base = s.journal.End(), s.journal.Base()
+	if j.tail, err = s.journal.Verify(); err != nil {
+		return j, err
+	}
+	if j.has, err = s.marks(); err != nil {
+		return j, err
+	}
+	if j.snapshot, err = s.journal.OpenSnapshot(); err != nil {
+		return j, err
+	}
+	j.txn = s.db.NewTransaction(false)
+	return j, nil
+}
+
+var (
+	errDiffers  = errors.New("the store does not hold what its journal does")
+	errSnapshot = errors.New("the journal's snapshot cannot be read")
+)
+
+// holdAgainst holds every record against the journal.
+func (s *Store) holdAgainst(ctx context.Context, j journalRead) error {
+	missing, err := missingIn(j.txn, j.tail.InOrder())
+	if err == nil && len(missing) > 0 {
+		err = fmt.Errorf("%w: %d records are missing or differ", errDiffers, len(missing))
+	}
+	if err != nil {
+		return err
+	}
+	err = j.snapshot.Read(func(key, value []byte) error {
+		if _, later := j.tail.Writes[string(key)]; later || isNote(key) || ctx.Err() != nil {
+			return ctx.Err()
+		}
+		there, err := has(j.txn, journal.Write{Key: key, Value: value})
+		if err == nil && !there {
+			err = fmt.Errorf("%w: a record of its snapshot is missing or differs", errDiffers)
+		}
+		return err
+	})
+	if damage, ok := errors.AsType[*journal.Damage](err); ok {
+		return fmt.Errorf("%w: %w", errSnapshot, damage)
+	}
+	return err
+}
+
+// isNote reports whether a record is changed without the journal.
+func isNote(key []byte) bool {
+	switch string(key[:min(2, len(key))]) {
+	case "u/", "v/", "m/":
+		return true
+	}
+	return false
 }
 
 func (s *Store) checkTables(context.Context) (apikey.Finding, error) {

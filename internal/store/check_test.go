@@ -237,7 +237,7 @@ func TestExamine(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(s.Path(), journalDirectory)); err != nil {
 		t.Fatal(err)
 	}
-	if got := examine(s.Path()); !strings.HasPrefix(got["opening"], "error: It cannot be opened: the directory journal in it is missing.") {
+	if got := examine(s.Path()); !strings.HasPrefix(got["opening"], "error: It cannot be opened: the files of its journal, in the directory journal in it, are missing.") {
 		t.Errorf("without a journal: got %q", got)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -38,6 +39,24 @@ func prepareDirectory(path string) error {
 	return nil
 }
 
+// Owned refuses a store of another user for what a person does to it: the server
+// could not open the files that come of it.
+func Owned(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil // there is none yet, or opening it says why it cannot be
+	}
+	uid, known := userOf(info)
+	if !known || uid == os.Geteuid() {
+		return nil
+	}
+	name := strconv.Itoa(uid)
+	if owner, err := user.LookupId(name); err == nil {
+		name = owner.Username
+	}
+	return fmt.Errorf("the store at %q is the user %s's: run this as that user, with runuser -u %s for instance", path, name, name)
+}
+
 // badgerFile reports whether Badger gives files such a name.
 func badgerFile(name string) bool {
 	switch name {
@@ -49,6 +68,18 @@ func badgerFile(name string) bool {
 		return true
 	}
 	return false
+}
+
+// filesWith returns the paths of the files in a directory whose names end so, in
+// the order of their names.
+func filesWith(path, extension string) (found []string, err error) {
+	entries, err := os.ReadDir(path)
+	for _, entry := range entries {
+		if filepath.Ext(entry.Name()) == extension {
+			found = append(found, filepath.Join(path, entry.Name()))
+		}
+	}
+	return found, err
 }
 
 // explain turns Badger's reasons not to open into what an operator can do.
@@ -81,7 +112,7 @@ func lockHolder(path string) string {
 // checkFile refuses what is not the store's.
 func checkFile(entry fs.DirEntry) error {
 	switch name := entry.Name(); {
-	case badgerFile(name):
+	case badgerFile(name) && entry.Type().IsRegular():
 	case name == "lost+found": // the directory is a file system of its own
 	case entry.IsDir() && (name == journalDirectory || name == journalDirectory+unfinished || strings.HasPrefix(name, damagedDirectory)):
 	default:

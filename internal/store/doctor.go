@@ -42,10 +42,11 @@ func Examine(ctx context.Context, path string, now time.Time) (findings []apikey
 	return append(findings, found...), errors.Join(err, opened.Close())
 }
 
-// copyFiles copies the store into a directory in its own, and returns it. Files
-// that are never written to again are not copied, but given a second name.
+// copyFiles copies the store into a directory in its own, and returns it. It does
+// not link what is never written to again: Badger empties a table before it
+// deletes it, by whichever name.
 func (s *Store) copyFiles() (to string, err error) {
-	if err := s.enoughSpace(); err != nil {
+	if err := s.roomForCopy(); err != nil {
 		return "", err
 	}
 	if to, err = os.MkdirTemp(s.path, "*"+spooled); err != nil {
@@ -55,6 +56,24 @@ func (s *Store) copyFiles() (to string, err error) {
 		err = copyInto(filepath.Join(to, journalDirectory), s.journalPath())
 	}
 	return to, errors.Join(err, copyInto(to, s.path))
+}
+
+// roomForCopy refuses to fill the disk.
+func (s *Store) roomForCopy() error {
+	var needed uint64
+	for _, directory := range []string{s.path, s.journalPath()} {
+		entries, _ := os.ReadDir(directory) // a directory that cannot be read is not copied either
+		for _, entry := range entries {
+			if info, err := entry.Info(); err == nil && info.Mode().IsRegular() {
+				needed += uint64(info.Size())
+			}
+		}
+	}
+	free, err := freeBytes(s.path)
+	if err == nil && free < needed+s.minFree {
+		err = fmt.Errorf("the store is examined as a copy, for which its disk needs %d MiB of room, and has %d MiB", (needed+s.minFree)>>20, free>>20)
+	}
+	return err
 }
 
 // copyInto copies the files of a directory, but not its directories.
@@ -68,11 +87,7 @@ func copyInto(to, from string) error {
 			return err
 		}
 		source, target := filepath.Join(from, entry.Name()), filepath.Join(to, entry.Name())
-		switch extension := filepath.Ext(entry.Name()); {
-		case !entry.Type().IsRegular() || extension == spooled:
-		case extension == ".sst" || extension == ".snapshot":
-			err = os.Link(source, target)
-		default:
+		if entry.Type().IsRegular() && filepath.Ext(entry.Name()) != spooled {
 			err = copyFile(target, source)
 		}
 	}
@@ -113,8 +128,12 @@ func closed(path string) (*Store, error) {
 // examineFiles says what is wrong with the files of a closed store. It keeps its
 // journal open, so that nobody else opens the store.
 func (s *Store) examineFiles() (damaged []apikey.Finding, err error) {
+	var torn error
 	if journal.Exists(s.journalPath()) {
-		_, err := s.openJournal()
+		tail, err := s.openJournal()
+		if tail != nil && tail.Torn != nil {
+			torn = tail.Torn
+		}
 		if errors.Is(err, journal.ErrLocked) {
 			return nil, s.explainJournal(err)
 		}
@@ -122,10 +141,19 @@ func (s *Store) examineFiles() (damaged []apikey.Finding, err error) {
 			damaged = append(damaged, fault("journal", "", "%v.", s.explainJournal(err)))
 		}
 	}
-	if _, err := inspect(s.path); err != nil {
-		if passing(err) {
-			return damaged, advise(err)
+	if s.journal != nil {
+		if err := s.readSnapshot(context.Background()); err != nil {
+			damaged = append(damaged, fault("snapshot", "Start the server: where the store's other files are whole, it makes another snapshot.", "%v.", err))
 		}
+	}
+	switch _, err := s.inspectReadable(); {
+	case err == nil:
+	case passing(err):
+		return damaged, advise(err)
+	case len(damaged) > 0 || torn != nil:
+		damaged = append(damaged, fault("files", "Restore a backup into an empty directory: the files cannot be built anew from a journal that is damaged too.",
+			"%v.", errors.Join(fmt.Errorf("Files of the store are damaged: %w", err), torn)))
+	default:
 		damaged = append(damaged, fault("files", "Start the server: it builds the files anew from the journal, and keeps the damaged ones aside.", "Files of the store are damaged: %v.", err))
 	}
 	return damaged, nil
@@ -139,12 +167,22 @@ func NewJournal(path string, now time.Time) (kept string, err error) {
 	if err != nil {
 		return "", err
 	}
+	if err := Owned(s.path); err != nil {
+		return "", err
+	}
 	defer func() { err = errors.Join(err, s.release()) }()
-	if _, err := inspect(s.path); err != nil {
+	files, err := s.inspectReadable()
+	if err != nil {
 		return "", fmt.Errorf("there is nothing to begin a journal from, for the files of the store are damaged too: %w. Restore a backup into an empty directory", err)
+	}
+	if name := emptyFile(s.path); name != "" {
+		return "", fmt.Errorf("there is nothing to begin a journal from, for the file %q of the store is empty. Restore a backup into an empty directory", name)
 	}
 	if err := s.openBadger(); err != nil {
 		return "", explain(s.path, err)
+	}
+	if err := s.provable(files); err != nil {
+		return "", err
 	}
 	switch version, err := s.schema(); {
 	case err != nil:
@@ -157,6 +195,23 @@ func NewJournal(path string, now time.Time) (kept string, err error) {
 		return "", err
 	}
 	return kept, s.newJournal(now)
+}
+
+// provable refuses Badger's files where it can be seen, without a journal, that
+// they have lost something.
+func (s *Store) provable(files *inspected) error {
+	key, err := files.strays.lost(s.db)
+	if err != nil {
+		return err
+	}
+	has, err := s.marks()
+	if err != nil {
+		return err
+	}
+	if key != "" || has.base.Number > 0 && !has.base.Footprint.leadsTo(files) {
+		return errors.New("there is nothing to begin a journal from, for the files of the store are not those that it had: its manifest is cut off, or some are older than others. Restore a backup into an empty directory")
+	}
+	return nil
 }
 
 // keepJournal moves the journal aside, if there is any.

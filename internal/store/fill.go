@@ -14,15 +14,14 @@ const filledAtOnce = 250
 // Fill makes many keys, each with its event as Apply does, but hundreds in a
 // transaction and without asking whether a name is taken: for a store that
 // nobody else uses yet. If it fails, some of them may have been made. Keys are
-// made in the order of their ids.
+// made in the order of their ids. In the end, a snapshot takes their place in the
+// journal.
 func (s *Store) Fill(ctx context.Context, actor string, keys iter.Seq[apikey.Key]) error {
 	s.gate.RLock()
 	defer s.gate.RUnlock()
 	if s.closed {
 		return apikey.ErrStoreUnavailable
 	}
-	s.changes.Lock()
-	defer s.changes.Unlock()
 
 	var batch []apikey.Key
 	for key := range keys {
@@ -34,13 +33,18 @@ func (s *Store) Fill(ctx context.Context, actor string, keys iter.Seq[apikey.Key
 		}
 		batch = batch[:0]
 	}
-	return s.fill(ctx, actor, batch)
+	if err := s.fill(ctx, actor, batch); err != nil {
+		return err
+	}
+	return s.refine(s.renewJournal(ctx))
 }
 
 func (s *Store) fill(ctx context.Context, actor string, keys []apikey.Key) error {
 	if len(keys) == 0 {
 		return nil
 	}
+	s.changes.Lock()
+	defer s.changes.Unlock()
 	if err := s.mayChange(ctx); err != nil {
 		return err
 	}

@@ -15,25 +15,35 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
+// inspected is what the files of a closed store are like.
+type inspected struct {
+	strays   strays            // what is in tables that the manifest does not name
+	manifest []byte            // its content
+	tables   map[uint64][]byte // those that it names, and the sums of their ends
+}
+
 // inspect reads the manifest and every table that it names, and says what is
-// wrong with them. It returns what is in tables that the manifest does not name.
-// It changes nothing. Nobody may have the store open.
-func inspect(path string) (strays, error) {
-	manifest, err := readManifest(path)
+// wrong with them. It changes nothing. Nobody may have the store open.
+func inspect(path string) (*inspected, error) {
+	content, manifest, err := wholeManifest(path)
 	if err != nil {
 		return nil, err
 	}
-	found, err := filepath.Glob(filepath.Join(path, "*.sst"))
+	found, err := filesWith(path, ".sst")
 	if err != nil {
 		return nil, err
 	}
 	there := make(map[uint64]bool)
-	strays := make(strays)
+	result := &inspected{strays: make(strays), manifest: content, tables: make(map[uint64][]byte)}
 	for _, name := range found {
 		id, _ := table.ParseFileID(name)
 		there[id] = true
 		if _, named := manifest.Tables[id]; !named {
-			strays.add(name)
+			result.strays.add(name)
+			continue
+		}
+		if result.tables[id], err = sumOfEnd(name); err != nil {
+			return nil, err
 		}
 	}
 	for id := range manifest.Tables {
@@ -41,27 +51,25 @@ func inspect(path string) (strays, error) {
 			return nil, fmt.Errorf("the table %q is not there", filepath.Base(table.NewFilename(id, path)))
 		}
 	}
-	return strays, inspectTables(path, manifest)
+	return result, inspectTables(path, manifest)
 }
 
-func readManifest(path string) (manifest badger.Manifest, err error) {
-	opened, err := os.Open(filepath.Join(path, badger.ManifestFilename))
+func wholeManifest(path string) (content []byte, manifest badger.Manifest, err error) {
+	content, manifest, err = readManifest(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return manifest, errors.New("the manifest is not there")
+		return nil, manifest, errors.New("the manifest is not there")
+	}
+	if passing(err) {
+		return nil, manifest, err
 	}
 	if err != nil {
-		return manifest, err
+		return nil, manifest, fmt.Errorf("the manifest is damaged: %w", err)
 	}
-	defer opened.Close()
-	manifest, whole, err := badger.ReplayManifestFile(opened, 0, badger.DefaultOptions(path))
-	if err != nil {
-		return manifest, fmt.Errorf("the manifest is damaged: %v", err)
+	info, err := os.Stat(filepath.Join(path, badger.ManifestFilename))
+	if err == nil && info.Size() != int64(len(content)) {
+		err = fmt.Errorf("the manifest is damaged at byte %d", len(content))
 	}
-	info, err := opened.Stat()
-	if err == nil && info.Size() != whole {
-		err = fmt.Errorf("the manifest is damaged at byte %d", whole)
-	}
-	return manifest, err
+	return content, manifest, err
 }
 
 // inspectedAtOnce is how many tables are read at once.

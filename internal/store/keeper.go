@@ -5,7 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
-	"path/filepath"
+	"os"
 	"sync"
 	"time"
 
@@ -116,8 +116,10 @@ var errUnsettled = errors.New("a table of Badger is being written")
 // renewJournal has a snapshot take the place of the journal's entries so far.
 // Changes go on meanwhile.
 func (s *Store) renewJournal(ctx context.Context) error {
+	s.renewing.Lock()
+	defer s.renewing.Unlock()
 	s.changes.Lock()
-	txn, w, err := s.beginSnapshot(s.journal)
+	txn, w, err := s.beginSettled(s.journal, time.Second)
 	s.changes.Unlock()
 	if err != nil {
 		return err
@@ -136,18 +138,21 @@ func (s *Store) renewJournal(ctx context.Context) error {
 	return w.Commit()
 }
 
-// snapshotAttempts bounds how often it is tried to begin a snapshot, every ten
-// milliseconds.
-const snapshotAttempts = 1000
+// beginSettled begins a snapshot once Badger has written its tables. No change is
+// made meanwhile, so that takes the time of one table.
+func (s *Store) beginSettled(of *journal.Journal, patience time.Duration) (*badger.Txn, *journal.SnapshotWriter, error) {
+	for begun := time.Now(); ; time.Sleep(10 * time.Millisecond) { // Badger does not say when
+		txn, w, err := s.beginSnapshot(of)
+		if !errors.Is(err, errUnsettled) || time.Since(begun) > patience {
+			return txn, w, err
+		}
+	}
+}
 
 // snapshot makes one for a journal that nobody else writes to, of a store that
 // nobody else uses.
 func (s *Store) snapshot(to *journal.Journal) error {
-	txn, w, err := s.beginSnapshot(to)
-	for n := 0; errors.Is(err, errUnsettled) && n < snapshotAttempts; n++ {
-		time.Sleep(10 * time.Millisecond) // Badger does not say when it has written a table
-		txn, w, err = s.beginSnapshot(to)
-	}
+	txn, w, err := s.beginSettled(to, 10*time.Second)
 	if err != nil {
 		return err
 	}
@@ -164,15 +169,23 @@ func (s *Store) beginSnapshot(of *journal.Journal) (*badger.Txn, *journal.Snapsh
 	if err := s.enoughSpace(); err != nil {
 		return nil, nil, err
 	}
-	before, err := filepath.Glob(filepath.Join(s.path, "*.mem"))
+	before, err := filesWith(s.path, ".mem")
 	if err != nil || len(before) != 1 {
 		return nil, nil, errors.Join(errUnsettled, err)
 	}
-	err = s.unjournaled(func(txn *transaction) error { return save(txn, baseKey, of.End().Number) })
+	// Before it was that one log, everything was in tables.
+	files, err := footprintOf(s.path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil, errUnsettled
+	}
 	if err != nil {
 		return nil, nil, err
 	}
-	after, err := filepath.Glob(filepath.Join(s.path, "*.mem"))
+	base := baseRecord{of.End().Number, files}
+	if err := s.unjournaled(func(txn *transaction) error { return save(txn, baseKey, base) }); err != nil {
+		return nil, nil, err
+	}
+	after, err := filesWith(s.path, ".mem")
 	if err != nil || len(after) != 1 || after[0] != before[0] {
 		return nil, nil, errors.Join(errUnsettled, err)
 	}

@@ -137,8 +137,17 @@ func openSchema1(t *testing.T, n int) *Store {
 	if err := s.db.DropPrefix([]byte("e/"), []byte("c/")); err != nil {
 		t.Fatal(err)
 	}
-	put(t, s, schemaKey, []byte("1"))
+	makeSchema1(t, s)
 	return s
+}
+
+// makeSchema1 makes an open store one of schema 1, which had no journal.
+func makeSchema1(t *testing.T, s *Store) {
+	t.Helper()
+	put(t, s, schemaKey, []byte("1"))
+	if err := os.RemoveAll(s.journalPath()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Wherever the migration is interrupted, it goes on from there: no key is left
@@ -180,7 +189,7 @@ func TestOpen_schema1SameIndex(t *testing.T) {
 	if err := s.db.DropPrefix([]byte("e/"), []byte("c/")); err != nil {
 		t.Fatal(err)
 	}
-	put(t, s, schemaKey, []byte("1"))
+	makeSchema1(t, s)
 	equal(t, "the store", contents(t, reopen(t, s)), want)
 }
 

@@ -79,7 +79,7 @@ func (s *Store) openFiles() error {
 	if !hasJournal {
 		return s.begin()
 	}
-	strays, err := s.examine()
+	files, err := s.examine()
 	if err == nil {
 		err = s.openBadger()
 	}
@@ -89,13 +89,13 @@ func (s *Store) openFiles() error {
 	if err != nil {
 		return s.rebuild(err, tail)
 	}
-	switch key, err := strays.lost(s.db); {
+	switch key, err := files.strays.lost(s.db); {
 	case err != nil:
 		return err
 	case key != "":
 		return s.discard(errors.New("the manifest is cut off"), tail)
 	}
-	return s.prove(tail)
+	return s.prove(files, tail)
 }
 
 // begin makes a new store.
@@ -118,7 +118,7 @@ func (s *Store) openWithoutJournal() error {
 	if name := emptyFile(s.path); name != "" {
 		return fmt.Errorf("its file %q is empty: a crash has left it so in the moment that it was made, or what it held is lost. Remove the file if the process was killed, or the machine stopped, at that moment; restore a backup if not", name)
 	}
-	strays, err := inspect(s.path)
+	files, err := s.inspectReadable()
 	if err != nil && passing(err) {
 		return advise(err)
 	}
@@ -128,7 +128,7 @@ func (s *Store) openWithoutJournal() error {
 	if err := s.openBadger(); err != nil {
 		return explain(s.path, err)
 	}
-	if key, err := strays.lost(s.db); err != nil || key != "" {
+	if key, err := files.strays.lost(s.db); err != nil || key != "" {
 		return errors.Join(errors.New("its manifest is cut off, and it has no journal to build it from: restore a backup into an empty directory"), err)
 	}
 	switch version, err := s.schema(); {
@@ -143,7 +143,7 @@ func (s *Store) openWithoutJournal() error {
 	case version < schemaVersion:
 		return s.upgrade(version)
 	}
-	return s.lost(errors.New("the directory "+journalDirectory+" in it is missing"), 1, 0)
+	return s.lost(errors.New("the files of its journal, in the directory "+journalDirectory+" in it, are missing"), 1, 0)
 }
 
 func (s *Store) openJournal() (tail *journal.Tail, err error) {
@@ -169,6 +169,9 @@ func (s *Store) openBadger() (err error) {
 // passing reports whether an error says nothing about what the files hold: it may
 // be gone once the system is as it should be.
 func passing(err error) bool {
+	if err == nil {
+		return false
+	}
 	for _, cause := range []error{
 		fs.ErrPermission, syscall.EROFS, syscall.ENOSPC, syscall.EDQUOT, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EIO,
 	} {
@@ -180,13 +183,13 @@ func passing(err error) bool {
 }
 
 // examine says why Badger's files are not to be opened, if so.
-func (s *Store) examine() (strays, error) {
+func (s *Store) examine() (*inspected, error) {
 	if s.rebuilding() {
 		return nil, errors.New("building them anew was interrupted")
 	}
 	if !badgerIn(s.path) {
 		if s.journal.End().Number == 0 {
-			return nil, nil // the first start was interrupted
+			return &inspected{}, nil // the first start was interrupted
 		}
 		return nil, errors.New("they are not there")
 	}
@@ -196,11 +199,20 @@ func (s *Store) examine() (strays, error) {
 			return nil, err
 		}
 	}
+	return s.inspectReadable()
+}
+
+// inspectReadable inspects files that this process may read and write: one that it
+// may not is not damaged.
+func (s *Store) inspectReadable() (*inspected, error) {
+	if name, err := unwritableIn(s.path); err != nil {
+		return nil, fmt.Errorf("its file %q: %w", name, err)
+	}
 	return inspect(s.path)
 }
 
 // prove holds what Badger has against what the journal says.
-func (s *Store) prove(tail *journal.Tail) error {
+func (s *Store) prove(files *inspected, tail *journal.Tail) error {
 	version, err := s.schema()
 	if err != nil {
 		return err
@@ -211,8 +223,8 @@ func (s *Store) prove(tail *journal.Tail) error {
 		return s.markMade()
 	case version == 0:
 		return s.discard(errors.New("they are those of an empty store"), tail)
-	case version < schemaVersion:
-		return s.upgrade(version) // which was interrupted
+	case version < schemaVersion: // the journal has its name since it has all of it
+		return s.discard(errors.New("they are those of an earlier version, from before there was a journal, or their upgrade was interrupted"), tail)
 	}
 	has, err := s.marks()
 	switch {
@@ -220,8 +232,10 @@ func (s *Store) prove(tail *journal.Tail) error {
 		return err
 	case has.position.Number > end.Number:
 		return s.forgotten(has.position, tail.Torn)
-	case has.position.Number < base.Number || has.base < base.Number:
+	case has.position.Number < base.Number || has.base.Number < base.Number:
 		return s.discard(fmt.Errorf("they have the changes up to %d, of %d", has.position.Number, end.Number), tail)
+	case base.Number > 0 && !has.base.Footprint.leadsTo(files):
+		return s.discard(errors.New("some of them are not those that they were when the journal's snapshot was made, nor come from them"), tail)
 	case has.position != base && has.position != tail.Positions[has.position.Number]:
 		return errors.New("its journal is that of another store: bring the one back that belongs to it, or restore a backup into an empty directory")
 	}

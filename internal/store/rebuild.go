@@ -64,11 +64,29 @@ func (s *Store) rebuild(reason error, tail *journal.Tail) error {
 	if err := s.rewrite(tail.InOrder()); err != nil {
 		return err
 	}
-	if err := s.unjournaled(func(txn *transaction) error { return s.markRebuilt(txn, tail) }); err != nil {
+	if err := s.settle(); err != nil {
+		return err
+	}
+	files, err := footprintOf(s.path)
+	if err != nil {
+		return err
+	}
+	base := baseRecord{s.journal.Base().Number, files}
+	if err := s.unjournaled(func(txn *transaction) error { return s.markRebuilt(txn, tail, base) }); err != nil {
 		return err
 	}
 	log.Warn("the files of the key store were built anew: what is not known any more is when keys were used since the journal's snapshot")
 	return os.Remove(s.rebuildMark())
+}
+
+// settle brings everything that Badger has into tables.
+func (s *Store) settle() error {
+	err := s.db.Close()
+	s.db = nil
+	if err != nil {
+		return err
+	}
+	return s.openBadger()
 }
 
 // setAside moves Badger's files away, where nobody will build on them. Files
@@ -112,12 +130,12 @@ func (s *Store) restoreSnapshot(from *journal.Snapshot, log *zap.Logger) error {
 
 // markRebuilt writes what the journal does not hold. The clock is known to have
 // come as far as the last change.
-func (s *Store) markRebuilt(txn *transaction, tail *journal.Tail) error {
+func (s *Store) markRebuilt(txn *transaction, tail *journal.Tail, base baseRecord) error {
 	at, err := clockMark(txn)
 	if err == nil && tail.Last.After(at) {
 		err = save(txn, clockKey, toMillis(tail.Last))
 	}
-	return errors.Join(err, markNew(txn), save(txn, baseKey, s.journal.Base().Number), mark(txn, s.journal.End()))
+	return errors.Join(err, markNew(txn), save(txn, baseKey, base), mark(txn, s.journal.End()))
 }
 
 // forgotten says that the store has changes that the journal does not.

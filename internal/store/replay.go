@@ -15,7 +15,7 @@ import (
 // marks are what Badger has of the journal.
 type marks struct {
 	position journal.Position // of the last change that is in it
-	base     uint64           // the number of the last snapshot that was begun
+	base     baseRecord       // of the last snapshot that was begun
 }
 
 // mark notes that a change is in Badger.
@@ -35,12 +35,18 @@ func (s *Store) marks() (m marks, err error) {
 		if err != nil && !errors.Is(err, badger.ErrKeyNotFound) {
 			return err
 		}
-		if err = load(txn, baseKey, &m.base); errors.Is(err, badger.ErrKeyNotFound) {
-			return nil
-		}
+		m.base, err = loadBase(txn)
 		return err
 	})
 	return m, err
+}
+
+func loadBase(txn reader) (base baseRecord, err error) {
+	err = load(txn, baseKey, &base)
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return baseRecord{}, nil
+	}
+	return base, err
 }
 
 // replayedAtOnce bounds the writes that one transaction replays, and
@@ -69,19 +75,24 @@ func (s *Store) replay(tail *journal.Tail) error {
 
 // missing returns those of the writes that cannot be read back.
 func (s *Store) missing(writes []journal.Write) (missing []journal.Write, err error) {
-	err = s.db.View(func(txn *badger.Txn) error {
-		for _, w := range writes {
-			there, err := has(txn, w)
-			if err != nil {
-				return err
-			}
-			if !there {
-				missing = append(missing, w)
-			}
-		}
-		return nil
+	err = s.db.View(func(txn *badger.Txn) (err error) {
+		missing, err = missingIn(txn, writes)
+		return err
 	})
 	return missing, err
+}
+
+func missingIn(txn reader, writes []journal.Write) (missing []journal.Write, err error) {
+	for _, w := range writes {
+		there, err := has(txn, w)
+		if err != nil {
+			return nil, err
+		}
+		if !there {
+			missing = append(missing, w)
+		}
+	}
+	return missing, nil
 }
 
 // has reports whether what can be read is what was written.

@@ -20,7 +20,7 @@ import (
 //	m/migrated             key id: how far the records of schema 1 have been migrated, while
 //	                       they are; empty at first
 //	m/journal              the position in the journal of the last change
-//	m/base                 the number of the change that the last snapshot was begun after
+//	m/base                 baseRecord, of the last snapshot that was begun
 //	m/clock                the latest time that was told, in milliseconds since 1970
 //	k/<key id>             keyRecord
 //	t/<digest>             key id: whose token has this SHA-256

@@ -20,6 +20,15 @@ func freeBytes(path string) (uint64, error) {
 	return uint64(free) * uint64(stat.Bsize), nil
 }
 
+// userOf returns the user who owns a file.
+func userOf(file fs.FileInfo) (uid int, known bool) {
+	stat, known := file.Sys().(*syscall.Stat_t)
+	if !known {
+		return 0, false
+	}
+	return int(stat.Uid), true
+}
+
 // allocatedBytes returns what a file takes on the disk. Badger gives its logs
 // their full length at once, and fills them bit by bit.
 func allocatedBytes(file fs.FileInfo) uint64 {

@@ -48,6 +48,8 @@ type Store struct {
 	// journal has every change. It is held by changes.
 	journal *journal.Journal
 	keeper  *keeper
+	// renewing is held while a snapshot is made.
+	renewing sync.Mutex
 
 	// changes is held by the one change that is being applied. Badger's own
 	// conflict detection knows the keys that a transaction read, but not the

@@ -1,0 +1,140 @@
+package journal
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// What a crash leaves of an entry is no entry, and the next one takes its place.
+func TestOpen_torn(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := open(t, dir)
+	add(t, j, "a", "1")
+	before := j.size
+	add(t, j, "b", "2")
+	after := j.size
+	segment := j.segment.Name()
+	_ = j.Close()
+	for size := before + 1; size < after; size++ {
+		left := filepath.Join(t.TempDir(), "journal")
+		if err := os.CopyFS(left, os.DirFS(dir)); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(filepath.Join(left, filepath.Base(segment)), size); err != nil {
+			t.Fatal(err)
+		}
+		j, tail := open(t, left)
+		if tail.Torn == nil || tail.Torn.Next != 2 || tail.Torn.Offset != before {
+			t.Fatalf("%d bytes: got torn %v, want entry 2 at byte %d", size, tail.Torn, before)
+		}
+		if err := j.DropTorn(); err != nil {
+			t.Fatal(err)
+		}
+		add(t, j, "c", "3")
+		_ = j.Close()
+		j, tail = open(t, left)
+		equal(t, "what it holds", held(t, j, tail), map[string]string{"a": "1", "c": "3"})
+		_ = j.Close()
+	}
+}
+
+// Damage in the middle is not taken for what a crash has left: what follows it was
+// acknowledged.
+func TestOpen_tornInTheMiddle(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := open(t, dir)
+	add(t, j, "a", "1")
+	first := j.size
+	add(t, j, "b", "2")
+	last := j.size
+	add(t, j, "c", "3")
+	segment := filepath.Base(j.segment.Name())
+	_ = j.Close()
+	whole, err := os.ReadFile(filepath.Join(dir, segment))
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened := func(content []byte) (*Tail, error) {
+		t.Helper()
+		left := t.TempDir()
+		if err := os.WriteFile(filepath.Join(left, segment), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		j, tail, err := Open(left)
+		if err == nil {
+			_ = j.Close()
+		}
+		return tail, err
+	}
+	for at := first; at < int64(len(whole)); at++ {
+		for bit := range 8 {
+			content := append([]byte(nil), whole...)
+			content[at] ^= 1 << bit
+			tail, err := opened(content)
+			_, damaged := errors.AsType[*Damage](err)
+			switch {
+			case at < last+lengthSize && !damaged:
+				t.Errorf("bit %d of byte %d: got error %v, want that the journal is damaged", bit, at, err)
+			case at >= last+lengthSize && (err != nil || tail.Torn == nil):
+				t.Errorf("bit %d of byte %d, in the last entry: got error %v, want a torn end", bit, at, err)
+			}
+		}
+	}
+	zeros := append([]byte(nil), whole...)
+	clear(zeros[first:])
+	if tail, err := opened(zeros); err != nil || tail.Torn == nil {
+		t.Errorf("zeros up to the end: got error %v, want a torn end", err)
+	}
+	clear(zeros[first:])
+	copy(zeros[last:], whole[last:])
+	if _, err := opened(zeros); err == nil {
+		t.Error("zeros before an entry: got no error, want that the journal is damaged")
+	}
+}
+
+// A segment that could not be begun, though it was named, is passed over: the one
+// before it was gone on with.
+func TestOpen_leftBehind(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := open(t, dir)
+	add(t, j, "a", "1")
+	if err := writeFile(filepath.Join(dir, fileName(2, segmentSuffix)), appendPosition([]byte(segmentMagic), j.end)); err != nil {
+		t.Fatal(err)
+	}
+	add(t, j, "b", "2")
+	add(t, j, "c", "3")
+	_ = j.Close()
+	j, tail := open(t, dir)
+	equal(t, "what it holds", held(t, j, tail), map[string]string{"a": "1", "b": "2", "c": "3"})
+	add(t, j, "d", "4")
+	snapshot(t, j, map[string]string{"a": "1", "b": "2", "c": "3", "d": "4"})
+	add(t, j, "e", "5")
+	_ = j.Close()
+	j, tail = open(t, dir)
+	equal(t, "what it holds after a snapshot", held(t, j, tail), map[string]string{"a": "1", "b": "2", "c": "3", "d": "4", "e": "5"})
+	_ = j.Close()
+}
+
+func TestVerify(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := open(t, dir)
+	defer j.Close()
+	add(t, j, "a", "1")
+	if tail, err := j.Verify(); err != nil || len(tail.Writes) != 1 {
+		t.Fatalf("got error %v, want one write", err)
+	}
+	for _, name := range []string{"segment", "directory"} {
+		path := j.segment.Name()
+		if name == "directory" {
+			path = dir
+		}
+		if err := os.RemoveAll(path); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := j.Verify(); err == nil {
+			t.Errorf("without its %s: got no error, want that it is damaged", name)
+		}
+	}
+}

@@ -1,0 +1,228 @@
+package store
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// keepFiles copies those files of a store that end so, to be put back later.
+func keepFiles(t *testing.T, s *Store, endings ...string) (putBack func(path string)) {
+	t.Helper()
+	from := copyOf(t, s.Path())
+	return func(path string) {
+		t.Helper()
+		matching := func(dir string, do func(name string) error) {
+			t.Helper()
+			entries, err := os.ReadDir(dir)
+			for _, entry := range entries {
+				for _, ending := range endings {
+					if strings.HasSuffix(entry.Name(), ending) {
+						err = errors.Join(err, do(entry.Name()))
+					}
+				}
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		matching(path, func(name string) error { return os.Remove(filepath.Join(path, name)) })
+		matching(from, func(name string) error {
+			content, err := os.ReadFile(filepath.Join(from, name))
+			return errors.Join(err, os.WriteFile(filepath.Join(path, name), content, 0o600))
+		})
+	}
+}
+
+// revokedStays holds that a store whose files were exchanged for older ones is not
+// opened, or has what was acknowledged.
+func revokedStays(t *testing.T, path string, key apikey.Key) {
+	t.Helper()
+	s, err := Open(path, zap.NewNop(), nil)
+	if err != nil {
+		t.Logf("refused: %v", err)
+		return
+	}
+	defer closeStore(t, s)
+	if lookup(t, s, key.Digest).RevokedAt.IsZero() {
+		t.Error("the store was opened, and its revoked key is alive")
+	}
+	found := told(mustCheck(t, s))
+	delete(found, "clock")
+	equal(t, "findings", found, map[string]string{})
+}
+
+func renew(t *testing.T, s *Store) {
+	t.Helper()
+	if err := s.renewJournal(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Older tables under a newer log of Badger's hold less, and the log says nothing of
+// it.
+func TestOpen_olderTables(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		endings []string
+	}{
+		{"tables and manifest", []string{".sst", "MANIFEST"}},
+		{"the manifest", []string{"MANIFEST"}},
+		{"all of Badger's", []string{".sst", "MANIFEST", ".mem", ".vlog"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := openNew(t)
+			key := mustCreate(t, s, "acme", "Zapier", start)
+			s = reopen(t, s)
+			renew(t, s)
+			putBack := keepFiles(t, s, test.endings...)
+			mustRevoke(t, s, key, start)
+			s = reopen(t, s) // which writes a table
+			renew(t, s)
+			mustCreate(t, s, "acme", "Another", start)
+			killed := copyOf(t, s.Path())
+			closeStore(t, s)
+			putBack(killed)
+			revokedStays(t, killed, key)
+		})
+	}
+}
+
+// The same names begin again when the files are built anew.
+func TestOpen_tableOfBeforeARebuild(t *testing.T) {
+	s := openNew(t)
+	key := mustCreate(t, s, "acme", "Zapier", start)
+	s = reopen(t, s)
+	closeStore(t, s)
+	putBack := keepFiles(t, s, "000001.sst")
+	s = open(t, s.Path(), nil)
+	mustRevoke(t, s, key, start)
+	renew(t, s)
+	closeStore(t, s)
+	if err := os.Remove(filepath.Join(s.Path(), "MANIFEST")); err != nil {
+		t.Fatal(err)
+	}
+	s = reopen(t, s) // which builds it anew
+	closeStore(t, s)
+	putBack(s.Path())
+	revokedStays(t, s.Path(), key)
+}
+
+// An earlier version's files under a journal, which that version did not have.
+func TestOpen_earlierSchemaUnderAJournal(t *testing.T) {
+	s := open(t, copyOf(t, "testdata/schema2"), nil)
+	var key apikey.Key
+	for _, one := range keysOf(t, s).keys {
+		if one.RevokedAt.IsZero() {
+			key = one
+		}
+	}
+	mustRevoke(t, s, key, key.CreatedAt.Add(time.Minute))
+	closeStore(t, s)
+	path := copyOf(t, "testdata/schema2")
+	if err := os.CopyFS(filepath.Join(path, journalDirectory), os.DirFS(s.journalPath())); err != nil {
+		t.Fatal(err)
+	}
+	revokedStays(t, path, key)
+}
+
+// A file that may not be opened is not damaged: nothing is built anew for it.
+func TestOpen_foreignFile(t *testing.T) {
+	s := openNew(t)
+	mustCreate(t, s, "acme", "Zapier", start)
+	closeStore(t, s)
+	table := filepath.Join(s.Path(), "000001.sst")
+	if err := os.Chmod(table, 0); err != nil {
+		t.Fatal(err)
+	}
+	if os.Getuid() == 0 { // it is root's, and all else is not
+		all := append(filesIn(t, s.Path()), ".", "LOCK", journalDirectory, filepath.Join(journalDirectory, "lock"))
+		for _, name := range all {
+			if path := filepath.Join(s.Path(), name); path != table {
+				if err := os.Chown(path, 65534, -1); err != nil && !errors.Is(err, os.ErrNotExist) {
+					t.Fatal(err)
+				}
+			}
+		}
+		for dir := filepath.Dir(s.Path()); dir != os.TempDir(); dir = filepath.Dir(dir) {
+			if err := os.Chmod(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	notRoot(t)
+	_, err := Open(s.Path(), zap.NewNop(), nil)
+	if err == nil || !strings.Contains(err.Error(), `its file "000001.sst": permission denied`) {
+		t.Errorf("got error %v, want permission denied", err)
+	}
+	if damaged, _ := filepath.Glob(filepath.Join(s.Path(), damagedDirectory+"*")); len(damaged) > 0 {
+		t.Errorf("got the directory %s, want none", damaged)
+	}
+}
+
+// In a path, what is a pattern elsewhere is a name.
+func TestOpen_pathWithBrackets(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "keys[1]*"), nil)
+	mustCreate(t, s, "acme", "Zapier", start)
+	s = reopen(t, s)
+	renew(t, s)
+	s = reopen(t, s)
+	equal(t, "findings", told(mustCheck(t, s)), map[string]string{})
+	for _, entry := range mustReadDir(t, s.Path()) {
+		if strings.HasPrefix(entry.Name(), damagedDirectory) {
+			t.Errorf("got %s, want that nothing was built anew", entry.Name())
+		}
+	}
+}
+
+func mustReadDir(t *testing.T, path string) []os.DirEntry {
+	t.Helper()
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return entries
+}
+
+// A check finds that the journal is gone, and changes go on being refused or made.
+func TestCheck_withoutJournal(t *testing.T) {
+	s := openNew(t)
+	aside := filepath.Join(t.TempDir(), "aside")
+	if err := os.Rename(s.journalPath(), aside); err != nil {
+		t.Fatal(err)
+	}
+	if got := told(mustCheck(t, s))["journal"]; !strings.Contains(got, "none of its files is there") {
+		t.Errorf("got %q, want that the journal is not there", got)
+	}
+	if err := os.Rename(aside, s.journalPath()); err != nil {
+		t.Fatal(err)
+	}
+	mustCreate(t, s, "acme", "Zapier", start)
+	equal(t, "findings once it is back", told(mustCheck(t, s)), map[string]string{})
+}
+
+// Where it can be seen that Badger's files have lost something, no journal is
+// begun from them.
+func TestNewJournal_olderTables(t *testing.T) {
+	s := openNew(t)
+	key := mustCreate(t, s, "acme", "Zapier", start)
+	s = reopen(t, s)
+	renew(t, s)
+	putBack := keepFiles(t, s, "MANIFEST", ".sst")
+	mustRevoke(t, s, key, start)
+	s = reopen(t, s)
+	renew(t, s)
+	killed := copyOf(t, s.Path())
+	closeStore(t, s)
+	putBack(killed)
+	if _, err := NewJournal(killed, start); err == nil || !strings.Contains(err.Error(), "there is nothing to begin a journal from") {
+		t.Errorf("got error %v, want that there is nothing to begin a journal from", err)
+	}
+}
