@@ -1,6 +1,9 @@
 package test
 
 import (
+	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +13,30 @@ import (
 	"github.com/agiled/caddy-api-keys/admin"
 	"github.com/agiled/caddy-api-keys/internal/store"
 )
+
+// TestClock_notedAtAnEnd holds that a key that was refused because it has ended
+// stays so, whatever happens next: the store knows within seconds that the clock
+// has come so far.
+func TestClock_notedAtAnEnd(t *testing.T) {
+	s := start(t, gatewayConfig)
+	life := "1s"
+	answer, err := s.keys().CreateKey(t.Context(), "acme", admin.CreateRequest{Name: "Short lived job", Preset: "full_access", ExpiresIn: &life})
+	must(t, err)
+	s.await("the key to be refused", func() bool {
+		return clients(t, s)[0].send(t, "GET", "/public/v1/me", nil, "Authorization", "Bearer "+answer.Token).status == 401
+	})
+	s.await("the time to be noted", func() bool {
+		left := filepath.Join(t.TempDir(), "keys") // as a kill would leave it
+		if os.CopyFS(left, os.DirFS(s.Store)) != nil {
+			return false // a file was removed meanwhile
+		}
+		keys, err := store.Open(left, zap.NewNop(), nil)
+		must(t, err)
+		mark, err := keys.ClockMark()
+		must(t, errors.Join(err, keys.Close()))
+		return !mark.Before(answer.Key.ExpiresAt)
+	})
+}
 
 // TestClock_setBackWhileStopped holds that an expired key stays expired when the
 // machine's clock is set back. The store remembers how late it has been: seen

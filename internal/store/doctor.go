@@ -152,7 +152,7 @@ func (s *Store) examineFiles() (damaged []apikey.Finding, err error) {
 		return damaged, advise(err)
 	case len(damaged) > 0 || torn != nil:
 		damaged = append(damaged, fault("files", "Restore a backup into an empty directory: the files cannot be built anew from a journal that is damaged too.",
-			"%v.", errors.Join(fmt.Errorf("Files of the store are damaged: %w", err), torn)))
+			"Files of the store are damaged: %v.", errors.Join(err, torn)))
 	default:
 		damaged = append(damaged, fault("files", "Start the server: it builds the files anew from the journal, and keeps the damaged ones aside.", "Files of the store are damaged: %v.", err))
 	}
