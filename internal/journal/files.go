@@ -42,6 +42,9 @@ func list(dir string) (files, error) {
 		if suffix == temporarySuffix {
 			found.temporary = append(found.temporary, path)
 		}
+		if !entry.Type().IsRegular() && (suffix == segmentSuffix || suffix == snapshotSuffix) {
+			return found, &Damage{File: path, Next: 1, Reason: "it is not a file"}
+		}
 		number, err := strconv.ParseUint(name, 10, 64)
 		switch {
 		case err != nil:

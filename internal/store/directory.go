@@ -36,6 +36,9 @@ func prepareDirectory(path string) error {
 	if err := os.Chmod(path, 0o700); err != nil {
 		return advise(err)
 	}
+	if len(entries) == 0 { // it is new
+		_ = syncDirectory(filepath.Dir(path)) // which may not be readable, and then is not new
+	}
 	return nil
 }
 

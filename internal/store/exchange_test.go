@@ -115,6 +115,23 @@ func TestOpen_tableOfBeforeARebuild(t *testing.T) {
 	revokedStays(t, s.Path(), key)
 }
 
+// What is left of a store is not taken for the place of a new one.
+func TestOpen_remnants(t *testing.T) {
+	s := openNew(t)
+	mustCreate(t, s, "acme", "Zapier", start)
+	closeStore(t, s)
+	for _, entry := range mustReadDir(t, s.Path()) {
+		if filepath.Ext(entry.Name()) != ".vlog" && entry.Name() != "KEYREGISTRY" {
+			if err := os.RemoveAll(filepath.Join(s.Path(), entry.Name())); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if _, err := Open(s.Path(), zap.NewNop(), nil); err == nil || !strings.Contains(err.Error(), "it has no journal to build them from") {
+		t.Errorf("got error %v, want that nothing is left to build the files from", err)
+	}
+}
+
 // An earlier version's files under a journal, which that version did not have.
 func TestOpen_earlierSchemaUnderAJournal(t *testing.T) {
 	s := open(t, copyOf(t, "testdata/schema2"), nil)

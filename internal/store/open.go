@@ -69,7 +69,7 @@ func (s *Store) release() error {
 // the other.
 func (s *Store) openFiles() error {
 	hasJournal := journal.Exists(s.journalPath())
-	if !hasJournal && badgerIn(s.path) {
+	if !hasJournal && remnantsIn(s.path) {
 		return s.openWithoutJournal()
 	}
 	tail, err := s.openJournal()
@@ -287,7 +287,7 @@ func (s *Store) newJournal(now time.Time) error {
 	if err := errors.Join(err, begun.Close()); err != nil {
 		return err
 	}
-	if err := errors.Join(os.RemoveAll(s.journalPath()), os.Rename(path, s.journalPath())); err != nil {
+	if err := errors.Join(os.RemoveAll(s.journalPath()), os.Rename(path, s.journalPath()), syncDirectory(s.path)); err != nil {
 		return err
 	}
 	if _, err := s.openJournal(); err != nil {

@@ -102,8 +102,21 @@ func (s *Store) setAside(log *zap.Logger) error {
 	if err := os.WriteFile(s.rebuildMark(), nil, 0o600); err != nil {
 		return err
 	}
+	if err := syncDirectory(s.journalPath()); err != nil {
+		return err
+	}
 	log.Warn("the damaged files are kept: delete them when nobody needs them", zap.String("directory", aside))
-	return eachBadgerFile(s.path, func(path string) error { return os.Rename(path, filepath.Join(aside, filepath.Base(path))) })
+	err = eachBadgerFile(s.path, func(path string) error { return os.Rename(path, filepath.Join(aside, filepath.Base(path))) })
+	return errors.Join(err, syncDirectory(aside), syncDirectory(s.path))
+}
+
+// syncDirectory brings the names in a directory to the disk.
+func syncDirectory(path string) error {
+	directory, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(directory.Sync(), directory.Close())
 }
 
 // aside makes a directory for what is damaged.
@@ -194,6 +207,13 @@ func eachBadgerFile(path string, do func(path string) error) error {
 }
 
 // badgerIn reports whether Badger has anything in a directory.
+// remnantsIn reports whether there is a file that Badger does not make first of
+// all. A store is begun with its journal, so without one it is left of a store.
+func remnantsIn(path string) bool {
+	logs, _ := filesWith(path, ".vlog")
+	return len(logs) > 0 || badgerIn(path)
+}
+
 func badgerIn(path string) bool {
 	entries, _ := os.ReadDir(path)
 	return slices.ContainsFunc(entries, func(e os.DirEntry) bool {
