@@ -74,7 +74,7 @@ that is stopped is opened.`,
 		Example: `  caddy api-keys restore /var/backups/keys.backup
   caddy api-keys restore --store /var/lib/caddy/api_keys --quarantine /var/backups/keys.backup`,
 	}
-	quarantine := cmd.Flags().Bool("quarantine", false, "Suspend every workspace that has active keys in the backup")
+	quarantine := cmd.Flags().Bool("quarantine", false, "Suspend every workspace that has keys in the backup which are not revoked")
 	path := cmd.Flags().String("store", "", "Directory of the store of a server that is stopped")
 	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
 		if len(args) != 1 {
@@ -144,6 +144,7 @@ type progress struct {
 	what string
 	last time.Time
 	told bool
+	full bool // it has said that all is done
 }
 
 func newProgress(out io.Writer, what string) *progress {
@@ -154,11 +155,11 @@ func newProgress(out io.Writer, what string) *progress {
 }
 
 func (p *progress) tell(done, total int64) {
-	if now := time.Now(); now.Sub(p.last) >= 100*time.Millisecond || done == total {
+	if now := time.Now(); !p.full && (done == total || now.Sub(p.last) >= 100*time.Millisecond) {
 		const width = 30
 		filled := int(width * done / max(total, 1))
 		fmt.Fprintf(p.out, "\r[%-*s] %.1f of %.1f MB %s ", width, "=============================="[:filled], float64(done)/1e6, float64(total)/1e6, p.what)
-		p.last, p.told = now, true
+		p.last, p.told, p.full = now, true, done == total
 	}
 }
 

@@ -196,7 +196,7 @@ func (s *server) sendCanary(t *testing.T, c canary, search *search) {
 	for _, request := range []string{
 		"GET / HTTP/1.1\r\nHost: %[2]s\r\nAuthorization : Bearer %[1]s\r\n\r\n",
 		"GET / HTTP/1.1\r\nHost: %[2]s\r\nAuthorization: Bearer\t%[1]s\r\n\r\n",
-		"GET / HTTP/1.1\r\nHost: %[2]s\r\nauthorization: bearer %[1]s\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: %[2]s\r\nauthorization: bearer %[1]s\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello",
 		"POST / HTTP/1.1\r\nHost: %[2]s\r\nContent-Length: 60\r\n\r\n%[1]s",
 		"POST / HTTP/1.1\r\nHost: %[2]s\r\nTransfer-Encoding: chunked\r\nTrailer: Authorization\r\n\r\n0\r\nAuthorization: Bearer %[1]s\r\n\r\n",
 	} {
