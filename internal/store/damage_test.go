@@ -222,20 +222,22 @@ func fillUp(s *Store) error {
 		return err
 	}
 	for {
-		err := behind(s, func(txn *transaction) error {
-			for range 10 {
-				key := newKey("acme", "Large", start)
-				key.Owner = strings.Repeat("x", 4000)
-				if err := insert(txn, &key); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
+		if err := behind(s, largeKeys); err != nil {
 			return err
 		}
 	}
+}
+
+// largeKeys makes some keys that take much room.
+func largeKeys(txn *transaction) error {
+	for range 10 {
+		key := newKey("acme", "Large", start)
+		key.Owner = strings.Repeat("x", 4000)
+		if err := insert(txn, &key); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // makeFull makes a store that was killed while Badger had more than one log,

@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +10,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
@@ -148,6 +151,43 @@ func TestOpen_earlierSchemaUnderAJournal(t *testing.T) {
 		t.Fatal(err)
 	}
 	revokedStays(t, path, key)
+}
+
+// Whatever a killed process was at, with its tables, their compaction or a
+// snapshot of the journal, no file of it is taken for one that was exchanged.
+func TestOpen_killedAtSnapshots(t *testing.T) {
+	kills := 8
+	if testing.Short() {
+		kills = 3
+	}
+	path := filepath.Join(t.TempDir(), "keys")
+	for kill := range kills {
+		p := startProcess(t, keeps, path)
+		time.Sleep(time.Duration(rand.IntN(700)) * time.Millisecond) // a kill waits for nothing
+		p.end()
+		core, logs := observer.New(zapcore.WarnLevel)
+		s, err := Open(path, zap.New(core), nil)
+		if err != nil {
+			t.Fatalf("after kill %d: %v", kill, err)
+		}
+		if kill == kills-1 {
+			equal(t, "findings", told(mustCheck(t, s)), map[string]string{})
+		}
+		if kill%2 == 0 {
+			renew(t, s)
+		}
+		closeStore(t, s)
+		for _, entry := range logs.All() {
+			if strings.Contains(entry.Message, "damaged") {
+				t.Errorf("after kill %d: got %q with %v", kill, entry.Message, entry.ContextMap())
+			}
+		}
+	}
+	tables, err := filesWith(path, ".sst")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d tables, the last of them %s", len(tables), filepath.Base(tables[len(tables)-1]))
 }
 
 // A file that may not be opened is not damaged: nothing is built anew for it.

@@ -25,6 +25,7 @@ const (
 	noter  = "note"  // notes uses of one key and says each one that was noted
 	opener = "open"  // opens the store, and says what is in it
 	filler = "fill"  // fills the store, with a snapshot of the journal on the way
+	keeps  = "keep"  // fills the store, and makes one snapshot of the journal after the other
 )
 
 // notedKey is the key whose uses the noter notes.
@@ -54,6 +55,15 @@ func child(role, path string) int {
 		err = write(s)
 	case filler:
 		err = fillUp(s)
+	case keeps:
+		go func() {
+			for {
+				_ = s.renewJournal(context.Background())
+			}
+		}()
+		for err == nil {
+			err = behind(s, largeKeys)
+		}
 	case noter:
 		for at := start; err == nil; at = at.Add(time.Millisecond) {
 			err = s.NoteUses(map[string]apikey.Use{notedKey: {At: at, From: "192.0.2.1"}})
