@@ -34,8 +34,8 @@ type Keys interface {
 	// Backup returns all that is kept, at one instant.
 	Backup(ctx context.Context, now time.Time) (io.ReadSeekCloser, error)
 	// Restore adds what is in a backup. What do says is done in the name of
-	// whoever made the change.
-	Restore(ctx context.Context, from io.Reader, change apikey.Change, do apikey.Restore) (apikey.Restored, error)
+	// whoever made the change. What has been restored of it is written to progress.
+	Restore(ctx context.Context, from io.Reader, change apikey.Change, do apikey.Restore, progress io.Writer) (apikey.Restored, error)
 	// Check reads all that is kept, and says what it has found.
 	Check(ctx context.Context, now time.Time) ([]apikey.Finding, error)
 	Ping() error

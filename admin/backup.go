@@ -106,7 +106,7 @@ func (h *Handler) restoreBackup(r *http.Request) (int, any, error) {
 	now := h.now()
 	done, err := h.Keys().Restore(r.Context(), r.Body, apikey.Change{
 		EventID: apikey.NewEventID(now), At: now, Actor: h.actor(r), RemoteIP: h.RemoteIP(r),
-	}, apikey.Restore{Quarantine: quarantine == "true"})
+	}, apikey.Restore{Quarantine: quarantine == "true"}, io.Discard)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -119,7 +119,7 @@ func NewRestoreAnswer(done apikey.Restored) RestoreAnswer {
 		MadeAt: done.MadeAt, Keys: done.Keys, Known: done.Known, Revoked: done.Revoked, Renamed: done.Renamed,
 		Suspended: done.Suspended, Quarantined: done.Quarantined, Events: done.Events,
 	}}
-	if done.WasEmpty && done.Keys > 0 {
+	if done.WasEmpty && done.Keys+done.Known > 0 {
 		answer.Warning = "The store was empty. Keys that were revoked after " + done.MadeAt.Format(time.RFC3339) + ", when the backup was made, are valid in it: revoke them again."
 		if done.Quarantined > 0 {
 			answer.Warning = "The store was empty, and does not know what was revoked after " + done.MadeAt.Format(time.RFC3339) + ", when the backup was made. Every workspace with keys that are not revoked is suspended: review each, and resume it."

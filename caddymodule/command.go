@@ -131,7 +131,7 @@ func newClient(cmd *cobra.Command) (*admin.Client, error) {
 		return nil, fmt.Errorf("finding the admin endpoint: %w", err)
 	}
 	endpoint, err := caddy.ParseNetworkAddress(address)
-	if strings.Contains(address, "://") || err != nil || endpoint.PortRangeSize() > 1 {
+	if strings.HasPrefix(address, "/") || strings.Contains(address, "://") || err != nil || endpoint.PortRangeSize() > 1 {
 		return nil, usagef("--address %q: write host:port, or unix//path of a socket", address)
 	}
 	return clientFor(address, endpoint), nil

@@ -105,7 +105,7 @@ that is stopped is opened.`,
 
 func restoreFile(ctx context.Context, t *terminal, log io.Writer, file io.Reader, size int64, path string, quarantine bool) (admin.RestoreAnswer, error) {
 	if path == "" {
-		p := newProgress(log, "sent")
+		p := newProgress(log, "sent, to be restored by the server")
 		defer p.end()
 		return t.client.Restore(ctx, file, size, quarantine, p.tell)
 	}
@@ -116,8 +116,11 @@ func restoreFile(ctx context.Context, t *terminal, log io.Writer, file io.Reader
 	if err != nil {
 		return admin.RestoreAnswer{}, err
 	}
+	p := newProgress(log, "restored")
+	p.total = size
+	defer p.end()
 	now := time.Now().UTC().Truncate(time.Millisecond)
-	done, err := keys.Restore(ctx, file, apikey.Change{EventID: apikey.NewEventID(now), At: now, Actor: commandActor}, apikey.Restore{Quarantine: quarantine})
+	done, err := keys.Restore(ctx, file, apikey.Change{EventID: apikey.NewEventID(now), At: now, Actor: commandActor}, apikey.Restore{Quarantine: quarantine}, p)
 	return admin.NewRestoreAnswer(done), errors.Join(err, keys.Close())
 }
 
@@ -138,13 +141,15 @@ func (t *terminal) restored(answer admin.RestoreAnswer) error {
 
 func (t *terminal) when(at time.Time) string { return at.Format(time.RFC3339) }
 
-// progress says on a terminal how far something long has come.
+// progress says on a terminal how far something long has come. It is told, or
+// has written to it what is done.
 type progress struct {
-	out  io.Writer
-	what string
-	last time.Time
-	told bool
-	full bool // it has said that all is done
+	out         io.Writer
+	what        string
+	done, total int64 // of what is written to it
+	last        time.Time
+	told        bool
+	full        bool // it has said that all is done
 }
 
 func newProgress(out io.Writer, what string) *progress {
@@ -152,6 +157,12 @@ func newProgress(out io.Writer, what string) *progress {
 		out = io.Discard
 	}
 	return &progress{out: out, what: what}
+}
+
+func (p *progress) Write(b []byte) (int, error) {
+	p.done += int64(len(b))
+	p.tell(p.done, p.total)
+	return len(b), nil
 }
 
 func (p *progress) tell(done, total int64) {

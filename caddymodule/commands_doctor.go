@@ -81,8 +81,31 @@ func examine(ctx context.Context, cmd *cobra.Command, t *terminal, path string) 
 	if file := cmd.Flag("config").Value.String(); file != "" {
 		config, err := readConfig(file, cmd.Flag("adapter").Value.String())
 		answer.Findings = append(answer.Findings, configFindings(config, err).Findings...)
+		answer.Findings = append(answer.Findings, admin.NewFindings(elsewhere(config, path)).Findings...)
 	}
 	return answer, nil
+}
+
+// elsewhere says it if a configuration names another store than the one at a path.
+func elsewhere(config []byte, path string) []apikey.Finding {
+	var parsed struct {
+		Apps struct {
+			Keys struct {
+				Store Store `json:"store"`
+			} `json:"api_keys"`
+		} `json:"apps"`
+	}
+	if err := json.Unmarshal(config, &parsed); err != nil || parsed.Apps.Keys.Store.Path == "" {
+		return nil
+	}
+	named, err := realPath(caddy.NewReplacer().ReplaceKnown(parsed.Apps.Keys.Store.Path, ""))
+	if examined, otherErr := realPath(path); err != nil || otherErr != nil || named == examined {
+		return nil
+	}
+	return []apikey.Finding{{Check: "config", Severity: apikey.Warning,
+		Message: "The configuration has its store in " + named + ": what was found above is not of the store that its server uses.",
+		Advice:  "Check that one too, with --store " + named + ".",
+	}}
 }
 
 // runningConfig returns the configuration that the server has.

@@ -69,9 +69,9 @@ func (s watchedStore) Backup(ctx context.Context, now time.Time) (_ io.ReadSeekC
 	return s.Store.Backup(ctx, now)
 }
 
-func (s watchedStore) Restore(ctx context.Context, from io.Reader, change apikey.Change, do apikey.Restore) (_ apikey.Restored, err error) {
+func (s watchedStore) Restore(ctx context.Context, from io.Reader, change apikey.Change, do apikey.Restore, progress io.Writer) (_ apikey.Restored, err error) {
 	defer watch(ctx, changeErrors, &err)
-	return s.Store.Restore(ctx, from, change, do)
+	return s.Store.Restore(ctx, from, change, do, progress)
 }
 
 func (s watchedStore) Ping() (err error) {

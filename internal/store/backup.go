@@ -210,7 +210,7 @@ func (w *lineWriter) records(txn reader) error {
 // errDamaged says in which line a backup is damaged, and how.
 func errDamaged(line int, format string, args ...any) error {
 	return &apikey.Error{Code: apikey.ErrInvalidBackup.Code, Message: fmt.Sprintf(
-		"This is not a whole and undamaged backup, and nothing was changed: in its line %d, "+format+".", append([]any{line}, args...)...,
+		"This is not a whole and undamaged backup, and nothing was changed: in line %d of what zstd makes of it, "+format+".", append([]any{line}, args...)...,
 	)}
 }
 

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -38,7 +39,7 @@ func mustBackup(t testing.TB, s *Store, at time.Time) []byte {
 func restoreAt(t testing.TB, s *Store, backup []byte, at time.Time, do apikey.Restore) (apikey.Restored, error) {
 	t.Helper()
 	change := changeAt(at, nil)
-	return s.Restore(t.Context(), bytes.NewReader(backup), change, do)
+	return s.Restore(t.Context(), bytes.NewReader(backup), change, do, io.Discard)
 }
 
 func mustRestore(t testing.TB, s *Store, backup []byte, at time.Time) apikey.Restored {
@@ -101,6 +102,46 @@ func TestBackup_comesBack(t *testing.T) {
 	again := mustRestore(t, other, backup, now.Add(2*time.Hour))
 	equal(t, "restored again", again, apikey.Restored{MadeAt: now, Known: len(keys)})
 	equal(t, "the store, restored twice", records(t, other), records(t, s))
+}
+
+// endsAfter is a context that ends once it was asked so often whether it has.
+type endsAfter struct {
+	context.Context
+	asked int
+}
+
+func (c *endsAfter) Err() error {
+	if c.asked--; c.asked < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// TestRestore_interrupted: the rest of a restore into an empty store is one into
+// an empty store too, until it has come to its end.
+func TestRestore_interrupted(t *testing.T) {
+	s := openNew(t)
+	const keys = restoredAtOnce + 50
+	for i := range keys {
+		mustCreate(t, s, "acme", fmt.Sprint("Key ", i), start)
+	}
+	now := start.Add(time.Hour)
+	backup := mustBackup(t, s, now)
+
+	other := openNew(t)
+	const lines = 1 + 2*keys + 1 // each key has its event
+	ends := &endsAfter{t.Context(), lines + keys + 20}
+	_, err := other.Restore(ends, bytes.NewReader(backup), changeAt(now, nil), apikey.Restore{}, io.Discard)
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("Restore: got error %v, want that it was cancelled", err)
+	}
+	equal(t, "keys after the first batch", len(keysByID(t, other)), restoredAtOnce)
+
+	other = reopen(t, other)
+	done := mustRestore(t, other, backup, now)
+	equal(t, "restored", done, apikey.Restored{MadeAt: now, WasEmpty: true, Keys: keys - restoredAtOnce, Known: restoredAtOnce, Events: keys})
+	done = mustRestore(t, other, backup, now)
+	equal(t, "restored again", done, apikey.Restored{MadeAt: now, Known: keys})
 }
 
 func wantNoSpool(t *testing.T, s *Store) {

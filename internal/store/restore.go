@@ -31,8 +31,9 @@ const maxTries = 10
 // The backup is read to its end and found to be undamaged before anything is
 // changed; if not, Restore fails with [apikey.ErrInvalidBackup]. If it fails
 // later, some of it has been restored, and to restore it again does the rest.
-// The event of a restore is kept when all is done.
-func (s *Store) Restore(ctx context.Context, from io.Reader, change apikey.Change, do apikey.Restore) (done apikey.Restored, err error) {
+// The event of a restore is kept when all is done. While it restores, it writes
+// what it has read to progress too.
+func (s *Store) Restore(ctx context.Context, from io.Reader, change apikey.Change, do apikey.Restore, progress io.Writer) (done apikey.Restored, err error) {
 	if s == nil {
 		return done, apikey.ErrStoreUnavailable
 	}
@@ -51,10 +52,10 @@ func (s *Store) Restore(ctx context.Context, from io.Reader, change apikey.Chang
 		return done, errDamaged(1, "nothing can be said: it could not be read to its end")
 	}
 	r := &restore{store: s, change: change, done: &done, owners: make(map[string]bool)}
-	if done.MadeAt, err = r.read(ctx, file, r.check); err != nil {
+	if done.MadeAt, err = r.read(ctx, file, io.Discard, r.check); err != nil {
 		return done, err
 	}
-	if done.WasEmpty, err = s.hasNoKeys(); err != nil {
+	if done.WasEmpty, err = s.wasEmpty(); err != nil {
 		return done, err
 	}
 	if do.Quarantine {
@@ -62,7 +63,7 @@ func (s *Store) Restore(ctx context.Context, from io.Reader, change apikey.Chang
 			return done, err
 		}
 	}
-	if _, err := r.read(ctx, file, r.add); err != nil {
+	if _, err := r.read(ctx, file, progress, r.add); err != nil {
 		return done, err
 	}
 	if err := r.flush(ctx); err != nil {
@@ -83,11 +84,11 @@ type restore struct {
 	owners map[string]bool // the workspaces of active keys
 }
 
-func (r *restore) read(ctx context.Context, file *os.File, visit func(int, *backupLine) error) (time.Time, error) {
+func (r *restore) read(ctx context.Context, file *os.File, progress io.Writer, visit func(int, *backupLine) error) (time.Time, error) {
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return time.Time{}, r.store.refine(err)
 	}
-	return readBackup(ctx, file, visit)
+	return readBackup(ctx, io.TeeReader(file, progress), visit)
 }
 
 // check refuses a record that could not be read back.
@@ -163,7 +164,12 @@ func (r *restore) flush(ctx context.Context) error {
 		return err
 	}
 	m := &merge{now: r.change.At, madeAt: r.done.MadeAt}
-	if err := s.write(r.change.At, func(txn *transaction) error { return m.all(txn, *r.done, r.batch) }); err != nil {
+	if err := s.write(r.change.At, func(txn *transaction) error {
+		if err := m.all(txn, *r.done, r.batch); err != nil || !r.done.WasEmpty {
+			return err
+		}
+		return save(txn, fillingKey, true)
+	}); err != nil {
 		return s.refine(err)
 	}
 	if err := r.flushUses(); err != nil {
@@ -195,8 +201,13 @@ func (r *restore) flushUses() error {
 	return err
 }
 
-func (s *Store) hasNoKeys() (empty bool, err error) {
+// wasEmpty reports whether the store has no keys but those of a restore that was
+// begun when it had none, and did not come to its end.
+func (s *Store) wasEmpty() (empty bool, err error) {
 	err = s.view(func(txn *badger.Txn) error {
+		if err := load(txn, fillingKey, &empty); !errors.Is(err, badger.ErrKeyNotFound) {
+			return err
+		}
 		it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte("k/")})
 		defer it.Close()
 		it.Rewind()
