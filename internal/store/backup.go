@@ -34,6 +34,7 @@ type backupLine struct {
 	Suspension *suspensionRecord `json:"suspension,omitempty"`
 	Event      *eventRecord      `json:"event,omitempty"`
 	Feed       *feedRecord       `json:"feed,omitempty"`
+	EndedFeed  []byte            `json:"ended_feed,omitempty"` // the digest of its token
 	End        *backupEnd        `json:"end,omitempty"`
 
 	size int // of the line, in bytes
@@ -203,6 +204,12 @@ func (w *lineWriter) records(txn reader) error {
 				return err
 			}
 			return w.write(backupLine{Feed: &r})
+		}),
+		each(txn, []byte("f/"), func(item *badger.Item) error {
+			if item.ValueSize() > 0 { // it is open, and was written above
+				return nil
+			}
+			return w.write(backupLine{EndedFeed: item.Key()[len("f/"):]})
 		}),
 	)
 }

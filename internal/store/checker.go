@@ -21,6 +21,7 @@ type checker struct {
 	keys, events int
 	ofWorkspaces int // events that are about a workspace
 	feeds        int
+	endedFeeds   int
 	daily        map[millis]tally // by when the day began
 	minutely     map[millis]tally
 }
@@ -36,11 +37,12 @@ func (c *checker) all() error {
 		c.each("a/", c.event),
 		c.each("s/", c.suspension),
 		c.each("g/", c.feed),
+		c.each("f/", c.endedFeed),
 		c.each("n/", c.name),
 		c.tallies(days, c.daily),
 		c.tallies(minutes, c.minutely),
 		c.number(digestPrefix, c.keys), c.number("w/", c.keys), c.number(endPrefix, c.keys),
-		c.number("b/", c.ofWorkspaces), c.number("f/", c.feeds),
+		c.number("b/", c.ofWorkspaces), c.number("f/", c.feeds+c.endedFeeds),
 	)
 }
 
@@ -138,6 +140,13 @@ func (c *checker) feed(item *badger.Item) error {
 		return nil
 	}
 	c.entry(feedKey(digest), ws)
+	return nil
+}
+
+func (c *checker) endedFeed(item *badger.Item) error {
+	if item.ValueSize() == 0 {
+		c.endedFeeds++
+	}
 	return nil
 }
 

@@ -39,7 +39,9 @@ func (s *Store) Feed(_ context.Context, digest apikey.Digest) (workspaceID strin
 		if err != nil {
 			return err
 		}
-		workspaceID = string(value)
+		if workspaceID = string(value); workspaceID == "" { // it has ended
+			return apikey.ErrNotFound
+		}
 		live, err := feedOf(txn, workspaceID)
 		if err == nil && live != digest {
 			// Only the feed that its workspace knows of is one.
@@ -88,11 +90,12 @@ func closeFeed(txn *transaction, do apikey.CloseFeed) (apikey.Outcome, error) {
 	return apikey.Outcome{Unchanged: !ended}, err
 }
 
-// endFeed removes the feed of a workspace, and reports whether it had one.
+// endFeed ends the feed of a workspace, and reports whether it had one. That it
+// has ended stays known, like the end of a key: no backup brings it back.
 func endFeed(txn *transaction, workspaceID string) (bool, error) {
 	digest, err := feedOf(txn, workspaceID)
 	if err != nil || digest == (apikey.Digest{}) {
 		return false, err
 	}
-	return true, errors.Join(txn.Delete(feedKey(digest)), txn.Delete(workspaceFeedKey(workspaceID)))
+	return true, errors.Join(txn.Set(feedKey(digest), nil), txn.Delete(workspaceFeedKey(workspaceID)))
 }

@@ -75,6 +75,44 @@ func TestFeed_tokenIsNotKept(t *testing.T) {
 	}
 }
 
+// TestFeed_restored: a feed that has ended in the store or in the backup stays
+// ended, however long ago that is.
+func TestFeed_restored(t *testing.T) {
+	s := openNew(t)
+	first, second := apikey.NewFeedToken(), apikey.NewFeedToken()
+	mustApply(t, s, start, apikey.OpenFeed{WorkspaceID: "acme", Digest: first.Digest()})
+	old := mustBackup(t, s, start)
+	mustApply(t, s, start, apikey.OpenFeed{WorkspaceID: "acme", Digest: second.Digest()})
+	mustApply(t, s, start, apikey.CloseFeed{WorkspaceID: "acme"})
+	later := start.Add(10 * 365 * 24 * time.Hour)
+	if _, err := s.ForgetEvents(t.Context(), later, later); err != nil {
+		t.Fatal(err)
+	}
+	newer := mustBackup(t, s, later)
+
+	mustRestore(t, s, old, later)
+	wantFeed(t, s, first, "")
+	wantFeed(t, s, second, "")
+
+	other := openNew(t)
+	mustRestore(t, other, old, later)
+	wantFeed(t, other, first, "acme")
+	mustRestore(t, other, newer, later)
+	wantFeed(t, other, first, "")
+	mustRestore(t, other, old, later)
+	wantFeed(t, other, first, "")
+	equal(t, "findings", told(mustCheck(t, other)), map[string]string{})
+
+	// Where the workspace has another, the restored one is not opened, now or later.
+	third := openNew(t)
+	mustApply(t, third, start, apikey.OpenFeed{WorkspaceID: "acme", Digest: second.Digest()})
+	mustRestore(t, third, old, later)
+	wantFeed(t, third, second, "acme")
+	mustApply(t, third, later, apikey.CloseFeed{WorkspaceID: "acme"})
+	mustRestore(t, third, old, later)
+	wantFeed(t, third, first, "")
+}
+
 // A feed that its workspace does not know of opens nothing.
 func TestFeed_damaged(t *testing.T) {
 	for _, test := range []struct {

@@ -43,6 +43,8 @@ func (m *merge) record(line *backupLine) error {
 		return m.event(line.Event)
 	case line.Feed != nil:
 		return m.feed(line.Feed)
+	case line.EndedFeed != nil:
+		return m.endedFeed(apikey.Digest(line.EndedFeed))
 	}
 	return errors.New("a record of a backup is of no kind")
 }
@@ -195,7 +197,7 @@ func (m *merge) suspension(record *suspensionRecord) error {
 	if err != nil || ws.Suspended() {
 		return err
 	}
-	resumed, err := m.happenedSince(record.WorkspaceID, apikey.OpResume)
+	resumed, err := m.resumedSince(record.WorkspaceID)
 	if err != nil || resumed {
 		return err
 	}
@@ -205,26 +207,43 @@ func (m *merge) suspension(record *suspensionRecord) error {
 	return save(m.txn, suspensionKey(ws.ID), record.workspaceRecord)
 }
 
-// feed opens a calendar feed that the backup has, unless the workspace has
-// another, or has ended one, since.
+// feed opens a calendar feed that the backup has, unless it has ended in the
+// store, or the workspace has another: then this one ends.
 func (m *merge) feed(record *feedRecord) error {
+	digest := feedKey(apikey.Digest(record.Digest))
+	if _, err := m.txn.Get(digest); !errors.Is(err, badger.ErrKeyNotFound) {
+		return err // nil: the store knows what became of it
+	}
 	current, err := feedOf(m.txn, record.WorkspaceID)
-	if err != nil || current != (apikey.Digest{}) {
+	if err != nil {
 		return err
 	}
-	changed, err := m.happenedSince(record.WorkspaceID, apikey.OpCalendarFeed, apikey.OpCalendarFeedRevoke)
-	if err != nil || changed {
-		return err
+	if current != (apikey.Digest{}) {
+		return m.txn.Set(digest, nil)
 	}
-	return errors.Join(
-		m.txn.Set(feedKey(apikey.Digest(record.Digest)), []byte(record.WorkspaceID)),
-		save(m.txn, workspaceFeedKey(record.WorkspaceID), record),
-	)
+	return errors.Join(m.txn.Set(digest, []byte(record.WorkspaceID)), save(m.txn, workspaceFeedKey(record.WorkspaceID), record))
 }
 
-// happenedSince reports whether the trail of the store has an operation on a
-// workspace after the backup was made.
-func (m *merge) happenedSince(ws string, operations ...apikey.Operation) (found bool, err error) {
+// endedFeed ends a feed that has ended in the backup. That it is open in the store
+// is so if the store itself was brought back to before the backup.
+func (m *merge) endedFeed(digest apikey.Digest) error {
+	item, err := m.txn.Get(feedKey(digest))
+	switch {
+	case errors.Is(err, badger.ErrKeyNotFound):
+		return m.txn.Set(feedKey(digest), nil)
+	case err != nil:
+		return err
+	}
+	ws, err := item.ValueCopy(nil)
+	if err != nil || len(ws) == 0 {
+		return err
+	}
+	return errors.Join(m.txn.Set(feedKey(digest), nil), m.txn.Delete(workspaceFeedKey(string(ws))))
+}
+
+// resumedSince reports whether the trail of the store has it that a workspace was
+// resumed after the backup was made.
+func (m *merge) resumedSince(ws string) (found bool, err error) {
 	prefix := eventIndexKey(ws, "")
 	it := m.txn.NewIterator(badger.IteratorOptions{Prefix: prefix, Reverse: true})
 	defer it.Close()
@@ -236,9 +255,7 @@ func (m *merge) happenedSince(ws string, operations ...apikey.Operation) (found 
 		if r.At.time().Before(m.madeAt) {
 			return false, nil
 		}
-		for _, operation := range operations {
-			found = found || r.Operation == string(operation)
-		}
+		found = r.Operation == string(apikey.OpResume)
 	}
 	return found, nil
 }

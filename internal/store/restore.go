@@ -118,6 +118,10 @@ func (r *restore) check(n int, line *backupLine) error {
 		if apikey.ValidateWorkspaceID(line.Feed.WorkspaceID) != nil || len(line.Feed.Digest) != len(apikey.Digest{}) {
 			return errDamaged(n, "the record of a calendar feed does not hold together")
 		}
+	case line.EndedFeed != nil:
+		if len(line.EndedFeed) != len(apikey.Digest{}) {
+			return errDamaged(n, "the record of a calendar feed does not hold together")
+		}
 	default:
 		return errDamaged(n, "there is no record that this version knows")
 	}

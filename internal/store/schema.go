@@ -34,7 +34,8 @@ import (
 //	s/<ws>                 workspaceRecord, of a suspended workspace
 //	a/<event id>           eventRecord
 //	b/<ws><event id>       nothing: the events of a workspace
-//	f/<digest>             workspace id: whose calendar feed's token has this SHA-256
+//	f/<digest>             workspace id: whose calendar feed's token has this SHA-256; nothing
+//	                       once that feed has ended
 //	g/<ws>                 feedRecord, of a workspace with a calendar feed
 //	e/<end><key id>        when each key ends: see ending
 //	c/d/<day>              tally: the keys that end on a day, UTC
