@@ -23,7 +23,7 @@ func TestClient_check(t *testing.T) {
 			t.Errorf("got %+v, want nothing wrong", f)
 		}
 	}
-	equal(t, "checks", checks, []string{"permissions", "space", "clock", "changes", "journal", "tables", "records"})
+	equal(t, "checks", checks, []string{"permissions", "space", "changes", "clock", "journal", "tables", "records"})
 
 	if err := a.store.Close(); err != nil {
 		t.Fatal(err)

@@ -121,7 +121,7 @@ func newClient(cmd *cobra.Command) (*admin.Client, error) {
 	flag := func(name string) string { return cmd.Flag(name).Value.String() }
 	config, err := readConfig(flag("config"), flag("adapter"))
 	if err != nil {
-		return nil, fmt.Errorf("finding the admin endpoint: %w", err)
+		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}
 	if flag("address") == "" && adminOff(config) {
 		return nil, fmt.Errorf("the admin endpoint is switched off in %s: without it, keys can only be managed through an api_key_admin", flag("config"))

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 	"golang.org/x/term"
@@ -34,10 +35,10 @@ A file is made anew, for you alone, and is there only once the backup is whole.`
 			return usagef("one FILE is wanted, or none")
 		case len(args) == 1 && args[0] != "-":
 			return backUpToFile(ctx, t, cmd.ErrOrStderr(), args[0])
-		case t.width > 0:
+		case term.IsTerminal(int(os.Stdout.Fd())):
 			return usagef("a backup is nothing for a terminal: name a FILE, or send it on")
 		}
-		return t.client.Backup(ctx, t.out, newProgress(cmd.ErrOrStderr(), "received").tell)
+		return backUp(ctx, t, cmd.ErrOrStderr(), t.out)
 	})
 }
 
@@ -48,13 +49,17 @@ func backUpToFile(ctx context.Context, t *terminal, log io.Writer, path string) 
 		return err
 	}
 	defer os.Remove(file.Name())
-	p := newProgress(log, "received")
-	err = t.client.Backup(ctx, file, p.tell)
-	p.end()
+	err = backUp(ctx, t, log, file)
 	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
 		return err
 	}
 	return os.Rename(file.Name(), path)
+}
+
+func backUp(ctx context.Context, t *terminal, log, to io.Writer) error {
+	p := newProgress(log, "received")
+	defer p.end()
+	return t.client.Backup(ctx, to, p.tell)
 }
 
 func restoreCommand() *cobra.Command {
@@ -103,13 +108,20 @@ that is stopped is opened.`,
 	})
 }
 
-func restoreFile(ctx context.Context, t *terminal, log io.Writer, file io.Reader, size int64, path string, quarantine bool) (admin.RestoreAnswer, error) {
+func restoreFile(ctx context.Context, t *terminal, log io.Writer, file io.ReadSeeker, size int64, path string, quarantine bool) (admin.RestoreAnswer, error) {
 	if path == "" {
 		p := newProgress(log, "sent, to be restored by the server")
 		defer p.end()
 		return t.client.Restore(ctx, file, size, quarantine, p.tell)
 	}
 	if err := store.Owned(path); err != nil {
+		return admin.RestoreAnswer{}, err
+	}
+	// Before a store is made for it.
+	if err := store.CheckBackup(ctx, file); err != nil {
+		return admin.RestoreAnswer{}, err
+	}
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return admin.RestoreAnswer{}, err
 	}
 	keys, err := store.Open(path, zap.NewNop(), nil)
@@ -169,7 +181,7 @@ func (p *progress) tell(done, total int64) {
 	if now := time.Now(); !p.full && (done == total || now.Sub(p.last) >= 100*time.Millisecond) {
 		const width = 30
 		filled := int(width * done / max(total, 1))
-		fmt.Fprintf(p.out, "\r[%-*s] %.1f of %.1f MB %s ", width, "=============================="[:filled], float64(done)/1e6, float64(total)/1e6, p.what)
+		fmt.Fprintf(p.out, "\r[%-*s] %s of %s %s ", width, "=============================="[:filled], humanize.Bytes(uint64(done)), humanize.Bytes(uint64(total)), p.what)
 		p.last, p.told, p.full = now, true, done == total
 	}
 }

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -142,10 +143,11 @@ func configFindings(config []byte, err error) admin.FindingsAnswer {
 			Advice:  "Remove log_credentials, and revoke the keys that are in the log.",
 		})
 	}
-	if reach := reachable(parsed.Admin.Listen); reach != "" && !parsed.Admin.Disabled {
+	listen := cmp.Or(parsed.Admin.Listen, caddy.DefaultAdminListen)
+	if reach := reachable(listen); reach != "" && !parsed.Admin.Disabled {
 		found = append(found, apikey.Finding{Check: check, Severity: apikey.Warning,
-			Message: "The admin endpoint listens on " + parsed.Admin.Listen + ", " + reach + ": whoever can connect can make keys.",
-			Advice:  "Let it listen on localhost, or on a unix socket that its owner alone may open.",
+			Message: "The admin endpoint listens on " + listen + ", " + reach + ": whoever can connect can make keys.",
+			Advice:  "Let it listen on a unix socket that its owner alone may open.",
 		})
 	}
 	if parsed.Apps.HTTP.GracePeriod == 0 {
@@ -192,7 +194,7 @@ func (c *safetyConfig) loggingCredentials() (names []string) {
 func reachable(listen string) string {
 	address, err := caddy.ParseNetworkAddress(listen)
 	switch {
-	case listen == "" || err != nil:
+	case err != nil:
 		return ""
 	case address.IsUnixNetwork():
 		_, mode, _ := strings.Cut(address.Host, "|")
@@ -200,8 +202,10 @@ func reachable(listen string) string {
 			return "a socket that every user may open"
 		}
 		return ""
-	case address.IsFdNetwork() || address.Host == "localhost" || net.ParseIP(address.Host).IsLoopback():
+	case address.IsFdNetwork():
 		return ""
+	case address.Host == "localhost" || net.ParseIP(address.Host).IsLoopback():
+		return "which every user of this machine may reach"
 	}
 	return "which other machines may reach"
 }
@@ -249,6 +253,10 @@ func (t *terminal) newJournal(path string) error {
 	if t.form == "json" {
 		return t.json(map[string]string{"kept": kept})
 	}
-	_, err = fmt.Fprintf(t.out, "A new journal was begun. The old one is kept in %s.\nTake a backup, and revoke again what was revoked since the last one.\n", kept)
+	old := "There was none before."
+	if kept != "" {
+		old = "The old one is kept in " + kept + "."
+	}
+	_, err = fmt.Fprintf(t.out, "A new journal was begun. %s\nTake a backup, and revoke again what was revoked since the last one.\n", old)
 	return err
 }

@@ -7,10 +7,9 @@ import (
 
 func TestReachable(t *testing.T) {
 	for listen, want := range map[string]string{
-		"":                           "",
-		"localhost:2019":             "",
-		"127.0.0.1:2019":             "",
-		"[::1]:2019":                 "",
+		"localhost:2019":             "every user",
+		"127.0.0.1:2019":             "every user",
+		"[::1]:2019":                 "every user",
 		":2019":                      "other machines",
 		"0.0.0.0:2019":               "other machines",
 		"192.0.2.1:2019":             "other machines",
@@ -28,15 +27,20 @@ func TestReachable(t *testing.T) {
 }
 
 func TestConfigFindings(t *testing.T) {
-	const safe = `"grace_period":30000000000`
+	const (
+		safe   = `"grace_period":30000000000`
+		socket = `{"admin":{"listen":"unix//run/caddy.sock"},`
+	)
 	for _, test := range []struct{ name, config, want string }{
-		{"safe", `{"apps":{"http":{` + safe + `}}}`, "ok: Nothing in the configuration is known to be unsafe."},
+		{"safe", socket + `"apps":{"http":{` + safe + `}}}`, "ok: Nothing in the configuration is known to be unsafe."},
 		{"no admin endpoint", `{"admin":{"disabled":true,"listen":":2019"},"apps":{"http":{` + safe + `}}}`, "ok: Nothing in the configuration is known to be unsafe."},
-		{"no grace period", `{}`, "warning: There is no grace_period: a stop waits for the last request, however long that takes."},
-		{"credentials", `{"apps":{"http":{` + safe + `,"servers":{"b":{"logs":{"should_log_credentials":true}},"a":{},"c":{"logs":{"should_log_credentials":true}}}}}}`,
+		{"the admin endpoint as Caddy has it", `{"apps":{"http":{` + safe + `}}}`,
+			"warning: The admin endpoint listens on localhost:2019, which every user of this machine may reach: whoever can connect can make keys."},
+		{"no grace period", socket + `"apps":{}}`, "warning: There is no grace_period: a stop waits for the last request, however long that takes."},
+		{"credentials", socket + `"apps":{"http":{` + safe + `,"servers":{"b":{"logs":{"should_log_credentials":true}},"a":{},"c":{"logs":{"should_log_credentials":true}}}}}}`,
 			`error: The server "b" writes credentials, whole tokens among them, into its access log.` + "\n" +
 				`error: The server "c" writes credentials, whole tokens among them, into its access log.`},
-		{"nothing", `null`, "warning: There is no grace_period: a stop waits for the last request, however long that takes."},
+		{"nothing", `null`, "warning: The admin endpoint listens on localhost:2019"},
 		{"no configuration", `{`, "warning: The configuration cannot be read"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

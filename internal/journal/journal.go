@@ -161,6 +161,23 @@ func (j *Journal) End() Position { return j.end }
 // Size returns how many bytes of entries there are after the snapshot.
 func (j *Journal) Size() int64 { return j.before + j.size }
 
+// InPlace says why what is appended now would be lost, if so: a file of the
+// journal was removed or replaced.
+func (j *Journal) InPlace() error {
+	open, err := j.segment.Stat()
+	if err != nil {
+		return err
+	}
+	there, err := os.Stat(j.segment.Name())
+	if err == nil && !os.SameFile(there, open) {
+		err = fmt.Errorf("%s was replaced", j.segment.Name())
+	}
+	if err == nil && j.base.Number > 0 {
+		_, err = os.Stat(j.snapshotPath())
+	}
+	return err
+}
+
 // Since returns when the first entry after the snapshot was made; the zero time
 // if there is none.
 func (j *Journal) Since() time.Time { return cmp.Or(j.since, j.begun) }
@@ -200,6 +217,20 @@ func (j *Journal) breakOff(err error) error {
 // entry.
 func (j *Journal) DropTorn() error {
 	return errors.Join(j.segment.Truncate(j.size), j.segment.Sync())
+}
+
+// Salvage reads a journal that nobody has open, up to where it is damaged, and
+// changes nothing. It returns its snapshot's position and that of the last whole
+// entry, and what is wrong, if anything is. There is no tail where not even the
+// beginning can be read.
+func Salvage(dir string) (tail *Tail, base, end Position, damage error) {
+	files, err := list(dir)
+	if err != nil {
+		return nil, base, end, err
+	}
+	j := &Journal{dir: dir}
+	_, tail, err = j.load(files)
+	return tail, j.base, j.end, err
 }
 
 // Verify reads the files of the journal again, from the snapshot on. It fails with

@@ -63,7 +63,7 @@ func (t *Tail) InOrder() []Write {
 
 // read reads segments that follow each other, and returns those that do: one that
 // could not be begun, so that the one before it was gone on with, may have been
-// left behind.
+// left behind. Where it fails, the tail has what comes before the damage.
 func (j *Journal) read(segments []file) (following []file, tail *Tail, err error) {
 	tail = &Tail{Writes: make(map[string]Write), Positions: make(map[uint64]Position)}
 	j.end = j.base
@@ -75,12 +75,10 @@ func (j *Journal) read(segments []file) (following []file, tail *Tail, err error
 		size, err := j.readSegment(segment.path, tail)
 		damage, damaged := errors.AsType[*Damage](err)
 		if damaged && size > 0 && i == len(segments)-1 {
-			if tail.Torn, err = damage, j.unfinished(damage); err != nil {
-				return nil, nil, err
-			}
+			tail.Torn, err = damage, j.unfinished(damage)
 		}
 		if err != nil {
-			return nil, nil, err
+			return nil, tail, err
 		}
 		following, j.size = append(following, segment), size
 	}

@@ -48,7 +48,8 @@ func (s *Store) Apply(ctx context.Context, change apikey.Change) (apikey.Outcome
 	return outcome, err
 }
 
-// mayChange says why nothing can be changed now, if so.
+// mayChange says why nothing can be changed now, if so. It is for who holds
+// changes.
 func (s *Store) mayChange(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return s.refine(err)
@@ -56,7 +57,13 @@ func (s *Store) mayChange(ctx context.Context) error {
 	if s.doubt != nil {
 		return s.refine(s.doubt)
 	}
-	return s.writable()
+	if err := s.writable(); err != nil {
+		return err
+	}
+	if err := s.journal.InPlace(); err != nil {
+		return s.refine(fmt.Errorf("%w: %w", errJournalMoved, err))
+	}
+	return nil
 }
 
 // inOrder returns the id for the event of a change that is about to be made: its

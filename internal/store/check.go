@@ -24,27 +24,24 @@ const restart = "Restart the server: it builds the files anew from the journal. 
 // says what it has found: that it is as it should be, or what is not. Changes go
 // on meanwhile, but for a moment. It takes some seconds for a hundred thousand
 // keys.
-func (s *Store) Check(ctx context.Context, now time.Time) ([]apikey.Finding, error) {
-	findings, err := s.check(ctx, now)
-	if err != nil {
-		return nil, err
-	}
-	return append(checkPermissions(s.path), findings...), nil
-}
-
-// check checks all but who may read and write the store. It holds the gate, and
-// so reads from db itself: to pass the gate again is to wait for a Close that
-// waits for it.
-func (s *Store) check(ctx context.Context, now time.Time) (findings []apikey.Finding, err error) {
+func (s *Store) Check(ctx context.Context, now time.Time) (findings []apikey.Finding, err error) {
 	if err := s.Ping(); err != nil {
 		return nil, err
 	}
+	// From here on, db itself is read: to pass the gate again is to wait for a
+	// Close that waits for this.
 	s.gate.RLock()
 	defer s.gate.RUnlock()
 	if s.closed {
 		return nil, apikey.ErrStoreUnavailable
 	}
-	findings = append(findings, s.checkSpace(), s.checkClock(now), s.checkChanges())
+	found, err := s.checkContents(ctx, now)
+	return append(append(checkPermissions(s.path), s.checkSpace(), s.checkChanges()), found...), err
+}
+
+// checkContents checks what is in the store. Whoever calls it keeps it open.
+func (s *Store) checkContents(ctx context.Context, now time.Time) (findings []apikey.Finding, err error) {
+	findings = append(findings, s.checkClock(now))
 	for _, check := range []func(context.Context) (apikey.Finding, error){s.checkJournal, s.checkTables, s.checkRecords} {
 		finding, err := check(ctx)
 		if err != nil {
@@ -56,15 +53,20 @@ func (s *Store) check(ctx context.Context, now time.Time) (findings []apikey.Fin
 }
 
 func fine(check, format string, args ...any) apikey.Finding {
-	return apikey.Finding{Check: check, Severity: apikey.Fine, Message: fmt.Sprintf(format, args...)}
+	return finding(apikey.Fine, check, "", format, args)
 }
 
 func fault(check, advice, format string, args ...any) apikey.Finding {
-	return apikey.Finding{Check: check, Severity: apikey.Fault, Message: fmt.Sprintf(format, args...), Advice: advice}
+	return finding(apikey.Fault, check, advice, format, args)
 }
 
 func warning(check, advice, format string, args ...any) apikey.Finding {
-	return apikey.Finding{Check: check, Severity: apikey.Warning, Message: fmt.Sprintf(format, args...), Advice: advice}
+	return finding(apikey.Warning, check, advice, format, args)
+}
+
+func finding(severity apikey.Severity, check, advice, format string, args []any) apikey.Finding {
+	message := strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "; ") // as errors.Join has them
+	return apikey.Finding{Check: check, Severity: severity, Message: message, Advice: advice}
 }
 
 // checkPermissions checks who may read and write the store.
@@ -78,6 +80,9 @@ func checkPermissions(path string) (findings []apikey.Finding) {
 		findings = append(findings, warning(check, fmt.Sprintf("chmod 700 %q", path),
 			"Others than its owner may look into the store's directory: its mode is %#o.", mode))
 	}
+	if name := foreignIn(path, info); name != "" {
+		findings = append(findings, fault(check, fmt.Sprintf("chown -R --reference=%q %q", path, path), "%q belongs to another user than the store's directory.", name))
+	}
 	if name, err := unwritableIn(path); err != nil {
 		findings = append(findings, fault(check, adviceOn(err), "%q cannot be read and written: %v.", name, err))
 	}
@@ -87,11 +92,33 @@ func checkPermissions(path string) (findings []apikey.Finding) {
 	return findings
 }
 
+// foreignIn returns a file of a store that is another user's than its directory:
+// root may read it, and the server may not.
+func foreignIn(path string, directory os.FileInfo) (foreign string) {
+	owner, known := userOf(directory)
+	_ = fs.WalkDir(os.DirFS(path), ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || !known {
+			return fs.SkipAll // which unwritableIn says
+		}
+		if entry.IsDir() && strings.HasPrefix(name, damagedDirectory) {
+			return fs.SkipDir
+		}
+		if info, err := entry.Info(); err == nil {
+			if uid, _ := userOf(info); uid != owner {
+				foreign = name
+				return fs.SkipAll
+			}
+		}
+		return nil
+	})
+	return foreign
+}
+
 // adviceOn says what to do where a file cannot be read and written.
 func adviceOn(err error) string {
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		return "Give the store's files to the user that runs the server."
+		return "Let the user that runs the server own the store's files, and read and write them."
 	case errors.Is(err, syscall.EROFS):
 		return "Let the store's file system be written to."
 	}
@@ -167,19 +194,29 @@ func (s *Store) checkClock(now time.Time) apikey.Finding {
 
 // checkChanges says whether changes are being made.
 func (s *Store) checkChanges() apikey.Finding {
+	const check = "changes"
 	s.changes.Lock()
 	defer s.changes.Unlock()
-	if s.doubt != nil {
-		return fault("changes", "See the log for what went wrong with the disk, and restart the server.", "No change is made: one could not be brought to the disk.")
+	switch err := s.mayChange(context.Background()); {
+	case errors.Is(err, errDoubt):
+		return fault(check, "See the log for what went wrong with the disk, and restart the server.", "No change is made: one could not be brought to the disk.")
+	case errors.Is(err, errMoved):
+		return fault(check, "Stop the server, bring the directory back to where it was, and start it. Without it, a start would make an empty store.",
+			"No change is made: the store's directory was removed, moved or replaced.")
+	case errors.Is(err, errJournalMoved):
+		return fault(check, "Take a backup now. Then stop the server, and bring the journal's files back, or restore the backup into an empty directory: it would not start without them.",
+			"No change is made: a file of the journal was removed or replaced.")
+	case err != nil && !errors.Is(err, apikey.ErrNoSpace): // which checkSpace says
+		return fault(check, adviceOn(err), "No change is made: %v.", err)
 	}
-	if err := s.writable(); err != nil && !errors.Is(err, apikey.ErrNoSpace) {
-		return fault("changes", "See the log, and restart the server.", "No change is made: the store's directory was removed, moved or replaced.")
-	}
-	return fine("changes", "Changes are made.")
+	return fine(check, "Changes are made.")
 }
 
 func (s *Store) checkJournal(ctx context.Context) (apikey.Finding, error) {
 	const check = "journal"
+	if current, err := identify(s.path); err != nil || !current.same(s.own) {
+		return warning(check, "", "It was not read, for it is not where it was."), nil
+	}
 	j, err := s.readJournal()
 	if err == nil {
 		defer j.txn.Discard()
@@ -193,12 +230,18 @@ func (s *Store) checkJournal(ctx context.Context) (apikey.Finding, error) {
 		return fault(check, "Stop the server, move the files of Badger away, and start it: it builds them anew from the journal.", "%v.", err), nil
 	case errors.Is(err, errSnapshot):
 		return fault(check, "Start the server, or restart it: it makes another snapshot. Then look for what damages files on this disk.", "%v.", err), nil
+	case passing(err):
+		return fault(check, adviceOn(err), "It cannot be read: %v.", err), nil
 	case err != nil:
 		return fault(check, "Take a backup now if the server runs: it would not start again. Then stop it, and see in docs/operate.md how to recover.", "%v.", err), nil
 	case j.has.position != j.end:
 		return fault(check, restart, "The store has the changes up to %d, and the journal those up to %d.", j.has.position.Number, j.end.Number), nil
 	}
-	return fine(check, "The journal is whole, and the store has all of its %d changes: a snapshot up to %d, and the ones after it.", j.end.Number, j.base.Number), nil
+	begin := "the first change"
+	if j.base.Number > 0 {
+		begin = fmt.Sprintf("its snapshot at change %d", j.base.Number)
+	}
+	return fine(check, "The journal is whole, from %s to change %d, and the store has all of it.", begin, j.end.Number), nil
 }
 
 // journalRead is what a journal and its store hold at one time.

@@ -46,8 +46,12 @@ func prepareDirectory(path string) error {
 // could not open the files that come of it.
 func Owned(path string) error {
 	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) && os.Geteuid() == 0 { // what root makes there, its owner could not open
+		path = filepath.Dir(path)
+		info, err = os.Stat(path)
+	}
 	if err != nil {
-		return nil // there is none yet, or opening it says why it cannot be
+		return nil // opening it says why it cannot be
 	}
 	uid, known := userOf(info)
 	if !known || uid == os.Geteuid() {
@@ -57,7 +61,7 @@ func Owned(path string) error {
 	if owner, err := user.LookupId(name); err == nil {
 		name = owner.Username
 	}
-	return fmt.Errorf("the store at %q is the user %s's: run this as that user, with runuser -u %s for instance", path, name, name)
+	return fmt.Errorf("%q belongs to the user %s: run this as that user, with runuser -u %s for instance", path, name, name)
 }
 
 // badgerFile reports whether Badger gives files such a name.

@@ -7,9 +7,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/journal"
@@ -24,7 +27,7 @@ func Examine(ctx context.Context, path string, now time.Time) (findings []apikey
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, s.release()) }()
-	findings = checkPermissions(s.path)
+	findings = append(checkPermissions(s.path), s.checkSpace())
 	damaged, err := s.examineFiles()
 	if err != nil || len(damaged) > 0 {
 		return append(findings, damaged...), err
@@ -32,13 +35,18 @@ func Examine(ctx context.Context, path string, now time.Time) (findings []apikey
 	copied, err := s.copyFiles()
 	defer func() { err = errors.Join(err, os.RemoveAll(copied)) }()
 	if err != nil {
-		return nil, advise(err)
+		return nil, fmt.Errorf("the store is examined as a copy, which cannot be made beside it: %w. Copy its directory to another disk with cp -a, and examine that", err)
 	}
-	opened, err := Open(copied, zap.NewNop(), nil)
+	core, mended := observer.New(zapcore.WarnLevel)
+	opened, err := Open(copied, zap.New(core), nil)
 	if err != nil {
-		return append(findings, fault("opening", "", "It cannot be opened: %v.", errors.Unwrap(err))), nil
+		reason := strings.ReplaceAll(errors.Unwrap(err).Error(), copied, s.path)
+		return append(findings, fault("opening", "", "It cannot be opened: %s.", reason)), nil
 	}
-	found, err := opened.check(ctx, now)
+	for _, entry := range mended.All() {
+		findings = append(findings, warning("opening", "Start the server: it does so too.", "To be opened, it had to be mended: %s.", entry.Message))
+	}
+	found, err := opened.checkContents(ctx, now)
 	return append(findings, found...), errors.Join(err, opened.Close())
 }
 
@@ -71,7 +79,7 @@ func (s *Store) roomForCopy() error {
 	}
 	free, err := freeBytes(s.path)
 	if err == nil && free < needed+s.minFree {
-		err = fmt.Errorf("the store is examined as a copy, for which its disk needs %d MiB of room, and has %d MiB", (needed+s.minFree)>>20, free>>20)
+		err = fmt.Errorf("its disk needs %d MiB of room for it, and has %d MiB", (needed+s.minFree)>>20, free>>20)
 	}
 	return err
 }
@@ -162,6 +170,8 @@ func (s *Store) examineFiles() (damaged []apikey.Finding, err error) {
 // NewJournal begins a new journal from what is in a closed store, and returns
 // where the old one is kept. It is for an operator who knows that the store has
 // all that was acknowledged, or that there is nothing better: nothing proves it.
+// What the old journal has before its damage is in the store afterwards. A
+// journal that is whole is not given up.
 func NewJournal(path string, now time.Time) (kept string, err error) {
 	s, err := closed(path)
 	if err != nil {
@@ -190,11 +200,38 @@ func NewJournal(path string, now time.Time) (kept string, err error) {
 	case version != schemaVersion:
 		return "", errors.New("it is a store of an earlier version, which has no journal: start the server, which begins one")
 	}
+	if err := s.salvage(); err != nil {
+		return "", err
+	}
 	kept, err = s.keepJournal(now)
 	if err != nil {
 		return "", err
 	}
 	return kept, s.newJournal(now)
+}
+
+// salvage makes again what the journal has before its damage, and Badger's files
+// have not.
+func (s *Store) salvage() error {
+	tail, base, end, damage := journal.Salvage(s.journalPath())
+	has, err := s.marks()
+	switch {
+	case err != nil:
+		return err
+	case tail == nil || has.position.Number > end.Number: // and what it has is older
+		return nil
+	case has.position.Number < base.Number:
+		return fmt.Errorf("the files of the store have the changes up to %d, and the snapshot of its journal those up to %d: there is nothing to begin a journal from. Restore a backup into an empty directory", has.position.Number, base.Number)
+	case has.position != base && has.position != tail.Positions[has.position.Number]: // it is another store's
+		return nil
+	case damage == nil:
+		return errors.New("its journal is whole, and proves more than what could be begun now: start the server")
+	}
+	missing, err := s.missing(tail.InOrder())
+	if err != nil {
+		return err
+	}
+	return s.rewrite(missing)
 }
 
 // provable refuses Badger's files where it can be seen, without a journal, that

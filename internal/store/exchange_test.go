@@ -283,3 +283,86 @@ func TestNewJournal_olderTables(t *testing.T) {
 		t.Errorf("got error %v, want that there is nothing to begin a journal from", err)
 	}
 }
+
+// TestNewJournal_salvages: a new journal does not give up what the old one knows
+// and Badger's files, which are older, do not.
+func TestNewJournal_salvages(t *testing.T) {
+	older := func(t *testing.T) (path string, key apikey.Key) {
+		t.Helper()
+		s := openNew(t)
+		key = mustCreate(t, s, "acme", "Zapier", start)
+		s = reopen(t, s)
+		putBack := keepFiles(t, s, "MANIFEST", ".sst", ".mem", ".vlog")
+		mustRevoke(t, s, key, start)
+		mustCreate(t, s, "acme", "Made after that", start)
+		closeStore(t, s)
+		path = copyOf(t, s.Path())
+		putBack(path)
+		return path, key
+	}
+	t.Run("a journal that is whole", func(t *testing.T) {
+		path, key := older(t)
+		if _, err := NewJournal(path, start); err == nil || !strings.Contains(err.Error(), "its journal is whole") {
+			t.Errorf("got error %v, want that the journal is whole", err)
+		}
+		findings, err := Examine(t.Context(), path, start)
+		if err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "findings", told(findings)["opening"], "warning: To be opened, it had to be mended: the files of the key store had lost changes, which its journal has: they are made again.")
+		revokedStays(t, path, key)
+	})
+	t.Run("a journal that is damaged after it", func(t *testing.T) {
+		path, key := older(t)
+		segments, err := filesWith(filepath.Join(path, journalDirectory), ".journal")
+		if err != nil || len(segments) != 1 {
+			t.Fatalf("got segments %q and error %v, want one", segments, err)
+		}
+		content, err := os.ReadFile(segments[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		content = append(content, content[len(content)-1000:]...) // no entry, and no end of one
+		if err := os.WriteFile(segments[0], content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := openFails(t, path); !strings.Contains(got, "--new-journal") {
+			t.Errorf("opening it: got %q, want what to do", got)
+		}
+		if _, err := NewJournal(path, start); err != nil {
+			t.Fatalf("NewJournal: got error %v, want none", err)
+		}
+		revokedStays(t, path, key)
+		s := open(t, path, nil)
+		equal(t, "keys", len(keysByID(t, s)), 2)
+	})
+}
+
+// TestApply_journalGone: nothing is acknowledged that would be in no journal.
+func TestApply_journalGone(t *testing.T) {
+	s := openNew(t)
+	mustCreate(t, s, "acme", "Zapier", start)
+	segments, err := filesWith(s.journalPath(), ".journal")
+	if err != nil || len(segments) != 1 {
+		t.Fatalf("got segments %q and error %v, want one", segments, err)
+	}
+	aside := segments[0] + ".aside"
+	if err := os.Rename(segments[0], aside); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, s, start, apikey.Create{Key: newKey("acme", "Another", start)}, apikey.ErrStoreUnavailable)
+	equal(t, "finding", told(mustCheck(t, s))["changes"], "error: No change is made: a file of the journal was removed or replaced.")
+	if err := os.Rename(aside, segments[0]); err != nil {
+		t.Fatal(err)
+	}
+	mustCreate(t, s, "acme", "Another", start)
+	renew(t, s)
+	snapshots, err := filesWith(s.journalPath(), ".snapshot")
+	if err != nil || len(snapshots) != 1 {
+		t.Fatalf("got snapshots %q and error %v, want one", snapshots, err)
+	}
+	if err := os.Remove(snapshots[0]); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, s, start, apikey.Create{Key: newKey("acme", "A third", start)}, apikey.ErrStoreUnavailable)
+}

@@ -42,7 +42,7 @@ func (s *Store) rebuild(reason error, tail *journal.Tail) error {
 	log := s.log.With(zap.String("path", s.path))
 	log.Error("the files of the key store are damaged: they are built anew from its journal, which takes a while", zap.Error(reason))
 	if tail.Torn != nil {
-		return s.lost(fmt.Errorf("its files are damaged (%w), and so is its journal: %w", reason, tail.Torn), tail.Torn.Next, 0)
+		return bothDamaged(reason, tail.Torn)
 	}
 	snapshot, err := s.journal.OpenSnapshot()
 	if err != nil {
@@ -50,7 +50,7 @@ func (s *Store) rebuild(reason error, tail *journal.Tail) error {
 	}
 	defer snapshot.Close()
 	if err := snapshot.Read(func([]byte, []byte) error { return nil }); err != nil {
-		return fmt.Errorf("its files are damaged (%w), and so is its journal: %w. Restore a backup into an empty directory", reason, err)
+		return bothDamaged(reason, err)
 	}
 	if err := s.setAside(log); err != nil {
 		return err
@@ -181,9 +181,17 @@ func (s *Store) explainJournal(err error) error {
 		return explain(s.path, syscall.EWOULDBLOCK)
 	}
 	if damage, ok := errors.AsType[*journal.Damage](err); ok {
+		if _, files := s.inspectReadable(); files != nil && !passing(files) {
+			return bothDamaged(files, damage)
+		}
 		return s.lost(damage, max(damage.Next, 1), 0)
 	}
 	return advise(err)
+}
+
+// bothDamaged says that neither can be built from the other.
+func bothDamaged(files, journal error) error {
+	return fmt.Errorf("its files are damaged (%w), and so is its journal: %w. Restore a backup into an empty directory", files, journal)
 }
 
 // discard closes Badger, and builds its files anew.
@@ -206,7 +214,6 @@ func eachBadgerFile(path string, do func(path string) error) error {
 	return err
 }
 
-// badgerIn reports whether Badger has anything in a directory.
 // remnantsIn reports whether there is a file that Badger does not make first of
 // all. A store is begun with its journal, so without one it is left of a store.
 func remnantsIn(path string) bool {
@@ -214,6 +221,7 @@ func remnantsIn(path string) bool {
 	return len(logs) > 0 || badgerIn(path)
 }
 
+// badgerIn reports whether Badger has anything in a directory.
 func badgerIn(path string) bool {
 	entries, _ := os.ReadDir(path)
 	return slices.ContainsFunc(entries, func(e os.DirEntry) bool {

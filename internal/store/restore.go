@@ -74,6 +74,14 @@ func (s *Store) Restore(ctx context.Context, from io.Reader, change apikey.Chang
 	return done, err
 }
 
+// CheckBackup reads a backup to its end, and fails as Restore does where it is
+// damaged.
+func CheckBackup(ctx context.Context, from io.Reader) error {
+	r := &restore{owners: make(map[string]bool)}
+	_, err := readBackup(ctx, from, r.check)
+	return err
+}
+
 // restore is a restore under way.
 type restore struct {
 	store  *Store

@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -14,13 +15,19 @@ import (
 // two memtables and two value-log files are the most that one write can begin.
 const minFree = 64 << 20
 
-var errMoved = errors.New("its directory was removed, moved or replaced under this process: what is written now would be lost")
+var (
+	errMoved        = errors.New("its directory was removed, moved or replaced under this process: what is written now would be lost")
+	errJournalMoved = errors.New("a file of its journal was removed or replaced under this process: what is written now would be lost")
+)
 
 // writable says why nothing can be written now, if so: it must be asked before
 // every write.
 func (s *Store) writable() error {
 	current, err := identify(s.path)
-	if err != nil || !current.same(s.own) {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return s.refine(err)
+	case err != nil || !current.same(s.own):
 		return s.refine(errors.Join(errMoved, err))
 	}
 	if s.enoughSpace() != nil {
