@@ -125,9 +125,6 @@ func (j *Journal) open() (*Tail, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := files.removeBefore(j.base); err != nil {
-		return nil, err
-	}
 	j.segment, err = os.OpenFile(segments[len(segments)-1].path, os.O_RDWR, 0)
 	return tail, err
 }
@@ -141,6 +138,16 @@ func (j *Journal) load(files files) (segments []file, tail *Tail, err error) {
 		return nil, nil, err
 	}
 	return j.read(segments)
+}
+
+// Tidy removes what the snapshot has made superfluous, and what a crash has left
+// unfinished. Open leaves them, so that to look at a journal does not change it.
+func (j *Journal) Tidy() error {
+	files, err := list(j.dir)
+	if err != nil {
+		return err
+	}
+	return files.removeBefore(j.base)
 }
 
 // Close releases the journal. Every entry is on the disk already.

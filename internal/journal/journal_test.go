@@ -197,6 +197,9 @@ func TestSnapshot_interrupted(t *testing.T) {
 		}
 		copied, tail := open(t, left)
 		equal(t, title, held(t, copied, tail), want)
+		if err := copied.Tidy(); err != nil {
+			t.Fatal(err)
+		}
 		for _, name := range fileNames(t, left) {
 			if strings.HasSuffix(name, temporarySuffix) {
 				t.Errorf("%s: %s is still there", title, name)

@@ -74,13 +74,17 @@ func (j *Journal) read(segments []file) (following []file, tail *Tail, err error
 		j.roll()
 		size, err := j.readSegment(segment.path, tail)
 		damage, damaged := errors.AsType[*Damage](err)
-		if damaged && size > 0 && i == len(segments)-1 {
+		last := !slices.ContainsFunc(segments[i+1:], func(s file) bool { return !j.leftBehind(s.path, tail) })
+		if damaged && size > 0 && last {
 			tail.Torn, err = damage, j.unfinished(damage)
 		}
 		if err != nil {
 			return nil, tail, err
 		}
 		following, j.size = append(following, segment), size
+	}
+	if len(following) == 0 {
+		return nil, tail, &Damage{File: segments[0].path, Next: j.base.Number + 1, Reason: "it does not go on where the snapshot ends"}
 	}
 	return following, tail, nil
 }
@@ -93,7 +97,11 @@ func (j *Journal) leftBehind(path string, tail *Tail) bool {
 		return false
 	}
 	begin, err := readHeader(bytes.NewReader(content), segmentMagic)
-	return err == nil && begin != j.end && (begin == j.base || begin == tail.Positions[begin.Number])
+	if err != nil || begin == j.end {
+		return false
+	}
+	known, ok := tail.Positions[begin.Number]
+	return begin == j.base || ok && begin == known
 }
 
 func readUpTo(path string, n int) ([]byte, error) {
@@ -103,55 +111,6 @@ func readUpTo(path string, n int) ([]byte, error) {
 	}
 	defer opened.Close()
 	return io.ReadAll(io.LimitReader(opened, int64(n)))
-}
-
-// unfinished returns the damage unless it can be what a crash has left of one
-// entry: a part of it, or zeros in its place. After what was acknowledged there
-// is more than that, or an entry of which the length alone was changed.
-func (j *Journal) unfinished(damage *Damage) error {
-	content, err := os.ReadFile(damage.File)
-	if err != nil {
-		return err
-	}
-	rest := content[damage.Offset:]
-	if len(bytes.TrimRight(rest, "\x00")) == 0 {
-		return nil
-	}
-	if len(rest) >= lengthSize {
-		length := uint64(binary.BigEndian.Uint32(rest))
-		if length == 0 || length > maxPayload || uint64(len(rest)) > lengthSize+length+uint64(len(j.end.Sum)) {
-			return damage
-		}
-		if hasEntry(j.end, rest) {
-			return damage
-		}
-	}
-	return nil
-}
-
-// hasEntry reports whether an entry follows a position that is whole but for its
-// length.
-func hasEntry(last Position, b []byte) bool {
-	r := reader{rest: b[lengthSize:]}
-	if number := r.uvarint(); number != last.Number+1 {
-		return false
-	}
-	r.varint()
-	for r.err == nil && len(r.rest) > len(last.Sum) {
-		r.write()
-		end := len(b) - len(r.rest)
-		if r.err != nil || len(r.rest) < len(last.Sum) {
-			return false
-		}
-		if !mayFollow(last.Number+2, r.rest[len(last.Sum):]) {
-			continue // hashing is left to where it can be
-		}
-		content := binary.BigEndian.AppendUint32(nil, uint32(end-lengthSize))
-		if sum := sumAfter(last, append(content, b[lengthSize:end]...)); string(sum[:]) == string(r.rest[:len(sum)]) {
-			return true
-		}
-	}
-	return false
 }
 
 // readSegment adds the entries of a segment to the tail, and returns how many
@@ -253,16 +212,6 @@ func (j *Journal) begin(after Position) error {
 func (j *Journal) roll() {
 	j.before, j.size = j.before+j.size, 0
 	j.since, j.begun = cmp.Or(j.since, j.begun), time.Time{}
-}
-
-// mayFollow reports whether what is behind an entry may be the one of a number, or
-// nothing.
-func mayFollow(number uint64, b []byte) bool {
-	if len(b) <= lengthSize {
-		return true
-	}
-	r := reader{rest: b[lengthSize:]}
-	return r.uvarint() == number
 }
 
 // writeFile makes a file that is there with all its content, or not at all.

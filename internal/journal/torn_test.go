@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -136,5 +137,95 @@ func TestVerify(t *testing.T) {
 		if _, err := j.Verify(); err == nil {
 			t.Errorf("without its %s: got no error, want that it is damaged", name)
 		}
+	}
+}
+
+// Any page of an entry that was not acknowledged may be missing after the power
+// was, but not that of one that was.
+func TestOpen_pageNotWritten(t *testing.T) {
+	for _, test := range []struct {
+		page    string
+		zero    func(content []byte, before int64) []byte
+		entries int // after the first one
+		want    bool
+	}{
+		{"first", func(b []byte, before int64) []byte { return b[before:pageSize] }, 1, true},
+		{"middle", func(b []byte, _ int64) []byte { return b[2*pageSize : 3*pageSize] }, 1, true},
+		{"last", func(b []byte, _ int64) []byte { return b[len(b)&^(pageSize-1):] }, 1, true},
+		{"first, and another entry follows", func(b []byte, before int64) []byte { return b[before:pageSize] }, 2, false},
+	} {
+		t.Run(test.page, func(t *testing.T) {
+			dir := t.TempDir()
+			j, _ := open(t, dir)
+			add(t, j, "a", "1")
+			before := j.size
+			for range test.entries {
+				add(t, j, "b", strings.Repeat("x", 20000))
+			}
+			path := j.segment.Name()
+			_ = j.Close()
+			content, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			clear(test.zero(content, before))
+			if err := os.WriteFile(path, content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			j, tail, err := Open(dir)
+			if err == nil {
+				_ = j.Close()
+			}
+			if opened := err == nil && tail.Torn != nil; opened != test.want {
+				t.Errorf("got %v and error %v, want a torn end: %v", tail, err, test.want)
+			}
+		})
+	}
+}
+
+// A segment that was left behind is not the end of the journal.
+func TestOpen_tornBeforeLeftBehind(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := open(t, dir)
+	add(t, j, "a", "1")
+	header := appendPosition([]byte(segmentMagic), j.end)
+	if err := writeFile(filepath.Join(dir, fileName(j.end.Number+1, segmentSuffix)), header); err != nil {
+		t.Fatal(err)
+	}
+	add(t, j, "b", "2")
+	before := j.size
+	add(t, j, "c", "3")
+	path := j.segment.Name()
+	_ = j.Close()
+	if err := os.Truncate(path, before+10); err != nil {
+		t.Fatal(err)
+	}
+	j, tail, err := Open(dir)
+	if err != nil || tail.Torn == nil {
+		t.Fatalf("got %v and error %v, want a torn end", tail, err)
+	}
+	_ = j.Close()
+}
+
+// The empty first segment of a journal in the place of another one.
+func TestOpen_emptySegmentExchanged(t *testing.T) {
+	fresh := t.TempDir()
+	f, _ := open(t, fresh)
+	_ = f.Close()
+	empty, err := os.ReadFile(filepath.Join(fresh, fileName(1, segmentSuffix)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	j, _ := open(t, dir)
+	add(t, j, "a", "1")
+	snapshot(t, j, map[string]string{"a": "1"})
+	add(t, j, "b", "2")
+	_ = j.Close()
+	if err := os.WriteFile(filepath.Join(dir, fileName(2, segmentSuffix)), empty, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := Open(dir); err == nil {
+		t.Error("got no error, want damage")
 	}
 }

@@ -121,7 +121,7 @@ func checkFile(entry fs.DirEntry) error {
 	switch name := entry.Name(); {
 	case badgerFile(name) && entry.Type().IsRegular():
 	case name == "lost+found": // the directory is a file system of its own
-	case entry.IsDir() && (name == journalDirectory || name == journalDirectory+unfinished || strings.HasPrefix(name, damagedDirectory)):
+	case entry.IsDir() && (name == journalDirectory || name == straysDirectory || name == journalDirectory+unfinished || strings.HasPrefix(name, damagedDirectory)):
 	default:
 		return fmt.Errorf("the directory holds %q, which is not a key store's: choose an empty directory, or the one of a key store", name)
 	}

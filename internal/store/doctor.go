@@ -60,16 +60,19 @@ func (s *Store) copyFiles() (to string, err error) {
 	if to, err = os.MkdirTemp(s.path, "*"+spooled); err != nil {
 		return "", err
 	}
-	if journal.Exists(s.journalPath()) {
-		err = copyInto(filepath.Join(to, journalDirectory), s.journalPath())
+	for _, directory := range []string{".", journalDirectory, straysDirectory} {
+		copyErr := copyInto(filepath.Join(to, directory), filepath.Join(s.path, directory))
+		if !errors.Is(copyErr, os.ErrNotExist) || directory == "." {
+			err = errors.Join(err, copyErr)
+		}
 	}
-	return to, errors.Join(err, copyInto(to, s.path))
+	return to, err
 }
 
 // roomForCopy refuses to fill the disk.
 func (s *Store) roomForCopy() error {
 	var needed uint64
-	for _, directory := range []string{s.path, s.journalPath()} {
+	for _, directory := range []string{s.path, s.journalPath(), filepath.Join(s.path, straysDirectory)} {
 		entries, _ := os.ReadDir(directory) // a directory that cannot be read is not copied either
 		for _, entry := range entries {
 			if info, err := entry.Info(); err == nil && info.Mode().IsRegular() {
@@ -181,6 +184,9 @@ func NewJournal(path string, now time.Time) (kept string, err error) {
 		return "", err
 	}
 	defer func() { err = errors.Join(err, s.release()) }()
+	if s.rebuilding() {
+		return "", errors.New("there is nothing to begin a journal from, for building the files of the store anew was interrupted: start the server, which goes on with it. If it cannot, restore a backup into an empty directory")
+	}
 	files, err := s.inspectReadable()
 	if err != nil {
 		return "", fmt.Errorf("there is nothing to begin a journal from, for the files of the store are damaged too: %w. Restore a backup into an empty directory", err)
@@ -188,10 +194,11 @@ func NewJournal(path string, now time.Time) (kept string, err error) {
 	if name := emptyFile(s.path); name != "" {
 		return "", fmt.Errorf("there is nothing to begin a journal from, for the file %q of the store is empty. Restore a backup into an empty directory", name)
 	}
-	if err := s.openBadger(); err != nil {
+	lost, err := s.openOn(files)
+	if err != nil {
 		return "", explain(s.path, err)
 	}
-	if err := s.provable(files); err != nil {
+	if err := s.provable(files, lost); err != nil {
 		return "", err
 	}
 	switch version, err := s.schema(); {
@@ -236,16 +243,12 @@ func (s *Store) salvage() error {
 
 // provable refuses Badger's files where it can be seen, without a journal, that
 // they have lost something.
-func (s *Store) provable(files *inspected) error {
-	key, err := files.strays.lost(s.db)
-	if err != nil {
-		return err
-	}
+func (s *Store) provable(files *inspected, lost bool) error {
 	has, err := s.marks()
 	if err != nil {
 		return err
 	}
-	if key != "" || has.base.Number > 0 && !has.base.Footprint.leadsTo(files) {
+	if lost || has.base.Number > 0 && !has.base.Footprint.leadsTo(files) {
 		return errors.New("there is nothing to begin a journal from, for the files of the store are not those that it had: its manifest is cut off, or some are older than others. Restore a backup into an empty directory")
 	}
 	return nil

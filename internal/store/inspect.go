@@ -1,23 +1,23 @@
 package store
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
 	"github.com/dgraph-io/badger/v4/table"
-	"github.com/dgraph-io/badger/v4/y"
 	"github.com/dgraph-io/ristretto/v2/z"
 	"golang.org/x/sync/errgroup"
 )
 
 // inspected is what the files of a closed store are like.
 type inspected struct {
-	strays   strays            // what is in tables that the manifest does not name
+	strays   strays            // what is in tables that the manifest never named
+	unnamed  []string          // the paths of those tables
 	manifest []byte            // its content
 	tables   map[uint64][]byte // those that it names, and the sums of their ends
 }
@@ -35,11 +35,17 @@ func inspect(path string) (*inspected, error) {
 	}
 	there := make(map[uint64]bool)
 	result := &inspected{strays: make(strays), manifest: content, tables: make(map[uint64][]byte)}
+	once, err := onceNamed(content)
+	if err != nil {
+		return nil, err
+	}
 	for _, name := range found {
 		id, _ := table.ParseFileID(name)
 		there[id] = true
 		if _, named := manifest.Tables[id]; !named {
-			result.strays.add(name)
+			if !once[id] {
+				result.unnamed = append(result.unnamed, name)
+			}
 			continue
 		}
 		if result.tables[id], err = sumOfEnd(name); err != nil {
@@ -50,6 +56,13 @@ func inspect(path string) (*inspected, error) {
 		if !there[id] {
 			return nil, fmt.Errorf("the table %q is not there", filepath.Base(table.NewFilename(id, path)))
 		}
+	}
+	hidden, err := filesWith(filepath.Join(path, straysDirectory), ".sst")
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	for _, name := range slices.Concat(result.unnamed, hidden) {
+		result.strays.add(name)
 	}
 	return result, inspectTables(path, manifest)
 }
@@ -107,47 +120,4 @@ func tableOptions(compression options.CompressionType) table.Options {
 	return table.Options{
 		ReadOnly: true, Compression: compression, ChkMode: options.OnTableRead, BlockSize: badger.DefaultOptions("").BlockSize,
 	}
-}
-
-// strays are the keys in tables that the manifest does not name, with their
-// versions. Badger deletes such tables. They are what a crash has left of a table
-// that was being made, and then Badger has all of it elsewhere as well; or the
-// manifest has lost its end.
-type strays map[string]uint64
-
-// add reads a table. One that cannot be read was never finished.
-func (s strays) add(name string) {
-	defer func() { _ = recover() }()
-	mapped, err := z.OpenMmapFile(name, os.O_RDONLY, 0)
-	if err != nil {
-		return
-	}
-	opened, err := table.OpenTable(mapped, tableOptions(options.None))
-	if err != nil {
-		return
-	}
-	defer opened.Close(-1)
-	it := opened.NewIterator(0)
-	defer it.Close()
-	for it.Rewind(); it.Valid(); it.Next() {
-		if key := y.ParseKey(it.Key()); !bytes.HasPrefix(key, []byte("!badger!")) {
-			s[string(key)] = max(s[string(key)], y.ParseTs(it.Key()))
-		}
-	}
-}
-
-// lost returns a key whose version Badger does not have, or "".
-func (s strays) lost(db *badger.DB) (key string, err error) {
-	err = db.View(func(txn *badger.Txn) error {
-		for k, version := range s {
-			it := txn.NewKeyIterator([]byte(k), badger.IteratorOptions{AllVersions: true})
-			it.Rewind()
-			if !it.Valid() || it.Item().Version() < version {
-				key = k
-			}
-			it.Close()
-		}
-		return nil
-	})
-	return key, err
 }

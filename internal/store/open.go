@@ -79,20 +79,20 @@ func (s *Store) openFiles() error {
 	if !hasJournal {
 		return s.begin()
 	}
-	files, err := s.examine()
-	if err == nil {
-		err = s.openBadger()
-	}
-	if err != nil && passing(err) {
-		return explain(s.path, err)
-	}
-	if err != nil {
-		return s.rebuild(err, tail)
-	}
-	switch key, err := files.strays.lost(s.db); {
-	case err != nil:
+	if err := s.journal.Tidy(); err != nil {
 		return err
-	case key != "":
+	}
+	files, err := s.examine()
+	lost := false
+	if err == nil {
+		lost, err = s.openOn(files)
+	}
+	switch {
+	case passing(err):
+		return explain(s.path, err)
+	case err != nil:
+		return s.discard(err, tail)
+	case lost:
 		return s.discard(errors.New("the manifest is cut off"), tail)
 	}
 	return s.prove(files, tail)
@@ -125,11 +125,11 @@ func (s *Store) openWithoutJournal() error {
 	if err != nil {
 		return fmt.Errorf("its files are damaged, and it has no journal to build them from: %w. Restore a backup into an empty directory", err)
 	}
-	if err := s.openBadger(); err != nil {
+	switch lost, err := s.openOn(files); {
+	case err != nil:
 		return explain(s.path, err)
-	}
-	if key, err := files.strays.lost(s.db); err != nil || key != "" {
-		return errors.Join(errors.New("its manifest is cut off, and it has no journal to build it from: restore a backup into an empty directory"), err)
+	case lost:
+		return errors.New("its manifest is cut off, and it has no journal to build it from: restore a backup into an empty directory")
 	}
 	switch version, err := s.schema(); {
 	case err != nil:

@@ -92,8 +92,9 @@ func (s *Store) settle() error {
 // setAside moves Badger's files away, where nobody will build on them. Files
 // that were being built are worth nothing.
 func (s *Store) setAside(log *zap.Logger) error {
+	hidden := filepath.Join(s.path, straysDirectory)
 	if s.rebuilding() {
-		return eachBadgerFile(s.path, os.Remove)
+		return errors.Join(eachBadgerFile(s.path, os.Remove), os.RemoveAll(hidden))
 	}
 	aside, err := s.aside(time.Now())
 	if err != nil {
@@ -107,6 +108,9 @@ func (s *Store) setAside(log *zap.Logger) error {
 	}
 	log.Warn("the damaged files are kept: delete them when nobody needs them", zap.String("directory", aside))
 	err = eachBadgerFile(s.path, func(path string) error { return os.Rename(path, filepath.Join(aside, filepath.Base(path))) })
+	if moveErr := os.Rename(hidden, filepath.Join(aside, straysDirectory)); !errors.Is(moveErr, os.ErrNotExist) {
+		err = errors.Join(err, moveErr)
+	}
 	return errors.Join(err, syncDirectory(aside), syncDirectory(s.path))
 }
 
@@ -196,10 +200,11 @@ func bothDamaged(files, journal error) error {
 
 // discard closes Badger, and builds its files anew.
 func (s *Store) discard(reason error, tail *journal.Tail) error {
-	err := s.db.Close()
-	s.db = nil
-	if err != nil {
-		s.log.Warn("closing the files of a damaged key store", zap.String("path", s.path), zap.Error(err))
+	if s.db != nil {
+		if err := s.db.Close(); err != nil {
+			s.log.Warn("closing the files of a damaged key store", zap.String("path", s.path), zap.Error(err))
+		}
+		s.db = nil
 	}
 	return s.rebuild(reason, tail)
 }
