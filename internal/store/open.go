@@ -39,9 +39,6 @@ func (s *Store) open() (err error) {
 	if err := prepareDirectory(s.path); err != nil {
 		return err
 	}
-	if err := s.enoughSpace(); err != nil {
-		return err
-	}
 	if err := s.openFiles(); err != nil {
 		return errors.Join(err, s.release())
 	}
@@ -69,15 +66,15 @@ func (s *Store) release() error {
 // the other.
 func (s *Store) openFiles() error {
 	hasJournal := journal.Exists(s.journalPath())
-	if !hasJournal && remnantsIn(s.path) {
+	if !hasJournal {
 		return s.openWithoutJournal()
 	}
 	tail, err := s.openJournal()
 	if err != nil {
 		return s.explainJournal(err)
 	}
-	if !hasJournal {
-		return s.begin()
+	if err := s.makeSpace(); err != nil {
+		return err
 	}
 	if err := s.journal.Tidy(); err != nil {
 		return err
@@ -100,6 +97,9 @@ func (s *Store) openFiles() error {
 
 // begin makes a new store.
 func (s *Store) begin() error {
+	if _, err := s.openJournal(); err != nil {
+		return s.explainJournal(err)
+	}
 	if err := s.openBadger(); err != nil {
 		return explain(s.path, err)
 	}
@@ -112,9 +112,15 @@ func (s *Store) markMade() error {
 	return s.unjournaled(markNew)
 }
 
-// openWithoutJournal opens a store of an earlier schema, and begins a journal
-// with what is in it.
+// openWithoutJournal makes a new store, or opens one of an earlier schema, and
+// begins a journal with what is in it.
 func (s *Store) openWithoutJournal() error {
+	if err := s.enoughSpace(); err != nil {
+		return err
+	}
+	if !remnantsIn(s.path) {
+		return s.begin()
+	}
 	if name := emptyFile(s.path); name != "" {
 		return fmt.Errorf("its file %q is empty: a crash has left it so in the moment that it was made, or what it held is lost. Remove the file if the process was killed, or the machine stopped, at that moment; restore a backup if not", name)
 	}

@@ -33,8 +33,47 @@ func (s *Store) rebuilding() bool {
 	return err == nil
 }
 
-// rebuiltPerReport is after how many records it is logged how many they are.
-const rebuiltPerReport = 1_000_000
+// rebuiltPerReport is after how many records it is logged how many they are, and
+// rebuiltPerLook after how many the disk is looked at.
+const (
+	rebuiltPerReport = 1_000_000
+	rebuiltPerLook   = 10_000
+)
+
+// makeSpace removes files that were being built, and worth nothing, where the disk
+// is full: it may be full of them.
+func (s *Store) makeSpace() error {
+	err := s.enoughSpace()
+	if err != nil && s.rebuilding() {
+		if err := eachBadgerFile(s.path, os.Remove); err != nil {
+			return err
+		}
+		return s.enoughSpace()
+	}
+	return err
+}
+
+// roomToRebuild refuses to fill the disk: the damaged files are kept.
+func (s *Store) roomToRebuild() error {
+	if s.rebuilding() {
+		return nil
+	}
+	tables, err := filesWith(s.path, ".sst")
+	if err != nil {
+		return err
+	}
+	needed := s.minFree
+	for _, name := range tables {
+		if info, err := os.Stat(name); err == nil {
+			needed += uint64(info.Size())
+		}
+	}
+	free, err := freeBytes(s.path)
+	if err == nil && free < needed {
+		err = fmt.Errorf("to build its files anew, %d MiB must be free on the disk, and %d MiB are: make room, or move the store to a larger disk", needed>>20, free>>20)
+	}
+	return err
+}
 
 // rebuild makes Badger's files anew from the journal. What it does not have are
 // the last uses of keys since its snapshot. The old files are kept aside.
@@ -51,6 +90,9 @@ func (s *Store) rebuild(reason error, tail *journal.Tail) error {
 	defer snapshot.Close()
 	if err := snapshot.Read(func([]byte, []byte) error { return nil }); err != nil {
 		return bothDamaged(reason, err)
+	}
+	if err := s.roomToRebuild(); err != nil {
+		return err
 	}
 	if err := s.setAside(log); err != nil {
 		return err
@@ -136,6 +178,8 @@ func (s *Store) restoreSnapshot(from *journal.Snapshot, log *zap.Logger) error {
 	err := from.Read(func(key, value []byte) error {
 		if n++; n%rebuiltPerReport == 0 {
 			log.Info("building the files of the key store anew", zap.Int("records", n))
+		}
+		if n%rebuiltPerLook == 0 {
 			if err := s.enoughSpace(); err != nil {
 				return err
 			}

@@ -144,3 +144,25 @@ func TestNewJournal_interruptedRebuild(t *testing.T) {
 	s = open(t, s.Path(), nil)
 	equal(t, "status", statusOf(t, s, key, start), apikey.Revoked)
 }
+
+// A disk that has no room for both keeps the damaged files, and is not filled.
+func TestRebuild_withoutRoom(t *testing.T) {
+	s := openNew(t)
+	mustCreate(t, s, "acme", "Zapier", start)
+	closeStore(t, s)
+	full := &Store{path: s.Path(), log: zap.NewNop(), minFree: 1 << 60}
+	if err := full.roomToRebuild(); err == nil || !strings.Contains(err.Error(), "must be free on the disk") {
+		t.Errorf("got error %v, want how much must be free", err)
+	}
+
+	// Files that were being built are what fills it.
+	if err := os.WriteFile(s.rebuildMark(), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := full.makeSpace(); err == nil {
+		t.Error("makeSpace: got no error, want that the disk is full")
+	}
+	equal(t, "Badger's files", badgerIn(s.Path()), false)
+	s = open(t, s.Path(), nil)
+	equal(t, "keys", len(keysByID(t, s)), 1)
+}
