@@ -1,10 +1,13 @@
 package admin
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"strconv"
 	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
@@ -62,10 +65,15 @@ func (p patient) Read(b []byte) (int, error) {
 	return p.ReadCloser.Read(b)
 }
 
-// takeBackup answers with all that is in the store.
+// takeBackup answers with all that is in the store. A store that cannot note that
+// any more is the one that most needs it: then the log has it.
 func (h *Handler) takeBackup(r *http.Request) (int, any, error) {
 	now := h.now()
-	if _, err := h.apply(r, now, apikey.Backup{}); err != nil {
+	_, err := h.apply(r, now, apikey.Backup{})
+	switch {
+	case errors.Is(err, apikey.ErrStoreUnavailable), errors.Is(err, apikey.ErrNoSpace):
+		h.Log.Warn("a backup is taken which the audit trail does not have", zap.String("actor", h.actor(r)), zap.Error(err))
+	case err != nil:
 		return 0, nil, err
 	}
 	content, err := h.Keys().Backup(r.Context(), now)

@@ -66,7 +66,8 @@ type suspensionRecord struct {
 
 // Backup returns all that is in the store at one instant, from the first byte of
 // a file that nobody else sees and that is gone when it is closed. Changes go on
-// meanwhile.
+// meanwhile. The file is on the disk of the store, or, where that is full or gone,
+// in the directory for temporary files: what can be read can be saved.
 func (s *Store) Backup(ctx context.Context, now time.Time) (io.ReadSeekCloser, error) {
 	if s == nil {
 		return nil, apikey.ErrStoreUnavailable
@@ -74,12 +75,25 @@ func (s *Store) Backup(ctx context.Context, now time.Time) (io.ReadSeekCloser, e
 	if err := s.Ping(); err != nil {
 		return nil, err
 	}
-	file, err := s.spool()
+	if s.writable() == nil {
+		if file, err := s.spool(); err == nil {
+			content, err := s.backUp(ctx, file, &spaceWatcher{s, file}, now)
+			if !errors.Is(err, apikey.ErrNoSpace) {
+				return content, err
+			}
+		}
+	}
+	file, err := spoolIn(os.TempDir())
 	if err != nil {
 		return nil, s.refine(err)
 	}
-	err = s.view(func(txn *badger.Txn) error {
-		err := s.writeBackup(ctx, txn, file, now)
+	return s.backUp(ctx, file, file, now)
+}
+
+// backUp writes a backup to a file, or closes it.
+func (s *Store) backUp(ctx context.Context, file *os.File, to io.Writer, now time.Time) (io.ReadSeekCloser, error) {
+	err := s.view(func(txn *badger.Txn) error {
+		err := s.writeBackup(ctx, txn, to, now)
 		_, seekErr := file.Seek(0, io.SeekStart)
 		return errors.Join(err, seekErr)
 	})
@@ -95,8 +109,10 @@ func (s *Store) Backup(ctx context.Context, now time.Time) (io.ReadSeekCloser, e
 const spooled = ".spool"
 
 // spool returns a new file on the disk of the store, already without a name.
-func (s *Store) spool() (*os.File, error) {
-	file, err := os.CreateTemp(s.path, "*"+spooled)
+func (s *Store) spool() (*os.File, error) { return spoolIn(s.path) }
+
+func spoolIn(directory string) (*os.File, error) {
+	file, err := os.CreateTemp(directory, "*"+spooled)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +120,7 @@ func (s *Store) spool() (*os.File, error) {
 }
 
 func (s *Store) writeBackup(ctx context.Context, txn reader, to io.Writer, now time.Time) error {
-	compressed, err := zstd.NewWriter(&spaceWatcher{s, to}, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
+	compressed, err := zstd.NewWriter(to, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
 	if err != nil {
 		return err
 	}

@@ -145,6 +145,36 @@ func TestRestore_interrupted(t *testing.T) {
 	equal(t, "restored again", done, apikey.Restored{MadeAt: now, Known: keys})
 }
 
+// TestBackup_elsewhere: what can be read can be saved, also where the disk of the
+// store is full, or its directory is gone.
+func TestBackup_elsewhere(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		spoil func(s *Store) error
+	}{
+		{"full", func(s *Store) error { s.minFree = 1 << 60; return nil }},
+		{"moved", func(s *Store) error { return os.Rename(s.Path(), s.Path()+".moved") }},
+		{"unreadable", func(s *Store) error { return os.Chmod(s.Path(), 0) }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := openNew(t)
+			keys := history(t, s)
+			want := records(t, s)
+			if err := test.spoil(s); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = os.Chmod(s.Path(), 0o700) })
+			backup := mustBackup(t, s, start.Add(24*time.Hour))
+			other := openNew(t)
+			equal(t, "keys", mustRestore(t, other, backup, start.Add(24*time.Hour)).Keys, len(keys))
+			equal(t, "records", records(t, other), want)
+			if left, _ := filepath.Glob(filepath.Join(os.TempDir(), "*"+spooled)); len(left) > 0 {
+				t.Errorf("got %q left behind, want nothing", left)
+			}
+		})
+	}
+}
+
 func wantNoSpool(t *testing.T, s *Store) {
 	t.Helper()
 	if left, _ := filepath.Glob(filepath.Join(s.Path(), "*"+spooled)); len(left) > 0 {
