@@ -74,10 +74,11 @@ A store that was lost does not know what was revoked after the backup. With
 --quarantine, every workspace with keys in it that are not revoked is suspended first,
 to be reviewed and resumed one by one.
 
-Without --store, the running server restores it. With it, the store of a server
-that is stopped is opened.`,
+Without --store, the running server restores it, and --quarantine refuses requests
+with those keys from then on. With it, the store of a server that is stopped is opened.
+FILE may be -, for standard input.`,
 		Example: `  caddy api-keys restore /var/backups/keys.backup
-  caddy api-keys restore --store /var/lib/caddy/api_keys --quarantine /var/backups/keys.backup`,
+  runuser -u caddy -- caddy api-keys restore --store /var/lib/caddy/api_keys --quarantine - < /var/backups/keys.backup`,
 	}
 	quarantine := cmd.Flags().Bool("quarantine", false, "Suspend every workspace that has keys in the backup which are not revoked")
 	path := cmd.Flags().String("store", "", "Directory of the store of a server that is stopped")
@@ -85,7 +86,7 @@ that is stopped is opened.`,
 		if len(args) != 1 {
 			return usagef("one FILE is wanted")
 		}
-		file, err := os.Open(args[0])
+		file, err := openBackup(args[0], cmd.InOrStdin())
 		if err != nil {
 			return err
 		}
@@ -106,6 +107,24 @@ that is stopped is opened.`,
 		}
 		return t.restored(answer)
 	})
+}
+
+// openBackup returns a file, or what comes on standard input as one: it is read
+// twice, and its size is to be known.
+func openBackup(path string, stdin io.Reader) (*os.File, error) {
+	if path != "-" {
+		return os.Open(path)
+	}
+	file, err := os.CreateTemp("", "caddy-api-keys-*.backup")
+	if err != nil {
+		return nil, err
+	}
+	_, copyErr := io.Copy(file, stdin)
+	_, seekErr := file.Seek(0, io.SeekStart)
+	if err := errors.Join(os.Remove(file.Name()), copyErr, seekErr); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
 }
 
 func restoreFile(ctx context.Context, t *terminal, log io.Writer, file io.ReadSeeker, size int64, path string, quarantine bool) (admin.RestoreAnswer, error) {

@@ -139,7 +139,9 @@ func TestRestore_interrupted(t *testing.T) {
 	equal(t, "keys after the first batch", len(keysByID(t, other)), restoredAtOnce)
 
 	other = reopen(t, other)
+	equal(t, "finding", told(mustCheck(t, other))["restore"], "error: A restore of the backup of 2026-03-01T13:00:00Z was begun, and has not come to its end: keys are missing.")
 	done := mustRestore(t, other, backup, now)
+	equal(t, "findings afterwards", told(mustCheck(t, other)), map[string]string{})
 	equal(t, "restored", done, apikey.Restored{MadeAt: now, WasEmpty: true, Keys: keys - restoredAtOnce, Known: restoredAtOnce, Events: keys})
 	done = mustRestore(t, other, backup, now)
 	equal(t, "restored again", done, apikey.Restored{MadeAt: now, Known: keys})

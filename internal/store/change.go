@@ -147,7 +147,7 @@ func apply(txn *transaction, change apikey.Change) (outcome apikey.Outcome, err 
 	case apikey.Backup:
 	case apikey.Restore:
 		outcome.Event.Details = do.Restored.Details()
-		err = txn.Delete(fillingKey)
+		err = txn.Delete(restoringKey)
 	default:
 		err = fmt.Errorf("unknown change %T", do)
 	}

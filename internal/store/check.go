@@ -42,6 +42,7 @@ func (s *Store) Check(ctx context.Context, now time.Time) (findings []apikey.Fin
 // checkContents checks what is in the store. Whoever calls it keeps it open.
 func (s *Store) checkContents(ctx context.Context, now time.Time) (findings []apikey.Finding, err error) {
 	findings = append(findings, s.checkClock(now))
+	findings = append(findings, s.checkRestore()...)
 	for _, check := range []func(context.Context) (apikey.Finding, error){s.checkJournal, s.checkTables, s.checkRecords} {
 		finding, err := check(ctx)
 		if err != nil {
@@ -190,6 +191,19 @@ func (s *Store) checkClock(now time.Time) apikey.Finding {
 			"The clock says %s, and the store has seen %s.", now.Format(time.RFC3339), mark.Format(time.RFC3339))
 	}
 	return fine(check, "The clock has not gone back.")
+}
+
+// checkRestore says that a restore has not come to its end.
+func (s *Store) checkRestore() (findings []apikey.Finding) {
+	var r restoring
+	if err := s.db.View(func(txn *badger.Txn) (err error) { r, err = restoringNow(txn); return err }); err != nil {
+		return []apikey.Finding{fault("restore", restart, "Whether a restore has come to its end cannot be read: %v.", err)}
+	}
+	if r.MadeAt != 0 {
+		findings = append(findings, fault("restore", "Restore that backup again: what is there already stays as it is.",
+			"A restore of the backup of %s was begun, and has not come to its end: keys are missing.", r.MadeAt.time().Format(time.RFC3339)))
+	}
+	return findings
 }
 
 // checkChanges says whether changes are being made.

@@ -147,7 +147,7 @@ func (r *restore) quarantine(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if !outcome.Unchanged {
+		if !outcome.Unchanged || outcome.Workspace.Reason == reason { // by this restore, or one that broke off
 			r.done.Quarantined++
 		}
 	}
@@ -177,10 +177,7 @@ func (r *restore) flush(ctx context.Context) error {
 	}
 	m := &merge{now: r.change.At, madeAt: r.done.MadeAt}
 	if err := s.write(r.change.At, func(txn *transaction) error {
-		if err := m.all(txn, *r.done, r.batch); err != nil || !r.done.WasEmpty {
-			return err
-		}
-		return save(txn, fillingKey, true)
+		return errors.Join(m.all(txn, *r.done, r.batch), save(txn, restoringKey, restoring{toMillis(r.done.MadeAt), r.done.WasEmpty}))
 	}); err != nil {
 		return s.refine(err)
 	}
@@ -213,11 +210,37 @@ func (r *restore) flushUses() error {
 	return err
 }
 
+// restoring is a restore that was begun.
+type restoring struct {
+	MadeAt   millis `json:"made_at"` // its backup
+	WasEmpty bool   `json:"was_empty,omitzero"`
+}
+
+func restoringNow(txn reader) (r restoring, err error) {
+	if err = load(txn, restoringKey, &r); errors.Is(err, badger.ErrKeyNotFound) {
+		return restoring{}, nil
+	}
+	return r, err
+}
+
+// Restoring returns when the backup was made whose restore was begun and has not
+// come to its end; the zero time if there is none.
+func (s *Store) Restoring() (madeAt time.Time, err error) {
+	err = s.view(func(txn *badger.Txn) error {
+		r, err := restoringNow(txn)
+		madeAt = r.MadeAt.time()
+		return err
+	})
+	return madeAt, err
+}
+
 // wasEmpty reports whether the store has no keys but those of a restore that was
 // begun when it had none, and did not come to its end.
 func (s *Store) wasEmpty() (empty bool, err error) {
 	err = s.view(func(txn *badger.Txn) error {
-		if err := load(txn, fillingKey, &empty); !errors.Is(err, badger.ErrKeyNotFound) {
+		r, err := restoringNow(txn)
+		if err != nil || r.WasEmpty {
+			empty = r.WasEmpty
 			return err
 		}
 		it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte("k/")})

@@ -22,7 +22,7 @@ import (
 //	m/journal              the position in the journal of the last change
 //	m/base                 baseRecord, of the last snapshot that was begun
 //	m/clock                the latest time that was told, in milliseconds since 1970
-//	m/filling              true: a restore was begun in a store without keys, and has not ended
+//	m/restoring            restoring: a restore that was begun, until it has come to its end
 //	k/<key id>             keyRecord
 //	t/<digest>             key id: whose token has this SHA-256
 //	w/<ws><key id>         nothing: the keys of a workspace
@@ -46,7 +46,7 @@ import (
 // because a person may have to read it one day. Fields are only ever added.
 //
 // Schema 1 had no e/ and no c/, and schema 2 no journal. What a change writes is
-// in the journal too; the notes u/, v/ and m/ are not, but for m/filling.
+// in the journal too; the notes u/, v/ and m/ are not, but for m/restoring.
 const schemaVersion = 3
 
 var (
@@ -58,7 +58,7 @@ var (
 
 	clockKey = []byte("m/clock")
 
-	fillingKey = []byte("m/filling")
+	restoringKey = []byte("m/restoring")
 )
 
 const digestPrefix = "t/"
