@@ -28,6 +28,8 @@ type Keys interface {
 	Keys(ctx context.Context, workspaceID string, filter apikey.KeyFilter, page apikey.Page, now time.Time) (keys []*apikey.Key, next string, err error)
 	Events(ctx context.Context, workspaceID string, page apikey.Page) (events []apikey.Event, next string, err error)
 	Workspace(ctx context.Context, workspaceID string) (apikey.Workspace, error)
+	// Suspensions returns a page of the workspaces that are suspended.
+	Suspensions(ctx context.Context, page apikey.Page) (suspended []apikey.Workspace, next string, err error)
 	CountKeys(ctx context.Context, workspaceID string, now time.Time) (map[apikey.Status]int, error)
 	// Feed returns the workspace whose calendar feed's token has a digest.
 	Feed(ctx context.Context, digest apikey.Digest) (workspaceID string, err error)

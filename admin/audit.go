@@ -3,6 +3,8 @@ package admin
 import (
 	"net/http"
 	"time"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
 // Event is one entry of the audit trail as the API shows it.
@@ -34,7 +36,7 @@ func (h *Handler) listWorkspaceEvents(r *http.Request) (int, any, error) {
 func (h *Handler) listEvents(r *http.Request) (int, any, error) { return h.events(r, "") }
 
 func (h *Handler) events(r *http.Request, ws string) (int, any, error) {
-	page, err := pageOf(r)
+	page, err := pageOf(r, apikey.ValidEventID)
 	if err != nil {
 		return 0, nil, err
 	}

@@ -170,9 +170,11 @@ func TestWorkspace(t *testing.T) {
 		{"POST", "/workspaces/acme/suspend", `{"reason":"unpaid"}`, paused, 5},
 		{"POST", "/workspaces/acme/suspend", `{"reason":"another"}`, paused, 5},
 		{"GET", "/workspaces/acme", "", paused, 5},
+		{"GET", "/suspensions?limit=1", "", object(t, `{"suspensions":[{"workspace_id":"acme","suspended_at":"2026-03-02T12:00:00Z","reason":"unpaid"}],"next_cursor":null}`), 5},
 		{"POST", "/workspaces/acme/resume", "{}", idle, 6},
 		{"POST", "/workspaces/acme/resume", "", idle, 6},
 		{"GET", "/workspaces/acme", "", idle, 6},
+		{"GET", "/suspensions", "", object(t, `{"suspensions":[],"next_cursor":null}`), 6},
 	} {
 		equal(t, step.method+" "+step.path, a.must(t, http.StatusOK, step.method, step.path, step.body).body, step.want)
 		equal(t, "events after "+step.method+" "+step.path, a.events(t), step.events)

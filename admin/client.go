@@ -111,6 +111,12 @@ func (c *Client) RevokeToken(ctx context.Context, token, reason string) (answer 
 	return answer, err
 }
 
+// Suspensions returns a page of the workspaces that are suspended.
+func (c *Client) Suspensions(ctx context.Context, limit int, cursor string) (answer SuspensionsAnswer, err error) {
+	err = subject{client: c}.call(ctx, http.MethodGet, "/suspensions"+pageQuery(limit, cursor, nil), nil, &answer)
+	return answer, err
+}
+
 // Events returns a page of the audit trail of a workspace or, with "", of all.
 func (c *Client) Events(ctx context.Context, ws string, limit int, cursor string) (answer EventsAnswer, err error) {
 	about := subject{client: c}
@@ -212,12 +218,13 @@ type answer interface {
 	served() bool
 }
 
-func (a *KeyAnswer) served() bool       { return a.Key.ID != "" }
-func (a *KeysAnswer) served() bool      { return a.Keys != nil }
-func (a *RotateAnswer) served() bool    { return a.Key.ID != "" }
-func (a *WorkspaceAnswer) served() bool { return a.Workspace.ID != "" }
-func (a *EventsAnswer) served() bool    { return a.Events != nil }
-func (a *RevokedAnswer) served() bool   { return a.Revoked >= 0 }
+func (a *KeyAnswer) served() bool         { return a.Key.ID != "" }
+func (a *KeysAnswer) served() bool        { return a.Keys != nil }
+func (a *RotateAnswer) served() bool      { return a.Key.ID != "" }
+func (a *WorkspaceAnswer) served() bool   { return a.Workspace.ID != "" }
+func (a *EventsAnswer) served() bool      { return a.Events != nil }
+func (a *SuspensionsAnswer) served() bool { return a.Suspensions != nil }
+func (a *RevokedAnswer) served() bool     { return a.Revoked >= 0 }
 
 func (c *Client) request(ctx context.Context, method, path string, body any) (*http.Request, error) {
 	if body == nil {

@@ -145,7 +145,7 @@ func (h *Handler) listKeys(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	page, err := pageOf(r)
+	page, err := pageOf(r, apikey.ValidKeyID)
 	if err != nil {
 		return 0, nil, err
 	}

@@ -87,7 +87,7 @@ func parameter(r *http.Request, name string, refusal *apikey.Error) (value strin
 }
 
 // pageOf returns which page of a list a call wants.
-func pageOf(r *http.Request) (apikey.Page, error) {
+func pageOf(r *http.Request, valid func(id string) bool) (apikey.Page, error) {
 	page := apikey.Page{Limit: defaultLimit}
 	limit, given, err := parameter(r, "limit", errInvalidLimit)
 	if err != nil {
@@ -106,7 +106,7 @@ func pageOf(r *http.Request) (apikey.Page, error) {
 	}
 	if cursor != "" {
 		id, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
-		if err != nil || !apikey.ValidKeyID(string(id)) && !apikey.ValidEventID(string(id)) {
+		if err != nil || !valid(string(id)) {
 			return apikey.Page{}, apikey.ErrInvalidCursor
 		}
 		page.After = string(id)

@@ -60,6 +60,9 @@ func resources() map[string]map[string]call {
 		"/workspaces/{ws}/resume": {
 			http.MethodPost: {operation: "resume", do: (*Handler).resumeWorkspace},
 		},
+		"/suspensions": {
+			http.MethodGet: {operation: "suspensions", do: (*Handler).listSuspensions},
+		},
 		"/workspaces/{ws}/revoke-all": {
 			http.MethodPost: {operation: "revoke_all", do: (*Handler).revokeAll},
 		},

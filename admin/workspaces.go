@@ -28,6 +28,35 @@ type WorkspaceAnswer struct {
 	Workspace Workspace `json:"workspace"`
 }
 
+// Suspension says since when a workspace is suspended, and why.
+type Suspension struct {
+	WorkspaceID string    `json:"workspace_id"`
+	SuspendedAt time.Time `json:"suspended_at"`
+	Reason      string    `json:"reason"`
+}
+
+// SuspensionsAnswer is a page of the workspaces that are suspended.
+type SuspensionsAnswer struct {
+	Suspensions []Suspension `json:"suspensions"`
+	NextCursor  *string      `json:"next_cursor"`
+}
+
+func (h *Handler) listSuspensions(r *http.Request) (int, any, error) {
+	page, err := pageOf(r, func(id string) bool { return apikey.ValidateWorkspaceID(id) == nil })
+	if err != nil {
+		return 0, nil, err
+	}
+	suspended, next, err := h.Keys().Suspensions(r.Context(), page)
+	if err != nil {
+		return 0, nil, err
+	}
+	answer := SuspensionsAnswer{Suspensions: make([]Suspension, 0, len(suspended)), NextCursor: cursorFor(next)}
+	for _, ws := range suspended {
+		answer.Suspensions = append(answer.Suspensions, Suspension{WorkspaceID: ws.ID, SuspendedAt: ws.SuspendedAt, Reason: ws.Reason})
+	}
+	return http.StatusOK, answer, nil
+}
+
 func (h *Handler) showWorkspace(r *http.Request) (int, any, error) {
 	id, err := workspaceOf(r)
 	if err != nil {

@@ -42,7 +42,7 @@ the command was not understood.`,
 		cmd.PersistentFlags().StringP("output", "o", "", "Output: table or json, and token where a token was made (default: table on a terminal, json elsewhere)")
 		cmd.AddCommand(
 			createCommand(), listCommand(), showCommand(), renameCommand(), rotateCommand(), revokeCommand(),
-			showWorkspaceCommand(), revokeAllCommand(), suspendCommand(), resumeCommand(), lookupCommand(), auditCommand(),
+			showWorkspaceCommand(), revokeAllCommand(), suspendCommand(), resumeCommand(), suspensionsCommand(), lookupCommand(), auditCommand(),
 			backupCommand(), restoreCommand(), doctorCommand(),
 		)
 		cmd.Args = cobra.ArbitraryArgs

@@ -67,6 +67,30 @@ func resumeCommand() *cobra.Command {
 	})
 }
 
+func suspensionsCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "suspensions",
+		Short:   "Lists the workspaces that are suspended, and why",
+		Example: `  caddy api-keys suspensions --limit 200`,
+	}
+	flags := cmd.Flags()
+	limit := flags.Int("limit", 0, "At most so many, 1 to 200 (default 50)")
+	cursor := flags.String("cursor", "", "Go on where a list ended: its next_cursor")
+	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
+		if len(args) > 0 {
+			return usagef("%q is not wanted", args[0])
+		}
+		if flags.Changed("limit") && (*limit < 1 || *limit > 200) {
+			return usagef("--limit is a number from 1 to 200")
+		}
+		answer, err := t.client.Suspensions(ctx, *limit, *cursor)
+		if err != nil {
+			return err
+		}
+		return t.suspensions(answer)
+	})
+}
+
 // workspaceCommand prepares a command about one workspace as a whole.
 func workspaceCommand(cmd *cobra.Command, call func(context.Context, *terminal, string) (admin.WorkspaceAnswer, error)) *cobra.Command {
 	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {

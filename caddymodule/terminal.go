@@ -189,6 +189,22 @@ func (t *terminal) events(answer admin.EventsAnswer) error {
 	return t.more(list, answer.NextCursor)
 }
 
+func (t *terminal) suspensions(answer admin.SuspensionsAnswer) error {
+	if t.form == "json" {
+		return t.json(answer)
+	}
+	if len(answer.Suspensions) == 0 {
+		_, err := fmt.Fprintln(t.out, "No workspace is suspended.")
+		return err
+	}
+	list := table{fit: t.width, shorten: []int{2}}
+	list.row("WORKSPACE", "SINCE", "REASON")
+	for _, s := range answer.Suspensions {
+		list.row(s.WorkspaceID, s.SuspendedAt.UTC().Format("2006-01-02 15:04:05"), s.Reason)
+	}
+	return t.more(list, answer.NextCursor)
+}
+
 // more ends a table, and says how to see what follows.
 func (t *terminal) more(list table, cursor *string) error {
 	if err := list.write(t.out); err != nil || cursor == nil {

@@ -145,6 +145,33 @@ func (s *Store) SuspendedWorkspaces() (ids []string, err error) {
 	return ids, err
 }
 
+// Suspensions returns a page of the workspaces that are suspended, and the id to
+// ask the next page after, which need not be suspended any more by then.
+func (s *Store) Suspensions(ctx context.Context, page apikey.Page) (suspended []apikey.Workspace, next string, err error) {
+	from := []byte("s/")
+	if page.After != "" {
+		from = append(suspensionKey(page.After), 0)
+	}
+	err = s.view(func(txn *badger.Txn) error {
+		return eachFrom(ctx, txn, from, []byte("s0"), func(item *badger.Item) error { // 0 comes after /
+			if len(suspended) == page.Limit {
+				next = suspended[len(suspended)-1].ID
+				return errEnough
+			}
+			ws, err := workspaceByID(txn, string(item.Key()[len("s/")+1:]))
+			suspended = append(suspended, ws)
+			return err
+		})
+	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return suspended, next, err
+}
+
+// errEnough ends a walk.
+var errEnough = errors.New("enough")
+
 func keyByID(txn reader, id string) (*apikey.Key, error) {
 	item, err := txn.Get(recordKey(id))
 	if err != nil {

@@ -350,3 +350,31 @@ func TestReads_damagedSuspension(t *testing.T) {
 		})
 	}
 }
+
+// TestSuspensions: pages of them, also where the last one of a page is resumed
+// before the next is asked for.
+func TestSuspensions(t *testing.T) {
+	s := openNew(t)
+	for _, ws := range []string{"acme", "globex", "initech", "a"} {
+		mustApply(t, s, start, apikey.Suspend{WorkspaceID: ws, Reason: "unpaid"})
+	}
+	mustCreate(t, s, "umbrella", "Zapier", start)
+	var got []string
+	after := ""
+	for {
+		page, next, err := s.Suspensions(t.Context(), apikey.Page{Limit: 2, After: after})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, ws := range page {
+			got = append(got, ws.ID)
+			equal(t, "suspension of "+ws.ID, ws, apikey.Workspace{ID: ws.ID, SuspendedAt: start, Reason: "unpaid"})
+		}
+		if next == "" {
+			break
+		}
+		mustApply(t, s, start, apikey.Resume{WorkspaceID: next})
+		after = next
+	}
+	equal(t, "suspended", got, []string{"a", "acme", "globex", "initech"})
+}
