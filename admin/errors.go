@@ -96,6 +96,9 @@ func (h *Handler) report(r *http.Request, operation string, err error) *apikey.E
 	if !ok {
 		h.Log.Error("the key store failed", zap.String("operation", operation), zap.Error(err))
 		refusal = apikey.ErrStoreUnavailable
+		if errors.Is(err, apikey.ErrNoChanges) {
+			refusal = apikey.ErrNoChanges
+		}
 	}
 	if operation != "" {
 		h.Observe(operation, refusal.Code)

@@ -42,5 +42,8 @@ var (
 	ErrInvalidDuration  = &Error{Code: "invalid_duration", Message: `A duration looks like "90d", "36h" or "1d12h".`}
 	ErrInvalidCursor    = &Error{Code: "invalid_cursor", Field: "cursor", Message: "This cursor does not belong to this list. Start again without one."}
 	ErrStoreUnavailable = &Error{Code: "store_unavailable", Message: "The key store cannot answer now. Try again in a moment."}
-	ErrNoSpace          = &Error{Code: "no_space", Message: "The disk of the key store is full. Nothing was changed."}
+	// ErrNoChanges is ErrStoreUnavailable where it can be read, and will not be
+	// changed before somebody has seen to it.
+	ErrNoChanges = &Error{Code: "store_unavailable", Message: "This was not done: the key store makes no changes before its operator has seen to it, and the server's log says why. Keys are judged as before."}
+	ErrNoSpace   = &Error{Code: "no_space", Message: "The disk of the key store is full. Nothing was changed."}
 )

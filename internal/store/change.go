@@ -55,13 +55,13 @@ func (s *Store) mayChange(ctx context.Context) error {
 		return s.refine(err)
 	}
 	if s.doubt != nil {
-		return s.refine(s.doubt)
+		return s.noChanges(s.doubt)
 	}
 	if err := s.writable(); err != nil {
 		return err
 	}
 	if err := s.journal.InPlace(); err != nil {
-		return s.refine(fmt.Errorf("%w: %w", errJournalMoved, err))
+		return s.noChanges(fmt.Errorf("%w: %w", errJournalMoved, err))
 	}
 	return nil
 }

@@ -4,11 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -68,91 +64,6 @@ func warning(check, advice, format string, args ...any) apikey.Finding {
 func finding(severity apikey.Severity, check, advice, format string, args []any) apikey.Finding {
 	message := strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "; ") // as errors.Join has them
 	return apikey.Finding{Check: check, Severity: severity, Message: message, Advice: advice}
-}
-
-// checkPermissions checks who may read and write the store.
-func checkPermissions(path string) (findings []apikey.Finding) {
-	const check = "permissions"
-	info, err := os.Stat(path)
-	if err != nil {
-		return []apikey.Finding{fault(check, "Give the store's directory to the user that runs the server.", "The directory cannot be looked at: %v.", err)}
-	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		findings = append(findings, warning(check, fmt.Sprintf("chmod 700 %q", path),
-			"Others than its owner may look into the store's directory: its mode is %#o.", mode))
-	}
-	if name := foreignIn(path, info); name != "" {
-		findings = append(findings, fault(check, fmt.Sprintf("chown -R --reference=%q %q", path, path), "%q belongs to another user than the store's directory.", name))
-	}
-	if name, err := unwritableIn(path); err != nil {
-		findings = append(findings, fault(check, adviceOn(err), "%q cannot be read and written: %v.", name, err))
-	}
-	if len(findings) == 0 {
-		findings = append(findings, fine(check, "The store's directory is for its owner alone."))
-	}
-	return findings
-}
-
-// foreignIn returns a file of a store that is another user's than its directory:
-// root may read it, and the server may not.
-func foreignIn(path string, directory os.FileInfo) (foreign string) {
-	owner, known := userOf(directory)
-	_ = fs.WalkDir(os.DirFS(path), ".", func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || !known {
-			return fs.SkipAll // which unwritableIn says
-		}
-		if entry.IsDir() && strings.HasPrefix(name, damagedDirectory) {
-			return fs.SkipDir
-		}
-		if info, err := entry.Info(); err == nil {
-			if uid, _ := userOf(info); uid != owner {
-				foreign = name
-				return fs.SkipAll
-			}
-		}
-		return nil
-	})
-	return foreign
-}
-
-// adviceOn says what to do where a file cannot be read and written.
-func adviceOn(err error) string {
-	switch {
-	case errors.Is(err, fs.ErrPermission):
-		return "Let the user that runs the server own the store's files, and read and write them."
-	case errors.Is(err, syscall.EROFS):
-		return "Let the store's file system be written to."
-	}
-	return ""
-}
-
-// unwritableIn returns a file of a store that this process cannot read and write,
-// and why it cannot.
-func unwritableIn(path string) (unwritable string, err error) {
-	walkErr := fs.WalkDir(os.DirFS(path), ".", func(name string, entry fs.DirEntry, err error) error {
-		if err == nil && entry.IsDir() && strings.HasPrefix(name, damagedDirectory) {
-			return fs.SkipDir
-		}
-		if err == nil && !entry.Type().IsRegular() {
-			return nil
-		}
-		var opened *os.File
-		if err == nil {
-			opened, err = os.OpenFile(filepath.Join(path, name), os.O_RDWR, 0)
-		}
-		if errors.Is(err, fs.ErrNotExist) { // it was removed just now
-			return nil
-		}
-		if err != nil {
-			unwritable = name
-			return err
-		}
-		return opened.Close()
-	})
-	if pathError, ok := errors.AsType[*fs.PathError](walkErr); ok {
-		walkErr = pathError.Err
-	}
-	return unwritable, walkErr
 }
 
 // spaceWarning is how many times what a write needs is to be free.
@@ -322,14 +233,6 @@ func isNote(key []byte) bool {
 		return true
 	}
 	return false
-}
-
-func (s *Store) checkTables(context.Context) (apikey.Finding, error) {
-	const check = "tables"
-	if err := s.db.VerifyChecksum(); err != nil {
-		return fault(check, restart, "A table is damaged: %v.", err), nil
-	}
-	return fine(check, "Every table is whole."), nil
 }
 
 func (s *Store) checkRecords(ctx context.Context) (finding apikey.Finding, err error) {

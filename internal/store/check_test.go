@@ -67,6 +67,32 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// What is missing on the disk, a process that has it open does not miss.
+func TestCheck_filesGone(t *testing.T) {
+	for _, test := range []struct{ name, extension, want string }{
+		{"the manifest", "", "the manifest is not there"},
+		{"a table", ".sst", "no such file"},
+		{"the log", ".mem", "its log is not there"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := reopen(t, livedStore(t))
+			gone := []string{filepath.Join(s.Path(), "MANIFEST")}
+			if test.extension != "" {
+				var err error
+				if gone, err = filesWith(s.Path(), test.extension); err != nil || len(gone) == 0 {
+					t.Fatalf("got files %q and error %v, want some", gone, err)
+				}
+			}
+			if err := os.Remove(gone[0]); err != nil {
+				t.Fatal(err)
+			}
+			if got := told(mustCheck(t, s))["tables"]; !strings.HasPrefix(got, "error: The next start will not find the files as they were") || !strings.Contains(got, test.want) {
+				t.Errorf("got the finding %q, want that it is missing: %s", got, test.want)
+			}
+		})
+	}
+}
+
 // A store that is closed while it is checked is closed when that is done.
 func TestCheck_whileClosing(t *testing.T) {
 	s := livedStore(t)

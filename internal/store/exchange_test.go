@@ -350,7 +350,7 @@ func TestApply_journalGone(t *testing.T) {
 	if err := os.Rename(segments[0], aside); err != nil {
 		t.Fatal(err)
 	}
-	refused(t, s, start, apikey.Create{Key: newKey("acme", "Another", start)}, apikey.ErrStoreUnavailable)
+	refused(t, s, start, apikey.Create{Key: newKey("acme", "Another", start)}, apikey.ErrNoChanges)
 	equal(t, "finding", told(mustCheck(t, s))["changes"], "error: No change is made: a file of the journal was removed or replaced.")
 	if err := os.Rename(aside, segments[0]); err != nil {
 		t.Fatal(err)

@@ -191,16 +191,24 @@ func (s *Store) refine(err error) error {
 	return &failure{path: s.path, cause: err}
 }
 
-// failure is an error of the store itself. It is ErrStoreUnavailable to the
-// layers above; its text is for the log.
-type failure struct {
-	path  string
-	cause error
+// noChanges is refine for what keeps the store from being changed.
+func (s *Store) noChanges(err error) error {
+	return &failure{path: s.path, cause: err, noChanges: true}
 }
 
-func (f *failure) Error() string        { return fmt.Sprintf("key store at %q: %v", f.path, f.cause) }
-func (f *failure) Unwrap() error        { return f.cause }
-func (f *failure) Is(target error) bool { return target == error(apikey.ErrStoreUnavailable) }
+// failure is an error of the store itself. It is ErrStoreUnavailable to the
+// layers above, or ErrNoChanges as well; its text is for the log.
+type failure struct {
+	path      string
+	cause     error
+	noChanges bool
+}
+
+func (f *failure) Error() string { return fmt.Sprintf("key store at %q: %v", f.path, f.cause) }
+func (f *failure) Unwrap() error { return f.cause }
+func (f *failure) Is(target error) bool {
+	return target == error(apikey.ErrStoreUnavailable) || f.noChanges && target == error(apikey.ErrNoChanges)
+}
 
 // Ping reports whether the store can answer a read.
 func (s *Store) Ping() error {

@@ -100,7 +100,7 @@ func refused(t testing.TB, s *Store, at time.Time, do apikey.Action, want *apike
 	}
 	equal(t, fmt.Sprintf("the store after a refused %T", do), contents(t, s), before)
 	events := 1
-	if want == apikey.ErrStoreUnavailable || want == apikey.ErrNoSpace {
+	if want == apikey.ErrStoreUnavailable || want == apikey.ErrNoChanges || want == apikey.ErrNoSpace {
 		events = 0
 	}
 	after := allEvents(t, s, "")

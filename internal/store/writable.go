@@ -26,9 +26,9 @@ func (s *Store) writable() error {
 	current, err := identify(s.path)
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		return s.refine(err)
+		return s.noChanges(err)
 	case err != nil || !current.same(s.own):
-		return s.refine(errors.Join(errMoved, err))
+		return s.noChanges(errors.Join(errMoved, err))
 	}
 	if s.enoughSpace() != nil {
 		return apikey.ErrNoSpace
