@@ -25,7 +25,8 @@ func backupCommand() *cobra.Command {
 		Short: "Writes a backup of all keys and their audit trail to a file, or to standard output",
 		Long: `Writes a backup of all keys, suspensions, uses, calendar feeds and the audit trail,
 as they are at one instant, while the server goes on. There are no tokens in it.
-A file is made anew, for you alone, and is there only once the backup is whole.`,
+A file is made anew, for you alone, and is there only once the backup is whole and
+was read again.`,
 		Example: `  caddy api-keys backup /var/backups/keys.backup
   caddy api-keys backup | ssh backup.example.com 'cat > keys.backup'`,
 	}
@@ -50,10 +51,33 @@ func backUpToFile(ctx context.Context, t *terminal, log io.Writer, path string) 
 	}
 	defer os.Remove(file.Name())
 	err = backUp(ctx, t, log, file)
+	contents, readErr := readAgain(ctx, file)
+	if err == nil {
+		err = readErr
+	}
 	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
 		return err
 	}
-	return os.Rename(file.Name(), path)
+	if err := os.Rename(file.Name(), path); err != nil {
+		return err
+	}
+	return t.backedUp(path, contents)
+}
+
+func readAgain(ctx context.Context, file *os.File) (store.BackupContents, error) {
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		return store.BackupContents{}, err
+	}
+	return store.CheckBackup(ctx, file)
+}
+
+// backedUp prints what is in a backup.
+func (t *terminal) backedUp(path string, contents store.BackupContents) error {
+	if t.form == "json" {
+		return t.json(map[string]any{"file": path, "made_at": contents.MadeAt, "keys": contents.Keys, "events": contents.Events})
+	}
+	_, err := fmt.Fprintf(t.out, "Backed up %d keys and %d events to %s.\n", contents.Keys, contents.Events, path)
+	return err
 }
 
 func backUp(ctx context.Context, t *terminal, log, to io.Writer) error {
@@ -137,7 +161,7 @@ func restoreFile(ctx context.Context, t *terminal, log io.Writer, file io.ReadSe
 		return admin.RestoreAnswer{}, err
 	}
 	// Before a store is made for it.
-	if err := store.CheckBackup(ctx, file); err != nil {
+	if _, err := store.CheckBackup(ctx, file); err != nil {
 		return admin.RestoreAnswer{}, err
 	}
 	if _, err := file.Seek(0, io.SeekStart); err != nil {

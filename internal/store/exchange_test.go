@@ -98,26 +98,6 @@ func TestOpen_olderTables(t *testing.T) {
 	}
 }
 
-// The same names begin again when the files are built anew.
-func TestOpen_tableOfBeforeARebuild(t *testing.T) {
-	s := openNew(t)
-	key := mustCreate(t, s, "acme", "Zapier", start)
-	s = reopen(t, s)
-	closeStore(t, s)
-	putBack := keepFiles(t, s, "000001.sst")
-	s = open(t, s.Path(), nil)
-	mustRevoke(t, s, key, start)
-	renew(t, s)
-	closeStore(t, s)
-	if err := os.Remove(filepath.Join(s.Path(), "MANIFEST")); err != nil {
-		t.Fatal(err)
-	}
-	s = reopen(t, s) // which builds it anew
-	closeStore(t, s)
-	putBack(s.Path())
-	revokedStays(t, s.Path(), key)
-}
-
 // What is left of a store is not taken for the place of a new one.
 func TestOpen_remnants(t *testing.T) {
 	s := openNew(t)

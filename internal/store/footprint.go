@@ -33,6 +33,9 @@ const tableEnd = 16 << 10
 type baseRecord struct {
 	Number    uint64 // of the last change before it
 	Footprint footprint
+	// Since is the version in Badger from which the files have theirs, where they
+	// were built anew: what is older is of the files before.
+	Since uint64 `json:",omitzero"`
 }
 
 // footprintOf returns the footprint of the files in a directory. Badger may have

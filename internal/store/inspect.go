@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
@@ -20,6 +21,7 @@ type inspected struct {
 	unnamed  []string          // the paths of those tables
 	manifest []byte            // its content
 	tables   map[uint64][]byte // those that it names, and the sums of their ends
+	oldest   uint64            // of the newest versions in them, the lowest; 0 without tables
 }
 
 // inspect reads the manifest and every table that it names, and says what is
@@ -64,7 +66,8 @@ func inspect(path string) (*inspected, error) {
 	for _, name := range slices.Concat(result.unnamed, hidden) {
 		result.strays.add(name)
 	}
-	return result, inspectTables(path, manifest)
+	result.oldest, err = inspectTables(path, manifest)
+	return result, err
 }
 
 func wholeManifest(path string) (content []byte, manifest badger.Manifest, err error) {
@@ -88,17 +91,29 @@ func wholeManifest(path string) (content []byte, manifest badger.Manifest, err e
 // inspectedAtOnce is how many tables are read at once.
 const inspectedAtOnce = 4
 
-func inspectTables(path string, manifest badger.Manifest) error {
+// inspectTables reads all tables, and returns the lowest of their newest versions.
+func inspectTables(path string, manifest badger.Manifest) (oldest uint64, err error) {
 	var workers errgroup.Group
+	var changing sync.Mutex
 	workers.SetLimit(inspectedAtOnce)
 	for id, entry := range manifest.Tables {
-		workers.Go(func() error { return inspectTable(path, id, entry) })
+		workers.Go(func() error {
+			newest, err := inspectTable(path, id, entry)
+			changing.Lock()
+			defer changing.Unlock()
+			if oldest == 0 || newest < oldest {
+				oldest = newest
+			}
+			return err
+		})
 	}
-	return workers.Wait()
+	err = workers.Wait()
+	return oldest, err
 }
 
-// inspectTable reads a table to its end. Badger panics at some damages.
-func inspectTable(path string, id uint64, entry badger.TableManifest) (err error) {
+// inspectTable reads a table to its end, and returns the newest version in it.
+// Badger panics at some damages.
+func inspectTable(path string, id uint64, entry badger.TableManifest) (newest uint64, err error) {
 	name := table.NewFilename(id, path)
 	defer func() {
 		if reason := recover(); reason != nil {
@@ -107,13 +122,13 @@ func inspectTable(path string, id uint64, entry badger.TableManifest) (err error
 	}()
 	mapped, err := z.OpenMmapFile(name, os.O_RDONLY, 0)
 	if err != nil {
-		return fmt.Errorf("the table %q cannot be read: %w", filepath.Base(name), err)
+		return 0, fmt.Errorf("the table %q cannot be read: %w", filepath.Base(name), err)
 	}
 	opened, err := table.OpenTable(mapped, tableOptions(entry.Compression))
 	if err != nil {
-		return fmt.Errorf("the table %q is damaged: %v", filepath.Base(name), err)
+		return 0, fmt.Errorf("the table %q is damaged: %v", filepath.Base(name), err)
 	}
-	return opened.Close(-1)
+	return opened.MaxVersion(), opened.Close(-1)
 }
 
 func tableOptions(compression options.CompressionType) table.Options {

@@ -181,8 +181,10 @@ func (s *Store) beginSnapshot(of *journal.Journal) (*badger.Txn, *journal.Snapsh
 	if err != nil {
 		return nil, nil, err
 	}
-	base := baseRecord{of.End().Number, files}
-	if err := s.unjournaled(func(txn *transaction) error { return save(txn, baseKey, base) }); err != nil {
+	if err := s.unjournaled(func(txn *transaction) error {
+		before, err := loadBase(txn)
+		return errors.Join(err, save(txn, baseKey, baseRecord{of.End().Number, files, before.Since}))
+	}); err != nil {
 		return nil, nil, err
 	}
 	after, err := filesWith(s.path, ".mem")

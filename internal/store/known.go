@@ -60,6 +60,9 @@ func (k *known) full() bool { return k.told.Load() > k.room }
 // one: a flood of invented tokens is refused without asking the disk. It waits
 // for nothing, and says yes until all digests have been read after Open.
 func (s *Store) MayHave(digest apikey.Digest) bool {
+	if s == nil {
+		return true // to look it up says that the store is closed
+	}
 	known := s.known.Load()
 	return known == nil || known.has(&digest)
 }

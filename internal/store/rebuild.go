@@ -1,6 +1,7 @@
 package store
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/dgraph-io/badger/v4"
 	"go.uber.org/zap"
 
 	"github.com/agiled/caddy-api-keys/internal/journal"
@@ -97,7 +99,11 @@ func (s *Store) rebuild(reason error, tail *journal.Tail) error {
 	if err := s.setAside(log); err != nil {
 		return err
 	}
-	if err := s.openBadger(); err != nil {
+	since, err := s.beginVersions(time.Now())
+	if err == nil {
+		err = s.openBadger()
+	}
+	if err != nil {
 		return explain(s.path, err)
 	}
 	if err := s.restoreSnapshot(snapshot, log); err != nil {
@@ -113,12 +119,27 @@ func (s *Store) rebuild(reason error, tail *journal.Tail) error {
 	if err != nil {
 		return err
 	}
-	base := baseRecord{s.journal.Base().Number, files}
+	base := baseRecord{s.journal.Base().Number, files, since}
 	if err := s.unjournaled(func(txn *transaction) error { return s.markRebuilt(txn, tail, base) }); err != nil {
 		return err
 	}
 	log.Warn("the files of the key store were built anew: what is not known any more is when keys were used since the journal's snapshot")
 	return os.Remove(s.rebuildMark())
+}
+
+// beginVersions has Badger's versions go on from a time, in microseconds since
+// 1970, and returns that. Badger counts them from 1 in an empty directory, and of
+// two versions believes the higher one: a file of before, which is put beside the
+// new ones, would have it.
+func (s *Store) beginVersions(at time.Time) (since uint64, err error) {
+	since = uint64(at.UnixMicro())
+	db, err := badger.OpenManaged(badgerOptions(s.path, s.log))
+	if err != nil {
+		return 0, err
+	}
+	batch := db.NewWriteBatchAt(since)
+	value, err := json.Marshal(baseRecord{Since: since})
+	return since, errors.Join(err, batch.Set(baseKey, value), batch.Flush(), db.Close())
 }
 
 // settle brings everything that Badger has into tables.

@@ -74,12 +74,26 @@ func (s *Store) Restore(ctx context.Context, from io.Reader, change apikey.Chang
 	return done, err
 }
 
+// BackupContents is what a backup has.
+type BackupContents struct {
+	MadeAt       time.Time
+	Keys, Events int
+}
+
 // CheckBackup reads a backup to its end, and fails as Restore does where it is
 // damaged.
-func CheckBackup(ctx context.Context, from io.Reader) error {
+func CheckBackup(ctx context.Context, from io.Reader) (contents BackupContents, err error) {
 	r := &restore{owners: make(map[string]bool)}
-	_, err := readBackup(ctx, from, r.check)
-	return err
+	contents.MadeAt, err = readBackup(ctx, from, func(n int, line *backupLine) error {
+		if line.Key != nil {
+			contents.Keys++
+		}
+		if line.Event != nil {
+			contents.Events++
+		}
+		return r.check(n, line)
+	})
+	return contents, err
 }
 
 // restore is a restore under way.

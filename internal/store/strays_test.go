@@ -84,6 +84,20 @@ func TestStrays_refusedAgain(t *testing.T) {
 
 func withoutJournal(path string) error { return os.RemoveAll(filepath.Join(path, journalDirectory)) }
 
+// awaitCompaction waits until one table has taken the place of all.
+func awaitCompaction(t *testing.T, s *Store) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) { // Badger does not say when
+		_, manifest, err := readManifest(s.Path())
+		if err == nil && len(manifest.Tables) == 1 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("got the manifest %+v and error %v, want one table", manifest, err)
+		}
+	}
+}
+
 // TestStrays_ofACompaction: tables that a compaction has replaced are on the disk
 // for as long as somebody reads them, and longer where the process is killed.
 // Badger has what is in them, but for deletions, which it gives up.
@@ -101,15 +115,7 @@ func TestStrays_ofACompaction(t *testing.T) {
 	it := txn.NewIterator(badger.IteratorOptions{})
 	defer it.Close()
 	it.Rewind()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) { // Badger does not say when
-		_, manifest, err := readManifest(s.Path())
-		if err == nil && len(manifest.Tables) == 1 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("got the manifest %+v and error %v, want one table", manifest, err)
-		}
-	}
+	awaitCompaction(t, s)
 	killed := copyOf(t, s.Path())
 	if tables, err := filesWith(killed, ".sst"); err != nil || len(tables) < 2 {
 		t.Fatalf("got tables %q and error %v, want those that were replaced too", tables, err)
@@ -143,26 +149,4 @@ func TestNewJournal_interruptedRebuild(t *testing.T) {
 	}
 	s = open(t, s.Path(), nil)
 	equal(t, "status", statusOf(t, s, key, start), apikey.Revoked)
-}
-
-// A disk that has no room for both keeps the damaged files, and is not filled.
-func TestRebuild_withoutRoom(t *testing.T) {
-	s := openNew(t)
-	mustCreate(t, s, "acme", "Zapier", start)
-	closeStore(t, s)
-	full := &Store{path: s.Path(), log: zap.NewNop(), minFree: 1 << 60}
-	if err := full.roomToRebuild(); err == nil || !strings.Contains(err.Error(), "must be free on the disk") {
-		t.Errorf("got error %v, want how much must be free", err)
-	}
-
-	// Files that were being built are what fills it.
-	if err := os.WriteFile(s.rebuildMark(), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := full.makeSpace(); err == nil {
-		t.Error("makeSpace: got no error, want that the disk is full")
-	}
-	equal(t, "Badger's files", badgerIn(s.Path()), false)
-	s = open(t, s.Path(), nil)
-	equal(t, "keys", len(keysByID(t, s)), 1)
 }
