@@ -38,7 +38,7 @@ var mostResident = map[bool]int{false: 64 << 20, true: 256 << 20}[raceEnabled]
 func TestFlood(t *testing.T) {
 	s := start(t, floodConfig)
 	_, token := s.create("acme", "Warehouse sync", "full_access")
-	count := 20_000
+	count := 10_000
 	if n, err := strconv.Atoi(os.Getenv(floodVariable)); err == nil {
 		count = n
 	}

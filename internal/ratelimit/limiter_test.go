@@ -446,7 +446,7 @@ func checkWindows(t interface{ Fatalf(string, ...any) }, passed []int64, limit L
 }
 
 func TestSweepReturnsMemory(t *testing.T) {
-	keys := 1_000_000
+	keys := 200_000
 	if testing.Short() {
 		keys = 10_000
 	}

@@ -187,7 +187,7 @@ func TestApply_createKnownID(t *testing.T) {
 // A workspace whose keys have all ended takes a new one, however many they were.
 func TestApply_createAfterManyEndedKeys(t *testing.T) {
 	s := openNew(t)
-	const many = 20_000
+	const many = 5_000
 	keys := make([]apikey.Key, many)
 	for i := range keys {
 		keys[i] = newKey("acme", fmt.Sprintf("Key %d", i), start)

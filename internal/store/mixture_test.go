@@ -111,7 +111,7 @@ func (g *generations) mix(t *testing.T, random *rand.Rand, mixed func(name strin
 // TestOpen_mixtures: whatever files of which instant lie beside one another, a
 // store that opens has all that was acknowledged.
 func TestOpen_mixtures(t *testing.T) {
-	const histories, mixtures = 2, 30
+	const histories, mixtures = 1, 40
 	isJournal := func(name string) bool { return strings.HasPrefix(name, journalDirectory+"/") }
 	for _, of := range []struct {
 		name  string
