@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/go-json-experiment/json"
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/agiled/caddy-api-keys/admin"
 	"github.com/agiled/caddy-api-keys/internal/apikey"
@@ -50,6 +52,9 @@ better than a revocation that is missing.`,
 			return usagef("--new-journal is for the store of a server that is stopped: --store PATH is missing")
 		case *newJournal:
 			return t.newJournal(*path)
+		}
+		if term.IsTerminal(int(os.Stderr.Fd())) {
+			fmt.Fprintln(cmd.ErrOrStderr(), "Everything is read, which takes a quarter of a minute for a hundred thousand keys.")
 		}
 		answer, err := examine(ctx, cmd, t, *path)
 		if err != nil {
