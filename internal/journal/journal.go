@@ -231,24 +231,24 @@ func (j *Journal) DropTorn() error {
 // entry, and what is wrong, if anything is. There is no tail where not even the
 // beginning can be read.
 func Salvage(dir string) (tail *Tail, base, end Position, damage error) {
+	j, _, tail, damage := readAgain(dir)
+	return tail, j.base, j.end, damage
+}
+
+// readAgain reads the files of a journal that may be open elsewhere.
+func readAgain(dir string) (j *Journal, segments []file, tail *Tail, err error) {
+	j = &Journal{dir: dir}
 	files, err := list(dir)
-	if err != nil {
-		return nil, base, end, err
+	if err == nil {
+		segments, tail, err = j.load(files)
 	}
-	j := &Journal{dir: dir}
-	_, tail, err = j.load(files)
-	return tail, j.base, j.end, err
+	return j, segments, tail, err
 }
 
 // Verify reads the files of the journal again, from the snapshot on. It fails with
 // a [*Damage] if they do not hold the entries that they did.
 func (j *Journal) Verify() (*Tail, error) {
-	files, err := list(j.dir)
-	if err != nil {
-		return nil, err
-	}
-	again := &Journal{dir: j.dir}
-	segments, tail, err := again.load(files)
+	again, segments, tail, err := readAgain(j.dir)
 	switch {
 	case err != nil:
 		return nil, err

@@ -74,8 +74,8 @@ func (j *Journal) read(segments []file) (following []file, tail *Tail, err error
 		j.roll()
 		size, err := j.readSegment(segment.path, tail)
 		damage, damaged := errors.AsType[*Damage](err)
-		last := !slices.ContainsFunc(segments[i+1:], func(s file) bool { return !j.leftBehind(s.path, tail) })
-		if damaged && size > 0 && last {
+		follows := func(s file) bool { return !j.leftBehind(s.path, tail) }
+		if damaged && size > 0 && !slices.ContainsFunc(segments[i+1:], follows) {
 			tail.Torn, err = damage, j.unfinished(damage)
 		}
 		if err != nil {

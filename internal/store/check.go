@@ -139,7 +139,7 @@ func (s *Store) checkChanges() apikey.Finding {
 
 func (s *Store) checkJournal(ctx context.Context) (apikey.Finding, error) {
 	const check = "journal"
-	if current, err := identify(s.path); err != nil || !current.same(s.own) {
+	if errors.Is(s.writable(), errMoved) {
 		return warning(check, "", "It was not read, for it is not where it was."), nil
 	}
 	j, err := s.readJournal()

@@ -248,7 +248,7 @@ func (s *Store) provable(files *inspected, lost bool) error {
 	if err != nil {
 		return err
 	}
-	if lost || files.oldest > 0 && files.oldest < has.base.Since || has.base.Number > 0 && !has.base.Footprint.leadsTo(files) {
+	if lost || files.predate(&has.base) || has.base.Number > 0 && !has.base.Footprint.leadsTo(files) {
 		return errors.New("there is nothing to begin a journal from, for the files of the store are not those that it had: its manifest is cut off, or some are older than others. Restore a backup into an empty directory")
 	}
 	return nil

@@ -24,6 +24,9 @@ type inspected struct {
 	oldest   uint64            // of the newest versions in them, the lowest; 0 without tables
 }
 
+// predate reports whether a table is from before the files were built anew.
+func (i *inspected) predate(base *baseRecord) bool { return i.oldest > 0 && i.oldest < base.Since }
+
 // inspect reads the manifest and every table that it names, and says what is
 // wrong with them. It changes nothing. Nobody may have the store open.
 func inspect(path string) (*inspected, error) {

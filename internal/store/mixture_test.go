@@ -46,11 +46,7 @@ func grow(t *testing.T, random *rand.Rand, steps int) *generations {
 		case 2:
 			renew(t, s)
 		case 3:
-			closeStore(t, s)
-			if err := os.Remove(filepath.Join(s.Path(), "MANIFEST")); err != nil {
-				t.Fatal(err)
-			}
-			s = open(t, s.Path(), nil) // built anew
+			s = builtAnew(t, s)
 		case 4: // nothing but the changes
 		}
 		g.paths = append(g.paths, copyOf(t, s.Path()))
@@ -111,7 +107,6 @@ func (g *generations) mix(t *testing.T, random *rand.Rand, mixed func(name strin
 // TestOpen_mixtures: whatever files of which instant lie beside one another, a
 // store that opens has all that was acknowledged.
 func TestOpen_mixtures(t *testing.T) {
-	const histories, mixtures = 1, 40
 	isJournal := func(name string) bool { return strings.HasPrefix(name, journalDirectory+"/") }
 	for _, of := range []struct {
 		name  string
@@ -121,26 +116,24 @@ func TestOpen_mixtures(t *testing.T) {
 		{"the journal's files", isJournal},
 	} {
 		t.Run(of.name, func(t *testing.T) {
+			seed := rand.Uint64()
+			random := rand.New(rand.NewPCG(seed, 0))
+			g := grow(t, random, 8)
 			opened, refused := 0, 0
-			for range histories {
-				seed := rand.Uint64()
-				random := rand.New(rand.NewPCG(seed, 0))
-				g := grow(t, random, 8)
-				for range mixtures {
-					path, exchanged := g.mix(t, random, of.mixed)
-					s, err := Open(path, zap.NewNop(), nil)
-					if err != nil {
-						refused++
-						continue
-					}
-					opened++
-					if !g.has(t, s) {
-						t.Errorf("seed %d: with %q exchanged, the store was opened", seed, exchanged)
-					}
-					closeStore(t, s)
-					if err := os.RemoveAll(path); err != nil {
-						t.Fatal(err)
-					}
+			for range 40 {
+				path, exchanged := g.mix(t, random, of.mixed)
+				s, err := Open(path, zap.NewNop(), nil)
+				if err != nil {
+					refused++
+					continue
+				}
+				opened++
+				if !g.has(t, s) {
+					t.Errorf("seed %d: with %q exchanged, the store was opened", seed, exchanged)
+				}
+				closeStore(t, s)
+				if err := os.RemoveAll(path); err != nil {
+					t.Fatal(err)
 				}
 			}
 			t.Logf("%d mixtures were opened, and %d refused", opened, refused)

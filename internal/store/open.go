@@ -236,7 +236,7 @@ func (s *Store) prove(files *inspected, tail *journal.Tail) error {
 	switch {
 	case err != nil:
 		return err
-	case files.oldest > 0 && files.oldest < has.base.Since:
+	case files.predate(&has.base):
 		return s.discard(errors.New("one of them is from before they were built anew"), tail)
 	case has.position.Number > end.Number:
 		return s.forgotten(has.position, tail.Torn)

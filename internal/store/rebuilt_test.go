@@ -11,6 +11,16 @@ import (
 	"go.uber.org/zap"
 )
 
+// builtAnew returns a store after its files were damaged, and built again.
+func builtAnew(t *testing.T, s *Store) *Store {
+	t.Helper()
+	closeStore(t, s)
+	if err := os.Remove(filepath.Join(s.Path(), "MANIFEST")); err != nil {
+		t.Fatal(err)
+	}
+	return open(t, s.Path(), nil)
+}
+
 // The same names begin again when the files are built anew.
 func TestOpen_tableOfBeforeARebuild(t *testing.T) {
 	s := openNew(t)
@@ -21,11 +31,7 @@ func TestOpen_tableOfBeforeARebuild(t *testing.T) {
 	s = open(t, s.Path(), nil)
 	mustRevoke(t, s, key, start)
 	renew(t, s)
-	closeStore(t, s)
-	if err := os.Remove(filepath.Join(s.Path(), "MANIFEST")); err != nil {
-		t.Fatal(err)
-	}
-	s = reopen(t, s) // which builds it anew
+	s = builtAnew(t, s)
 	closeStore(t, s)
 	putBack(s.Path())
 	revokedStays(t, s.Path(), key)
@@ -41,11 +47,7 @@ func TestOpen_logOfBeforeARebuild(t *testing.T) {
 	key := mustCreate(t, s, "acme", "Zapier", start)
 	putBack := keepFiles(t, s, ".mem")
 	mustRevoke(t, s, key, start)
-	closeStore(t, s)
-	if err := os.Remove(filepath.Join(s.Path(), "MANIFEST")); err != nil {
-		t.Fatal(err)
-	}
-	s = reopen(t, s) // which builds it anew
+	s = builtAnew(t, s)
 	renew(t, s)
 	for i := range 60 { // so that what Badger has of the journal is newer than the log
 		mustCreate(t, s, "acme", fmt.Sprint("After ", i), start)
@@ -70,11 +72,7 @@ func TestOpen_compactedTableOfBeforeARebuild(t *testing.T) {
 	s = open(t, s.Path(), nil)
 	mustRevoke(t, s, key, start)
 	renew(t, s)
-	closeStore(t, s)
-	if err := os.Remove(filepath.Join(s.Path(), "MANIFEST")); err != nil {
-		t.Fatal(err)
-	}
-	s = open(t, s.Path(), nil)
+	s = builtAnew(t, s)
 	tables := func() []string {
 		found, err := filesWith(s.Path(), ".sst")
 		if err != nil {
