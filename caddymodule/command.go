@@ -93,6 +93,20 @@ func finish(cmd *cobra.Command, err error) error {
 	return exitWith(cmd, 1)
 }
 
+// pageFlags adds the flags of a command that lists things in pages, and returns
+// what reads them.
+func pageFlags(cmd *cobra.Command, things string) func() (limit int, cursor string, err error) {
+	flags := cmd.Flags()
+	limit := flags.Int("limit", 0, "At most so many "+things+", 1 to 200 (default 50)")
+	cursor := flags.String("cursor", "", "Go on where a list ended: its next_cursor")
+	return func() (int, string, error) {
+		if flags.Changed("limit") && (*limit < 1 || *limit > 200) {
+			return 0, "", usagef("--limit is a number from 1 to 200")
+		}
+		return *limit, *cursor, nil
+	}
+}
+
 // exitWith returns the error that makes Caddy exit with a status. Caddy makes
 // that error for statuses above 1 alone; any other error is status 1.
 func exitWith(cmd *cobra.Command, status int) error {

@@ -57,8 +57,7 @@ func listCommand() *cobra.Command {
 	flags := cmd.Flags()
 	status := flags.String("status", "", "Only keys that are active, expired or revoked")
 	query := flags.StringP("query", "q", "", "Only keys with this text in name, owner, id or hint")
-	limit := flags.Int("limit", 0, "At most so many keys, 1 to 200 (default 50)")
-	cursor := flags.String("cursor", "", "Go on where a list ended: its next_cursor")
+	page := pageFlags(cmd, "keys")
 	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
 		ws, err := requiredWorkspace(cmd)
 		if err != nil {
@@ -70,17 +69,18 @@ func listCommand() *cobra.Command {
 		if !slices.Contains([]string{"", "active", "expired", "revoked"}, *status) {
 			return usagef("--status is active, expired or revoked")
 		}
-		if flags.Changed("limit") && (*limit < 1 || *limit > 200) {
-			return usagef("--limit is a number from 1 to 200")
+		limit, cursor, err := page()
+		if err != nil {
+			return err
 		}
 		if err := refuseToken(*query); err != nil {
 			return err
 		}
-		answer, err := t.client.ListKeys(ctx, ws, admin.ListOptions{Status: *status, Query: *query, Limit: *limit, Cursor: *cursor})
+		answer, err := t.client.ListKeys(ctx, ws, admin.ListOptions{Status: *status, Query: *query, Limit: limit, Cursor: cursor})
 		if err != nil {
 			return err
 		}
-		return t.listed(answer, ws, *status == "" && *query == "" && *cursor == "")
+		return t.listed(answer, ws, *status == "" && *query == "" && cursor == "")
 	})
 }
 

@@ -73,17 +73,16 @@ func suspensionsCommand() *cobra.Command {
 		Short:   "Lists the workspaces that are suspended, and why",
 		Example: `  caddy api-keys suspensions --limit 200`,
 	}
-	flags := cmd.Flags()
-	limit := flags.Int("limit", 0, "At most so many, 1 to 200 (default 50)")
-	cursor := flags.String("cursor", "", "Go on where a list ended: its next_cursor")
+	page := pageFlags(cmd, "workspaces")
 	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
 		if len(args) > 0 {
 			return usagef("%q is not wanted", args[0])
 		}
-		if flags.Changed("limit") && (*limit < 1 || *limit > 200) {
-			return usagef("--limit is a number from 1 to 200")
+		limit, cursor, err := page()
+		if err != nil {
+			return err
 		}
-		answer, err := t.client.Suspensions(ctx, *limit, *cursor)
+		answer, err := t.client.Suspensions(ctx, limit, cursor)
 		if err != nil {
 			return err
 		}
@@ -114,20 +113,20 @@ func auditCommand() *cobra.Command {
 	}
 	workspaceFlag(cmd)
 	flags := cmd.Flags()
-	limit := flags.Int("limit", 0, "At most so many events, 1 to 200 (default 50)")
-	cursor := flags.String("cursor", "", "Go on where a list ended: its next_cursor")
+	page := pageFlags(cmd, "events")
 	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
 		if len(args) > 0 {
 			return usagef("%q is not wanted", args[0])
 		}
-		if flags.Changed("limit") && (*limit < 1 || *limit > 200) {
-			return usagef("--limit is a number from 1 to 200")
+		limit, cursor, err := page()
+		if err != nil {
+			return err
 		}
 		ws, _ := flags.GetString("workspace")
 		if ws == "" && flags.Changed("workspace") {
 			return usagef("--workspace is empty: leave it out to see the events of all")
 		}
-		answer, err := t.client.Events(ctx, ws, *limit, *cursor)
+		answer, err := t.client.Events(ctx, ws, limit, cursor)
 		if err != nil {
 			return err
 		}

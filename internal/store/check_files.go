@@ -39,16 +39,23 @@ func checkPermissions(path string) (findings []apikey.Finding) {
 	return findings
 }
 
+// eachFile walks over all that is in a store, but for what was set aside.
+func eachFile(path string, visit fs.WalkDirFunc) error {
+	return fs.WalkDir(os.DirFS(path), ".", func(name string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.IsDir() && strings.HasPrefix(name, damagedDirectory) {
+			return fs.SkipDir
+		}
+		return visit(name, entry, err)
+	})
+}
+
 // foreignIn returns a file of a store that is another user's than its directory:
 // root may read it, and the server may not.
 func foreignIn(path string, directory os.FileInfo) (foreign string) {
 	owner, known := userOf(directory)
-	_ = fs.WalkDir(os.DirFS(path), ".", func(name string, entry fs.DirEntry, err error) error {
+	_ = eachFile(path, func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || !known {
 			return fs.SkipAll // which unwritableIn says
-		}
-		if entry.IsDir() && strings.HasPrefix(name, damagedDirectory) {
-			return fs.SkipDir
 		}
 		if info, err := entry.Info(); err == nil {
 			if uid, _ := userOf(info); uid != owner {
@@ -75,10 +82,7 @@ func adviceOn(err error) string {
 // unwritableIn returns a file of a store that this process cannot read and write,
 // and why it cannot.
 func unwritableIn(path string) (unwritable string, err error) {
-	walkErr := fs.WalkDir(os.DirFS(path), ".", func(name string, entry fs.DirEntry, err error) error {
-		if err == nil && entry.IsDir() && strings.HasPrefix(name, damagedDirectory) {
-			return fs.SkipDir
-		}
+	walkErr := eachFile(path, func(name string, entry fs.DirEntry, err error) error {
 		if err == nil && !entry.Type().IsRegular() {
 			return nil
 		}
