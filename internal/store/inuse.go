@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"slices"
 	"strings"
@@ -20,7 +19,7 @@ const usedWithin = 7 * oneDay
 type missedKeys struct {
 	txn    reader
 	now    time.Time
-	uses   *badger.Iterator
+	uses   cursor
 	batch  []endingKey
 	counts map[time.Duration]int
 }
@@ -48,9 +47,8 @@ func countMissed(ctx context.Context, txn reader, now time.Time) (map[time.Durat
 	for _, within := range inUseWithin {
 		m.counts[within] = 0
 	}
-	m.uses = txn.NewIterator(badger.IteratorOptions{Prefix: lastUsedKey("")})
-	defer m.uses.Close()
-	m.uses.Rewind()
+	m.uses = newCursor(txn, lastUsedKey(""))
+	defer m.uses.close()
 	last := now.Add(slices.Max(inUseWithin[:]))
 	if err := eachEnding(ctx, txn, toMillis(now)+1, toMillis(last)+1, m.add); err != nil {
 		return nil, err
@@ -111,31 +109,12 @@ func (m *missedKeys) isMissed(key endingKey) (bool, error) {
 	return !replaced, err
 }
 
-// stepsBeforeSeek is how many notes are passed over before the next one wanted is
-// sought: the keys of others, or keys that end at another time.
-const stepsBeforeSeek = 10
-
 // lastUse returns when a key was last used, zero if it never was.
 func (m *missedKeys) lastUse(keyID string) (time.Time, error) {
-	note := lastUsedKey(keyID)
-	for n := 0; n < stepsBeforeSeek && m.compare(note) < 0; n++ {
-		m.uses.Next()
-	}
-	if m.compare(note) != 0 {
-		m.uses.Seek(note)
-	}
-	if m.compare(note) != 0 {
+	note := m.uses.at(lastUsedKey(keyID))
+	if note == nil {
 		return time.Time{}, nil
 	}
-	use, err := noteIn(m.uses.Item())
+	use, err := noteIn(note)
 	return use.At, err
-}
-
-// compare tells whether the note that has been reached comes before another one,
-// is that one, or comes after it.
-func (m *missedKeys) compare(note []byte) int {
-	if !m.uses.Valid() {
-		return 1
-	}
-	return bytes.Compare(m.uses.Item().Key(), note)
 }

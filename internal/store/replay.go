@@ -96,7 +96,7 @@ func missingIn(txn reader, writes []journal.Write) (missing []journal.Write, err
 }
 
 // has reports whether what can be read is what was written.
-func has(txn reader, w journal.Write) (there bool, err error) {
+func has(txn reader, w journal.Write) (bool, error) {
 	item, err := txn.Get(w.Key)
 	if errors.Is(err, badger.ErrKeyNotFound) {
 		return w.Delete, nil
@@ -104,11 +104,19 @@ func has(txn reader, w journal.Write) (there bool, err error) {
 	if err != nil || w.Delete {
 		return false, err
 	}
-	err = item.Value(func(value []byte) error {
-		there = bytes.Equal(value, w.Value)
+	return holds(item, w.Value)
+}
+
+// holds reports whether there is a record, and it has a value.
+func holds(item *badger.Item, value []byte) (same bool, err error) {
+	if item == nil {
+		return false, nil
+	}
+	err = item.Value(func(found []byte) error {
+		same = bytes.Equal(found, value)
 		return nil
 	})
-	return there, err
+	return same, err
 }
 
 // rewrite makes writes that are in the journal.
