@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 	"golang.org/x/term"
@@ -195,42 +194,3 @@ func (t *terminal) restored(answer admin.RestoreAnswer) error {
 }
 
 func (t *terminal) when(at time.Time) string { return at.Format(time.RFC3339) }
-
-// progress says on a terminal how far something long has come. It is told, or
-// has written to it what is done.
-type progress struct {
-	out         io.Writer
-	what        string
-	done, total int64 // of what is written to it
-	last        time.Time
-	told        bool
-	full        bool // it has said that all is done
-}
-
-func newProgress(out io.Writer, what string) *progress {
-	if !term.IsTerminal(int(os.Stderr.Fd())) {
-		out = io.Discard
-	}
-	return &progress{out: out, what: what}
-}
-
-func (p *progress) Write(b []byte) (int, error) {
-	p.done += int64(len(b))
-	p.tell(p.done, p.total)
-	return len(b), nil
-}
-
-func (p *progress) tell(done, total int64) {
-	if now := time.Now(); !p.full && (done == total || now.Sub(p.last) >= 100*time.Millisecond) {
-		const width = 30
-		filled := int(width * done / max(total, 1))
-		fmt.Fprintf(p.out, "\r[%-*s] %s of %s %s ", width, "=============================="[:filled], humanize.Bytes(uint64(done)), humanize.Bytes(uint64(total)), p.what)
-		p.last, p.told, p.full = now, true, done == total
-	}
-}
-
-func (p *progress) end() {
-	if p.told {
-		fmt.Fprintln(p.out)
-	}
-}

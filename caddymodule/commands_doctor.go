@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -16,7 +15,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/go-json-experiment/json"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/agiled/caddy-api-keys/admin"
 	"github.com/agiled/caddy-api-keys/internal/apikey"
@@ -53,10 +51,9 @@ better than a revocation that is missing.`,
 		case *newJournal:
 			return t.newJournal(*path)
 		}
-		if term.IsTerminal(int(os.Stderr.Fd())) {
-			fmt.Fprintln(cmd.ErrOrStderr(), "Everything is read, which takes a quarter of a minute for a hundred thousand keys.")
-		}
+		stop := elapsed(cmd.ErrOrStderr(), "Reading everything in the store")
 		answer, err := examine(ctx, cmd, t, *path)
+		stop()
 		if err != nil {
 			return err
 		}
