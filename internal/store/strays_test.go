@@ -87,7 +87,7 @@ func withoutJournal(path string) error { return os.RemoveAll(filepath.Join(path,
 // gone.
 func awaitCompaction(t *testing.T, s *Store) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) { // Badger does not say when
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) { // Badger does not say when
 		_, manifest, err := readManifest(s.Path())
 		tables, errTables := filesWith(s.Path(), ".sst")
 		if err == nil && errTables == nil && len(manifest.Tables) == 1 && len(tables) == 1 {
