@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -107,15 +108,11 @@ func restoreTables(t *testing.T, from, to string) (restored int) {
 		t.Fatal(err)
 	}
 	for _, table := range tables {
-		name := filepath.Join(to, filepath.Base(table))
-		if _, err := os.Stat(name); err == nil {
+		err := copyFile(filepath.Join(to, filepath.Base(table)), table)
+		if errors.Is(err, os.ErrExist) {
 			continue
 		}
-		content, err := os.ReadFile(table)
 		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(name, content, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		restored++
