@@ -17,11 +17,11 @@ func lock(path string) (unlock func(), err error) {
 		return nil, err
 	}
 	err = unix.Flock(int(opened.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		err = ErrLocked
-	}
-	if err != nil {
-		return nil, errors.Join(err, opened.Close())
+	switch {
+	case errors.Is(err, unix.EWOULDBLOCK):
+		return nil, errors.Join(ErrLocked, opened.Close())
+	case err != nil:
+		return nil, errors.Join(&os.PathError{Op: "flock", Path: path, Err: err}, opened.Close())
 	}
 	return func() { _ = opened.Close() }, nil
 }

@@ -32,7 +32,7 @@ func (s *Store) Check(ctx context.Context, now time.Time) (findings []apikey.Fin
 		return nil, apikey.ErrStoreUnavailable
 	}
 	found, err := s.checkContents(ctx, now)
-	return append(append(checkPermissions(s.path), s.checkSpace(), s.checkChanges()), found...), err
+	return append(append(checkDirectory(s.path), s.checkSpace(), s.checkChanges()), found...), err
 }
 
 // checkContents checks what is in the store. Whoever calls it keeps it open.

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/dgraph-io/badger/v4/table"
@@ -16,7 +15,18 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// checkPermissions checks who may read and write the store.
+// checkDirectory checks who may read and write the store, and what else is beside
+// its files.
+func checkDirectory(path string) (findings []apikey.Finding) {
+	findings = checkPermissions(path)
+	entries, _ := os.ReadDir(path) // which checkPermissions says
+	if others := othersAmong(entries); len(others) > 0 {
+		findings = append(findings, warning("directory", "Find out what puts them there, and move them elsewhere. Leave the store's own files as they are.",
+			"The store's directory holds files that are not the store's: %q.", others))
+	}
+	return findings
+}
+
 func checkPermissions(path string) (findings []apikey.Finding) {
 	const check = "permissions"
 	info, err := os.Stat(path)
@@ -39,11 +49,16 @@ func checkPermissions(path string) (findings []apikey.Finding) {
 	return findings
 }
 
-// eachFile walks over all that is in a store, but for what was set aside.
+// eachFile walks over all that is the store's in its directory, but for what was
+// set aside.
 func eachFile(path string, visit fs.WalkDirFunc) error {
 	return fs.WalkDir(os.DirFS(path), ".", func(name string, entry fs.DirEntry, err error) error {
-		if err == nil && entry.IsDir() && strings.HasPrefix(name, damagedDirectory) {
+		skipped := name != "." && !strings.Contains(name, "/") && (!ours(entry) || strings.HasPrefix(name, damagedDirectory))
+		switch {
+		case skipped && entry.IsDir():
 			return fs.SkipDir
+		case skipped:
+			return nil
 		}
 		return visit(name, entry, err)
 	})
@@ -66,17 +81,6 @@ func foreignIn(path string, directory os.FileInfo) (foreign string) {
 		return nil
 	})
 	return foreign
-}
-
-// adviceOn says what to do where a file cannot be read and written.
-func adviceOn(err error) string {
-	switch {
-	case errors.Is(err, fs.ErrPermission):
-		return "Let the user that runs the server own the store's files, and read and write them."
-	case errors.Is(err, syscall.EROFS):
-		return "Let the store's file system be written to."
-	}
-	return ""
 }
 
 // unwritableIn returns a file of a store that this process cannot read and write,

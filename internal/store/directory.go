@@ -10,34 +10,86 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/agiled/caddy-api-keys/internal/journal"
 )
 
-// prepareDirectory makes the directory of a new store, for its owner alone, and
-// refuses one that holds something else: Badger would write beside it.
-func prepareDirectory(path string) error {
-	if err := os.MkdirAll(path, 0o700); err != nil {
-		return advise(err)
+// prepareDirectory makes the directory of a new store, for its owner alone. It
+// returns the names of files that are not the store's: beside a store they are left
+// alone, and without one the directory is refused, for it is meant for them.
+func prepareDirectory(path string) (others []string, err error) {
+	if err := makeDirectory(path); err != nil {
+		return nil, err
 	}
 	entries, err := os.ReadDir(path)
 	if err != nil {
-		return advise(err)
+		return nil, advise(err)
 	}
 	for _, entry := range entries {
 		if filepath.Ext(entry.Name()) == spooled {
 			if err := os.RemoveAll(filepath.Join(path, entry.Name())); err != nil {
-				return advise(err)
+				return nil, advise(err)
 			}
-			continue
-		}
-		if err := checkFile(entry); err != nil {
-			return err
 		}
 	}
+	others = othersAmong(entries)
+	if err := refuseOthers(path, others); err != nil {
+		return nil, err
+	}
 	if err := os.Chmod(path, 0o700); err != nil {
-		return advise(err)
+		return nil, advise(err)
 	}
 	if len(entries) == 0 { // it is new
 		_ = syncDirectory(filepath.Dir(path)) // which may not be readable, and then is not new
+	}
+	return others, nil
+}
+
+// makeDirectory makes a directory and its parents. It makes none in place of a
+// symbolic link's target that is missing: that may be a disk that is not mounted.
+func makeDirectory(path string) error {
+	err := os.MkdirAll(path, 0o700)
+	taken, ok := errors.AsType[*fs.PathError](err)
+	if !ok || !errors.Is(err, fs.ErrExist) {
+		return advise(err)
+	}
+	if _, err := os.Stat(taken.Path); !errors.Is(err, fs.ErrNotExist) {
+		return advise(err)
+	}
+	target, err := os.Readlink(taken.Path)
+	if err != nil {
+		return advise(err)
+	}
+	return fmt.Errorf("%q is a symbolic link to %q, which does not exist: mount or make that directory, or correct the link", taken.Path, target)
+}
+
+// refuseOthers refuses files that are not a store's where there is no store, and
+// those with names that Badger would take for its own.
+func refuseOthers(path string, others []string) error {
+	known := journal.Exists(filepath.Join(path, journalDirectory)) || remnantsIn(path)
+	for _, name := range others {
+		switch {
+		case !known:
+			return fmt.Errorf("the directory holds %q, and no key store: give the path of your key store, or that of an empty directory for a new one", name)
+		case confusing(name):
+			return fmt.Errorf("the directory holds %q, which is not the key store's but is named as its files are: move it out of the directory", name)
+		}
+	}
+	return nil
+}
+
+// badgerFiles is how many files Badger opens at once as it opens a store. Where it
+// may not, it ends the process without a word of what to do.
+const badgerFiles = 32
+
+// enoughFiles refuses to open a store where this process may open too few files.
+func enoughFiles(path string) error {
+	for range badgerFiles {
+		opened, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer opened.Close()
 	}
 	return nil
 }
@@ -70,19 +122,20 @@ func badgerFile(name string) bool {
 	case "MANIFEST", "MANIFEST-REWRITE", "KEYREGISTRY", "REWRITE-KEYREGISTRY", "LOCK", "DISCARD":
 		return true
 	}
-	switch filepath.Ext(name) {
+	switch extension := filepath.Ext(name); extension {
 	case ".mem", ".sst", ".vlog":
-		return true
+		_, err := strconv.ParseUint(strings.TrimSuffix(name, extension), 10, 64)
+		return err == nil
 	}
 	return false
 }
 
-// filesWith returns the paths of the files in a directory whose names end so, in
-// the order of their names.
+// filesWith returns the paths of Badger's files in a directory whose names end so,
+// in the order of their names.
 func filesWith(path, extension string) (found []string, err error) {
 	entries, err := os.ReadDir(path)
 	for _, entry := range entries {
-		if filepath.Ext(entry.Name()) == extension {
+		if filepath.Ext(entry.Name()) == extension && badgerFile(entry.Name()) {
 			found = append(found, filepath.Join(path, entry.Name()))
 		}
 	}
@@ -99,7 +152,7 @@ func explain(path string, err error) error {
 
 // locked reports whether an error says that another process has the store open.
 func locked(err error) bool {
-	return errors.Is(err, syscall.EWOULDBLOCK) || strings.Contains(err.Error(), "Cannot acquire directory lock")
+	return errors.Is(err, syscall.EWOULDBLOCK)
 }
 
 // lockHolder names the process that Badger's advisory file says has the lock.
@@ -116,16 +169,35 @@ func lockHolder(path string) string {
 	}
 }
 
-// checkFile refuses what is not the store's.
-func checkFile(entry fs.DirEntry) error {
-	switch name := entry.Name(); {
-	case badgerFile(name) && entry.Type().IsRegular():
-	case name == "lost+found": // the directory is a file system of its own
-	case entry.IsDir() && (name == journalDirectory || name == straysDirectory || name == journalDirectory+unfinished || strings.HasPrefix(name, damagedDirectory)):
-	default:
-		return fmt.Errorf("the directory holds %q, which is not a key store's: choose an empty directory, or the one of a key store", name)
+// ours reports whether something in the directory of a store is the store's.
+func ours(entry fs.DirEntry) bool {
+	name := entry.Name()
+	if entry.IsDir() {
+		return name == journalDirectory || name == straysDirectory || name == journalDirectory+unfinished ||
+			strings.HasPrefix(name, damagedDirectory) || filepath.Ext(name) == spooled
 	}
-	return nil
+	return entry.Type().IsRegular() && (badgerFile(name) || filepath.Ext(name) == spooled)
+}
+
+// othersAmong returns the names of what is not the store's. A lost+found has every
+// file system at its root.
+func othersAmong(entries []fs.DirEntry) (names []string) {
+	for _, entry := range entries {
+		if !ours(entry) && entry.Name() != "lost+found" {
+			names = append(names, entry.Name())
+		}
+	}
+	return names
+}
+
+// confusing reports whether what is not the store's has a name that Badger, or the
+// store, would take for one of theirs.
+func confusing(name string) bool {
+	switch filepath.Ext(name) {
+	case ".mem", ".vlog":
+		return true
+	}
+	return badgerFile(name) || name == journalDirectory || name == straysDirectory || name == journalDirectory+unfinished
 }
 
 // emptyFile returns the name of a file of Badger's in which nothing is, or "".
@@ -135,22 +207,13 @@ func emptyFile(path string) string {
 	for _, entry := range entries {
 		switch filepath.Ext(entry.Name()) {
 		case ".mem", ".vlog":
+			if !badgerFile(entry.Name()) {
+				continue
+			}
 			if info, err := entry.Info(); err == nil && info.Size() == 0 {
 				return entry.Name()
 			}
 		}
 	}
 	return ""
-}
-
-func advise(err error) error {
-	switch {
-	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("%w: the user that runs this process must own the directory and be able to write to it", err)
-	case errors.Is(err, syscall.EROFS):
-		return fmt.Errorf("%w: the store needs a file system that can be written to", err)
-	case errors.Is(err, syscall.ENOTDIR):
-		return fmt.Errorf("%w: the path must be a directory", err)
-	}
-	return err
 }

@@ -27,7 +27,7 @@ func Examine(ctx context.Context, path string, now time.Time) (findings []apikey
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, s.release()) }()
-	findings = append(checkPermissions(s.path), s.checkSpace())
+	findings = append(checkDirectory(s.path), s.checkSpace())
 	damaged, err := s.examineFiles()
 	if err != nil || len(damaged) > 0 {
 		return append(findings, damaged...), err
@@ -61,7 +61,7 @@ func (s *Store) copyFiles() (to string, err error) {
 		return "", err
 	}
 	for _, directory := range []string{".", journalDirectory, straysDirectory} {
-		copyErr := copyInto(filepath.Join(to, directory), filepath.Join(s.path, directory))
+		copyErr := copyInto(filepath.Join(to, directory), filepath.Join(s.path, directory), directory == ".")
 		if !errors.Is(copyErr, os.ErrNotExist) || directory == "." {
 			err = errors.Join(err, copyErr)
 		}
@@ -87,8 +87,9 @@ func (s *Store) roomForCopy() error {
 	return err
 }
 
-// copyInto copies the files of a directory, but not its directories.
-func copyInto(to, from string) error {
+// copyInto copies the files of a directory, but not its directories; of the top one,
+// the store's alone.
+func copyInto(to, from string, top bool) error {
 	entries, err := os.ReadDir(from)
 	if err == nil {
 		err = os.MkdirAll(to, 0o700)
@@ -98,7 +99,7 @@ func copyInto(to, from string) error {
 			return err
 		}
 		source, target := filepath.Join(from, entry.Name()), filepath.Join(to, entry.Name())
-		if entry.Type().IsRegular() && filepath.Ext(entry.Name()) != spooled {
+		if entry.Type().IsRegular() && filepath.Ext(entry.Name()) != spooled && (!top || ours(entry)) {
 			err = copyFile(target, source)
 		}
 	}

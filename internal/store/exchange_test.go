@@ -294,7 +294,7 @@ func TestNewJournal_salvages(t *testing.T) {
 	})
 	t.Run("a journal that is damaged after it", func(t *testing.T) {
 		path, key := older(t)
-		segments, err := filesWith(filepath.Join(path, journalDirectory), ".journal")
+		segments, err := filepath.Glob(filepath.Join(path, journalDirectory, "*.journal"))
 		if err != nil || len(segments) != 1 {
 			t.Fatalf("got segments %q and error %v, want one", segments, err)
 		}
@@ -322,7 +322,7 @@ func TestNewJournal_salvages(t *testing.T) {
 func TestApply_journalGone(t *testing.T) {
 	s := openNew(t)
 	mustCreate(t, s, "acme", "Zapier", start)
-	segments, err := filesWith(s.journalPath(), ".journal")
+	segments, err := filepath.Glob(filepath.Join(s.journalPath(), "*.journal"))
 	if err != nil || len(segments) != 1 {
 		t.Fatalf("got segments %q and error %v, want one", segments, err)
 	}
@@ -337,7 +337,7 @@ func TestApply_journalGone(t *testing.T) {
 	}
 	mustCreate(t, s, "acme", "Another", start)
 	renew(t, s)
-	snapshots, err := filesWith(s.journalPath(), ".snapshot")
+	snapshots, err := filepath.Glob(filepath.Join(s.journalPath(), "*.snapshot"))
 	if err != nil || len(snapshots) != 1 {
 		t.Fatalf("got snapshots %q and error %v, want one", snapshots, err)
 	}

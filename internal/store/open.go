@@ -3,10 +3,8 @@ package store
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -36,8 +34,13 @@ const unfinished = ".new"
 func (s *Store) journalPath() string { return filepath.Join(s.path, journalDirectory) }
 
 func (s *Store) open() (err error) {
-	if err := prepareDirectory(s.path); err != nil {
+	others, err := prepareDirectory(s.path)
+	if err != nil {
 		return err
+	}
+	if len(others) > 0 {
+		s.log.Warn("the directory of the key store holds files that are not the store's: they are left alone",
+			zap.String("path", s.path), zap.Strings("files", others))
 	}
 	if err := s.openFiles(); err != nil {
 		return errors.Join(err, s.release())
@@ -65,6 +68,9 @@ func (s *Store) release() error {
 // openFiles opens the journal, and Badger only after it: whoever has the one has
 // the other.
 func (s *Store) openFiles() error {
+	if err := enoughFiles(s.path); err != nil {
+		return err
+	}
 	hasJournal := journal.Exists(s.journalPath())
 	if !hasJournal {
 		return s.openWithoutJournal()
@@ -166,26 +172,10 @@ func (s *Store) openBadger() (err error) {
 	}()
 	db, err := badger.Open(badgerOptions(s.path, s.log))
 	if err != nil {
-		return err
+		return fromBadger(err)
 	}
 	s.db, s.commitTxn = db, (*badger.Txn).Commit
 	return nil
-}
-
-// passing reports whether an error says nothing about what the files hold: it may
-// be gone once the system is as it should be.
-func passing(err error) bool {
-	if err == nil {
-		return false
-	}
-	for _, cause := range []error{
-		fs.ErrPermission, syscall.EROFS, syscall.ENOSPC, syscall.EDQUOT, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EIO,
-	} {
-		if errors.Is(err, cause) {
-			return true
-		}
-	}
-	return locked(err)
 }
 
 // examine says why Badger's files are not to be opened, if so.

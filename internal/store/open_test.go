@@ -9,7 +9,6 @@ import (
 	"runtime"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -134,48 +133,6 @@ func TestOpen_fileInPlaceOfDirectory(t *testing.T) {
 	below := filepath.Join(file, "keys")
 	equal(t, "error", openFails(t, file), "mkdir "+file+": not a directory: the path must be a directory")
 	equal(t, "error of a path below it", openFails(t, below), "mkdir "+file+": not a directory: the path must be a directory")
-}
-
-// What an operator is told does not depend on who runs the tests.
-func TestAdvise(t *testing.T) {
-	at := func(err error) error { return &fs.PathError{Op: "open", Path: "/keys", Err: err} }
-	for _, test := range []struct {
-		err  error
-		want string
-	}{
-		{at(syscall.EACCES), "open /keys: permission denied: the user that runs this process must own the directory and be able to write to it"},
-		{at(syscall.EROFS), "open /keys: read-only file system: the store needs a file system that can be written to"},
-		{at(syscall.ENOTDIR), "open /keys: not a directory: the path must be a directory"},
-		{at(syscall.EINVAL), "open /keys: invalid argument"},
-	} {
-		got := advise(test.err)
-		equal(t, "advice", got.Error(), test.want)
-		if !errors.Is(got, test.err) {
-			t.Errorf("advise(%v): got an error that does not wrap it", test.err)
-		}
-	}
-}
-
-func TestOpen_foreignDirectory(t *testing.T) {
-	for _, name := range []string{"notes.txt", "000001.sst.bak", ".hidden", "manifest"} {
-		t.Run(name, func(t *testing.T) {
-			path := t.TempDir()
-			if err := os.Chmod(path, 0o755); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(filepath.Join(path, name), []byte("mine"), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			want := fmt.Sprintf("the directory holds %q, which is not a key store's: choose an empty directory, or the one of a key store", name)
-			equal(t, "error", openFails(t, path), want)
-			entries, err := os.ReadDir(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			equal(t, "entries", len(entries), 1)
-			equal(t, "mode", modeOf(t, path), fs.FileMode(0o755))
-		})
-	}
 }
 
 // badgerWith makes a Badger database that holds one key.

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -135,7 +134,7 @@ func (s *Store) beginVersions(at time.Time) (since uint64, err error) {
 	since = uint64(at.UnixMicro())
 	db, err := badger.OpenManaged(badgerOptions(s.path, s.log))
 	if err != nil {
-		return 0, err
+		return 0, fromBadger(err)
 	}
 	batch := db.NewWriteBatchAt(since)
 	value, err := json.Marshal(baseRecord{Since: since})
@@ -295,6 +294,7 @@ func remnantsIn(path string) bool {
 func badgerIn(path string) bool {
 	entries, _ := os.ReadDir(path)
 	return slices.ContainsFunc(entries, func(e os.DirEntry) bool {
-		return e.Name() == "MANIFEST" || strings.HasSuffix(e.Name(), ".mem") || strings.HasSuffix(e.Name(), ".sst")
+		extension := filepath.Ext(e.Name())
+		return badgerFile(e.Name()) && (e.Name() == "MANIFEST" || extension == ".mem" || extension == ".sst")
 	})
 }

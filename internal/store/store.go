@@ -88,6 +88,9 @@ func Open(path string, log *zap.Logger, onChange func(apikey.Outcome)) (*Store, 
 	}
 	s := &Store{path: absolute, log: log, minFree: minFree, onChange: onChange}
 	if err := s.open(); err != nil {
+		if passing(err) {
+			err = advise(err)
+		}
 		return nil, fmt.Errorf("opening key store at %q: %w", absolute, err)
 	}
 	return s, nil
@@ -204,7 +207,7 @@ type failure struct {
 	noChanges bool
 }
 
-func (f *failure) Error() string { return fmt.Sprintf("key store at %q: %v", f.path, f.cause) }
+func (f *failure) Error() string { return fmt.Sprintf("key store at %q: %v", f.path, advise(f.cause)) }
 func (f *failure) Unwrap() error { return f.cause }
 func (f *failure) Is(target error) bool {
 	return target == error(apikey.ErrStoreUnavailable) || f.noChanges && target == error(apikey.ErrNoChanges)

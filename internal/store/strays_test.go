@@ -41,7 +41,7 @@ func TestStrays_refusedAgain(t *testing.T) {
 		open    func(path string) error
 	}{
 		{"with the journal torn", nil, func(path string) error {
-			segments, err := filesWith(filepath.Join(path, journalDirectory), ".journal")
+			segments, err := filepath.Glob(filepath.Join(path, journalDirectory, "*.journal"))
 			if err != nil {
 				return err
 			}
