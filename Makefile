@@ -24,7 +24,7 @@ KEYS ?= 1000000,10000000
 VERSION ?= $(shell TZ=UTC git log -1 --format=0.0.0~%cd.%h --date=format-local:%Y%m%d%H%M%S)
 DEB ?= dist/
 
-.PHONY: help build deb test kill lint fuzz fuzz-nightly soak microbench bench bench-store profile pgo cover screenshots clean
+.PHONY: help build deb man test kill lint fuzz fuzz-nightly soak microbench bench bench-store profile pgo cover screenshots clean
 
 help: ## list the targets (this)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s  %s\n", $$1, $$2 }' Makefile
@@ -32,9 +32,18 @@ help: ## list the targets (this)
 build: ## build dist/caddy, the custom Caddy that xcaddy.json describes
 	VERSION=$(VERSION) go run ./internal/xbuild
 
-deb: build ## build the Debian package of VERSION (made from the commit) from dist/caddy
+deb: build man ## build the Debian package of VERSION (made from the commit) from dist/caddy
+	printf -- '- semver: %s\n  date: %s\n  packager: %s\n  deb: {urgency: medium, distributions: [stable]}\n  changes:\n    - note: %s\n' \
+		"$(VERSION)" "$$(git log -1 --format=%cI)" "$$(sed -n 's/^maintainer: //p' deploy/deb/nfpm.yaml)" \
+		'New version. /usr/share/doc/caddy-api-keys/CHANGELOG.md has what has changed.' >dist/changelog.yml
 	GOARCH=$$(go env GOARCH) VERSION=$(VERSION) SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) \
 		$(TOOL) nfpm package --config deploy/deb/nfpm.yaml --packager deb --target $(DEB)
+
+man: | dist ## make the manual pages of the command line, in dist/man, from dist/caddy
+	rm -rf dist/man
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) dist/caddy manpage --directory dist/man
+	find dist/man -name '*.8' ! -name 'caddy-api-keys*' -delete
+	gzip -9n dist/man/*.8
 
 test: | dist ## run all tests; with API_KEYS_TESTS=all none may be skipped
 	@race=; export CGO_ENABLED=0; \
