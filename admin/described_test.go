@@ -121,8 +121,11 @@ func (d *description) complaints(r *http.Request, sent []byte, got *recorder) []
 // complaintsOfNoCall says what about the answer to something that is no call is
 // not as described.
 func (d *description) complaintsOfNoCall(got *recorder) []string {
+	if got.status == http.StatusMethodNotAllowed {
+		return d.complaintsOfMethod(got)
+	}
 	name := map[int]string{
-		http.StatusUnauthorized: "Unauthorized", http.StatusForbidden: "Forbidden", http.StatusNotFound: "NotFound", http.StatusMethodNotAllowed: "MethodNotAllowed",
+		http.StatusUnauthorized: "Unauthorized", http.StatusForbidden: "Forbidden", http.StatusNotFound: "NotFound",
 	}[got.status]
 	if name == "" {
 		return []string{"nothing described is answered like this"}
@@ -134,6 +137,19 @@ func (d *description) complaintsOfNoCall(got *recorder) []string {
 		}
 	}
 	_, errs := d.schemas.ValidateSchemaBytes(response.Content.GetOrZero("application/json").Schema.Schema(), got.body.Bytes())
+	return texts(errs)
+}
+
+// complaintsOfMethod says what about the answer to a method that a path does not
+// take is not as the description says in prose.
+func (d *description) complaintsOfMethod(got *recorder) []string {
+	if got.Header().Get("Allow") == "" {
+		return []string{"the header Allow is missing"}
+	}
+	if !bytes.Contains(got.body.Bytes(), []byte(`"code":"method_not_allowed"`)) {
+		return []string{"the code is not method_not_allowed"}
+	}
+	_, errs := d.schemas.ValidateSchemaBytes(d.Components.Schemas.GetOrZero("Error").Schema(), got.body.Bytes())
 	return texts(errs)
 }
 
