@@ -73,6 +73,10 @@ func testNames(t *testing.T, b *tab) {
 		{"abc\ue000def", "U+E000", false},
 		{"abc\tdef", "U+0009", false},
 		{"abc\u3164def", "U+3164", false},
+		{"abc\u2800def", "U+2800", false},
+		{"abc\U0001d159def", "U+1D159", false},
+		// Which scripts a word mixes is for the server to find.
+		{"Z\u0430pier", "", false},
 		{token, "This is a token", false},
 		{"Zapier (" + token + ")", "This is a token", false},
 		{mistyped(token), "This is a token", false},

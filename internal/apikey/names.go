@@ -8,9 +8,6 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	"golang.org/x/text/cases"
-	"golang.org/x/text/unicode/norm"
 )
 
 const (
@@ -18,8 +15,8 @@ const (
 	MaxName  = 80
 	maxOwner = 80
 	// maxFoldedName bounds the folded form of a name, in bytes: one character can
-	// fold to 18.
-	maxFoldedName = 4 * MaxName
+	// fold to 32.
+	maxFoldedName = 8 * MaxName
 	maxReason     = 500
 	maxWorkspace  = 64
 )
@@ -37,7 +34,19 @@ func ParseName(s string) (string, error) {
 	if len(FoldName(s)) > maxFoldedName {
 		return "", ErrInvalidName.because("A name cannot have so many characters that stand for several others.")
 	}
+	if problem := mixedScripts(s); problem != "" {
+		return "", ErrInvalidName.because("A name cannot mix scripts within a word: " + problem + ".")
+	}
 	return s, nil
+}
+
+// NameTaken returns the [ErrNameTaken] that tells a person why a name cannot
+// stand beside that of an active key.
+func NameTaken(name, active string) error {
+	if FoldText(name) == FoldText(active) {
+		return ErrNameTaken
+	}
+	return ErrNameTaken.because(fmt.Sprintf(`This name looks like "%s", the name of an active key of this workspace. Give the new one a name that tells them apart.`, active))
 }
 
 // ParseOwner trims a key's owner and checks it. No owner is a valid owner.
@@ -62,6 +71,11 @@ func optionalText(s string, most int, refusal *Error, what string) (string, erro
 	return s, nil
 }
 
+// blanks are drawn as nothing, though Unicode has them as symbols and letters:
+// an empty Braille cell, a musical note without a head, the placeholder of an
+// embedded object, and fillers of Khitan and Egyptian script.
+const blanks = "\u2800\U0001D159\uFFFC\U00016FE4\U00013441\U00013442"
+
 // unprintable says what in s a person could not see, or could be misled by.
 func unprintable(s string) string {
 	if !utf8.ValidString(s) {
@@ -70,6 +84,7 @@ func unprintable(s string) string {
 	if HoldsToken(s) {
 		return "a token: this text is kept, and shown to others"
 	}
+	before := ' '
 	for _, r := range s {
 		switch {
 		case r == utf8.RuneError:
@@ -80,9 +95,11 @@ func unprintable(s string) string {
 		// other default-ignorable characters are blank as well.
 		case r >= 0xFDD0 && r <= 0xFDEF || r&0xFFFE == 0xFFFE:
 			return fmt.Sprintf("%U, which is no character", r)
-		case unicode.In(r, unicode.Cf, unicode.Co, unicode.Other_Default_Ignorable_Code_Point):
+		case unicode.In(r, unicode.Cf, unicode.Co, unicode.Other_Default_Ignorable_Code_Point), strings.ContainsRune(blanks, r),
+			unicode.Is(unicode.Variation_Selector, r) && (unicode.IsSpace(before) || unicode.Is(unicode.Variation_Selector, before)): // it changes nothing
 			return fmt.Sprintf("the invisible character %U", r)
 		}
+		before = r
 	}
 	return ""
 }
@@ -96,23 +113,6 @@ var tokenLike = regexp.MustCompile(fmt.Sprintf(`[a-z][a-z0-9_]{0,%d}[a-z0-9]_[0-
 // feed, into a text, with whatever before and after it. Nothing that is kept or
 // shown may hold one.
 func HoldsToken(s string) bool { return tokenLike.MatchString(s) }
-
-// FoldName returns the form of a name in which two names are the same if a
-// person would take them for the same: normalised, in no case, with single
-// spaces (a web page shows several as one), and without the marks that choose
-// between two drawings of a character.
-func FoldName(name string) string {
-	seen := strings.Map(func(r rune) rune {
-		if unicode.Is(unicode.Variation_Selector, r) {
-			return -1
-		}
-		return r
-	}, name)
-	folded := cases.Fold().String(norm.NFKC.String(seen))
-	// Fold swaps the two cases of Cherokee, instead of making one of them.
-	lower := strings.ToLower(folded)
-	return strings.Join(strings.Fields(norm.NFKC.String(lower)), " ")
-}
 
 // vague are names that help nobody to find what to revoke. They are compared
 // without case, spaces, punctuation and trailing digits.
@@ -138,7 +138,7 @@ func IsVague(name string) bool {
 			return r
 		}
 		return -1
-	}, FoldName(name))
+	}, FoldText(name))
 	return vague[strings.TrimRightFunc(letters, unicode.IsDigit)]
 }
 

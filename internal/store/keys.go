@@ -12,11 +12,8 @@ import (
 
 func create(txn *transaction, change apikey.Change, do apikey.Create) (apikey.Outcome, error) {
 	key := do.Key
-	switch taken, err := nameTaken(txn, key.WorkspaceID, key.Name, change.At); {
-	case err != nil:
+	if err := nameTaken(txn, key.WorkspaceID, key.Name, change.At); err != nil {
 		return apikey.Outcome{}, err
-	case taken:
-		return apikey.Outcome{}, apikey.ErrNameTaken
 	}
 	switch room, err := hasRoom(txn, key.WorkspaceID, do.MaxActive, change.At); {
 	case err != nil:
@@ -108,11 +105,8 @@ func rotate(txn *transaction, change apikey.Change, do apikey.Rotate) (apikey.Ou
 		key.Owner = *do.Owner
 	}
 	if apikey.FoldName(key.Name) != apikey.FoldName(old.Name) {
-		switch taken, err := nameTaken(txn, key.WorkspaceID, key.Name, change.At); {
-		case err != nil:
+		if err := nameTaken(txn, key.WorkspaceID, key.Name, change.At); err != nil {
 			return apikey.Outcome{}, err
-		case taken:
-			return apikey.Outcome{}, apikey.ErrNameTaken
 		}
 	}
 	details := map[string]any{

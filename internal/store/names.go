@@ -18,10 +18,14 @@ const maxForgotten = 1000
 // have any number of keys.
 const tidyFrom = 100
 
-// nameTaken reports whether an active key of a workspace has a name.
-func nameTaken(txn reader, workspaceID, name string, now time.Time) (bool, error) {
+// nameTaken returns [apikey.ErrNameTaken] if an active key of a workspace has a
+// name, or one that looks like it.
+func nameTaken(txn reader, workspaceID, name string, now time.Time) error {
 	holder, err := nameHolder(txn, workspaceID, apikey.FoldName(name), now)
-	return holder != nil, err
+	if err != nil || holder == nil {
+		return err
+	}
+	return apikey.NameTaken(name, holder.Name)
 }
 
 // nameHolder returns the active key of a workspace that has a folded name, or
@@ -129,11 +133,8 @@ func rename(txn *transaction, key *apikey.Key, name string, now time.Time) error
 	if err != nil {
 		return err
 	}
-	switch taken, err := nameHolder(txn, key.WorkspaceID, after, now); {
-	case err != nil:
+	if err := nameTaken(txn, key.WorkspaceID, name, now); err != nil {
 		return err
-	case taken != nil:
-		return apikey.ErrNameTaken
 	}
 	holder, err := nameHolder(txn, key.WorkspaceID, before, now)
 	if err != nil {

@@ -43,7 +43,7 @@ func (s *Store) Key(_ context.Context, workspaceID, keyID string) (key *apikey.K
 // the next page after, "" if there is none. A key's status is judged at now.
 func (s *Store) Keys(ctx context.Context, workspaceID string, filter apikey.KeyFilter, page apikey.Page, now time.Time) (keys []*apikey.Key, next string, err error) {
 	prefix := workspaceKey(workspaceID, "")
-	query := apikey.FoldName(filter.Query)
+	query := apikey.FoldText(filter.Query)
 	err = s.view(func(txn *badger.Txn) error {
 		return backwards(ctx, txn, prefix, page.After, func(id string) (bool, error) {
 			key, err := keyByID(txn, id)
@@ -72,12 +72,12 @@ func chosen(key *apikey.Key, status apikey.Status, query string, now time.Time) 
 		return true
 	}
 	for _, text := range []string{key.Name, key.Owner, key.ID} {
-		if strings.Contains(apikey.FoldName(text), query) {
+		if strings.Contains(apikey.FoldText(text), query) {
 			return true
 		}
 	}
 	// Folded, the dots of a hint are full stops, which every key has.
-	return strings.Trim(query, ".") != "" && strings.Contains(apikey.FoldName(key.TokenHint), query)
+	return strings.Trim(query, ".") != "" && strings.Contains(apikey.FoldText(key.TokenHint), query)
 }
 
 // Events returns a page of the audit trail, newest first, of one workspace or,

@@ -8,8 +8,9 @@ const fewest = 3;
 const most = 80;
 
 // Characters that a person could not see, or could be misled by. Those that
-// choose between two drawings of a character are no such.
-const hidden = /[\p{Cc}\p{Cf}\p{Co}\p{Zl}\p{Zp}\p{Noncharacter_Code_Point}\ufffd[\p{Default_Ignorable_Code_Point}--\p{Variation_Selector}]]/v;
+// choose between two drawings of a character are no such. The first few are
+// symbols and letters to Unicode, and drawn as nothing.
+const hidden = /[\u2800\ufffc\u{13441}\u{13442}\u{16fe4}\u{1d159}\p{Cc}\p{Cf}\p{Co}\p{Zl}\p{Zp}\p{Noncharacter_Code_Point}\ufffd[\p{Default_Ignorable_Code_Point}--\p{Variation_Selector}]]/v;
 
 // The server's idea of a space is Unicode's, JavaScript's is its own.
 const trim = (name) => name.replace(/^\p{White_Space}+|\p{White_Space}+$/gu, "");

@@ -1,0 +1,66 @@
+package apikey
+
+import (
+	"cmp"
+	"strings"
+	"unicode"
+
+	"go.mau.fi/util/confusable"
+	"golang.org/x/text/cases"
+	"golang.org/x/text/unicode/norm"
+)
+
+// FoldText returns the form in which text is searched and compared: normalized,
+// in one case, with single spaces (a web page shows several as one), and
+// without the variation selectors that choose between two drawings of a
+// character.
+func FoldText(s string) string {
+	seen := strings.Map(func(r rune) rune {
+		if unicode.Is(unicode.Variation_Selector, r) {
+			return -1
+		}
+		return r
+	}, s)
+	folded := cases.Fold().String(norm.NFKC.String(seen))
+	// Fold swaps the two cases of Cherokee, instead of making one of them.
+	lower := strings.ToLower(folded)
+	return strings.Join(strings.Fields(norm.NFKC.String(lower)), " ")
+}
+
+// FoldName returns the form of a name that is unique among the active keys of a
+// workspace: two names have the same one if a person could take one for the
+// other. It is [FoldText] with every character replaced by the one it looks
+// like, which is the skeleton of UTS 39, section 4.
+func FoldName(name string) string {
+	folded := FoldText(name)
+	for {
+		// What a character looks like can be folded, or look like something else.
+		next := FoldText(skeleton(folded))
+		if next == folded {
+			return folded
+		}
+		folded = next
+	}
+}
+
+func skeleton(folded string) string {
+	var b strings.Builder
+	for _, r := range norm.NFD.String(folded) {
+		b.WriteString(lookalike(r))
+	}
+	return b.String()
+}
+
+// lookalike returns what a character in lower case looks like: first as a
+// capital, because names that differ only in case are the same, and capitals of
+// several scripts are drawn like Latin ones. So i is the same as l, as I is.
+func lookalike(r rune) string {
+	if capital := confusable.GetReplacement(unicode.ToUpper(r)); capital != "" && isASCII(capital) {
+		return capital
+	}
+	return cmp.Or(confusable.GetReplacement(r), string(r))
+}
+
+func isASCII(s string) bool {
+	return strings.IndexFunc(s, func(r rune) bool { return r > unicode.MaxASCII }) < 0
+}
