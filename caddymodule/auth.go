@@ -76,7 +76,7 @@ type Auth struct {
 	app      *App
 	policy   authn.Policy
 	override identity.Headers // what asks for another method
-	unwanted identity.Headers // that, and what a client could have sent in place of ours
+	unwanted identity.Headers // that, what a client could have sent in place of ours, and offers that are declined
 	refusals map[authn.Result]refusal
 }
 
@@ -114,7 +114,7 @@ func (h *Auth) Provision(ctx caddy.Context) error {
 	}
 	h.override = identity.NewHeaders(overrideHeaders...)
 	h.unwanted = identity.NewHeaders(append(overrideHeaders,
-		h.WorkspaceHeader, h.KeyIDHeader, h.AccessHeader,
+		h.WorkspaceHeader, h.KeyIDHeader, h.AccessHeader, http2Settings,
 		identity.WorkspaceHeader, identity.KeyIDHeader, identity.AccessHeader, identity.AssertionHeader,
 	)...)
 	h.refusals = refusals(h.Realm)
@@ -169,13 +169,13 @@ func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	}
 	announceExpiry(w.Header(), decision.Key, decision.At)
 	w = withAnnouncements(w, &decision)
-	if facts.Upgrade || facts.ExtendedConnect {
+	if facts.WebSocket {
 		return h.serveStream(w, r, next, gateway, &facts, decision.Key)
 	}
 	return next.ServeHTTP(w, r)
 }
 
-// serveStream hands on a request that asks to become another protocol, for no
+// serveStream hands on a request that asks to become a WebSocket, for no
 // longer than its key may be used. If the key ends before the upstream has
 // agreed, the answer is that of any other request with it.
 func (h *Auth) serveStream(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, gateway *gateway, facts *authn.Facts, key *apikey.Key) error {

@@ -399,12 +399,12 @@ var (
 		"X-API-Key-Access", "x.api.key.access", "X-API-Key-Assertion", "X-Tenant", "X_Tenant", "Api-Key", "API.Key", "Connection", "connection",
 		"Upgrade", "X-HTTP-Method-Override", "X_HTTP_Method_Override", "X.Http.Method", "X-HTTP-Method", "X-Method-Override", "x-method.override",
 		"Origin", "Access-Control-Request-Method", "Access-Control-Request-Headers", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Early-Data",
-		"X-Forwarded-For", "Forwarded", "Cookie", "Proxy-Authorization", "Authorization_", "X-Workspace-IDs", "Accept", "Content-Type", "Expect",
+		"HTTP2-Settings", "http2_settings", "X-Forwarded-For", "Forwarded", "Cookie", "Proxy-Authorization", "Authorization_", "X-Workspace-IDs", "Accept", "Content-Type", "Expect",
 	}
 	fuzzValues = []string{
 		"", "Upgrade", "close", "keep-alive, X-Workspace-ID", "x_workspace_id", "upgrade,x-api-key-access ,, te", "Authorization", "X-Tenant,Api.Key",
 		"websocket", "cross-site", "same-site", "same-origin", "none", "Cross-Site", "cross-site, none", "cors", "DELETE", "GET", "1", "0", "evil",
-		"acme", "full_access", "https://evil.example", "*", "a, b",
+		"acme", "full_access", "https://evil.example", "*", "a, b", "h2c", "WebSocket", "websocket, h2c", "Upgrade, HTTP2-Settings", "http2.settings",
 	}
 	fuzzSchemes   = []string{"Bearer ", "bearer ", "BEARER ", "Bearer", "Bearer  ", "Bearer\t", " Bearer ", "Basic ", "Token ", "", "Bearer:", "\uff22earer "}
 	fuzzProtocols = []string{"", "websocket", "webtransport", "WebSocket", "connect-udp"}

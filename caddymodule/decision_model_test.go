@@ -91,15 +91,20 @@ func decide(p policy, keys map[string]knownKey, q request) verdict {
 		v.body = ""
 		return v
 	}
+	declined := q.has("Upgrade") && (!q.asksWebSocket() || q.method == "CONNECT")
 	v.next = http.Header{}
 	for _, field := range q.fields {
 		switch {
-		case isIdentity(p, field[0]) || isOverride(field[0]) || strings.EqualFold(field[0], "Authorization") && !p.forwardToken:
+		case isIdentity(p, field[0]) || isOverride(field[0]) || fold(field[0]) == "http2-settings":
+		case strings.EqualFold(field[0], "Authorization") && !p.forwardToken:
+		case strings.EqualFold(field[0], "Upgrade") && declined:
 		case strings.EqualFold(field[0], "Connection"):
 			for token := range strings.SplitSeq(field[1], ",") {
-				if token = strings.Trim(token, " \t"); token != "" && !isIdentity(p, token) {
-					v.connection = append(v.connection, token)
+				token = strings.Trim(token, " \t")
+				if token == "" || isIdentity(p, token) || fold(token) == "http2-settings" || declined && fold(token) == "upgrade" {
+					continue
 				}
+				v.connection = append(v.connection, token)
 			}
 		default:
 			v.next.Add(field[0], field[1])
@@ -129,7 +134,7 @@ func isWrite(p policy, q request) bool {
 			return true
 		}
 	}
-	if q.has("Upgrade") || q.extended != "" {
+	if q.asksWebSocket() {
 		return true
 	}
 	if slices.Contains(p.readMethods, q.method) {
@@ -157,6 +162,16 @@ func isWrite(p policy, q request) bool {
 func isIdentity(p policy, name string) bool {
 	standard := []string{"x-workspace-id", "x-api-key-id", "x-api-key-access", "x-api-key-assertion"}
 	return slices.Contains(standard, fold(name)) || slices.ContainsFunc(p.names[:], func(n string) bool { return fold(n) == fold(name) })
+}
+
+// asksWebSocket knows one protocol to change to. Any other is an offer, and
+// declined.
+func (q request) asksWebSocket() bool {
+	if q.method == "CONNECT" {
+		return q.extended == "websocket"
+	}
+	upgrade := q.values("Upgrade")
+	return len(upgrade) == 1 && regexp.MustCompile(`^(?i:websocket)$`).MatchString(upgrade[0]) && len(upgrade[0]) == 9
 }
 
 func isOverride(name string) bool {

@@ -2,7 +2,9 @@ package caddymodule
 
 import (
 	"net/http"
+	"strings"
 
+	"github.com/agiled/caddy-api-keys/identity"
 	"github.com/agiled/caddy-api-keys/internal/authn"
 )
 
@@ -12,16 +14,16 @@ import (
 // costs less than to look for each of those that could be there.
 func (h *Auth) clean(r *http.Request) authn.Facts {
 	facts := authn.Facts{
-		Method:          r.Method,
-		ExtendedConnect: extendedConnect(r),
-		EarlyData:       r.TLS != nil && !r.TLS.HandshakeComplete,
-		Preflight:       preflight(r),
-		Client:          sender{r},
+		Method:    r.Method,
+		WebSocket: asksWebSocket(r),
+		EarlyData: r.TLS != nil && !r.TLS.HandshakeComplete,
+		Preflight: preflight(r),
+		Client:    sender{r},
 	}
 	if len(h.ReadPaths) > 0 {
 		facts.Path = pathOf(r)
 	}
-	connection := false
+	connection, upgrade := false, false
 	for name, values := range r.Header {
 		switch name {
 		case "Authorization":
@@ -36,9 +38,11 @@ func (h *Auth) clean(r *http.Request) authn.Facts {
 		case "Sec-Fetch-Site":
 			facts.Browser = fromBrowser(values)
 		case "Upgrade":
-			facts.Upgrade = facts.Upgrade || len(values) > 0
+			upgrade = true
 		case ":protocol":
-			facts.Upgrade = facts.Upgrade || len(values) > 0 && r.Method != http.MethodConnect
+			if r.Method != http.MethodConnect { // which alone has one
+				delete(r.Header, name)
+			}
 		}
 		if h.unwanted.Match(name) {
 			facts.Override = facts.Override || h.override.Match(name)
@@ -47,6 +51,9 @@ func (h *Auth) clean(r *http.Request) authn.Facts {
 	}
 	if connection {
 		h.unwanted.StripConnection(r.Header)
+	}
+	if upgrade && (!facts.WebSocket || r.Method == http.MethodConnect) {
+		declineUpgrade(r.Header)
 	}
 	r.Trailer = nil
 	return facts
@@ -73,14 +80,36 @@ func pathOf(r *http.Request) string {
 	return r.URL.EscapedPath()
 }
 
+// http2Settings goes with an offer to speak HTTP/2 (RFC 7540, section 3.2.1).
+const http2Settings = "HTTP2-Settings"
+
+var upgradeHeader = identity.NewHeaders("Upgrade")
+
+// declineUpgrade removes an offer to speak another protocol. Whoever makes one
+// must be content with an answer to the request as it stands (RFC 9110, section
+// 7.8). Nobody judges what follows an upgrade, and in HTTP/2 that is requests.
+func declineUpgrade(header http.Header) {
+	delete(header, "Upgrade")
+	upgradeHeader.StripConnection(header)
+}
+
+// asksWebSocket reports whether a request asks to become a WebSocket, and
+// nothing else. Of a list reverse_proxy lets the upstream choose.
+func asksWebSocket(r *http.Request) bool {
+	if r.Method == http.MethodConnect {
+		return extendedConnect(r)
+	}
+	const protocol = "websocket"
+	values := r.Header["Upgrade"]
+	// The length tells it from what Unicode folds to the same letters.
+	return len(values) == 1 && len(values[0]) == len(protocol) && strings.EqualFold(values[0], protocol)
+}
+
 // extendedConnect reports whether a CONNECT asks for a WebSocket. HTTP/2 names
 // the protocol in a pseudo-header (RFC 8441), HTTP/3 as that of the request
 // (RFC 9220). No other protocol can be handed on: reverse_proxy would send the
 // upstream a CONNECT that names none, which asks for a tunnel.
 func extendedConnect(r *http.Request) bool {
-	if r.Method != http.MethodConnect {
-		return false
-	}
 	switch r.ProtoMajor {
 	case 2:
 		protocol := r.Header[":protocol"]

@@ -229,13 +229,14 @@ func (g *framingGateway) received(r *http.Request) *judgement {
 	}
 	for name := range r.Header {
 		ours := slices.ContainsFunc(standardNames[:], func(n string) bool { return name == http.CanonicalHeaderKey(n) })
-		if isIdentity(policy{}, name) && !ours || isOverride(name) || strings.EqualFold(name, "Authorization") {
+		offer := name == "Upgrade" && !strings.EqualFold(strings.Join(r.Header[name], ","), "websocket") || name == "Http2-Settings"
+		if isIdentity(policy{}, name) && !ours || isOverride(name) || offer || strings.EqualFold(name, "Authorization") {
 			g.problem("the client's %s went on: %q", name, r.Header[name])
 		}
 	}
 	if j.key.access == "read_only" {
 		for name := range j.header {
-			if isOverride(name) || name == "Upgrade" {
+			if isOverride(name) || name == "Upgrade" && slices.Equal(j.header[name], []string{"websocket"}) {
 				g.problem("a read-only key with %s passed", name)
 			}
 		}
@@ -264,6 +265,7 @@ func framingSeeds() []string {
 		request("GET /", read, "Connection: X-Workspace-ID, x-api-key-id\r\nConnection: keep-alive, X-API-KEY-ACCESS\r\n"),
 		request("GET /", full, "Connection: Upgrade, X-Workspace-ID\r\nUpgrade: websocket\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"),
 		request("GET /", read, "Connection: Upgrade\r\nUpgrade: websocket\r\n"),
+		request("GET /", read, "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n"),
 		request("GET /", read, "X-HTTP-Method-Override: DELETE\r\n"),
 		request("GET /", full, "X_HTTP_Method_Override: DELETE\r\nX.Method.Override: PUT\r\n"),
 		request("POST /", full, chunked) + "3\r\nabc\r\n0\r\nX-Workspace-ID: evil\r\nAuthorization: evil\r\n\r\n",

@@ -20,17 +20,22 @@ func script(args ...string) func(method, url, token string) []string {
 	return func(method, url, token string) []string { return append(args, method, url, token) }
 }
 
-var programs = []program{
-	{"curl", "curl", func(method, url, token string) []string {
-		args := []string{"-sS", "-w", "%{stderr}%{http_code}", "-H", "Authorization: Bearer " + token, url}
+func curl(options ...string) func(method, url, token string) []string {
+	return func(method, url, token string) []string {
+		args := append(options, "-sS", "-w", "%{stderr}%{http_code}", "-H", "Authorization: Bearer "+token, url)
 		if method == "POST" {
 			args = append(args, "-d", `{"name":"Ada"}`)
 		}
 		return args
-	}},
+	}
+}
+
+var programs = []program{
+	{"curl", "curl", curl()},
+	{"curl, which offers HTTP/2", "curl", curl("--http2")},
 	{"Node's fetch", "node", script("testdata/clients/client.mjs")},
 	{"Python's urllib", "python3", script("testdata/clients/client.py")},
-	{"Java's HttpClient", "java", script("testdata/clients/Client.java")},
+	{"Java's HttpClient, which offers HTTP/2", "java", script("testdata/clients/Client.java")},
 }
 
 // TestPrograms holds that the clients that customers write their integrations
@@ -75,6 +80,24 @@ func TestPrograms(t *testing.T) {
 	answer, err := s.keys().ShowKey(t.Context(), "acme", key.ID)
 	if err != nil || answer.Key.ExposedAt != nil {
 		t.Errorf("got exposed_at %v (%v) without a browser, want none", answer.Key.ExposedAt, err)
+	}
+}
+
+// TestPrograms_readOnly holds that a key which may only read does so from all of
+// them, also from those that offer to speak HTTP/2.
+func TestPrograms_readOnly(t *testing.T) {
+	s := start(t, httpOnly(gatewayConfig))
+	_, token := s.create("acme", "Zapier production", "read_only")
+	for _, p := range programs {
+		t.Run(p.name, func(t *testing.T) {
+			path := testenv.Tool(t, p.tool)
+			for method, want := range map[string]string{"GET": "200 ok", "POST": "403 " + forbidden} {
+				if got := p.run(t, path, p.args(method, "http://"+s.Plain+contacts, token)); got != want {
+					t.Errorf("%s: got %q, want %q", method, got, want)
+				}
+			}
+			s.wantNoOffer(t, s.wantPassed(t, answer{status: 200}))
+		})
 	}
 }
 

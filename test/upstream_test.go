@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/textproto"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -20,6 +19,7 @@ type upstream struct {
 	mu       sync.Mutex
 	received []wire
 	fields   string // more fields of its answers, each ended by CR LF
+	answer   string // if not empty, what it sends in place of its usual answer
 }
 
 // wire is one request as received.
@@ -86,11 +86,17 @@ func (u *upstream) serve(conn net.Conn) {
 		}
 		u.mu.Lock()
 		u.received = append(u.received, request)
-		extra := u.fields
+		extra, whole := u.fields, u.answer
 		u.mu.Unlock()
-		if slices.Equal(request.values("Upgrade"), []string{"websocket"}) {
+		if upgrade := request.values("Upgrade"); len(upgrade) == 1 && strings.EqualFold(upgrade[0], "websocket") {
 			echo(conn, reader)
 			return
+		}
+		if whole != "" {
+			if _, err := io.WriteString(conn, whole); err != nil {
+				return
+			}
+			continue
 		}
 		answer := "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n" + extra + "\r\n"
 		if !strings.HasPrefix(head, "HEAD ") {
@@ -160,6 +166,13 @@ func readChunks(reader *bufio.Reader) (body, trailer string, err error) {
 		}
 		data.Write(chunk[:n])
 	}
+}
+
+// answers makes the upstream send these bytes as its answer.
+func (u *upstream) answers(whole string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.answer = whole
 }
 
 // take returns what was received since the last time.

@@ -60,10 +60,10 @@ func TestCheck(t *testing.T) {
 		{"a write by a read-only key", readOnly, policy, Facts{Method: "POST"}, ReadOnly, Write},
 		{"an override by a read-only key", readOnly, policy, Facts{Method: "GET", Override: true}, ReadOnly, Write},
 		{"an override", full, policy, Facts{Method: "GET", Override: true}, Allowed, Write},
-		{"an upgrade by a read-only key", readOnly, policy, Facts{Method: "GET", Upgrade: true}, ReadOnly, Write},
-		{"an upgrade", full, policy, Facts{Method: "GET", Upgrade: true}, Allowed, Write},
-		{"an extended CONNECT by a read-only key", readOnly, policy, Facts{Method: "CONNECT", ExtendedConnect: true}, ReadOnly, Write},
-		{"an extended CONNECT", full, policy, Facts{Method: "CONNECT", ExtendedConnect: true}, Allowed, Write},
+		{"a WebSocket by a read-only key", readOnly, policy, Facts{Method: "GET", WebSocket: true}, ReadOnly, Write},
+		{"a WebSocket", full, policy, Facts{Method: "GET", WebSocket: true}, Allowed, Write},
+		{"an extended CONNECT by a read-only key", readOnly, policy, Facts{Method: "CONNECT", WebSocket: true}, ReadOnly, Write},
+		{"an extended CONNECT", full, policy, Facts{Method: "CONNECT", WebSocket: true}, Allowed, Write},
 		{"CONNECT", full, policy, Facts{Method: "CONNECT"}, MethodNotAllowed, Write},
 		{"TRACE", full, policy, Facts{Method: "TRACE"}, MethodNotAllowed, Write},
 		{"a read in early data", full, policy, Facts{Method: "GET", EarlyData: true}, Allowed, Read},
@@ -182,7 +182,7 @@ var violations = []struct {
 	{"expired", Expired, func(a *attempt) { a.key.ExpiresAt = epoch }},
 	{"suspended", Suspended, func(a *attempt) { a.suspended = true }},
 	{"browser", Browser, func(a *attempt) { a.facts.Browser = true }},
-	{"read-only", ReadOnly, func(a *attempt) { a.facts.Upgrade, a.key.Preset = true, apikey.ReadOnly }},
+	{"read-only", ReadOnly, func(a *attempt) { a.facts.WebSocket, a.key.Preset = true, apikey.ReadOnly }},
 }
 
 type attempt struct {

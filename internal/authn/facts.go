@@ -15,11 +15,9 @@ type Facts struct {
 	Authorization []string
 	// Override says that a header asks for another method than Method.
 	Override bool
-	// Upgrade says that the request asks to become another protocol.
-	Upgrade bool
-	// ExtendedConnect says that a CONNECT names a protocol that it asks to become
-	// (RFC 8441, RFC 9220), and that this can be handed on.
-	ExtendedConnect bool
+	// WebSocket says that the request asks to become a WebSocket: by Upgrade, or,
+	// if it is a CONNECT, by its :protocol (RFC 8441, RFC 9220).
+	WebSocket bool
 	// EarlyData says that the request could be a replay (RFC 8470).
 	EarlyData bool
 	// Preflight says that a browser asks whether a page may send a request.
@@ -40,7 +38,7 @@ type Client interface {
 // forbiddenMethod reports whether the method makes no sense for an API: TRACE
 // echoes credentials, CONNECT asks for a tunnel.
 func (f *Facts) forbiddenMethod() bool {
-	return f.Method == http.MethodTrace || f.Method == http.MethodConnect && !f.ExtendedConnect
+	return f.Method == http.MethodTrace || f.Method == http.MethodConnect && !f.WebSocket
 }
 
 // parseAuthorization returns the digest of the header's one token, or what is

@@ -131,8 +131,8 @@ func TestPolicy_action(t *testing.T) {
 		{Facts{Method: "GET "}, Write},
 		{Facts{Method: ""}, Write},
 		{Facts{Method: "GET", Override: true}, Write},
-		{Facts{Method: "GET", Upgrade: true}, Write},
-		{Facts{Method: "CONNECT", ExtendedConnect: true}, Write},
+		{Facts{Method: "GET", WebSocket: true}, Write},
+		{Facts{Method: "CONNECT", WebSocket: true}, Write},
 		{Facts{Method: "GET", EarlyData: true, Preflight: true, Browser: true}, Read},
 	}
 	for _, c := range cases {
@@ -155,9 +155,9 @@ func TestFacts_forbiddenMethod(t *testing.T) {
 		want  bool
 	}{
 		{Facts{Method: "TRACE"}, true},
-		{Facts{Method: "TRACE", ExtendedConnect: true}, true},
+		{Facts{Method: "TRACE", WebSocket: true}, true},
 		{Facts{Method: "CONNECT"}, true},
-		{Facts{Method: "CONNECT", ExtendedConnect: true}, false},
+		{Facts{Method: "CONNECT", WebSocket: true}, false},
 		{Facts{Method: "GET"}, false},
 		{Facts{Method: "INVENTED"}, false},
 	} {

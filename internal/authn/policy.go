@@ -28,7 +28,7 @@ type Policy struct {
 // action says what a request wants to do. What is not clearly a read is a
 // write.
 func (p *Policy) action(f *Facts) Action {
-	if f.Override || f.Upgrade || f.ExtendedConnect {
+	if f.Override || f.WebSocket {
 		return Write
 	}
 	if slices.Contains(p.ReadMethods, f.Method) {

@@ -28,6 +28,7 @@ type program struct {
 var programs = map[string]program{
 	"chromium":   {[]string{"chromium", "chromium-browser", "google-chrome"}, "chromium"},
 	"curl":       {[]string{"curl"}, "curl"},
+	"hypercorn":  {[]string{"hypercorn"}, "python3-hypercorn"},
 	"icalendar":  {[]string{"icalendar"}, "python3-icalendar"},
 	"java":       {[]string{"java"}, "default-jdk-headless"},
 	"jq":         {[]string{"jq"}, "jq"},
