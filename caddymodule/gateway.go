@@ -23,10 +23,10 @@ type gateway struct {
 	authn *authn.Authenticator
 	clock *authn.Clock
 	inUse inUse
-	// marked is the time that was noted last. It is the upkeep's.
-	marked time.Time
-	log    *zap.Logger // of what goes wrong
-	audit  *zap.Logger
+	// noted is the confirmed time that was noted last. It is the upkeep's.
+	noted time.Time
+	log   *zap.Logger // of what goes wrong
+	audit *zap.Logger
 	// settings are those of the configuration that came last.
 	settings atomic.Pointer[settings]
 
@@ -124,20 +124,24 @@ func (g *gateway) adopt(settings settings) {
 }
 
 func (g *gateway) begin() error {
-	mark, err := g.store.ClockMark()
+	note, err := g.store.ClockNote()
 	if err != nil {
 		return err
 	}
-	g.clock = authn.NewClock(mark)
-	if behind := g.clock.Behind(); behind > time.Minute {
-		g.log.Error("the clock of this machine is behind the time that the key store has seen: keys are judged by the later time",
-			zap.Duration("behind", behind), zap.Time("seen", mark))
+	var shift authn.ClockShift
+	g.clock, shift = authn.NewClock(note)
+	g.tellShift(shift)
+	if reading := g.clock.Read(); reading.Status() == apikey.ClockBehind {
+		g.log.Error("the clock of this machine is behind the time that the key store has seen: keys are judged by the later time. "+
+			"If the clock is right, run: caddy api-keys clock --trust",
+			zap.Duration("behind", -reading.Offset()), zap.Time("clock", reading.Machine), zap.Time("seen", reading.Judged))
 	}
 	g.authn, err = authn.New(g.store, g.settings.Load().cacheSize, g.clock.Now, g.log)
 	if err != nil {
 		return err
 	}
 	g.noteClock()
+	g.noteEnds()
 	ctx, stop := context.WithCancel(context.Background())
 	g.stop = stop
 	g.inUse.count = func() (map[time.Duration]int, error) { return g.store.ExpiringInUse(ctx, g.clock.Now()) }
@@ -163,9 +167,7 @@ func (g *gateway) run(ctx context.Context) {
 				g.log.Warn("noting in the key store when keys were last used", zap.Error(err))
 			}
 			noting = err == nil
-			if g.authn.LatestEnd().After(g.marked) {
-				g.noteClock()
-			}
+			g.noteEnds()
 		case <-tick.C:
 			g.authn.Sweep()
 			g.noteClock()
@@ -191,9 +193,7 @@ func (g *gateway) runForget(ctx context.Context) {
 }
 
 func (g *gateway) forgetEvents(ctx context.Context) {
-	// By the time that has really passed: a clock that is set forward for a while
-	// must not end what cannot be brought back.
-	now := g.clock.Mark()
+	now := g.clock.Confirmed() // what a wrong clock deletes cannot be brought back
 	before := now.Add(-g.settings.Load().auditRetention)
 	n, err := g.store.ForgetEvents(ctx, before, now)
 	if n > 0 {
@@ -204,13 +204,42 @@ func (g *gateway) forgetEvents(ctx context.Context) {
 	}
 }
 
+// noteEnds notes the time if a key was refused that has ended since it was noted.
+func (g *gateway) noteEnds() {
+	if g.authn.LatestEnd(g.clock.Confirmed()).After(g.noted) {
+		g.noteClock()
+	}
+}
+
 func (g *gateway) noteClock() {
-	mark := g.clock.Mark()
-	if err := g.store.SetClockMark(mark); err != nil {
+	var shift authn.ClockShift
+	var noted apikey.ClockNote
+	err := g.store.NoteClock(func() apikey.ClockNote {
+		noted, shift = g.clock.Note()
+		return noted
+	})
+	g.tellShift(shift)
+	if err != nil {
 		g.log.Warn("noting the time in the key store", zap.Error(err))
 		return
 	}
-	g.marked = mark
+	g.noted = noted.Confirmed
+}
+
+// tellShift says in the log what has become of a machine's clock that was ahead.
+func (g *gateway) tellShift(shift authn.ClockShift) {
+	switch shift.What {
+	case authn.ClockJumped:
+		g.log.Error("the clock of this machine is further ahead than can be believed: keys are judged by it, but nothing is deleted. "+
+			"If the clock is right, run: caddy api-keys clock --trust. If it is not, set it right, and the keys that it made expire are valid again",
+			zap.Duration("ahead", shift.By), zap.Time("clock", g.clock.Read().Machine))
+	case authn.ClockCorrected:
+		g.log.Warn("the clock of this machine was ahead, and is no more: the keys that it made expire are valid again",
+			zap.Duration("was_ahead", shift.By), zap.Time("clock", g.clock.Read().Machine))
+	case authn.ClockConfirmed:
+		g.log.Info("the clock of this machine has been ahead for so long that it is confirmed",
+			zap.Duration("ahead", shift.By), zap.Duration("after", apikey.ConfirmAfter))
+	}
 }
 
 // exposed notes that a key was seen in a browser. It waits for nothing: if too

@@ -84,9 +84,9 @@ func (s watchedStore) NoteUses(uses map[string]apikey.Use) (err error) {
 	return s.Store.NoteUses(uses)
 }
 
-func (s watchedStore) SetClockMark(mark time.Time) (err error) {
+func (s watchedStore) NoteClock(read func() apikey.ClockNote) (err error) {
 	defer watch(context.Background(), clockErrors, &err)
-	return s.Store.SetClockMark(mark)
+	return s.Store.NoteClock(read)
 }
 
 func (s watchedStore) ForgetEvents(ctx context.Context, before, now time.Time) (_ int, err error) {

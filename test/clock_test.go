@@ -2,6 +2,7 @@ package test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/store"
 )
 
@@ -32,9 +34,9 @@ func TestClock_notedAtAnEnd(t *testing.T) {
 		}
 		keys, err := store.Open(left, zap.NewNop(), nil)
 		must(t, err)
-		mark, err := keys.ClockMark()
+		note, err := keys.ClockNote()
 		must(t, errors.Join(err, keys.Close()))
-		return !mark.Before(answer.Key.ExpiresAt)
+		return !note.Confirmed.Before(answer.Key.ExpiresAt)
 	})
 }
 
@@ -54,7 +56,7 @@ func TestClock_setBackWhileStopped(t *testing.T) {
 
 	keys, err := store.Open(s.Store, zap.NewNop(), nil)
 	must(t, err)
-	must(t, keys.SetClockMark(time.Now().Add(2*time.Hour)))
+	must(t, keys.NoteClock(func() apikey.ClockNote { return apikey.ClockNote{Confirmed: time.Now().Add(2 * time.Hour)} }))
 	must(t, keys.Close())
 
 	s.exited = make(chan struct{})
@@ -66,5 +68,93 @@ func TestClock_setBackWhileStopped(t *testing.T) {
 	}
 	if !strings.Contains(s.log.String(), "the clock of this machine is behind the time that the key store has seen") {
 		t.Error("the log does not say that the clock is behind")
+	}
+}
+
+// aKey is a key as an earlier version of the world has made it.
+func aKey(name string, created time.Time, life time.Duration) (apikey.Token, apikey.Key) {
+	created = created.UTC().Truncate(time.Millisecond)
+	token := apikey.NewToken(apikey.DefaultPrefix)
+	return token, apikey.Key{
+		ID: apikey.NewKeyID(created), WorkspaceID: "acme", Name: name, Preset: apikey.FullAccess,
+		Digest: token.Digest(), TokenHint: token.Hint(), CreatedAt: created, ExpiresAt: created.Add(life),
+	}
+}
+
+// while has the store to itself, between two runs of the server.
+func (s *server) while(t *testing.T, do func(*store.Store)) {
+	t.Helper()
+	keys, err := store.Open(s.Store, zap.NewNop(), nil)
+	must(t, err)
+	do(keys)
+	must(t, keys.Close())
+}
+
+func (s *server) startAgain() {
+	s.exited = make(chan struct{})
+	s.run(gatewayConfig)
+	s.awaitReady()
+}
+
+func (s *server) answersTo(t *testing.T, token apikey.Token) int {
+	t.Helper()
+	return clients(t, s)[0].send(t, "GET", "/public/v1/me", nil, "Authorization", "Bearer "+token.Reveal()).status
+}
+
+// TestClock_aheadAtAStart holds that a clock which is ahead at a start, by days or
+// years, deletes nothing and ends no key for good: seen from the store, a clock
+// that is ahead and a confirmed time that is behind are the same.
+func TestClock_aheadAtAStart(t *testing.T) {
+	const day = 24 * time.Hour
+	for _, by := range []time.Duration{91 * day, 600 * day} {
+		t.Run(by.String(), func(t *testing.T) {
+			s := start(t, gatewayConfig)
+			s.stop()
+			right := time.Now().Add(-by)
+			token, key := aKey("Nightly export", right.Add(-time.Hour), 90*day)
+			s.while(t, func(keys *store.Store) {
+				must(t, keys.NoteClock(func() apikey.ClockNote { return apikey.ClockNote{Confirmed: right} }))
+				_, err := keys.Apply(t.Context(), apikey.Change{EventID: apikey.NewEventID(right), At: key.CreatedAt, Actor: "kim", Do: apikey.Create{Key: key}})
+				must(t, err)
+				for i := range 20 {
+					_, err := keys.Apply(t.Context(), apikey.Change{EventID: apikey.NewEventID(right), At: right, Actor: "kim", Do: apikey.Suspend{WorkspaceID: fmt.Sprint("gone-", i)}})
+					must(t, err)
+				}
+			})
+			s.startAgain()
+			if got := s.answersTo(t, token); got != 401 {
+				t.Errorf("ahead: got status %d, want 401: no key outlives its end", got)
+			}
+			if !strings.Contains(s.log.String(), "the clock of this machine is further ahead than can be believed") {
+				t.Error("the log does not say that the clock is ahead")
+			}
+			s.stop()
+
+			s.while(t, func(keys *store.Store) {
+				if events, _, err := keys.Events(t.Context(), "", apikey.Page{Limit: 50}); err != nil || len(events) < 21 {
+					t.Errorf("got %d events, %v, want all 21", len(events), err)
+				}
+				note, err := keys.ClockNote()
+				must(t, err)
+				if note.Ahead < by-time.Minute || note.Confirmed.After(right.Add(time.Minute)) {
+					t.Errorf("got the note %v, want one that is %v ahead", note, by)
+				}
+				// The clock is set right: all that was noted is as far from it as before.
+				note.Confirmed = note.Confirmed.Add(by)
+				must(t, keys.NoteClock(func() apikey.ClockNote { return note }))
+			})
+			live, key := aKey("Zapier production", time.Now(), 90*day)
+			s.while(t, func(keys *store.Store) {
+				_, err := keys.Apply(t.Context(), apikey.Change{EventID: apikey.NewEventID(key.CreatedAt), At: key.CreatedAt, Actor: "kim", Do: apikey.Create{Key: key}})
+				must(t, err)
+			})
+			s.startAgain()
+			if got := s.answersTo(t, live); got != 200 {
+				t.Errorf("set right: got status %d, want 200", got)
+			}
+			if !strings.Contains(s.log.String(), "the clock of this machine was ahead, and is no more") {
+				t.Error("the log does not say that the clock was ahead")
+			}
+		})
 	}
 }

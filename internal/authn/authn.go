@@ -42,6 +42,7 @@ type Authenticator struct {
 	limiter   *ratelimit.Limiter
 	limited   limited
 	ended     atomic.Int64 // the latest end of a key that was refused for it, in milliseconds since 1970
+	confirmed atomic.Int64 // the ends up to this time count for that, likewise
 	closed    atomic.Bool
 	now       func() time.Time
 }
@@ -126,6 +127,9 @@ func (a *Authenticator) Check(ctx context.Context, policy *Policy, facts *Facts)
 	d.Key, d.At = &key.Key, a.now()
 	switch key.Status(d.At) {
 	case apikey.Revoked:
+		if key.RevokedAt.IsZero() { // as was scheduled
+			a.noteEnd(key.ActiveUntil())
+		}
 		return d.refuse(Revoked)
 	case apikey.Expired:
 		a.noteEnd(key.ActiveUntil())
@@ -157,14 +161,21 @@ func (a *Authenticator) Check(ctx context.Context, policy *Policy, facts *Facts)
 
 func (a *Authenticator) noteEnd(at time.Time) {
 	end := at.UnixMilli()
+	if end > a.confirmed.Load() {
+		return
+	}
 	for last := a.ended.Load(); end > last && !a.ended.CompareAndSwap(last, end); last = a.ended.Load() {
 	}
 }
 
 // LatestEnd returns the latest time at which a key has ended that was refused for
 // it. Once the clock is known to have come so far, whatever happens, none of these
-// keys comes back.
-func (a *Authenticator) LatestEnd() time.Time { return time.UnixMilli(a.ended.Load()) }
+// keys comes back. It is to be called every second with the time that is confirmed:
+// the ends that only a clock which is ahead has reached do not count.
+func (a *Authenticator) LatestEnd(confirmed time.Time) time.Time {
+	a.confirmed.Store(confirmed.Add(2 * time.Second).UnixMilli()) // when it is called again, at the latest
+	return time.UnixMilli(a.ended.Load())
+}
 
 // bucket keeps the reads of a key apart from its writes.
 func bucket(action Action) uint8 {

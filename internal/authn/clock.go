@@ -1,56 +1,182 @@
 package authn
 
-import "time"
+import (
+	"sync"
+	"sync/atomic"
+	"time"
 
-// Clock tells a time that does not go back: not while it runs, whatever is done
-// to the machine's clock, and not to before the mark that it is begun with,
-// which is what the last run had come to. So a key that has expired stays
-// expired.
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// Clock tells the time by which keys are judged. See [apikey.ClockNote] for when
+// the machine's clock is confirmed.
 //
-// A clock that is set forward is believed for as long as it is so, and not
-// remembered: once it is set right, keys that it had made expire are as they
-// were. Only time that has really passed counts for the mark.
+// It never tells a time before the confirmed one, whatever the machine's clock
+// says: a key that had expired by then stays expired. A machine's clock that is
+// ahead is followed for as long as it is, so that no key outlives its end; when it
+// is corrected, the keys that it had made expire are valid again.
 type Clock struct {
 	read  func() (wall time.Time, elapsed time.Duration)
-	floor time.Time // of the wall at the beginning, and the mark
+	state atomic.Pointer[clockState]
+
+	mu       sync.Mutex    // held while state is replaced
+	observed time.Duration // the elapsed time when Note was last called
+	pause    time.Duration // how much of a pause before this run may still be believed
 }
 
-// NewClock begins a clock at the machine's time, or at mark if that is later.
-func NewClock(mark time.Time) *Clock {
+type clockState struct {
+	floor time.Time // the confirmed time when nothing had elapsed
+	ahead time.Duration
+	stood time.Duration
+}
+
+// ClockShift is what has become of a difference between the machine's clock and
+// the confirmed time. The zero value says that nothing has.
+type ClockShift struct {
+	What ShiftKind
+	By   time.Duration
+}
+
+// ShiftKind is a kind of ClockShift.
+type ShiftKind int
+
+const (
+	_              ShiftKind = iota
+	ClockJumped              // it is further ahead than can be believed at once
+	ClockCorrected           // it had been ahead, and has gone back
+	ClockConfirmed           // it has been ahead for so long that it is confirmed
+)
+
+// NewClock begins a clock with the note of the last run, and says what the
+// machine's clock makes of that.
+func NewClock(note apikey.ClockNote) (*Clock, ClockShift) {
 	start := time.Now()
-	return newClock(mark, func() (time.Time, time.Duration) {
+	return newClock(note, func() (time.Time, time.Duration) {
 		now := time.Now()
 		return now, now.Sub(start) // by the monotonic clock
 	})
 }
 
-func newClock(mark time.Time, read func() (time.Time, time.Duration)) *Clock {
+func newClock(note apikey.ClockNote, read func() (time.Time, time.Duration)) (*Clock, ClockShift) {
 	wall, elapsed := read()
-	floor := wall.Round(0).Add(-elapsed) // Round takes the monotonic reading away
-	if mark.After(floor) {
-		floor = mark
+	if note.Confirmed.IsZero() {
+		note.Confirmed = wall
 	}
-	return &Clock{read: read, floor: floor}
+	c := &Clock{read: read, observed: elapsed, pause: apikey.MaxPause}
+	c.keep(note, elapsed)
+	_, shift := c.Note()
+	return c, shift
 }
 
-// Now returns the time.
+// keep makes a note the state. Round takes the monotonic reading away, by which
+// times would be compared otherwise.
+func (c *Clock) keep(note apikey.ClockNote, elapsed time.Duration) {
+	c.state.Store(&clockState{note.Confirmed.Round(0).Add(-elapsed), note.Ahead, note.Stood})
+}
+
+// Now returns the time by which keys are judged.
 func (c *Clock) Now() time.Time {
 	wall, elapsed := c.read()
-	if least := c.floor.Add(elapsed); least.After(wall) {
-		return least
-	}
-	return wall
+	return c.state.Load().judged(wall, elapsed)
 }
 
-// Mark returns what the next clock is to be begun with.
-func (c *Clock) Mark() time.Time {
+// Confirmed returns the time that is certain to have passed: nothing may be
+// deleted for its age by a later one.
+func (c *Clock) Confirmed() time.Time {
 	_, elapsed := c.read()
-	return c.floor.Add(elapsed)
+	return c.state.Load().floor.Add(elapsed)
 }
 
-// Behind returns how far the machine's clock is behind; zero or less if it is
-// not.
-func (c *Clock) Behind() time.Duration {
+// Read returns the time, and what it is made of.
+func (c *Clock) Read() apikey.ClockReading {
 	wall, elapsed := c.read()
-	return c.floor.Add(elapsed).Sub(wall)
+	state := c.state.Load()
+	return apikey.ClockReading{Machine: wall.Round(0), Confirmed: state.floor.Add(elapsed), Judged: state.judged(wall, elapsed).Round(0)}
+}
+
+func (s *clockState) judged(wall time.Time, elapsed time.Duration) time.Time {
+	confirmed := s.floor.Add(elapsed)
+	switch {
+	case !wall.Before(confirmed):
+		return wall
+	case plainlyWrong(wall.Sub(confirmed)):
+		return confirmed.Add(s.ahead)
+	}
+	return confirmed
+}
+
+// plainlyWrong reports whether a machine's clock is so far behind that it says
+// nothing about the time. An earlier run may have seen a later time than the
+// confirmed one, and such a clock is no reason to doubt that.
+func plainlyWrong(ahead time.Duration) bool { return ahead < -apikey.MaxPause }
+
+// Note returns what the next run is to begin with, and what has become of the
+// machine's clock since the last call. It is to be called once a minute.
+func (c *Clock) Note() (apikey.ClockNote, ClockShift) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	wall, elapsed := c.read()
+	wall = wall.Round(0)
+	state := c.state.Load()
+	before := apikey.ClockNote{Confirmed: state.floor.Add(elapsed), Ahead: state.ahead, Stood: state.stood}
+	after, shift := settle(before, wall, elapsed-c.observed, c.pause)
+	c.pause = max(c.pause-after.Confirmed.Sub(before.Confirmed), 0)
+	if wall.Sub(after.Confirmed).Abs() <= apikey.ClockTolerance {
+		c.pause = 0 // they agree: what comes now is no pause
+	}
+	c.observed = elapsed
+	c.keep(after, elapsed)
+	return after, shift
+}
+
+// Trust makes a time the confirmed one, on an operator's word.
+func (c *Clock) Trust(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, elapsed := c.read()
+	c.pause = 0
+	c.keep(apikey.ClockNote{Confirmed: now}, elapsed)
+}
+
+// settle brings a note up to what the machine's clock says, after the server has
+// run for a while: the confirmed time of the note has come as far as it has run.
+// What the clock is further ahead is believed to be the pause before this run, up
+// to a length.
+func settle(note apikey.ClockNote, wall time.Time, ran, pause time.Duration) (apikey.ClockNote, ClockShift) {
+	ahead := wall.Sub(note.Confirmed)
+	moved := ahead - note.Ahead
+	switch {
+	case plainlyWrong(ahead):
+		return note, ClockShift{}
+	case moved > max(pause, apikey.ClockTolerance):
+		return apikey.ClockNote{Confirmed: note.Confirmed, Ahead: ahead}, ClockShift{ClockJumped, ahead}
+	case moved < -apikey.ClockTolerance:
+		return correct(note, ahead, pause)
+	}
+	if pause > 0 {
+		note.Confirmed = note.Confirmed.Add(max(moved, 0))
+	}
+	if note.Ahead == 0 {
+		return note, ClockShift{}
+	}
+	if note.Stood += ran; note.Stood < apikey.ConfirmAfter {
+		return note, ClockShift{}
+	}
+	return apikey.ClockNote{Confirmed: note.Confirmed.Add(note.Ahead)}, ClockShift{ClockConfirmed, note.Ahead}
+}
+
+// correct is settle for a clock that has gone back.
+func correct(note apikey.ClockNote, ahead, pause time.Duration) (apikey.ClockNote, ClockShift) {
+	if note.Ahead == 0 { // it is behind, and was not ahead before
+		return note, ClockShift{}
+	}
+	shift := ClockShift{ClockCorrected, note.Ahead - ahead}
+	ahead = max(ahead, 0)
+	switch {
+	case ahead <= pause:
+		return apikey.ClockNote{Confirmed: note.Confirmed.Add(ahead)}, shift
+	case ahead <= apikey.ClockTolerance:
+		ahead = 0
+	}
+	return apikey.ClockNote{Confirmed: note.Confirmed, Ahead: ahead}, shift
 }

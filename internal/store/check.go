@@ -83,27 +83,6 @@ func (s *Store) checkSpace() apikey.Finding {
 	return fine(check, "The disk has %d MiB left.", free>>20)
 }
 
-// clockTolerance is how far the clock may be behind the last time that was noted:
-// the note is made every few seconds.
-const clockTolerance = time.Minute
-
-func (s *Store) checkClock(now time.Time) apikey.Finding {
-	const check = "clock"
-	var mark time.Time
-	err := s.db.View(func(txn *badger.Txn) (err error) {
-		mark, err = clockMark(txn)
-		return err
-	})
-	switch {
-	case err != nil:
-		return fault(check, restart, "The time that was noted last cannot be read.")
-	case now.Before(mark.Add(-clockTolerance)):
-		return fault(check, "Set the clock right. The server judges by the later time meanwhile, so that no expired key comes back.",
-			"The clock says %s, and the store has seen %s.", now.Format(time.RFC3339), mark.Format(time.RFC3339))
-	}
-	return fine(check, "The clock has not gone back.")
-}
-
 // checkRestore says that a restore has not come to its end.
 func (s *Store) checkRestore() (findings []apikey.Finding) {
 	var r restoring

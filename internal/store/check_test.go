@@ -169,9 +169,7 @@ func TestCheck_records(t *testing.T) {
 
 func TestCheck_surroundings(t *testing.T) {
 	s := openNew(t)
-	if err := s.SetClockMark(start); err != nil {
-		t.Fatal(err)
-	}
+	noteClock(t, s, apikey.ClockNote{Confirmed: start})
 	for _, test := range []struct {
 		name, check, want string
 		do                func() (undo func() error, err error)

@@ -9,42 +9,74 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// ClockMark returns the time that was last given to SetClockMark, or the zero
-// time.
-func (s *Store) ClockMark() (mark time.Time, err error) {
+// clockRecord is what is noted of the clock beside the confirmed time.
+type clockRecord struct {
+	Ahead   millis `json:"ahead,omitzero"` // both are lengths of time
+	Stood   millis `json:"stood,omitzero"`
+	Trusted string `json:"trusted,omitzero"` // the event of the trustRecord that the note was made after
+}
+
+// trustRecord is the machine's time when an operator said that it was right. It is
+// a change, and no note: notes from before it mean nothing any more.
+type trustRecord struct {
+	EventID string `json:"event_id"`
+	At      millis `json:"at"`
+}
+
+// ClockNote returns what is known of the time; the zero note in a new store.
+func (s *Store) ClockNote() (note apikey.ClockNote, err error) {
 	err = s.view(func(txn *badger.Txn) error {
-		mark, err = clockMark(txn)
+		note, _, err = clockNote(txn)
 		return err
 	})
-	return mark, err
+	return note, err
 }
 
-func clockMark(txn reader) (time.Time, error) {
-	var m millis
-	err := load(txn, clockKey, &m)
-	if errors.Is(err, badger.ErrKeyNotFound) {
-		return time.Time{}, nil
+// clockNote returns what is known of the time, and the event of the trustRecord
+// that it follows, if there is one.
+func clockNote(txn reader) (note apikey.ClockNote, trusted string, err error) {
+	var confirmed millis
+	var record clockRecord
+	var trust trustRecord
+	err = errors.Join(
+		loadIfThere(txn, clockKey, &confirmed),
+		loadIfThere(txn, clockNoteKey, &record),
+		loadIfThere(txn, clockTrustKey, &trust),
+	)
+	if record.Trusted != trust.EventID {
+		return apikey.ClockNote{Confirmed: trust.At.time()}, trust.EventID, err
 	}
-	return m.time(), err
+	return apikey.ClockNote{Confirmed: confirmed.time(), Ahead: record.Ahead.duration(), Stood: record.Stood.duration()}, trust.EventID, err
 }
 
-// jump is how far ahead of the mark a time is that nobody can have come to by
-// waiting: the mark is set far more often.
+// loadIfThere is load, which leaves a record as it is where there is none.
+func loadIfThere(txn reader, key []byte, record any) error {
+	if err := load(txn, key, record); !errors.Is(err, badger.ErrKeyNotFound) {
+		return err
+	}
+	return nil
+}
+
+func (m millis) duration() time.Duration { return time.Duration(m) * time.Millisecond }
+
+// jump is how far ahead of the confirmed time a time is that nobody can have come
+// to by waiting: that is noted far more often.
 const jump = 10 * time.Minute
 
-// believed returns the time by which keys have ended for good: now, or the mark
-// where the clock has been set forward. Once it is set right, the keys that only
-// seemed to have ended go on, and want their names.
+// believed returns the time by which keys have ended for good: now, or the
+// confirmed time where the clock is ahead of that. Once it is corrected, the keys
+// that only seemed to have ended are valid again, and need their names.
 func believed(txn reader, now time.Time) (time.Time, error) {
-	mark, err := clockMark(txn)
-	if err != nil || mark.IsZero() || now.Sub(mark) <= jump {
+	note, _, err := clockNote(txn)
+	if err != nil || note.Confirmed.IsZero() || now.Sub(note.Confirmed) <= jump {
 		return now, err
 	}
-	return mark, nil
+	return note.Confirmed, nil
 }
 
-// SetClockMark remembers a time across restarts.
-func (s *Store) SetClockMark(mark time.Time) error {
+// NoteClock remembers what read returns across restarts. It is called while no
+// change is made: one may set the clock.
+func (s *Store) NoteClock(read func() apikey.ClockNote) error {
 	if s == nil {
 		return apikey.ErrStoreUnavailable
 	}
@@ -56,7 +88,42 @@ func (s *Store) SetClockMark(mark time.Time) error {
 	if err := s.writable(); err != nil {
 		return err
 	}
-	s.changes.Lock() // a change may have read the mark
+	s.changes.Lock() // a change may have read the note
 	defer s.changes.Unlock()
-	return s.refine(s.unjournaled(func(txn *transaction) error { return save(txn, clockKey, toMillis(mark)) }))
+	return s.refine(s.unjournaled(func(txn *transaction) error { return saveClock(txn, read()) }))
+}
+
+func saveClock(txn *transaction, note apikey.ClockNote) error {
+	_, trusted, err := clockNote(txn)
+	if err != nil {
+		return err
+	}
+	record := clockRecord{Ahead: millis(note.Ahead.Milliseconds()), Stood: millis(note.Stood.Milliseconds()), Trusted: trusted}
+	return errors.Join(save(txn, clockKey, toMillis(note.Confirmed)), save(txn, clockNoteKey, record))
+}
+
+// checkClock holds what the machine's clock says against what is known of the time.
+func (s *Store) checkClock(machine time.Time) apikey.Finding {
+	const check = "clock"
+	var note apikey.ClockNote
+	err := s.db.View(func(txn *badger.Txn) (err error) {
+		note, _, err = clockNote(txn)
+		return err
+	})
+	ahead := machine.Sub(note.Confirmed)
+	switch {
+	case err != nil:
+		return fault(check, restart, "The time that was noted last cannot be read.")
+	case note.Confirmed.IsZero():
+		return fine(check, "No time was noted yet.")
+	case ahead < -apikey.ClockTolerance:
+		return fault(check, "If the clock is wrong, set it right: the server judges by the later time meanwhile, so that no expired key comes back. "+
+			"If it is right, an earlier one was ahead: run caddy api-keys clock --trust.",
+			"The clock says %s, and the store has seen %s.", machine.Format(time.RFC3339), note.Confirmed.Format(time.RFC3339))
+	case ahead > apikey.MaxPause:
+		return warning(check, "If the clock is wrong, set it right: the keys that it makes expire are valid again then, and nothing is deleted meanwhile. "+
+			"If it is right, run caddy api-keys clock --trust, or leave it to be confirmed when the server has run for three days.",
+			"The clock says %s, and the store is certain only of %s.", machine.Format(time.RFC3339), note.Confirmed.Format(time.RFC3339))
+	}
+	return fine(check, "The clock agrees with what the store has seen.")
 }

@@ -89,9 +89,9 @@ func TestOpen_rebuilds(t *testing.T) {
 	}, "\n"))
 	equal(t, "what is in it", sumOf(t, rebuilt), want)
 	equal(t, "findings", check(t, rebuilt, start.Add(time.Hour)), map[string]string{})
-	mark, err := rebuilt.ClockMark()
-	if err != nil || !mark.Equal(start.Add(time.Hour)) {
-		t.Errorf("clock mark: got %v, %v, want the time of the last change", mark, err)
+	note, err := rebuilt.ClockNote()
+	if err != nil || !note.Confirmed.Equal(start.Add(time.Hour)) {
+		t.Errorf("confirmed time: got %v, %v, want the time of the last change", note, err)
 	}
 	kept, err := filepath.Glob(filepath.Join(s.Path(), damagedDirectory+"*", "*.sst"))
 	if err != nil || len(kept) != len(tables) {

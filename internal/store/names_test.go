@@ -12,9 +12,7 @@ import (
 // allowed, when the clock is right again.
 func TestNames_clockSetForward(t *testing.T) {
 	s := openNew(t)
-	if err := s.SetClockMark(start); err != nil {
-		t.Fatal(err)
-	}
+	noteClock(t, s, apikey.ClockNote{Confirmed: start})
 	key := newKey("acme", "Zapier", start)
 	key.ExpiresAt = start.Add(day)
 	mustApply(t, s, start, apikey.Create{Key: key})
@@ -26,18 +24,14 @@ func TestNames_clockSetForward(t *testing.T) {
 	refused(t, s, right, apikey.Create{Key: newKey("acme", "Zapier", right)}, apikey.ErrNameTaken)
 
 	// When as much time has really passed, the name is free.
-	if err := s.SetClockMark(forward); err != nil {
-		t.Fatal(err)
-	}
+	noteClock(t, s, apikey.ClockNote{Confirmed: forward})
 	mustApply(t, s, forward, apikey.Create{Key: newKey("acme", "Zapier", forward), MaxActive: 1})
 }
 
 // What ends between two marks has ended: nobody waits for the next.
 func TestNames_betweenMarks(t *testing.T) {
 	s := openNew(t)
-	if err := s.SetClockMark(start); err != nil {
-		t.Fatal(err)
-	}
+	noteClock(t, s, apikey.ClockNote{Confirmed: start})
 	key := newKey("acme", "Zapier", start)
 	key.ExpiresAt = start.Add(time.Second)
 	mustApply(t, s, start, apikey.Create{Key: key})

@@ -209,12 +209,14 @@ func (s *Store) restoreSnapshot(from *journal.Snapshot, log *zap.Logger) error {
 	return errors.Join(err, batch.Flush())
 }
 
-// markRebuilt writes what the journal does not hold. The clock is known to have
-// come as far as the last change.
+// markRebuilt writes what the journal does not hold. The confirmed time is known
+// to have come as far as the last change, unless the clock was set since the
+// snapshot: then the last change may be one from before.
 func (s *Store) markRebuilt(txn *transaction, tail *journal.Tail, base baseRecord) error {
-	at, err := clockMark(txn)
-	if err == nil && tail.Last.After(at) {
-		err = save(txn, clockKey, toMillis(tail.Last))
+	note, _, err := clockNote(txn)
+	if _, set := tail.Writes[string(clockTrustKey)]; err == nil && !set && tail.Last.After(note.Confirmed) {
+		note.Confirmed = tail.Last
+		err = saveClock(txn, note)
 	}
 	return errors.Join(err, markNew(txn), save(txn, baseKey, base), mark(txn, s.journal.End()))
 }

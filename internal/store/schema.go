@@ -21,7 +21,9 @@ import (
 //	                       they are; empty at first
 //	m/journal              the position in the journal of the last change
 //	m/base                 baseRecord, of the last snapshot that was begun
-//	m/clock                the latest time that was told, in milliseconds since 1970
+//	m/clock                the time that is certain to have passed, in milliseconds since 1970
+//	m/clock/note           clockRecord
+//	m/clock/trust          trustRecord
 //	m/restoring            restoring: a restore that was begun, until it has come to its end
 //	k/<key id>             keyRecord
 //	t/<digest>             key id: whose token has this SHA-256
@@ -46,7 +48,8 @@ import (
 // because a person may have to read it one day. Fields are only ever added.
 //
 // Schema 1 had no e/ and no c/, and schema 2 no journal. What a change writes is
-// in the journal too; the notes u/, v/ and m/ are not, but for m/restoring.
+// in the journal too; the notes u/, v/ and m/ are not, but for m/restoring and
+// m/clock/trust.
 const schemaVersion = 3
 
 var (
@@ -56,7 +59,9 @@ var (
 	journaledKey = []byte("m/journal")
 	baseKey      = []byte("m/base")
 
-	clockKey = []byte("m/clock")
+	clockKey      = []byte("m/clock")
+	clockNoteKey  = []byte("m/clock/note")
+	clockTrustKey = []byte("m/clock/trust")
 
 	restoringKey = []byte("m/restoring")
 )

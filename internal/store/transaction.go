@@ -52,6 +52,10 @@ func (s *Store) write(at time.Time, do func(*transaction) error) error {
 	if err := do(t); err != nil || len(t.writes) == 0 {
 		return err
 	}
+	// A store that is built from the journal takes its times for confirmed ones.
+	if confirmed, err := believed(t, at); err == nil {
+		at = confirmed
+	}
 	entry := s.journal.Next(at, t.writes)
 	if err := mark(t, entry.Position); err != nil {
 		return err

@@ -1,0 +1,62 @@
+package apikey
+
+import "time"
+
+// ClockNote is what is kept of the time from one run of the server to the next.
+//
+// A machine's clock may be wrong, so what it says becomes certain in two steps.
+// Confirmed is the time that is certain to have passed: it advances as the server
+// runs, and over a pause of up to [MaxPause] between two runs. A clock that is
+// further ahead is followed, but not confirmed before it has stood so for
+// [ConfirmAfter]: until then it can be corrected, and everything is as it was.
+type ClockNote struct {
+	Confirmed time.Time
+	// Ahead is how far the machine's clock was ahead of Confirmed; 0 if it was not.
+	Ahead time.Duration
+	// Stood is for how long the server has run with the clock so far ahead.
+	Stood time.Duration
+}
+
+const (
+	// MaxPause is the longest pause between two runs that a clock is believed about
+	// at once. A restart and an outage of a night are shorter; the clocks that come
+	// up wrong are off by months or years.
+	MaxPause = 24 * time.Hour
+	// ConfirmAfter is how long the server runs with a clock that is ahead before
+	// that is confirmed. It is time enough for somebody to act on the alarm, over a
+	// weekend too.
+	ConfirmAfter = 3 * 24 * time.Hour
+	// ClockTolerance is what a clock may be off by: the note is made once a minute.
+	ClockTolerance = time.Minute
+)
+
+// ClockReading is what a machine's clock says, and what is made of it.
+type ClockReading struct {
+	Machine   time.Time
+	Confirmed time.Time // nothing that is later is deleted for its age
+	Judged    time.Time // keys are judged by this
+}
+
+// Offset is how far the machine's clock is ahead of the confirmed time; below
+// zero if it is behind.
+func (r ClockReading) Offset() time.Duration { return r.Machine.Sub(r.Confirmed) }
+
+// ClockStatus says whether a machine's clock agrees with the confirmed time.
+type ClockStatus string
+
+const (
+	ClockAgrees ClockStatus = "ok"
+	ClockAhead  ClockStatus = "ahead"
+	ClockBehind ClockStatus = "behind"
+)
+
+// Status says whether the machine's clock agrees with the confirmed time.
+func (r ClockReading) Status() ClockStatus {
+	switch offset := r.Offset(); {
+	case offset > ClockTolerance:
+		return ClockAhead
+	case offset < -ClockTolerance:
+		return ClockBehind
+	}
+	return ClockAgrees
+}
