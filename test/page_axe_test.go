@@ -3,6 +3,7 @@ package test
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/chromedp/chromedp"
@@ -45,7 +46,7 @@ func (f axeFinding) String() string {
 // TestPage_axe holds that axe-core finds no fault of accessibility in any state
 // of the page.
 func TestPage_axe(t *testing.T) {
-	script, err := os.ReadFile(testenv.Axe(t))
+	script, err := os.ReadFile(filepath.Join(testenv.NPM(t, "axe-core"), "axe.min.js"))
 	must(t, err)
 	p := newScene(t, furnished(t), "acme", "Billing nightly", "Warehouse sync production")
 	for _, state := range p.states() {

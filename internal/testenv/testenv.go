@@ -1,5 +1,5 @@
-// Package testenv finds the programs that some tests need beside Go, and the one
-// script, axe-core.
+// Package testenv finds the programs and npm packages that some tests need
+// besides Go.
 //
 // A test that needs one asks for it. Where it is not installed, the
 // test is skipped, saying how to install it; where nothing may be skipped,

@@ -6,18 +6,19 @@ import (
 	"testing"
 )
 
-// Axe returns the path of axe-core, a script that finds faults of accessibility
-// in a page. It ends the test where it is not installed: no Debian package has it.
-func Axe(t testing.TB) string {
+// NPM returns the directory of a package that test/npm/install downloads: a
+// script or a tool that no Debian package has. It ends the test where it is not
+// installed.
+func NPM(t testing.TB, name string) string {
 	t.Helper()
-	return axeBelow(t, moduleRoot(t))
+	return npmBelow(t, moduleRoot(t), name)
 }
 
-func axeBelow(t testing.TB, root string) string {
+func npmBelow(t testing.TB, root, name string) string {
 	t.Helper()
-	path := filepath.Join(root, "test", "axe", "node_modules", "axe-core", "axe.min.js")
-	if _, err := os.Stat(path); err != nil {
-		Lacks(t, "axe-core: test/axe/install")
+	path := filepath.Join(root, "test", "npm", "node_modules", name)
+	if _, err := os.Stat(filepath.Join(path, "package.json")); err != nil {
+		Lacks(t, name+": test/npm/install")
 	}
 	return path
 }
