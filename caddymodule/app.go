@@ -60,6 +60,7 @@ type App struct {
 	// How exactly it is known when a key was last used. Default: `1m`.
 	LastUsedResolution caddy.Duration `json:"last_used_resolution,omitempty"`
 
+	ctx      caddy.Context // of the configuration, for what Start looks up in it
 	log      *zap.Logger
 	path     string         // of the store: absolute, and free of symbolic links
 	endpoint *admin.Handler // for Caddy's own admin endpoint
@@ -95,7 +96,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // Provision sets defaults and checks the configuration. It opens nothing: a
 // configuration can be validated beside a running server.
 func (a *App) Provision(ctx caddy.Context) error {
-	a.log = ctx.Logger()
+	a.ctx, a.log = ctx, ctx.Logger()
 	setDefault(&a.Store.Module, "badger")
 	setDefault(&a.Store.Path, filepath.Join(caddy.AppDataDir(), appName))
 	setDefault(&a.Store.CacheSize, defaultCacheSize)
@@ -183,6 +184,7 @@ func (a *App) Start() error {
 	}
 	garbage.tune()
 	a.shared.Store(g)
+	a.warnOfNeighbours()
 	return nil
 }
 

@@ -1,0 +1,141 @@
+package caddymodule
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
+	"go.uber.org/zap"
+
+	"github.com/agiled/caddy-api-keys/identity"
+)
+
+// neighbours walks the routes of a server in the order in which they run, and
+// notes handlers that undo what an api_key_auth beside them does:
+//
+//   - before it, what copies a header that it removes to where it stays;
+//   - after it, what gives the request another method than the one it judged.
+//
+// It sees what is configured, not what a request will match, and so it warns.
+type neighbours struct {
+	copies   []copied // seen so far, with no api_key_auth after them yet
+	guarded  bool     // an api_key_auth came before
+	warnings []string
+}
+
+// warnOfNeighbours logs what is to be said about the routes of every server. It
+// is for the start: until then not all of them are there.
+func (a *App) warnOfNeighbours() {
+	app, err := a.ctx.AppIfConfigured("http")
+	if err != nil {
+		return // there are no routes
+	}
+	for name, server := range app.(*caddyhttp.App).Servers {
+		for _, warning := range misplaced(server) {
+			a.log.Warn(warning, zap.String("server", name))
+		}
+	}
+}
+
+// copied is a handler that takes the value of a request's header.
+type copied struct{ by, header string }
+
+// misplaced returns what is to be said about the routes of a server.
+func misplaced(server *caddyhttp.Server) []string {
+	var n neighbours
+	n.routes(server.Routes)
+	slices.Sort(n.warnings)
+	return slices.Compact(n.warnings)
+}
+
+// routes walks a list of routes. Of those in one group only one runs, so each
+// begins with what was before the first.
+func (n *neighbours) routes(routes caddyhttp.RouteList) {
+	type state struct {
+		copies  []copied
+		guarded bool
+	}
+	groups := make(map[string]state)
+	for _, route := range routes {
+		before, ok := groups[route.Group]
+		if route.Group != "" && ok {
+			n.copies, n.guarded = before.copies, before.guarded
+		} else {
+			groups[route.Group] = state{slices.Clip(n.copies), n.guarded}
+		}
+		for _, handler := range route.Handlers {
+			n.handler(handler)
+		}
+	}
+}
+
+func (n *neighbours) handler(handler caddyhttp.MiddlewareHandler) {
+	switch h := handler.(type) {
+	case *caddyhttp.Subroute:
+		n.routes(h.Routes)
+	case *Auth:
+		n.auth(h)
+	case *caddyhttp.VarsMiddleware:
+		for _, name := range slices.Sorted(maps.Keys(*h)) {
+			n.copyIn("vars", fmt.Sprint((*h)[name]))
+		}
+	case *headers.Handler:
+		if h.Request != nil {
+			n.copyIn("request_header", headerValues(h.Request)...)
+		}
+	case *rewrite.Rewrite:
+		n.method("method", h.Method)
+	case *reverseproxy.Handler:
+		if h.Rewrite != nil {
+			n.method("method of reverse_proxy", h.Rewrite.Method)
+		}
+	}
+}
+
+func headerValues(ops *headers.HeaderOps) (values []string) {
+	for _, fields := range []map[string][]string{ops.Add, ops.Set} {
+		for _, name := range slices.Sorted(maps.Keys(fields)) {
+			values = append(values, fields[name]...)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(ops.Replace)) {
+		for _, replacement := range ops.Replace[name] {
+			values = append(values, replacement.Replace)
+		}
+	}
+	return values
+}
+
+// copyIn notes the request's headers whose values a handler's texts hold.
+func (n *neighbours) copyIn(by string, texts ...string) {
+	for _, text := range texts {
+		for _, part := range strings.Split(text, "{http.request.header.")[1:] {
+			header, _, _ := strings.Cut(part, "}")
+			n.copies = append(n.copies, copied{by, header})
+		}
+	}
+}
+
+func (n *neighbours) auth(h *Auth) {
+	removed := identity.NewHeaders("Authorization", h.WorkspaceHeader, h.KeyIDHeader, h.AccessHeader)
+	for _, c := range n.copies {
+		if removed.Match(c.header) {
+			n.warnings = append(n.warnings, fmt.Sprintf("%s before api_key_auth copies the client's %s, which api_key_auth removes: the copy stays, and whoever reads it trusts the client. Remove it, or put it after api_key_auth", c.by, c.header))
+		}
+	}
+	n.guarded = true
+}
+
+// method notes what gives a judged request another method. A placeholder can
+// stand for any.
+func (n *neighbours) method(by, method string) {
+	if method == "" || !n.guarded {
+		return
+	}
+	n.warnings = append(n.warnings, fmt.Sprintf("%s %s after api_key_auth changes the method that was judged: the upstream gets a %s from a read-only key that sent a GET. Put it before api_key_auth", by, method, method))
+}
