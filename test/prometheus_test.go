@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -26,8 +27,8 @@ type prometheus struct {
 	address string
 }
 
-// startPrometheus runs a Prometheus until the test ends.
-func startPrometheus(t *testing.T, s *server) *prometheus {
+// startPrometheus runs a Prometheus, with more arguments, until the test ends.
+func startPrometheus(t *testing.T, s *server, args ...string) *prometheus {
 	t.Helper()
 	program := testenv.Tool(t, "prometheus")
 	shipped, err := filepath.Abs(rulesFile)
@@ -44,8 +45,8 @@ scrape_configs:
 
 	p := &prometheus{s, freeAddress(t)}
 	var said buffer
-	cmd := exec.Command(program, "--config.file", config, "--storage.tsdb.path", filepath.Join(dir, "data"),
-		"--web.listen-address", p.address, "--log.level", "warn")
+	cmd := exec.Command(program, append(args, "--config.file", config, "--storage.tsdb.path", filepath.Join(dir, "data"),
+		"--web.listen-address", p.address, "--log.level", "warn")...)
 	cmd.Stdout, cmd.Stderr = &said, &said
 	must(t, cmd.Start())
 	t.Cleanup(func() {
@@ -202,6 +203,39 @@ func TestPrometheus(t *testing.T) {
 	t.Run("queries", func(t *testing.T) { queriesAnswer(t, p, made["allowed"], all) })
 	t.Run("rules", func(t *testing.T) { rulesEvaluate(t, p, made["allowed"], all) })
 	t.Run("shipped", func(t *testing.T) { shippedAreTaken(t, p) })
+}
+
+// TestPrometheus_nativeHistograms holds that what is shipped shows how long checks
+// take to a Prometheus that takes native histograms, and so no buckets.
+func TestPrometheus_nativeHistograms(t *testing.T) {
+	s := start(t, watchedConfig)
+	p := startPrometheus(t, s, "--enable-feature=native-histograms")
+	drive(t, s)
+	s.await("a native histogram", func() bool {
+		samples, err := p.query(`histogram_count(caddy_api_keys_check_duration_seconds) > 0`)
+		must(t, err)
+		return len(samples) == 1
+	})
+	buckets, err := p.query(`caddy_api_keys_check_duration_seconds_bucket`)
+	if must(t, err); len(buckets) > 0 {
+		t.Fatalf("got %d buckets, want a native histogram in their place", len(buckets))
+	}
+	asked := 0
+	for _, q := range queries(t) {
+		if !strings.Contains(q.expr, "caddy_api_keys_check_duration_seconds") {
+			continue
+		}
+		asked++
+		expr, _, _ := strings.Cut(q.expr, " > ") // the value, not whether it is alarming
+		s.await(q.at, func() bool {
+			samples, err := p.query(expr)
+			must(t, err)
+			return len(samples) == 1
+		})
+	}
+	if asked < 6 {
+		t.Errorf("asked %d queries, want those of the rules, the dashboard and the documents", asked)
+	}
 }
 
 // queriesAnswer holds what the metrics say after drive, each asked as whoever

@@ -48,6 +48,10 @@ func (s *server) exported() map[string]labelValues {
 		if !strings.HasPrefix(name, "caddy_api_keys_") {
 			continue
 		}
+		// As a native histogram, it has one series of its own name.
+		if histogram, ok := strings.CutSuffix(name, "_count"); ok {
+			all[histogram] = make(labelValues)
+		}
 		if all[name] == nil {
 			all[name] = make(labelValues)
 		}
