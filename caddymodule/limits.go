@@ -13,10 +13,12 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/ratelimit"
 )
 
-// RateLimits say how often a key may be used. Each key has counts of its own,
-// one for reads and one for writes. They are exact: in any window of the given
-// length, wherever it begins, no more pass, and within the limit none is
-// refused. They survive a reload, and are kept by each process for itself.
+// RateLimits say how often a key may be used. Each key has counts of its own for
+// reads, for writes and for each limit: handlers with the same limit share a
+// count, and handlers with another one have another. They are exact: in any
+// window of the given length, wherever it begins, no more pass, and within the
+// limit none is refused. They survive a reload, and are kept by each process for
+// itself.
 type RateLimits struct {
 	// The limit of requests that read.
 	Read *RateLimit `json:"read,omitempty"`

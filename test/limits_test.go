@@ -196,8 +196,9 @@ func TestLimits_apart(t *testing.T) {
 	}
 }
 
-// TestLimits_reload holds that a reload forgives nothing, and that a changed
-// limit goes by what has passed already.
+// TestLimits_reload holds that a reload forgives nothing: a limit goes by what
+// has passed it already, also after it was away for a while. Another limit has a
+// count of its own.
 func TestLimits_reload(t *testing.T) {
 	config := func(n int) string { return withOptions(fmt.Sprintf("rate_limit read %d 10m", n)) }
 	s := start(t, config(3))
@@ -208,11 +209,11 @@ func TestLimits_reload(t *testing.T) {
 		n    int
 		want []int
 	}{
-		{"at first", 3, []int{200, 200, 200, 429}},
-		{"the same again", 3, []int{429, 429}},
-		{"raised by one", 4, []int{200, 429}},
-		{"lowered", 2, []int{429}},
-		{"raised by two", 6, []int{200, 200, 429}},
+		{"at first", 3, []int{200, 200}},
+		{"the same again", 3, []int{200, 429, 429}},
+		{"raised", 4, []int{200, 200, 200, 200, 429}},
+		{"lowered", 2, []int{200, 200, 429}},
+		{"as at first", 3, []int{429}},
 	} {
 		if out, err := s.reload(config(step.n)); err != nil {
 			t.Fatalf("%s: %v\n%s", step.name, err, out)
@@ -222,5 +223,47 @@ func TestLimits_reload(t *testing.T) {
 				t.Errorf("%s: got status %d for request %d, want %d", step.name, got, i+1, want)
 			}
 		}
+	}
+}
+
+// TestLimits_blocks holds which blocks share a count: those with the same limit,
+// however it is written. Others do not, and what one refuses counts in none.
+func TestLimits_blocks(t *testing.T) {
+	s := start(t, strings.Replace(gatewayConfig, "api_key_auth", `api_key_auth /contacts {
+		rate_limit read 10 20m
+	}
+	api_key_auth /orders {
+		rate_limit read 10 1200s
+	}
+	api_key_auth /search {
+		rate_limit read 3 20m
+	}
+	api_key_auth /free`, 1))
+	for _, c := range clients(t, s) {
+		t.Run(c.name, func(t *testing.T) {
+			_, token := s.create("acme", "Client over "+c.name, "full_access")
+			send := func(path string, times, want int, left string) {
+				t.Helper()
+				for i := range times {
+					got := c.send(t, "GET", path, nil, bearer(token)...)
+					if got.status != want {
+						t.Errorf("got status %d for GET %d of %s, want %d", got.status, i+1, path, want)
+					}
+					if prefix := `"read";r=` + left + ";"; left != "" && !strings.HasPrefix(got.header.Get("RateLimit"), prefix) {
+						t.Errorf("got RateLimit %q for GET %d of %s, want %q", got.header.Get("RateLimit"), i+1, path, prefix)
+					}
+				}
+			}
+			send("/contacts", 5, 200, "")
+			send("/search", 1, 200, "2")
+			send("/orders", 1, 200, "4")
+			send("/search", 2, 200, "")
+			send("/search", 4, 429, "0")
+			send("/free", 20, 200, "")
+			send("/contacts", 1, 200, "3")
+			send("/orders", 3, 200, "")
+			send("/contacts", 1, 429, "0")
+			send("/orders", 1, 429, "0")
+		})
 	}
 }

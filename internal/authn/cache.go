@@ -37,7 +37,7 @@ type cache struct {
 type entry struct {
 	apikey.Key
 	use     use
-	buckets [2]ratelimit.Hint // by the action
+	buckets [2]ratelimit.Hint // by the action, for any limit
 }
 
 func newCache(source Source, size int, log *zap.Logger) (*cache, error) {

@@ -74,6 +74,22 @@ func BenchmarkLimiter_hinted(b *testing.B) {
 	}
 }
 
+// BenchmarkLimiter_twoLimits is what a decision costs where a key is used at two
+// paths with limits of their own.
+func BenchmarkLimiter_twoLimits(b *testing.B) {
+	l, start := New(), time.Now()
+	limits := [2]Limit{{10_000, time.Millisecond}, {1000, time.Millisecond}}
+	hint := new(Hint)
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		now := start
+		for i := 0; pb.Next(); i++ {
+			now = now.Add(time.Microsecond)
+			l.Allow("key", read, limits[i%2], now, hint)
+		}
+	})
+}
+
 // BenchmarkTokenBucket is the decision alone, without a look-up, of
 // golang.org/x/time/rate beside ours: what exactness costs.
 func BenchmarkTokenBucket(b *testing.B) {
@@ -94,7 +110,7 @@ func BenchmarkTokenBucket(b *testing.B) {
 		b.Run("ours/"+name, func(b *testing.B) {
 			l := New()
 			start := time.Now()
-			bucket := l.bucket(bucketID{"key", read})
+			bucket := l.bucket(bucketID{"key", read, limit})
 			b.ReportAllocs()
 			b.RunParallel(func(pb *testing.PB) {
 				now := start
@@ -102,7 +118,7 @@ func BenchmarkTokenBucket(b *testing.B) {
 					now = now.Add(time.Microsecond)
 					at := l.instant(now)
 					bucket.mu.Lock()
-					bucket.judge(at, limit)
+					bucket.judge(at)
 					bucket.mu.Unlock()
 				}
 			})

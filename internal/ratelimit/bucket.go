@@ -6,33 +6,25 @@ import (
 	"time"
 )
 
-// bucket is the log of one key and action.
+// bucket is the log of one key, action and limit.
 type bucket struct {
 	mu       sync.Mutex
-	clock    int64         // the latest instant seen: goes back only with the wall clock
-	most     int           // the largest N asked
-	longest  time.Duration // the longest Window asked
-	passes   ring          // at most the newest `most`, within `longest`
-	released bool          // no longer in the Limiter: nothing may be counted here
+	limit    Limit
+	clock    int64 // the latest instant seen: goes back only with the wall clock
+	passes   ring  // those within the window: at most N
+	begun    bool  // the clock is set
+	released bool  // no longer in the Limiter: nothing may be counted here
 }
 
 // judge decides on one request. The caller holds the lock.
-func (b *bucket) judge(at instant, limit Limit) Verdict {
-	b.most = max(b.most, limit.N)
-	b.longest = max(b.longest, limit.Window)
+func (b *bucket) judge(at instant) Verdict {
 	b.advance(at)
-
-	used := b.passes.within(b.clock, limit.Window)
-	v := Verdict{Allowed: used < limit.N}
+	v := Verdict{Allowed: b.passes.len < b.limit.N}
 	if v.Allowed {
-		b.passes.push(b.clock, b.most)
-		used++
+		b.passes.push(b.clock, b.limit.N)
 	}
-	v.Remaining = max(limit.N-used, 0)
-	// One more will pass once the Nth newest pass is out of the window; while
-	// fewer are in it, once the oldest of them is.
-	next := b.passes.at(b.passes.len - min(used, limit.N))
-	v.Reset = time.Duration(next-at.ns) + limit.Window
+	v.Remaining = b.limit.N - b.passes.len
+	v.Reset = time.Duration(b.passes.at(0)-at.ns) + b.limit.Window
 	if !v.Allowed {
 		v.RetryAfter = v.Reset
 	}
@@ -45,14 +37,14 @@ func (b *bucket) idle(at instant) bool {
 	return b.passes.len == 0
 }
 
-// advance sets the clock and drops the passes that no window holds any more.
+// advance sets the clock and drops the passes that have left the window.
 func (b *bucket) advance(at instant) {
 	clock := advance(b.clock, at)
 	if clock < b.clock {
 		b.passes.shift(clock - b.clock)
 	}
 	b.clock = clock
-	b.passes.drop(b.passes.len - b.passes.within(b.clock, b.longest))
+	b.passes.drop(b.passes.len - b.passes.within(b.clock, b.limit.Window))
 }
 
 // ring holds instants, oldest first. It grows by doubling, so that a bucket
@@ -82,11 +74,8 @@ func (r *ring) within(now int64, window time.Duration) int {
 	return r.len - sort.Search(r.len, func(i int) bool { return now-r.at(i) < int64(window) })
 }
 
-// push appends the newest, in place of the oldest if there are limit of them.
+// push appends the newest of at most limit.
 func (r *ring) push(at int64, limit int) {
-	if r.len == limit {
-		r.drop(1)
-	}
 	if r.len == len(r.slots) {
 		grown := make([]int64, min(max(2*r.len, 4), limit))
 		n := copy(grown, r.slots[r.first:])

@@ -64,11 +64,9 @@ type Verdict struct {
 	Reset time.Duration
 }
 
-// Limiter judges the requests of any number of buckets. A bucket is a key and
-// an action, and has one log, whatever the limits that it is asked with: each
-// request is judged by its own. A lowered limit counts what has already
-// passed. A raised one counts what is remembered, which is as much as the
-// largest N and the longest Window asked of the bucket before need.
+// Limiter judges the requests of any number of buckets. A bucket is a key, an
+// action and a limit, and has a log of its own: whoever asks with the same limit
+// shares it, and whoever asks with another one does not.
 //
 // Its methods may be called concurrently. Requests of different buckets share
 // no lock.
@@ -88,13 +86,14 @@ type Limiter struct {
 type bucketID struct {
 	keyID  string
 	action uint8
+	limit  Limit
 }
 
 // New returns a Limiter without buckets.
 func New() *Limiter { return new(Limiter) }
 
-// Allow judges one request of the bucket of a key and an action, and counts it
-// if it passes. With a hint, which may be nil, it looks the bucket up once.
+// Allow judges one request by a limit of a key and an action, and counts it if
+// it passes. With a hint, which may be nil, it looks the bucket up once.
 func (l *Limiter) Allow(keyID string, action uint8, limit Limit, now time.Time, hint *Hint) Verdict {
 	if limit.Window <= 0 && limit.N > 0 {
 		return Verdict{Allowed: true, Remaining: limit.N}
@@ -104,52 +103,64 @@ func (l *Limiter) Allow(keyID string, action uint8, limit Limit, now time.Time, 
 	}
 	limit.Window = min(limit.Window, eternity)
 	at := l.instant(now)
-	if b := hint.take(); b != nil {
-		if v, ok := l.judge(b, at, limit); ok {
+	if b := hint.take(limit); b != nil {
+		if v, ok := l.judge(b, at); ok {
 			return v
 		}
 	}
-	id := bucketID{keyID, action}
+	id := bucketID{keyID, action, limit}
 	for {
 		b := l.bucket(id)
-		if v, ok := l.judge(b, at, limit); ok {
+		if v, ok := l.judge(b, at); ok {
 			hint.keep(b)
 			return v
 		}
 	}
 }
 
-// Hint is where the bucket of one key and one action was. Whoever remembers the
-// key can remember it too: to find a bucket among many costs more than to judge
-// by it (see BenchmarkLimiter_hinted). It is safe for concurrent use; the zero Hint knows
-// nothing.
-type Hint struct{ bucket atomic.Pointer[bucket] }
+// Hint is where the buckets of one key and one action were. Whoever remembers the
+// key can remember it too: finding a bucket among many costs more than judging by
+// it (see BenchmarkLimiter_hinted). It has room for two, as a site has that limits
+// some of its paths more strictly. It is safe for concurrent use; the zero Hint
+// knows nothing.
+type Hint struct{ buckets [2]atomic.Pointer[bucket] }
 
-func (h *Hint) take() *bucket {
+func (h *Hint) take(limit Limit) *bucket {
 	if h == nil {
 		return nil
 	}
-	return h.bucket.Load()
+	for i := range h.buckets {
+		if b := h.buckets[i].Load(); b != nil && b.limit == limit {
+			return b
+		}
+	}
+	return nil
 }
 
+// keep remembers a bucket in place of its predecessor, or of the one that was
+// remembered first.
 func (h *Hint) keep(b *bucket) {
-	if h != nil {
-		h.bucket.Store(b)
+	if h == nil {
+		return
 	}
+	if first := h.buckets[0].Load(); first != nil && first.limit != b.limit {
+		h.buckets[1].Store(first)
+	}
+	h.buckets[0].Store(b)
 }
 
 // judge decides on one request unless a Sweep has released the bucket since it
 // was looked up: what passes is then to be counted in its successor.
-func (l *Limiter) judge(b *bucket, at instant, limit Limit) (v Verdict, ok bool) {
+func (l *Limiter) judge(b *bucket, at instant) (v Verdict, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.released {
 		return Verdict{}, false
 	}
-	if b.most == 0 { // new, maybe the successor of one that took its clock with it
-		b.clock = l.swept.Load()
+	if !b.begun { // maybe the successor of one that took its clock with it
+		b.begun, b.clock = true, l.swept.Load()
 	}
-	return b.judge(at, limit), true
+	return b.judge(at), true
 }
 
 func (l *Limiter) bucket(id bucketID) *bucket {
@@ -157,7 +168,7 @@ func (l *Limiter) bucket(id bucketID) *bucket {
 		return b.(*bucket)
 	}
 	l.len.Add(1) // before a Sweep can find the bucket
-	b, loaded := l.buckets.LoadOrStore(id, new(bucket))
+	b, loaded := l.buckets.LoadOrStore(id, &bucket{limit: id.limit})
 	if loaded {
 		l.len.Add(-1)
 	}

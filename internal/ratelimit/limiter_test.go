@@ -68,26 +68,19 @@ func TestAllow(t *testing.T) {
 			{59 * s, Limit{1, 60 * s}, refused(1 * s)},
 			{60 * s, Limit{1, 60 * s}, passes(0, 60*s)},
 		},
-		"a lowered limit counts what has passed": {
+		"each limit has a count of its own": {
 			{0, threePerMinute, passes(2, 60*s)},
-			{10 * s, threePerMinute, passes(1, 50*s)},
-			{20 * s, threePerMinute, passes(0, 40*s)},
-			{30 * s, Limit{1, 60 * s}, refused(50 * s)}, // until the one at 20 s is out
-			{30 * s, Limit{2, 60 * s}, refused(40 * s)}, // until the one at 10 s is
-		},
-		"a raised limit keeps what is remembered": {
-			{0, Limit{1, 60 * s}, passes(0, 60*s)},
-			{10 * s, Limit{1, 60 * s}, refused(50 * s)},
-			{10 * s, threePerMinute, passes(1, 50*s)},
+			{0, threePerMinute, passes(1, 60*s)},
+			{10 * s, Limit{1, 60 * s}, passes(0, 60*s)},
+			{10 * s, Limit{3, 30 * s}, passes(2, 30*s)},
 			{10 * s, threePerMinute, passes(0, 50*s)},
 			{10 * s, threePerMinute, refused(50 * s)},
+			{10 * s, Limit{1, 60 * s}, refused(60 * s)},
+			{10 * s, Limit{3, 30 * s}, passes(1, 30*s)},
 		},
-		"a short window does not make a long one forget": {
-			{0, Limit{2, 60 * s}, passes(1, 60*s)},
-			{10 * s, Limit{1, 1 * s}, passes(0, 1*s)}, // the one at 0 s is out of this window
-			{20 * s, Limit{2, 60 * s}, refused(40 * s)},
-			{20 * s, Limit{1, 1 * s}, passes(0, 1*s)},
-			{60 * s, Limit{2, 60 * s}, refused(10 * s)}, // those at 10 s and 20 s
+		"the same limit, written otherwise, has the same count": {
+			{0, Limit{1, 60 * s}, passes(0, 60*s)},
+			{0, Limit{1, time.Minute}, refused(60 * s)},
 		},
 		"a late request is judged at the latest time seen": {
 			{0, Limit{2, 60 * s}, passes(1, 60*s)},
@@ -99,10 +92,10 @@ func TestAllow(t *testing.T) {
 		"a refused request moves the time too": {
 			{0, Limit{2, 60 * s}, passes(1, 60*s)},
 			{30 * s, Limit{2, 60 * s}, passes(0, 30*s)},
-			{60 * s, Limit{1, 60 * s}, refused(30 * s)},
-			{59 * s, Limit{2, 60 * s}, passes(0, 31*s)}, // at 60 s
-			{119 * s, Limit{2, 60 * s}, passes(0, 1*s)}, // the one at 60 s counts still
-			{120*s - 1, Limit{1, 60 * s}, refused(59*s + 1)},
+			{60*s - 1, Limit{2, 60 * s}, refused(1)},
+			{59 * s, Limit{2, 60 * s}, refused(1 * s)},
+			{60 * s, Limit{2, 60 * s}, passes(0, 30*s)},
+			{59 * s, Limit{2, 60 * s}, refused(31 * s)},
 		},
 		"N below 1 passes nothing": {
 			{0, Limit{0, 60 * s}, Verdict{RetryAfter: 60 * s}},
@@ -133,16 +126,22 @@ func TestAllow(t *testing.T) {
 func TestBucketsAreSeparate(t *testing.T) {
 	l := New()
 	once := Limit{1, time.Minute}
-	for _, b := range []bucketID{{"a", read}, {"a", write}, {"b", read}, {"", read}} {
-		if !l.Allow(b.keyID, b.action, once, day, nil).Allowed {
-			t.Errorf("%v refused for what another passed", b)
+	buckets := []bucketID{
+		{"a", read, once}, {"a", write, once}, {"b", read, once}, {"", read, once},
+		{"a", read, Limit{1, time.Hour}}, {"a", read, Limit{2, time.Minute}},
+	}
+	for _, b := range buckets {
+		for i := range b.limit.N {
+			if !l.Allow(b.keyID, b.action, b.limit, day, nil).Allowed {
+				t.Errorf("%v: request %d is refused for what another passed", b, i)
+			}
 		}
-		if l.Allow(b.keyID, b.action, once, day, nil).Allowed {
-			t.Errorf("%v passed twice", b)
+		if l.Allow(b.keyID, b.action, b.limit, day, nil).Allowed {
+			t.Errorf("%v passes more than its limit", b)
 		}
 	}
-	if got := l.Len(); got != 4 {
-		t.Errorf("Len %d, want 4", got)
+	if got := l.Len(); got != len(buckets) {
+		t.Errorf("Len %d, want %d", got, len(buckets))
 	}
 }
 
@@ -257,8 +256,8 @@ func TestSweep(t *testing.T) {
 		at   time.Duration
 		want int
 	}{
-		{0, 3},
-		{time.Second - 1, 3},
+		{0, 4},
+		{time.Second - 1, 4},
 		{time.Second, 2},
 		{time.Hour - 1, 2},
 		{time.Hour, 0},
@@ -291,7 +290,7 @@ func TestSweepThenLateRequest(t *testing.T) {
 func TestRingGrowth(t *testing.T) {
 	l := New()
 	limit := Limit{1000, time.Minute}
-	slots := func() int { return len(l.bucket(bucketID{"key", read}).passes.slots) }
+	slots := func() int { return len(l.bucket(bucketID{"key", read, limit}).passes.slots) }
 	for i := range 10_000 { // one in 20 s: three are in the window
 		l.Allow("key", read, limit, day.Add(time.Duration(i)*20*time.Second), nil)
 	}
@@ -348,7 +347,7 @@ func TestConcurrentAtOneInstant(t *testing.T) {
 func TestConcurrentAsTimeAdvances(t *testing.T) {
 	limit := Limit{100, 1000}
 	l := New()
-	b := l.bucket(bucketID{"key", read})
+	b := l.bucket(bucketID{"key", read, limit})
 	var ticks atomic.Int64
 	var passed []int64 // guarded by the bucket's lock
 	var wg sync.WaitGroup
@@ -358,7 +357,7 @@ func TestConcurrentAsTimeAdvances(t *testing.T) {
 				at := l.instant(day.Add(time.Duration(ticks.Add(1))))
 				runtime.Gosched()
 				b.mu.Lock()
-				if b.judge(at, limit).Allowed {
+				if b.judge(at).Allowed {
 					passed = append(passed, b.clock)
 				}
 				b.mu.Unlock()
@@ -380,17 +379,37 @@ func TestReleasedBucketCountsNothing(t *testing.T) {
 	limit := Limit{1, time.Minute}
 	hint := new(Hint)
 	l.Allow("key", read, limit, day, hint)
-	lookedUp := l.bucket(bucketID{"key", read})
+	lookedUp := l.bucket(bucketID{"key", read, limit})
 	later := day.Add(time.Minute)
 	l.Sweep(later)
-	if _, ok := l.judge(lookedUp, l.instant(later), limit); ok {
+	if _, ok := l.judge(lookedUp, l.instant(later)); ok {
 		t.Error("a released bucket judged a request")
 	}
 	if !l.Allow("key", read, limit, later, hint).Allowed || l.Allow("key", read, limit, later, nil).Allowed {
 		t.Error("its successor does not count")
 	}
-	if got := hint.take(); got == lookedUp || got.released {
+	if got := hint.take(limit); got == lookedUp || got.released {
 		t.Error("the hint is still at the released bucket")
+	}
+}
+
+// A hint remembers the buckets of two limits, and never takes one for another.
+func TestHint(t *testing.T) {
+	l := New()
+	limits := []Limit{{3, time.Minute}, {5, time.Minute}, {3, time.Hour}}
+	hint := new(Hint)
+	for round := range 7 {
+		for _, limit := range limits {
+			if got, want := l.Allow("key", read, limit, day, hint).Allowed, round < limit.N; got != want {
+				t.Errorf("round %d: %v passes: %t, want %t", round, limit, got, want)
+			}
+			if got := hint.take(limit); got != l.bucket(bucketID{"key", read, limit}) {
+				t.Errorf("round %d: the hint of %v is at %p", round, limit, got)
+			}
+		}
+		if hint.take(limits[1]) == nil {
+			t.Errorf("round %d: the hint remembers one limit", round)
+		}
 	}
 }
 

@@ -17,10 +17,9 @@ type model struct {
 }
 
 type modelBucket struct {
-	clock   int64
-	most    int
-	longest time.Duration
-	passed  []int64
+	limit  Limit
+	clock  int64
+	passed []int64
 }
 
 func (m *model) tick(clock, at int64) int64 {
@@ -39,14 +38,14 @@ func (m *model) tell(b *modelBucket, at int64) {
 		}
 	}
 	b.clock = clock
-	b.passed = slices.DeleteFunc(b.passed, func(p int64) bool { return p <= clock-int64(b.longest) })
+	b.passed = slices.DeleteFunc(b.passed, func(p int64) bool { return p <= clock-int64(b.limit.Window) })
 }
 
 // count returns how many passes lie in the window that ends at a time.
-func (b *modelBucket) count(window time.Duration, at int64) int {
+func (b *modelBucket) count(at int64) int {
 	n := 0
 	for _, p := range b.passed {
-		if p > at-int64(window) {
+		if p > at-int64(b.limit.Window) {
 			n++
 		}
 	}
@@ -55,36 +54,33 @@ func (b *modelBucket) count(window time.Duration, at int64) int {
 
 // until returns how long it takes, from a time on, until fewer than n passes
 // are in the window.
-func (b *modelBucket) until(n int, window time.Duration, at int64) time.Duration {
+func (b *modelBucket) until(n int, at int64) time.Duration {
 	for _, p := range b.passed {
-		if out := p + int64(window); out > b.clock && b.count(window, out) < n {
+		if out := p + int64(b.limit.Window); out > b.clock && b.count(out) < n {
 			return time.Duration(out - at)
 		}
 	}
 	return 0
 }
 
-func (m *model) allow(id bucketID, limit Limit, at int64) Verdict {
+func (m *model) allow(id bucketID, at int64) Verdict {
 	b := m.buckets[id]
 	if b == nil {
-		b = &modelBucket{clock: m.swept}
+		b = &modelBucket{limit: id.limit, clock: m.swept}
 		m.buckets[id] = b
 	}
-	b.most = max(b.most, limit.N)
-	b.longest = max(b.longest, limit.Window)
 	m.tell(b, at)
 
 	var v Verdict
-	if b.count(limit.Window, b.clock) < limit.N {
+	if b.count(b.clock) < b.limit.N {
 		v.Allowed = true
 		b.passed = append(b.passed, b.clock)
-		b.passed = b.passed[max(len(b.passed)-b.most, 0):]
 	} else {
-		v.RetryAfter = b.until(limit.N, limit.Window, at)
+		v.RetryAfter = b.until(b.limit.N, at)
 	}
-	used := b.count(limit.Window, b.clock)
-	v.Remaining = max(limit.N-used, 0)
-	v.Reset = b.until(min(used, limit.N), limit.Window, at)
+	used := b.count(b.clock)
+	v.Remaining = b.limit.N - used
+	v.Reset = b.until(used, at)
 	return v
 }
 
@@ -113,15 +109,19 @@ func testModel(t *testing.T, epoch time.Time) {
 		limits := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Limit {
 			return Limit{rapid.IntRange(1, 12).Draw(t, "N"), time.Duration(rapid.IntRange(1, 30).Draw(t, "Window"))}
 		}), 1, 4).Draw(t, "limits")
-		ids := []bucketID{{"a", read}, {"a", write}, {"b", read}}
-		hints := map[bucketID]*Hint{{"a", read}: new(Hint), {"a", write}: new(Hint)}
+		type user struct {
+			keyID  string
+			action uint8
+		}
+		users := []user{{"a", read}, {"a", write}, {"b", read}}
+		hints := map[user]*Hint{{"a", read}: new(Hint), {"a", write}: new(Hint)}
 
 		var now int64
-		request := func(t *rapid.T, id bucketID, limit Limit, at int64) {
-			want := m.allow(id, limit, at)
-			got := l.Allow(id.keyID, id.action, limit, epoch.Add(time.Duration(at)), hints[id])
+		request := func(t *rapid.T, u user, limit Limit, at int64) {
+			want := m.allow(bucketID{u.keyID, u.action, limit}, at)
+			got := l.Allow(u.keyID, u.action, limit, epoch.Add(time.Duration(at)), hints[u])
 			if got != want {
-				t.Fatalf("%v of %v at %d: %+v, want %+v", limit, id, at, got, want)
+				t.Fatalf("%v of %v at %d: %+v, want %+v", limit, u, at, got, want)
 			}
 			if got.Allowed == (got.RetryAfter > 0) {
 				t.Fatalf("RetryAfter of %+v", got)
@@ -129,19 +129,19 @@ func testModel(t *testing.T, epoch time.Time) {
 		}
 		t.Repeat(map[string]func(*rapid.T){
 			"requests": func(t *rapid.T) {
-				id := rapid.SampledFrom(ids).Draw(t, "bucket")
+				u := rapid.SampledFrom(users).Draw(t, "user")
 				limit := rapid.SampledFrom(limits).Draw(t, "limit")
 				for range rapid.IntRange(1, 15).Draw(t, "burst") {
-					request(t, id, limit, now)
+					request(t, u, limit, now)
 				}
 			},
 			"late request": func(t *rapid.T) {
-				id := rapid.SampledFrom(ids).Draw(t, "bucket")
+				u := rapid.SampledFrom(users).Draw(t, "user")
 				limit := rapid.SampledFrom(limits).Draw(t, "limit")
-				request(t, id, limit, now-rapid.Int64Range(1, 40).Draw(t, "late"))
+				request(t, u, limit, now-rapid.Int64Range(1, 40).Draw(t, "late"))
 			},
 			"a new hint": func(t *rapid.T) {
-				hints[ids[0]] = new(Hint)
+				hints[users[0]] = new(Hint)
 			},
 			"a moment": func(t *rapid.T) {
 				now += rapid.Int64Range(1, 5).Draw(t, "moment")
@@ -178,11 +178,10 @@ func TestRing(t *testing.T) {
 		var want []int64
 		limit := rapid.IntRange(1, 40).Draw(t, "limit")
 		for i, dropped := range rapid.SliceOf(rapid.IntRange(-8, 3)).Draw(t, "dropped") {
-			dropped = min(max(dropped, 0), len(want)) // mostly none
+			dropped = min(max(dropped, len(want)+1-limit, 0), len(want)) // mostly none that need not be
 			r.drop(dropped)
 			r.push(int64(i), limit)
 			want = append(want[dropped:], int64(i))
-			want = want[max(len(want)-limit, 0):]
 
 			var got []int64
 			for i := range r.len {
