@@ -40,7 +40,7 @@ func TestPage(t *testing.T) {
 	b.click("radio", "Full access")
 	b.click("button", "Create key")
 	token := b.copyToken()
-	b.sees("curl -H", "Bearer "+token, s.origin()+"/public/v1/me")
+	b.sees(token, "curl -H @-", s.origin()+"/public/v1/me")
 	b.click("button", "Done")
 
 	b.sees("Zapier production Ops Full access", "Never", "in 90 days")

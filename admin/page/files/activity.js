@@ -5,6 +5,7 @@ import * as api from "./api.js";
 import {addPage, app, guarded, redraw, toKey, words} from "./app.js";
 import {dayOf, timeOfDay} from "./format.js";
 import {actorOf} from "./key.js";
+import {named} from "./named.js";
 import {language, text} from "./text.js";
 import {blank, icon, loading, pager, problem, when} from "./ui.js";
 
@@ -96,10 +97,10 @@ const kinds = {create: "created", rotate: "info", revoke: "revoked", revoke_all:
 function eventView(event) {
 	const {refused: code, reason} = event.details;
 	return html`<li class=${code ? "refused" : event.operation}>
-		<span class="sign">${icon(kinds[event.operation] ?? "key")}</span>
+		<span class="sign">${icon(named(kinds, event.operation) ?? "key")}</span>
 		<div>
 			<p><b><bdi>${who(event.actor)}</bdi></b> ${sentence(event)}.
-				${code ? html`<span class="badge danger">${text.events.refused}</span> ${text.events.refusals[code] ?? code}.` : nothing}</p>
+				${code ? html`<span class="badge danger">${text.events.refused}</span> ${named(text.events.refusals, code) ?? code}.` : nothing}</p>
 			<p class="quietly">${when(event.at, timeOfDay(event.at))}
 				${event.remote_ip ? text.events.from(event.remote_ip) : nothing}
 				${reason ? html`· <bdi>${text.events.reason(reason)}</bdi>` : nothing}</p>
@@ -118,16 +119,16 @@ function sentence({operation, key_id: id, details}) {
 	const subject = {
 		key: keyName(id, details.name),
 		name: details.name,
-		preset: text.preset[details.preset]?.name,
+		preset: named(text.preset, details.preset)?.name,
 		revoked: details.revoked,
 	};
 	if (details.refused) {
-		return tried[operation]?.(subject) ?? triedOther(operation);
+		return named(tried, operation)?.(subject) ?? triedOther(operation);
 	}
 	if (operation === "update") {
 		return changes(subject, details);
 	}
-	return did[operation]?.(subject) ?? other(operation);
+	return named(did, operation)?.(subject) ?? other(operation);
 }
 
 function changes(subject, {name, name_before: before, owner}) {

@@ -55,7 +55,8 @@ async function send(method, path, body) {
 	}
 }
 
-async function call(method, path, body) {
+// Makes a call whose answer has the expected members.
+async function call(method, path, expected, body) {
 	const {answer, content} = await send(method, path, body);
 	if (answer.type === "opaqueredirect") {
 		throw new SignedOut();
@@ -68,7 +69,7 @@ async function call(method, path, body) {
 		return content;
 	}
 	const value = parse(content);
-	if (answer.ok && value) {
+	if (answer.ok && value && expected.every((member) => Object.hasOwn(value, member))) {
 		return value;
 	}
 	if (value?.code) {
@@ -99,16 +100,16 @@ function query(values) {
 const in_ = (ws) => `workspaces/${encodeURIComponent(ws)}`;
 const of = (ws, id) => `${in_(ws)}/keys/${encodeURIComponent(id)}`;
 
-export const mounted = () => call("GET", "mount");
-export const workspace = (ws) => call("GET", in_(ws));
-export const keys = (ws, {status, q, limit, cursor} = {}) => call("GET", `${in_(ws)}/keys${query({status, q, limit, cursor})}`);
-export const key = (ws, id) => call("GET", of(ws, id));
-export const uses = (ws, id) => call("GET", `${of(ws, id)}/uses`);
-export const create = (ws, asked) => call("POST", `${in_(ws)}/keys`, asked);
-export const update = (ws, id, asked) => call("PATCH", of(ws, id), asked);
-export const rotate = (ws, id, asked) => call("POST", `${of(ws, id)}/rotate`, asked);
-export const revoke = (ws, id, asked) => call("POST", `${of(ws, id)}/revoke`, asked);
-export const events = (ws, {limit, cursor} = {}) => call("GET", `${in_(ws)}/audit${query({limit, cursor})}`);
-export const reminder = (ws, id) => call("GET", `${in_(ws)}/calendar.ics${query({key: id})}`);
-export const openFeed = (ws) => call("POST", `${in_(ws)}/calendar/feed`, {});
-export const closeFeed = (ws) => call("DELETE", `${in_(ws)}/calendar/feed`, {});
+export const mounted = () => call("GET", "mount", ["workspace", "actor", "keys"]);
+export const workspace = (ws) => call("GET", in_(ws), ["workspace"]);
+export const keys = (ws, {status, q, limit, cursor} = {}) => call("GET", `${in_(ws)}/keys${query({status, q, limit, cursor})}`, ["keys", "next_cursor"]);
+export const key = (ws, id) => call("GET", of(ws, id), ["key"]);
+export const uses = (ws, id) => call("GET", `${of(ws, id)}/uses`, ["uses"]);
+export const create = (ws, asked) => call("POST", `${in_(ws)}/keys`, ["key", "token"], asked);
+export const update = (ws, id, asked) => call("PATCH", of(ws, id), ["key"], asked);
+export const rotate = (ws, id, asked) => call("POST", `${of(ws, id)}/rotate`, ["key", "token"], asked);
+export const revoke = (ws, id, asked) => call("POST", `${of(ws, id)}/revoke`, ["key"], asked);
+export const events = (ws, {limit, cursor} = {}) => call("GET", `${in_(ws)}/audit${query({limit, cursor})}`, ["events", "next_cursor"]);
+export const reminder = (ws, id) => call("GET", `${in_(ws)}/calendar.ics${query({key: id})}`, []);
+export const openFeed = (ws) => call("POST", `${in_(ws)}/calendar/feed`, ["path"], {});
+export const closeFeed = (ws) => call("DELETE", `${in_(ws)}/calendar/feed`, ["revoked"], {});

@@ -56,7 +56,7 @@ export async function begin() {
 // What addresses name: #/workspace, #/workspace/keys/id, #/workspace/activity.
 const addresses = /^#\/([\w.-]{1,64})(?:\/(?:(activity)|keys\/(key_\w{1,40})))?$/;
 export const toKeys = () => `#/${app.workspace}`;
-export const toKey = (id) => `#/${app.workspace}/keys/${id}`;
+export const toKey = (id, workspace = app.workspace) => `#/${workspace}/keys/${id}`;
 export const toActivity = () => `#/${app.workspace}/activity`;
 export const isWorkspace = (id) => /^(?!\.)[\w.-]{1,64}$/.test(id);
 
@@ -122,10 +122,17 @@ export async function guarded(read) {
 		}
 	} catch (problem) {
 		if (!refused(problem)) {
-			throw problem;
+			fail(problem);
 		}
 	}
 	redraw();
+}
+
+// Says that the page cannot go on, and why in the console: better than a view that
+// waits for ever.
+export function fail(problem) {
+	console.error(problem);
+	Object.assign(app, {phase: "failed", problem: text.connection.broken});
 }
 
 let nextTry;

@@ -3,13 +3,14 @@
 import {html, nothing} from "./vendor/lit-html.js";
 import * as api from "./api.js";
 import {addPage, app, redraw, toKey, toKeys, words} from "./app.js";
+import {named} from "./named.js";
 import {openRename} from "./rename.js";
 import {openRevoke} from "./revoke.js";
 import {openRotate} from "./rotate.js";
 import {download} from "./reminders.js";
 import {isRotating, rotationView} from "./rotation.js";
 import {text} from "./text.js";
-import {badge, badges, blank, copyButton, icon, loading, problem, since, when} from "./ui.js";
+import {badges, blank, copyButton, icon, loading, problem, since, standing, when} from "./ui.js";
 
 const shown = {id: "", key: null, uses: null, other: null, failed: "", missing: false, copied: {}};
 
@@ -65,7 +66,7 @@ export function keyView() {
 		<header class="head">
 			<div>
 				<h1 tabindex="-1"><bdi>${key.name}</bdi></h1>
-				<p class="badges">${key.status === "active" ? badge("active", text.status.active) : nothing}${badges(key, () => isRotating(shown))}</p>
+				<p class="badges">${key.status === "active" ? standing(key) : nothing}${badges(key, () => isRotating(shown))}</p>
 			</div>
 			${key.status === "active" ? actions() : nothing}
 		</header>
@@ -89,7 +90,7 @@ function actions() {
 function notices(key) {
 	const {exposed, ended} = text.key;
 	return [
-		key.status === "active" ? nothing : html`<p class="notice">${icon(key.status)}<span>${ended[key.status]}</span></p>`,
+		key.status === "active" ? nothing : html`<p class="notice">${icon(key.status)}<span>${named(ended, key.status)}</span></p>`,
 		key.status === "active" && key.exposed_at
 			? html`<div class="notice danger">${icon("danger")}<span><strong>${exposed.title}.</strong> ${exposed.since} ${since(key.exposed_at)}. ${exposed.lead}</span></div>`
 			: nothing,
@@ -100,7 +101,7 @@ function facts({key, uses, other}) {
 	const of = text.key;
 	const ends = key.status === "active" && key.revokes_at;
 	const all = [
-		[of.access, html`${text.preset[key.preset].name} <span class="quietly">${text.preset[key.preset].lead}</span>`],
+		[of.access, html`${named(text.preset, key.preset)?.name} <span class="quietly">${named(text.preset, key.preset)?.lead}</span>`],
 		[of.token, html`<code>${key.token_hint}</code>`],
 		[of.owner, html`<bdi>${key.owner || text.list.noOwner}</bdi>`],
 		[of.created, html`${when(key.created_at)} <span class="quietly">${of.by(actorOf(key.created_by))}</span>`],
@@ -125,4 +126,4 @@ const used = (uses) =>
 const link = (id, other) => html`<a href=${toKey(id)}><bdi>${other?.key.id === id ? other.key.name : id}</bdi></a>${other?.key.id === id ? html` <code>${other.key.token_hint}</code>` : nothing}`;
 
 // Who did something, in words where it is nobody by name.
-export const actorOf = (actor) => (Object.hasOwn(text.events.actors, actor) ? text.events.actors[actor] : actor);
+export const actorOf = (actor) => named(text.events.actors, actor) ?? actor;

@@ -7,8 +7,9 @@ import {openCreate} from "./create.js";
 import {endOf, marksOf} from "./marks.js";
 import {openReminders} from "./reminders.js";
 import {text} from "./text.js";
+import {named} from "./named.js";
 import {tokenIn} from "./tokens.js";
-import {badges, blank, day, icon, loading, pager, problem, since} from "./ui.js";
+import {badges, blank, day, icon, loading, pager, problem, since, standing} from "./ui.js";
 
 const filters = ["active", "attention", "expired", "revoked", "all"];
 const pageSize = 50;
@@ -174,11 +175,11 @@ function row(key) {
 	return html`<tr role="row" class=${key.status}>
 		<th role="rowheader" scope="row" class="name"><a href=${toKey(key.id)}><bdi>${key.name}</bdi></a>
 			<span class="owner"><bdi>${key.owner || text.list.noOwner}</bdi></span></th>
-		<td role="cell" data-label=${columns.access}>${text.preset[key.preset].name}</td>
+		<td role="cell" data-label=${columns.access}>${named(text.preset, key.preset)?.name}</td>
 		<td role="cell" data-label=${columns.token}><code>${key.token_hint}</code></td>
 		<td role="cell" data-label=${columns.created}>${day(key.created_at)}</td>
 		<td role="cell" data-label=${columns.used}>${key.last_used_at ? since(key.last_used_at) : text.list.never}</td>
-		<td role="cell" data-label=${columns.end}>${key.status === "active" ? html`${since(key.expires_at)} <span class="quietly">${day(key.expires_at)}</span>` : day(key.expires_at)}</td>
+		<td role="cell" data-label=${columns.end}>${key.status === "active" ? html`${since(endOf(key))} <span class="quietly">${day(endOf(key))}</span>` : day(key.expires_at)}</td>
 		<td role="cell" data-label=${columns.status} class="state">${statusOf(key)}</td>
 	</tr>`;
 }
@@ -187,6 +188,9 @@ function statusOf(key) {
 	const marks = badges(key, list.isActive);
 	if (key.status === "revoked") {
 		return html`${marks}<span class="quietly">${day(key.revoked_at)}</span>`;
+	}
+	if (app.summary?.suspended && key.status === "active") {
+		return html`${standing(key)}${marks}`;
 	}
 	return key.status === "active" && marks.length === 0 ? html`<span class="plain">${text.status.active}</span>` : marks;
 }

@@ -24,7 +24,7 @@ addEventListener("pagehide", () => {
 	}
 });
 
-const saved = () => shown.token.state === "copied" || shown.command.state === "copied";
+const saved = () => shown.token.state === "copied";
 
 function forget() {
 	URL.revokeObjectURL(shown.reminder);
@@ -42,7 +42,7 @@ export function showToken(key, token, then = () => {}) {
 		then();
 		return true;
 	};
-	open(text.made.title(key.name), () => content(key, token, mine), {mayClose, wide: true});
+	open(text.made.title(key.name, key.workspace_id), () => content(key, token, mine), {mayClose, wide: true});
 	void remind(key, mine);
 }
 
@@ -60,8 +60,10 @@ async function remind(key, mine) {
 	}
 }
 
-// The command that tries a key, for a shell: a quote cannot be in either value.
-const command = (token) => `curl -H "Authorization: Bearer ${token}" "${new URL(app.mount.test_url, location.origin).href}"`;
+// The command that tries a key, for bash and zsh. It asks for the token, which is
+// then neither in the shell's history nor in the list of processes.
+const command = () =>
+	`printf 'Token: '; read -rs TOKEN; echo; curl -H @- "${new URL(app.mount.test_url, location.origin).href}" <<< "Authorization: Bearer $TOKEN"`;
 
 function content(key, token, mine) {
 	const used = copyButton(text.made.copy, token, {primary: true, copied: mine.token, source: "#token"});
@@ -74,8 +76,8 @@ function content(key, token, mine) {
 		<h3>${text.made.tryIt}</h3>
 		<p class="help">${text.made.tryHelp}</p>
 		<div class="secret small">
-			<pre id="command" tabindex="0" aria-label=${text.made.tryIt}>${command(token)}</pre>
-			${copyButton(text.made.copyCommand, command(token), {copied: mine.command, source: "#command"})}
+			<pre id="command" tabindex="0" aria-label=${text.made.tryIt}>${command()}</pre>
+			${copyButton(text.made.copyCommand, command(), {copied: mine.command, source: "#command"})}
 		</div>
 		<h3>${text.made.remind}</h3>
 		<p class="help">${text.made.remindHelp}

@@ -3,7 +3,7 @@
 import {html, nothing, render} from "./vendor/lit-html.js";
 import {signedIn} from "./api.js";
 import {activityView} from "./activity.js";
-import {app, begin, drawWith, follow, keepFresh, retry, signOut, toActivity, toKeys} from "./app.js";
+import {app, begin, drawWith, fail, follow, keepFresh, retry, signOut, toActivity, toKeys} from "./app.js";
 import {afterDrawing, dialogView, leave} from "./dialog.js";
 import {chooseView, endedView, failedView, signInView, startingView} from "./entrance.js";
 import {keyView} from "./key.js";
@@ -24,6 +24,7 @@ const page = () => html`
 
 function bar() {
 	const ready = app.phase === "ready";
+	const inside = ready || app.phase === "choose"; // somebody is signed in
 	const here = (name) => (app.route.page === name ? "page" : nothing);
 	return html`<header class="bar"><div>
 		<span class="brand">${icon("key")}${text.title}</span>
@@ -34,8 +35,8 @@ function bar() {
 				</nav>
 				<span class="workspace"><span class="unseen">${text.workspace}</span><code>${app.workspace}</code>${app.mount.workspace ? nothing : html`<a href="#/">${text.changeWorkspace}</a>`}</span>`
 			: nothing}
-		${app.mount && !Object.hasOwn(text.events.actors, app.mount.actor) ? html`<span class="who"><span class="unseen">${text.signedInAs}</span><bdi>${app.mount.actor}</bdi></span>` : nothing}
-		${signedIn() && app.mount ? html`<button type="button" @click=${signOut}>${text.signOut}</button>` : nothing}
+		${app.mount && inside && !Object.hasOwn(text.events.actors, app.mount.actor) ? html`<span class="who"><span class="unseen">${text.signedInAs}</span><bdi>${app.mount.actor}</bdi></span>` : nothing}
+		${signedIn() && inside ? html`<button type="button" @click=${signOut}>${text.signOut}</button>` : nothing}
 	</div></header>`;
 }
 
@@ -54,11 +55,21 @@ function skip(event) {
 	document.querySelector("main").focus();
 }
 
+// The page, also where a view cannot be drawn from what the server answered.
+function whole() {
+	try {
+		return page();
+	} catch (problem) {
+		fail(problem);
+		return page();
+	}
+}
+
 let place = "starting";
 
 function draw() {
 	const focused = document.activeElement;
-	render(page(), document.querySelector("#page"));
+	render(whole(), document.querySelector("#page"));
 	document.title = text.titleOf(app.phase === "ready" ? app.workspace : "");
 	afterDrawing();
 	focusNewView();

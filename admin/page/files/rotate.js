@@ -2,7 +2,7 @@
 
 import {html} from "./vendor/lit-html.js";
 import * as api from "./api.js";
-import {app, refresh, toKey} from "./app.js";
+import {refresh, toKey} from "./app.js";
 import {field, form, open} from "./dialog.js";
 import {showToken} from "./made.js";
 import {checkFields, nameField, ownerField} from "./namefield.js";
@@ -32,8 +32,8 @@ export function openRotate(key) {
 	open(text.rotate.title(key.name), (dialog) =>
 		form(dialog, {fields: fields(dialog, key), submit: text.rotate.submit, busy: text.rotate.busy}, async ({name, owner, revoke_old_in: wait}) => {
 			checkFields({name, owner});
-			const made = await api.rotate(app.workspace, key.id, {name, owner, ...(wait && {revoke_old_in: wait})});
-			showToken(made.key, made.token, () => (location.hash = toKey(key.id)));
+			const made = await api.rotate(key.workspace_id, key.id, {name, owner, ...(wait && {revoke_old_in: wait})});
+			showToken(made.key, made.token, () => (location.hash = toKey(key.id, key.workspace_id)));
 			void refresh();
 		}),
 	);

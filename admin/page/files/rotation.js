@@ -5,6 +5,7 @@ import {now} from "./api.js";
 import {toKey} from "./app.js";
 import {day} from "./format.js";
 import {endOf} from "./marks.js";
+import {named} from "./named.js";
 import {openRevoke} from "./revoke.js";
 import {text} from "./text.js";
 import {icon, since, when} from "./ui.js";
@@ -20,7 +21,7 @@ export function rotationView({key, uses, other}) {
 		return isRotating({key, other}) ? ofReplacement(other.key) : nothing;
 	}
 	if (key.status === "active" && other.key.status !== "active") {
-		return html`<p class="notice warning">${icon("warning")}<span>${text.rotation.failed[other.key.status]}</span></p>`;
+		return html`<p class="notice warning">${icon("warning")}<span>${named(text.rotation.failed, other.key.status)}</span></p>`;
 	}
 	const steps = stepsOf({key, uses}, other);
 	const current = steps.findIndex((step) => !step.done);

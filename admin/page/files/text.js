@@ -54,6 +54,7 @@ export const text = {
 		retry: "Try again now",
 		back: "The server answers again.",
 		unsure: "The server did not answer, so it is not known whether this was done. Look at the keys before you try again.",
+		broken: "This page cannot show what the server answered. Reload it; if that does not help, tell whoever runs the gateway.",
 		unexpected: (status) => `The server answered with status ${status}, which this page does not expect. Tell whoever runs the gateway.`,
 	},
 
@@ -108,7 +109,7 @@ export const text = {
 		failed: "The keys could not be read",
 	},
 
-	status: {active: "Active", expired: "Expired", revoked: "Revoked"},
+	status: {active: "Active", expired: "Expired", revoked: "Revoked", suspended: "Suspended"},
 	preset: {
 		read_only: {name: "Read only", lead: "May only read records. A request that would change something is refused."},
 		full_access: {name: "Full access", lead: "May read and write records."},
@@ -147,14 +148,14 @@ export const text = {
 	},
 
 	made: {
-		title: (name) => `Copy the token of “${name}”`,
+		title: (name, workspace) => `Copy the token of “${name}”, of ${workspace}`,
 		lead: html`<b>It is shown this once.</b> Put it into a secret manager now, as you would a password: nobody can show it to you again.`,
 		token: (name) => `Token of ${name}`,
 		copy: "Copy token",
 		copied: "Copied",
 		copyFailed: "The browser did not let this page copy. The text is selected: press Ctrl+C, or ⌘C.",
 		tryIt: "Try it",
-		tryHelp: "One harmless request confirms the token, the address and the workspace:",
+		tryHelp: "One harmless request confirms the token, the address and the workspace. The command asks for the token:",
 		copyCommand: "Copy command",
 		remind: "Remind me",
 		remindHelp: "An event for your calendar, with alarms 14 and 3 days before the key expires.",

@@ -2,9 +2,10 @@
 
 import {html, nothing} from "./vendor/lit-html.js";
 import {now} from "./api.js";
-import {redraw} from "./app.js";
+import {app, redraw} from "./app.js";
 import {date, distance, time, utc} from "./format.js";
 import {marksOf} from "./marks.js";
+import {named} from "./named.js";
 import {text} from "./text.js";
 
 // A time in the reader's zone, with the exact UTC beside the pointer.
@@ -31,7 +32,7 @@ const icons = {
 	active: "m5 12.5 4.5 4.5L19 7.5",
 };
 
-export const icon = (name) => html`<svg class="icon" viewBox="0 0 24 24" aria-hidden="true"><path d=${icons[name]}></path></svg>`;
+export const icon = (name) => html`<svg class="icon" viewBox="0 0 24 24" aria-hidden="true"><path d=${named(icons, name) ?? icons.key}></path></svg>`;
 
 export const badge = (kind, words) => html`<span class="badge ${kind}">${icon(kind)}${words}</span>`;
 
@@ -39,10 +40,14 @@ export const badge = (kind, words) => html`<span class="badge ${kind}">${icon(ki
 // what stands out.
 export function badges(key, isActive) {
 	if (key.status !== "active") {
-		return badge(key.status, text.status[key.status]);
+		return badge(key.status, named(text.status, key.status));
 	}
 	return marksOf(key, now(), isActive).map(({kind, words}) => badge(kind, words));
 }
+
+// What a key can be used for now: nothing, while its workspace is suspended.
+export const standing = (key) =>
+	app.summary?.suspended ? badge("danger", text.status.suspended) : badge(key.status, named(text.status, key.status));
 
 export const problem = (words) => (words ? html`<p class="notice danger" role="alert">${icon("danger")}<span>${words}</span></p>` : nothing);
 

@@ -1,0 +1,134 @@
+package test
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+)
+
+// oddConfig is pageConfig, with something in front of the API that answers for it
+// in some workspaces.
+var oddConfig = strings.Replace(pageConfig, "\thandle /settings/api* {", `	handle /settings/api/workspaces/array/keys {
+		header Content-Type application/json
+		respond "[]"
+	}
+	handle /settings/api/workspaces/empty/keys {
+		header Content-Type application/json
+		respond "{}"
+	}
+	handle /settings/api/workspaces/hollow/keys {
+		header Content-Type application/json
+		respond `+"`"+`{"keys":[{}],"next_cursor":null}`+"`"+`
+	}
+	handle /settings/api/workspaces/inherited/audit {
+		header Content-Type application/json
+		respond `+"`"+`{"events":[{"id":"evt_01M85PQ44JFFT5BNTK7PKTQJY2","at":"2026-11-24T02:38:48.466Z","actor":"constructor",
+			"remote_ip":"","operation":"constructor","workspace_id":"inherited","key_id":"","details":{"refused":"toString"}}],"next_cursor":null}`+"`"+`
+	}
+	handle /settings/api* {`, 1)
+
+// TestPage_oddAnswers holds that an answer which the page does not expect is said
+// to be one, and leaves nothing waiting.
+func TestPage_oddAnswers(t *testing.T) {
+	s := start(t, oddConfig)
+	tests := []struct{ address, sees string }{
+		{"array", "The server answered with status 200, which this page does not expect"},
+		{"empty", "The server answered with status 200, which this page does not expect"},
+		{"hollow", "This page cannot show what the server answered"},
+		{"inherited/activity", "constructor tried “constructor”"},
+	}
+	for _, test := range tests {
+		t.Run(test.address, func(t *testing.T) {
+			b := newTab(t)
+			b.open(s.page() + "#/" + test.address)
+			b.sees(test.sees)
+			b.misses("Loading")
+		})
+	}
+}
+
+// TestPage_suspended holds that no key of a suspended workspace looks usable.
+func TestPage_suspended(t *testing.T) {
+	s := start(t, pageConfig)
+	key, _ := s.create("acme", "Zapier production", "read_only")
+	s.post("/workspaces/acme/suspend")
+	b := newTab(t)
+	b.open(s.page() + "#/acme")
+	b.sees("This workspace is suspended")
+	row := `document.querySelector("tbody tr .state").innerText`
+	if got := eval[string](b, row); !strings.Contains(got, "Suspended") || strings.Contains(got, "Active") {
+		t.Errorf("got the status %q in the list, want Suspended", got)
+	}
+	b.open(s.page() + "#/acme/keys/" + key.ID)
+	b.sees("Last used")
+	badges := `document.querySelector("h1 + .badges").innerText`
+	if got := eval[string](b, badges); !strings.Contains(got, "Suspended") || strings.Contains(got, "Active") {
+		t.Errorf("got the status %q of the key, want Suspended", got)
+	}
+}
+
+// TestPage_endOfRotated holds that a key which is revoked before it expires is
+// listed with the end that comes first.
+func TestPage_endOfRotated(t *testing.T) {
+	s := furnished(t)
+	b := newTab(t)
+	b.open(s.page() + "#/acme")
+	b.sees("Warehouse sync production Ops")
+	row := `[...document.querySelectorAll("tbody tr")].find((row) => row.innerText.includes("Ends")).innerText`
+	got := eval[string](b, row)
+	if !strings.Contains(got, "Ends in 5 days") || strings.Count(got, "in 5 days") != 2 || strings.Contains(got, "in 30 days") {
+		t.Errorf("got the row %q, want no other end than in 5 days", got)
+	}
+}
+
+// TestPage_tryCommand holds that the command which tries a new key works, asks for
+// the token, and does not hold it; and that a page on paper does not hold it either.
+func TestPage_tryCommand(t *testing.T) {
+	s := start(t, pageConfig)
+	b := newTab(t)
+	b.mayCopy(s.origin())
+	b.open(s.page() + "#/acme")
+	b.click("button", "Create key")
+	b.fill("Name", "Zapier production")
+	b.click("button", "Create key")
+	b.sees("Copy the token of “Zapier production”, of acme")
+	token := b.copyToken()
+
+	command := eval[string](b, `document.querySelector("#command").textContent`)
+	if strings.Contains(command, token) {
+		t.Errorf("the command %q holds the token", command)
+	}
+	shell := exec.CommandContext(t.Context(), "bash", "-c", command)
+	shell.Stdin = strings.NewReader(token + "\n")
+	if out, err := shell.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", command, err, out)
+	}
+	if got := s.upstream.take(); len(got) != 1 || !strings.HasPrefix(got[0].head, "GET /public/v1/me ") {
+		t.Errorf("got %d requests upstream, want one for /public/v1/me", len(got))
+	}
+
+	_, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: "print"})
+	must(t, err)
+	if got := eval[string](b, `document.body.innerText`); strings.Contains(got, token) || !strings.Contains(got, "Copy the token of") {
+		t.Errorf("got %q on paper, want the dialog without the token", got)
+	}
+}
+
+// TestPage_ended holds that nobody seems to be signed in once the sign-in in front
+// of the page wants another one.
+func TestPage_ended(t *testing.T) {
+	s := start(t, pageConfig)
+	b := newTab(t)
+	b.open(s.page() + "#/acme")
+	b.sees("No keys yet", "dana@acme.example")
+	signedOut := strings.Replace(pageConfig, "\thandle /settings/api* {", "\tredir /settings/api/workspaces* /login\n\thandle /settings/api* {", 1)
+	if out, err := s.reload(signedOut); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	b.look()
+	b.sees("You are not signed in any more")
+	b.misses("dana@acme.example")
+}
