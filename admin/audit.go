@@ -30,13 +30,17 @@ func (h *Handler) listWorkspaceEvents(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	return h.events(r, ws)
+	return h.events(r, "audit of "+ws, ws)
 }
 
-func (h *Handler) listEvents(r *http.Request) (int, any, error) { return h.events(r, "") }
+func (h *Handler) listEvents(r *http.Request) (int, any, error) { return h.events(r, "audit", "") }
 
-func (h *Handler) events(r *http.Request, ws string) (int, any, error) {
-	page, err := pageOf(r, apikey.ValidEventID)
+func (h *Handler) events(r *http.Request, list, ws string) (int, any, error) {
+	query, err := queryOf(r, "limit", "cursor")
+	if err != nil {
+		return 0, nil, err
+	}
+	page, err := pageOf(query, list, apikey.ValidEventID)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -44,7 +48,7 @@ func (h *Handler) events(r *http.Request, ws string) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	answer := EventsAnswer{Events: make([]Event, 0, len(events)), NextCursor: cursorFor(next)}
+	answer := EventsAnswer{Events: make([]Event, 0, len(events)), NextCursor: cursorFor(list, next)}
 	for _, e := range events {
 		if e.Details == nil {
 			e.Details = map[string]any{}

@@ -104,8 +104,12 @@ type Restored struct {
 
 // restoreBackup adds what is in a backup and not in the store.
 func (h *Handler) restoreBackup(r *http.Request) (int, any, error) {
-	quarantine, given, err := parameter(r, "quarantine", errInvalidQuarantine)
-	if err != nil || given && quarantine != "true" && quarantine != "false" {
+	query, err := queryOf(r, "quarantine")
+	if err != nil {
+		return 0, nil, err
+	}
+	quarantine := query.Get("quarantine")
+	if query.Has("quarantine") && quarantine != "true" && quarantine != "false" {
 		return 0, nil, errInvalidQuarantine
 	}
 	if r.Header.Get("Content-Encoding") != "" {

@@ -87,8 +87,8 @@ func TestRestore_refused(t *testing.T) {
 	}{
 		{"nothing", "/restore", "", "invalid_backup", 422, ""},
 		{"something else", "/restore", `{"name":"Zapier"}`, "invalid_backup", 422, ""},
-		{"neither true nor false", "/restore?quarantine=yes", "", "invalid_status", 400, ""},
-		{"twice", "/restore?quarantine=true&quarantine=false", "", "invalid_status", 400, ""},
+		{"neither true nor false", "/restore?quarantine=yes", "", "invalid_query", 400, ""},
+		{"twice", "/restore?quarantine=true&quarantine=false", "", "invalid_query", 400, ""},
 		{"compressed once more", "/restore", "x", "invalid_backup", 422, "Content-Encoding: gzip"},
 	} {
 		fields := []string{"Content-Type: application/octet-stream"}

@@ -30,11 +30,11 @@ func (h *Handler) showCalendar(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	id, _, err := parameter(r, "key", apikey.ErrNotFound)
+	query, err := queryOf(r, "key")
 	if err != nil {
 		return 0, nil, err
 	}
-	if id != "" {
+	if id := query.Get("key"); id != "" {
 		return h.reminder(r.Context(), ws, id)
 	}
 	return h.calendar(r.Context(), ws)

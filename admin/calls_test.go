@@ -1,7 +1,7 @@
 package admin
 
 import (
-	"encoding/base64"
+	"cmp"
 	"fmt"
 	"maps"
 	"net/http"
@@ -86,7 +86,7 @@ func TestPages_refused(t *testing.T) {
 	a := newAPI(t)
 	mine, _ := a.create(t, "acme", "Mine")
 	others, _ := a.create(t, "other", "Other")
-	cursor := func(id string) string { return base64.RawURLEncoding.EncodeToString([]byte(id)) }
+	cursor := func(id string) string { return *cursorFor("keys of acme", cmp.Or(id, " ")) }
 	a.must(t, http.StatusOK, "GET", keysPage+"?cursor="+cursor(mine), "")
 	for _, test := range []struct{ query, code string }{
 		{"limit=0", "limit"}, {"limit=201", "limit"}, {"limit=-1", "limit"}, {"limit=", "limit"}, {"limit=ten", "limit"},

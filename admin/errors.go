@@ -17,7 +17,6 @@ var (
 	errBodyTooLarge      = &apikey.Error{Code: "body_too_large", Message: "The body is larger than 64 KiB."}
 	errInvalidLimit      = &apikey.Error{Code: "invalid_limit", Field: "limit", Message: "The limit is a number from 1 to 200."}
 	errInvalidStatus     = &apikey.Error{Code: "invalid_status", Field: "status", Message: `The status is "active", "expired" or "revoked".`}
-	errInvalidQuery      = &apikey.Error{Code: "invalid_status", Field: "q", Message: "Search for one text: q stands more than once."}
 	errUnauthorized      = &apikey.Error{Code: "unauthorized", Message: `This call needs "Authorization: Bearer" and the admin token.`}
 	errCrossOrigin       = &apikey.Error{Code: "cross_origin", Message: "A page of another origin cannot make this call."}
 	errWrongWorkspace    = &apikey.Error{Code: "workspace_mismatch", Message: "This address serves one workspace, and not the one that the call is about."}
@@ -25,18 +24,24 @@ var (
 	errNoKeyID           = &apikey.Error{Code: "not_found", Message: `This is no key id: one begins with "key_".`}
 	errUnknownToken      = &apikey.Error{Code: "not_found", Message: "No key has this token."}
 	errUnknownFeed       = &apikey.Error{Code: "not_found", Message: "There is no such calendar feed. It was revoked, or replaced by another."}
-	errInvalidQuarantine = &apikey.Error{Code: "invalid_status", Field: "quarantine", Message: `quarantine is "true" or "false".`}
+	errInvalidQuarantine = &apikey.Error{Code: errInvalidQuery("").Code, Field: "quarantine", Message: `quarantine is "true" or "false".`}
 	errNoBackup          = &apikey.Error{Code: apikey.ErrInvalidBackup.Code, Message: "The body is to be the backup as it was taken, without a Content-Encoding. Nothing was changed."}
 	errReasonWanted      = &apikey.Error{Code: "invalid_reason", Field: "reason", Message: "Say why: the reason is kept in the audit trail."}
 	errNoSuchCall        = &apikey.Error{Code: "not_found", Message: "There is no such call."}
 	errMethodNotAllowed  = &apikey.Error{Code: "method_not_allowed", Message: "This address does not take that method. The Allow header lists those that it takes."}
 )
 
+// errInvalidQuery says that a query cannot be read, or has a parameter twice.
+func errInvalidQuery(parameter string) *apikey.Error {
+	return &apikey.Error{Code: "invalid_query", Field: parameter, Message: "The query is not one that this call takes: give each parameter once, with what is special percent-encoded."}
+}
+
 // statuses is the one place where a code becomes a status.
 var statuses = map[string]int{
 	"invalid_json":       http.StatusBadRequest,
 	"invalid_cursor":     http.StatusBadRequest,
 	"invalid_limit":      http.StatusBadRequest,
+	"invalid_query":      http.StatusBadRequest,
 	"invalid_status":     http.StatusBadRequest,
 	"unauthorized":       http.StatusUnauthorized,
 	"workspace_mismatch": http.StatusForbidden,

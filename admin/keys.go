@@ -2,6 +2,7 @@ package admin
 
 import (
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
@@ -145,11 +146,16 @@ func (h *Handler) listKeys(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	page, err := pageOf(r, apikey.ValidKeyID)
+	query, err := queryOf(r, "status", "q", "limit", "cursor")
 	if err != nil {
 		return 0, nil, err
 	}
-	filter, err := filterOf(r)
+	list := "keys of " + ws
+	page, err := pageOf(query, list, apikey.ValidKeyID)
+	if err != nil {
+		return 0, nil, err
+	}
+	filter, err := filterOf(query)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -158,23 +164,15 @@ func (h *Handler) listKeys(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	answer := KeysAnswer{Keys: make([]Key, 0, len(keys)), NextCursor: cursorFor(next)}
+	answer := KeysAnswer{Keys: make([]Key, 0, len(keys)), NextCursor: cursorFor(list, next)}
 	for _, key := range keys {
 		answer.Keys = append(answer.Keys, present(key, now))
 	}
 	return http.StatusOK, answer, nil
 }
 
-func filterOf(r *http.Request) (apikey.KeyFilter, error) {
-	status, _, err := parameter(r, "status", errInvalidStatus)
-	if err != nil {
-		return apikey.KeyFilter{}, err
-	}
-	q, _, err := parameter(r, "q", errInvalidQuery)
-	if err != nil {
-		return apikey.KeyFilter{}, err
-	}
-	filter := apikey.KeyFilter{Status: apikey.Status(status), Query: q}
+func filterOf(query url.Values) (apikey.KeyFilter, error) {
+	filter := apikey.KeyFilter{Status: apikey.Status(query.Get("status")), Query: query.Get("q")}
 	switch filter.Status {
 	case "", apikey.Active, apikey.Expired, apikey.Revoked:
 		return filter, nil

@@ -141,9 +141,42 @@ func TestQuery_ambiguous(t *testing.T) {
 		{"status=active&status=revoked", "invalid_status", "status"},
 		{"limit=1;status=active", "invalid_limit", "limit"},
 		{"limit=%zz", "invalid_limit", "limit"},
-		{"q=a&q=b", "invalid_status", "q"},
+		{"q=a&q=b", "invalid_query", "q"},
+		{"q=%zz", "invalid_query", "q"},
+		{"q=a;b", "invalid_query", "q"},
+		{"limit=1&q=%zz&cursor=x", "invalid_query", "q"},
+		{"%71=a&q=b", "invalid_query", "q"},
+		{"other=%zz", "invalid_query", ""},
+		{"%zz=1", "invalid_query", ""},
 	} {
 		a.refused(t, http.StatusBadRequest, test.code, test.field, "GET", keysPage+"?"+test.query, "")
+	}
+	a.refused(t, http.StatusBadRequest, "invalid_query", "key", "GET", "/workspaces/acme/calendar.ics?key=a&key=b", "")
+	a.must(t, http.StatusOK, "GET", keysPage+"?other=1&other=2", "")
+}
+
+// A cursor continues the list that it came from, and no other.
+func TestCursor_ofAnotherList(t *testing.T) {
+	a := newAPI(t)
+	for _, ws := range []string{"acme", "acme-2"} {
+		for _, name := range []string{"Zapier production", "Warehouse sync"} {
+			a.create(t, ws, name)
+		}
+		a.must(t, http.StatusOK, "POST", "/workspaces/"+ws+"/suspend", "")
+	}
+	lists := []string{keysPage, "/workspaces/acme-2/keys", "/audit", "/workspaces/acme/audit", "/workspaces/acme-2/audit", "/suspensions"}
+	for _, from := range lists {
+		cursor, _ := a.must(t, http.StatusOK, "GET", from+"?limit=1", "").body["next_cursor"].(string)
+		if cursor == "" {
+			t.Fatalf("%s has no second page", from)
+		}
+		for _, list := range lists {
+			if list == from {
+				a.must(t, http.StatusOK, "GET", list+"?cursor="+cursor, "")
+				continue
+			}
+			a.refused(t, http.StatusBadRequest, "invalid_cursor", "cursor", "GET", list+"?cursor="+cursor, "")
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -75,52 +76,72 @@ func reasonOf(r *http.Request) (string, error) {
 	return apikey.ParseReason(request.Reason)
 }
 
-// parameter returns a parameter of the query. One that stands twice, like a
-// query that cannot be read, is refused: which of the two counts, two readers
-// could see differently.
-func parameter(r *http.Request, name string, refusal *apikey.Error) (value string, given bool, err error) {
-	query, err := url.ParseQuery(r.URL.RawQuery)
-	if err != nil || len(query[name]) > 1 {
-		return "", false, refusal
+// queryOf returns the parameters of the query that a call takes. A query that
+// cannot be read is refused, and so is a parameter that stands twice: two readers
+// could take different values of it. The refusal names the parameter at fault.
+func queryOf(r *http.Request, names ...string) (url.Values, error) {
+	query := make(url.Values)
+	for pair := range strings.SplitSeq(r.URL.RawQuery, "&") {
+		parsed, err := url.ParseQuery(pair)
+		name, _, _ := strings.Cut(pair, "=")
+		if unescaped, nameErr := url.QueryUnescape(name); nameErr == nil {
+			name = unescaped
+		}
+		switch known := slices.Contains(names, name); {
+		case err != nil && !known:
+			return nil, errInvalidQuery("")
+		case known && (err != nil || query.Has(name)):
+			return nil, invalidParameter(name)
+		case known:
+			query[name] = parsed[name]
+		}
 	}
-	return query.Get(name), query.Has(name), nil
+	return query, nil
 }
 
-// pageOf returns which page of a list a call wants.
-func pageOf(r *http.Request, valid func(id string) bool) (apikey.Page, error) {
-	page := apikey.Page{Limit: defaultLimit}
-	limit, given, err := parameter(r, "limit", errInvalidLimit)
-	if err != nil {
-		return apikey.Page{}, err
+// invalidParameter returns the refusal of a parameter's value.
+func invalidParameter(name string) error {
+	switch name {
+	case "limit":
+		return errInvalidLimit
+	case "cursor":
+		return apikey.ErrInvalidCursor
+	case "status":
+		return errInvalidStatus
 	}
-	if given {
+	return errInvalidQuery(name)
+}
+
+// pageOf returns which page a call wants of the list that has the given name,
+// and ids that are valid.
+func pageOf(query url.Values, list string, valid func(id string) bool) (apikey.Page, error) {
+	page := apikey.Page{Limit: defaultLimit}
+	if query.Has("limit") {
+		limit := query.Get("limit")
 		n, err := strconv.Atoi(limit)
 		if err != nil || n < 1 || n > maxLimit || limit != strconv.Itoa(n) {
 			return apikey.Page{}, errInvalidLimit
 		}
 		page.Limit = n
 	}
-	cursor, _, err := parameter(r, "cursor", apikey.ErrInvalidCursor)
-	if err != nil {
-		return apikey.Page{}, err
-	}
-	if cursor != "" {
-		id, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
-		if err != nil || !valid(string(id)) {
+	if cursor := query.Get("cursor"); cursor != "" {
+		place, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
+		id, ours := strings.CutPrefix(string(place), list+" ")
+		if err != nil || !ours || !valid(id) {
 			return apikey.Page{}, apikey.ErrInvalidCursor
 		}
-		page.After = string(id)
+		page.After = id
 	}
 	return page, nil
 }
 
-// cursorFor returns the cursor of the page after the given id. A cursor is the
-// id, made opaque so that nobody builds one; it is checked against the list
-// that it is used for, and so gives access to nothing.
-func cursorFor(id string) *string {
+// cursorFor returns the cursor of the page of a list after the given id. It is
+// made opaque so that nobody builds one, and names its list, so that no other
+// list takes it. It gives access to nothing.
+func cursorFor(list, id string) *string {
 	if id == "" {
 		return nil
 	}
-	cursor := base64.RawURLEncoding.EncodeToString([]byte(id))
+	cursor := base64.RawURLEncoding.EncodeToString([]byte(list + " " + id))
 	return &cursor
 }

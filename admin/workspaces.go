@@ -42,7 +42,12 @@ type SuspensionsAnswer struct {
 }
 
 func (h *Handler) listSuspensions(r *http.Request) (int, any, error) {
-	page, err := pageOf(r, func(id string) bool { return apikey.ValidateWorkspaceID(id) == nil })
+	const list = "suspensions"
+	query, err := queryOf(r, "limit", "cursor")
+	if err != nil {
+		return 0, nil, err
+	}
+	page, err := pageOf(query, list, func(id string) bool { return apikey.ValidateWorkspaceID(id) == nil })
 	if err != nil {
 		return 0, nil, err
 	}
@@ -50,7 +55,7 @@ func (h *Handler) listSuspensions(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	answer := SuspensionsAnswer{Suspensions: make([]Suspension, 0, len(suspended)), NextCursor: cursorFor(next)}
+	answer := SuspensionsAnswer{Suspensions: make([]Suspension, 0, len(suspended)), NextCursor: cursorFor(list, next)}
 	for _, ws := range suspended {
 		answer.Suspensions = append(answer.Suspensions, Suspension{WorkspaceID: ws.ID, SuspendedAt: ws.SuspendedAt, Reason: ws.Reason})
 	}
