@@ -453,6 +453,7 @@ func TestCodes_allAnswered(t *testing.T) {
 		{"invalid_cursor", a, "GET", keysPage + "?cursor=x", "", nil},
 		{"invalid_limit", a, "GET", keysPage + "?limit=x", "", nil},
 		{"invalid_status", a, "GET", keysPage + "?status=x", "", nil},
+		{"invalid_query", a, "GET", keysPage + "?q=%zz", "", nil},
 		{"unauthorized", guarded, "GET", keysPage, "", nil},
 		{"workspace_mismatch", pinned, "GET", "/audit", "", nil},
 		{"cross_origin", a, "POST", keysPage, zapier, []string{"Origin: https://evil.example"}},
