@@ -6,6 +6,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"strconv"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -38,8 +39,8 @@ func decode(r *http.Request, into any) error {
 	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
 		return errNotJSON
 	}
-	if kind := jsontext.Value(body).Kind(); kind != '{' {
-		return explainJSON("it is not an object")
+	if kind := jsontext.Value(body).Kind(); kind != '{' || bytes.HasPrefix(body, []byte("{\x00")) {
+		return explainJSON(notAnObject(body))
 	}
 	if err := json.Unmarshal(body, into, json.RejectUnknownMembers(true)); err != nil {
 		return explainJSON(complaint(err))
@@ -70,21 +71,48 @@ func explainJSON(why string) error {
 	return &apikey.Error{Code: errInvalidJSON.Code, Message: "The body is not the JSON object that this call takes: " + why + "."}
 }
 
-// complaint says where the JSON is wrong, without a word of what it held: a
-// token may be in there.
-func complaint(err error) string {
-	if errors.Is(err, jsontext.ErrDuplicateName) {
-		return "a member stands in it twice"
+// notAnObject says why a body does not begin as an object does.
+func notAnObject(body []byte) string {
+	switch {
+	case bytes.HasPrefix(body, []byte("\ufeff")):
+		return "it begins with a byte-order mark: send UTF-8 without one"
+	case bytes.HasPrefix(body, []byte("\xff\xfe")), bytes.HasPrefix(body, []byte("\xfe\xff")), bytes.HasPrefix(body, []byte("\x00")), bytes.HasPrefix(body, []byte("{\x00")):
+		return "it is in UTF-16 or UTF-32: send UTF-8"
 	}
-	if errors.Is(err, json.ErrUnknownName) {
-		return "it has a member that this call does not know"
+	return "it is not an object"
+}
+
+// complaint says where the JSON is wrong, without a word of the values in it: a
+// token may be among them.
+func complaint(err error) string {
+	if twice, ok := errors.AsType[*jsontext.SyntacticError](err); ok && errors.Is(err, jsontext.ErrDuplicateName) {
+		return "the member " + quoted(twice.JSONPointer.LastToken()) + " stands in it twice"
 	}
 	if semantic, ok := errors.AsType[*json.SemanticError](err); ok {
-		if name := semantic.JSONPointer.LastToken(); name != "" {
+		name := semantic.JSONPointer.LastToken()
+		switch {
+		case errors.Is(err, json.ErrUnknownName):
+			return "it has the member " + quoted(name) + ", which this call does not know"
+		case name != "":
 			return "its member " + name + " has the wrong type"
 		}
 	}
 	return "it is not valid JSON"
+}
+
+// longestQuote bounds what is repeated of a name that a client made up.
+const longestQuote = 40
+
+// quoted returns the name of a member as it can be shown: without control characters, cut
+// where it is long, and without a token that stands in its place.
+func quoted(name string) string {
+	if apikey.HoldsToken(name) {
+		return "(a token)"
+	}
+	if runes := []rune(name); len(runes) > longestQuote {
+		name = string(runes[:longestQuote]) + "…"
+	}
+	return strconv.Quote(name)
 }
 
 // document is an answer that is not JSON.

@@ -97,6 +97,35 @@ func TestBody_ambiguousMembers(t *testing.T) {
 	}
 }
 
+// What is wrong is named, and no token with it.
+func TestBody_named(t *testing.T) {
+	a := newAPI(t)
+	token := apikey.NewToken("agk").Reveal()
+	for _, test := range []struct{ body, said string }{
+		{`{"nmae":"Zapier"}`, `it has the member "nmae", which this call does not know.`},
+		{`{"Name":"Zapier"}`, `it has the member "Name", which`},
+		{`{"":1}`, `it has the member "", which`},
+		{`{"a\u0000\u001b[31m\u202e":1}`, `it has the member "a\x00\x1b[31m\u202e", which`},
+		{`{"` + strings.Repeat("é", 41) + `":1}`, `it has the member "` + strings.Repeat("é", 40) + `…", which`},
+		{`{"` + token + `":"x"}`, `it has the member (a token), which`},
+		{`{"x` + token + `y":"x"}`, `it has the member (a token), which`},
+		{`{"name":"a","name":"b"}`, `the member "name" stands in it twice.`},
+		{`{"` + token + `":"x","` + token + `":"y"}`, `the member (a token)`},
+		{`{"name":{"` + token + `":1}}`, `its member name has the wrong type.`},
+		{"\ufeff{}", `it begins with a byte-order mark: send UTF-8 without one.`},
+		{"\xff\xfe{\x00}\x00", `it is in UTF-16 or UTF-32: send UTF-8.`},
+		{"\xfe\xff\x00{\x00}", `it is in UTF-16 or UTF-32: send UTF-8.`},
+		{"{\x00}\x00", `it is in UTF-16 or UTF-32: send UTF-8.`},
+		{"\x00{\x00}", `it is in UTF-16 or UTF-32: send UTF-8.`},
+		{"{}\x00", `it is not valid JSON.`},
+	} {
+		got := a.refused(t, http.StatusBadRequest, "invalid_json", "", "POST", keysPage, test.body)
+		if message := got.body["error"].(string); !strings.Contains(message, test.said) || strings.Contains(message, token) {
+			t.Errorf("%q: got %q, want it to say %q", test.body, message, test.said)
+		}
+	}
+}
+
 // Null is no value: whether it means none, or that nothing is said, is not for
 // the server to guess.
 func TestBody_null(t *testing.T) {

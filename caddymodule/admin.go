@@ -139,10 +139,10 @@ func (h *Admin) readToken(log *zap.Logger) error {
 		return err
 	}
 	if token == "" {
-		return errors.New("the admin token of api_key_admin is empty")
+		return fmt.Errorf("the admin token of api_key_admin is empty: see its %s", h.source())
 	}
 	if err := validateToken(token); err != nil {
-		return fmt.Errorf("the token of api_key_admin: %w", err)
+		return fmt.Errorf("the %s of api_key_admin: %w", h.source(), err)
 	}
 	h.secret = sha256.Sum256([]byte(token))
 	if len(token) < shortToken {
@@ -162,14 +162,29 @@ func (h *Admin) token() (string, error) {
 		if err != nil {
 			return "", fmt.Errorf("reading the token_file of api_key_admin: %w", err)
 		}
-		return strings.TrimSpace(string(content)), nil
+		text, err := plainText(content)
+		if err != nil {
+			return "", fmt.Errorf("the token_file %s of api_key_admin: %w", path, err)
+		}
+		return trimmed(text), nil
 	}
 	token, err := repl.ReplaceOrErr(h.Token, true, true)
 	if err != nil {
 		return "", fmt.Errorf("the token of api_key_admin must be known before any request, such as that of a variable that is set: %w", err)
 	}
-	return strings.TrimSpace(token), nil
+	return trimmed(token), nil
 }
+
+// source says where the admin token comes from.
+func (h *Admin) source() string {
+	if h.TokenFile != "" {
+		return "token_file " + h.TokenFile
+	}
+	return "token"
+}
+
+// trimmed returns a token without the spaces and line ends around it.
+func trimmed(token string) string { return strings.Trim(token, " \t\r\n") }
 
 // ServeHTTP answers the requests below the base path.
 func (h *Admin) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {

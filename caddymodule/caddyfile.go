@@ -13,7 +13,6 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
-	"github.com/agiled/caddy-api-keys/internal/authn"
 )
 
 // parseGlobalOption parses the global option. Syntax:
@@ -94,7 +93,7 @@ func parseAuth(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 		"access_header":    text(d, &h.AccessHeader, "<name>", validateHeader),
 		"realm":            text(d, &h.Realm, "<realm>", validateRealm),
 		"read_methods":     list(d, &h.ReadMethods, "<method...>", validateMethod),
-		"read_paths":       list(d, &h.ReadPaths, "<path...>", authn.ValidateReadPath),
+		"read_paths":       list(d, &h.ReadPaths, "<path...>", validateReadPath),
 		"rate_limit read":  rateLimit(d, &h.RateLimit.Read),
 		"rate_limit write": rateLimit(d, &h.RateLimit.Write),
 		"whoami":           text(d, &h.Whoami, "<path>", validateWhoami),

@@ -17,18 +17,22 @@ const maxTokenInput = 64 << 10
 // readToken reads the one token that standard input holds. What does not look
 // like one is returned as it is, for the server to say what is wrong with it.
 func readToken(in io.Reader) (string, error) {
-	text, err := io.ReadAll(io.LimitReader(in, maxTokenInput))
+	content, err := io.ReadAll(io.LimitReader(in, maxTokenInput))
 	if err != nil {
 		return "", fmt.Errorf("reading the token from standard input: %w", err)
 	}
-	lines := strings.FieldsFunc(string(text), func(r rune) bool { return r == '\n' || r == '\r' })
+	text, err := plainText(content)
+	if err != nil {
+		return "", fmt.Errorf("the token on standard input: %w", err)
+	}
+	lines := strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' })
 	var found []string
 	for _, line := range lines {
 		if line = strings.TrimSpace(line); line != "" {
 			found = append(found, line)
 		}
 	}
-	tokens := tokenShaped.FindAllString(string(text), -1)
+	tokens := tokenShaped.FindAllString(text, -1)
 	switch {
 	case len(found) == 0:
 		return "", usagef("a token is wanted on standard input")

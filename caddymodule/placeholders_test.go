@@ -1,0 +1,94 @@
+package caddymodule
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestPlaceholders holds what every option makes of a placeholder: it evaluates
+// it when the configuration is loaded, it evaluates it for each request, or it
+// refuses it with the line where it stands. None takes it literally. A new
+// option must be added here.
+func TestPlaceholders(t *testing.T) {
+	t.Setenv("EMPTY", "")
+	const refused, loaded, requested, flag = "refused", "loaded", "requested", "flag"
+	blocks := []struct {
+		name    string
+		config  string // with %s for a line
+		options map[string]string
+	}{
+		{"api_keys", "{\n api_keys {\n  %s\n }\n}\n", map[string]string{
+			"store": refused, "token_prefix": refused, "expires_in": refused, "vague_names": refused, "max_active_keys": refused,
+			"audit_retention": refused, "last_used_resolution": refused,
+		}},
+		{"store", "{\n api_keys {\n  store badger {\n   %s\n  }\n }\n}\n", map[string]string{
+			"path": loaded, "cache_size": refused,
+		}},
+		{"api_key_auth", ":8080 {\n api_key_auth {\n  %s\n }\n}\n", map[string]string{
+			"workspace_header": refused, "key_id_header": refused, "access_header": refused, "realm": refused, "read_methods": refused,
+			"read_paths": refused, "rate_limit read": refused, "rate_limit write": refused, "whoami": refused, "browsers": refused,
+			"forward_token": flag,
+		}},
+		{"api_key_admin", ":8080 {\n api_key_admin {\n  %s\n }\n}\n", map[string]string{
+			"base_path": refused, "token": loaded, "token_file": loaded, "trust_upstream_auth": flag, "workspace": requested, "actor": requested,
+			"test_url": refused,
+		}},
+	}
+	for _, block := range blocks {
+		_, _, err := adapt(fmt.Appendf(nil, block.config, "no_such_option"))
+		_, list, _ := strings.Cut(fmt.Sprint(err), "it takes ")
+		list, _, _ = strings.Cut(list, ", at ")
+		known := strings.Split(list, ", ")
+		for _, option := range known {
+			if block.options[option] == "" {
+				t.Errorf("what does %s make of a placeholder in %s? Add it to this test", block.name, option)
+			}
+		}
+		for option, want := range block.options {
+			if !slices.Contains(known, option) {
+				t.Errorf("%s has no option %s", block.name, option)
+				continue
+			}
+			line := option + " /{env.NOT_SET}"
+			if strings.HasPrefix(option, "rate_limit") {
+				line = option + " 10 {env.NOT_SET}"
+			}
+			switch want {
+			case flag:
+				continue
+			case requested:
+				line = option + " {env.EMPTY}\n  trust_upstream_auth"
+			}
+			config, _, err := adapt(fmt.Appendf(nil, block.config, line))
+			switch {
+			case want == refused && (err == nil || !strings.Contains(err.Error(), "at Caddyfile:")):
+				t.Errorf("%s in %s: got %v, want it refused, with its line", line, block.name, err)
+			case want != refused && err != nil:
+				t.Errorf("%s in %s: got %v, want it taken", line, block.name, err)
+			}
+			if err != nil {
+				continue
+			}
+			if err := validate(config); (err != nil) != (want == loaded) {
+				t.Errorf("%s in %s, loaded: got %v", line, block.name, err)
+			}
+		}
+	}
+}
+
+// TestReserved holds that a reserved name is found in every case, that a name
+// that only begins like one is not, and that our own defaults are free.
+func TestReserved(t *testing.T) {
+	for _, name := range []string{"range", "RANGE", "Accept", "accept-encoding", "Content-Foo", "sec-ch-ua", "Proxy-Foo", "X-Forwarded-User", "if-none-match"} {
+		if validateHeader(name) == nil {
+			t.Errorf("%s: got no error, want it reserved", name)
+		}
+	}
+	for _, name := range []string{"X-Workspace-ID", "X-API-Key-ID", "X-API-Key-Access", "Range-Of-Things", "Acceptor", "X-Tenant", "Iffy", "Security", "X-Remote-User"} {
+		if err := validateHeader(name); err != nil {
+			t.Errorf("%s: got %v, want it free", name, err)
+		}
+	}
+}

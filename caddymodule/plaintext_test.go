@@ -1,0 +1,37 @@
+package caddymodule
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// TestAdmin_tokenFile holds that a byte-order mark and a line's end are no part
+// of the token, which clients present without them.
+func TestAdmin_tokenFile(t *testing.T) {
+	got, err := (&Admin{TokenFile: "testdata/tokens/marked"}).token()
+	if want := "admin-token-for-tests"; got != want || err != nil {
+		t.Errorf("got %q, %v, want %q", got, err, want)
+	}
+}
+
+func TestReadToken_encodings(t *testing.T) {
+	token := apikey.NewToken("agk").Reveal()
+	for _, in := range []string{token, "\ufeff" + token + "\r\n"} {
+		if got, err := readToken(strings.NewReader(in)); got != token || err != nil {
+			t.Errorf("of %d bytes: got %v and %t, want the token", len(in), err, got == token)
+		}
+	}
+	if got, err := readToken(strings.NewReader("\ufeffsome-other-credential\n")); got != "some-other-credential" || err != nil {
+		t.Errorf("got %q, %v, want it without the mark", got, err)
+	}
+	var wide strings.Builder
+	wide.WriteString("\xff\xfe")
+	for i := range token {
+		wide.WriteString(token[i:i+1] + "\x00")
+	}
+	if _, err := readToken(strings.NewReader(wide.String())); err == nil || !strings.Contains(err.Error(), "UTF-16") {
+		t.Errorf("got %v, want UTF-16 named", err)
+	}
+}
