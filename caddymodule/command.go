@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -17,6 +19,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/spf13/cobra"
 
 	"github.com/agiled/caddy-api-keys/admin"
@@ -37,25 +40,38 @@ The exit status is 0 if it was done, 1 if it was refused or failed, and 2 if
 the command was not understood.`,
 	CobraFunc: func(cmd *cobra.Command) {
 		cmd.PersistentFlags().String("address", "", "Address of the admin endpoint")
-		cmd.PersistentFlags().StringP("config", "c", "", "Configuration file that states the admin endpoint")
+		cmd.PersistentFlags().StringP("config", "c", "", "Configuration file that states the admin endpoint, or - for standard input")
 		cmd.PersistentFlags().StringP("adapter", "a", "", "Name of the adapter for the configuration file")
 		cmd.PersistentFlags().StringP("output", "o", "", "Output: table or json, and token where a token was made (default: table on a terminal, json elsewhere)")
 		cmd.AddCommand(
 			createCommand(), listCommand(), showCommand(), renameCommand(), rotateCommand(), revokeCommand(),
 			showWorkspaceCommand(), revokeAllCommand(), suspendCommand(), resumeCommand(), suspensionsCommand(), lookupCommand(), auditCommand(),
-			backupCommand(), restoreCommand(), doctorCommand(),
+			backupCommand(), restoreCommand(), doctorCommand(), versionCommand(),
 		)
 		cmd.Args = cobra.ArbitraryArgs
-		prepare(cmd, func(_ context.Context, _ *terminal, args []string) error {
-			if len(args) > 0 {
-				return usagef("there is no command %q", args[0])
+		prepare(cmd, func(_ context.Context, _ *terminal, args []string) error { return noCommand(cmd, args) })
+		cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+			if args := cmd.Flags().Args(); len(args) > 0 { // the flag would be that of a command
+				return finish(cmd, noCommand(cmd, args))
 			}
-			return usagef("which command?")
+			return finish(cmd, usagef("%v", err))
 		})
 		for _, sub := range cmd.Commands() {
 			sub.Args = cobra.ArbitraryArgs
 		}
 	},
+}
+
+// noCommand says that the first argument is no command, and which may be meant.
+func noCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return usagef("which command?")
+	}
+	cmd.SuggestionsMinimumDistance = 2
+	if near := slices.Compact(cmd.SuggestionsFor(args[0])); len(near) > 0 {
+		return usagef("there is no command %q: did you mean %s?", args[0], strings.Join(near, " or "))
+	}
+	return usagef("there is no command %q", args[0])
 }
 
 // prepare gives a command its function, and its errors their form: one line,
@@ -131,12 +147,8 @@ func sentence(err error) string {
 }
 
 // newClient returns a client of the admin endpoint that the flags point at.
-func newClient(cmd *cobra.Command) (*admin.Client, error) {
+func newClient(cmd *cobra.Command, config []byte) (*admin.Client, error) {
 	flag := func(name string) string { return cmd.Flag(name).Value.String() }
-	config, err := readConfig(flag("config"), flag("adapter"))
-	if err != nil {
-		return nil, fmt.Errorf("reading the configuration: %w", err)
-	}
 	if flag("address") == "" && adminOff(config) {
 		return nil, fmt.Errorf("the admin endpoint is switched off in %s: without it, keys can only be managed through an api_key_admin", flag("config"))
 	}
@@ -161,18 +173,30 @@ func adminOff(config []byte) bool {
 	return json.Unmarshal(config, &parsed) == nil && parsed.Admin.Disabled
 }
 
-// readConfig returns a configuration file as JSON, or nil if none is named.
-// Caddy's own way to read one also logs that it did.
-func readConfig(file, adapter string) ([]byte, error) {
-	if file == "" {
+// onStdin is the name of standard input, in place of a file's.
+const onStdin = "-"
+
+// readConfig returns a configuration as JSON, or nil if none is named. Caddy's
+// own way to read one also logs that it did.
+func readConfig(file, adapter string, stdin io.Reader) ([]byte, error) {
+	var config []byte
+	var err error
+	switch file {
+	case "":
 		return nil, nil
+	case onStdin:
+		config, err = io.ReadAll(stdin)
+	default:
+		config, err = os.ReadFile(file)
 	}
-	config, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
 	}
+	if file == onStdin && len(config) == 0 {
+		return nil, errors.New("there is nothing on standard input")
+	}
 	if adapter == "" {
-		if strings.HasSuffix(file, ".json") {
+		if strings.HasSuffix(file, ".json") || file == onStdin && jsontext.Value(config).IsValid() {
 			return config, nil
 		}
 		adapter = "caddyfile"
@@ -183,6 +207,15 @@ func readConfig(file, adapter string) ([]byte, error) {
 	}
 	config, _, err = using.Adapt(config, map[string]any{"filename": file})
 	return config, err
+}
+
+// stdin returns standard input for what a command reads, unless its configuration
+// was read from there.
+func stdin(cmd *cobra.Command) (io.Reader, error) {
+	if cmd.Flag("config").Value.String() == onStdin {
+		return nil, usagef("standard input is read once: --config - has it already")
+	}
+	return cmd.InOrStdin(), nil
 }
 
 func clientFor(address string, endpoint caddy.NetworkAddress) *admin.Client {

@@ -12,9 +12,10 @@ import (
 
 func createCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "create --workspace WORKSPACE --name NAME --preset full-access|read-only",
-		Short:   "Makes a key and shows its token, once",
-		Example: `  caddy api-keys create --workspace acme --name "Zapier production" --preset read-only --owner Ops`,
+		Use:        "create --workspace WORKSPACE --name NAME --preset full-access|read-only",
+		SuggestFor: []string{"new", "add", "make", "generate"},
+		Short:      "Makes a key and shows its token, once",
+		Example:    `  caddy api-keys create --workspace acme --name "Zapier production" --preset read-only --owner Ops`,
 	}
 	workspaceFlag(cmd)
 	flags := cmd.Flags()
@@ -49,9 +50,10 @@ func createCommand() *cobra.Command {
 
 func listCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "list --workspace WORKSPACE",
-		Short:   "Lists a workspace's keys, newest first",
-		Example: "  caddy api-keys list --workspace acme --status active",
+		Use:        "list --workspace WORKSPACE",
+		SuggestFor: []string{"ls"},
+		Short:      "Lists a workspace's keys, newest first",
+		Example:    "  caddy api-keys list --workspace acme --status active",
 	}
 	workspaceFlag(cmd)
 	flags := cmd.Flags()
@@ -86,8 +88,9 @@ func listCommand() *cobra.Command {
 
 func showCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "show --workspace WORKSPACE KEY_ID",
-		Short: "Shows one key",
+		Use:        "show --workspace WORKSPACE KEY_ID",
+		SuggestFor: []string{"get", "describe"},
+		Short:      "Shows one key",
 	}
 	workspaceFlag(cmd)
 	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
@@ -105,9 +108,10 @@ func showCommand() *cobra.Command {
 
 func renameCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "rename --workspace WORKSPACE [--name NAME] [--owner OWNER] KEY_ID",
-		Short:   "Gives a key another name, another owner, or both",
-		Example: `  caddy api-keys rename --workspace acme --name "Zapier production - Ops" key_01JD…`,
+		Use:        "rename --workspace WORKSPACE [--name NAME] [--owner OWNER] KEY_ID",
+		SuggestFor: []string{"update", "edit"},
+		Short:      "Gives a key another name, another owner, or both",
+		Example:    `  caddy api-keys rename --workspace acme --name "Zapier production - Ops" key_01JD…`,
 	}
 	workspaceFlag(cmd)
 	flags := cmd.Flags()
@@ -132,8 +136,9 @@ func renameCommand() *cobra.Command {
 
 func rotateCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "rotate --workspace WORKSPACE [--revoke-old-in DURATION] KEY_ID",
-		Short: "Makes a replacement of a key, and shows its token once",
+		Use:        "rotate --workspace WORKSPACE [--revoke-old-in DURATION] KEY_ID",
+		SuggestFor: []string{"replace", "renew", "regenerate"},
+		Short:      "Makes a replacement of a key, and shows its token once",
 		Long: `Makes a replacement of a key, and shows its token once. The old key goes on until
 it expires, or for as long as --revoke-old-in says, so that the new token can be
 put in place. "show" of the old key tells when it was last used.`,
@@ -161,8 +166,9 @@ put in place. "show" of the old key tells when it was last used.`,
 
 func revokeCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "revoke --workspace WORKSPACE KEY_ID | revoke --token-stdin",
-		Short: "Revokes a key: no request that starts later passes",
+		Use:        "revoke --workspace WORKSPACE KEY_ID | revoke --token-stdin",
+		SuggestFor: []string{"delete", "remove", "rm", "del"},
+		Short:      "Revokes a key: no request that starts later passes",
 		Example: `  caddy api-keys revoke --workspace acme --reason "left in a public repository" key_01JD…
   pbpaste | caddy api-keys revoke --token-stdin --reason "seen in a chat"`,
 	}
@@ -175,7 +181,7 @@ func revokeCommand() *cobra.Command {
 			if len(args) > 0 || flags.Changed("workspace") {
 				return usagef("--token-stdin takes no KEY_ID and no --workspace: the token says whose it is")
 			}
-			token, err := readToken(cmd.InOrStdin())
+			token, err := readToken(cmd)
 			if err != nil {
 				return err
 			}
@@ -199,15 +205,16 @@ func revokeCommand() *cobra.Command {
 
 func lookupCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "lookup",
-		Short:   "Says whose a token is, which it reads from standard input",
-		Example: "  pbpaste | caddy api-keys lookup",
+		Use:        "lookup",
+		SuggestFor: []string{"whose"},
+		Short:      "Says whose a token is, which it reads from standard input",
+		Example:    "  pbpaste | caddy api-keys lookup",
 	}
 	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
 		if len(args) > 0 {
 			return usagef("a token on the command line would be in the shell's history and in the list of processes: pass it on standard input")
 		}
-		token, err := readToken(cmd.InOrStdin())
+		token, err := readToken(cmd)
 		if err != nil {
 			return err
 		}

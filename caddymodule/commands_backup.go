@@ -109,6 +109,11 @@ FILE may be -, for standard input.`,
 		if len(args) != 1 {
 			return usagef("one FILE is wanted")
 		}
+		if args[0] == onStdin {
+			if _, err := stdin(cmd); err != nil {
+				return err
+			}
+		}
 		file, err := openBackup(args[0], cmd.InOrStdin())
 		if err != nil {
 			return err

@@ -52,7 +52,7 @@ better than a revocation that is missing.`,
 			return t.newJournal(*path)
 		}
 		stop := elapsed(cmd.ErrOrStderr(), "Reading everything in the store")
-		answer, err := examine(ctx, cmd, t, *path)
+		answer, err := examine(ctx, t, *path)
 		stop()
 		if err != nil {
 			return err
@@ -66,7 +66,7 @@ better than a revocation that is missing.`,
 
 // examine returns what the server finds, or what is found in a closed store, and
 // what is found in the configuration.
-func examine(ctx context.Context, cmd *cobra.Command, t *terminal, path string) (admin.FindingsAnswer, error) {
+func examine(ctx context.Context, t *terminal, path string) (admin.FindingsAnswer, error) {
 	if path == "" {
 		answer, err := t.client.Check(ctx)
 		if err != nil {
@@ -81,10 +81,9 @@ func examine(ctx context.Context, cmd *cobra.Command, t *terminal, path string) 
 		return admin.FindingsAnswer{}, err
 	}
 	answer := admin.NewFindings(found)
-	if file := cmd.Flag("config").Value.String(); file != "" {
-		config, err := readConfig(file, cmd.Flag("adapter").Value.String())
-		answer.Findings = append(answer.Findings, configFindings(config, err).Findings...)
-		answer.Findings = append(answer.Findings, admin.NewFindings(elsewhere(config, path)).Findings...)
+	if t.config != nil {
+		answer.Findings = append(answer.Findings, configFindings(t.config, nil).Findings...)
+		answer.Findings = append(answer.Findings, admin.NewFindings(elsewhere(t.config, path)).Findings...)
 	}
 	return answer, nil
 }

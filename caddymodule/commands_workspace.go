@@ -1,20 +1,30 @@
 package caddymodule
 
 import (
+	"bufio"
 	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/agiled/caddy-api-keys/admin"
 )
 
 func revokeAllCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "revoke-all --workspace WORKSPACE --reason REASON",
-		Short:   "Revokes every active key of a workspace",
+		Use:   "revoke-all --workspace WORKSPACE --reason REASON [--yes]",
+		Short: "Revokes every active key of a workspace",
+		Long: `Revokes every active key of a workspace. That cannot be undone, so on a terminal it
+asks first. In a script, or with --yes, it does not.`,
 		Example: `  caddy api-keys revoke-all --workspace acme --reason "the customer left"`,
 	}
 	workspaceFlag(cmd)
+	yes := cmd.Flags().BoolP("yes", "y", false, "Do not ask")
 	reason := cmd.Flags().String("reason", "", "Why, for the audit trail")
 	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
 		ws, err := onlyWorkspace(cmd, args)
@@ -24,12 +34,49 @@ func revokeAllCommand() *cobra.Command {
 		if *reason == "" {
 			return usagef("--reason is wanted")
 		}
+		if !*yes && term.IsTerminal(int(os.Stdin.Fd())) {
+			if err := confirm(ctx, cmd, t.client, ws); err != nil {
+				return err
+			}
+		}
 		answer, err := t.client.RevokeAll(ctx, ws, *reason)
 		if err != nil {
 			return err
 		}
+		if answer.Revoked == 0 {
+			if now, err := t.client.ShowWorkspace(ctx, ws); err == nil {
+				warnOfNoKeys(cmd, now.Workspace)
+			}
+		}
 		return t.revokedAll(answer, ws)
 	})
+}
+
+// confirm asks whether all keys of a workspace are to be revoked.
+func confirm(ctx context.Context, cmd *cobra.Command, client *admin.Client, ws string) error {
+	now, err := client.ShowWorkspace(ctx, ws)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "Revoke %s of %s? This cannot be undone. [y/N] ", plural(now.Workspace.Keys.Active, "active key"), ws)
+	answer, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
+	if err != nil && err != io.EOF {
+		return fmt.Errorf("reading the answer: %w", err)
+	}
+	switch strings.ToLower(strings.TrimSpace(answer)) {
+	case "y", "yes":
+		return nil
+	}
+	return errors.New("nothing was revoked")
+}
+
+// warnOfNoKeys says that a workspace has no keys, where it may be a mistyped one.
+// A key that has ended is kept for audit_retention, so what the store does not
+// know has either never been or ended that long ago.
+func warnOfNoKeys(cmd *cobra.Command, ws admin.Workspace) {
+	if ws.Keys == (admin.KeyCounts{}) {
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s never had a key, or none since audit_retention ago: is this the workspace that you mean?\n", ws.ID)
+	}
 }
 
 func showWorkspaceCommand() *cobra.Command {
@@ -52,7 +99,11 @@ func suspendCommand() *cobra.Command {
 	workspaceFlag(cmd)
 	reason := cmd.Flags().String("reason", "", "Why, for the audit trail")
 	return workspaceCommand(cmd, func(ctx context.Context, t *terminal, ws string) (admin.WorkspaceAnswer, error) {
-		return t.client.Suspend(ctx, ws, *reason)
+		answer, err := t.client.Suspend(ctx, ws, *reason)
+		if err == nil {
+			warnOfNoKeys(cmd, answer.Workspace)
+		}
+		return answer, err
 	})
 }
 

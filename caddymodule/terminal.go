@@ -20,6 +20,7 @@ import (
 // terminal prints the answers of one command, in the form that was asked for.
 type terminal struct {
 	client *admin.Client
+	config []byte // that --config names, as JSON; nil where none is named
 	form   string // table, json or token
 	out    io.Writer
 	now    time.Time
@@ -45,8 +46,11 @@ func newTerminal(cmd *cobra.Command) (*terminal, error) {
 	default:
 		return nil, usagef("-o %s is not table, json or token", t.form)
 	}
-	client, err := newClient(cmd)
-	t.client = client
+	var err error
+	if t.config, err = readConfig(cmd.Flag("config").Value.String(), cmd.Flag("adapter").Value.String(), cmd.InOrStdin()); err != nil {
+		return nil, fmt.Errorf("reading the configuration: %w", err)
+	}
+	t.client, err = newClient(cmd, t.config)
 	return t, err
 }
 

@@ -5,6 +5,8 @@ import (
 	"io"
 	"regexp"
 	"strings"
+
+	"github.com/spf13/cobra"
 )
 
 // tokenShaped is what looks like a token, in whatever it was found: behind
@@ -16,7 +18,16 @@ const maxTokenInput = 64 << 10
 
 // readToken reads the one token that standard input holds. What does not look
 // like one is returned as it is, for the server to say what is wrong with it.
-func readToken(in io.Reader) (string, error) {
+func readToken(cmd *cobra.Command) (string, error) {
+	in, err := stdin(cmd)
+	if err != nil {
+		return "", err
+	}
+	return tokenIn(in)
+}
+
+// tokenIn returns the one token of a text.
+func tokenIn(in io.Reader) (string, error) {
 	content, err := io.ReadAll(io.LimitReader(in, maxTokenInput))
 	if err != nil {
 		return "", fmt.Errorf("reading the token from standard input: %w", err)

@@ -1,0 +1,28 @@
+package caddymodule
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+func versionCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "version",
+		Short: "Prints the version of the gateway in this binary",
+		Long: `Prints the version of the gateway in this binary. "caddy version" has that of
+Caddy; a server that is running may be of another binary, and says its version in
+its log when it starts.`,
+	}
+	return prepare(cmd, func(_ context.Context, t *terminal, args []string) error {
+		if len(args) > 0 {
+			return usagef("%q is not wanted", args[0])
+		}
+		if cmd.Flag("output").Value.String() == "json" {
+			return t.json(map[string]string{"version": version()})
+		}
+		_, err := fmt.Fprintln(t.out, version())
+		return err
+	})
+}
