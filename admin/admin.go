@@ -26,6 +26,10 @@ type Keys interface {
 	Apply(ctx context.Context, change apikey.Change) (apikey.Outcome, error)
 	Key(ctx context.Context, workspaceID, keyID string) (*apikey.Key, error)
 	Keys(ctx context.Context, workspaceID string, filter apikey.KeyFilter, page apikey.Page, now time.Time) (keys []*apikey.Key, next string, err error)
+	// ActiveKeys returns the active keys of a workspace.
+	ActiveKeys(ctx context.Context, workspaceID string, now time.Time) ([]*apikey.Key, error)
+	// Version is another number once the keys of a workspace have been changed.
+	Version(workspaceID string) uint64
 	Events(ctx context.Context, workspaceID string, page apikey.Page) (events []apikey.Event, next string, err error)
 	Workspace(ctx context.Context, workspaceID string) (apikey.Workspace, error)
 	// Suspensions returns a page of the workspaces that are suspended.
@@ -84,6 +88,7 @@ type Handler struct {
 	calls map[string]map[string]call // by the mux's pattern, and by method
 	// sameOrigin refuses what a page of another origin sends.
 	sameOrigin *http.CrossOriginProtection
+	calendars  calendars
 }
 
 // New returns the handler of an API. Every field of config but Workspace and

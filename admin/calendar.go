@@ -3,6 +3,8 @@ package admin
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"net/http"
 	"slices"
@@ -54,37 +56,45 @@ func (h *Handler) reminder(ctx context.Context, ws, id string) (int, any, error)
 	if key.Status(now) == apikey.Active {
 		keys = append(keys, key)
 	}
-	return http.StatusOK, document{calendarType, []byte(calendarOf(ws, keys, now))}, nil
+	return http.StatusOK, calendarDocument(ws, keys, now), nil
 }
 
+// calendar answers with the ends of all active keys of a workspace.
 func (h *Handler) calendar(ctx context.Context, ws string) (int, any, error) {
-	now := h.now()
-	keys, err := h.activeKeys(ctx, ws, now)
+	keys, now := h.Keys(), h.now()
+	made, err := h.calendars.get(ctx, keys, ws, now, func(ctx context.Context) (calendar, error) {
+		active, err := keys.ActiveKeys(ctx, ws, now)
+		if err != nil {
+			return calendar{}, err
+		}
+		return newCalendar(ws, active, now), nil
+	})
 	if err != nil {
 		return 0, nil, err
 	}
-	return http.StatusOK, document{calendarType, []byte(calendarOf(ws, keys, now))}, nil
+	return http.StatusOK, made, nil
 }
 
-// activeKeys returns a workspace's active keys, the one that ends first first.
-func (h *Handler) activeKeys(ctx context.Context, ws string, now time.Time) ([]*apikey.Key, error) {
-	var all []*apikey.Key
-	page := apikey.Page{Limit: maxLimit}
-	for {
-		keys, next, err := h.Keys().Keys(ctx, ws, apikey.KeyFilter{Status: apikey.Active}, page, now)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, keys...)
-		if next == "" {
-			break
-		}
-		page.After = next
-	}
-	slices.SortFunc(all, func(a, b *apikey.Key) int {
+// newCalendar makes a calendar of a workspace's active keys, the one that ends first
+// first.
+func newCalendar(ws string, active []*apikey.Key, now time.Time) calendar {
+	slices.SortFunc(active, func(a, b *apikey.Key) int {
 		return cmp.Or(endOf(a).Compare(endOf(b)), strings.Compare(a.ID, b.ID))
 	})
-	return all, nil
+	until := now.Add(calendarLife)
+	if len(active) > 0 && endOf(active[0]).Before(until) {
+		until = endOf(active[0])
+	}
+	return calendar{document: calendarDocument(ws, active, now), until: until}
+}
+
+// calendarDocument returns keys as a calendar with its tag. That is a weak one: what
+// was made at another time says so, and is the same calendar.
+func calendarDocument(ws string, keys []*apikey.Key, now time.Time) document {
+	body := calendarOf(ws, keys, now)
+	stamp := "DTSTAMP:" + now.UTC().Format("20060102T150405Z")
+	sum := sha256.Sum256([]byte(strings.ReplaceAll(body, stamp, "")))
+	return document{mediaType: calendarType, body: []byte(body), tag: `W/"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`}
 }
 
 // calendarOf returns keys as an iCalendar object (RFC 5545).

@@ -7,6 +7,7 @@ import (
 	"mime"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -119,6 +120,7 @@ func quoted(name string) string {
 type document struct {
 	mediaType string
 	body      []byte
+	tag       string // its ETag, "" for none
 }
 
 // documentOf returns an answer as it is sent.
@@ -127,7 +129,7 @@ func documentOf(answer any) (document, error) {
 		return ready, nil
 	}
 	encoded, err := json.Marshal(answer, jsontext.EscapeForHTML(true), json.Deterministic(true))
-	return document{"application/json", append(encoded, '\n')}, err
+	return document{mediaType: "application/json", body: append(encoded, '\n')}, err
 }
 
 // answer writes a status and a body, with what every answer has.
@@ -144,4 +146,15 @@ func (h *Handler) answer(w http.ResponseWriter, status int, body any) {
 	header.Set("Content-Type", sent.mediaType)
 	w.WriteHeader(status)
 	_, _ = w.Write(sent.body)
+}
+
+// answerTagged writes a document, or that the caller has it already (RFC 9110,
+// section 13).
+func (h *Handler) answerTagged(w http.ResponseWriter, r *http.Request, sent document) {
+	header := w.Header()
+	header.Set("Cache-Control", "no-store")
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Content-Type", sent.mediaType)
+	header.Set("ETag", sent.tag)
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(sent.body))
 }

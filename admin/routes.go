@@ -145,6 +145,10 @@ func (h *Handler) resource(calls map[string]call) http.Handler {
 			h.send(w, r, sent)
 			return
 		}
+		if sent, ok := answer.(document); ok && sent.tag != "" {
+			h.answerTagged(w, r, sent)
+			return
+		}
 		h.answer(w, status, answer)
 	})
 }

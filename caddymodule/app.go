@@ -54,7 +54,8 @@ type App struct {
 	// Default: 100.
 	MaxActiveKeys int `json:"max_active_keys,omitempty"`
 
-	// How long events of the audit trail are kept. Default: `400d`.
+	// How long events of the audit trail are kept, and keys after they have ended: a
+	// key at least until its own expiry. Default: `400d`.
 	AuditRetention caddy.Duration `json:"audit_retention,omitempty"`
 
 	// How exactly it is known when a key was last used. Default: `1m`.

@@ -78,7 +78,12 @@ func listCommand() *cobra.Command {
 		if err := refuseToken(*query); err != nil {
 			return err
 		}
-		answer, err := t.client.ListKeys(ctx, ws, admin.ListOptions{Status: *status, Query: *query, Limit: limit, Cursor: cursor})
+		options := admin.ListOptions{Status: *status, Query: *query, Limit: limit, Cursor: cursor}
+		answer, err := t.client.ListKeys(ctx, ws, options)
+		for err == nil && len(answer.Keys) == 0 && answer.NextCursor != nil { // the search has found nothing yet
+			options.Cursor = *answer.NextCursor
+			answer, err = t.client.ListKeys(ctx, ws, options)
+		}
 		if err != nil {
 			return err
 		}

@@ -54,7 +54,7 @@ const (
 	// Last uses are written, the garbage collector is tuned, and the clock is noted
 	// if a key was refused that ended since it was.
 	useInterval    = time.Second
-	forgetInterval = time.Hour // events of the audit trail that are too old are deleted
+	forgetInterval = time.Hour // events of the audit trail, and keys that ended, are deleted once they are too old
 )
 
 // openGateway opens the store at path and what goes with it.
@@ -177,30 +177,53 @@ func (g *gateway) run(ctx context.Context) {
 	}
 }
 
-// runForget deletes old events now and every hour. It does so beside run, which
-// others wait for.
+// runForget moves keys that have ended out of the way every minute, and deletes old
+// events and keys now and every hour. It does so beside run, which others wait for.
 func (g *gateway) runForget(ctx context.Context) {
-	tick := time.NewTicker(forgetInterval)
-	defer tick.Stop()
+	settle, forget := time.NewTicker(upkeepInterval), time.NewTicker(forgetInterval)
+	defer settle.Stop()
+	defer forget.Stop()
+	g.settle(ctx)
+	g.forget(ctx)
 	for {
-		g.forgetEvents(ctx)
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-settle.C:
+			g.settle(ctx)
+		case <-forget.C:
+			g.forget(ctx)
 		}
 	}
 }
 
-func (g *gateway) forgetEvents(ctx context.Context) {
+func (g *gateway) settle(ctx context.Context) {
+	if err := g.store.SettleEnds(ctx, g.clock.Confirmed()); err != nil && ctx.Err() == nil {
+		g.log.Warn("moving keys that have ended out of the lists of current ones: until that is done, listing them takes longer", zap.Error(err))
+	}
+}
+
+// forget deletes what is older than the audit retention.
+func (g *gateway) forget(ctx context.Context) {
 	now := g.clock.Confirmed() // what a wrong clock deletes cannot be brought back
 	before := now.Add(-g.settings.Load().auditRetention)
-	n, err := g.store.ForgetEvents(ctx, before, now)
-	if n > 0 {
-		g.log.Info("deleted old events of the audit trail", zap.Int("events", n), zap.Time("before", before))
-	}
-	if err != nil && ctx.Err() == nil {
-		g.log.Warn("deleting old events of the audit trail", zap.Error(err))
+	for _, old := range []struct {
+		what   string
+		forget func(ctx context.Context, before, now time.Time) (int, error)
+	}{
+		{"events of the audit trail", g.store.ForgetEvents},
+		{"keys that ended", g.store.ForgetKeys},
+	} {
+		n, err := old.forget(ctx, before, now)
+		if n > 0 {
+			g.log.Info("deleted old "+old.what, zap.Int("deleted", n), zap.Time("before", before))
+		}
+		if err != nil {
+			if ctx.Err() == nil {
+				g.log.Warn("deleting old "+old.what, zap.Error(err))
+			}
+			return // what keeps the one from being deleted keeps the other
+		}
 	}
 }
 

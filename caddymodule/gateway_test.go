@@ -176,7 +176,7 @@ func TestGateway_auditRetention(t *testing.T) {
 	shorter := plainSettings
 	shorter.auditRetention = 200 * 24 * time.Hour
 	g.adopt(shorter)
-	g.forgetEvents(t.Context())
+	g.forget(t.Context())
 	if got := left(); got != 2 {
 		t.Errorf("got %d events, want the 2 of the last 200 days", got)
 	}

@@ -135,7 +135,7 @@ func TestMetrics_storeErrors(t *testing.T) {
 		"read":      func() { s.call("GET", key, "").mustBeRefused(t, 503, "store_unavailable") },
 		"last_used": func() { _ = g.store.NoteUses(map[string]apikey.Use{k.ID: {At: time.Now()}}) },
 		"clock":     func() { g.noteClock() },
-		"forget":    func() { g.forgetEvents(t.Context()) },
+		"forget":    func() { g.forget(t.Context()) },
 	}
 	all := func() (total float64) { // but for those of the census, which each look at the metrics is
 		for operation := range uses {

@@ -89,6 +89,16 @@ func (s watchedStore) NoteClock(read func() apikey.ClockNote) (err error) {
 	return s.Store.NoteClock(read)
 }
 
+func (s watchedStore) ActiveKeys(ctx context.Context, workspaceID string, now time.Time) (_ []*apikey.Key, err error) {
+	defer watch(ctx, readErrors, &err)
+	return s.Store.ActiveKeys(ctx, workspaceID, now)
+}
+
+func (s watchedStore) ForgetKeys(ctx context.Context, before, now time.Time) (_ int, err error) {
+	defer watch(ctx, forgetErrors, &err)
+	return s.Store.ForgetKeys(ctx, before, now)
+}
+
 func (s watchedStore) ForgetEvents(ctx context.Context, before, now time.Time) (_ int, err error) {
 	defer watch(ctx, forgetErrors, &err)
 	return s.Store.ForgetEvents(ctx, before, now)

@@ -26,6 +26,9 @@ type Change struct {
 	Actor    string // who, as the mount knows them
 	RemoteIP string
 	Do       Action
+	// Unrecorded says that the change leaves no event if it is refused: there were
+	// too many of its workspace.
+	Unrecorded bool
 }
 
 // Action is one of the changes below.

@@ -66,6 +66,7 @@ type Key struct {
 	RevokeReason string
 
 	Replaces   string    // the id of the key that this one replaces
+	Family     string    // the id of the key that this one goes back to by rotation, "" if it replaces none
 	ReplacedBy string    // the id of the key that replaces this one
 	ReplacedAt time.Time // when that one was made
 
@@ -120,6 +121,15 @@ func (k *Key) ActiveUntil() time.Time {
 		return k.RevokesAt
 	}
 	return k.ExpiresAt
+}
+
+// FamilyID returns what a key has in common with those that it was rotated from,
+// and with those that were rotated from it: the id of the first of them.
+func (k *Key) FamilyID() string {
+	if k.Family == "" {
+		return k.ID
+	}
+	return k.Family
 }
 
 // EndedAt returns when the key was revoked, be it by a person or by schedule;

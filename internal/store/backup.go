@@ -140,7 +140,7 @@ type spaceWatcher struct {
 }
 
 func (w *spaceWatcher) Write(b []byte) (int, error) {
-	if w.store.enoughSpace() != nil {
+	if w.store.spareSpace() != nil {
 		return 0, apikey.ErrNoSpace
 	}
 	return w.to.Write(b)

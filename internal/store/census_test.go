@@ -179,12 +179,12 @@ func TestCensus_damaged(t *testing.T) {
 	}{
 		{"the count of a day", func(end millis, _ string) []byte { return timeKey(days.prefix, days.begin(end)) }, 0},
 		{"the count of a minute", func(end millis, _ string) []byte { return timeKey(minutes.prefix, minutes.begin(end)) }, time.Minute},
-		{"the entry of a key", endKey, 0},
+		{"the entry of a key", func(end millis, id string) []byte { return endKey(ending{at: end}, id) }, 0},
 	} {
 		t.Run(test.title, func(t *testing.T) {
 			s := openNew(t)
 			key := mustCreate(t, s, "acme", "Zapier", start)
-			put(t, s, test.key(toMillis(key.ExpiresAt), key.ID), []byte{0xff})
+			plant(t, s, test.key(toMillis(key.ExpiresAt), key.ID), []byte{0xff})
 			if _, err := s.Census(t.Context(), key.ExpiresAt.Add(test.later)); !errors.Is(err, apikey.ErrStoreUnavailable) {
 				t.Errorf("Census: got error %v, want %v", err, apikey.ErrStoreUnavailable)
 			}

@@ -24,33 +24,54 @@ func (s *Store) Apply(ctx context.Context, change apikey.Change) (apikey.Outcome
 	if s == nil {
 		return apikey.Outcome{}, apikey.ErrStoreUnavailable
 	}
+	if change.Do == nil {
+		return apikey.Outcome{}, s.refine(errors.New("a change without an action"))
+	}
 	s.gate.RLock()
 	defer s.gate.RUnlock()
 	if s.closed {
 		return apikey.Outcome{}, apikey.ErrStoreUnavailable
 	}
-	s.changes.Lock()
-	defer s.changes.Unlock()
-
-	if err := s.mayChange(ctx); err != nil {
-		return apikey.Outcome{}, err
-	}
-	change.EventID = s.inOrder(change)
-	outcome, err := s.commit(change)
+	outcome, err := s.inTurn(ctx, change)
 	for last := outcome; err == nil && last.Revoked == maxRevoked; {
-		// More keys than one transaction holds: each has its own event. If one
-		// fails, what the others have revoked stays revoked.
-		change.EventID = s.inOrder(change)
-		last, err = s.commit(change)
+		// More keys than one transaction holds: each has its own event, and others
+		// have their turn in between. If one fails, what the others have revoked
+		// stays revoked.
+		last, err = s.inTurn(ctx, change)
 		outcome.Revoked += last.Revoked
 		outcome.Stale, outcome.Ended = append(outcome.Stale, last.Stale...), append(outcome.Ended, last.Ended...)
 	}
 	return outcome, err
 }
 
+// inTurn makes a change when it is the turn of its workspace.
+func (s *Store) inTurn(ctx context.Context, change apikey.Change) (apikey.Outcome, error) {
+	ws, _ := change.Do.Subject()
+	urgent := endsAccess(change.Do)
+	if err := s.changes.LockFor(ctx, ws, urgent); err != nil {
+		return apikey.Outcome{}, s.refine(err)
+	}
+	defer s.changes.Unlock()
+	if err := s.mayChange(ctx, urgent); err != nil {
+		return apikey.Outcome{}, err
+	}
+	change.EventID = s.inOrder(change)
+	return s.commit(change)
+}
+
+// endsAccess reports whether an action takes access away. Such actions go before
+// others, and may use the last of the disk.
+func endsAccess(do apikey.Action) bool {
+	switch do.(type) {
+	case apikey.Revoke, apikey.RevokeAll, apikey.Suspend:
+		return true
+	}
+	return false
+}
+
 // mayChange says why nothing can be changed now, if so. It is for who holds
 // changes.
-func (s *Store) mayChange(ctx context.Context) error {
+func (s *Store) mayChange(ctx context.Context, urgent bool) error {
 	if err := ctx.Err(); err != nil {
 		return s.refine(err)
 	}
@@ -59,6 +80,9 @@ func (s *Store) mayChange(ctx context.Context) error {
 	}
 	if err := s.writable(); err != nil {
 		return err
+	}
+	if !urgent && s.spareSpace() != nil {
+		return apikey.ErrNoSpace
 	}
 	if err := s.journal.InPlace(); err != nil {
 		return s.noChanges(fmt.Errorf("%w: %w", errJournalMoved, err))
@@ -89,7 +113,7 @@ func (s *Store) commit(change apikey.Change) (outcome apikey.Outcome, err error)
 		return apikey.Outcome{}, s.distrust(err, outcome)
 	}
 	if refusal, ok := errors.AsType[*apikey.Error](err); ok {
-		if refusal != apikey.ErrNoSpace {
+		if !change.Unrecorded && !errors.Is(refusal, apikey.ErrNoSpace) && s.spareSpace() == nil {
 			s.recordRefusal(change, refusal)
 		}
 		return apikey.Outcome{}, refusal

@@ -77,8 +77,11 @@ func (s *Store) checkSpace() apikey.Finding {
 		return warning(check, "", "How much room is left on the disk cannot be told: %v.", err)
 	case free < s.minFree:
 		return fault(check, "Make room on the disk: every change is refused until then.", "The disk has %d MiB left, and a change may need %d MiB.", free>>20, s.minFree>>20)
+	case free < s.minFree+s.reserve:
+		return fault(check, "Make room on the disk: until then keys can be revoked and workspaces suspended, and every other change is refused.",
+			"The disk has %d MiB left. The last %d MiB before %d MiB are kept for revoking and suspending.", free>>20, s.reserve>>20, s.minFree>>20)
 	case free < spaceWarning*s.minFree:
-		return warning(check, "Make room on the disk.", "The disk has %d MiB left. With less than %d MiB, every change is refused.", free>>20, s.minFree>>20)
+		return warning(check, "Make room on the disk.", "The disk has %d MiB left. With less than %d MiB, only revoking and suspending is possible.", free>>20, (s.minFree+s.reserve)>>20)
 	}
 	return fine(check, "The disk has %d MiB left.", free>>20)
 }
@@ -101,7 +104,7 @@ func (s *Store) checkChanges() apikey.Finding {
 	const check = "changes"
 	s.changes.Lock()
 	defer s.changes.Unlock()
-	switch err := s.mayChange(context.Background()); {
+	switch err := s.mayChange(context.Background(), true); {
 	case errors.Is(err, errDoubt):
 		return fault(check, "See the log for what went wrong with the disk, and restart the server.", "No change is made: one could not be brought to the disk.")
 	case errors.Is(err, errMoved):

@@ -143,12 +143,24 @@ func TestCheck_records(t *testing.T) {
 		{"another's digest", func(txn *transaction, k apikey.Key) error { return txn.Set(digestKey(k.Digest), []byte("key_x")) }, `the index has "key_x"`},
 		{"not in its workspace", func(txn *transaction, k apikey.Key) error { return txn.Delete(workspaceKey("acme", k.ID)) }, "the index has no"},
 		{"in another workspace", func(txn *transaction, k apikey.Key) error { return txn.Set(workspaceKey("globex", k.ID), nil) }, "the index w/ has 2 entries, and should have 1"},
-		{"no end", func(txn *transaction, k apikey.Key) error { return txn.Delete(endKey(toMillis(k.ExpiresAt), k.ID)) }, "the index has no"},
+		{"no end", func(txn *transaction, k apikey.Key) error { return txn.Delete(endKey(endingOf(&k), k.ID)) }, "the index has no"},
 		{"a damaged record", func(txn *transaction, k apikey.Key) error { return txn.Set(recordKey(k.ID), []byte("{}")) }, "is of another key"},
 		{"a count too many", func(txn *transaction, k apikey.Key) error {
 			return addTo(txn, timeKey(days.prefix, days.begin(toMillis(k.ExpiresAt))), 0, 1)
 		}, "keys are counted to end from"},
-		{"a name of nobody", func(txn *transaction, k apikey.Key) error { return txn.Set(nameKey("acme", "x"), []byte("key_x")) }, "a name is that of the key key_x"},
+		{"a name of nobody", func(txn *transaction, k apikey.Key) error {
+			return save(txn, nameKey("acme", "x"), []member{{ID: "key_x"}})
+		}, "has key_x, which does not belong in it"},
+		{"a name of another", func(txn *transaction, k apikey.Key) error {
+			return save(txn, nameKey("acme", "x"), []member{memberOf(&k)})
+		}, "which does not belong in it"},
+		{"no name", func(txn *transaction, k apikey.Key) error { return txn.Delete(nameOf(&k)) }, "is not in the list"},
+		{"no slot", func(txn *transaction, k apikey.Key) error { return txn.Delete(slotKey(k.ID)) }, "the index has no"},
+		{"another's slot", func(txn *transaction, k apikey.Key) error { return save(txn, placeKey("acme", 0), member{ID: "key_x"}) }, "is not "},
+		{"a roster of more", func(txn *transaction, k apikey.Key) error { return save(txn, rosterKey("acme"), roster{Current: 2}) }, "is said to have the keys"},
+		{"an ended key of nobody", func(txn *transaction, k apikey.Key) error {
+			return txn.Set(endedKey("acme", apikey.Expired, "key_x"), nil)
+		}, "the index d/ has 1 entries, and should have 0"},
 		{"an event of no workspace", func(txn *transaction, _ apikey.Key) error { return txn.Set(eventIndexKey("acme", "evt_x"), nil) }, "the index b/ has 2 entries, and should have 1"},
 		{"a damaged event", func(txn *transaction, _ apikey.Key) error { return txn.Set(eventKey("evt_x"), []byte("{}")) }, "the record of the event evt_x is of another one"},
 		{"a feed of nobody", func(txn *transaction, _ apikey.Key) error { return txn.Set(feedKey(apikey.Digest{}), []byte("acme")) }, "the index f/ has 1 entries, and should have 0"},

@@ -1,13 +1,16 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"math"
-	"strings"
+	"slices"
 
 	"github.com/dgraph-io/badger/v4"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
 // checker holds records, indexes and counts against each other. What follows from
@@ -19,6 +22,9 @@ type checker struct {
 	wrong []string
 
 	keys, events int
+	rosters      map[string]roster // by workspace
+	current      int               // keys
+	confirmed    millis
 	ofWorkspaces int // events that are about a workspace
 	feeds        int
 	endedFeeds   int
@@ -31,17 +37,24 @@ func (c *checker) say(format string, args ...any) {
 }
 
 func (c *checker) all() error {
-	c.daily, c.minutely = make(map[millis]tally), make(map[millis]tally)
+	c.daily, c.minutely, c.rosters = make(map[millis]tally), make(map[millis]tally), make(map[string]roster)
+	var err error
+	if c.confirmed, err = confirmedTime(c.txn); err != nil {
+		return err
+	}
 	return errors.Join(
 		c.each("k/", c.key),
 		c.each("a/", c.event),
 		c.each("s/", c.suspension),
 		c.each("g/", c.feed),
 		c.each("f/", c.endedFeed),
-		c.each("n/", c.name),
+		c.each("q/", c.roster),
+		c.each("n/", func(item *badger.Item) error { return c.members(item, nameOf) }),
+		c.each("r/", func(item *badger.Item) error { return c.members(item, familyOf) }),
 		c.tallies(days, c.daily),
 		c.tallies(minutes, c.minutely),
 		c.number(digestPrefix, c.keys), c.number("w/", c.keys), c.number(endPrefix, c.keys),
+		c.number("q/", len(c.rosters)), c.number("x/", c.current), c.number("y/", c.current), c.number("d/", c.keys-c.current),
 		c.number("b/", c.ofWorkspaces), c.number("f/", c.feeds+c.endedFeeds),
 	)
 }
@@ -89,20 +102,58 @@ func (c *checker) key(item *badger.Item) error {
 	}
 	ending := endingOf(key)
 	c.entry(digestKey(key.Digest), key.ID)
-	c.entry(workspaceKey(key.WorkspaceID, key.ID), "")
-	c.entry(endKey(ending.at, key.ID), string(ending.encode()))
+	c.entry(workspaceKey(key.WorkspaceID, key.ID), searchText(key))
+	c.entry(endKey(ending, key.ID), string(ending.encode()))
+	c.place(key)
 	for span, counts := range map[span]map[millis]tally{days: c.daily, minutes: c.minutely} {
 		t := counts[span.begin(ending.at)]
 		t[ending.class]++
 		counts[span.begin(ending.at)] = t
 	}
-	for _, other := range []string{key.Replaces, key.ReplacedBy} {
-		if other == "" {
-			continue
+	return nil
+}
+
+// place checks that a key is among the current ones of its workspace, or among those
+// that have ended.
+func (c *checker) place(key *apikey.Key) {
+	r := c.rosters[key.WorkspaceID]
+	slot, current, err := slotOf(c.txn, key.ID)
+	switch {
+	case err != nil:
+		c.say("%v", err)
+	case !current:
+		status := endingOf(key).status()
+		*r.ended(status)++
+		c.entry(endedKey(key.WorkspaceID, status, key.ID), "")
+	default:
+		r.Current++
+		c.current++
+		if m, err := memberAt(c.txn, key.WorkspaceID, slot); err != nil || m != memberOf(key) {
+			c.say("the current key %d of %q is not %s (%v)", slot, key.WorkspaceID, key.ID, err)
 		}
-		if _, err := keyByID(c.txn, other); err != nil {
-			c.say("the key %s is linked to %s, which cannot be read: %v", key.ID, other, err)
+		if isCurrent(key, c.confirmed) { // else it may have left them before it leaves the roster
+			c.listed(key, nameOf(key))
+			c.listed(key, familyOf(key))
 		}
+	}
+	c.rosters[key.WorkspaceID] = r
+}
+
+// listed checks that a current key is in a list.
+func (c *checker) listed(key *apikey.Key, list []byte) {
+	if list == nil {
+		return
+	}
+	members, err := membersOf(c.txn, list)
+	if err != nil || !slices.Contains(members, memberOf(key)) {
+		c.say("the key %s is not in the list %q (%v)", key.ID, list, err)
+	}
+}
+
+func (c *checker) roster(item *badger.Item) error {
+	ws := string(item.Key()[len("q/")+1:])
+	if got, err := loadRoster(c.txn, ws); err != nil || got != c.rosters[ws] {
+		c.say("the workspace %q is said to have the keys %+v, and has %+v (%v)", ws, got, c.rosters[ws], err)
 	}
 	return nil
 }
@@ -150,19 +201,16 @@ func (c *checker) endedFeed(item *badger.Item) error {
 	return nil
 }
 
-// name checks that the key which has a name, or had it last, is there.
-func (c *checker) name(item *badger.Item) error {
-	value, err := item.ValueCopy(nil)
+// members checks that the keys of a list belong in it.
+func (c *checker) members(item *badger.Item, listOf func(*apikey.Key) []byte) error {
+	members, err := membersOf(c.txn, item.Key())
 	if err != nil {
-		return err
+		c.say("%v", err)
 	}
-	key, err := keyByID(c.txn, string(value))
-	if err != nil {
-		c.say("a name is that of the key %s, which cannot be read: %v", value, err)
-		return nil
-	}
-	if !strings.HasPrefix(string(item.Key()), string(nameKey(key.WorkspaceID, ""))) {
-		c.say("a name of another workspace is that of the key %s", key.ID)
+	for _, m := range members {
+		if key, err := keyByID(c.txn, m.ID); err != nil || memberOf(key) != m || !bytes.Equal(listOf(key), item.Key()) {
+			c.say("the list %q has %s, which does not belong in it (%v)", item.Key(), m.ID, err)
+		}
 	}
 	return nil
 }

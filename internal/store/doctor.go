@@ -127,7 +127,7 @@ func closed(path string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{path: absolute, log: zap.NewNop(), minFree: minFree}
+	s := &Store{path: absolute, log: zap.NewNop(), minFree: minFree, reserve: reserve, walks: newWalks(), versions: newVersions()}
 	if _, err := os.ReadDir(absolute); err != nil {
 		return nil, advise(err)
 	}
@@ -202,11 +202,8 @@ func NewJournal(path string, now time.Time) (kept string, err error) {
 	if err := s.provable(files, lost); err != nil {
 		return "", err
 	}
-	switch version, err := s.schema(); {
-	case err != nil:
+	if _, err := s.schema(); err != nil {
 		return "", err
-	case version != schemaVersion:
-		return "", errors.New("it is a store of an earlier version, which has no journal: start the server, which begins one")
 	}
 	if err := s.salvage(); err != nil {
 		return "", err

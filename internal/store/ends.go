@@ -20,9 +20,13 @@ import (
 // An ending is when a key ends if nobody does anything, and what it is then.
 type ending struct {
 	at       millis // 0 if it was revoked: it has ended, whatever time it is
+	revoked  millis // when it was revoked
 	class    int    // its place in classes
 	replaced bool   // there is a key that replaces it, active or not
 }
+
+// status returns what the key is once it has ended.
+func (e ending) status() apikey.Status { return classes[e.class].status }
 
 // classes are what a key can be when it has ended. Their order is in the store.
 var classes = [...]class{
@@ -44,42 +48,39 @@ func endingOf(key *apikey.Key) ending {
 	}
 	return ending{
 		at:       max(toMillis(until), 0),
+		revoked:  max(toMillis(key.RevokedAt), 0),
 		class:    slices.Index(classes[:], class{key.Status(until), key.Preset}),
 		replaced: key.ReplacedBy != "",
 	}
 }
 
-// keep writes the record of a key, new or changed, and moves the key to where it
-// belongs in the index of ends.
-func keep(txn *transaction, key *apikey.Key) error {
-	after := endingOf(key)
-	kept, err := keyByID(txn, key.ID)
-	switch {
-	case errors.Is(err, badger.ErrKeyNotFound):
-		err = addEnding(txn, key.ID, after)
-	case err == nil:
-		err = moveEnding(txn, key.ID, endingOf(kept), after)
-	}
-	return errors.Join(err, save(txn, recordKey(key.ID), toRecord(key)))
-}
-
-func addEnding(txn *transaction, keyID string, e ending) error {
-	return errors.Join(txn.Set(endKey(e.at, keyID), e.encode()), count(txn, e, 1))
-}
-
-func moveEnding(txn *transaction, keyID string, before, after ending) error {
-	if before == after {
+// replaceEnding moves a key to where it belongs in the index of ends, and counts
+// it there. before is nil for a new key, and after for one that is erased.
+func replaceEnding(txn *transaction, before, after *apikey.Key) error {
+	if before != nil && after != nil && endingOf(before) == endingOf(after) {
 		return nil
 	}
-	return errors.Join(
-		txn.Delete(endKey(before.at, keyID)), count(txn, before, -1),
-		addEnding(txn, keyID, after),
-	)
+	var errs []error
+	if before != nil {
+		e := endingOf(before)
+		errs = append(errs, txn.Delete(endKey(e, before.ID)), count(txn, e, -1))
+	}
+	if after != nil {
+		e := endingOf(after)
+		errs = append(errs, txn.Set(endKey(e, after.ID), e.encode()), count(txn, e, 1))
+	}
+	return errors.Join(errs...)
 }
 
 const endPrefix = "e/"
 
-func endKey(at millis, keyID string) []byte { return append(timeKey(endPrefix, at), keyID...) }
+func endKey(e ending, keyID string) []byte {
+	key := timeKey(endPrefix, e.at)
+	if e.at == 0 {
+		key = binary.BigEndian.AppendUint64(key, uint64(e.revoked))
+	}
+	return append(key, keyID...)
+}
 
 // timeKey sorts by time, from 1970 on.
 func timeKey(prefix string, at millis) []byte {
@@ -97,11 +98,15 @@ func (e ending) encode() []byte {
 func decodeEnding(item *badger.Item) (e ending, keyID string, err error) {
 	key := item.Key()[len(endPrefix):]
 	err = item.Value(func(value []byte) error {
-		if len(key) < 8 || len(value) != 2 || int(value[0]) >= len(classes) {
+		if len(key) < 8+8 || len(value) != 2 || int(value[0]) >= len(classes) {
 			return fmt.Errorf("the entry %q in the index of ends is damaged", item.Key())
 		}
 		e = ending{at: millis(binary.BigEndian.Uint64(key)), class: int(value[0]), replaced: value[1] == 1}
-		keyID = string(key[8:])
+		key = key[8:]
+		if e.at == 0 {
+			e.revoked, key = millis(binary.BigEndian.Uint64(key)), key[8:]
+		}
+		keyID = string(key)
 		return nil
 	})
 	return e, keyID, err

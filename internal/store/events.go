@@ -49,7 +49,7 @@ func (s *Store) forgetSome(ctx context.Context, after string, before, now time.T
 	}
 	s.changes.Lock()
 	defer s.changes.Unlock()
-	if err := s.mayChange(ctx); err != nil {
+	if err := s.mayChange(ctx, false); err != nil {
 		return 0, "", err
 	}
 	err = s.write(now, func(txn *transaction) error {

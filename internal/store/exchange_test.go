@@ -115,24 +115,6 @@ func TestOpen_remnants(t *testing.T) {
 	}
 }
 
-// An earlier version's files under a journal, which that version did not have.
-func TestOpen_earlierSchemaUnderAJournal(t *testing.T) {
-	s := open(t, copyOf(t, "testdata/schema2"), nil)
-	var key apikey.Key
-	for _, one := range keysOf(t, s).keys {
-		if one.RevokedAt.IsZero() {
-			key = one
-		}
-	}
-	mustRevoke(t, s, key, key.CreatedAt.Add(time.Minute))
-	closeStore(t, s)
-	path := copyOf(t, "testdata/schema2")
-	if err := os.CopyFS(filepath.Join(path, journalDirectory), os.DirFS(s.journalPath())); err != nil {
-		t.Fatal(err)
-	}
-	revokedStays(t, path, key)
-}
-
 // Whatever a killed process was at, with its tables, their compaction or a
 // snapshot of the journal, no file of it is taken for one that was exchanged.
 func TestOpen_killedAtSnapshots(t *testing.T) {

@@ -45,7 +45,7 @@ func (s *Store) fill(ctx context.Context, actor string, keys []apikey.Key) error
 	}
 	s.changes.Lock()
 	defer s.changes.Unlock()
-	if err := s.mayChange(ctx); err != nil {
+	if err := s.mayChange(ctx, false); err != nil {
 		return err
 	}
 	return s.refine(s.write(keys[0].CreatedAt, func(txn *transaction) error {

@@ -105,8 +105,8 @@ func (m *missedKeys) isMissed(key endingKey) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	replaced, err := hasLiveReplacement(m.txn, record, m.now)
-	return !replaced, err
+	_, replacements, err := relatives(m.txn, record, m.now)
+	return replacements == 0, err
 }
 
 // lastUse returns when a key was last used, zero if it never was.

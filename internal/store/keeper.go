@@ -166,7 +166,7 @@ func (s *Store) snapshot(to *journal.Journal) error {
 // beginSnapshot returns a snapshot to be written, and the transaction that has
 // what it is of.
 func (s *Store) beginSnapshot(of *journal.Journal) (*badger.Txn, *journal.SnapshotWriter, error) {
-	if err := s.enoughSpace(); err != nil {
+	if err := s.spareSpace(); err != nil {
 		return nil, nil, err
 	}
 	before, err := filesWith(s.path, ".mem")

@@ -1,8 +1,11 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -46,12 +49,7 @@ func insert(txn *transaction, key *apikey.Key) error {
 			return errors.Join(fmt.Errorf("the id or the digest of %s is known already", key.ID), err)
 		}
 	}
-	return errors.Join(
-		keep(txn, key),
-		txn.Set(digestKey(key.Digest), []byte(key.ID)),
-		txn.Set(workspaceKey(key.WorkspaceID, key.ID), nil),
-		txn.Set(nameKey(key.WorkspaceID, apikey.FoldName(key.Name)), []byte(key.ID)),
-	)
+	return put(txn, key)
 }
 
 func update(txn *transaction, change apikey.Change, do apikey.Update) (apikey.Outcome, error) {
@@ -61,7 +59,7 @@ func update(txn *transaction, change apikey.Change, do apikey.Update) (apikey.Ou
 	}
 	details := make(map[string]any)
 	if do.Name != nil && *do.Name != key.Name {
-		if err := rename(txn, key, *do.Name, change.At); err != nil {
+		if err := mayRename(txn, key, *do.Name, change.At); err != nil {
 			return apikey.Outcome{}, err
 		}
 		details["name"], details["name_before"] = *do.Name, key.Name
@@ -74,8 +72,16 @@ func update(txn *transaction, change apikey.Change, do apikey.Update) (apikey.Ou
 	if len(details) == 0 {
 		return apikey.Outcome{Key: *key, Unchanged: true}, nil
 	}
-	err = keep(txn, key)
+	err = put(txn, key)
 	return apikey.Outcome{Key: *key, Stale: []apikey.Digest{key.Digest}, Event: about(key, details)}, err
+}
+
+// mayRename refuses a name that another active key has.
+func mayRename(txn reader, key *apikey.Key, name string, now time.Time) error {
+	if apikey.FoldName(key.Name) == apikey.FoldName(name) {
+		return nil
+	}
+	return nameTaken(txn, key.WorkspaceID, name, now)
 }
 
 func rotate(txn *transaction, change apikey.Change, do apikey.Rotate) (apikey.Outcome, error) {
@@ -83,20 +89,16 @@ func rotate(txn *transaction, change apikey.Change, do apikey.Rotate) (apikey.Ou
 	if err != nil {
 		return apikey.Outcome{}, err
 	}
-	switch replaced, err := hasLiveReplacement(txn, old, change.At); {
+	switch before, after, err := relatives(txn, old, change.At); {
 	case err != nil:
 		return apikey.Outcome{}, err
-	case replaced:
+	case after > 0:
 		return apikey.Outcome{}, apikey.ErrAlreadyRotated
-	}
-	switch before, err := activeBefore(txn, old, change.At); {
-	case err != nil:
-		return apikey.Outcome{}, err
 	case before >= maxOverlap:
 		return apikey.Outcome{}, apikey.ErrTooManyKeys
 	}
 	key := do.Replacement
-	key.WorkspaceID, key.Preset, key.Replaces = old.WorkspaceID, old.Preset, old.ID
+	key.WorkspaceID, key.Preset, key.Replaces, key.Family = old.WorkspaceID, old.Preset, old.ID, old.FamilyID()
 	if key.Name == "" {
 		key.Name = old.Name
 	}
@@ -104,10 +106,8 @@ func rotate(txn *transaction, change apikey.Change, do apikey.Rotate) (apikey.Ou
 	if do.Owner != nil {
 		key.Owner = *do.Owner
 	}
-	if apikey.FoldName(key.Name) != apikey.FoldName(old.Name) {
-		if err := nameTaken(txn, key.WorkspaceID, key.Name, change.At); err != nil {
-			return apikey.Outcome{}, err
-		}
+	if err := mayRename(txn, old, key.Name, change.At); err != nil {
+		return apikey.Outcome{}, err
 	}
 	details := map[string]any{
 		"replaced_by": key.ID, "name": key.Name, "owner": key.Owner, "preset": string(key.Preset), "expires_at": key.ExpiresAt.Format(time.RFC3339Nano),
@@ -127,45 +127,13 @@ func rotate(txn *transaction, change apikey.Change, do apikey.Rotate) (apikey.Ou
 		details["revokes_at"] = old.RevokesAt.Format(time.RFC3339Nano)
 	}
 	outcome.Key, outcome.Replaced, outcome.Event = key, *old, about(old, details)
-	return outcome, errors.Join(insert(txn, &key), keep(txn, old))
+	return outcome, errors.Join(put(txn, old), insert(txn, &key))
 }
 
 // maxOverlap is how many keys that were rotated may go on beside the one that is
 // rotated next. They are not counted against what a workspace may have, and so
 // must not become many.
 const maxOverlap = 2
-
-// activeBefore counts the keys that this one replaces, directly or not, and that
-// are active still.
-func activeBefore(txn reader, key *apikey.Key, now time.Time) (n int, err error) {
-	for id := key.Replaces; id != ""; {
-		before, err := keyByID(txn, id)
-		if err != nil {
-			return 0, err
-		}
-		if before.Status(now) == apikey.Active {
-			n++
-		}
-		id = before.Replaces
-	}
-	return n, nil
-}
-
-// hasLiveReplacement reports whether the key that replaces this one is active,
-// or one that replaces that one in turn.
-func hasLiveReplacement(txn reader, key *apikey.Key, now time.Time) (bool, error) {
-	for id := key.ReplacedBy; id != ""; {
-		replacement, err := keyByID(txn, id)
-		if err != nil {
-			return false, err
-		}
-		if replacement.Status(now) == apikey.Active {
-			return true, nil
-		}
-		id = replacement.ReplacedBy
-	}
-	return false, nil
-}
 
 func revoke(txn *transaction, change apikey.Change, do apikey.Revoke) (apikey.Outcome, error) {
 	key, err := keyInWorkspace(txn, do.WorkspaceID, do.KeyID)
@@ -186,22 +154,31 @@ func revoke(txn *transaction, change apikey.Change, do apikey.Revoke) (apikey.Ou
 // end writes that a key is revoked.
 func end(txn *transaction, key *apikey.Key, change apikey.Change, reason string) error {
 	key.RevokedAt, key.RevokedBy, key.RevokeReason = change.At, change.Actor, reason
-	return keep(txn, key)
+	return put(txn, key)
 }
 
 // maxRevoked bounds the keys that one transaction revokes: it can hold 1.2 MB,
 // and the record of a key is 3 KB where every text in it is as long as it may be.
 const maxRevoked = 300
 
-// revokeAll ends up to maxRevoked active keys of a workspace.
+// revokeAll ends up to maxRevoked active keys of a workspace, oldest first.
 func revokeAll(txn *transaction, change apikey.Change, do apikey.RevokeAll) (apikey.Outcome, error) {
 	var outcome apikey.Outcome
-	keys, err := activeKeys(txn, do.WorkspaceID, change.At)
-	if err != nil || len(keys) == 0 {
+	now, err := believed(txn, change.At)
+	if err != nil {
+		return outcome, err
+	}
+	active, err := activeMembers(context.Background(), txn, do.WorkspaceID, now)
+	if err != nil || len(active) == 0 {
 		return apikey.Outcome{Unchanged: true}, err
 	}
+	slices.SortFunc(active, func(a, b member) int { return strings.Compare(a.ID, b.ID) })
 	var ids []string
-	for _, key := range keys[:min(len(keys), maxRevoked)] {
+	for _, m := range active[:min(len(active), maxRevoked)] {
+		key, err := keyByID(txn, m.ID)
+		if err != nil {
+			return outcome, err
+		}
 		if err := end(txn, key, change, do.Reason); err != nil {
 			return outcome, err
 		}
@@ -230,6 +207,6 @@ func expose(txn *transaction, change apikey.Change, do apikey.Expose) (apikey.Ou
 		return apikey.Outcome{Key: *key, Unchanged: true}, nil
 	}
 	key.ExposedAt = change.At
-	err = keep(txn, key)
+	err = put(txn, key)
 	return apikey.Outcome{Key: *key, Stale: []apikey.Digest{key.Digest}, Event: about(key, map[string]any{"name": key.Name})}, err
 }

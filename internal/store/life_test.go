@@ -102,7 +102,7 @@ func TestRotate(t *testing.T) {
 
 	replacement := do.Replacement
 	replacement.WorkspaceID, replacement.Name, replacement.Owner = "acme", "Zapier", "Ops"
-	replacement.Preset, replacement.Replaces = apikey.FullAccess, old.ID
+	replacement.Preset, replacement.Replaces, replacement.Family = apikey.FullAccess, old.ID, old.ID
 	old.ReplacedBy, old.ReplacedAt = replacement.ID, at
 	equal(t, "outcome", bare(outcome), apikey.Outcome{
 		Key: replacement, Replaced: old, Stale: []apikey.Digest{replacement.Digest, old.Digest},

@@ -76,32 +76,21 @@ func (m *merge) newKey(key *apikey.Key) error {
 		return err
 	}
 	m.done.Keys++
-	return errors.Join(
-		keep(m.txn, key),
-		m.txn.Set(digestKey(key.Digest), []byte(key.ID)),
-		m.txn.Set(workspaceKey(key.WorkspaceID, key.ID), nil),
-	)
+	return put(m.txn, key)
 }
 
-// name gives a key its place in the index of names. No two active keys of a
-// workspace have one name, but for one and its replacement: a restored key whose
-// name was given to another one meanwhile gets another.
+// name gives a restored key another name where its own was given to another one
+// meanwhile. No two active keys of a workspace have one name, but for those of one
+// family.
 func (m *merge) name(key *apikey.Key) error {
 	if key.Status(m.now) != apikey.Active {
 		return nil
 	}
 	given := key.Name
 	for n := 1; ; n++ {
-		folded := apikey.FoldName(key.Name)
-		holder, err := nameHolder(m.txn, key.WorkspaceID, folded, m.now)
-		if err != nil {
+		holder, err := nameHolder(m.txn, key.WorkspaceID, key.Name, m.now)
+		if err != nil || holder == nil || holder.Family == key.FamilyID() {
 			return err
-		}
-		if holder == nil || m.replaces(key, holder.ID) {
-			return m.txn.Set(nameKey(key.WorkspaceID, folded), []byte(key.ID))
-		}
-		if m.replaces(holder, key.ID) {
-			return nil // the younger of the two has the name
 		}
 		if n == 1 {
 			m.done.Renamed++
@@ -119,22 +108,6 @@ func renamed(name string, now time.Time, n int) string {
 	}
 	runes := []rune(name)
 	return string(runes[:min(len(runes), apikey.MaxName-len(suffix))]) + suffix
-}
-
-// replaces reports whether a key replaces another one, directly or not, as far
-// as the keys between them are known.
-func (m *merge) replaces(key *apikey.Key, olderID string) bool {
-	for id := key.Replaces; id != ""; {
-		if id == olderID {
-			return true
-		}
-		before, err := keyByID(m.txn, id)
-		if err != nil {
-			return false
-		}
-		id = before.Replaces
-	}
-	return false
 }
 
 // knownKey has a key of the store end where it has ended in the backup. That is
@@ -169,7 +142,7 @@ func (m *merge) knownKey(known, restored *apikey.Key) error {
 		outcome.Ended = outcome.Stale
 	}
 	m.outcomes = append(m.outcomes, outcome)
-	return keep(m.txn, known)
+	return put(m.txn, known)
 }
 
 func mergeUse(txn *transaction, record *useRecord) error {

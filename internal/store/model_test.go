@@ -93,7 +93,7 @@ func (m *model) do(change apikey.Change) (outcome apikey.Outcome, err error) {
 			return outcome, apikey.ErrTooManyKeys
 		}
 		key := do.Replacement
-		key.WorkspaceID, key.Owner, key.Preset, key.Replaces = old.WorkspaceID, old.Owner, old.Preset, old.ID
+		key.WorkspaceID, key.Owner, key.Preset, key.Replaces, key.Family = old.WorkspaceID, old.Owner, old.Preset, old.ID, old.FamilyID()
 		if key.Name == "" {
 			key.Name = old.Name
 		}
@@ -260,6 +260,7 @@ func TestStore_doesWhatTheModelDoes(t *testing.T) {
 
 		m := &model{workspaces: map[string]apikey.Workspace{}}
 		now := start
+		marked := rapid.Bool().Draw(t, "with a confirmed time")
 		workspace := rapid.SampledFrom(workspaces)
 		status := rapid.SampledFrom([]apikey.Status{"", apikey.Active, apikey.Expired, apikey.Revoked})
 		name := rapid.SampledFrom(names)
@@ -333,9 +334,23 @@ func TestStore_doesWhatTheModelDoes(t *testing.T) {
 				apply(t, apikey.Suspend{WorkspaceID: workspace.Draw(t, "workspace"), Reason: "unpaid"})
 			},
 			"resume": func(t *rapid.T) { apply(t, apikey.Resume{WorkspaceID: workspace.Draw(t, "workspace")}) },
+			"settle": func(t *rapid.T) {
+				if !marked {
+					t.Skip("no time is confirmed")
+				}
+				if err := s.SettleEnds(t.Context(), now); err != nil {
+					t.Fatalf("SettleEnds: got error %v, want none", err)
+				}
+			},
 			"wait": func(t *rapid.T) {
 				now = now.Add(time.Duration(rapid.IntRange(0, 48).Draw(t, "hours")) * time.Hour)
 				now = now.Add(rapid.SampledFrom([]time.Duration{0, time.Millisecond, time.Minute - time.Millisecond}).Draw(t, "more"))
+				if !marked {
+					return
+				}
+				if err := s.NoteClock(func() apikey.ClockNote { return apikey.ClockNote{Confirmed: now} }); err != nil {
+					t.Fatalf("NoteClock: got error %v, want none", err)
+				}
 			},
 			"use": func(t *rapid.T) {
 				key := someKey(t)
@@ -348,7 +363,11 @@ func TestStore_doesWhatTheModelDoes(t *testing.T) {
 				if len(m.keys) == 0 {
 					t.Skip("no key")
 				}
-				sameCensus(t, s, m, rapid.SampledFrom(m.interesting()).Draw(t, "time"))
+				at := rapid.SampledFrom(m.interesting()).Draw(t, "time")
+				if marked && at.Before(now) {
+					at = now // nobody asks for a time before the confirmed one
+				}
+				sameCensus(t, s, m, at)
 			},
 			"reopen": func(t *rapid.T) {
 				if err := s.Close(); err != nil {
@@ -358,7 +377,7 @@ func TestStore_doesWhatTheModelDoes(t *testing.T) {
 			},
 			"list": func(t *rapid.T) {
 				ws := workspace.Draw(t, "workspace")
-				filter := apikey.KeyFilter{Status: status.Draw(t, "status"), Query: rapid.SampledFrom([]string{"", "ZAP", "i", "none"}).Draw(t, "query")}
+				filter := apikey.KeyFilter{Status: status.Draw(t, "status"), Query: rapid.SampledFrom([]string{"", "ZAP", "illin", "none"}).Draw(t, "query")}
 				page := apikey.Page{Limit: rapid.IntRange(1, 4).Draw(t, "limit")}
 				got := []apikey.Key{}
 				for more := true; more; {
@@ -407,7 +426,7 @@ func agree(t *rapid.T, s *Store, m *model, now time.Time, workspaces []string) {
 		same(t, fmt.Sprintf("events of %q", ws), got, m.trail(ws))
 	}
 	for _, ws := range workspaces {
-		want := map[apikey.Status]int{}
+		want := map[apikey.Status]int{apikey.Expired: 0, apikey.Revoked: 0}
 		for _, key := range m.listed(ws, apikey.KeyFilter{}, now) {
 			want[key.Status(now)]++
 		}
@@ -419,6 +438,10 @@ func agree(t *rapid.T, s *Store, m *model, now time.Time, workspaces []string) {
 	}
 	for _, ws := range workspaces {
 		sound(t, s, ws, now)
+	}
+	finding, err := s.checkRecords(t.Context())
+	if err != nil || finding.Severity != apikey.Fine {
+		t.Fatalf("the check of the records: got %q and error %v, want nothing", finding.Message, err)
 	}
 	for _, key := range m.keys {
 		same(t, fmt.Sprintf("whether the store may have %s", key.ID), s.MayHave(key.Digest), true)

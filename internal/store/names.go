@@ -1,8 +1,9 @@
 package store
 
 import (
-	"cmp"
+	"bytes"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -10,148 +11,124 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// maxForgotten bounds the names that one change forgets: a transaction can hold
-// some ten thousand writes.
-const maxForgotten = 1000
+// Current keys that have a name, or a family, are in a list of that name, or
+// family: a few, because a name is only shared by a key and its replacements, of
+// which no more than three are active at a time. A key that has expired leaves the
+// list when another joins.
 
-// tidyFrom is from how many names on a workspace's are gone through, where it may
-// have any number of keys.
-const tidyFrom = 100
+// nameOf returns the list of the keys that have a key's name.
+func nameOf(k *apikey.Key) []byte { return nameKey(k.WorkspaceID, apikey.FoldName(k.Name)) }
+
+// familyOf returns the list of the keys of a family, nil for a key that neither
+// replaces nor was replaced.
+func familyOf(k *apikey.Key) []byte {
+	if k.Family == "" && k.ReplacedBy == "" {
+		return nil
+	}
+	return familyKey(k.WorkspaceID, k.FamilyID())
+}
+
+// replaceMember moves a key from the list in which it was to the one in which it
+// belongs, or from the roster to none.
+func replaceMember(txn *transaction, listOf func(*apikey.Key) []byte, before, after *apikey.Key, confirmed millis) error {
+	var from, to []byte
+	if before != nil {
+		from = listOf(before)
+	}
+	if isCurrent(after, confirmed) {
+		to = listOf(after)
+	}
+	if from != nil && !bytes.Equal(from, to) {
+		if err := changeMembers(txn, from, confirmed, func(members []member) []member {
+			return slices.DeleteFunc(members, func(m member) bool { return m.ID == before.ID })
+		}); err != nil {
+			return err
+		}
+	}
+	if to == nil {
+		return nil
+	}
+	return changeMembers(txn, to, confirmed, func(members []member) []member {
+		i := slices.IndexFunc(members, func(m member) bool { return m.ID == after.ID })
+		if i < 0 {
+			return append(members, memberOf(after))
+		}
+		members[i] = memberOf(after) // the order of a family is that of its rotations
+		return members
+	})
+}
+
+func changeMembers(txn *transaction, list []byte, confirmed millis, change func([]member) []member) error {
+	before, err := membersOf(txn, list)
+	if err != nil {
+		return err
+	}
+	after := slices.DeleteFunc(change(slices.Clone(before)), func(m member) bool { return m.End <= confirmed })
+	switch {
+	case slices.Equal(before, after):
+		return nil
+	case len(after) == 0:
+		return txn.Delete(list)
+	}
+	return save(txn, list, after)
+}
+
+func membersOf(txn reader, list []byte) (members []member, err error) {
+	err = load(txn, list, &members)
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		err = nil
+	}
+	return members, err
+}
 
 // nameTaken returns [apikey.ErrNameTaken] if an active key of a workspace has a
 // name, or one that looks like it.
 func nameTaken(txn reader, workspaceID, name string, now time.Time) error {
-	holder, err := nameHolder(txn, workspaceID, apikey.FoldName(name), now)
+	holder, err := nameHolder(txn, workspaceID, name, now)
 	if err != nil || holder == nil {
 		return err
 	}
-	return apikey.NameTaken(name, holder.Name)
+	key, err := keyByID(txn, holder.ID)
+	if err != nil {
+		return err
+	}
+	return apikey.NameTaken(name, key.Name)
 }
 
-// nameHolder returns the active key of a workspace that has a folded name, or
-// nil. A clock that was set forward ends no key here: see believed.
-func nameHolder(txn reader, workspaceID, folded string, now time.Time) (*apikey.Key, error) {
+// nameHolder returns an active key of a workspace that has a name, or nil. A clock
+// that was set forward ends no key here: see believed.
+func nameHolder(txn reader, workspaceID, name string, now time.Time) (*member, error) {
 	now, err := believed(txn, now)
 	if err != nil {
 		return nil, err
 	}
-	item, err := txn.Get(nameKey(workspaceID, folded))
-	if errors.Is(err, badger.ErrKeyNotFound) {
-		return nil, nil
-	}
-	if err != nil {
+	members, err := membersOf(txn, nameKey(workspaceID, apikey.FoldName(name)))
+	i := slices.IndexFunc(members, func(m member) bool { return m.active(now) })
+	if err != nil || i < 0 {
 		return nil, err
 	}
-	id, err := item.ValueCopy(nil)
-	if err != nil {
-		return nil, err
-	}
-	return holderOf(txn, folded, string(id), now)
+	return &members[i], nil
 }
 
-// hasRoom reports whether a workspace has fewer active keys than it may have; 0
-// is any number. Where it has fewer names than that, no key need be looked at.
-func hasRoom(txn *transaction, workspaceID string, most int, now time.Time) (bool, error) {
-	if countUpTo(txn, nameKey(workspaceID, ""), cmp.Or(most, tidyFrom)) < cmp.Or(most, tidyFrom) {
-		return true, nil
+// relatives counts the active keys from which a key was rotated, directly or not,
+// and those that were rotated from it.
+func relatives(txn reader, key *apikey.Key, now time.Time) (before, after int, err error) {
+	list := familyOf(key)
+	if list == nil {
+		return 0, 0, nil
 	}
-	active, err := countActive(txn, workspaceID, now)
-	return most == 0 || active < most, err
-}
-
-// countUpTo counts the keys of the store below a prefix, up to a number.
-func countUpTo(txn reader, prefix []byte, most int) (n int) {
-	it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix})
-	defer it.Close()
-	for it.Rewind(); it.Valid() && n < most; it.Next() {
-		n++
-	}
-	return n
-}
-
-// countActive counts the active keys of a workspace. One that is being replaced
-// is not counted beside its replacement. Names of keys that have ended are
-// forgotten on the way, so that the index stays about as small as the number of
-// keys that a workspace may have.
-func countActive(txn *transaction, workspaceID string, now time.Time) (active int, err error) {
-	if now, err = believed(txn, now); err != nil {
-		return 0, err
-	}
-	prefix := nameKey(workspaceID, "")
-	var ended [][]byte
-	err = each(txn, prefix, func(item *badger.Item) error {
-		id, err := item.ValueCopy(nil)
-		if err != nil {
-			return err
+	members, err := membersOf(txn, list)
+	passed := false
+	for _, m := range members {
+		switch {
+		case m.ID == key.ID:
+			passed = true
+		case !m.active(now):
+		case passed:
+			after++
+		default:
+			before++
 		}
-		holder, err := holderOf(txn, string(item.Key()[len(prefix):]), string(id), now)
-		if err != nil {
-			return err
-		}
-		if holder == nil {
-			if len(ended) < maxForgotten {
-				ended = append(ended, item.KeyCopy(nil))
-			}
-			return nil
-		}
-		replaced, err := hasLiveReplacement(txn, holder, now)
-		if err == nil && !replaced {
-			active++
-		}
-		return err
-	})
-	for _, name := range ended {
-		err = errors.Join(err, txn.Delete(name))
 	}
-	return active, err
-}
-
-// holderOf returns the active key that has a folded name, or nil: the key in the
-// index or, if that one has ended, the youngest of those that it was to replace,
-// one by one. They are all asked: any of them may have another name by now.
-func holderOf(txn reader, name, id string, now time.Time) (*apikey.Key, error) {
-	for id != "" {
-		key, err := keyByID(txn, id)
-		if err != nil {
-			return nil, err
-		}
-		if key.Status(now) == apikey.Active && apikey.FoldName(key.Name) == name {
-			return key, nil
-		}
-		id = key.Replaces
-	}
-	return nil, nil
-}
-
-// rename gives an active key's place in the index to another name.
-func rename(txn *transaction, key *apikey.Key, name string, now time.Time) error {
-	before, after := apikey.FoldName(key.Name), apikey.FoldName(name)
-	if before == after {
-		return nil
-	}
-	now, err := believed(txn, now)
-	if err != nil {
-		return err
-	}
-	if err := nameTaken(txn, key.WorkspaceID, name, now); err != nil {
-		return err
-	}
-	holder, err := nameHolder(txn, key.WorkspaceID, before, now)
-	if err != nil {
-		return err
-	}
-	if err := txn.Set(nameKey(key.WorkspaceID, after), []byte(key.ID)); err != nil {
-		return err
-	}
-	if holder == nil || holder.ID != key.ID {
-		return nil // its replacement keeps the name
-	}
-	old, err := holderOf(txn, before, key.Replaces, now)
-	switch {
-	case err != nil:
-		return err
-	case old != nil: // the key that it replaces keeps the name
-		return txn.Set(nameKey(key.WorkspaceID, before), []byte(old.ID))
-	}
-	return txn.Delete(nameKey(key.WorkspaceID, before))
+	return before, after, err
 }

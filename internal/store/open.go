@@ -118,8 +118,7 @@ func (s *Store) markMade() error {
 	return s.unjournaled(markNew)
 }
 
-// openWithoutJournal makes a new store, or opens one of an earlier schema, and
-// begins a journal with what is in it.
+// openWithoutJournal makes a new store.
 func (s *Store) openWithoutJournal() error {
 	if err := s.enoughSpace(); err != nil {
 		return err
@@ -152,8 +151,6 @@ func (s *Store) openWithoutJournal() error {
 		}
 		_, err := s.openJournal()
 		return err
-	case version < schemaVersion:
-		return s.upgrade(version)
 	}
 	return s.lost(errors.New("the files of its journal, in the directory "+journalDirectory+" in it, are missing"), 1, 0)
 }
@@ -219,8 +216,6 @@ func (s *Store) prove(files *inspected, tail *journal.Tail) error {
 		return s.markMade()
 	case version == 0:
 		return s.discard(errors.New("they are those of an empty store"), tail)
-	case version < schemaVersion: // the journal has its name since it has all of it
-		return s.discard(errors.New("they are those of an earlier version, from before there was a journal, or their upgrade was interrupted"), tail)
 	}
 	has, err := s.marks()
 	switch {
@@ -244,19 +239,6 @@ func (s *Store) prove(files *inspected, tail *journal.Tail) error {
 		}
 	}
 	return s.replay(tail)
-}
-
-// upgrade brings a store of an earlier schema to the present one.
-func (s *Store) upgrade(version int) error {
-	if version == 1 {
-		if err := s.unjournaled(beginMigration); err != nil {
-			return err
-		}
-	}
-	if err := s.migrate(); err != nil {
-		return err
-	}
-	return s.newJournal(time.Now())
 }
 
 // newJournal begins a journal with what the store holds. It has its name only

@@ -156,7 +156,8 @@ func badgerWith(t *testing.T, key, value string) (path string) {
 func TestOpen_schema(t *testing.T) {
 	for _, test := range []struct{ title, key, value, want string }{
 		{"somebody else's database", "users/1", "Kim", "it is a Badger database of something else: choose another path"},
-		{"a newer schema", "m/schema", "4", "it has schema 4, and this version knows schema 3: use the version that wrote it, or a newer one"},
+		{"a newer schema", "m/schema", "5", "it has schema 5, and this version knows schema 4: use the version that wrote it, or a newer one"},
+		{"a schema that was never released", "m/schema", "3", "it has schema 3, of a version from before the first release, and this version reads schema 4: take a backup with that version, and restore it into an empty directory"},
 		{"a schema of nothing", "m/schema", "{}", `decoding "m/schema": json: cannot unmarshal object into Go value of type int`},
 	} {
 		t.Run(test.title, func(t *testing.T) {

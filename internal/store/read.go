@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -39,47 +38,6 @@ func (s *Store) Key(_ context.Context, workspaceID, keyID string) (key *apikey.K
 	return key, err
 }
 
-// Keys returns a page of a workspace's keys, newest first, and the id to ask
-// the next page after, "" if there is none. A key's status is judged at now.
-func (s *Store) Keys(ctx context.Context, workspaceID string, filter apikey.KeyFilter, page apikey.Page, now time.Time) (keys []*apikey.Key, next string, err error) {
-	prefix := workspaceKey(workspaceID, "")
-	query := apikey.FoldText(filter.Query)
-	err = s.view(func(txn *badger.Txn) error {
-		return backwards(ctx, txn, prefix, page.After, func(id string) (bool, error) {
-			key, err := keyByID(txn, id)
-			if err != nil {
-				return false, err
-			}
-			if !chosen(key, filter.Status, query, now) {
-				return true, nil
-			}
-			if len(keys) == page.Limit {
-				next = keys[len(keys)-1].ID
-				return false, nil
-			}
-			keys = append(keys, key)
-			return true, addUse(txn, key)
-		})
-	})
-	return keys, next, err
-}
-
-func chosen(key *apikey.Key, status apikey.Status, query string, now time.Time) bool {
-	if status != "" && key.Status(now) != status {
-		return false
-	}
-	if query == "" {
-		return true
-	}
-	for _, text := range []string{key.Name, key.Owner, key.ID} {
-		if strings.Contains(apikey.FoldText(text), query) {
-			return true
-		}
-	}
-	// Folded, the dots of a hint are full stops, which every key has.
-	return strings.Trim(query, ".") != "" && strings.Contains(apikey.FoldText(key.TokenHint), query)
-}
-
 // Events returns a page of the audit trail, newest first, of one workspace or,
 // with "", of all, and the id to ask the next page after.
 func (s *Store) Events(ctx context.Context, workspaceID string, page apikey.Page) (events []apikey.Event, next string, err error) {
@@ -88,21 +46,29 @@ func (s *Store) Events(ctx context.Context, workspaceID string, page apikey.Page
 		prefix = eventIndexKey(workspaceID, "")
 	}
 	err = s.view(func(txn *badger.Txn) error {
-		return backwards(ctx, txn, prefix, page.After, func(id string) (bool, error) {
+		if page.After != "" {
+			if err := cursorIn(txn, prefix, page.After); err != nil {
+				return err
+			}
+		}
+		for id := range newestFirst(txn, prefix, page.After) {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
 			if len(events) == page.Limit {
 				next = events[len(events)-1].ID
-				return false, nil
+				return nil
 			}
 			var r eventRecord
 			if err := load(txn, eventKey(id), &r); err != nil {
-				return false, err
+				return err
 			}
 			events = append(events, apikey.Event{
 				ID: r.ID, At: r.At.time(), Actor: r.Actor, RemoteIP: r.RemoteIP, Operation: apikey.Operation(r.Operation),
 				WorkspaceID: r.WorkspaceID, KeyID: r.KeyID, Details: r.Details,
 			})
-			return true, nil
-		})
+		}
+		return nil
 	})
 	return events, next, err
 }
@@ -115,22 +81,6 @@ func (s *Store) Workspace(_ context.Context, workspaceID string) (ws apikey.Work
 		return err
 	})
 	return ws, err
-}
-
-// CountKeys counts a workspace's keys by their status at now.
-func (s *Store) CountKeys(ctx context.Context, workspaceID string, now time.Time) (counts map[apikey.Status]int, err error) {
-	counts = make(map[apikey.Status]int)
-	err = s.view(func(txn *badger.Txn) error {
-		return backwards(ctx, txn, workspaceKey(workspaceID, ""), "", func(id string) (bool, error) {
-			key, err := keyByID(txn, id)
-			if err != nil {
-				return false, err
-			}
-			counts[key.Status(now)]++
-			return true, nil
-		})
-	})
-	return counts, err
 }
 
 // SuspendedWorkspaces returns the ids of all suspended workspaces.
@@ -211,19 +161,6 @@ func keyByDigest(txn reader, digest apikey.Digest) (*apikey.Key, error) {
 	return key, err
 }
 
-// activeKeys returns the active keys of a workspace, oldest first.
-func activeKeys(txn reader, workspaceID string, now time.Time) (keys []*apikey.Key, err error) {
-	prefix := workspaceKey(workspaceID, "")
-	err = each(txn, prefix, func(item *badger.Item) error {
-		key, err := keyByID(txn, string(item.Key()[len(prefix):]))
-		if err == nil && key.Status(now) == apikey.Active {
-			keys = append(keys, key)
-		}
-		return err
-	})
-	return keys, err
-}
-
 // activeKey returns a key of a workspace that can be changed.
 func activeKey(txn reader, workspaceID, keyID string, now time.Time) (*apikey.Key, error) {
 	key, err := keyInWorkspace(txn, workspaceID, keyID)
@@ -299,34 +236,4 @@ func commonPrefix(a, b []byte) []byte {
 		n++
 	}
 	return a[:n]
-}
-
-// backwards calls visit for every id below prefix, newest first, beginning
-// after the given one, until visit says that it has enough.
-func backwards(ctx context.Context, txn reader, prefix []byte, after string, visit func(id string) (more bool, err error)) error {
-	start := append(prefix[:len(prefix):len(prefix)], 0xff)
-	if after != "" {
-		start = append(prefix[:len(prefix):len(prefix)], after...)
-		if _, err := txn.Get(start); errors.Is(err, badger.ErrKeyNotFound) {
-			return apikey.ErrInvalidCursor
-		} else if err != nil {
-			return err
-		}
-	}
-	it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix, Reverse: true})
-	defer it.Close()
-	for it.Seek(start); it.ValidForPrefix(prefix); it.Next() {
-		id := string(it.Item().Key()[len(prefix):])
-		if id == after {
-			continue
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		more, err := visit(id)
-		if err != nil || !more {
-			return err
-		}
-	}
-	return nil
 }

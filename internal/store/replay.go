@@ -162,10 +162,13 @@ func (s *Store) schema() (version int, err error) {
 		}
 		return nil
 	})
-	if err == nil && (version > schemaVersion || version < 0) {
-		err = fmt.Errorf("it has schema %d, and this version knows schema %d: use the version that wrote it, or a newer one", version, schemaVersion)
+	switch {
+	case err != nil || version == 0 || version == schemaVersion:
+		return version, err
+	case version > 0 && version < schemaVersion:
+		return 0, fmt.Errorf("it has schema %d, of a version from before the first release, and this version reads schema %d: take a backup with that version, and restore it into an empty directory", version, schemaVersion)
 	}
-	return version, err
+	return 0, fmt.Errorf("it has schema %d, and this version knows schema %d: use the version that wrote it, or a newer one", version, schemaVersion)
 }
 
 // markNew says which schema a new store has.

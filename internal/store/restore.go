@@ -118,7 +118,7 @@ func (r *restore) check(n int, line *backupLine) error {
 	switch {
 	case line.Key != nil:
 		key, err := line.Key.key()
-		if err != nil || !apikey.ValidKeyID(key.ID) || key.CreatedAt.IsZero() {
+		if err != nil || !apikey.ValidKeyID(key.ID) || key.CreatedAt.IsZero() || key.Family != "" && !apikey.ValidKeyID(key.Family) {
 			return errDamaged(n, "the record of a key does not hold together")
 		}
 		if key.RevokedAt.IsZero() { // whatever the clock says of its end
@@ -186,7 +186,7 @@ func (r *restore) flush(ctx context.Context) error {
 	}
 	s.changes.Lock()
 	defer s.changes.Unlock()
-	if err := s.mayChange(ctx); err != nil {
+	if err := s.mayChange(ctx, false); err != nil {
 		return err
 	}
 	m := &merge{now: r.change.At, madeAt: r.done.MadeAt}

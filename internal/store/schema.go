@@ -17,19 +17,22 @@ import (
 // key is in milliseconds since 1970, in eight bytes that sort as times do.
 //
 //	m/schema               the schema's version, in decimal
-//	m/migrated             key id: how far the records of schema 1 have been migrated, while
-//	                       they are; empty at first
 //	m/journal              the position in the journal of the last change
 //	m/base                 baseRecord, of the last snapshot that was begun
 //	m/clock                the time that is certain to have passed, in milliseconds since 1970
 //	m/clock/note           clockRecord
 //	m/clock/trust          trustRecord
+//	m/settled              the time up to which keys that ended have left their rosters
 //	m/restoring            restoring: a restore that was begun, until it has come to its end
 //	k/<key id>             keyRecord
 //	t/<digest>             key id: whose token has this SHA-256
-//	w/<ws><key id>         nothing: the keys of a workspace
-//	n/<ws><folded name>    key id: who has the name, or had it last; the replacement, where a
-//	                       key and its replacement have one name
+//	w/<ws><key id>         the keys of a workspace: the text in which each is searched
+//	q/<ws>                 roster: how many keys of a workspace are current, and how many ended
+//	x/<ws><slot>           member: the current keys of a workspace, see roster.go
+//	y/<key id>             the slot of a current key
+//	d/<ws><status><key id> nothing: the keys of a workspace that have ended
+//	n/<ws><folded name>    []member: the current keys with this name
+//	r/<ws><key id>         []member: the current keys that go back to this one by rotation
 //	u/<key id>             when the key was last used, in milliseconds since 1970, and a space
 //	                       and the client's address where that is known
 //	v/<key id>             when it was first used, likewise
@@ -39,7 +42,8 @@ import (
 //	f/<digest>             workspace id: whose calendar feed's token has this SHA-256; nothing
 //	                       once that feed has ended
 //	g/<ws>                 feedRecord, of a workspace with a calendar feed
-//	e/<end><key id>        when each key ends: see ending
+//	e/<end><key id>        when each key ends: see ending; of a revoked key, <end> is 0, and
+//	                       when it was revoked comes before the id
 //	c/d/<day>              tally: the keys that end on a day, UTC
 //	c/m/<minute>           tally: the keys that end in a minute
 //
@@ -47,14 +51,12 @@ import (
 // A record is JSON, because it is read far more rarely than it is cached, and
 // because a person may have to read it one day. Fields are only ever added.
 //
-// Schema 1 had no e/ and no c/, and schema 2 no journal. What a change writes is
-// in the journal too; the notes u/, v/ and m/ are not, but for m/restoring and
-// m/clock/trust.
-const schemaVersion = 3
+// What a change writes is in the journal too; the notes u/, v/ and m/ are not, but
+// for m/restoring, m/settled and m/clock/trust. Schemas before 4 were never released.
+const schemaVersion = 4
 
 var (
-	schemaKey   = []byte("m/schema")
-	migratedKey = []byte("m/migrated")
+	schemaKey = []byte("m/schema")
 
 	journaledKey = []byte("m/journal")
 	baseKey      = []byte("m/base")
@@ -62,6 +64,7 @@ var (
 	clockKey      = []byte("m/clock")
 	clockNoteKey  = []byte("m/clock/note")
 	clockTrustKey = []byte("m/clock/trust")
+	settledKey    = []byte("m/settled")
 
 	restoringKey = []byte("m/restoring")
 )
@@ -73,6 +76,9 @@ func digestKey(d apikey.Digest) []byte      { return append([]byte(digestPrefix)
 func suspensionKey(ws string) []byte        { return inWorkspace("s/", ws, "") }
 func workspaceKey(ws, keyID string) []byte  { return inWorkspace("w/", ws, keyID) }
 func nameKey(ws, folded string) []byte      { return inWorkspace("n/", ws, folded) }
+func familyKey(ws, keyID string) []byte     { return inWorkspace("r/", ws, keyID) }
+func rosterKey(ws string) []byte            { return inWorkspace("q/", ws, "") }
+func slotKey(keyID string) []byte           { return append([]byte("y/"), keyID...) }
 func lastUsedKey(keyID string) []byte       { return append([]byte("u/"), keyID...) }
 func firstUsedKey(keyID string) []byte      { return append([]byte("v/"), keyID...) }
 func eventKey(eventID string) []byte        { return append([]byte("a/"), eventID...) }
@@ -102,6 +108,7 @@ type keyRecord struct {
 	RevokedBy    string `json:"revoked_by,omitempty"`
 	RevokeReason string `json:"revoke_reason,omitempty"`
 	Replaces     string `json:"replaces,omitempty"`
+	Family       string `json:"family,omitempty"`
 	ReplacedBy   string `json:"replaced_by,omitempty"`
 	ReplacedAt   millis `json:"replaced_at,omitzero"`
 	ExposedAt    millis `json:"exposed_at,omitzero"`
@@ -146,7 +153,7 @@ func toRecord(k *apikey.Key) keyRecord {
 		Digest: k.Digest[:], TokenHint: k.TokenHint,
 		CreatedAt: toMillis(k.CreatedAt), CreatedBy: k.CreatedBy, ExpiresAt: toMillis(k.ExpiresAt),
 		RevokesAt: toMillis(k.RevokesAt), RevokedAt: toMillis(k.RevokedAt), RevokedBy: k.RevokedBy, RevokeReason: k.RevokeReason,
-		Replaces: k.Replaces, ReplacedBy: k.ReplacedBy, ReplacedAt: toMillis(k.ReplacedAt), ExposedAt: toMillis(k.ExposedAt),
+		Replaces: k.Replaces, Family: k.Family, ReplacedBy: k.ReplacedBy, ReplacedAt: toMillis(k.ReplacedAt), ExposedAt: toMillis(k.ExposedAt),
 	}
 }
 
@@ -157,7 +164,7 @@ func (r *keyRecord) key() (*apikey.Key, error) {
 		ID: r.ID, WorkspaceID: r.WorkspaceID, Name: r.Name, Owner: r.Owner, TokenHint: r.TokenHint,
 		CreatedAt: r.CreatedAt.time(), CreatedBy: r.CreatedBy, ExpiresAt: r.ExpiresAt.time(),
 		RevokesAt: r.RevokesAt.time(), RevokedAt: r.RevokedAt.time(), RevokedBy: r.RevokedBy, RevokeReason: r.RevokeReason,
-		Replaces: r.Replaces, ReplacedBy: r.ReplacedBy, ReplacedAt: r.ReplacedAt.time(), ExposedAt: r.ExposedAt.time(),
+		Replaces: r.Replaces, Family: r.Family, ReplacedBy: r.ReplacedBy, ReplacedAt: r.ReplacedAt.time(), ExposedAt: r.ExposedAt.time(),
 	}
 	preset, err := apikey.ParsePreset(r.Preset)
 	if err != nil || r.ID == "" || len(r.Digest) != len(k.Digest) || k.ExpiresAt.IsZero() || apikey.ValidateWorkspaceID(r.WorkspaceID) != nil {

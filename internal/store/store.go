@@ -36,6 +36,8 @@ type Store struct {
 
 	// minFree is what must be free on the disk before a change is begun.
 	minFree uint64
+	// reserve is what must be free beyond that, unless a change takes access away.
+	reserve uint64
 
 	// gate is held for reading around every use of db, and for writing to close
 	// it: closing Badger under an iterator crashes the process.
@@ -51,11 +53,14 @@ type Store struct {
 	// renewing is held while a snapshot is made.
 	renewing sync.Mutex
 
-	// changes is held by the one change that is being applied. Badger's own
-	// conflict detection knows the keys that a transaction read, but not the
-	// ranges that it found empty: without the lock, two new keys could each
-	// count themselves the last that a workspace may have.
-	changes sync.Mutex
+	// changes is held by the one change that is being applied: they are in the
+	// journal in an order, and a change that reads what another writes is not made
+	// for nothing.
+	changes turns
+	// walks are under way over many records.
+	walks *walks
+	// versions count the changes to each workspace's keys.
+	versions versions
 	// doubt is why nothing is changed any more: a commit failed after Badger had
 	// made it visible, so that what is read may not be on the disk. It is held by
 	// changes.
@@ -86,7 +91,7 @@ func Open(path string, log *zap.Logger, onChange func(apikey.Outcome)) (*Store, 
 	if err != nil {
 		return nil, fmt.Errorf("opening key store at %q: %w", path, err)
 	}
-	s := &Store{path: absolute, log: log, minFree: minFree, onChange: onChange}
+	s := &Store{path: absolute, log: log, minFree: minFree, reserve: reserve, walks: newWalks(), versions: newVersions(), onChange: onChange}
 	if err := s.open(); err != nil {
 		if passing(err) {
 			err = advise(err)

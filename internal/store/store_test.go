@@ -236,8 +236,8 @@ func suspended(t testing.TB, s *Store, ws string) bool {
 	return listed
 }
 
-// put writes behind the store's back.
-func put(t testing.TB, s *Store, key, value []byte) {
+// plant writes behind the store's back.
+func plant(t testing.TB, s *Store, key, value []byte) {
 	t.Helper()
 	if err := behind(s, func(txn *transaction) error { return txn.Set(key, value) }); err != nil {
 		t.Fatalf("writing %q: got error %v, want none", key, err)

@@ -21,7 +21,8 @@ type reader interface {
 // transaction is a transaction whose writes are noted for the journal.
 type transaction struct {
 	*badger.Txn
-	writes []journal.Write
+	writes  []journal.Write
+	changed []string // the workspaces whose keys are changed
 }
 
 // Set writes a value. Neither it nor the key may be changed afterwards.
@@ -72,6 +73,7 @@ func (s *Store) write(at time.Time, do func(*transaction) error) error {
 	if err := s.commitTxn(txn); err != nil {
 		return s.inDoubt(err)
 	}
+	s.versions.advance(t.changed)
 	s.grown()
 	return nil
 }

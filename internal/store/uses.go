@@ -31,6 +31,9 @@ func (s *Store) NoteUses(uses map[string]apikey.Use) error {
 	if err := s.writable(); err != nil {
 		return err
 	}
+	if s.spareSpace() != nil {
+		return apikey.ErrNoSpace
+	}
 	unused, err := s.unused(uses)
 	if err != nil {
 		return s.refine(err)

@@ -174,7 +174,7 @@ func TestNoteUses_damaged(t *testing.T) {
 	s := openNew(t)
 	key := mustCreate(t, s, "acme", "Zapier", start)
 	for _, value := range [][]byte{nil, []byte("never"), []byte("{"), bytes.Repeat([]byte("9"), 30)} {
-		put(t, s, lastUsedKey(key.ID), value)
+		plant(t, s, lastUsedKey(key.ID), value)
 		equal(t, fmt.Sprintf("last use %q", value), lastUse(t, s, key), time.Time{})
 	}
 	mustRevoke(t, s, key, start)

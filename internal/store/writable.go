@@ -15,6 +15,10 @@ import (
 // two memtables and two value-log files are the most that one write can begin.
 const minFree = 64 << 20
 
+// reserve is what must be free beyond minFree before anything is written that takes
+// no access away. So a workspace that fills the disk keeps nobody from revoking a key.
+const reserve = 16 << 20
+
 var (
 	errMoved        = errors.New("its directory was removed, moved or replaced under this process: what is written now would be lost")
 	errJournalMoved = errors.New("a file of its journal was removed or replaced under this process: what is written now would be lost")
@@ -54,10 +58,16 @@ func (id identity) same(other identity) bool {
 }
 
 // enoughSpace says what must be done for the disk to be written to.
-func (s *Store) enoughSpace() error {
+func (s *Store) enoughSpace() error { return s.wantFree(s.minFree) }
+
+// spareSpace says what must be done for the disk to be written to by what takes no
+// access away.
+func (s *Store) spareSpace() error { return s.wantFree(s.minFree + s.reserve) }
+
+func (s *Store) wantFree(want uint64) error {
 	free, err := freeBytes(s.path)
-	if err != nil || free >= s.minFree {
+	if err != nil || free >= want {
 		return nil // where it cannot tell, it lets the write find out
 	}
-	return fmt.Errorf("the disk has %d MiB left, and a write may need %d MiB: make room on it", free>>20, s.minFree>>20)
+	return fmt.Errorf("the disk has %d MiB left, and a write may need %d MiB: make room on it", free>>20, want>>20)
 }

@@ -43,12 +43,16 @@ async function load() {
 	}
 }
 
-function read(workspace) {
+async function read(workspace) {
 	if (list.filter === "attention") {
 		return {keys: null, next_cursor: null}; // readUrgent has them
 	}
 	const status = list.filter === "all" ? "" : list.filter;
-	return api.keys(workspace, {status, q: list.q, limit: pageSize, cursor: list.cursors.at(-1)});
+	let page = await api.keys(workspace, {status, q: list.q, limit: pageSize, cursor: list.cursors.at(-1)});
+	while (page.keys.length === 0 && page.next_cursor) { // the search has found nothing yet
+		page = await api.keys(workspace, {status, q: list.q, limit: pageSize, cursor: page.next_cursor});
+	}
+	return page;
 }
 
 // Looks through the active keys for those that somebody should look at, and

@@ -1,0 +1,214 @@
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// endedAtOnce bounds the keys of one transaction that settles or deletes: each
+// takes up to a dozen writes of the ten thousand that it can hold.
+const endedAtOnce = 200
+
+// SettleEnds moves the keys that have ended by the confirmed time out of the rosters
+// of their workspaces: until then whoever reads a roster passes over them. Where the
+// confirmed time has gone back, by an operator's word, it moves keys back in.
+func (s *Store) SettleEnds(ctx context.Context, now time.Time) error {
+	w := &settling{}
+	for more := true; more; {
+		err := s.maintain(ctx, func() error {
+			return s.write(now, func(txn *transaction) (err error) {
+				more, err = w.some(ctx, txn)
+				return err
+			})
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// maintain makes changes that nobody has asked for, in a turn of their own.
+func (s *Store) maintain(ctx context.Context, do func() error) error {
+	if s == nil {
+		return apikey.ErrStoreUnavailable
+	}
+	s.gate.RLock()
+	defer s.gate.RUnlock()
+	if s.closed {
+		return apikey.ErrStoreUnavailable
+	}
+	if err := s.changes.LockFor(ctx, "", false); err != nil {
+		return s.refine(err)
+	}
+	defer s.changes.Unlock()
+	if err := s.mayChange(ctx, false); err != nil {
+		return err
+	}
+	return s.refine(do())
+}
+
+// settling goes over the keys that end between the time up to which all were settled
+// and the confirmed one.
+type settling struct {
+	settled, confirmed millis
+	from               []byte // the entry in the index of ends to go on from
+}
+
+// some settles a few keys, and reports whether there are more.
+func (w *settling) some(ctx context.Context, txn *transaction) (more bool, err error) {
+	if w.from == nil {
+		if w.confirmed, err = confirmedTime(txn); err != nil {
+			return false, err
+		}
+		if w.settled, err = settledTime(txn); err != nil || w.settled == w.confirmed {
+			return false, err
+		}
+		w.from = timeKey(endPrefix, min(w.settled, w.confirmed)+1)
+	}
+	ids, next, err := w.entries(ctx, txn)
+	for _, id := range ids {
+		key, loadErr := keyByID(txn, id)
+		if loadErr != nil {
+			return false, loadErr
+		}
+		err = errors.Join(err, settle(txn, key, w.confirmed))
+	}
+	w.from = next
+	if err != nil || next != nil || len(ids) == 0 && w.settled < w.confirmed {
+		return next != nil, err
+	}
+	return false, txn.Set(settledKey, binary.BigEndian.AppendUint64(nil, uint64(w.confirmed)))
+}
+
+// entries returns the keys of the next entries, and the one after them, nil if there
+// is none.
+func (w *settling) entries(ctx context.Context, txn reader) (ids []string, next []byte, err error) {
+	to := timeKey(endPrefix, max(w.settled, w.confirmed)+1)
+	err = eachFrom(ctx, txn, w.from, to, func(item *badger.Item) error {
+		if len(ids) == endedAtOnce {
+			next = item.KeyCopy(nil)
+			return errEnough
+		}
+		_, keyID, err := decodeEnding(item)
+		ids = append(ids, keyID)
+		return err
+	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return ids, next, err
+}
+
+// settle brings a key to where it belongs by the confirmed time.
+func settle(txn *transaction, key *apikey.Key, confirmed millis) error {
+	return errors.Join(
+		replaceInRoster(txn, key, key, confirmed),
+		replaceMember(txn, nameOf, key, key, confirmed),
+		replaceMember(txn, familyOf, key, key, confirmed),
+	)
+}
+
+func settledTime(txn reader) (at millis, err error) {
+	item, err := txn.Get(settledKey)
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	err = item.Value(func(value []byte) error {
+		if len(value) == 8 { // else it begins from the first
+			at = millis(binary.BigEndian.Uint64(value))
+		}
+		return nil
+	})
+	return at, err
+}
+
+// ForgetKeys deletes the keys that ended before a time, unless they would not have
+// expired by now, and returns how many they were.
+//
+// No backup brings the token of one back: whatever its record says there of the key,
+// it says when that expires, which is before now. Neither before nor now count beyond
+// the confirmed time: see NoteClock.
+func (s *Store) ForgetKeys(ctx context.Context, before, now time.Time) (forgotten int, err error) {
+	for _, ends := range [][2][]byte{
+		{timeKey(endPrefix, 1), timeKey(endPrefix, toMillis(before))}, // they expired, or were to be revoked
+		{endKey(ending{}, ""), endKey(ending{revoked: toMillis(before)}, "")},
+	} {
+		for from := ends[0]; from != nil && err == nil; {
+			err = s.maintain(ctx, func() error {
+				var keys []*apikey.Key
+				keys, from, err = s.forgetSomeKeys(ctx, from, ends[1], now)
+				forgotten += len(keys)
+				return err
+			})
+		}
+	}
+	return forgotten, err
+}
+
+// forgetSomeKeys deletes keys from one entry in the index of ends on and before
+// another, and returns the entry to go on from, nil if that was all.
+func (s *Store) forgetSomeKeys(ctx context.Context, from, to []byte, now time.Time) (old []*apikey.Key, next []byte, err error) {
+	err = s.write(now, func(txn *transaction) error {
+		old, next, err = forgettable(ctx, txn, from, to, now)
+		for _, key := range old {
+			err = errors.Join(err, erase(txn, key))
+		}
+		return err
+	})
+	if err != nil || len(old) == 0 {
+		return nil, next, err
+	}
+	if s.onChange != nil {
+		var stale []apikey.Digest
+		for _, key := range old {
+			stale = append(stale, key.Digest)
+		}
+		s.onChange(apikey.Outcome{Stale: stale, Unchanged: true})
+	}
+	return old, next, s.unjournaled(func(txn *transaction) (err error) {
+		for _, key := range old {
+			err = errors.Join(err, txn.Delete(lastUsedKey(key.ID)), txn.Delete(firstUsedKey(key.ID)))
+		}
+		return err
+	})
+}
+
+// forgettable returns the keys among some entries in the index of ends that would
+// have expired by the confirmed time.
+func forgettable(ctx context.Context, txn reader, from, to []byte, now time.Time) (old []*apikey.Key, next []byte, err error) {
+	confirmed, err := confirmedTime(txn)
+	if err != nil {
+		return nil, nil, err
+	}
+	confirmed = min(confirmed, toMillis(now))
+	looked := 0
+	err = eachFrom(ctx, txn, from, to, func(item *badger.Item) error {
+		if looked++; looked > endedAtOnce {
+			next = item.KeyCopy(nil)
+			return errEnough
+		}
+		_, keyID, err := decodeEnding(item)
+		if err != nil {
+			return err
+		}
+		key, err := keyByID(txn, keyID)
+		if err == nil && toMillis(key.ExpiresAt) <= confirmed {
+			old = append(old, key)
+		}
+		return err
+	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return old, next, err
+}

@@ -1,0 +1,264 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// maxLooked bounds the keys that one page of a search looks at. A page can so be
+// shorter than was asked for, and yet be followed by another.
+const maxLooked = 5000
+
+// maxSorted bounds the current keys of a workspace that a page takes all of, to
+// find those of one status. Where there are more, it walks over all keys instead.
+const maxSorted = 1000
+
+// Keys returns a page of a workspace's keys, newest first, and the id to ask
+// the next page after, "" if there is none. A key's status is judged at now.
+func (s *Store) Keys(ctx context.Context, workspaceID string, filter apikey.KeyFilter, page apikey.Page, now time.Time) (keys []*apikey.Key, next string, err error) {
+	if s == nil {
+		return nil, "", apikey.ErrStoreUnavailable
+	}
+	l := &lister{pacer: newPacer(ctx), ws: workspaceID, filter: filter, query: apikey.FoldText(filter.Query), page: page, now: now}
+	err = s.view(func(txn *badger.Txn) error {
+		l.txn = txn
+		return l.prepare()
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	if l.searches() {
+		leave, err := s.walks.enter(ctx, workspaceID)
+		if err != nil {
+			return nil, "", s.refine(err)
+		}
+		defer leave()
+	}
+	err = s.view(func(txn *badger.Txn) error {
+		l.txn = txn
+		return l.run()
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	return l.keys, l.next, nil
+}
+
+// lister reads one page.
+type lister struct {
+	*pacer
+	txn    reader
+	ws     string
+	filter apikey.KeyFilter
+	query  string // folded
+	page   apikey.Page
+	now    time.Time
+	many   bool // there are more current keys than are sorted
+
+	keys []*apikey.Key
+	next string
+}
+
+func (l *lister) prepare() error {
+	r, err := loadRoster(l.txn, l.ws)
+	l.many = r.Current > maxSorted
+	return err
+}
+
+// searches reports whether keys may have to be looked at that are not on the page.
+func (l *lister) searches() bool { return l.query != "" || l.filter.Status != "" && l.many }
+
+func (l *lister) run() error {
+	if err := l.checkCursor(); err != nil {
+		return err
+	}
+	candidates, err := l.candidates()
+	if err != nil {
+		return err
+	}
+	looked, last := 0, ""
+	for id, item := range candidates {
+		if err := l.step(); err != nil {
+			return err
+		}
+		if looked++; looked > maxLooked {
+			l.next = last
+			return nil
+		}
+		last = id
+		full, err := l.consider(id, item)
+		if full || err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// consider adds a key to the page if it is one of those wanted, and reports whether
+// it was one too many.
+func (l *lister) consider(id string, item *badger.Item) (full bool, err error) {
+	if found, err := l.matches(id, item); err != nil || !found {
+		return false, err
+	}
+	key, err := keyByID(l.txn, id)
+	if err != nil || l.filter.Status != "" && key.Status(l.now) != l.filter.Status {
+		return false, err
+	}
+	if len(l.keys) == l.page.Limit {
+		l.next = l.keys[len(l.keys)-1].ID
+		return true, nil
+	}
+	l.keys = append(l.keys, key)
+	return false, addUse(l.txn, key)
+}
+
+// matches reports whether the query is found in the text of a key. item has that,
+// unless it is nil.
+func (l *lister) matches(id string, item *badger.Item) (found bool, err error) {
+	if l.query == "" {
+		return true, nil
+	}
+	if item == nil {
+		if item, err = l.txn.Get(workspaceKey(l.ws, id)); err != nil {
+			return false, err
+		}
+	}
+	err = item.Value(func(text []byte) error {
+		if strings.Trim(l.query, ".") == "" { // folded, the dots of a hint are full stops, which every key has
+			text = text[:bytes.LastIndexByte(text, '\n')+1]
+		}
+		found = bytes.Contains(text, []byte(l.query))
+		return nil
+	})
+	return found, err
+}
+
+// checkCursor refuses a cursor that is no key of the workspace.
+func (l *lister) checkCursor() error {
+	if l.page.After == "" {
+		return nil
+	}
+	return cursorIn(l.txn, workspaceKey(l.ws, ""), l.page.After)
+}
+
+// candidates returns the ids among which the keys of the page are, newest first, and
+// what has the text of each, or nil.
+func (l *lister) candidates() (iter.Seq2[string, *badger.Item], error) {
+	switch l.filter.Status {
+	case apikey.Active, apikey.Expired, apikey.Revoked:
+		if !l.many {
+			return l.ofStatus()
+		}
+	}
+	return newestFirst(l.txn, workspaceKey(l.ws, ""), l.page.After), nil
+}
+
+// ofStatus returns the ids of keys of one status: those of current keys, which may
+// have ended by now, and those of keys that are known to have.
+func (l *lister) ofStatus() (iter.Seq2[string, *badger.Item], error) {
+	var current []string
+	err := eachMember(l.ctx, l.txn, l.ws, func(m member) error {
+		if m.status(l.now) == l.filter.Status && (l.page.After == "" || m.ID < l.page.After) {
+			current = append(current, m.ID)
+		}
+		return nil
+	})
+	slices.SortFunc(current, func(a, b string) int { return strings.Compare(b, a) })
+	return func(yield func(string, *badger.Item) bool) {
+		if l.filter.Status != apikey.Active {
+			for id := range newestFirst(l.txn, endedKey(l.ws, l.filter.Status, ""), l.page.After) {
+				for ; len(current) > 0 && current[0] > id; current = current[1:] {
+					if !yield(current[0], nil) {
+						return
+					}
+				}
+				if !yield(id, nil) {
+					return
+				}
+			}
+		}
+		for _, id := range current {
+			if !yield(id, nil) {
+				return
+			}
+		}
+	}, err
+}
+
+// ActiveKeys returns the active keys of a workspace, oldest first, with no regard to
+// their uses.
+func (s *Store) ActiveKeys(ctx context.Context, workspaceID string, now time.Time) (keys []*apikey.Key, err error) {
+	if s == nil {
+		return nil, apikey.ErrStoreUnavailable
+	}
+	leave, err := s.walks.enter(ctx, workspaceID)
+	if err != nil {
+		return nil, s.refine(err)
+	}
+	defer leave()
+	err = s.view(func(txn *badger.Txn) error {
+		return eachMember(ctx, txn, workspaceID, func(m member) error {
+			if !m.active(now) {
+				return nil
+			}
+			key, err := keyByID(txn, m.ID)
+			keys = append(keys, key)
+			return err
+		})
+	})
+	slices.SortFunc(keys, func(a, b *apikey.Key) int { return strings.Compare(a.ID, b.ID) })
+	return keys, err
+}
+
+// CountKeys counts a workspace's keys by their status at now.
+func (s *Store) CountKeys(ctx context.Context, workspaceID string, now time.Time) (counts map[apikey.Status]int, err error) {
+	counts = make(map[apikey.Status]int)
+	err = s.view(func(txn *badger.Txn) error {
+		r, err := loadRoster(txn, workspaceID)
+		if err != nil {
+			return err
+		}
+		counts[apikey.Expired], counts[apikey.Revoked] = r.Expired, r.Revoked
+		return eachMember(ctx, txn, workspaceID, func(m member) error {
+			counts[m.status(now)]++
+			return nil
+		})
+	})
+	return counts, err
+}
+
+// cursorIn refuses a cursor that is not in an index.
+func cursorIn(txn reader, prefix []byte, after string) error {
+	_, err := txn.Get(append(prefix[:len(prefix):len(prefix)], after...))
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return apikey.ErrInvalidCursor
+	}
+	return err
+}
+
+// newestFirst returns the ids below a prefix with their items, newest first: those
+// before an id, or all.
+func newestFirst(txn reader, prefix []byte, before string) iter.Seq2[string, *badger.Item] {
+	start := append(prefix[:len(prefix):len(prefix)], 0xff)
+	if before != "" {
+		start = append(prefix[:len(prefix):len(prefix)], before...)
+	}
+	return func(yield func(string, *badger.Item) bool) {
+		it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix, Reverse: true})
+		defer it.Close()
+		for it.Seek(start); it.ValidForPrefix(prefix); it.Next() {
+			if id := string(it.Item().Key()[len(prefix):]); id != before && !yield(id, it.Item()) {
+				return
+			}
+		}
+	}
+}

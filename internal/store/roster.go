@@ -1,0 +1,253 @@
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// The keys of a workspace are current, or they have ended. A key leaves the roster
+// of current keys when it is revoked, or by [Store.SettleEnds] soon after it has
+// expired; so whoever reads the roster compares ends with the time.
+//
+// Current keys have numbered slots, from 0 without a gap: the last moves into the
+// slot of one that leaves. To read them all takes a look-up each, and no more,
+// however many keys have ended. In an index from which entries are deleted, a walk
+// would pass over what Badger keeps of every deletion for a while.
+
+// roster counts the keys of a workspace.
+type roster struct {
+	Current uint32 `json:"current"`
+	Expired int    `json:"expired,omitzero"`
+	Revoked int    `json:"revoked,omitzero"`
+}
+
+// member is what is known of a current key without reading its record.
+type member struct {
+	ID      string `json:"id"`
+	End     millis `json:"end"`
+	Revoked bool   `json:"revoked,omitzero"` // it is revoked then, and does not expire
+	Family  string `json:"family"`
+}
+
+func memberOf(k *apikey.Key) member {
+	e := endingOf(k)
+	return member{ID: k.ID, End: e.at, Revoked: e.status() == apikey.Revoked, Family: k.FamilyID()}
+}
+
+func (m *member) active(now time.Time) bool { return m.End > toMillis(now) }
+
+func (m *member) status(now time.Time) apikey.Status {
+	switch {
+	case m.active(now):
+		return apikey.Active
+	case m.Revoked:
+		return apikey.Revoked
+	}
+	return apikey.Expired
+}
+
+// confirmedTime returns the time that is certain to have passed. A key that ended
+// before it stays ended, however the clock is set.
+func confirmedTime(txn reader) (millis, error) {
+	note, _, err := clockNote(txn)
+	return toMillis(note.Confirmed), err
+}
+
+// isCurrent reports whether a key belongs in the roster of its workspace.
+func isCurrent(k *apikey.Key, confirmed millis) bool {
+	return k != nil && endingOf(k).at > confirmed
+}
+
+func loadRoster(txn reader, ws string) (r roster, err error) {
+	err = load(txn, rosterKey(ws), &r)
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		err = nil
+	}
+	return r, err
+}
+
+func (r *roster) save(txn *transaction, ws string) error {
+	if *r == (roster{}) {
+		return txn.Delete(rosterKey(ws))
+	}
+	return save(txn, rosterKey(ws), r)
+}
+
+// placeKey is where a member is in the roster of a workspace.
+func placeKey(ws string, slot uint32) []byte {
+	return binary.BigEndian.AppendUint32(inWorkspace("x/", ws, ""), slot)
+}
+
+// slotOf returns the slot of a key, if it is current.
+func slotOf(txn reader, keyID string) (slot uint32, current bool, err error) {
+	item, err := txn.Get(slotKey(keyID))
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return 0, false, nil
+	}
+	if err != nil {
+		return 0, false, err
+	}
+	err = item.Value(func(value []byte) error {
+		if len(value) != 4 {
+			return fmt.Errorf("the slot of %s is damaged", keyID)
+		}
+		slot = binary.BigEndian.Uint32(value)
+		return nil
+	})
+	return slot, err == nil, err
+}
+
+func memberAt(txn reader, ws string, slot uint32) (m member, err error) {
+	err = load(txn, placeKey(ws, slot), &m)
+	if err != nil {
+		err = fmt.Errorf("the current key %d of %q: %w", slot, ws, err)
+	}
+	return m, err
+}
+
+// setSlot gives a member a slot.
+func setSlot(txn *transaction, ws string, slot uint32, m member) error {
+	return errors.Join(
+		save(txn, placeKey(ws, slot), m),
+		txn.Set(slotKey(m.ID), binary.BigEndian.AppendUint32(nil, slot)),
+	)
+}
+
+func (r *roster) add(txn *transaction, ws string, m member) error {
+	r.Current++
+	return setSlot(txn, ws, r.Current-1, m)
+}
+
+// remove gives the slot of a key to the last member.
+func (r *roster) remove(txn *transaction, ws string, slot uint32, keyID string) error {
+	last, err := memberAt(txn, ws, r.Current-1)
+	if err != nil {
+		return err
+	}
+	r.Current--
+	err = errors.Join(txn.Delete(placeKey(ws, r.Current)), txn.Delete(slotKey(keyID)))
+	if last.ID != keyID {
+		err = errors.Join(err, setSlot(txn, ws, slot, last))
+	}
+	return err
+}
+
+// endedKey is in the index of keys that have ended, by their status.
+func endedKey(ws string, status apikey.Status, keyID string) []byte {
+	return inWorkspace("d/", ws, string(status[:1])+keyID)
+}
+
+func (r *roster) ended(status apikey.Status) *int {
+	if status == apikey.Revoked {
+		return &r.Revoked
+	}
+	return &r.Expired
+}
+
+func (r *roster) addEnded(txn *transaction, ws string, status apikey.Status, keyID string) error {
+	*r.ended(status)++
+	return txn.Set(endedKey(ws, status, keyID), nil)
+}
+
+func (r *roster) removeEnded(txn *transaction, ws string, status apikey.Status, keyID string) error {
+	*r.ended(status)--
+	return txn.Delete(endedKey(ws, status, keyID))
+}
+
+// replaceInRoster moves a key between the current ones of its workspace and those
+// that have ended.
+func replaceInRoster(txn *transaction, before, after *apikey.Key, confirmed millis) error {
+	key := after
+	if key == nil {
+		key = before
+	}
+	ws := key.WorkspaceID
+	r, err := loadRoster(txn, ws)
+	if err != nil {
+		return err
+	}
+	slot, was, err := slotOf(txn, key.ID)
+	if err != nil {
+		return err
+	}
+	switch stays := isCurrent(after, confirmed); {
+	case was && stays:
+		if memberOf(before) == memberOf(after) {
+			return nil
+		}
+		return setSlot(txn, ws, slot, memberOf(after))
+	case was:
+		err = r.remove(txn, ws, slot, key.ID)
+	case before != nil:
+		err = r.removeEnded(txn, ws, endingOf(before).status(), key.ID)
+	}
+	switch {
+	case isCurrent(after, confirmed):
+		err = errors.Join(err, r.add(txn, ws, memberOf(after)))
+	case after != nil:
+		err = errors.Join(err, r.addEnded(txn, ws, endingOf(after).status(), key.ID))
+	}
+	return errors.Join(err, r.save(txn, ws))
+}
+
+// membersPerPause is after how many members, or keys, a walk lets others go first.
+const membersPerPause = 256
+
+// eachMember calls visit for every current key of a workspace, in no order.
+func eachMember(ctx context.Context, txn reader, ws string, visit func(member) error) error {
+	r, err := loadRoster(txn, ws)
+	if err != nil {
+		return err
+	}
+	p := newPacer(ctx)
+	for slot := range r.Current {
+		if err := p.step(); err != nil {
+			return err
+		}
+		m, err := memberAt(txn, ws, slot)
+		if err == nil {
+			err = visit(m)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// activeMembers returns the active keys of a workspace.
+func activeMembers(ctx context.Context, txn reader, ws string, now time.Time) (active []member, err error) {
+	err = eachMember(ctx, txn, ws, func(m member) error {
+		if m.active(now) {
+			active = append(active, m)
+		}
+		return nil
+	})
+	return active, err
+}
+
+// hasRoom reports whether a workspace has fewer active keys than it may have; 0
+// is any number. Keys of one family count once: one that is being replaced is not
+// counted beside its replacement.
+func hasRoom(txn reader, ws string, most int, now time.Time) (bool, error) {
+	r, err := loadRoster(txn, ws)
+	if err != nil || most == 0 || int(r.Current) < most {
+		return err == nil, err
+	}
+	if now, err = believed(txn, now); err != nil {
+		return false, err
+	}
+	active, err := activeMembers(context.Background(), txn, ws, now)
+	families := make(map[string]bool)
+	for _, m := range active {
+		families[m.Family] = true
+	}
+	return len(families) < most, err
+}

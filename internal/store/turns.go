@@ -1,0 +1,116 @@
+package store
+
+import (
+	"context"
+	"slices"
+	"sync"
+)
+
+// turns is a lock that workspaces take in turns, so that none waits for more than
+// one change of each other, however many they ask for. What ends access goes first.
+type turns struct {
+	mu      sync.Mutex
+	held    bool
+	urgent  line
+	routine line
+	ahead   int // how many urgent ones have gone before routine ones that wait
+}
+
+// maxAhead bounds how many urgent changes go before one that is not, so that it has
+// its turn while there is no end of them.
+const maxAhead = 8
+
+// line is who waits, by workspace, in the order in which each has its next turn.
+type line struct {
+	order   []string
+	waiting map[string][]chan struct{}
+}
+
+func (l *line) push(ws string, turn chan struct{}) {
+	if l.waiting == nil {
+		l.waiting = make(map[string][]chan struct{})
+	}
+	if len(l.waiting[ws]) == 0 {
+		l.order = append(l.order, ws)
+	}
+	l.waiting[ws] = append(l.waiting[ws], turn)
+}
+
+func (l *line) pop() chan struct{} {
+	ws := l.order[0]
+	turn := l.waiting[ws][0]
+	l.order = l.order[1:]
+	if l.waiting[ws] = l.waiting[ws][1:]; len(l.waiting[ws]) > 0 {
+		l.order = append(l.order, ws)
+	} else {
+		delete(l.waiting, ws)
+	}
+	return turn
+}
+
+// remove takes out who no longer waits, and reports whether it was still there.
+func (l *line) remove(ws string, turn chan struct{}) bool {
+	i := slices.Index(l.waiting[ws], turn)
+	if i < 0 {
+		return false
+	}
+	if l.waiting[ws] = slices.Delete(l.waiting[ws], i, i+1); len(l.waiting[ws]) == 0 {
+		delete(l.waiting, ws)
+		l.order = slices.DeleteFunc(l.order, func(other string) bool { return other == ws })
+	}
+	return true
+}
+
+// LockFor waits for the turn of a workspace, or for the end of ctx.
+func (t *turns) LockFor(ctx context.Context, ws string, urgent bool) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	t.mu.Lock()
+	if !t.held {
+		t.held = true
+		t.mu.Unlock()
+		return nil
+	}
+	l := &t.routine
+	if urgent {
+		l = &t.urgent
+	}
+	turn := make(chan struct{})
+	l.push(ws, turn)
+	t.mu.Unlock()
+	select {
+	case <-turn:
+		return nil
+	case <-ctx.Done():
+	}
+	t.mu.Lock()
+	waited := l.remove(ws, turn)
+	t.mu.Unlock()
+	if !waited { // its turn came at the same time
+		t.Unlock()
+	}
+	return ctx.Err()
+}
+
+// Lock waits for the turn of what is about no workspace.
+func (t *turns) Lock() { _ = t.LockFor(context.Background(), "", false) }
+
+// Unlock gives the turn to who is next.
+func (t *turns) Unlock() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	urgent, routine := len(t.urgent.order) > 0, len(t.routine.order) > 0
+	switch {
+	case urgent && (!routine || t.ahead < maxAhead):
+		if routine {
+			t.ahead++
+		}
+		close(t.urgent.pop())
+	case routine:
+		t.ahead = 0
+		close(t.routine.pop())
+	default:
+		t.held = false
+	}
+}
