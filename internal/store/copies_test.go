@@ -5,11 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
-
-	"github.com/dgraph-io/badger/v4"
-
-	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
 // copyOf copies the directory of a store. Where the store is open, the copy is
@@ -53,41 +48,4 @@ func withoutZeros(content []byte) []byte {
 		content = content[:len(content)-len(page)]
 	}
 	return bytes.TrimRight(content, "\x00")
-}
-
-// keysOf returns a model of all keys in a store.
-func keysOf(t *testing.T, s *Store) *model {
-	t.Helper()
-	m := &model{workspaces: map[string]apikey.Workspace{}}
-	err := s.db.View(func(txn *badger.Txn) error {
-		return each(txn, recordKey(""), func(item *badger.Item) error {
-			key, err := decodeKey(item)
-			if err != nil {
-				return err
-			}
-			m.keys = append(m.keys, *key)
-			return addUse(txn, &m.keys[len(m.keys)-1])
-		})
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ids, err := s.SuspendedWorkspaces()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, id := range ids {
-		m.workspaces[id] = apikey.Workspace{ID: id}
-	}
-	return m
-}
-
-// countsRight holds the census of a store against a plain count, at each of the
-// given instants.
-func countsRight(t *testing.T, s *Store, instants []time.Time) {
-	t.Helper()
-	m := keysOf(t, s)
-	for _, now := range instants {
-		equal(t, "census at "+now.String(), census(t, s, now), m.census(now))
-	}
 }

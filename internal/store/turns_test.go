@@ -93,8 +93,7 @@ func TestTurns_cancelled(t *testing.T) {
 		t.Errorf("got %v of one that was cancelled before, want the same", err)
 	}
 	lock.Unlock()
-	lock.Lock()
-	lock.Unlock()
+	isFree(t, &lock)
 
 	// A turn that comes as somebody goes is handed on.
 	for range 200 {
@@ -111,8 +110,16 @@ func TestTurns_cancelled(t *testing.T) {
 		wg.Go(lock.Unlock)
 		wg.Wait()
 	}
-	lock.Lock()
-	lock.Unlock()
+	isFree(t, &lock)
+}
+
+func isFree(t *testing.T, lock *turns) {
+	t.Helper()
+	lock.mu.Lock()
+	defer lock.mu.Unlock()
+	if lock.held {
+		t.Error("the lock is held, and nobody holds it")
+	}
 }
 
 // Walks of one workspace are made one after the other, and leave processors free.
