@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/unread"
 )
 
 // What is wrong with a request, rather than with what it asks for.
@@ -83,11 +84,9 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, operation strin
 	default:
 		w.Header().Set("Retry-After", "1")
 	}
-	if r.ProtoMajor == 1 && r.ContentLength != 0 {
-		// The body may be unread, and nobody is going to wait for it.
-		w.Header().Set("Connection", "close")
-	}
-	h.answer(w, status, errorAnswer{Error: refusal.Message, Code: refusal.Code, Field: refusal.Field})
+	unread.Answer(w, r, func(w http.ResponseWriter) {
+		h.answer(w, status, errorAnswer{Error: refusal.Message, Code: refusal.Code, Field: refusal.Field})
+	})
 }
 
 // report returns what the caller is told of an error, and tells those who watch.

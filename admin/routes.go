@@ -132,10 +132,12 @@ func (h *Handler) resource(calls map[string]call) http.Handler {
 			h.refuse(w, r, call.operation, errWrongWorkspace)
 			return
 		}
+		body := r.Body
 		if call.long {
-			r.Body = patient{r.Body, http.NewResponseController(w)}
+			r.Body = patient{body, http.NewResponseController(w)}
 		}
 		status, answer, err := call.do(h, r)
+		r.Body = body // what is left of it after a refusal may not take as long
 		if err != nil {
 			h.refuse(w, r, call.operation, err)
 			return

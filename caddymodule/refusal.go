@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/agiled/caddy-api-keys/internal/authn"
+	"github.com/agiled/caddy-api-keys/internal/unread"
 )
 
 // refusal is how a result is answered.
@@ -96,30 +97,34 @@ func (h *Auth) refuse(w http.ResponseWriter, r *http.Request, d *authn.Decision)
 // with the body of the contract where they have none. The status and the headers
 // of the refusal stay either way.
 func (a refusal) write(w http.ResponseWriter, r *http.Request) error {
-	answer := &pinned{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, refusal: a}
-	if r.ProtoMajor == 1 && r.ContentLength != 0 {
-		// net/http would read the rest of the body before it sends the answer.
-		w.Header().Set("Connection", "close")
-	}
+	unread.Answer(w, r, func(w http.ResponseWriter) {
+		answer := &pinned{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, refusal: a}
+		a.runErrorRoutes(answer, r)
+		if !answer.begun {
+			_ = a.writeBody(answer, r)
+		}
+	})
+	return nil
+}
+
+// runErrorRoutes has the site's error routes answer, if any is for this refusal.
+func (a refusal) runErrorRoutes(answer http.ResponseWriter, r *http.Request) {
 	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-	if !ok || server.Errors == nil || len(server.Errors.Routes) == 0 {
-		return a.writeBody(answer, r)
+	if !ok || server.Errors == nil {
+		return
 	}
 	failed := a.failedRequest(server, r)
 	if !anyRoute(server.Errors.Routes, failed) {
-		return a.writeBody(answer, r)
+		return
 	}
 	// Caddy's own way is to return the error. But then its routes would have the
 	// body that nobody waits for, could take the connection over, and could
 	// answer with success.
-	err := server.Errors.Routes.Compile(caddyhttp.HandlerFunc(a.writeBody)).ServeHTTP(answer, failed)
-	if err != nil && !answer.begun {
-		return a.writeBody(answer, r)
-	}
-	return nil
+	_ = server.Errors.Routes.Compile(caddyhttp.HandlerFunc(a.writeBody)).ServeHTTP(answer, failed)
 }
 
-// writeBody answers with the body of the contract.
+// writeBody answers with the body of the contract. It is also what follows the
+// site's error routes.
 func (a refusal) writeBody(w http.ResponseWriter, _ *http.Request) error {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(a.status)

@@ -25,23 +25,24 @@ func TestWithheldBody(t *testing.T) {
 		status        int
 		body          string
 		challenge     string
+		closes        bool // it is said that the connection ends
 	}{
-		{"withheld until told", head + "Content-Length: 1000000\r\nExpect: 100-continue\r\n\r\n", 403, forbidden, needsWrite},
-		{"withheld, in chunks", head + "Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n", 403, forbidden, needsWrite},
-		{"begun and left", head + "Content-Length: 1000000\r\n\r\nbegun", 403, forbidden, needsWrite},
-		{"begun and left, in chunks", head + "Transfer-Encoding: chunked\r\n\r\n5\r\nbegun\r\n", 403, forbidden, needsWrite},
-		{"small and left", head + "Content-Length: 10\r\n\r\nbegun", 403, forbidden, needsWrite},
-		{"withheld without credentials", nobody + "Content-Length: 1000000\r\nExpect: 100-continue\r\n\r\n", 401, unauthorized, challenge},
-		{"begun and left without credentials", nobody + "Content-Length: 10\r\n\r\nbegun", 401, unauthorized, challenge},
-		{"in early data", head + "Early-Data: 1\r\nContent-Length: 10\r\n\r\nbegun", 425, tooEarly, ""},
+		{"withheld until told", head + "Content-Length: 1000000\r\nExpect: 100-continue\r\n\r\n", 403, forbidden, needsWrite, true},
+		{"withheld, in chunks", head + "Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n", 403, forbidden, needsWrite, true},
+		{"begun and left", head + "Content-Length: 1000000\r\n\r\nbegun", 403, forbidden, needsWrite, true},
+		{"begun and left, in chunks", head + "Transfer-Encoding: chunked\r\n\r\n5\r\nbegun\r\n", 403, forbidden, needsWrite, false},
+		{"small and left", head + "Content-Length: 10\r\n\r\nbegun", 403, forbidden, needsWrite, false},
+		{"withheld without credentials", nobody + "Content-Length: 1000000\r\nExpect: 100-continue\r\n\r\n", 401, unauthorized, challenge, true},
+		{"begun and left without credentials", nobody + "Content-Length: 10\r\n\r\nbegun", 401, unauthorized, challenge, false},
+		{"in early data", head + "Early-Data: 1\r\nContent-Length: 10\r\n\r\nbegun", 425, tooEarly, "", false},
 	}
 	for _, test := range tests {
 		t.Run("HTTP/1.1/"+test.name, func(t *testing.T) {
 			begun := time.Now()
 			got := raw(t, s.Plain, test.request)
 			s.wantRefused(t, got, test.status, test.body, test.challenge)
-			if !got.closes {
-				t.Error("got a connection that stays open with an unread body, want it closed")
+			if got.closes != test.closes {
+				t.Errorf("got Connection: close %v, want %v", got.closes, test.closes)
 			}
 			if took := time.Since(begun); took > 2*time.Second {
 				t.Errorf("got the answer after %s, want it at once", took)

@@ -23,16 +23,17 @@ var layers = []layer{
 	{dir: "identity"},
 	{dir: "internal/ratelimit"},
 	{dir: "internal/journal"},
+	{dir: "internal/unread"},
 
 	// These never see each other. What one needs of another it declares as a
 	// small interface, and caddymodule hands it over.
 	{dir: "internal/store", mayImport: append([]string{"internal/journal"}, domain...)},
 	{dir: "internal/authn", mayImport: append([]string{"internal/ratelimit"}, domain...)},
 	{dir: "internal/fleet", mayImport: domain, optional: true},
-	{dir: "admin", mayImport: domain},
+	{dir: "admin", mayImport: append([]string{"internal/unread"}, domain...)},
 
 	{dir: "caddymodule", mayImport: append([]string{
-		"internal/store", "internal/authn", "internal/fleet", "internal/ratelimit", "admin",
+		"internal/store", "internal/authn", "internal/fleet", "internal/ratelimit", "internal/unread", "admin",
 	}, domain...)},
 
 	// What is built and run.

@@ -32,6 +32,7 @@ var programs = map[string]program{
 	"icalendar":  {[]string{"icalendar"}, "python3-icalendar"},
 	"java":       {[]string{"java"}, "default-jdk-headless"},
 	"jq":         {[]string{"jq"}, "jq"},
+	"nginx":      {[]string{"nginx", "/usr/sbin/nginx"}, "nginx-light"},
 	"node":       {[]string{"node", "nodejs"}, "nodejs"},
 	"prometheus": {[]string{"prometheus"}, "prometheus"},
 	"promtool":   {[]string{"promtool"}, "prometheus"},

@@ -1,0 +1,33 @@
+// node upload.mjs fetch|http URL TOKEN SIZE...: posts bodies of these sizes, and prints what was answered to each.
+import http from "node:http";
+import https from "node:https";
+
+const [by, url, token, ...sizes] = process.argv.slice(2);
+const headers = token ? {Authorization: `Bearer ${token}`} : {};
+
+async function byFetch(body) {
+	const answer = await fetch(url, {method: "POST", headers, body});
+	return `${answer.status} ${(await answer.text()).trim()}`;
+}
+
+function byHTTP(body) {
+	const {request} = url.startsWith("https:") ? https : http;
+	return new Promise((resolve, reject) => {
+		const sent = request(url, {method: "POST", headers: {...headers, "Content-Length": body.length}}, async (answer) => {
+			let text = "";
+			for await (const piece of answer) text += piece;
+			resolve(`${answer.statusCode} ${text.trim()}`);
+		});
+		sent.on("error", reject);
+		sent.end(body);
+	});
+}
+
+for (const size of sizes) {
+	const body = Buffer.alloc(Number(size));
+	try {
+		console.log(await (by === "fetch" ? byFetch(body) : byHTTP(body)));
+	} catch (error) {
+		console.log(`${size} bytes: ${error.cause ?? error}`);
+	}
+}
