@@ -108,9 +108,11 @@ func (a refusal) write(w http.ResponseWriter, r *http.Request) error {
 }
 
 // runErrorRoutes has the site's error routes answer, if any is for this refusal.
+// It does nothing for a request that is in an error route already: with an
+// api_key_auth in it, the routes would run themselves again without end.
 func (a refusal) runErrorRoutes(answer http.ResponseWriter, r *http.Request) {
 	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-	if !ok || server.Errors == nil {
+	if !ok || server.Errors == nil || r.Context().Value(caddyhttp.ErrorCtxKey) != nil {
 		return
 	}
 	failed := a.failedRequest(server, r)

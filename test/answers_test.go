@@ -167,6 +167,9 @@ func TestErrorRoutes(t *testing.T) {
 		for _, c := range clients(t, s) {
 			_, full := s.create("acme", "Sync over "+strings.Map(dashed, c.name), "full_access")
 			_, readOnly := s.create("acme", "Reader over "+strings.Map(dashed, c.name), "read_only")
+			ended := "closed-" + strings.Map(dashed, c.name)
+			_, suspended := s.create(ended, "Sync", "full_access")
+			s.post("/workspaces/" + ended + "/suspend")
 			c.send(t, "GET", contacts, nil, bearer(full)...)
 			s.upstream.take()
 			for _, test := range []struct {
@@ -179,6 +182,9 @@ func TestErrorRoutes(t *testing.T) {
 			}{
 				{"no credentials", "GET", nil, 401, unauthorized, challenge, "no credentials"},
 				{"unknown", "GET", bearer(reChecksum(full)), 401, unauthorized, invalidToken, "unknown token"},
+				{"preflight", "OPTIONS", append(bearer(full), "Origin", "https://evil.example", "Access-Control-Request-Method", "POST"), 401, unauthorized, challenge, "a preflight is not answered"},
+				{"suspended", "GET", bearer(suspended), 403, forbidden, "", "the workspace is suspended"},
+				{"browser", "GET", append(bearer(full), "Sec-Fetch-Site", "cross-site"), 403, forbidden, "", "a key must not be used from a browser"},
 				{"read only", "POST", bearer(readOnly), 403, forbidden, needsWrite, "the key may only read"},
 				{"method", "TRACE", bearer(full), 405, methodNotAllowed, "", "method not allowed"},
 				{"early data", "POST", append(bearer(full), "Early-Data", "1"), 425, tooEarly, "", "a write in early data"},
@@ -200,6 +206,14 @@ func TestErrorRoutes(t *testing.T) {
 					}
 					if got := got.header.Get("Retry-After"); (got != "") != (test.status == 429) {
 						t.Errorf("got Retry-After %q on a %d", got, test.status)
+					}
+					if got := got.header.Get("Allow"); (got != "") != (test.status == 405) {
+						t.Errorf("got Allow %q on a %d", got, test.status)
+					}
+					for name := range got.header {
+						if strings.HasPrefix(name, "Access-Control-") {
+							t.Errorf("got %s, want no CORS headers", name)
+						}
 					}
 					s.wantNothing(t)
 				})
