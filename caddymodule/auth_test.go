@@ -454,15 +454,16 @@ func TestAuth_errorMessages(t *testing.T) {
 // TestAuth_unreadBody: a refusal does not wait for a body that is never sent.
 func TestAuth_unreadBody(t *testing.T) {
 	s := serve(t, proxied)
-	for _, header := range []string{
-		"Content-Length: 1000000\r\n",
-		"Transfer-Encoding: chunked\r\n",
-		"Content-Length: 10\r\nExpect: 100-continue\r\n",
+	for header, closes := range map[string]bool{ // whether the answer says so
+		"Content-Length: 1000000\r\n":                    true,
+		"Content-Length: 10\r\n":                         false,
+		"Transfer-Encoding: chunked\r\n":                 false,
+		"Content-Length: 10\r\nExpect: 100-continue\r\n": true,
 	} {
 		got := s.send("POST /", header)
 		got.mustBe(t, 401, unauthorized)
-		if !got.closed {
-			t.Errorf("%q: got a connection that stays open, want it closed", header)
+		if got.closed != closes {
+			t.Errorf("%q: got Connection: close %v, want %v", header, got.closed, closes)
 		}
 	}
 	s.upstream.none(t)
