@@ -1,6 +1,7 @@
 package apikey
 
 import (
+	"strings"
 	"testing"
 	"unicode"
 
@@ -128,6 +129,19 @@ func FuzzFoldName(f *testing.F) {
 			t.Errorf("ParseName(%q) takes what folds to %q", name, FoldName(parsed))
 		}
 	})
+}
+
+// BenchmarkParseName is what the longest names cost that a client can send.
+func BenchmarkParseName(b *testing.B) {
+	for name, text := range map[string]string{
+		"ASCII": strings.Repeat("Zapier 1 ", 8), "Cyrillic": strings.Repeat("ж", 80), "Adlam": strings.Repeat("𞤢", 80), "refused": strings.Repeat("ﷺ", 80),
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				_, _ = ParseName(text)
+			}
+		})
+	}
 }
 
 // BenchmarkFoldName is what a change that names a key pays to compare the name;

@@ -31,7 +31,7 @@ func ParseName(s string) (string, error) {
 	if n := utf8.RuneCountInString(s); n < minName || n > MaxName {
 		return "", ErrInvalidName.because(fmt.Sprintf("A name has %d to %d characters; this one has %d.", minName, MaxName, n))
 	}
-	if len(FoldName(s)) > maxFoldedName {
+	if len(FoldText(s)) > maxFoldedName || len(FoldName(s)) > maxFoldedName { // the first is the cheaper
 		return "", ErrInvalidName.because("A name cannot have so many characters that stand for several others.")
 	}
 	if problem := mixedScripts(s); problem != "" {

@@ -40,8 +40,11 @@ func mixedWord(word string) string {
 	var scripts []string
 	var first rune
 	for _, r := range word {
+		if slices.ContainsFunc(scripts, func(name string) bool { return unicode.Is(unicode.Scripts[name], r) }) {
+			continue
+		}
 		script := scriptOf(r)
-		if script == "" || slices.Contains(scripts, script) {
+		if script == "" {
 			continue
 		}
 		if scripts = append(scripts, script); len(scripts) == 1 {
