@@ -24,6 +24,8 @@ import (
 type Keys interface {
 	// Apply makes one change. It is durable, and in force, when Apply returns.
 	Apply(ctx context.Context, change apikey.Change) (apikey.Outcome, error)
+	// Lookup returns the key whose token has a digest.
+	Lookup(digest apikey.Digest) (*apikey.Key, error)
 	Key(ctx context.Context, workspaceID, keyID string) (*apikey.Key, error)
 	Keys(ctx context.Context, workspaceID string, filter apikey.KeyFilter, page apikey.Page, now time.Time) (keys []*apikey.Key, next string, err error)
 	// ActiveKeys returns the active keys of a workspace.
@@ -65,6 +67,8 @@ type Config struct {
 	Rules Rules
 	Now   func() time.Time
 	Log   *zap.Logger
+	// Refusals is where refused changes are logged. Unlike Log it need not be sampled.
+	Refusals *zap.Logger
 	// Actor says who makes a request, for the audit trail.
 	Actor func(*http.Request) string
 	// RemoteIP says where a request comes from, for the audit trail.
@@ -72,6 +76,10 @@ type Config struct {
 	// Workspace returns the one workspace that a request may be about, "" for
 	// none. It is nil where the mount serves all of them.
 	Workspace func(*http.Request) string
+	// CountChange counts a change that somebody asks for at a mount that is pinned to
+	// a workspace, and returns how long the workspace has to wait for it; zero if it
+	// need not. Nil is no limit.
+	CountChange func(workspaceID string) time.Duration
 	// TestURL is where the holder of a new key can try it: an address, or a
 	// path on the site of the mount.
 	TestURL string
@@ -89,12 +97,16 @@ type Handler struct {
 	// sameOrigin refuses what a page of another origin sends.
 	sameOrigin *http.CrossOriginProtection
 	calendars  calendars
+	refusals   *sampler
 }
 
 // New returns the handler of an API. Every field of config but Workspace and
 // TestURL must be set.
 func New(config Config) *Handler {
-	h := &Handler{Config: config, mux: http.NewServeMux(), sameOrigin: http.NewCrossOriginProtection()}
+	if config.Refusals == nil {
+		config.Refusals = config.Log
+	}
+	h := &Handler{Config: config, mux: http.NewServeMux(), sameOrigin: http.NewCrossOriginProtection(), refusals: newSampler()}
 	h.calls = resources()
 	for pattern, calls := range h.calls {
 		h.mux.Handle(pattern, h.resource(calls))

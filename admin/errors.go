@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -53,6 +54,7 @@ var statuses = map[string]int{
 	"too_many_keys":      http.StatusConflict,
 	"already_rotated":    http.StatusConflict,
 	"not_active":         http.StatusConflict,
+	"too_many_changes":   http.StatusTooManyRequests,
 	"body_too_large":     http.StatusRequestEntityTooLarge,
 	"not_json":           http.StatusUnsupportedMediaType,
 	"invalid_name":       http.StatusUnprocessableEntity,
@@ -117,17 +119,28 @@ var tried = []string{"name_taken", "too_many_keys", "already_rotated", "not_acti
 
 // logUntried says in the log who wanted a change that was refused before the
 // store was asked. It leaves no event: whatever a caller sends would fill the
-// trail.
+// trail. Who was not recognized is nobody, whatever they say of themselves.
 func (h *Handler) logUntried(r *http.Request, operation string, refusal *apikey.Error) {
-	if methodOf(r) == http.MethodGet || slices.Contains(tried, refusal.Code) {
+	if methodOf(r) == http.MethodGet || slices.Contains(tried, refusal.Code) && !isUnrecorded(r) {
 		return
 	}
+	recognized := refusal.Code != errUnauthorized.Code
 	ws := r.PathValue("ws")
-	if apikey.ValidateWorkspaceID(ws) != nil {
+	if !recognized || apikey.ValidateWorkspaceID(ws) != nil {
 		ws = "" // it may be anything
 	}
-	h.Log.Info("change refused before it was tried", zap.String("operation", operation), zap.String("refused", refusal.Code),
-		zap.String("workspace_id", ws), zap.String("actor", h.actor(r)), zap.String("remote_ip", h.RemoteIP(r)))
+	asker := ws
+	if recognized && h.Workspace != nil {
+		asker = h.Workspace(r)
+	}
+	if !h.refusals.take(refusal.Code, asker, time.Now()) {
+		return
+	}
+	fields := []zap.Field{zap.String("operation", operation), zap.String("refused", refusal.Code), zap.String("remote_ip", h.RemoteIP(r))}
+	if recognized {
+		fields = append(fields, zap.String("workspace_id", ws), zap.String("actor", h.actor(r)))
+	}
+	h.Refusals.Info("change refused before it was tried", fields...)
 }
 
 // Unauthorized answers a call that lacks the mount's credentials.

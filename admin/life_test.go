@@ -425,6 +425,10 @@ func TestCodes_allAnswered(t *testing.T) {
 		a.create(t, "full", fmt.Sprintf("Number %d", i))
 	}
 	pinned := newAPI(t, func(c *Config) { c.Workspace = func(*http.Request) string { return "acme" } })
+	limited := newAPI(t, func(c *Config) {
+		c.Workspace = func(*http.Request) string { return "acme" }
+		c.CountChange = func(string) time.Duration { return time.Second }
+	})
 	closed := newAPI(t, func(c *Config) { c.Keys = func() Keys { return (*store.Store)(nil) } })
 	full := newAPI(t, func(c *Config) {
 		s := c.Keys().(*store.Store)
@@ -474,6 +478,7 @@ func TestCodes_allAnswered(t *testing.T) {
 		{"invalid_duration", a, "POST", keysPage, with("expires_in", "x"), nil},
 		{"invalid_backup", a, "POST", "/restore", "x", []string{"Content-Type: application/octet-stream"}},
 		{"store_unavailable", closed, "GET", "/healthz", "", nil},
+		{"too_many_changes", limited, "POST", keysPage, zapier, nil},
 		{"no_space", full, "POST", keysPage, zapier, nil},
 	} {
 		got := test.api.must(t, statuses[test.code], test.method, test.path, test.body, test.fields...)

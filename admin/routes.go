@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -20,6 +21,11 @@ type call struct {
 	open bool
 	// long says that the body may be as long as it is, and take its time.
 	long bool
+	// dear says that the call takes so much that no page of another origin may have
+	// a browser make it, although it changes nothing.
+	dear bool
+	// endsAccess says that no limit of changes holds the call up.
+	endsAccess bool
 }
 
 // resources is the route table: for each path, the call of each method.
@@ -49,7 +55,7 @@ func resources() map[string]map[string]call {
 			http.MethodPost: {operation: "rotate", do: (*Handler).rotateKey},
 		},
 		"/workspaces/{ws}/keys/{id}/revoke": {
-			http.MethodPost: {operation: "revoke", do: (*Handler).revokeKey},
+			http.MethodPost: {operation: "revoke", do: (*Handler).revokeKey, endsAccess: true},
 		},
 		"/workspaces/{ws}": {
 			http.MethodGet: {operation: "workspace", do: (*Handler).showWorkspace},
@@ -64,7 +70,7 @@ func resources() map[string]map[string]call {
 			http.MethodGet: {operation: "suspensions", do: (*Handler).listSuspensions},
 		},
 		"/workspaces/{ws}/revoke-all": {
-			http.MethodPost: {operation: "revoke_all", do: (*Handler).revokeAll},
+			http.MethodPost: {operation: "revoke_all", do: (*Handler).revokeAll, endsAccess: true},
 		},
 		"/workspaces/{ws}/calendar.ics": {
 			http.MethodGet: {operation: "calendar", do: (*Handler).showCalendar},
@@ -89,13 +95,13 @@ func resources() map[string]map[string]call {
 			http.MethodGet: {operation: "audit", do: (*Handler).listEvents},
 		},
 		"/backup": {
-			http.MethodGet: {operation: "backup", do: (*Handler).takeBackup},
+			http.MethodGet: {operation: "backup", do: (*Handler).takeBackup, dear: true},
 		},
 		"/restore": {
 			http.MethodPost: {operation: "restore", do: (*Handler).restoreBackup, long: true},
 		},
 		"/doctor": {
-			http.MethodGet: {operation: "doctor", do: (*Handler).checkStore},
+			http.MethodGet: {operation: "doctor", do: (*Handler).checkStore, dear: true},
 		},
 	}
 }
@@ -128,9 +134,21 @@ func (h *Handler) resource(calls map[string]call) http.Handler {
 			h.MethodNotAllowed(w, r, allow)
 			return
 		}
+		if call.dear && fromElsewhere(r) {
+			h.refuse(w, r, call.operation, errCrossOrigin)
+			return
+		}
 		if h.Workspace != nil && !call.everywhere && !h.pinnedTo(r) {
 			h.refuse(w, r, call.operation, errWrongWorkspace)
 			return
+		}
+		if wait := h.untilChange(r); wait > 0 {
+			if !call.endsAccess {
+				w.Header().Set("Retry-After", strconv.Itoa(wholeSeconds(wait)))
+				h.refuse(w, r, call.operation, errTooManyChanges)
+				return
+			}
+			r = unrecorded(r)
 		}
 		body := r.Body
 		if call.long {
@@ -162,6 +180,14 @@ func methodOf(r *http.Request) string {
 		return http.MethodGet
 	}
 	return r.Method
+}
+
+// fromElsewhere reports whether a browser says that it makes a request for a page of
+// another origin. Unlike [http.CrossOriginProtection], it asks so of a GET too.
+func fromElsewhere(r *http.Request) bool {
+	return slices.ContainsFunc(r.Header.Values("Sec-Fetch-Site"), func(site string) bool {
+		return site != "same-origin" && site != "none"
+	})
 }
 
 // pinnedTo reports whether a request is about the workspace that the mount

@@ -41,7 +41,7 @@ func (h *Handler) revokeToken(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	key, err := h.keyByToken(r, request.Token)
+	key, err := h.toRevoke(r, request.Token)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -51,6 +51,18 @@ func (h *Handler) revokeToken(r *http.Request) (int, any, error) {
 		return 0, nil, err
 	}
 	return http.StatusOK, KeyAnswer{Key: present(&outcome.Key, now)}, nil
+}
+
+// toRevoke finds the key of a token that is to be revoked, also where the disk has
+// room for nothing but that.
+func (h *Handler) toRevoke(r *http.Request, presented string) (*apikey.Key, error) {
+	key, err := h.keyByToken(r, presented)
+	if token, ok := apikey.ParseToken(presented); ok && errors.Is(err, apikey.ErrNoSpace) {
+		if found, lookupErr := h.Keys().Lookup(token.Digest()); lookupErr == nil {
+			return found, nil
+		}
+	}
+	return key, err
 }
 
 // noToken says that a text is no token, and what would be one. Whether a token

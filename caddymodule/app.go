@@ -24,6 +24,7 @@ const (
 	defaultCacheSize          = 100_000
 	defaultLife               = 90 * 24 * time.Hour
 	defaultMaxActiveKeys      = 100
+	defaultMaxChanges         = 120
 	defaultAuditRetention     = 400 * 24 * time.Hour
 	defaultLastUsedResolution = time.Minute
 )
@@ -57,6 +58,11 @@ type App struct {
 	// How long events of the audit trail are kept, and keys after they have ended: a
 	// key at least until its own expiry. Default: `400d`.
 	AuditRetention caddy.Duration `json:"audit_retention,omitempty"`
+
+	// How many changes a workspace may ask for, where a mount is pinned to it. Calls
+	// count whatever comes of them. Those that revoke keys are not held up by it.
+	// Default: 120 a minute.
+	MaxChanges *MaxChanges `json:"max_changes,omitempty"`
 
 	// How exactly it is known when a key was last used. Default: `1m`.
 	LastUsedResolution caddy.Duration `json:"last_used_resolution,omitempty"`
@@ -106,6 +112,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	setDefault(&a.VagueNames, refuse)
 	setDefault(&a.MaxActiveKeys, defaultMaxActiveKeys)
 	setDefault(&a.AuditRetention, caddy.Duration(defaultAuditRetention))
+	if a.MaxChanges == nil {
+		a.MaxChanges = &MaxChanges{Changes: defaultMaxChanges, Window: caddy.Duration(time.Minute)}
+	}
 	setDefault(&a.LastUsedResolution, caddy.Duration(defaultLastUsedResolution))
 	if err := registerMetrics(ctx.GetMetricsRegistry()); err != nil {
 		return err
@@ -124,6 +133,8 @@ func (a *App) Provision(ctx caddy.Context) error {
 // newAPI returns an admin API for the app's keys.
 func (a *App) newAPI(config admin.Config) *admin.Handler {
 	config.Log = complaints()
+	config.Refusals = lasting(caddy.Log().Named(appName))
+	config.CountChange = a.countChange
 	config.Rules = a.rules()
 	config.Now = func() time.Time {
 		if g := a.shared.Load(); g != nil {
@@ -167,6 +178,9 @@ func (a *App) Validate() error {
 	}
 	if a.MaxActiveKeys < 1 {
 		errs = append(errs, errors.New("max_active_keys must be 1 or more"))
+	}
+	if err := a.MaxChanges.validate(); err != nil {
+		errs = append(errs, fmt.Errorf("max_changes: %w", err))
 	}
 	return errors.Join(errs...)
 }

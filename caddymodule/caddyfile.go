@@ -27,6 +27,7 @@ import (
 //	    vague_names          refuse|allow
 //	    max_active_keys      <number>
 //	    audit_retention      <duration>
+//	    max_changes          <changes> <window>
 //	    last_used_resolution <duration>
 //	}
 func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
@@ -45,6 +46,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 		"vague_names":          choice(d, &app.VagueNames, refuse, allow),
 		"max_active_keys":      number(d, &app.MaxActiveKeys),
 		"audit_retention":      duration(d, &app.AuditRetention),
+		"max_changes":          maxChanges(d, &app.MaxChanges),
 		"last_used_resolution": duration(d, &app.LastUsedResolution),
 	})
 	if err != nil {
@@ -283,6 +285,26 @@ func rateLimit(d *caddyfile.Dispenser, into **RateLimit) func() error {
 		}
 		*into = &RateLimit{Requests: n, Window: caddy.Duration(length)}
 		return located(d, "rate_limit", (*into).validate())
+	}
+}
+
+// maxChanges parses a line with a number of changes and a window.
+func maxChanges(d *caddyfile.Dispenser, into **MaxChanges) func() error {
+	return func() error {
+		var number, window string
+		if !d.AllArgs(&number, &window) {
+			return d.Err("max_changes takes a number of changes and a window: max_changes 120 1m")
+		}
+		n, err := strconv.Atoi(number)
+		if err != nil {
+			return d.Errf("max_changes: %q is not a number of changes", number)
+		}
+		length, err := caddy.ParseDuration(window)
+		if err != nil {
+			return d.Errf("max_changes: %q is not a window, such as 1m", window)
+		}
+		*into = &MaxChanges{Changes: n, Window: caddy.Duration(length)}
+		return located(d, "max_changes", (*into).validate())
 	}
 }
 

@@ -170,6 +170,7 @@ func (g *gateway) run(ctx context.Context) {
 			g.noteEnds()
 		case <-tick.C:
 			g.authn.Sweep()
+			changes.Sweep(time.Now())
 			g.noteClock()
 		case e := <-g.exposures:
 			g.noteExposure(ctx, e)

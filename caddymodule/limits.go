@@ -50,10 +50,44 @@ func (l *RateLimit) validate() error {
 	if l.Requests < 1 || l.Requests > 1_000_000 {
 		return errors.New("a limit is 1 to 1000000 requests")
 	}
-	if window := time.Duration(l.Window); window < time.Second || window > 24*time.Hour || window%time.Second != 0 {
-		return fmt.Errorf("a window is 1s to 24h, in whole seconds, not %s", window)
+	return validateWindow(l.Window)
+}
+
+func validateWindow(window caddy.Duration) error {
+	if w := time.Duration(window); w < time.Second || w > 24*time.Hour || w%time.Second != 0 {
+		return fmt.Errorf("a window is 1s to 24h, in whole seconds, not %s", w)
 	}
 	return nil
+}
+
+// MaxChanges is so many changes in any window of a length.
+type MaxChanges struct {
+	// How many changes may be asked for in a window.
+	Changes int `json:"changes,omitempty"`
+
+	// The length of the window: whole seconds.
+	Window caddy.Duration `json:"window,omitempty"`
+}
+
+func (m *MaxChanges) validate() error {
+	if m == nil {
+		return nil
+	}
+	if m.Changes < 1 || m.Changes > 1_000_000 {
+		return errors.New("a limit is 1 to 1000000 changes")
+	}
+	return validateWindow(m.Window)
+}
+
+// changes counts the changes that workspaces ask for. The process has one, so that a
+// reload forgets none.
+var changes = ratelimit.New()
+
+// countChange counts a change of a workspace, and returns how long that has to wait
+// for it.
+func (a *App) countChange(workspaceID string) time.Duration {
+	limit := ratelimit.Limit{N: a.MaxChanges.Changes, Window: time.Duration(a.MaxChanges.Window)}
+	return changes.Allow(workspaceID, 0, limit, time.Now(), nil).RetryAfter
 }
 
 // The fields of draft-ietf-httpapi-ratelimit-headers, as net/http spells them.
