@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -131,11 +132,17 @@ func NewRestoreAnswer(done apikey.Restored) RestoreAnswer {
 		MadeAt: done.MadeAt, Keys: done.Keys, Known: done.Known, Revoked: done.Revoked, Renamed: done.Renamed,
 		Suspended: done.Suspended, Quarantined: done.Quarantined, Events: done.Events,
 	}}
-	if done.WasEmpty && done.Keys+done.Known > 0 {
-		answer.Warning = "The store was empty. Keys that were revoked after " + done.MadeAt.Format(time.RFC3339) + ", when the backup was made, are valid in it: revoke them again."
-		if done.Quarantined > 0 {
-			answer.Warning = "The store was empty, and does not know what was revoked after " + done.MadeAt.Format(time.RFC3339) + ", when the backup was made. Every workspace with keys that are not revoked is suspended: review each, and resume it."
-		}
+	var warnings []string
+	if done.Unverified {
+		warnings = append(warnings, "The backup is signed, which was not verified, because there is no backup_key to verify it with.")
 	}
+	if done.WasEmpty && done.Keys+done.Known > 0 {
+		warning := "The store was empty. Keys that were revoked after " + done.MadeAt.Format(time.RFC3339) + ", when the backup was made, are valid in it: revoke them again."
+		if done.Quarantined > 0 {
+			warning = "The store was empty, and does not know what was revoked after " + done.MadeAt.Format(time.RFC3339) + ", when the backup was made. Every workspace with keys that are not revoked is suspended: review each, and resume it."
+		}
+		warnings = append(warnings, warning)
+	}
+	answer.Warning = strings.Join(warnings, " ")
 	return answer
 }

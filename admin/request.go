@@ -21,9 +21,6 @@ const (
 // now returns the time as it is stored: UTC, to the millisecond.
 func (h *Handler) now() time.Time { return h.Now().UTC().Truncate(time.Millisecond) }
 
-// maxActor is how many characters are kept of who sent a request.
-const maxActor = 200
-
 // actor returns who sent a request. A mount may have it from a header, in which
 // any byte can stand, and any number of them, or none.
 func (h *Handler) actor(r *http.Request) string {
@@ -40,7 +37,7 @@ func (h *Handler) actor(r *http.Request) string {
 	if apikey.HoldsToken(string(actor)) {
 		return "a token, which is not kept"
 	}
-	return string(actor[:min(len(actor), maxActor)])
+	return string(actor[:min(len(actor), apikey.MaxActor)])
 }
 
 // apply makes a change in the name of whoever sent the request.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -67,6 +68,14 @@ type App struct {
 	// How exactly it is known when a key was last used. Default: `1m`.
 	LastUsedResolution caddy.Duration `json:"last_used_resolution,omitempty"`
 
+	// A secret of 64 hexadecimal digits or more with which backups are signed:
+	// only such backups are restored then. State it as a placeholder, such as
+	// `{env.API_KEYS_BACKUP_KEY}`, so that the configuration does not hold it.
+	// Default: none, and backups are not signed.
+	BackupKey string `json:"backup_key,omitempty"`
+
+	backupKey apikey.BackupKey
+
 	ctx      caddy.Context // of the configuration, for what Start looks up in it
 	log      *zap.Logger
 	path     string         // of the store: absolute, and free of symbolic links
@@ -126,8 +135,23 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.path, err = realPath(path); err != nil {
 		return fmt.Errorf("store path %q: %w", path, err)
 	}
+	if err := a.readBackupKey(); err != nil {
+		return fmt.Errorf("backup_key: %w", err)
+	}
 	a.endpoint = a.newAPI(admin.Config{Actor: func(*http.Request) string { return endpointActor }})
 	return nil
+}
+
+// readBackupKey reads the secret that backups are signed with, if there is one.
+func (a *App) readBackupKey() error {
+	if a.BackupKey == "" {
+		return nil
+	}
+	digits, err := caddy.NewReplacer().ReplaceOrErr(a.BackupKey, true, true)
+	if err == nil {
+		a.backupKey, err = apikey.ParseBackupKey(strings.TrimSpace(digits))
+	}
+	return err
 }
 
 // newAPI returns an admin API for the app's keys.
@@ -192,6 +216,7 @@ func (a *App) Start() error {
 		cacheSize:          a.Store.CacheSize,
 		auditRetention:     time.Duration(a.AuditRetention),
 		lastUsedResolution: time.Duration(a.LastUsedResolution),
+		backupKey:          a.backupKey,
 	}, a.log)
 	defer a.start.Do(func() { close(a.ready) })
 	if err != nil {

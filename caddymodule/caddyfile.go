@@ -29,6 +29,7 @@ import (
 //	    audit_retention      <duration>
 //	    max_changes          <changes> <window>
 //	    last_used_resolution <duration>
+//	    backup_key           <placeholder>
 //	}
 func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 	d.Next() // consume the option's name
@@ -48,6 +49,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 		"audit_retention":      duration(d, &app.AuditRetention),
 		"max_changes":          maxChanges(d, &app.MaxChanges),
 		"last_used_resolution": duration(d, &app.LastUsedResolution),
+		"backup_key":           text(d, &app.BackupKey, "<placeholder>", nil),
 	})
 	if err != nil {
 		return nil, err

@@ -15,6 +15,7 @@ const ruler = "----------\n"
 func TestAdapt(t *testing.T) {
 	t.Setenv("ADMIN_TOKEN", "admin-token-for-tests")
 	t.Setenv("TOKEN_DIRECTORY", "testdata")
+	t.Setenv("API_KEYS_BACKUP_KEY", strings.Repeat("a1", 32))
 	for _, path := range files(t, "adapt", ".caddyfiletest") {
 		t.Run(strings.TrimSuffix(filepath.Base(path), ".caddyfiletest"), func(t *testing.T) {
 			source, want, _ := strings.Cut(string(read(t, path)), ruler)

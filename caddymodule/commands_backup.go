@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,7 +26,10 @@ func backupCommand() *cobra.Command {
 		Long: `Writes a backup of all keys, suspensions, uses, calendar feeds and the audit trail,
 as they are at one instant, while the server goes on. There are no tokens in it.
 A file is made anew, for you alone, and is there only once the backup is whole and
-was read again.`,
+was read again.
+
+Where the server has a backup_key, the backup is signed. With the same key in
+` + store.BackupKeyVariable + `, that is verified too when a file is read again.`,
 		Example: `  caddy api-keys backup /var/backups/keys.backup
   caddy api-keys backup | ssh backup.example.com 'cat > keys.backup'`,
 	}
@@ -67,7 +71,24 @@ func readAgain(ctx context.Context, file *os.File) (store.BackupContents, error)
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return store.BackupContents{}, err
 	}
-	return store.CheckBackup(ctx, file)
+	key, err := backupKey()
+	if err != nil {
+		return store.BackupContents{}, err
+	}
+	return store.CheckBackup(ctx, key, file)
+}
+
+// backupKey returns the key in the environment, if there is one.
+func backupKey() (apikey.BackupKey, error) {
+	digits := strings.TrimSpace(os.Getenv(store.BackupKeyVariable))
+	if digits == "" {
+		return apikey.BackupKey{}, nil
+	}
+	key, err := apikey.ParseBackupKey(digits)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", store.BackupKeyVariable, err)
+	}
+	return key, err
 }
 
 // backedUp prints what is in a backup.
@@ -99,7 +120,10 @@ to be reviewed and resumed one by one.
 
 Without --store, the running server restores it, and --quarantine refuses requests
 with those keys from then on. With it, the store of a server that is stopped is opened.
-FILE may be -, for standard input.`,
+FILE may be -, for standard input.
+
+A server with a backup_key restores only what was signed with it. With --store, the key
+is taken from ` + store.BackupKeyVariable + `, and without one nothing need be signed.`,
 		Example: `  caddy api-keys restore /var/backups/keys.backup
   runuser -u caddy -- caddy api-keys restore --store /var/lib/caddy/api_keys --quarantine - < /var/backups/keys.backup`,
 	}
@@ -164,8 +188,12 @@ func restoreFile(ctx context.Context, t *terminal, log io.Writer, file io.ReadSe
 	if err := store.Owned(path); err != nil {
 		return admin.RestoreAnswer{}, err
 	}
+	key, err := backupKey()
+	if err != nil {
+		return admin.RestoreAnswer{}, err
+	}
 	// Before a store is made for it.
-	if _, err := store.CheckBackup(ctx, file); err != nil {
+	if _, err := store.CheckBackup(ctx, key, file); err != nil {
 		return admin.RestoreAnswer{}, err
 	}
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
@@ -175,6 +203,7 @@ func restoreFile(ctx context.Context, t *terminal, log io.Writer, file io.ReadSe
 	if err != nil {
 		return admin.RestoreAnswer{}, err
 	}
+	keys.SignWith(key)
 	p := newProgress(log, "restored")
 	p.total = size
 	defer p.end()

@@ -40,6 +40,7 @@ type settings struct {
 	cacheSize          int
 	auditRetention     time.Duration
 	lastUsedResolution time.Duration
+	backupKey          apikey.BackupKey
 }
 
 // exposure is a key that was seen in a browser.
@@ -67,6 +68,7 @@ func openGateway(path string, settings settings, log *zap.Logger) (*gateway, err
 		return nil, err
 	}
 	g.store = watchedStore{opened}
+	g.store.SignWith(settings.backupKey)
 	if err := g.begin(); err != nil {
 		return nil, errors.Join(err, opened.Close())
 	}
@@ -121,6 +123,7 @@ func (g *gateway) changed(outcome apikey.Outcome) {
 func (g *gateway) adopt(settings settings) {
 	g.settings.Store(&settings)
 	g.authn.Remember(settings.cacheSize)
+	g.store.SignWith(settings.backupKey)
 }
 
 func (g *gateway) begin() error {

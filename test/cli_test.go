@@ -105,6 +105,12 @@ func serverFor(t *testing.T, script string) (s *server, address string) {
 			return err == nil && response.Body.Close() == nil && response.StatusCode == http.StatusOK
 		})
 		return s, s.Admin
+	case "signed.txt":
+		s = newServer(t)
+		s.env = append(s.env, "API_KEYS_BACKUP_KEY="+strings.Repeat("a1", 32))
+		s.run(strings.Replace(gatewayConfig, "api_keys {", "api_keys {\n\t\tbackup_key {env.API_KEYS_BACKUP_KEY}", 1))
+		s.awaitReady()
+		return s, s.Admin
 	case "names.txt":
 		s = newServer(t)
 		s.run(strings.Replace(gatewayConfig, "\tapi_key_auth\n", `	api_key_admin /admin/* {

@@ -97,6 +97,7 @@ func anchors(text string) []string {
 // that Caddy takes.
 func TestDocs_caddyfiles(t *testing.T) {
 	t.Setenv("API_KEYS_ADMIN_TOKEN", "an-admin-token-of-the-test")
+	t.Setenv("API_KEYS_BACKUP_KEY", strings.Repeat("a1", 32))
 	block := regexp.MustCompile("(?ms)^```caddyfile\n(.*?)^```$")
 	found := 0
 	for path, text := range documents(t) {

@@ -24,6 +24,7 @@ type Restore struct {
 // Restored is what came of a restore.
 type Restored struct {
 	MadeAt      time.Time // when the backup was made
+	Unverified  bool      // it is signed, and there is no key to verify that with
 	WasEmpty    bool      // there was no key in the store, or only those of a restore that did not come to its end
 	Keys        int       // that were added
 	Known       int       // that were there already

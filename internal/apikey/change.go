@@ -17,6 +17,12 @@ const (
 	OpExpose    Operation = "expose"
 )
 
+// operations are all that an event can be of.
+var operations = []Operation{
+	OpCreate, OpUpdate, OpRotate, OpRevoke, OpRevokeAll, OpSuspend, OpResume, OpLookup, OpExpose,
+	OpCalendarFeed, OpCalendarFeedRevoke, OpBackup, OpRestore,
+}
+
 // Change is one change to keys, as a value: who wants what, and when. It holds
 // everything that chance or the clock had a say in (ids, digests, times), so
 // that applying it to the same store gives the same result anywhere.

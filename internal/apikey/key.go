@@ -183,6 +183,17 @@ var ulids = struct {
 	last    uint64
 }{entropy: ulid.Monotonic(rand.Reader, 0)}
 
+// SortAfter has new ids sort after an id that was made earlier, possibly by another
+// process, or while the clock was ahead. Where it is no id, nothing changes.
+func SortAfter(id string) {
+	if !ValidKeyID(id) && !ValidEventID(id) || !InRange(idTime(id)) {
+		return
+	}
+	ulids.Lock()
+	defer ulids.Unlock()
+	ulids.last = max(ulids.last, uint64(idTime(id).UnixMilli())+1)
+}
+
 func newULID(now time.Time) string {
 	ulids.Lock()
 	defer ulids.Unlock()

@@ -78,13 +78,28 @@ const blanks = "\u2800\U0001D159\uFFFC\U00016FE4\U00013441\U00013442"
 
 // unprintable says what in s a person could not see, or could be misled by.
 func unprintable(s string) string {
+	if problem := unsafe(s); problem != "" {
+		return problem
+	}
+	before := ' '
+	for _, r := range s {
+		if strings.ContainsRune(blanks, r) ||
+			unicode.Is(unicode.Variation_Selector, r) && (unicode.IsSpace(before) || unicode.Is(unicode.Variation_Selector, before)) { // it changes nothing
+			return fmt.Sprintf("the invisible character %U", r)
+		}
+		before = r
+	}
+	return ""
+}
+
+// unsafe says what in s no text may hold, whichever version it was accepted by.
+func unsafe(s string) string {
 	if !utf8.ValidString(s) {
 		return "bytes that are not UTF-8"
 	}
 	if HoldsToken(s) {
 		return "a token: this text is kept, and shown to others"
 	}
-	before := ' '
 	for _, r := range s {
 		switch {
 		case r == utf8.RuneError:
@@ -95,11 +110,9 @@ func unprintable(s string) string {
 		// other default-ignorable characters are blank as well.
 		case r >= 0xFDD0 && r <= 0xFDEF || r&0xFFFE == 0xFFFE:
 			return fmt.Sprintf("%U, which is no character", r)
-		case unicode.In(r, unicode.Cf, unicode.Co, unicode.Other_Default_Ignorable_Code_Point), strings.ContainsRune(blanks, r),
-			unicode.Is(unicode.Variation_Selector, r) && (unicode.IsSpace(before) || unicode.Is(unicode.Variation_Selector, before)): // it changes nothing
+		case unicode.In(r, unicode.Cf, unicode.Co, unicode.Other_Default_Ignorable_Code_Point):
 			return fmt.Sprintf("the invisible character %U", r)
 		}
-		before = r
 	}
 	return ""
 }

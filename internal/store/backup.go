@@ -3,12 +3,9 @@ package store
 import (
 	"bufio"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"os"
 	"time"
@@ -21,7 +18,8 @@ import (
 
 // A backup is lines of JSON, compressed with zstd: what it is and when it was
 // made, then a line for each record of the store, and at last how many lines
-// came before and what their SHA-256 is. Records are those of the schema, not
+// came before, what their SHA-256 is and, where the gateway has a key for it, their
+// HMAC. Records are those of the schema, not
 // Badger's, so that a later version can read them whatever its store is like.
 // Indexes and counts are not in it: they follow from the records.
 const backupVersion = 1
@@ -48,6 +46,8 @@ type backupBegin struct {
 type backupEnd struct {
 	Lines  int    `json:"lines"`
 	SHA256 string `json:"sha256"`
+	// HMAC is the HMAC-SHA-256 of the same lines, where the gateway has a key.
+	HMAC string `json:"hmac_sha256,omitempty"`
 }
 
 // useRecord is when and from where a key was used last, and when for the first
@@ -124,7 +124,7 @@ func (s *Store) writeBackup(ctx context.Context, txn reader, to io.Writer, now t
 	if err != nil {
 		return err
 	}
-	w := newLineWriter(ctx, compressed)
+	w := newLineWriter(ctx, s.signingKey(), compressed)
 	err = errors.Join(
 		w.write(backupLine{Begin: &backupBegin{Version: backupVersion, MadeAt: toMillis(now)}}),
 		w.records(txn),
@@ -150,12 +150,12 @@ func (w *spaceWatcher) Write(b []byte) (int, error) {
 type lineWriter struct {
 	ctx   context.Context
 	to    *bufio.Writer
-	sum   hash.Hash
+	sums  sums
 	lines int
 }
 
-func newLineWriter(ctx context.Context, to io.Writer) *lineWriter {
-	return &lineWriter{ctx: ctx, to: bufio.NewWriterSize(to, 256<<10), sum: sha256.New()}
+func newLineWriter(ctx context.Context, key apikey.BackupKey, to io.Writer) *lineWriter {
+	return &lineWriter{ctx: ctx, to: bufio.NewWriterSize(to, 256<<10), sums: newSums(key)}
 }
 
 func (w *lineWriter) write(line backupLine) error {
@@ -168,14 +168,14 @@ func (w *lineWriter) write(line backupLine) error {
 	}
 	encoded = append(encoded, '\n')
 	w.lines++
-	_, _ = w.sum.Write(encoded)
+	w.sums.add(encoded)
 	_, err = w.to.Write(encoded)
 	return err
 }
 
-// end writes the last line, which is not part of the sum.
+// end writes the last line, which is not part of the sums.
 func (w *lineWriter) end() error {
-	last := backupEnd{Lines: w.lines, SHA256: hex.EncodeToString(w.sum.Sum(nil))}
+	last := w.sums.end(w.lines)
 	return errors.Join(w.write(backupLine{End: &last}), w.to.Flush())
 }
 
@@ -235,74 +235,4 @@ func errDamaged(line int, format string, args ...any) error {
 	return &apikey.Error{Code: apikey.ErrInvalidBackup.Code, Message: fmt.Sprintf(
 		"This is not a whole and undamaged backup, and nothing was changed: in line %d of what zstd makes of it, "+format+".", append([]any{line}, args...)...,
 	)}
-}
-
-// readBackup calls visit for each record of a backup, with the number of its
-// line, and returns when the backup was made. It fails with
-// [apikey.ErrInvalidBackup] where the backup is not what was written.
-func readBackup(ctx context.Context, from io.Reader, visit func(n int, line *backupLine) error) (madeAt time.Time, err error) {
-	decompressed, err := zstd.NewReader(from, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(64<<20))
-	if err != nil {
-		return time.Time{}, err
-	}
-	defer decompressed.Close()
-	in, sum := bufio.NewReaderSize(decompressed, 256<<10), sha256.New()
-	for n := 1; ; n++ {
-		if err := ctx.Err(); err != nil {
-			return time.Time{}, err
-		}
-		encoded, err := readLine(in, n)
-		if err != nil {
-			return time.Time{}, err
-		}
-		line := backupLine{size: len(encoded)}
-		if err := json.Unmarshal(encoded, &line); err != nil {
-			return time.Time{}, errDamaged(n, "there is no record")
-		}
-		switch {
-		case n == 1:
-			if line.Begin == nil || line.Begin.MadeAt == 0 {
-				return time.Time{}, errDamaged(n, "it does not say what it is")
-			}
-			if line.Begin.Version != backupVersion {
-				return time.Time{}, errDamaged(n, "it says that it has form %d, and this version reads form %d: use the version that made it, or a newer one", line.Begin.Version, backupVersion)
-			}
-			madeAt = line.Begin.MadeAt.time()
-		case line.End != nil:
-			if line.End.Lines != n-1 || line.End.SHA256 != hex.EncodeToString(sum.Sum(nil)) {
-				return time.Time{}, errDamaged(n, "the checksum is of something else")
-			}
-			if _, err := in.ReadByte(); err != io.EOF {
-				return time.Time{}, errDamaged(n+1, "something follows its end")
-			}
-			return madeAt, nil
-		default:
-			if err := visit(n, &line); err != nil {
-				return time.Time{}, err
-			}
-		}
-		_, _ = sum.Write(encoded)
-	}
-}
-
-// maxLine is more than any record has.
-const maxLine = 1 << 20
-
-func readLine(in *bufio.Reader, n int) ([]byte, error) {
-	var line []byte
-	for {
-		part, err := in.ReadSlice('\n')
-		line = append(line, part...)
-		switch {
-		case err == nil:
-			return line, nil
-		case errors.Is(err, bufio.ErrBufferFull) && len(line) <= maxLine:
-			continue
-		case errors.Is(err, io.EOF) && n == 1 && len(line) == 0:
-			return nil, errDamaged(n, "there is nothing")
-		case errors.Is(err, io.EOF):
-			return nil, errDamaged(n, "it ends before its end")
-		}
-		return nil, errDamaged(n, "it cannot be read")
-	}
 }

@@ -276,10 +276,10 @@ func TestRestore_largeRecords(t *testing.T) {
 
 func TestRenamed(t *testing.T) {
 	long := strings.Repeat("ü", apikey.MaxName)
-	for _, n := range []int{1, 2, 100} {
-		got := renamed(long, start, n)
+	for _, which := range []string{"1", "9", apikey.NewKeyID(start)} {
+		got := renamed(long, start, which)
 		if name, err := apikey.ParseName(got); err != nil || name != got {
-			t.Errorf("renamed(%d): got %q, which is no name: %v", n, got, err)
+			t.Errorf("renamed(%s): got %q, which is no name: %v", which, got, err)
 		}
 	}
 }
@@ -367,7 +367,7 @@ func swapped(backup []byte) []byte {
 func TestBackup_newerForm(t *testing.T) {
 	var out bytes.Buffer
 	s := openNew(t)
-	w := newLineWriter(t.Context(), &out)
+	w := newLineWriter(t.Context(), apikey.BackupKey{}, &out)
 	if err := errors.Join(w.write(backupLine{Begin: &backupBegin{Version: backupVersion + 1, MadeAt: 1}}), w.end()); err != nil {
 		t.Fatal(err)
 	}
@@ -530,7 +530,7 @@ func checkNames(r *rapid.T, keys map[string]apikey.Key, now time.Time) {
 	}
 }
 
-func zstdOf(t *testing.T, content []byte) []byte {
+func zstdOf(t testing.TB, content []byte) []byte {
 	t.Helper()
 	w, err := zstd.NewWriter(nil)
 	if err != nil {

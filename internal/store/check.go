@@ -229,9 +229,12 @@ func (s *Store) checkRecords(ctx context.Context) (finding apikey.Finding, err e
 	switch {
 	case err != nil:
 		return finding, err
-	case len(c.wrong) > 0:
+	case c.foreign.n > 0:
+		return fault(check, "Restore a backup from before they came into an empty directory, in quarantine. A backup of this store is not restored, for they would be in it.",
+			"%d records are not what any call leaves behind, as after the restore of a backup that somebody else has written: %s.", c.foreign.n, c.foreign.first), nil
+	case c.wrong.n > 0:
 		return fault(check, "Take a backup and restore it into an empty directory: indexes and counts are made anew. Please report this.",
-			"%d records do not agree with each other, the first of them: %s.", len(c.wrong), c.wrong[0]), nil
+			"%d records do not agree with each other, the first of them: %s.", c.wrong.n, c.wrong.first), nil
 	}
 	return fine(check, "The records of %d keys, their indexes and counts, and %d events agree with each other.", c.keys, c.events), nil
 }

@@ -17,9 +17,10 @@ import (
 // a record must be there, and there may be no more of it than records: so every
 // entry of an index is some record's.
 type checker struct {
-	ctx   context.Context
-	txn   *badger.Txn
-	wrong []string
+	ctx     context.Context
+	txn     *badger.Txn
+	wrong   findings
+	foreign findings // records that no call can have left behind
 
 	keys, events int
 	rosters      map[string]roster // by workspace
@@ -32,8 +33,25 @@ type checker struct {
 	minutely     map[millis]tally
 }
 
-func (c *checker) say(format string, args ...any) {
-	c.wrong = append(c.wrong, fmt.Sprintf(format, args...))
+// findings are how much was found, and the first of it.
+type findings struct {
+	n     int
+	first string
+}
+
+func (f *findings) add(format string, args ...any) {
+	if f.n++; f.n == 1 {
+		f.first = fmt.Sprintf(format, args...)
+	}
+}
+
+func (c *checker) say(format string, args ...any) { c.wrong.add(format, args...) }
+
+// flaw notes what is wrong with a record, if anything is.
+func (c *checker) flaw(what, id, flaw string) {
+	if flaw != "" {
+		c.foreign.add("of the %s %.100q, %s", what, id, flaw)
+	}
 }
 
 func (c *checker) all() error {
@@ -100,17 +118,35 @@ func (c *checker) key(item *badger.Item) error {
 		c.say("%v", err)
 		return nil
 	}
+	c.flaw("key", key.ID, key.Flaw())
 	ending := endingOf(key)
 	c.entry(digestKey(key.Digest), key.ID)
 	c.entry(workspaceKey(key.WorkspaceID, key.ID), searchText(key))
 	c.entry(endKey(ending, key.ID), string(ending.encode()))
 	c.place(key)
+	c.links(key)
 	for span, counts := range map[span]map[millis]tally{days: c.daily, minutes: c.minutely} {
 		t := counts[span.begin(ending.at)]
 		t[ending.class]++
 		counts[span.begin(ending.at)] = t
 	}
 	return nil
+}
+
+// links checks the keys that a key is linked to, which may be forgotten already.
+func (c *checker) links(key *apikey.Key) {
+	for _, other := range []string{key.Replaces, key.ReplacedBy} {
+		if other == "" {
+			continue
+		}
+		switch linked, err := keyByID(c.txn, other); {
+		case errors.Is(err, badger.ErrKeyNotFound):
+		case err != nil:
+			c.say("the key %s is linked to %s, which cannot be read: %v", key.ID, other, err)
+		case linked.WorkspaceID != key.WorkspaceID:
+			c.flaw("key", key.ID, "the key that it is linked to is of another workspace")
+		}
+	}
 }
 
 // place checks that a key is among the current ones of its workspace, or among those
@@ -167,6 +203,9 @@ func (c *checker) event(item *badger.Item) error {
 	}
 	if id := string(item.Key()[len("a/"):]); r.ID != id {
 		c.say("the record of the event %s is of another one", id)
+	} else {
+		event := r.event()
+		c.flaw("event", event.ID, event.Flaw())
 	}
 	if r.WorkspaceID != "" {
 		c.ofWorkspaces++
@@ -176,15 +215,22 @@ func (c *checker) event(item *badger.Item) error {
 }
 
 func (c *checker) suspension(item *badger.Item) error {
-	if _, err := workspaceByID(c.txn, string(item.Key()[len("s/")+1:])); err != nil {
+	ws, err := workspaceByID(c.txn, string(item.Key()[len("s/")+1:]))
+	if err != nil {
 		c.say("%v", err)
+		return nil
 	}
+	c.flaw("suspension of", ws.ID, ws.Flaw())
 	return nil
 }
 
 func (c *checker) feed(item *badger.Item) error {
 	c.feeds++
 	ws := string(item.Key()[len("g/")+1:])
+	var r feedRecord
+	if err := decode(item, &r); err == nil {
+		c.flaw("calendar feed of", ws, r.flaw())
+	}
 	digest, err := feedOf(c.txn, ws)
 	if err != nil {
 		c.say("%v", err)

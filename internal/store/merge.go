@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
@@ -36,7 +37,7 @@ func (m *merge) record(line *backupLine) error {
 	case line.Key != nil:
 		return m.key(line.Key)
 	case line.Use != nil:
-		return nil // see flushUses
+		return nil // see writeUses
 	case line.Suspension != nil:
 		return m.suspension(line.Suspension)
 	case line.Event != nil:
@@ -72,11 +73,36 @@ func (m *merge) newKey(key *apikey.Key) error {
 	if _, err := m.txn.Get(digestKey(key.Digest)); !errors.Is(err, badger.ErrKeyNotFound) {
 		return errors.Join(fmt.Errorf("the token of the key %s of the backup is that of another key in the store", key.ID), err)
 	}
+	if err := m.join(key); err != nil {
+		return err
+	}
 	if err := m.name(key); err != nil {
 		return err
 	}
 	m.done.Keys++
 	return put(m.txn, key)
+}
+
+// join links a key with the one that it replaces, if that is there. It can be in
+// the store from when it had no replacement, and no longer be in the backup.
+func (m *merge) join(key *apikey.Key) error {
+	if key.Replaces == "" {
+		return nil
+	}
+	older, err := keyByID(m.txn, key.Replaces)
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	key.Family = cmp.Or(key.Family, older.FamilyID()) // early backups have no families
+	if older.ReplacedBy != "" {
+		return nil
+	}
+	older.ReplacedBy, older.ReplacedAt = key.ID, key.CreatedAt
+	m.outcomes = append(m.outcomes, apikey.Outcome{Stale: []apikey.Digest{older.Digest}})
+	return put(m.txn, older)
 }
 
 // name gives a restored key another name where its own was given to another one
@@ -95,16 +121,22 @@ func (m *merge) name(key *apikey.Key) error {
 		if n == 1 {
 			m.done.Renamed++
 		}
-		key.Name = renamed(given, m.now, n)
+		if key.Name = renamed(given, m.now, strconv.Itoa(n)); n > maxRenamed {
+			key.Name = renamed(given, m.now, key.ID)
+		}
 	}
 }
 
+// maxRenamed is how many keys with one name get a number. The others get their id,
+// which nobody need look for.
+const maxRenamed = 9
+
 // renamed returns the name of a restored key whose own is taken: as much of it as
-// there is room for, and when it was restored.
-func renamed(name string, now time.Time, n int) string {
+// there is room for, when it was restored, and which of several it is.
+func renamed(name string, now time.Time, which string) string {
 	suffix := " (restored " + now.Format(time.DateOnly) + ")"
-	if n > 1 {
-		suffix = " (restored " + now.Format(time.DateOnly) + ", " + strconv.Itoa(n) + ")"
+	if which != "1" {
+		suffix = " (restored " + now.Format(time.DateOnly) + ", " + which + ")"
 	}
 	runes := []rune(name)
 	return string(runes[:min(len(runes), apikey.MaxName-len(suffix))]) + suffix

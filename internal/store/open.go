@@ -10,6 +10,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"go.uber.org/zap"
 
+	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/journal"
 )
 
@@ -48,7 +49,24 @@ func (s *Store) open() (err error) {
 	if s.own, err = identify(s.path); err != nil {
 		return errors.Join(err, s.release())
 	}
+	if err := s.db.View(sortAfterAll); err != nil {
+		return errors.Join(err, s.release())
+	}
 	s.keeper = startKeeper(s)
+	return nil
+}
+
+// sortAfterAll has new ids sort after all that there are: the clock may have been
+// ahead when those were made.
+func sortAfterAll(txn *badger.Txn) error {
+	for _, prefix := range [][]byte{recordKey(""), eventKey("")} {
+		it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix, Reverse: true})
+		it.Seek(append(prefix, 0xff))
+		if it.Valid() {
+			apikey.SortAfter(string(it.Item().Key()[len("k/"):]))
+		}
+		it.Close()
+	}
 	return nil
 }
 

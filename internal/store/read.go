@@ -63,10 +63,7 @@ func (s *Store) Events(ctx context.Context, workspaceID string, page apikey.Page
 			if err := load(txn, eventKey(id), &r); err != nil {
 				return err
 			}
-			events = append(events, apikey.Event{
-				ID: r.ID, At: r.At.time(), Actor: r.Actor, RemoteIP: r.RemoteIP, Operation: apikey.Operation(r.Operation),
-				WorkspaceID: r.WorkspaceID, KeyID: r.KeyID, Details: r.Details,
-			})
+			events = append(events, r.event())
 		}
 		return nil
 	})

@@ -13,11 +13,10 @@ import (
 )
 
 // What bounds the records that one transaction restores, which can hold 1.2 MB
-// and some ten thousand writes. The event of keys that were revoked together is
-// as large as a dozen keys.
+// and some ten thousand writes. Where they are too many, each half has its own.
 const (
-	restoredAtOnce      = 200
-	restoredBytesAtOnce = 256 << 10
+	restoredAtOnce      = 1000
+	restoredBytesAtOnce = 512 << 10
 )
 
 // maxTries bounds how often uses are tried again that met another transaction.
@@ -28,8 +27,9 @@ const maxTries = 10
 // that is revoked in either of them is revoked. With do.Quarantine every
 // workspace that gets keys is suspended first.
 //
-// The backup is read to its end and found to be undamaged before anything is
-// changed; if not, Restore fails with [apikey.ErrInvalidBackup]. If it fails
+// The backup is read to its end before anything is changed. It must be undamaged,
+// signed where [Store.SignWith] wants it, and hold nothing that no call can have
+// left behind; if not, Restore fails with [apikey.ErrInvalidBackup]. If it fails
 // later, some of it has been restored, and to restore it again does the rest.
 // The event of a restore is kept when all is done. While it restores, it writes
 // what it has read to progress too.
@@ -51,8 +51,11 @@ func (s *Store) Restore(ctx context.Context, from io.Reader, change apikey.Chang
 		}
 		return done, errDamaged(1, "nothing can be said: it could not be read to its end")
 	}
-	r := &restore{store: s, change: change, done: &done, owners: make(map[string]bool)}
-	if done.MadeAt, err = r.read(ctx, file, io.Discard, r.check); err != nil {
+	r := &restore{store: s, key: s.signingKey(), change: change, done: &done, file: file, admitted: newAdmission()}
+	if do.Quarantine {
+		r.owners = make(map[string]bool)
+	}
+	if err := r.admit(ctx); err != nil {
 		return done, err
 	}
 	if done.WasEmpty, err = s.wasEmpty(); err != nil {
@@ -63,13 +66,13 @@ func (s *Store) Restore(ctx context.Context, from io.Reader, change apikey.Chang
 			return done, err
 		}
 	}
-	if _, err := r.read(ctx, file, progress, r.add); err != nil {
+	if _, _, err := r.read(ctx, progress, r.add); err != nil {
 		return done, err
 	}
 	if err := r.flush(ctx); err != nil {
 		return done, err
 	}
-	change.Do = apikey.Restore{Quarantine: do.Quarantine, Restored: done}
+	change.EventID, change.Do = apikey.NewEventID(change.At), apikey.Restore{Quarantine: do.Quarantine, Restored: done}
 	_, err = s.Apply(ctx, change)
 	return done, err
 }
@@ -77,75 +80,66 @@ func (s *Store) Restore(ctx context.Context, from io.Reader, change apikey.Chang
 // BackupContents is what a backup has.
 type BackupContents struct {
 	MadeAt       time.Time
+	Signed       bool
 	Keys, Events int
 }
 
-// CheckBackup reads a backup to its end, and fails as Restore does where it is
-// damaged.
-func CheckBackup(ctx context.Context, from io.Reader) (contents BackupContents, err error) {
-	r := &restore{owners: make(map[string]bool)}
-	contents.MadeAt, err = readBackup(ctx, from, func(n int, line *backupLine) error {
+// CheckBackup reads a backup to its end, and fails as Restore into an empty store
+// with that key does.
+func CheckBackup(ctx context.Context, key apikey.BackupKey, from io.Reader) (contents BackupContents, err error) {
+	admitted := newAdmission()
+	contents.MadeAt, contents.Signed, err = readBackup(ctx, key, from, func(n int, line *backupLine) error {
 		if line.Key != nil {
 			contents.Keys++
 		}
 		if line.Event != nil {
 			contents.Events++
 		}
-		return r.check(n, line)
+		return admitted.line(n, line)
 	})
 	return contents, err
 }
 
 // restore is a restore under way.
 type restore struct {
-	store  *Store
-	change apikey.Change
-	done   *apikey.Restored
-	batch  []backupLine
-	size   int             // of the batch, in bytes
-	owners map[string]bool // the workspaces of active keys
+	store    *Store
+	key      apikey.BackupKey
+	change   apikey.Change
+	done     *apikey.Restored
+	file     *os.File // the backup
+	admitted *admission
+	batch    []backupLine
+	size     int             // of the batch, in bytes
+	owners   map[string]bool // the workspaces of keys that are not revoked; nil where nobody asks
 }
 
-func (r *restore) read(ctx context.Context, file *os.File, progress io.Writer, visit func(int, *backupLine) error) (time.Time, error) {
-	if _, err := file.Seek(0, io.SeekStart); err != nil {
-		return time.Time{}, r.store.refine(err)
+func (r *restore) read(ctx context.Context, progress io.Writer, visit func(int, *backupLine) error) (madeAt time.Time, signed bool, err error) {
+	if _, err := r.file.Seek(0, io.SeekStart); err != nil {
+		return time.Time{}, false, r.store.refine(err)
 	}
-	return readBackup(ctx, io.TeeReader(file, progress), visit)
+	return readBackup(ctx, r.key, io.TeeReader(r.file, progress), visit)
 }
 
-// check refuses a record that could not be read back.
+// admit reads the backup, and checks all of it.
+func (r *restore) admit(ctx context.Context) error {
+	return r.store.view(func(txn *badger.Txn) (err error) {
+		defer r.admitted.against(r.store, txn)()
+		var signed bool
+		r.done.MadeAt, signed, err = r.read(ctx, io.Discard, r.check)
+		r.done.Unverified = signed && r.key.IsZero()
+		if err == nil {
+			r.admitted.sortAfter()
+		}
+		return err
+	})
+}
+
 func (r *restore) check(n int, line *backupLine) error {
-	switch {
-	case line.Key != nil:
-		key, err := line.Key.key()
-		if err != nil || !apikey.ValidKeyID(key.ID) || key.CreatedAt.IsZero() || key.Family != "" && !apikey.ValidKeyID(key.Family) {
-			return errDamaged(n, "the record of a key does not hold together")
-		}
-		if key.RevokedAt.IsZero() { // whatever the clock says of its end
-			r.owners[key.WorkspaceID] = true
-		}
-	case line.Use != nil:
-		if !apikey.ValidKeyID(line.Use.KeyID) || line.Use.Last == 0 {
-			return errDamaged(n, "the record of a use does not hold together")
-		}
-	case line.Suspension != nil:
-		if apikey.ValidateWorkspaceID(line.Suspension.WorkspaceID) != nil || line.Suspension.SuspendedAt == 0 {
-			return errDamaged(n, "the record of a suspension does not hold together")
-		}
-	case line.Event != nil:
-		if !apikey.ValidEventID(line.Event.ID) {
-			return errDamaged(n, "the record of an event does not hold together")
-		}
-	case line.Feed != nil:
-		if apikey.ValidateWorkspaceID(line.Feed.WorkspaceID) != nil || len(line.Feed.Digest) != len(apikey.Digest{}) {
-			return errDamaged(n, "the record of a calendar feed does not hold together")
-		}
-	case line.EndedFeed != nil:
-		if len(line.EndedFeed) != len(apikey.Digest{}) {
-			return errDamaged(n, "the record of a calendar feed does not hold together")
-		}
-	default:
-		return errDamaged(n, "there is no record that this version knows")
+	if err := r.admitted.line(n, line); err != nil {
+		return err
+	}
+	if key := line.Key; key != nil && key.RevokedAt == 0 && r.owners != nil { // whatever the clock says of its end
+		r.owners[key.WorkspaceID] = true
 	}
 	return nil
 }
@@ -176,8 +170,27 @@ func (r *restore) add(_ int, line *backupLine) error {
 	return r.flush(context.Background()) // the client may go; what was begun goes on to the end of its batch
 }
 
-// flush restores a batch in one transaction, and tells of what has ended by it.
+// flush restores the batch.
 func (r *restore) flush(ctx context.Context) error {
+	err := r.write(ctx, r.batch)
+	r.batch, r.size = r.batch[:0], 0
+	return err
+}
+
+// write restores records in one transaction, and tells of what has ended by it.
+// More than one transaction can hold are restored in two.
+func (r *restore) write(ctx context.Context, batch []backupLine) error {
+	err := r.tryWrite(ctx, batch)
+	if half := len(batch) / 2; errors.Is(err, badger.ErrTxnTooBig) && half > 0 {
+		err = r.write(ctx, batch[:half])
+		if err == nil {
+			err = r.write(ctx, batch[half:])
+		}
+	}
+	return err
+}
+
+func (r *restore) tryWrite(ctx context.Context, batch []backupLine) error {
 	s := r.store
 	s.gate.RLock()
 	defer s.gate.RUnlock()
@@ -191,14 +204,14 @@ func (r *restore) flush(ctx context.Context) error {
 	}
 	m := &merge{now: r.change.At, madeAt: r.done.MadeAt}
 	if err := s.write(r.change.At, func(txn *transaction) error {
-		return errors.Join(m.all(txn, *r.done, r.batch), save(txn, restoringKey, restoring{toMillis(r.done.MadeAt), r.done.WasEmpty}))
+		return errors.Join(m.all(txn, *r.done, batch), save(txn, restoringKey, restoring{toMillis(r.done.MadeAt), r.done.WasEmpty}))
 	}); err != nil {
 		return s.refine(err)
 	}
-	if err := r.flushUses(); err != nil {
+	if err := r.writeUses(batch); err != nil {
 		return s.refine(err)
 	}
-	*r.done, r.batch, r.size = m.done, r.batch[:0], 0
+	*r.done = m.done
 	if s.onChange != nil {
 		for _, outcome := range m.outcomes {
 			s.onChange(outcome)
@@ -207,14 +220,18 @@ func (r *restore) flush(ctx context.Context) error {
 	return nil
 }
 
-// flushUses restores the uses of a batch. They are no changes that were
-// acknowledged, and are not in the journal.
-func (r *restore) flushUses() error {
+// writeUses restores uses of keys that the backup has. They are no changes that
+// were acknowledged, and are not in the journal.
+func (r *restore) writeUses(batch []backupLine) error {
 	err := badger.ErrConflict
 	for try := 0; errors.Is(err, badger.ErrConflict) && try < maxTries; try++ { // with a use that is noted
 		err = r.store.unjournaled(func(txn *transaction) (err error) {
-			for i := range r.batch {
-				if use := r.batch[i].Use; use != nil {
+			for i := range batch {
+				use := batch[i].Use
+				if use == nil {
+					continue
+				}
+				if _, known := r.admitted.find(use.KeyID); known {
 					err = errors.Join(err, mergeUse(txn, use))
 				}
 			}

@@ -130,6 +130,13 @@ type eventRecord struct {
 	Details     map[string]any `json:"details,omitempty"`
 }
 
+func (r *eventRecord) event() apikey.Event {
+	return apikey.Event{
+		ID: r.ID, At: r.At.time(), Actor: r.Actor, RemoteIP: r.RemoteIP, Operation: apikey.Operation(r.Operation),
+		WorkspaceID: r.WorkspaceID, KeyID: r.KeyID, Details: r.Details,
+	}
+}
+
 // millis is a time as milliseconds since 1970, UTC; 0 is the zero time.
 type millis int64
 

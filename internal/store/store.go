@@ -67,8 +67,9 @@ type Store struct {
 	doubt error
 	// known knows the digests of all keys, or is nil. learning, which is held by
 	// changes, is what will take its place.
-	known    atomic.Pointer[known]
-	learning *known
+	known     atomic.Pointer[known]
+	learning  *known
+	backupKey atomic.Pointer[apikey.BackupKey] // see SignWith
 	// lastEvent is the id of the last change's event. It is held by changes.
 	lastEvent string
 	// onChange is told of every change after its commit, before the caller is.

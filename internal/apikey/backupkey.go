@@ -1,0 +1,41 @@
+package apikey
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+)
+
+// minBackupKey is the fewest bytes that a backup key has.
+const minBackupKey = 32
+
+// BackupKey is the secret by which a gateway recognises the backups that it has
+// made. The zero BackupKey is none. Like [Token] it redacts itself wherever it is
+// printed.
+type BackupKey struct{ secret string }
+
+// ParseBackupKey reads a key from its hexadecimal digits. Its errors do not quote
+// them.
+func ParseBackupKey(digits string) (BackupKey, error) {
+	secret, err := hex.DecodeString(digits)
+	if err != nil || len(secret) < minBackupKey {
+		return BackupKey{}, errors.New("a backup key is 64 hexadecimal digits or more: make one with openssl rand -hex 32")
+	}
+	return BackupKey{string(secret)}, nil
+}
+
+// IsZero reports whether there is no key.
+func (k BackupKey) IsZero() bool { return k.secret == "" }
+
+// MAC returns an HMAC-SHA-256 of what is written to it.
+func (k BackupKey) MAC() hash.Hash { return hmac.New(sha256.New, []byte(k.secret)) }
+
+// Format writes nothing of the key, for any verb.
+func (k BackupKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "(backup key)") }
+
+// MarshalText encodes nothing of the key.
+func (k BackupKey) MarshalText() ([]byte, error) { return []byte("(backup key)"), nil }

@@ -1,0 +1,234 @@
+package store
+
+import (
+	"bytes"
+	"fmt"
+	"hash/maphash"
+	"slices"
+	"strings"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/oklog/ulid/v2"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// admission decides whether a backup may be restored, line by line. Its checksum
+// proves nothing about who made it, so each record must be one that calls can have
+// left behind, and the records must agree with each other and with the store.
+//
+// It keeps about a hundred bytes for each key of the backup, and no record.
+type admission struct {
+	txn     *badger.Txn // of the store; nil where there is none
+	there   cursor      // of its keys
+	mayHave func(apikey.Digest) bool
+
+	last     [lastKind + 1][]byte // the last record of each kind, by its key in the store
+	keys     []admitted           // in the order of their ids
+	digests  map[[16]byte]bool    // the first half of those of all keys and feeds
+	awaited  map[ulid.ULID]ulid.ULID
+	eventsOf map[ulid.ULID]uint64 // the workspace in events of a key that has not been met
+	families map[ulid.ULID]int    // how many keys of a family go on
+	seed     maphash.Seed
+}
+
+// admitted is what is kept of a key.
+type admitted struct {
+	id        ulid.ULID
+	family    ulid.ULID
+	workspace uint64 // a hash of its id
+	replaced  bool   // it names a replacement
+}
+
+func newAdmission() *admission {
+	return &admission{
+		digests: make(map[[16]byte]bool), awaited: make(map[ulid.ULID]ulid.ULID),
+		eventsOf: make(map[ulid.ULID]uint64), families: make(map[ulid.ULID]int), seed: maphash.MakeSeed(),
+	}
+}
+
+// against has a backup checked against a store, until the returned function is
+// called.
+func (a *admission) against(s *Store, txn *badger.Txn) (done func()) {
+	a.txn, a.there, a.mayHave = txn, newCursor(txn, []byte("k/")), s.MayHave
+	return func() {
+		a.there.close()
+		a.txn = nil
+	}
+}
+
+// errNotAdmitted says in which line of a backup a record is that cannot be
+// restored, and why.
+func errNotAdmitted(line int, format string, args ...any) error {
+	return &apikey.Error{Code: apikey.ErrInvalidBackup.Code, Message: fmt.Sprintf(
+		"This backup holds what no call can have left behind, and nothing was changed: in line %d of what zstd makes of it, "+format+".", append([]any{line}, args...)...,
+	)}
+}
+
+// line checks the next record.
+func (a *admission) line(n int, line *backupLine) error {
+	switch line.kind() {
+	case keyKind:
+		return a.key(n, line.Key)
+	case useKind:
+		return a.record(n, useKind, "a use", lastUsedKey(line.Use.KeyID), useFlaw(line.Use))
+	case suspensionKind:
+		return a.suspension(n, line.Suspension)
+	case eventKind:
+		return a.event(n, line.Event)
+	case feedKind:
+		return a.feed(n, line.Feed)
+	case endedFeedKind:
+		return a.endedFeed(n, line.EndedFeed)
+	}
+	return errDamaged(n, "there is no record that this version knows, or there is more than one")
+}
+
+// record checks what holds for a record of every kind: it has no flaw, and it
+// comes after those before it, so that none is there twice.
+func (a *admission) record(n int, kind recordKind, what string, key []byte, flaw string) error {
+	if flaw != "" {
+		return errNotAdmitted(n, "the record of %s cannot be restored: %s", what, flaw)
+	}
+	if bytes.Compare(key, a.last[kind]) <= 0 {
+		return errNotAdmitted(n, "the record of %s comes twice, or in the wrong order", what)
+	}
+	a.last[kind] = key
+	return nil
+}
+
+func (a *admission) key(n int, record *keyRecord) error {
+	key, err := record.key()
+	if err != nil {
+		return errNotAdmitted(n, "the record of a key cannot be restored: what it has to have is missing or not valid")
+	}
+	if err := a.record(n, keyKind, "a key", recordKey(key.ID), key.Flaw()); err != nil {
+		return err
+	}
+	if !a.newDigest(key.Digest[:]) {
+		return errNotAdmitted(n, "the key %s has the token of another one", key.ID)
+	}
+	met := admitted{idOf(key.ID), idOf(key.FamilyID()), a.hash(key.WorkspaceID), key.ReplacedBy != ""}
+	if ws, ok := a.eventsOf[met.id]; ok && ws != met.workspace {
+		return errNotAdmitted(n, "the key %s has events of another workspace", key.ID)
+	}
+	if flaw := a.links(key, met); flaw != "" {
+		return errNotAdmitted(n, "the key %s %s", key.ID, flaw)
+	}
+	a.keys = append(a.keys, met)
+	if a.txn == nil {
+		return nil
+	}
+	flaw, err := a.contradiction(key)
+	if err == nil && flaw != "" {
+		err = errNotAdmitted(n, "the key %s %s", key.ID, flaw)
+	}
+	return err
+}
+
+func (a *admission) suspension(n int, r *suspensionRecord) error {
+	ws := apikey.Workspace{ID: r.WorkspaceID, SuspendedAt: r.SuspendedAt.time(), Reason: r.Reason}
+	flaw := ws.Flaw()
+	return a.record(n, suspensionKind, "a suspension", safeKey(flaw, func() []byte { return suspensionKey(ws.ID) }), flaw)
+}
+
+func (a *admission) event(n int, r *eventRecord) error {
+	event := r.event()
+	if err := a.record(n, eventKind, "an event", eventKey(event.ID), event.Flaw()); err != nil {
+		return err
+	}
+	if event.KeyID == "" || event.Refused() {
+		return nil
+	}
+	ws := a.hash(event.WorkspaceID)
+	key, met := a.find(event.KeyID)
+	if !met {
+		a.eventsOf[idOf(event.KeyID)] = ws
+		return nil
+	}
+	if key.workspace != ws {
+		return errNotAdmitted(n, "the event %s is of a key of another workspace", event.ID)
+	}
+	return nil
+}
+
+func (a *admission) feed(n int, r *feedRecord) error {
+	flaw := r.flaw()
+	if err := a.record(n, feedKind, "a calendar feed", safeKey(flaw, func() []byte { return workspaceFeedKey(r.WorkspaceID) }), flaw); err != nil {
+		return err
+	}
+	if !a.newDigest(r.Digest) {
+		return errNotAdmitted(n, "a calendar feed has the token of another one")
+	}
+	return nil
+}
+
+func (a *admission) endedFeed(n int, digest []byte) error {
+	if len(digest) != len(apikey.Digest{}) {
+		return errNotAdmitted(n, "the record of a calendar feed cannot be restored: it has no digest")
+	}
+	if !a.newDigest(digest) {
+		return errNotAdmitted(n, "a calendar feed that has ended has the token of another one")
+	}
+	return a.record(n, endedFeedKind, "a calendar feed", bytes.Clone(digest), "")
+}
+
+// safeKey returns a record's key in the store, which only a valid workspace id is
+// part of.
+func safeKey(flaw string, key func() []byte) []byte {
+	if flaw != "" {
+		return nil
+	}
+	return key()
+}
+
+// newDigest reports whether a digest has not been met.
+func (a *admission) newDigest(digest []byte) bool {
+	half := [16]byte(digest)
+	if a.digests[half] {
+		return false
+	}
+	a.digests[half] = true
+	return true
+}
+
+// find returns a key that has been met.
+func (a *admission) find(id string) (admitted, bool) {
+	i, found := slices.BinarySearchFunc(a.keys, idOf(id), func(k admitted, id ulid.ULID) int { return k.id.Compare(id) })
+	if !found {
+		return admitted{}, false
+	}
+	return a.keys[i], true
+}
+
+// sortAfter has ids that are made from now on sort after those of the backup.
+func (a *admission) sortAfter() {
+	apikey.SortAfter(strings.TrimPrefix(string(a.last[keyKind]), "k/"))
+	apikey.SortAfter(strings.TrimPrefix(string(a.last[eventKind]), "a/"))
+}
+
+func (a *admission) hash(ws string) uint64 { return maphash.String(a.seed, ws) }
+
+const keyIDPrefix = "key_"
+
+// idOf returns what is in a valid key id.
+func idOf(keyID string) ulid.ULID { return ulid.MustParseStrict(keyID[len(keyIDPrefix):]) }
+
+func keyID(id ulid.ULID) string { return keyIDPrefix + id.String() }
+
+func useFlaw(r *useRecord) string {
+	if !apikey.ValidKeyID(r.KeyID) {
+		return "its key id is not valid"
+	}
+	if flaw := (apikey.Use{At: r.Last.time(), From: r.From}).Flaw(); flaw != "" || r.First == 0 {
+		return flaw
+	}
+	return apikey.Use{At: r.First.time()}.Flaw()
+}
+
+func (r *feedRecord) flaw() string {
+	if len(r.Digest) != len(apikey.Digest{}) {
+		return "it has no digest"
+	}
+	return apikey.FeedFlaw(r.WorkspaceID, r.CreatedAt.time(), r.CreatedBy)
+}

@@ -1,0 +1,92 @@
+package store
+
+import (
+	"errors"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// maxFamily is how many keys of a family may go on at a time. Rotations leave three,
+// and restores of stores that were lost some more.
+const maxFamily = 50
+
+// links checks that keys which replace each other say the same of it. A key whose
+// replacement was lost, together with the store that had made it, can have got
+// another: then it names one of the two alone.
+func (a *admission) links(key *apikey.Key, met admitted) string {
+	if older, ok := a.awaited[met.id]; ok {
+		if key.Replaces != keyID(older) {
+			return "is named as the replacement of a key that it does not replace"
+		}
+		delete(a.awaited, met.id)
+	}
+	if flaw := a.linkToOlder(key, met); flaw != "" {
+		return flaw
+	}
+	if key.ReplacedBy != "" {
+		newer := idOf(key.ReplacedBy)
+		if _, ok := a.awaited[newer]; ok {
+			return "has the same replacement as another one"
+		}
+		a.awaited[newer] = met.id
+	}
+	return ""
+}
+
+func (a *admission) linkToOlder(key *apikey.Key, met admitted) string {
+	if key.Replaces == "" {
+		return ""
+	}
+	if key.RevokedAt.IsZero() {
+		a.families[met.family]++
+	}
+	older, ok := a.find(key.Replaces)
+	switch {
+	case a.families[met.family] > maxFamily:
+		return "goes on beside too many that go back to the same one"
+	case !ok: // it is forgotten already
+		return ""
+	case older.workspace != met.workspace:
+		return "replaces one of another workspace"
+	case !older.replaced:
+		return "replaces one that has no replacement"
+	case key.Family != "" && older.family != met.family:
+		return "does not go back to the one that its predecessor goes back to"
+	}
+	return ""
+}
+
+// contradiction says what of a key cannot be so beside the keys of the store.
+func (a *admission) contradiction(key *apikey.Key) (string, error) {
+	if item := a.there.at(recordKey(key.ID)); item != nil {
+		there, err := decodeKey(item)
+		if err != nil {
+			return "", err
+		}
+		if there.Digest != key.Digest || there.WorkspaceID != key.WorkspaceID || there.Preset != key.Preset || there.Replaces != key.Replaces || key.Family != "" && there.Family != key.Family {
+			return "is not the one that has this id in the store", nil
+		}
+	} else if a.mayHave(key.Digest) {
+		if _, err := a.txn.Get(digestKey(key.Digest)); !errors.Is(err, badger.ErrKeyNotFound) {
+			return "has the token of another one in the store", err
+		}
+	}
+	for _, other := range []string{key.Replaces, key.ReplacedBy} {
+		if other == "" {
+			continue
+		}
+		linked, err := keyByID(a.txn, other)
+		switch {
+		case errors.Is(err, badger.ErrKeyNotFound):
+		case err != nil:
+			return "", err
+		case linked.WorkspaceID != key.WorkspaceID:
+			return "is linked to one of another workspace in the store", nil
+		case other == key.ReplacedBy && linked.Replaces != key.ID:
+			return "is not replaced, in the store, by the one that it names", nil
+		}
+	}
+	return "", nil
+}

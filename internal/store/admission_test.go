@@ -1,0 +1,422 @@
+package store
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// crafted returns a backup of lines that somebody else has written.
+func crafted(t testing.TB, key apikey.BackupKey, lines ...backupLine) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w := newLineWriter(t.Context(), key, &out)
+	err := w.write(backupLine{Begin: &backupBegin{Version: backupVersion, MadeAt: toMillis(start)}})
+	for _, line := range lines {
+		err = errors.Join(err, w.write(line))
+	}
+	if err = errors.Join(err, w.end()); err != nil {
+		t.Fatal(err)
+	}
+	return zstdOf(t, out.Bytes())
+}
+
+// craftedID returns an id of a key or an event, in the order of n.
+func craftedID(prefix string, n int) string { return fmt.Sprintf("%s01KJMMBX30%016d", prefix, n) }
+
+// craftedKey returns the record of a key that nothing is wrong with.
+func craftedKey(n int, change ...func(*keyRecord)) backupLine {
+	digest := sha256.Sum256(fmt.Append(nil, n))
+	r := &keyRecord{
+		ID: craftedID("key_", n), WorkspaceID: "acme", Name: fmt.Sprint("Crafted ", n), Preset: "full_access", Digest: digest[:],
+		TokenHint: "agk_…x7Qz", CreatedAt: toMillis(start), ExpiresAt: toMillis(start.Add(life)),
+	}
+	for _, apply := range change {
+		apply(r)
+	}
+	return backupLine{Key: r}
+}
+
+func craftedEvent(n int, change ...func(*eventRecord)) backupLine {
+	r := &eventRecord{ID: craftedID("evt_", n), At: toMillis(start), Actor: "alice", Operation: "create", WorkspaceID: "acme"}
+	for _, apply := range change {
+		apply(r)
+	}
+	return backupLine{Event: r}
+}
+
+func in(ws string) func(*keyRecord) { return func(r *keyRecord) { r.WorkspaceID = ws } }
+func replaces(n int) func(*keyRecord) {
+	return func(r *keyRecord) { r.Replaces = craftedID("key_", n) }
+}
+func replacedBy(n int) func(*keyRecord) {
+	return func(r *keyRecord) { r.ReplacedBy, r.ReplacedAt = craftedID("key_", n), r.CreatedAt }
+}
+func tokenOf(n int) func(*keyRecord) {
+	return func(r *keyRecord) { r.Digest = craftedKey(n).Key.Digest }
+}
+func eventAbout(ws string, n int) func(*eventRecord) {
+	return func(r *eventRecord) { r.WorkspaceID, r.KeyID = ws, craftedID("key_", n) }
+}
+func refusedEvent(r *eventRecord) { r.Details = map[string]any{"refused": "not_found"} }
+
+// notAdmitted are backups that no store was ever in a state to have taken, by what
+// is said of them.
+var notAdmitted = []struct {
+	name  string
+	lines []backupLine
+	want  string
+}{
+	{"a cycle", []backupLine{craftedKey(1, replaces(2)), craftedKey(2, replaces(1))}, "in line 2 of"},
+	{"a cycle of links that agree", []backupLine{craftedKey(1, replaces(2), replacedBy(2)), craftedKey(2, replaces(1), replacedBy(1))}, "not an older one"},
+	{"a key that replaces itself", []backupLine{craftedKey(1, replaces(1))}, "not an older one"},
+	{"a long cycle", []backupLine{craftedKey(1, replaces(3), replacedBy(2)), craftedKey(2, replaces(1), replacedBy(3)), craftedKey(3, replaces(2), replacedBy(1))}, "not an older one"},
+	{"a replacement in another workspace", []backupLine{craftedKey(1, replacedBy(2)), craftedKey(2, replaces(1), in("other"))}, "line 3 of what zstd makes of it, the key key_01KJMMBX300000000000000002 replaces one of another workspace"},
+	{"a replacement that knows nothing of it", []backupLine{craftedKey(1, replacedBy(2)), craftedKey(2)}, "is named as the replacement of a key that it does not replace"},
+	{"a replaced key that knows nothing of it", []backupLine{craftedKey(1), craftedKey(2, replaces(1))}, "replaces one that has no replacement"},
+	{"two keys with one replacement", []backupLine{craftedKey(1, replacedBy(3)), craftedKey(2, replacedBy(3)), craftedKey(3, replaces(1))}, "the same replacement"},
+	{"a family of its own", []backupLine{craftedKey(1), craftedKey(2, replacedBy(3)), craftedKey(3, replaces(2), func(r *keyRecord) { r.Family = craftedID("key_", 1) })}, "does not go back to the one"},
+	{"a younger family", []backupLine{craftedKey(1, func(r *keyRecord) { r.Family = craftedID("key_", 2) })}, "the key that it goes back to"},
+	{"one token", []backupLine{craftedKey(1), craftedKey(2, tokenOf(1))}, "has the token of another one"},
+	{"one id", []backupLine{craftedKey(1), craftedKey(1, tokenOf(2))}, "comes twice"},
+	{"the wrong order", []backupLine{craftedKey(2), craftedKey(1)}, "in the wrong order"},
+	{"an id that is none", []backupLine{craftedKey(1, func(r *keyRecord) { r.ID = "key_1" })}, "its id is not valid"},
+	{"a name with an escape", []backupLine{craftedKey(1, func(r *keyRecord) { r.Name = "Zapier \x1b[2J" })}, "its name is not valid"},
+	{"the year 10000", []backupLine{craftedKey(1, func(r *keyRecord) { r.ExpiresAt = 4e15 })}, "its expiry is out of range"},
+	{"a foreign workspace id", []backupLine{craftedKey(1, in(strings.Repeat("x", 260)))}, "what it has to have is missing or not valid"},
+
+	{"an event of a foreign workspace", []backupLine{craftedEvent(1, func(r *eventRecord) { r.WorkspaceID = "acme" + strings.Repeat("x", 256) })}, "line 2 of what zstd makes of it, the record of an event cannot be restored: its workspace id is not valid"},
+	{"an event of the year 55000", []backupLine{craftedEvent(1, func(r *eventRecord) { r.At = 17e14 })}, "its time is out of range"},
+	{"an invented operation", []backupLine{craftedEvent(1, func(r *eventRecord) { r.Operation = "forge" })}, "its operation is not known"},
+	{"an event of another workspace's key", []backupLine{craftedKey(1), craftedEvent(1, eventAbout("other", 1))}, "is of a key of another workspace"},
+	{"an event of another workspace's key, before it", []backupLine{craftedEvent(1, eventAbout("other", 1)), craftedKey(1)}, "has events of another workspace"},
+	{"an event twice", []backupLine{craftedEvent(1), craftedEvent(1)}, "comes twice"},
+
+	{"a suspension of a foreign workspace", []backupLine{{Suspension: &suspensionRecord{strings.Repeat("x", 300), workspaceRecord{SuspendedAt: 1}}}}, "its workspace id is not valid"},
+	{"a suspension that is none", []backupLine{{Suspension: &suspensionRecord{WorkspaceID: "acme"}}}, "its time is out of range"},
+	{"a suspension with a long reason", []backupLine{{Suspension: &suspensionRecord{"acme", workspaceRecord{1, strings.Repeat("x", 501)}}}}, "its reason is not valid"},
+	{"a use of no key", []backupLine{{Use: &useRecord{KeyID: "x", Last: 1}}}, "its key id is not valid"},
+	{"a use in the year 55000", []backupLine{{Use: &useRecord{KeyID: craftedID("key_", 1), Last: 17e14}}}, "its time is out of range"},
+	{"a use from nowhere", []backupLine{{Use: &useRecord{KeyID: craftedID("key_", 1), Last: 1, From: "\x1b"}}}, "its address is not valid"},
+	{"a feed without a token", []backupLine{{Feed: &feedRecord{WorkspaceID: "acme", CreatedAt: 1}}}, "it has no digest"},
+	{"a feed of a foreign workspace", []backupLine{{Feed: &feedRecord{WorkspaceID: "..", Digest: craftedKey(1).Key.Digest, CreatedAt: 1}}}, "its workspace id is not valid"},
+	{"a feed with the token of a key", []backupLine{craftedKey(1), {Feed: &feedRecord{WorkspaceID: "acme", Digest: craftedKey(1).Key.Digest, CreatedAt: 1}}}, "has the token of another one"},
+	{"a feed that has ended and has not", []backupLine{{Feed: &feedRecord{WorkspaceID: "acme", Digest: craftedKey(1).Key.Digest, CreatedAt: 1}}, {EndedFeed: craftedKey(1).Key.Digest}}, "has the token of another one"},
+	{"an ended feed without a token", []backupLine{{EndedFeed: []byte("x")}}, "it has no digest"},
+	{"two records in one", []backupLine{{Key: craftedKey(1).Key, Event: craftedEvent(1).Event}}, "there is more than one"},
+	{"no record", []backupLine{{}}, "there is no record"},
+}
+
+// TestRestore_crafted: the checksum of a backup proves nothing, so its records are
+// checked, and nothing is changed before all of them were.
+func TestRestore_crafted(t *testing.T) {
+	s := openNew(t)
+	empty, trail := contents(t, s), len(allEvents(t, s, ""))
+	for _, test := range notAdmitted {
+		_, err := restoreAt(t, s, crafted(t, apikey.BackupKey{}, test.lines...), start, apikey.Restore{Quarantine: true})
+		if !errors.Is(err, apikey.ErrInvalidBackup) || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: got error %v, want %v with %q", test.name, err, apikey.ErrInvalidBackup, test.want)
+		}
+		equal(t, test.name, contents(t, s), empty)
+		equal(t, test.name+", the trail", len(allEvents(t, s, "")), trail)
+	}
+}
+
+// What is odd about these can come of calls, restores and clocks.
+func TestRestore_odd(t *testing.T) {
+	for name, lines := range map[string][]backupLine{
+		"a vague name":                        {craftedKey(1, func(r *keyRecord) { r.Name = "test" })},
+		"two replacements of one key":         {craftedKey(1, replacedBy(3)), craftedKey(2, replaces(1)), craftedKey(3, replaces(1))},
+		"links to keys that are not there":    {craftedKey(5, replaces(1), replacedBy(9))},
+		"an event of a key that is forgotten": {craftedEvent(1, eventAbout("acme", 1))},
+		"a refused call for another's key":    {craftedKey(1), craftedEvent(1, eventAbout("other", 1), refusedEvent)},
+		"events before keys":                  {craftedEvent(1, eventAbout("acme", 1)), craftedKey(1)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := openNew(t)
+			mustRestore(t, s, crafted(t, apikey.BackupKey{}, lines...), start)
+			for _, line := range lines {
+				if line.Key != nil {
+					mustApply(t, s, start, apikey.Revoke{WorkspaceID: "acme", KeyID: line.Key.ID})
+				}
+			}
+		})
+	}
+}
+
+// A backup that contradicts the store is not of that store, nor of an earlier one.
+func TestRestore_contradictsTheStore(t *testing.T) {
+	for name, test := range map[string]struct {
+		there, restored []backupLine
+		want            string
+	}{
+		"another token":            {[]backupLine{craftedKey(1)}, []backupLine{craftedKey(1, tokenOf(2))}, "is not the one that has this id in the store"},
+		"another workspace":        {[]backupLine{craftedKey(1)}, []backupLine{craftedKey(1, in("other"))}, "is not the one that has this id in the store"},
+		"its token":                {[]backupLine{craftedKey(1)}, []backupLine{craftedKey(2, tokenOf(1))}, "has the token of another one in the store"},
+		"an older key elsewhere":   {[]backupLine{craftedKey(1)}, []backupLine{craftedKey(2, in("other"), replaces(1))}, "is linked to one of another workspace in the store"},
+		"a newer key elsewhere":    {[]backupLine{craftedKey(2)}, []backupLine{craftedKey(1, in("other"), replacedBy(2))}, "is linked to one of another workspace in the store"},
+		"a key that replaces none": {[]backupLine{craftedKey(2)}, []backupLine{craftedKey(1, replacedBy(2))}, "is not replaced, in the store"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := openNew(t)
+			mustRestore(t, s, crafted(t, apikey.BackupKey{}, test.there...), start)
+			before := contents(t, s)
+			_, err := restoreAt(t, s, crafted(t, apikey.BackupKey{}, test.restored...), start, apikey.Restore{})
+			if !errors.Is(err, apikey.ErrInvalidBackup) || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got error %v, want %v with %q", err, apikey.ErrInvalidBackup, test.want)
+			}
+			equal(t, "the store", contents(t, s), before)
+		})
+	}
+}
+
+// The older of two keys can be in the store alone, from when it had no replacement.
+func TestRestore_linksOlderKey(t *testing.T) {
+	s := openNew(t)
+	mustRestore(t, s, crafted(t, apikey.BackupKey{}, craftedKey(1)), start)
+	mustRestore(t, s, crafted(t, apikey.BackupKey{}, craftedKey(2, replaces(1))), start)
+	again := openNew(t)
+	equal(t, "keys", mustRestore(t, again, mustBackup(t, s, start), start).Keys, 2)
+	equal(t, "findings", check(t, again, start), map[string]string{})
+}
+
+// However many keys have one name, or go back to one key, restoring each costs the
+// same.
+func TestRestore_crowds(t *testing.T) {
+	s := openNew(t)
+	var same, related []backupLine
+	for n := 1; n <= 300; n++ {
+		same = append(same, craftedKey(n, func(r *keyRecord) { r.Name = "Zapier" }))
+		related = append(related, craftedKey(1000+n, replaces(1), func(r *keyRecord) { r.Family = craftedID("key_", 1) }))
+	}
+	equal(t, "renamed", mustRestore(t, s, crafted(t, apikey.BackupKey{}, same...), start).Renamed, len(same)-1)
+	equal(t, "findings", check(t, s, start), map[string]string{})
+	if _, err := restoreAt(t, s, crafted(t, apikey.BackupKey{}, related...), start, apikey.Restore{}); !errors.Is(err, apikey.ErrInvalidBackup) {
+		t.Errorf("got error %v, want %v", err, apikey.ErrInvalidBackup)
+	}
+}
+
+// TestRestore_bomb: a backup that becomes far larger than it was is refused before
+// all of it was read.
+func TestRestore_bomb(t *testing.T) {
+	reason := strings.Repeat("x", 500)
+	lines := make([]backupLine, 60_000)
+	for i := range lines {
+		lines[i] = craftedEvent(i+1, func(r *eventRecord) {
+			r.Details = map[string]any{"reason": reason, "name": reason, "owner": reason, "preset": reason}
+		})
+	}
+	bomb := crafted(t, apikey.BackupKey{}, lines...)
+	_, err := CheckBackup(t.Context(), apikey.BackupKey{}, bytes.NewReader(bomb))
+	if !errors.Is(err, apikey.ErrInvalidBackup) || !strings.Contains(err.Error(), "as large as it was") {
+		t.Errorf("got error %v of %d bytes, want that it has become too large", err, len(bomb))
+	}
+}
+
+func backupKey(t testing.TB, digit string) apikey.BackupKey {
+	t.Helper()
+	key, err := apikey.ParseBackupKey(strings.Repeat(digit, 64))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+func TestRestore_signed(t *testing.T) {
+	ours, another := backupKey(t, "a"), backupKey(t, "b")
+	s := openNew(t)
+	mustCreate(t, s, "acme", "Zapier", start)
+	unsigned := mustBackup(t, s, start)
+	s.SignWith(ours)
+	signed := mustBackup(t, s, start)
+	s.SignWith(another)
+	signedByAnother := mustBackup(t, s, start)
+
+	for _, test := range []struct {
+		name       string
+		backup     []byte
+		key        apikey.BackupKey
+		want       string
+		unverified bool
+	}{
+		{"signed", signed, ours, "", false},
+		{"not signed", unsigned, ours, "is not signed", false},
+		{"signed by another", signedByAnother, ours, "was not signed with this gateway's backup_key", false},
+		{"crafted", crafted(t, another, craftedKey(1)), ours, "was not signed with this gateway's backup_key", false},
+		{"signed, and no key", signed, apikey.BackupKey{}, "", true},
+		{"not signed, and no key", unsigned, apikey.BackupKey{}, "", false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := openNew(t)
+			s.SignWith(test.key)
+			before := contents(t, s)
+			done, err := restoreAt(t, s, test.backup, start, apikey.Restore{})
+			if test.want == "" {
+				if err != nil || done.Keys != 1 {
+					t.Fatalf("got %+v and error %v, want a key", done, err)
+				}
+				equal(t, "unverified", done.Unverified, test.unverified)
+				return
+			}
+			if !errors.Is(err, apikey.ErrInvalidBackup) || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got error %v, want %v with %q", err, apikey.ErrInvalidBackup, test.want)
+			}
+			equal(t, "the store", contents(t, s), before)
+		})
+	}
+}
+
+// TestCheck_foreignRecords: what a crafted backup has brought into a store, before
+// restores checked it, is found.
+func TestCheck_foreignRecords(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		lines []backupLine
+		want  string
+	}{
+		{"a cycle", []backupLine{craftedKey(1, replaces(2)), craftedKey(2, replaces(1))}, `of the key "key_01KJMMBX300000000000000001", the key that it replaces is not an older one`},
+		{"links across workspaces", []backupLine{craftedKey(1, replacedBy(2)), craftedKey(2, in("other"), replaces(1))}, "the key that it is linked to is of another workspace"},
+		{"an event of a foreign workspace", []backupLine{craftedEvent(1, func(r *eventRecord) { r.WorkspaceID = strings.Repeat("x", 260) })}, "its workspace id is not valid"},
+		{"the year 10000", []backupLine{craftedKey(1, func(r *keyRecord) { r.ExpiresAt = 4e15 })}, "its expiry is out of range"},
+		{"a suspension", []backupLine{{Suspension: &suspensionRecord{"acme", workspaceRecord{1, "\x1b"}}}}, "its reason is not valid"},
+		{"a feed", []backupLine{{Feed: &feedRecord{WorkspaceID: "acme", Digest: craftedKey(1).Key.Digest, CreatedAt: 1, CreatedBy: "\x1b"}}}, "who created it"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := openNew(t)
+			if err := behind(s, func(txn *transaction) error {
+				m := &merge{now: start, madeAt: start}
+				return m.all(txn, apikey.Restored{}, test.lines)
+			}); err != nil {
+				t.Fatal(err)
+			}
+			got := check(t, s, start)["records"]
+			if !strings.Contains(got, "are not what any call leaves behind") || !strings.Contains(got, test.want) {
+				t.Errorf("got %q, want %q in it", got, test.want)
+			}
+		})
+	}
+}
+
+// TestApply_cycleInTheStore: no change waits for the end of a chain that has none.
+func TestApply_cycleInTheStore(t *testing.T) {
+	s := openNew(t)
+	if err := behind(s, func(txn *transaction) error {
+		m := &merge{now: start, madeAt: start}
+		return m.all(txn, apikey.Restored{}, []backupLine{
+			craftedKey(1, replaces(2), replacedBy(2)), craftedKey(2, replaces(1), replacedBy(1), func(r *keyRecord) { r.RevokedAt = 1 }),
+		})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for _, do := range []apikey.Action{
+		rotation(apikey.Key{WorkspaceID: "acme", ID: craftedID("key_", 1)}, start),
+		apikey.Create{Key: newKey("acme", "Crafted 2", start), MaxActive: 1},
+		renaming(apikey.Key{WorkspaceID: "acme", ID: craftedID("key_", 1)}, "Another name"),
+	} {
+		_, _ = s.Apply(t.Context(), changeAt(start, do)) // refused or not, it comes to an end
+	}
+	mustApply(t, s, start, apikey.RevokeAll{WorkspaceID: "acme"})
+}
+
+// New ids sort after those of the store, whatever the clock says by then.
+func TestOpen_idsSortAfterThoseOfTheStore(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keys")
+	ahead := "key_01ZZZZZZZZ0000000000000000"
+	s := open(t, path, nil)
+	if err := behind(s, func(txn *transaction) error {
+		key := newKey("acme", "Made while the clock was ahead", start)
+		key.ID = ahead
+		return insert(txn, &key)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	reopen(t, s)
+	if got := apikey.NewKeyID(start); got <= ahead {
+		t.Errorf("got the id %s, want one after %s", got, ahead)
+	}
+}
+
+// FuzzRestore restores what is in a backup: whatever is let in leaves a store in
+// which nothing is wrong, and which can be backed up and restored again.
+func FuzzRestore(f *testing.F) {
+	for _, test := range notAdmitted {
+		f.Add(linesOf(f, test.lines...))
+	}
+	f.Add(linesOf(f, craftedKey(1, replacedBy(2)), craftedKey(2, replaces(1)), craftedEvent(1, eventAbout("acme", 1)),
+		backupLine{Use: &useRecord{KeyID: craftedID("key_", 1), Last: 5, First: 3}},
+		backupLine{Suspension: &suspensionRecord{"acme", workspaceRecord{1, "unpaid"}}},
+		backupLine{Feed: &feedRecord{WorkspaceID: "acme", Digest: craftedKey(9).Key.Digest, CreatedAt: 1}}, backupLine{EndedFeed: craftedKey(8).Key.Digest}))
+	s := openNew(f)
+	f.Fuzz(func(t *testing.T, lines []byte) {
+		backup := sealed(t, lines)
+		if _, err := CheckBackup(t.Context(), apikey.BackupKey{}, bytes.NewReader(backup)); err != nil {
+			if !errors.Is(err, apikey.ErrInvalidBackup) {
+				t.Fatalf("got error %v, want %v", err, apikey.ErrInvalidBackup)
+			}
+			return
+		}
+		if err := s.db.DropAll(); err != nil {
+			t.Fatal(err)
+		}
+		txn := s.db.NewTransaction(true)
+		defer txn.Discard()
+		into := &transaction{Txn: txn}
+		m := &merge{now: start, madeAt: start}
+		_, _, err := readBackup(t.Context(), apikey.BackupKey{}, bytes.NewReader(backup), func(_ int, line *backupLine) error {
+			m.txn = into
+			return m.record(line)
+		})
+		if errors.Is(err, badger.ErrTxnTooBig) {
+			return
+		}
+		if err != nil {
+			t.Fatalf("restoring what was let in: %v", err)
+		}
+		c := &checker{ctx: t.Context(), txn: txn}
+		if err := c.all(); err != nil || c.foreign.n > 0 {
+			t.Errorf("got %+v and error %v, want nothing foreign", c.foreign, err)
+		}
+	})
+}
+
+func linesOf(t testing.TB, lines ...backupLine) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w := newLineWriter(t.Context(), apikey.BackupKey{}, &out)
+	for _, line := range lines {
+		if err := w.write(line); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.to.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+// sealed makes a backup of lines, which need not be any.
+func sealed(t *testing.T, lines []byte) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w := newLineWriter(t.Context(), apikey.BackupKey{}, &out)
+	err := w.write(backupLine{Begin: &backupBegin{Version: backupVersion, MadeAt: toMillis(start)}})
+	for line := range bytes.Lines(lines) {
+		line = append(bytes.TrimSuffix(line, []byte("\n")), '\n')
+		w.lines++
+		w.sums.add(line)
+		_, writeErr := w.to.Write(line)
+		err = errors.Join(err, writeErr)
+	}
+	if err := errors.Join(err, w.end()); err != nil {
+		t.Fatal(err)
+	}
+	return zstdOf(t, out.Bytes())
+}

@@ -1,0 +1,171 @@
+package store
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+const (
+	// maxLine is more than any record has.
+	maxLine = 1 << 20
+	// maxRatio is how many times as large as itself a backup can become: records
+	// hold ids and digests, which do not compress.
+	maxRatio = 256
+	// anyRatio is how large every backup may become.
+	anyRatio = 64 << 20
+)
+
+// recordKind is what a line is a record of.
+type recordKind int
+
+const (
+	noKind recordKind = iota // of no kind that this version knows, or of several
+	keyKind
+	useKind
+	suspensionKind
+	eventKind
+	feedKind
+	endedFeedKind
+	lastKind = endedFeedKind
+)
+
+func (l *backupLine) kind() (kind recordKind) {
+	for of, there := range [...]bool{
+		keyKind: l.Key != nil, useKind: l.Use != nil, suspensionKind: l.Suspension != nil,
+		eventKind: l.Event != nil, feedKind: l.Feed != nil, endedFeedKind: l.EndedFeed != nil,
+	} {
+		switch {
+		case !there:
+		case kind != noKind:
+			return noKind
+		default:
+			kind = recordKind(of)
+		}
+	}
+	return kind
+}
+
+// readBackup calls visit for each record of a backup, with the number of its
+// line, and returns when the backup was made, and whether it was signed. It fails
+// with [apikey.ErrInvalidBackup] where the backup is not what was written, and
+// where it was not signed with the key, unless that is zero.
+func readBackup(ctx context.Context, key apikey.BackupKey, from io.Reader, visit func(n int, line *backupLine) error) (madeAt time.Time, signed bool, err error) {
+	compressed := &counter{from: from}
+	decompressed, err := zstd.NewReader(compressed, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(64<<20))
+	if err != nil {
+		return time.Time{}, false, err
+	}
+	defer decompressed.Close()
+	r := &backupReader{in: bufio.NewReaderSize(decompressed, 256<<10), compressed: compressed, sums: newSums(key)}
+	for {
+		if err := ctx.Err(); err != nil {
+			return time.Time{}, false, err
+		}
+		line, err := r.next()
+		switch {
+		case err != nil:
+			return time.Time{}, false, err
+		case r.n == 1:
+			madeAt, err = line.madeAt()
+		case line.End != nil:
+			return madeAt, line.End.HMAC != "", r.end(line.End)
+		default:
+			err = visit(r.n, line)
+		}
+		if err != nil {
+			return time.Time{}, false, err
+		}
+		r.sums.add(r.encoded)
+	}
+}
+
+// counter counts the bytes that are read.
+type counter struct {
+	from io.Reader
+	n    int64
+}
+
+func (c *counter) Read(b []byte) (int, error) {
+	n, err := c.from.Read(b)
+	c.n += int64(n)
+	return n, err
+}
+
+// backupReader reads a backup line by line.
+type backupReader struct {
+	in         *bufio.Reader
+	compressed *counter
+	sums       sums
+	n          int    // the number of the line
+	encoded    []byte // the line
+	total      int64  // bytes of lines
+}
+
+// next returns the next line, of which nothing else is kept.
+func (r *backupReader) next() (*backupLine, error) {
+	r.n++
+	if err := r.read(); err != nil {
+		return nil, err
+	}
+	r.total += int64(len(r.encoded))
+	if r.total > anyRatio && r.total/maxRatio > r.compressed.n {
+		return nil, errDamaged(r.n, "it has become %d times as large as it was, which no backup does", maxRatio)
+	}
+	line := &backupLine{size: len(r.encoded)}
+	if err := json.Unmarshal(r.encoded, line); err != nil {
+		return nil, errDamaged(r.n, "there is no record")
+	}
+	return line, nil
+}
+
+// read reads the bytes of a line.
+func (r *backupReader) read() error {
+	r.encoded = r.encoded[:0]
+	for {
+		part, err := r.in.ReadSlice('\n')
+		r.encoded = append(r.encoded, part...)
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, bufio.ErrBufferFull) && len(r.encoded) <= maxLine:
+			continue
+		case errors.Is(err, io.EOF) && r.n == 1 && len(r.encoded) == 0:
+			return errDamaged(r.n, "there is nothing")
+		case errors.Is(err, io.EOF):
+			return errDamaged(r.n, "it ends before its end")
+		}
+		return errDamaged(r.n, "it cannot be read")
+	}
+}
+
+// end checks the last line, and that nothing follows it.
+func (r *backupReader) end(last *backupEnd) error {
+	if err := r.sums.check(r.n, last); err != nil {
+		return err
+	}
+	if _, err := r.in.ReadByte(); err != io.EOF {
+		return errDamaged(r.n+1, "something follows its end")
+	}
+	return nil
+}
+
+// madeAt reads the first line.
+func (l *backupLine) madeAt() (time.Time, error) {
+	switch {
+	case l.Begin == nil || l.Begin.MadeAt == 0:
+		return time.Time{}, errDamaged(1, "it does not say what it is")
+	case l.Begin.Version != backupVersion:
+		return time.Time{}, errDamaged(1, "it says that it has form %d, and this version reads form %d: use the version that made it, or a newer one", l.Begin.Version, backupVersion)
+	case !apikey.InRange(l.Begin.MadeAt.time()):
+		return time.Time{}, errNotAdmitted(1, "the time at which it was made is out of range")
+	}
+	return l.Begin.MadeAt.time(), nil
+}
