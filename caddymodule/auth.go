@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -75,8 +76,7 @@ type Auth struct {
 	log      *zap.Logger // of what goes wrong
 	app      *App
 	policy   authn.Policy
-	override identity.Headers // what asks for another method
-	unwanted identity.Headers // that, what a client could have sent in place of ours, and offers that are declined
+	notable  identity.Headers // what clean looks for in every spelling
 	refusals map[authn.Result]refusal
 }
 
@@ -112,11 +112,10 @@ func (h *Auth) Provision(ctx caddy.Context) error {
 		ReadLimit: h.RateLimit.Read.limit(), WriteLimit: h.RateLimit.Write.limit(),
 		AllowBrowsers: h.Browsers == allow,
 	}
-	h.override = identity.NewHeaders(overrideHeaders...)
-	h.unwanted = identity.NewHeaders(append(overrideHeaders,
+	h.notable = identity.NewHeaders(slices.Concat(methodHeaders, pathHeaders, prefixHeaders, []string{
 		h.WorkspaceHeader, h.KeyIDHeader, h.AccessHeader, http2Settings,
 		identity.WorkspaceHeader, identity.KeyIDHeader, identity.AccessHeader, identity.AssertionHeader,
-	)...)
+	})...)
 	h.refusals = refusals(h.Realm)
 	// net/http sends and looks up canonical names: any other spelling would
 	// stand beside the client's own header instead of in its place.
@@ -135,9 +134,6 @@ func refuseLoggedCredentials(ctx caddy.Context) error {
 	}
 	return nil
 }
-
-// overrideHeaders ask a server to take a request's method for another one.
-var overrideHeaders = []string{"X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"}
 
 func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	if len(r.Trailer) > 0 {

@@ -95,13 +95,14 @@ func decide(p policy, keys map[string]knownKey, q request) verdict {
 	v.next = http.Header{}
 	for _, field := range q.fields {
 		switch {
-		case isIdentity(p, field[0]) || isOverride(field[0]) || fold(field[0]) == "http2-settings":
+		case isIdentity(p, field[0]) || isOverride(field[0]) || isPath(field[0]) || fold(field[0]) == "http2-settings":
 		case strings.EqualFold(field[0], "Authorization") && !p.forwardToken:
 		case strings.EqualFold(field[0], "Upgrade") && declined:
 		case strings.EqualFold(field[0], "Connection"):
 			for token := range strings.SplitSeq(field[1], ",") {
 				token = strings.Trim(token, " \t")
-				if token == "" || isIdentity(p, token) || fold(token) == "http2-settings" || declined && fold(token) == "upgrade" {
+				ours := isIdentity(p, token) || isOverride(token) || isPath(token) || isPrefix(token) || fold(token) == "http2-settings"
+				if token == "" || ours || declined && fold(token) == "upgrade" {
 					continue
 				}
 				v.connection = append(v.connection, token)
@@ -140,7 +141,7 @@ func isWrite(p policy, q request) bool {
 	if slices.Contains(p.readMethods, q.method) {
 		return false
 	}
-	if q.method != "POST" {
+	if q.method != "POST" || slices.ContainsFunc(q.fields, func(field [2]string) bool { return isPath(field[0]) || isPrefix(field[0]) }) {
 		return true
 	}
 	path, _ := url.PathUnescape(q.path)
@@ -175,7 +176,21 @@ func (q request) asksWebSocket() bool {
 }
 
 func isOverride(name string) bool {
-	return fold(name) == "x-http-method-override" || fold(name) == "x-http-method" || fold(name) == "x-method-override"
+	return slices.Contains([]string{
+		"x-http-method-override", "x-http-method", "x-method-override", "x-http-verb-override", "x-forwarded-method", "x-original-method",
+	}, fold(name))
+}
+
+// isPath knows the headers that name another path, and isPrefix a part of one.
+func isPath(name string) bool {
+	return slices.Contains([]string{
+		"x-original-url", "x-rewrite-url", "x-original-uri", "x-forwarded-uri", "x-forwarded-path", "path-info",
+		"x-forwarded-url", "x-original-path", "x-request-uri", "x-override-url", "x-http-path-override",
+	}, fold(name))
+}
+
+func isPrefix(name string) bool {
+	return slices.Contains([]string{"x-forwarded-prefix", "x-script-name", "script-name"}, fold(name))
 }
 
 // fold is the name as a careless upstream could read it.

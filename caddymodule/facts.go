@@ -44,13 +44,16 @@ func (h *Auth) clean(r *http.Request) authn.Facts {
 				delete(r.Header, name)
 			}
 		}
-		if h.unwanted.Match(name) {
-			facts.Override = facts.Override || h.override.Match(name)
-			delete(r.Header, name)
+		if h.notable.Match(name) {
+			facts.OtherMethod = facts.OtherMethod || namesMethod.Match(name)
+			facts.OtherPath = facts.OtherPath || namesPath.Match(name)
+			if !namesPrefix.Match(name) {
+				delete(r.Header, name)
+			}
 		}
 	}
 	if connection {
-		h.unwanted.StripConnection(r.Header)
+		h.notable.StripConnection(r.Header)
 	}
 	if upgrade && (!facts.WebSocket || r.Method == http.MethodConnect) {
 		declineUpgrade(r.Header)
@@ -70,11 +73,10 @@ type sender struct{ *http.Request }
 // Address returns the client's address, as the site sees it.
 func (s sender) Address() string { return remoteIP(s.Request) }
 
-// pathOf returns the path as the upstream will see it, or "" where that is not
-// sure: for a target without a path ("x:public/me"), and where a header names
-// another one, which some servers obey.
+// pathOf returns the path as the upstream will see it, or "" for a target without
+// a path ("x:public/me").
 func pathOf(r *http.Request) string {
-	if r.URL.Opaque != "" || len(r.Header["X-Original-Url"]) > 0 || len(r.Header["X-Rewrite-Url"]) > 0 {
+	if r.URL.Opaque != "" {
 		return ""
 	}
 	return r.URL.EscapedPath()

@@ -230,7 +230,7 @@ func (g *framingGateway) received(r *http.Request) *judgement {
 	for name := range r.Header {
 		ours := slices.ContainsFunc(standardNames[:], func(n string) bool { return name == http.CanonicalHeaderKey(n) })
 		offer := name == "Upgrade" && !strings.EqualFold(strings.Join(r.Header[name], ","), "websocket") || name == "Http2-Settings"
-		if isIdentity(policy{}, name) && !ours || isOverride(name) || offer || strings.EqualFold(name, "Authorization") {
+		if isIdentity(policy{}, name) && !ours || isOverride(name) || isPath(name) || offer || strings.EqualFold(name, "Authorization") {
 			g.problem("the client's %s went on: %q", name, r.Header[name])
 		}
 	}

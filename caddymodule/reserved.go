@@ -8,7 +8,8 @@ import (
 
 // reservedHeaders mean something to HTTP itself, to proxies, to browsers or to
 // frameworks, and so cannot carry an identity. A name that ends in a hyphen
-// stands for all that begin with it.
+// stands for all that begin with it. Those that name another request are reserved
+// too; see methodHeaders.
 var reservedHeaders = []string{
 	// Of the connection and of the message (RFC 9110, 9112 and 9113).
 	"Connection", "Content-", "Date", "Expect", "Host", "HTTP2-Settings", "Keep-Alive", "Max-Forwards", "MIME-Version", "TE",
@@ -22,9 +23,7 @@ var reservedHeaders = []string{
 	"Access-Control-", "DNT", "Origin", "Save-Data", "Sec-", "Upgrade-Insecure-Requests", "X-Requested-With",
 	// What proxies say of the client and of the address that it asked for.
 	"CDN-Loop", "CF-", "Client-IP", "Fastly-Client-IP", "Forwarded", "True-Client-IP", "X-Client-IP", "X-Cluster-Client-IP", "X-Forwarded",
-	"X-Forwarded-", "X-Host", "X-Original-", "X-Real-IP", "X-Rewrite-URL",
-	// What frameworks take for another method.
-	"X-HTTP-Method", "X-HTTP-Method-Override", "X-Method-Override",
+	"X-Forwarded-", "X-Host", "X-Original-", "X-Real-IP",
 	// Traces (W3C Trace Context, B3) and the number of a request.
 	"B3", "Baggage", "Traceparent", "Tracestate", "X-B3-", "X-Correlation-ID", "X-Request-ID",
 	// What the gateway says by itself.
@@ -41,5 +40,5 @@ func reserved(name string) bool {
 			return true
 		}
 	}
-	return false
+	return namesMethod.Match(name) || namesPath.Match(name)
 }

@@ -26,12 +26,12 @@ const (
 // could take for them. It is immutable and safe for concurrent use. The zero
 // set matches nothing.
 type Headers struct {
-	names   []string // folded; see fold
-	lengths uint64   // bit n is set if a name has n bytes: most fields are passed over by their length
+	// byLength holds the names, folded (see fold), at the index of their length:
+	// most fields of a request are passed over by it.
+	byLength [][]string
 }
 
-// NewHeaders returns the set of the given names. Names of 64 bytes or more are
-// never passed over, only slower to compare.
+// NewHeaders returns the set of the given names.
 func NewHeaders(names ...string) Headers {
 	var h Headers
 	for _, name := range names {
@@ -39,20 +39,20 @@ func NewHeaders(names ...string) Headers {
 		for i, c := range folded {
 			folded[i] = fold(c)
 		}
-		h.names = append(h.names, string(folded))
-		h.lengths |= lengthBit(len(name))
+		for len(h.byLength) <= len(name) {
+			h.byLength = append(h.byLength, nil)
+		}
+		h.byLength[len(name)] = append(h.byLength[len(name)], string(folded))
 	}
 	return h
 }
 
-func lengthBit(n int) uint64 { return 1 << min(n, 63) }
-
 // Match reports whether an upstream could take name for one of the set.
 func (h Headers) Match(name string) bool {
-	if h.lengths&lengthBit(len(name)) == 0 {
+	if len(name) >= len(h.byLength) {
 		return false
 	}
-	for _, want := range h.names {
+	for _, want := range h.byLength[len(name)] {
 		if same(name, want) {
 			return true
 		}
@@ -60,11 +60,8 @@ func (h Headers) Match(name string) bool {
 	return false
 }
 
-// same compares a name with a folded one.
+// same compares a name with a folded one of the same length.
 func same(name, folded string) bool {
-	if len(name) != len(folded) {
-		return false
-	}
 	for i := range len(name) {
 		if fold(name[i]) != folded[i] {
 			return false

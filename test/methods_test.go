@@ -109,6 +109,7 @@ func TestMethods_override(t *testing.T) {
 	names := []string{
 		"X-Http-Method-Override", "X-HTTP-Method-Override", "x-http-method-override", "X-HTTP-METHOD-OVERRIDE",
 		"X-Http-Method", "x-http-method", "X-Method-Override", "x-METHOD-override",
+		"X-HTTP-Verb-Override", "X-Forwarded-Method", "X-Original-Method", "X~HTTP-Verb~Override", "x-original~method",
 	}
 	for _, c := range clients(t, s) {
 		for _, name := range names {
@@ -126,10 +127,10 @@ func TestMethods_override(t *testing.T) {
 // TestMethods_overrideInDisguise spells such a header with "_" or ".". Caddy
 // drops it; where a site has it kept, the gateway sees it.
 func TestMethods_overrideInDisguise(t *testing.T) {
-	names := []string{"X_HTTP_Method_Override", "X-Http_Method-Override", "X.Http.Method", "X_Method_Override"}
+	names := []string{"X_HTTP_Method_Override", "X-Http_Method-Override", "X.Http.Method", "X_Method_Override", "X_HTTP_Verb_Override"}
 	kept := strings.Replace(gatewayConfig, "\tdebug\n", `	debug
 	servers {
-		expected_underscore_headers X_HTTP_Method_Override X-Http_Method-Override X_Method_Override
+		expected_underscore_headers X_HTTP_Method_Override X-Http_Method-Override X_Method_Override X_HTTP_Verb_Override
 		expected_dot_headers X.Http.Method
 	}
 `, 1)
@@ -163,9 +164,9 @@ func (s *server) wantNoOverride(t *testing.T, got wire) {
 	if want := "GET " + contacts + " HTTP/1.1"; got.line() != want {
 		t.Errorf("got %q upstream, want %q", got.line(), want)
 	}
-	for _, name := range []string{"X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"} {
-		if values := got.values(name); values != nil {
-			t.Errorf("got %s %q upstream, want none", name, values)
+	for _, word := range []string{"override", "method"} {
+		if strings.Contains(strings.ToLower(got.head), word) {
+			t.Errorf("got %q upstream, want no override", got.head)
 		}
 	}
 }

@@ -155,6 +155,63 @@ func TestReadPaths_writes(t *testing.T) {
 	}
 }
 
+// TestReadPaths_otherPath names another path in a header, as some frameworks
+// obey it: what was judged as a search could be anything. Such a POST is a write,
+// and the header stays behind, also from a key and in a request that may write.
+func TestReadPaths_otherPath(t *testing.T) {
+	plain := withOptions(readPaths)
+	// Where a site has Caddy let such spellings through, it drops those with "-".
+	tolerant := strings.Replace(plain, "\tdebug\n", `	debug
+	servers {
+		expected_underscore_headers X_* X-Original_* Path_Info SCRIPT_NAME
+		expected_dot_headers X.*
+	}
+`, 1)
+	for _, test := range []struct {
+		config  string
+		arrives bool
+		names   []string
+	}{
+		{plain, false, []string{
+			"X-Original-URL", "X-Rewrite-URL", "X-Original-URI", "X-Forwarded-Uri", "X-Forwarded-Path", "X-Forwarded-URL",
+			"X-Original-Path", "X-Request-URI", "X-Override-URL", "X-HTTP-Path-Override", "Path-Info", "x-original-uri", "X~Original~URI",
+		}},
+		{tolerant, false, []string{"X_Original_URI", "X.Original.URI", "X-Original_Uri", "X_Forwarded~Uri", "Path_Info"}},
+		{plain, true, []string{"X-Forwarded-Prefix", "X-Script-Name", "X~Script~Name"}},
+		{tolerant, true, []string{"X_Forwarded_Prefix", "SCRIPT_NAME"}},
+	} {
+		s := start(t, test.config)
+		_, full := s.create("acme", "Warehouse sync", "full_access")
+		_, readOnly := s.create("acme", "Zapier production", "read_only")
+		for _, name := range test.names {
+			for _, c := range clients(t, s) {
+				t.Run(c.name+"/"+name, func(t *testing.T) {
+					s.wantOtherPath(t, c, name, test.arrives, full, readOnly)
+				})
+			}
+		}
+	}
+}
+
+// wantOtherPath sends a header that names another path.
+func (s *server) wantOtherPath(t *testing.T, c client, name string, arrives bool, full, readOnly string) {
+	t.Helper()
+	const search = "/public/v1/search"
+	send := func(method, token string) answer {
+		return c.send(t, method, search, strings.NewReader("{}"), append(bearer(token), name, "/evil")...)
+	}
+	s.wantRefused(t, send("POST", readOnly), 403, forbidden, needsWrite)
+	for token, method := range map[string]string{full: "POST", readOnly: "GET"} {
+		got := s.wantPassed(t, send(method, token))
+		if want := method + " " + search + " HTTP/1.1"; got.line() != want {
+			t.Errorf("got %q upstream, want %q", got.line(), want)
+		}
+		if arrived := strings.Contains(got.head, "/evil"); arrived != arrives {
+			t.Errorf("got %q upstream, want %s there: %t", got.head, name, arrives)
+		}
+	}
+}
+
 // TestReadPaths_onlyPost holds that a read path makes reads of POSTs alone.
 func TestReadPaths_onlyPost(t *testing.T) {
 	s := start(t, withOptions(readPaths))

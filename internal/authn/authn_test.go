@@ -58,8 +58,8 @@ func TestCheck(t *testing.T) {
 		{"a write", full, policy, Facts{Method: "POST"}, Allowed, Write},
 		{"a read by a read-only key", readOnly, policy, Facts{Method: "GET"}, Allowed, Read},
 		{"a write by a read-only key", readOnly, policy, Facts{Method: "POST"}, ReadOnly, Write},
-		{"an override by a read-only key", readOnly, policy, Facts{Method: "GET", Override: true}, ReadOnly, Write},
-		{"an override", full, policy, Facts{Method: "GET", Override: true}, Allowed, Write},
+		{"an override by a read-only key", readOnly, policy, Facts{Method: "GET", OtherMethod: true}, ReadOnly, Write},
+		{"an override", full, policy, Facts{Method: "GET", OtherMethod: true}, Allowed, Write},
 		{"a WebSocket by a read-only key", readOnly, policy, Facts{Method: "GET", WebSocket: true}, ReadOnly, Write},
 		{"a WebSocket", full, policy, Facts{Method: "GET", WebSocket: true}, Allowed, Write},
 		{"an extended CONNECT by a read-only key", readOnly, policy, Facts{Method: "CONNECT", WebSocket: true}, ReadOnly, Write},
@@ -68,7 +68,7 @@ func TestCheck(t *testing.T) {
 		{"TRACE", full, policy, Facts{Method: "TRACE"}, MethodNotAllowed, Write},
 		{"a read in early data", full, policy, Facts{Method: "GET", EarlyData: true}, Allowed, Read},
 		{"a write in early data", full, policy, Facts{Method: "POST", EarlyData: true}, EarlyData, Write},
-		{"an override in early data", full, policy, Facts{Method: "GET", Override: true, EarlyData: true}, EarlyData, Write},
+		{"an override in early data", full, policy, Facts{Method: "GET", OtherMethod: true, EarlyData: true}, EarlyData, Write},
 		{"a preflight", full, policy, Facts{Method: "OPTIONS", Preflight: true}, Preflight, Read},
 		{"a preflight, browsers allowed", full, browsers, Facts{Method: "OPTIONS", Preflight: true}, Preflight, Read},
 		{"a browser", full, policy, Facts{Method: "GET", Browser: true}, Browser, Read},
@@ -171,7 +171,7 @@ var violations = []struct {
 	apply func(*attempt)
 }{
 	{"method", MethodNotAllowed, func(a *attempt) { a.facts.Method = http.MethodTrace }},
-	{"early data", EarlyData, func(a *attempt) { a.facts.EarlyData, a.facts.Override = true, true }},
+	{"early data", EarlyData, func(a *attempt) { a.facts.EarlyData, a.facts.OtherMethod = true, true }},
 	{"preflight", Preflight, func(a *attempt) { a.facts.Preflight = true }},
 	{"missing", Missing, func(a *attempt) { a.facts.Authorization = nil }},
 	{"malformed", Malformed, func(a *attempt) { a.facts.Authorization = []string{"Bearer x"} }},

@@ -13,8 +13,10 @@ type Facts struct {
 	Path string
 	// Authorization are all values of that header, in order.
 	Authorization []string
-	// Override says that a header asks for another method than Method.
-	Override bool
+	// OtherMethod says that a header names another method than Method.
+	OtherMethod bool
+	// OtherPath says that a header names another path than Path.
+	OtherPath bool
 	// WebSocket says that the request asks to become a WebSocket: by Upgrade, or,
 	// if it is a CONNECT, by its :protocol (RFC 8441, RFC 9220).
 	WebSocket bool

@@ -130,13 +130,26 @@ func TestPolicy_action(t *testing.T) {
 		{Facts{Method: "Get"}, Write},
 		{Facts{Method: "GET "}, Write},
 		{Facts{Method: ""}, Write},
-		{Facts{Method: "GET", Override: true}, Write},
+		{Facts{Method: "GET", OtherMethod: true}, Write},
 		{Facts{Method: "GET", WebSocket: true}, Write},
 		{Facts{Method: "CONNECT", WebSocket: true}, Write},
 		{Facts{Method: "GET", EarlyData: true, Preflight: true, Browser: true}, Read},
 	}
 	for _, c := range cases {
 		if got := policy.action(&c.facts); got != c.want {
+			t.Errorf("%+v: got %s, want %s", c.facts, got, c.want)
+		}
+	}
+	search := &Policy{ReadPaths: []string{"/search"}}
+	for _, c := range []struct {
+		facts Facts
+		want  Action
+	}{
+		{Facts{Method: "POST", Path: "/search"}, Read},
+		{Facts{Method: "POST", Path: "/search", OtherPath: true}, Write},
+		{Facts{Method: "POST", Path: "/search", OtherMethod: true}, Write},
+	} {
+		if got := search.action(&c.facts); got != c.want {
 			t.Errorf("%+v: got %s, want %s", c.facts, got, c.want)
 		}
 	}

@@ -28,13 +28,13 @@ type Policy struct {
 // action says what a request wants to do. What is not clearly a read is a
 // write.
 func (p *Policy) action(f *Facts) Action {
-	if f.Override || f.WebSocket {
+	if f.OtherMethod || f.WebSocket {
 		return Write
 	}
 	if slices.Contains(p.ReadMethods, f.Method) {
 		return Read
 	}
-	if f.Method == http.MethodPost && len(p.ReadPaths) > 0 && p.readPath(f.Path) {
+	if f.Method == http.MethodPost && len(p.ReadPaths) > 0 && !f.OtherPath && p.readPath(f.Path) {
 		return Read
 	}
 	return Write

@@ -1,0 +1,42 @@
+package caddymodule
+
+import "github.com/agiled/caddy-api-keys/identity"
+
+// Headers that make some upstreams handle a different request from the one that
+// was judged. They are matched in every spelling and with any value: frameworks
+// differ in the values that they obey.
+var (
+	// methodHeaders name another method. A request with one is a write. Rack,
+	// Symfony, Express and many others read the first, OData services the second.
+	// The last two tell a server for forward authentication, such as Authelia,
+	// which request to judge.
+	methodHeaders = []string{
+		"X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "X-HTTP-Verb-Override",
+		"X-Forwarded-Method", "X-Original-Method",
+	}
+
+	// pathHeaders name another path. The first two are those of IIS's modules, and
+	// were obeyed on any server by Symfony (CVE-2018-14773), Drupal
+	// (SA-CORE-2018-005) and Zend (ZF2018-01); Yii 2 still reads the second. The
+	// next three are set by proxies (nginx's auth_request, Traefik and Caddy's
+	// forward_auth, Kong), and read by what stands behind them. PATH_INFO is one of
+	// Gunicorn's forwarder_headers. Single applications read the others.
+	pathHeaders = []string{
+		"X-Original-URL", "X-Rewrite-URL",
+		"X-Original-URI", "X-Forwarded-URI", "X-Forwarded-Path",
+		"Path-Info",
+		"X-Forwarded-URL", "X-Original-Path", "X-Request-URI", "X-Override-URL", "X-HTTP-Path-Override",
+	}
+
+	// prefixHeaders name the part of the path that an outer proxy has cut off.
+	// Applications make links with it, so these headers are handed on. But some
+	// also change the path that they route by (Gunicorn's SCRIPT_NAME, Flask's
+	// recipe for X-Script-Name).
+	prefixHeaders = []string{"X-Forwarded-Prefix", "X-Script-Name", "Script-Name"}
+)
+
+var (
+	namesMethod = identity.NewHeaders(methodHeaders...)
+	namesPath   = identity.NewHeaders(append(pathHeaders, prefixHeaders...)...)
+	namesPrefix = identity.NewHeaders(prefixHeaders...)
+)
