@@ -58,6 +58,8 @@ type Admin struct {
 
 	api    *admin.Handler
 	secret [sha256.Size]byte // the digest of the admin token
+
+	accessLog *zap.Logger // where Caddy logs requests
 }
 
 // CaddyModule returns the Caddy module information.
@@ -83,6 +85,7 @@ func (h *Admin) Provision(ctx caddy.Context) error {
 		config.Workspace = h.pin
 	}
 	h.api = app.(*App).newAPI(config)
+	h.accessLog = ctx.Logger(caddyhttp.App{}).Named("log.access")
 	return nil
 }
 
@@ -193,16 +196,20 @@ func (h *Admin) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 		return next.ServeHTTP(w, r)
 	}
 	call := withoutPrefix(r, strings.TrimSuffix(h.BasePath, "/"))
-	if page.Has(call.URL.Path) {
-		h.servePage(w, call)
-		return nil
-	}
-	if !h.authorized(r) && !h.api.IsOpen(call) {
-		h.api.Unauthorized(w, call)
-		return nil
-	}
-	h.api.ServeHTTP(w, call)
+	h.withoutSecretPath(w, r, func(w http.ResponseWriter) { h.serve(w, call) })
 	return nil
+}
+
+// serve answers a request whose path is relative to the base path.
+func (h *Admin) serve(w http.ResponseWriter, call *http.Request) {
+	switch {
+	case page.Has(call.URL.Path):
+		h.servePage(w, call)
+	case !h.authorized(call) && !h.api.IsOpen(call):
+		h.api.Unauthorized(w, call)
+	default:
+		h.api.ServeHTTP(w, call)
+	}
 }
 
 // ownActors are the names by which the gateway speaks of itself, of its mounts,

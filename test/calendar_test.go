@@ -80,8 +80,7 @@ func TestCalendarFeed(t *testing.T) {
 	wantStatus(200, "DELETE", "/token/workspaces/acme/calendar/feed", bearer...)
 	wantStatus(404, "GET", "/token"+second)
 
-	// Nothing that the server wrote has a feed's token, as long as the operator
-	// turns on no access log.
+	// Nothing that the server wrote has a feed's token.
 	for _, path := range []string{first, second} {
 		if strings.Contains(s.log.String(), path[len("/calendar/cal_"):len(path)-len(".ics")]) {
 			t.Error("a feed's token is in the log")
