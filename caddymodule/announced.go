@@ -13,32 +13,33 @@ import (
 // can have one value only, unlike RateLimit, which is a list of everybody's.
 var announcements = [...]string{http.CanonicalHeaderKey(expiresHeader), deprecationHeader, sunsetHeader}
 
-// announced is an answer that says something of its key's end. An upstream that
-// speaks of the end of something else would put its word beside, and a client
-// could not tell whose is whose: the gateway's takes the place of it.
+// announced is the answer to a request that passed. Where it says something of
+// its key's end, an upstream that speaks of the end of something else would put
+// its word beside, and a client could not tell whose is whose: the gateway's takes
+// the place of it. In trailers only the gateway could speak of it, and does not.
 type announced struct {
 	caddyhttp.ResponseWriterWrapper
 	own   [len(announcements)][]string // nil where the gateway says nothing
 	begun bool
 }
 
-// withAnnouncements returns w, whose header has what the gateway says of the
-// key, in a form that keeps it so. An answer that says nothing stays as it is.
-func withAnnouncements(w http.ResponseWriter, d *authn.Decision) http.ResponseWriter {
+// announce begins an answer on w, whose header has what the gateway says of the
+// key.
+func (a *announced) announce(w http.ResponseWriter, d *authn.Decision) {
+	a.ResponseWriter = w
 	if d.Key.ReplacedBy == "" && !expiresSoon(d.Key, d.At) {
-		return w
+		return
 	}
-	a := &announced{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}}
 	header := w.Header()
 	for i, name := range announcements {
 		a.own[i] = header[name]
 	}
-	return a
 }
 
 // assert puts the gateway's word in the place of any other.
 func (a *announced) assert() {
 	header := a.Header()
+	undeclare(header)
 	for i, name := range announcements {
 		if a.own[i] != nil {
 			header[name] = a.own[i]

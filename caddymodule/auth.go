@@ -159,25 +159,30 @@ func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	if !decision.Allowed() {
 		return h.refuse(w, r, &decision)
 	}
-	h.identify(r, decision.Key)
+	passed := new(passage)
+	h.identify(r, decision.Key, &passed.identity)
 	if h.asksWhoami(r) {
 		return answerWhoami(w, decision.Key)
 	}
 	announceExpiry(w.Header(), decision.Key, decision.At)
-	w = withAnnouncements(w, &decision)
+	passed.announce(w, &decision)
+	var err error
 	if facts.WebSocket {
-		return h.serveStream(w, r, next, gateway, &facts, decision.Key)
+		err = h.serveStream(passed, r, next, gateway, &facts, decision.Key)
+	} else {
+		err = next.ServeHTTP(passed, r)
 	}
-	return next.ServeHTTP(w, r)
+	dropTrailers(w.Header())
+	return err
 }
 
 // serveStream hands on a request that asks to become a WebSocket, for no
 // longer than its key may be used. If the key ends before the upstream has
 // agreed, the answer is that of any other request with it.
-func (h *Auth) serveStream(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, gateway *gateway, facts *authn.Facts, key *apikey.Key) error {
+func (h *Auth) serveStream(passed *passage, r *http.Request, next caddyhttp.Handler, gateway *gateway, facts *authn.Facts, key *apikey.Key) error {
 	ctx, done := gateway.authn.Stream(r.Context(), key)
 	defer done()
-	err := next.ServeHTTP(w, r.WithContext(ctx))
+	err := next.ServeHTTP(passed, r.WithContext(ctx))
 	if err == nil || !errors.Is(context.Cause(ctx), authn.ErrEnded) {
 		return err
 	}
@@ -186,9 +191,7 @@ func (h *Auth) serveStream(w http.ResponseWriter, r *http.Request, next caddyhtt
 		return err
 	}
 	annotate(r.Context(), &decision)
-	if a, ok := w.(*announced); ok { // what was true of the key is no more
-		w = a.ResponseWriter
-	}
+	w := passed.ResponseWriter // what was true of the key is no more
 	announceNothing(w.Header())
 	return h.refuse(w, r, &decision)
 }
@@ -227,10 +230,10 @@ func (h *Auth) decide(ctx context.Context, gateway *gateway, facts *authn.Facts)
 }
 
 // identify tells everything behind this handler whose key it is.
-func (h *Auth) identify(r *http.Request, key *apikey.Key) {
+func (h *Auth) identify(r *http.Request, key *apikey.Key, values *[3]string) {
 	// One array for three headers. Each slice has room for its own value only,
 	// and belongs to this request: Caddy edits header values in place.
-	values := [3]string{key.WorkspaceID, key.ID, string(key.Preset)}
+	*values = [3]string{key.WorkspaceID, key.ID, string(key.Preset)}
 	r.Header[h.WorkspaceHeader] = values[0:1:1]
 	r.Header[h.KeyIDHeader] = values[1:2:2]
 	r.Header[h.AccessHeader] = values[2:3:3]
