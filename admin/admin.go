@@ -47,6 +47,8 @@ type Keys interface {
 	// Check reads all that is kept, and says what it has found.
 	Check(ctx context.Context, now time.Time) ([]apikey.Finding, error)
 	Ping() error
+	// Unchangeable says why no change can be made now, or "".
+	Unchangeable() string
 }
 
 // Rules are what an operator decides about new keys.

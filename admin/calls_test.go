@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -250,6 +251,25 @@ func TestAudit_actor(t *testing.T) {
 func TestHealthz(t *testing.T) {
 	a := newAPI(t)
 	equal(t, "answer", a.must(t, http.StatusOK, "GET", "/healthz", "").body, object(t, `{"status":"ok"}`))
+}
+
+// A store that takes no change still answers: the load balancer has no reason to
+// look elsewhere, and whoever reads the answer has one to act.
+func TestHealthz_noChanges(t *testing.T) {
+	a := newAPI(t)
+	path := a.store.Path()
+	if err := os.Rename(path, path+"-moved"); err != nil {
+		t.Fatal(err)
+	}
+	want := object(t, `{"status":"ok","changes":"unavailable: the directory of the key store was removed, moved or replaced"}`)
+	equal(t, "answer", a.must(t, http.StatusOK, "GET", "/healthz", "").body, want)
+	got := a.refused(t, http.StatusServiceUnavailable, "store_unavailable", "", "POST", "/workspaces/acme/suspend", "{}")
+	equal(t, "Retry-After of what waits for an operator", got.header.Get("Retry-After"), "")
+	if err := os.Rename(path+"-moved", path); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "answer once it was put back", a.must(t, http.StatusOK, "GET", "/healthz", "").body, object(t, `{"status":"ok"}`))
+	a.must(t, http.StatusOK, "POST", "/workspaces/acme/suspend", "{}")
 }
 
 // Every call that GET answers, HEAD answers alike, without the body.

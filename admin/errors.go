@@ -83,12 +83,18 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, operation strin
 	case status != http.StatusServiceUnavailable:
 	case h.Idle:
 		refusal = errIdle
-	default:
+	case refusal == apikey.ErrStoreUnavailable: // any other waits for somebody to see to it
 		w.Header().Set("Retry-After", "1")
 	}
 	unread.Answer(w, r, func(w http.ResponseWriter) {
 		h.answer(w, status, errorAnswer{Error: refusal.Message, Code: refusal.Code, Field: refusal.Field})
 	})
+}
+
+// failure is an error of the store that says what the caller is told.
+type failure interface {
+	error
+	Answer() *apikey.Error
 }
 
 // report returns what the caller is told of an error, and tells those who watch.
@@ -102,8 +108,8 @@ func (h *Handler) report(r *http.Request, operation string, err error) *apikey.E
 	if !ok {
 		h.Log.Error("the key store failed", zap.String("operation", operation), zap.Error(err))
 		refusal = apikey.ErrStoreUnavailable
-		if errors.Is(err, apikey.ErrNoChanges) {
-			refusal = apikey.ErrNoChanges
+		if failed, ok := errors.AsType[failure](err); ok {
+			refusal = failed.Answer()
 		}
 	}
 	if operation != "" {

@@ -264,7 +264,7 @@ func TestDescription_catches(t *testing.T) {
 		{"an unknown code", show, "", 404, `{"error":"There is no such key.","code":"nowhere"}`, true},
 		{"an error that says more", show, "", 404, `{"error":"There is no such key.","code":"not_found","cause":"x"}`, true},
 		{"a status that is not described", show, "", 409, `{"error":"There is no such key.","code":"name_taken","field":"name"}`, true},
-		{"a missing header", show, "", 503, `{"error":"It cannot answer.","code":"store_unavailable"}`, true},
+		{"a missing header", show, "", 401, `{"error":"It needs a token.","code":"unauthorized"}`, true},
 		{"no such call", "GET /nothing", "", 404, `{"error":"There is no such call.","code":"not_found"}`, false},
 		{"no such call, with another code", "GET /nothing", "", 404, `{"error":"There is no such call.","code":"not_json"}`, true},
 		{"something where nothing is", "GET /nothing", "", 200, `{}`, true},

@@ -12,7 +12,7 @@ import (
 // client can choose: the series are as many after a flood as before it.
 var collectors = []prometheus.Collector{
 	requests, cacheLookups, checkDuration,
-	adminOperations, storeErrors,
+	adminOperations, storeErrors, changeability{},
 	newInventory(takeStock, lasting(caddy.Log().Named(appName))),
 }
 

@@ -112,6 +112,28 @@ func TestInventory_afterReload(t *testing.T) {
 	wantKeys("after two keys were made there", 2)
 }
 
+// TestChanges: whether keys can be revoked is told also, and above all, where the
+// store cannot be counted.
+func TestChanges(t *testing.T) {
+	s := serve(t, proxied)
+	const available = "caddy_api_keys_changes_available"
+	if got := s.metric(available); got != "1" {
+		t.Errorf("got %s %q, want 1", available, got)
+	}
+	if err := os.Rename(s.store, s.store+".moved"); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.metric(available); got != "0" {
+		t.Errorf("without its directory: got %s %q, want 0", available, got)
+	}
+	if err := os.Rename(s.store+".moved", s.store); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.metric(available); got != "1" {
+		t.Errorf("with its directory again: got %s %q, want 1", available, got)
+	}
+}
+
 // TestInventory_unknown: what is not known has no samples, which is not the same
 // as zeros, and the failure is counted and said once.
 func TestInventory_unknown(t *testing.T) {

@@ -45,5 +45,17 @@ var (
 	// ErrNoChanges is ErrStoreUnavailable where it can be read, and will not be
 	// changed before somebody has seen to it.
 	ErrNoChanges = &Error{Code: "store_unavailable", Message: "This was not done: the key store makes no changes before its operator has seen to it, and the server's log says why. Keys are judged as before."}
-	ErrNoSpace   = &Error{Code: "no_space", Message: "The disk of the key store is full. Nothing was changed."}
+	// ErrInDoubt is ErrStoreUnavailable for the one change of which it is not known
+	// whether it was made. See [InDoubt].
+	ErrInDoubt = &Error{Code: "store_unavailable", Message: "It is not known whether this was done: the disk of the key store failed meanwhile. The server makes no more changes before it is restarted. Restart it, and see whether this was done; if not, ask again."}
+	ErrNoSpace = &Error{Code: "no_space", Message: "The disk of the key store is full. Nothing was changed."}
 )
+
+// InDoubt is [ErrInDoubt]. It names the key that may have been made, whose token
+// is in no answer.
+func InDoubt(keyID string) *Error {
+	if keyID == "" {
+		return ErrInDoubt
+	}
+	return ErrInDoubt.because(ErrInDoubt.Message + " The key " + keyID + " may be there then, active, and nobody has its token: revoke it.")
+}

@@ -110,7 +110,7 @@ func (s *Store) commit(change apikey.Change) (outcome apikey.Outcome, err error)
 		return err
 	})
 	if errors.Is(err, errDoubt) {
-		return apikey.Outcome{}, s.distrust(err, outcome)
+		return apikey.Outcome{}, s.distrust(err, change, outcome)
 	}
 	if refusal, ok := errors.AsType[*apikey.Error](err); ok {
 		if !change.Unrecorded && !errors.Is(refusal, apikey.ErrNoSpace) && s.spareSpace() == nil {
@@ -135,12 +135,24 @@ func (s *Store) commit(change apikey.Change) (outcome apikey.Outcome, err error)
 
 // distrust says that it is not known whether a change was made. What it was to end
 // is refused from now on, whether it will last or not.
-func (s *Store) distrust(err error, outcome apikey.Outcome) error {
-	s.log.Error("committing a change", zap.String("path", s.path), zap.Error(err))
+func (s *Store) distrust(err error, change apikey.Change, outcome apikey.Outcome) error {
+	s.log.Error("it is not known whether a change was made: restart the server, and look", zap.String("path", s.path),
+		zap.String("operation", string(change.Do.Operation())), zap.String("workspace_id", outcome.Event.WorkspaceID),
+		zap.String("key_id", outcome.Key.ID), zap.Error(advise(err)))
 	if s.onChange != nil && (len(outcome.Ended) > 0 || outcome.Workspace.Suspended()) {
 		s.onChange(apikey.Outcome{Stale: outcome.Stale, Ended: outcome.Ended, Workspace: outcome.Workspace})
 	}
-	return s.refine(err)
+	return &failure{path: s.path, cause: err, answer: apikey.InDoubt(withoutToken(change.Do, outcome))}
+}
+
+// withoutToken returns the id of the key whose token nobody will have seen, if the
+// action makes one.
+func withoutToken(action apikey.Action, outcome apikey.Outcome) string {
+	switch action.(type) {
+	case apikey.Create, apikey.Rotate:
+		return outcome.Key.ID
+	}
+	return ""
 }
 
 // apply is the one place where an action meets the records that it changes.

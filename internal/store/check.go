@@ -14,7 +14,7 @@ import (
 )
 
 // restart is the advice where the files of the store are damaged.
-const restart = "Restart the server: it builds the files anew from the journal. Then look for what damages files on this disk."
+const restart = "Take a backup, then restart the server: it builds the files anew from the journal. Then look for what damages files on this disk."
 
 // Check reads everything that is in the store, and what it was made from, and
 // says what it has found: that it is as it should be, or what is not. Changes go
@@ -31,15 +31,28 @@ func (s *Store) Check(ctx context.Context, now time.Time) (findings []apikey.Fin
 	if s.closed {
 		return nil, apikey.ErrStoreUnavailable
 	}
-	found, err := s.checkContents(ctx, now)
-	return append(append(checkDirectory(s.path), s.checkSpace(), s.checkChanges()), found...), err
+	changes, why := s.checkChanges()
+	findings = []apikey.Finding{changes}
+	checks := []contentCheck{s.checkJournal, s.checkTables, s.checkRecords}
+	switch {
+	case errors.Is(why, errMoved), errors.Is(why, errDoubt), errors.Is(why, errJournalMoved):
+		// What the files say now is not what the process has, and no damage.
+		checks = []contentCheck{s.checkRecords}
+	default:
+		findings = append(append(checkDirectory(s.path), s.checkSpace()), findings...)
+	}
+	found, err := s.checkContents(ctx, now, checks)
+	return onlyOneAdvice(append(findings, found...)), err
 }
 
+// contentCheck checks one thing.
+type contentCheck func(context.Context) (apikey.Finding, error)
+
 // checkContents checks what is in the store. Whoever calls it keeps it open.
-func (s *Store) checkContents(ctx context.Context, now time.Time) (findings []apikey.Finding, err error) {
+func (s *Store) checkContents(ctx context.Context, now time.Time, checks []contentCheck) (findings []apikey.Finding, err error) {
 	findings = append(findings, s.checkClock(now))
 	findings = append(findings, s.checkRestore()...)
-	for _, check := range []func(context.Context) (apikey.Finding, error){s.checkJournal, s.checkTables, s.checkRecords} {
+	for _, check := range checks {
 		finding, err := check(ctx)
 		if err != nil {
 			return nil, s.refine(err)
@@ -100,30 +113,30 @@ func (s *Store) checkRestore() (findings []apikey.Finding) {
 }
 
 // checkChanges says whether changes are being made.
-func (s *Store) checkChanges() apikey.Finding {
+func (s *Store) checkChanges() (f apikey.Finding, why error) {
 	const check = "changes"
 	s.changes.Lock()
 	defer s.changes.Unlock()
-	switch err := s.mayChange(context.Background(), true); {
-	case errors.Is(err, errDoubt):
-		return fault(check, "See the log for what went wrong with the disk, and restart the server.", "No change is made: one could not be brought to the disk.")
-	case errors.Is(err, errMoved):
-		return fault(check, "Stop the server, bring the directory back to where it was, and start it. Without it, a start would make an empty store.",
+	switch why = s.mayChange(context.Background(), true); {
+	case errors.Is(why, errDoubt):
+		f = fault(check, "Take a backup. See the log for what went wrong with the disk, and restart the server. Then look whether the last change was made: a new key of which nobody has the token is to be revoked.",
+			"No change is made: the disk did not take the last one. Until a restart it is not known whether it was made; the files are not checked before.")
+	case errors.Is(why, errMoved):
+		f = fault(check, "Take a backup now: the server still has every key. Then move the directory back to where it was, which needs no restart. If it is lost, stop the server, restore the backup into an empty directory, and start it.",
 			"No change is made: the store's directory was removed, moved or replaced.")
-	case errors.Is(err, errJournalMoved):
-		return fault(check, "Take a backup now. Then stop the server, and bring the journal's files back, or restore the backup into an empty directory: it would not start without them.",
+	case errors.Is(why, errJournalMoved):
+		f = fault(check, "Take a backup now: the server still has every key, and would not start again. Then move the journal's files back, which needs no restart. If they are lost, stop the server, restore the backup into an empty directory, and start it.",
 			"No change is made: a file of the journal was removed or replaced.")
-	case err != nil && !errors.Is(err, apikey.ErrNoSpace): // which checkSpace says
-		return fault(check, adviceOn(err), "No change is made: %v.", err)
+	case why != nil && !errors.Is(why, apikey.ErrNoSpace): // which checkSpace says
+		f = fault(check, adviceOn(why), "No change is made: %v.", why)
+	default:
+		f = fine(check, "Changes are made.")
 	}
-	return fine(check, "Changes are made.")
+	return f, why
 }
 
 func (s *Store) checkJournal(ctx context.Context) (apikey.Finding, error) {
 	const check = "journal"
-	if errors.Is(s.writable(), errMoved) {
-		return warning(check, "", "It was not read, for it is not where it was."), nil
-	}
 	j, err := s.readJournal()
 	if err == nil {
 		defer j.txn.Discard()
@@ -134,13 +147,13 @@ func (s *Store) checkJournal(ctx context.Context) (apikey.Finding, error) {
 	case ctx.Err() != nil:
 		return apikey.Finding{}, ctx.Err()
 	case errors.Is(err, errDiffers):
-		return fault(check, "Stop the server, move the files of Badger away, and start it: it builds them anew from the journal.", "%v.", err), nil
+		return fault(check, "Take a backup. Then stop the server, move the files of Badger away, and start it: it builds them anew from the journal.", "%v.", err), nil
 	case errors.Is(err, errSnapshot):
-		return fault(check, "Start the server, or restart it: it makes another snapshot. Then look for what damages files on this disk.", "%v.", err), nil
+		return fault(check, "Take a backup, then restart the server: it makes another snapshot. Then look for what damages files on this disk.", "%v.", err), nil
 	case passing(err):
 		return fault(check, adviceOn(err), "It cannot be read: %v.", err), nil
 	case err != nil:
-		return fault(check, "Take a backup now if the server runs: it would not start again. Then stop it, and see in docs/operate.md how to recover.", "%v.", err), nil
+		return fault(check, rescue, "%v.", err), nil
 	case j.has.position != j.end:
 		return fault(check, restart, "The store has the changes up to %d, and the journal those up to %d.", j.has.position.Number, j.end.Number), nil
 	}

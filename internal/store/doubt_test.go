@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -9,6 +10,35 @@ import (
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
+
+// A key that may have been made is named to whoever asked for it: nobody has its
+// token, and after the restart it may be there.
+func TestApply_createInDoubt(t *testing.T) {
+	s := openNew(t)
+	old := mustCreate(t, s, "acme", "Zapier", start)
+	s.commitTxn = func(txn *badger.Txn) error {
+		return errors.Join(txn.Commit(), errors.New("input/output error"))
+	}
+	do := rotation(old, start)
+	_, err := s.Apply(t.Context(), changeAt(start, do))
+	failed, ok := errors.AsType[*failure](err)
+	if !ok || !strings.Contains(failed.Answer().Message, "The key "+do.Replacement.ID+" may be there then") {
+		t.Fatalf("got %v, want an answer that names %s", err, do.Replacement.ID)
+	}
+	if strings.Contains(failed.Answer().Message, "Try again in a moment") {
+		t.Errorf("got the answer %q, want that it takes a restart", failed.Answer().Message)
+	}
+	equal(t, "why nothing is changed", s.Unchangeable(), "the disk of the key store did not take a change: the server must be restarted")
+	found := check(t, s, start)
+	if len(found) != 1 || !strings.HasPrefix(found["changes"], "error: No change is made: the disk did not take the last one.") {
+		t.Errorf("got the findings %q, want the change in doubt alone, and no damage", found)
+	}
+	s = reopen(t, s)
+	equal(t, "findings after a restart", check(t, s, start), map[string]string{})
+	key := lookup(t, s, do.Replacement.Digest)
+	equal(t, "the key after a restart", key.ID, do.Replacement.ID)
+	mustRevoke(t, s, key, start)
+}
 
 // Badger shows a commit before it is on the disk. When the disk then fails, the
 // change can be read, and may be lost: asking again must not be answered as if

@@ -217,7 +217,7 @@ func TestCheck_withoutJournal(t *testing.T) {
 	if err := os.Rename(s.journalPath(), aside); err != nil {
 		t.Fatal(err)
 	}
-	if got := told(mustCheck(t, s))["journal"]; !strings.Contains(got, "none of its files is there") {
+	if got := told(mustCheck(t, s))["changes"]; !strings.Contains(got, "a file of the journal was removed or replaced") {
 		t.Errorf("got %q, want that the journal is not there", got)
 	}
 	if err := os.Rename(aside, s.journalPath()); err != nil {

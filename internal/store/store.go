@@ -12,6 +12,7 @@
 package store
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -61,6 +62,8 @@ type Store struct {
 	walks *walks
 	// versions count the changes to each workspace's keys.
 	versions versions
+	// looking holds something while somebody looks whether a change can be made.
+	looking chan struct{}
 	// doubt is why nothing is changed any more: a commit failed after Badger had
 	// made it visible, so that what is read may not be on the disk. It is held by
 	// changes.
@@ -92,7 +95,7 @@ func Open(path string, log *zap.Logger, onChange func(apikey.Outcome)) (*Store, 
 	if err != nil {
 		return nil, fmt.Errorf("opening key store at %q: %w", path, err)
 	}
-	s := &Store{path: absolute, log: log, minFree: minFree, reserve: reserve, walks: newWalks(), versions: newVersions(), onChange: onChange}
+	s := &Store{path: absolute, log: log, minFree: minFree, reserve: reserve, walks: newWalks(), versions: newVersions(), onChange: onChange, looking: make(chan struct{}, 1)}
 	if err := s.open(); err != nil {
 		if passing(err) {
 			err = advise(err)
@@ -197,27 +200,33 @@ func (s *Store) refine(err error) error {
 	if _, ok := errors.AsType[*apikey.Error](err); ok {
 		return err
 	}
+	if errors.Is(err, errDoubt) {
+		return &failure{path: s.path, cause: err, answer: apikey.ErrInDoubt}
+	}
 	return &failure{path: s.path, cause: err}
 }
 
 // noChanges is refine for what keeps the store from being changed.
 func (s *Store) noChanges(err error) error {
-	return &failure{path: s.path, cause: err, noChanges: true}
+	return &failure{path: s.path, cause: err, answer: apikey.ErrNoChanges}
 }
 
 // failure is an error of the store itself. It is ErrStoreUnavailable to the
-// layers above, or ErrNoChanges as well; its text is for the log.
+// layers above; its text is for the log, and its answer for whoever asked.
 type failure struct {
-	path      string
-	cause     error
-	noChanges bool
+	path   string
+	cause  error
+	answer *apikey.Error // nil where ErrStoreUnavailable says it all
 }
 
 func (f *failure) Error() string { return fmt.Sprintf("key store at %q: %v", f.path, advise(f.cause)) }
 func (f *failure) Unwrap() error { return f.cause }
 func (f *failure) Is(target error) bool {
-	return target == error(apikey.ErrStoreUnavailable) || f.noChanges && target == error(apikey.ErrNoChanges)
+	return target == error(apikey.ErrStoreUnavailable) || f.answer != nil && target == error(f.answer)
 }
+
+// Answer returns what the caller is told.
+func (f *failure) Answer() *apikey.Error { return cmp.Or(f.answer, apikey.ErrStoreUnavailable) }
 
 // Ping reports whether the store can answer a read.
 func (s *Store) Ping() error {

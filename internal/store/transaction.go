@@ -38,7 +38,7 @@ func (t *transaction) Delete(key []byte) error {
 }
 
 // errDoubt says that it is not known whether a change was made.
-var errDoubt = errors.New("a change could not be brought to the disk, and none will be tried before a restart")
+var errDoubt = errors.New("a change could not be brought to the disk, and none will be tried before the server is restarted")
 
 // write makes changes in one transaction: all that do writes is in the journal,
 // and on its disk, before any of it can be read. It is for one caller at a time,

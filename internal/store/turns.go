@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 )
 
 // turns is a lock that workspaces take in turns, so that none waits for more than
@@ -11,6 +12,7 @@ import (
 type turns struct {
 	mu      sync.Mutex
 	held    bool
+	since   time.Time // when whoever has the turn got it
 	urgent  line
 	routine line
 	ahead   int // how many urgent ones have gone before routine ones that wait
@@ -68,7 +70,7 @@ func (t *turns) LockFor(ctx context.Context, ws string, urgent bool) error {
 	}
 	t.mu.Lock()
 	if !t.held {
-		t.held = true
+		t.held, t.since = true, time.Now()
 		t.mu.Unlock()
 		return nil
 	}
@@ -100,6 +102,7 @@ func (t *turns) Lock() { _ = t.LockFor(context.Background(), "", false) }
 func (t *turns) Unlock() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.since = time.Now()
 	urgent, routine := len(t.urgent.order) > 0, len(t.routine.order) > 0
 	switch {
 	case urgent && (!routine || t.ahead < maxAhead):
@@ -113,4 +116,14 @@ func (t *turns) Unlock() {
 	default:
 		t.held = false
 	}
+}
+
+// heldFor returns for how long the turn has been somebody's.
+func (t *turns) heldFor() time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.held {
+		return 0
+	}
+	return time.Since(t.since)
 }
