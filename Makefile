@@ -24,7 +24,7 @@ KEYS ?= 1000000,10000000
 VERSION ?= $(shell TZ=UTC git log -1 --format=0.0.0~%cd.%h --date=format-local:%Y%m%d%H%M%S)
 DEB ?= dist/
 
-.PHONY: help build deb man test kill lint fuzz fuzz-nightly soak microbench bench bench-store profile pgo cover screenshots clean
+.PHONY: help build deb man test kill lint fuzz fuzz-nightly soak microbench bench bench-store bench-ended profile pgo cover screenshots clean
 
 help: ## list the targets (this)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s  %s\n", $$1, $$2 }' Makefile
@@ -90,6 +90,9 @@ microbench: | dist ## run the Go benchmarks that match BENCH (all) COUNT (6) tim
 bench: ## compare with a Caddy that checks nothing and with other gateways, into docs/benchmarks.md
 	bench/install
 	go -C bench run . -report ../docs/benchmarks.md
+
+bench-ended: ## measure each call of the store beside 10, 1,000 and 100,000 keys that have ended
+	go test ./internal/store -run '^$$' -bench BenchmarkEnded -benchtime 300x -timeout 30m
 
 bench-store: ## measure stores of KEYS keys (a million and ten million), into docs/benchmarks.md
 	go -C bench run ./store -keys $(KEYS) -report ../docs/benchmarks.md
