@@ -228,11 +228,11 @@ func fillUp(s *Store) error {
 	}
 }
 
-// largeKeys makes some keys that take much room.
+// largeKeys makes keys that take much room together.
 func largeKeys(txn *transaction) error {
-	for range 10 {
+	for range 100 {
 		key := newKey("acme", "Large", start)
-		key.Owner = strings.Repeat("x", 4000)
+		key.Owner = strings.Repeat("x", 80)
 		if err := insert(txn, &key); err != nil {
 			return err
 		}
