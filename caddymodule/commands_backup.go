@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -46,8 +48,18 @@ Where the server has a backup_key, the backup is signed. With the same key in
 	})
 }
 
+// interruptible returns a context that ends with the process's first signal to
+// end, so that what was begun is cleared away. The second one ends the process.
+func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
+}
+
 // backUpToFile writes a file under another name until it is whole.
 func backUpToFile(ctx context.Context, t *terminal, log io.Writer, path string) error {
+	ctx, stop := interruptible(ctx)
+	defer stop()
 	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
 		return err
@@ -58,7 +70,11 @@ func backUpToFile(ctx context.Context, t *terminal, log io.Writer, path string) 
 	if err == nil {
 		err = readErr
 	}
-	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
+	err = errors.Join(err, file.Sync(), file.Close())
+	switch {
+	case ctx.Err() != nil:
+		return errors.New("interrupted: no backup was taken")
+	case err != nil:
 		return err
 	}
 	if err := os.Rename(file.Name(), path); err != nil {
@@ -199,6 +215,8 @@ func restoreFile(ctx context.Context, t *terminal, log io.Writer, file io.ReadSe
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return admin.RestoreAnswer{}, err
 	}
+	ctx, stop := interruptible(ctx)
+	defer stop()
 	keys, err := store.Open(path, zap.NewNop(), nil)
 	if err != nil {
 		return admin.RestoreAnswer{}, err

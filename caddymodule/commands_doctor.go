@@ -76,6 +76,8 @@ func examine(ctx context.Context, t *terminal, path string) (admin.FindingsAnswe
 		answer.Findings = append(answer.Findings, configFindings(config, err).Findings...)
 		return answer, nil
 	}
+	ctx, stop := interruptible(ctx)
+	defer stop()
 	found, err := store.Examine(ctx, path, t.now)
 	if err != nil {
 		return admin.FindingsAnswer{}, err
