@@ -87,6 +87,8 @@ type App struct {
 	shared atomic.Pointer[gateway]
 	ready  chan struct{}
 	start  sync.Once
+
+	kept sync.Map // the servers that keep room for the admin socket
 }
 
 // Store says where keys are kept.

@@ -83,6 +83,7 @@ func (g *gateway) announce(log *zap.Logger) {
 	if madeAt, err := g.store.Restoring(); err == nil && !madeAt.IsZero() {
 		log.Error("a restore was begun, and has not come to its end: keys are missing. Restore that backup again", zap.Time("backup_made_at", madeAt))
 	}
+	announceDescriptors(log)
 	if g.store.Made() {
 		log.Warn("key store made: it is empty")
 		return

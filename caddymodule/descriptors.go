@@ -1,0 +1,81 @@
+package caddymodule
+
+import (
+	"net"
+	"net/http"
+	"syscall"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+)
+
+// A process may open so many files and connections, and no more: once clients have
+// taken them all, none is left for the admin socket, just when a key is to be
+// revoked. So the last ones are not for clients. The system gives a new connection
+// the lowest number that is free, and so that says how many there are.
+
+// fewDescriptors is a limit that a public site may reach on an ordinary day.
+const fewDescriptors = 4096
+
+// reservedOf returns how many of the files that a process may open are kept from
+// clients: for the admin socket, the store, logs, and the upstreams of requests
+// under way.
+func reservedOf(limit uint64) uint64 { return min(limit/8, 1024) }
+
+// keepDescriptors has a server close at once what would take the last of them.
+func (a *App) keepDescriptors(ctx caddy.Context) {
+	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	limit, known := descriptorLimit()
+	if !ok || !known {
+		return
+	}
+	if _, twice := a.kept.LoadOrStore(server, true); twice {
+		return
+	}
+	log, last := complaints(), limit-reservedOf(limit)
+	server.RegisterConnState(func(conn net.Conn, state http.ConnState) {
+		if state != http.StateNew {
+			return
+		}
+		if number, ok := descriptorOf(conn); ok && number >= last {
+			_ = conn.Close()
+			log.Error("a connection was closed, for this process has nearly as many files and connections open as it may: raise the limit (ulimit -n, or LimitNOFILE of the systemd unit)",
+				zap.Uint64("limit", limit))
+		}
+	})
+}
+
+// descriptorOf returns the number that the system has given to a connection.
+func descriptorOf(conn net.Conn) (number uint64, ok bool) {
+	for {
+		wrapper, wrapped := conn.(interface{ NetConn() net.Conn })
+		if !wrapped {
+			break
+		}
+		conn = wrapper.NetConn()
+	}
+	system, ok := conn.(syscall.Conn)
+	if !ok {
+		return 0, false
+	}
+	raw, err := system.SyscallConn()
+	if err != nil {
+		return 0, false
+	}
+	err = raw.Control(func(fd uintptr) { number = uint64(fd) })
+	return number, err == nil
+}
+
+// announceDescriptors says in the log how much the limit allows.
+func announceDescriptors(log *zap.Logger) {
+	limit, known := descriptorLimit()
+	switch {
+	case !known:
+	case limit < fewDescriptors:
+		log.Warn("this process may open few files and connections, and a request takes up to two: raise the limit (ulimit -n, or LimitNOFILE of the systemd unit)",
+			zap.Uint64("limit", limit), zap.Uint64("for_clients", limit-reservedOf(limit)))
+	default:
+		log.Info("files and connections that this process may open", zap.Uint64("limit", limit), zap.Uint64("for_clients", limit-reservedOf(limit)))
+	}
+}
