@@ -67,7 +67,8 @@ type Config struct {
 	// Keys returns the key store, which may not be open from the beginning.
 	Keys  func() Keys
 	Rules Rules
-	Now   func() time.Time
+	// Clock tells the time.
+	Clock func() apikey.ClockReading
 	Log   *zap.Logger
 	// Refusals is where refused changes are logged. Unlike Log it need not be sampled.
 	Refusals *zap.Logger

@@ -37,7 +37,8 @@ type api struct {
 
 	mu       sync.Mutex
 	now      time.Time
-	observed []string // operation and outcome of each call
+	behind   time.Duration // the machine's clock, of the confirmed time
+	observed []string      // operation and outcome of each call
 }
 
 // newAPI serves the API, and holds it to its description; change may alter its
@@ -52,7 +53,7 @@ func newAPI(t testing.TB, change ...func(*Config)) *api {
 	config := Config{
 		Keys:     func() Keys { return s },
 		Rules:    Rules{TokenPrefix: "agk", Life: 90 * day, MaxActiveKeys: 3},
-		Now:      func() time.Time { a.mu.Lock(); defer a.mu.Unlock(); return a.now },
+		Clock:    a.clock,
 		Log:      zap.NewNop(),
 		Actor:    func(*http.Request) string { return "tester" },
 		RemoteIP: func(*http.Request) string { return "192.0.2.1" },
@@ -73,6 +74,18 @@ func newAPI(t testing.TB, change ...func(*Config)) *api {
 		}
 	})
 	return a
+}
+
+// clock is a machine's clock that agrees with the confirmed time, unless a test has
+// set that.
+func (a *api) clock() apikey.ClockReading {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	reading := apikey.ClockReading{Machine: a.now, Confirmed: a.now.Add(a.behind), Judged: a.now}
+	if a.behind > 0 {
+		reading.Judged = reading.Confirmed
+	}
+	return reading
 }
 
 // at moves the clock.

@@ -54,6 +54,7 @@ var statuses = map[string]int{
 	"too_many_keys":      http.StatusConflict,
 	"already_rotated":    http.StatusConflict,
 	"not_active":         http.StatusConflict,
+	"clock_agrees":       http.StatusConflict,
 	"too_many_changes":   http.StatusTooManyRequests,
 	"body_too_large":     http.StatusRequestEntityTooLarge,
 	"not_json":           http.StatusUnsupportedMediaType,
@@ -121,7 +122,7 @@ func (h *Handler) report(r *http.Request, operation string, err error) *apikey.E
 
 // tried are the codes of changes that the store was asked for: it has them in
 // the audit trail.
-var tried = []string{"name_taken", "too_many_keys", "already_rotated", "not_active", "not_found", "store_unavailable", "no_space"}
+var tried = []string{"name_taken", "too_many_keys", "already_rotated", "not_active", "clock_agrees", "not_found", "store_unavailable", "no_space"}
 
 // logUntried says in the log who wanted a change that was refused before the
 // store was asked. It leaves no event: whatever a caller sends would fill the

@@ -467,6 +467,7 @@ func TestCodes_allAnswered(t *testing.T) {
 		{"too_many_keys", a, "POST", "/workspaces/full/keys", with("name", "One more"), nil},
 		{"already_rotated", a, "POST", keysPage + "/" + rotated + "/rotate", "", nil},
 		{"not_active", a, "POST", keysPage + "/" + revoked + "/rotate", "", nil},
+		{"clock_agrees", a, "POST", "/clock/trust", "", nil},
 		{"body_too_large", a, "POST", keysPage, strings.Repeat(" ", maxBody+1), nil},
 		{"not_json", a, "POST", keysPage, zapier, []string{"Content-Type: text/plain"}},
 		{"invalid_name", a, "POST", keysPage, with("name", "x"), nil},

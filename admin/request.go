@@ -19,7 +19,7 @@ const (
 )
 
 // now returns the time as it is stored: UTC, to the millisecond.
-func (h *Handler) now() time.Time { return h.Now().UTC().Truncate(time.Millisecond) }
+func (h *Handler) now() time.Time { return h.Clock().Judged.UTC().Truncate(time.Millisecond) }
 
 // actor returns who sent a request. A mount may have it from a header, in which
 // any byte can stand, and any number of them, or none.

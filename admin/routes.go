@@ -94,6 +94,12 @@ func resources() map[string]map[string]call {
 		"/audit": {
 			http.MethodGet: {operation: "audit", do: (*Handler).listEvents},
 		},
+		"/clock": {
+			http.MethodGet: {operation: "clock", do: (*Handler).showClock},
+		},
+		"/clock/trust": {
+			http.MethodPost: {operation: "clock_trust", do: (*Handler).trustClock},
+		},
 		"/backup": {
 			http.MethodGet: {operation: "backup", do: (*Handler).takeBackup, dear: true},
 		},

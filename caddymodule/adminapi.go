@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/store"
 )
 
@@ -61,11 +62,17 @@ func runningApp() *App {
 // withoutApp answers where no configuration uses keys.
 var withoutApp = newAPI(admin.Config{
 	Keys:  func() admin.Keys { return (*store.Store)(nil) },
-	Now:   time.Now,
+	Clock: machineClock,
 	Actor: func(*http.Request) string { return endpointActor },
 	Log:   zap.NewNop(),
 	Idle:  true,
 })
+
+// machineClock tells the machine's time where there is no store that knows better.
+func machineClock() apikey.ClockReading {
+	now := time.Now()
+	return apikey.ClockReading{Machine: now, Confirmed: now, Judged: now}
+}
 
 // Who the audit trail says made a change: whoever reached Caddy's endpoint, the
 // gateway by itself, or whoever opened the store of a stopped server.

@@ -162,11 +162,11 @@ func (a *App) newAPI(config admin.Config) *admin.Handler {
 	config.Refusals = lasting(caddy.Log().Named(appName))
 	config.CountChange = a.countChange
 	config.Rules = a.rules()
-	config.Now = func() time.Time {
+	config.Clock = func() apikey.ClockReading {
 		if g := a.shared.Load(); g != nil {
-			return g.clock.Now()
+			return g.clock.Read()
 		}
-		return time.Now()
+		return machineClock()
 	}
 	config.Keys = func() admin.Keys {
 		if g := a.gateway(context.Background()); g != nil {

@@ -46,7 +46,7 @@ the command was not understood.`,
 		cmd.AddCommand(
 			createCommand(), listCommand(), showCommand(), renameCommand(), rotateCommand(), revokeCommand(),
 			showWorkspaceCommand(), revokeAllCommand(), suspendCommand(), resumeCommand(), suspensionsCommand(), lookupCommand(), auditCommand(),
-			backupCommand(), restoreCommand(), doctorCommand(), versionCommand(),
+			backupCommand(), restoreCommand(), doctorCommand(), clockCommand(), versionCommand(),
 		)
 		cmd.Args = cobra.ArbitraryArgs
 		prepare(cmd, func(_ context.Context, _ *terminal, args []string) error { return noCommand(cmd, args) })

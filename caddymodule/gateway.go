@@ -31,6 +31,7 @@ type gateway struct {
 	settings atomic.Pointer[settings]
 
 	exposures chan exposure
+	clockSet  chan struct{} // holds something when the clock was set
 	stop      context.CancelFunc
 	upkeep    sync.WaitGroup
 }
@@ -61,7 +62,7 @@ const (
 // openGateway opens the store at path and what goes with it.
 func openGateway(path string, settings settings, log *zap.Logger) (*gateway, error) {
 	lasting := lasting(log)
-	g := &gateway{log: sampled(lasting), audit: lasting.Named("audit"), exposures: make(chan exposure, 64)}
+	g := &gateway{log: sampled(lasting), audit: lasting.Named("audit"), exposures: make(chan exposure, 64), clockSet: make(chan struct{}, 1)}
 	g.settings.Store(&settings)
 	opened, err := store.Open(path, g.log, g.changed)
 	if err != nil {
@@ -111,6 +112,13 @@ func byStatus(census store.Census) map[apikey.Status]int {
 // changed hears of every change before whoever asked for it is answered.
 func (g *gateway) changed(outcome apikey.Outcome) {
 	g.authn.Changed(outcome)
+	if !outcome.Trusted.IsZero() {
+		g.clock.Trust(outcome.Trusted)
+		select {
+		case g.clockSet <- struct{}{}:
+		default:
+		}
+	}
 	e := outcome.Event
 	if e.ID == "" {
 		return // a part of a restore, which has an event as a whole
@@ -195,6 +203,8 @@ func (g *gateway) runForget(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-settle.C:
+			g.settle(ctx)
+		case <-g.clockSet: // keys may be active again
 			g.settle(ctx)
 		case <-forget.C:
 			g.forget(ctx)

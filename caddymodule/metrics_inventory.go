@@ -32,6 +32,8 @@ var (
 		"What the key store takes on its disk, in bytes, by part: its tables, and the log of what is not in them yet.", []string{"part"}, nil)
 	freeDesc = prometheus.NewDesc("caddy_api_keys_store_free_bytes",
 		"How much the process may still write on the disk of the key store, in bytes.", nil, nil)
+	clockDesc = prometheus.NewDesc("caddy_api_keys_clock_offset_seconds",
+		"How far the machine's clock is ahead of the time that is certain to have passed; below zero if it is behind.", nil, nil)
 )
 
 // inventory is a collector that counts what there is when it is asked. It
@@ -50,6 +52,7 @@ type stock struct {
 	store.Size
 	inUse       map[time.Duration]int // nil where it is not known yet
 	rateLimited int
+	clockOffset time.Duration
 }
 
 // inventoryTimeout is how long a scrape waits for the store: half as long as
@@ -87,13 +90,13 @@ func takeStock(ctx context.Context) (stock, error) {
 		return stock{}, errUnmeasured
 	}
 	inUse, err := g.inUse.latest(ctx)
-	return stock{census, size, inUse, g.authn.RateLimited()}, err
+	return stock{census, size, inUse, g.authn.RateLimited(), g.clock.Read().Offset()}, err
 }
 
 // Describe implements prometheus.Collector.
 func (*inventory) Describe(descs chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
-		keysDesc, expiringDesc, expiringInUseDesc, suspendedDesc, limitedDesc, sizeDesc, freeDesc,
+		keysDesc, expiringDesc, expiringInUseDesc, suspendedDesc, limitedDesc, sizeDesc, freeDesc, clockDesc,
 	} {
 		descs <- desc
 	}
@@ -172,6 +175,7 @@ func (s *stock) send(metrics chan<- prometheus.Metric) {
 	}
 	gauge(suspendedDesc, float64(s.SuspendedWorkspaces))
 	gauge(limitedDesc, float64(s.rateLimited))
+	gauge(clockDesc, s.clockOffset.Seconds())
 	gauge(sizeDesc, float64(s.Tables), "tables")
 	gauge(sizeDesc, float64(s.Log), "log")
 	if s.Free != math.MaxUint64 { // it is known

@@ -158,3 +158,54 @@ func TestClock_aheadAtAStart(t *testing.T) {
 		})
 	}
 }
+
+// TestClock_trust holds that an operator can set back a confirmed time that is
+// ahead, on the running server: live keys pass again, and no revoked key does.
+func TestClock_trust(t *testing.T) {
+	s := start(t, gatewayConfig)
+	now := time.Now()
+	live, liveKey := aKey("Nightly export", now, 90*24*time.Hour)
+	revoked, revokedKey := aKey("Zapier production", now, 90*24*time.Hour)
+	rotated, rotatedKey := aKey("Warehouse sync", now, 90*24*time.Hour)
+	_, replacement := aKey("Warehouse sync", now, 90*24*time.Hour)
+	s.stop()
+	s.while(t, func(keys *store.Store) {
+		for _, do := range []apikey.Action{
+			apikey.Create{Key: liveKey}, apikey.Create{Key: revokedKey}, apikey.Create{Key: rotatedKey},
+			apikey.Revoke{WorkspaceID: "acme", KeyID: revokedKey.ID},
+			apikey.Rotate{WorkspaceID: "acme", KeyID: rotatedKey.ID, Replacement: replacement, RevokeOldAt: now.Add(time.Hour)},
+		} {
+			_, err := keys.Apply(t.Context(), apikey.Change{EventID: apikey.NewEventID(now), At: liveKey.CreatedAt, Actor: "kim", Do: do})
+			must(t, err)
+		}
+		must(t, keys.NoteClock(func() apikey.ClockNote { return apikey.ClockNote{Confirmed: now.Add(91 * 24 * time.Hour)} }))
+	})
+	s.startAgain()
+	for name, token := range map[string]apikey.Token{"live": live, "revoked": revoked, "rotated": rotated} {
+		if got := s.answersTo(t, token); got != 401 {
+			t.Errorf("behind: the %s key is answered %d, want 401", name, got)
+		}
+	}
+	clock, err := s.keys().Clock(t.Context())
+	must(t, err)
+	if clock.Clock.Status != apikey.ClockBehind {
+		t.Errorf("got the clock %+v, want it behind", clock.Clock)
+	}
+	answer, err := s.keys().TrustClock(t.Context(), "NTP has set it")
+	must(t, err)
+	if answer.Clock.Status != apikey.ClockAgrees || answer.Revoked != 1 {
+		t.Errorf("got %+v, want a clock that agrees, and one key revoked", answer)
+	}
+	check := func(when string) {
+		t.Helper()
+		for token, want := range map[apikey.Token]int{live: 200, revoked: 401, rotated: 401} {
+			if got := s.answersTo(t, token); got != want {
+				t.Errorf("%s: got %d, want %d", when, got, want)
+			}
+		}
+	}
+	check("trusted")
+	s.stop()
+	s.startAgain()
+	check("after a restart")
+}

@@ -20,7 +20,7 @@ const (
 // operations are all that an event can be of.
 var operations = []Operation{
 	OpCreate, OpUpdate, OpRotate, OpRevoke, OpRevokeAll, OpSuspend, OpResume, OpLookup, OpExpose,
-	OpCalendarFeed, OpCalendarFeedRevoke, OpBackup, OpRestore,
+	OpCalendarFeed, OpCalendarFeedRevoke, OpClock, OpBackup, OpRestore,
 }
 
 // Change is one change to keys, as a value: who wants what, and when. It holds
@@ -139,6 +139,7 @@ type Outcome struct {
 	Replaced  Key       // the key that Key replaces, if it was made for that
 	Workspace Workspace // the workspace that was changed, as it is now
 	Revoked   int       // how many keys were revoked
+	Trusted   time.Time // the time that is confirmed from now on, if it was set
 	// Stale are the credentials whose cached copies are no longer true.
 	Stale []Digest
 	// Ended are the credentials, all of them Stale, that may not go on.
@@ -147,6 +148,8 @@ type Outcome struct {
 	Event Event
 	// Unchanged says that things were so already, and that no event was kept.
 	Unchanged bool
+	// Unfinished says that there is more to do than one transaction holds.
+	Unfinished bool
 }
 
 // Event is one entry of the audit trail.

@@ -60,3 +60,22 @@ func (r ClockReading) Status() ClockStatus {
 	}
 	return ClockAgrees
 }
+
+// OpClock is the operation of a [TrustClock].
+const OpClock Operation = "clock"
+
+// TrustClock makes the machine's time the confirmed one: an operator says that the
+// clock is right. Where that sets the confirmed time back, keys that had expired
+// only by the later one are active again. No revoked key is: one that was revoked
+// by its schedule stays so. It fails with [ErrClockAgrees] if there is nothing to
+// set.
+type TrustClock struct {
+	Clock  ClockReading
+	Reason string
+}
+
+// Operation returns OpClock.
+func (TrustClock) Operation() Operation { return OpClock }
+
+// Subject returns nothing: a clock is that of all keys.
+func (TrustClock) Subject() (string, string) { return "", "" }

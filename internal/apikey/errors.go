@@ -33,6 +33,7 @@ var (
 	ErrTooManyKeys      = &Error{Code: "too_many_keys", Message: "This workspace has as many active keys as it may have. Revoke one that is not used any more."}
 	ErrAlreadyRotated   = &Error{Code: "already_rotated", Message: "This key has a live replacement already. Rotate or revoke the replacement."}
 	ErrNotActive        = &Error{Code: "not_active", Message: "This key is not active any more. Create a new one."}
+	ErrClockAgrees      = &Error{Code: "clock_agrees", Message: "The machine's clock agrees with the time of the key store: there is nothing to set."}
 	ErrInvalidName      = &Error{Code: "invalid_name", Field: "name", Message: "A name has 3 to 80 characters."}
 	ErrVagueName        = &Error{Code: "vague_name", Field: "name", Message: `This name says nothing about what uses the key. Name the system and its environment, such as "Zapier production".`}
 	ErrInvalidOwner     = &Error{Code: "invalid_owner", Field: "owner", Message: "An owner has at most 80 characters."}

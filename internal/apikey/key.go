@@ -160,6 +160,13 @@ const (
 // which they were made, even if the clock is set back between them.
 func NewKeyID(now time.Time) string { return keyIDPrefix + newULID(now) }
 
+// FirstKeyID sorts before every key id that is made at a time or later.
+func FirstKeyID(at time.Time) string {
+	var id ulid.ULID
+	_ = id.SetTime(uint64(max(at.UnixMilli(), 0))) // it fails in the year 10889
+	return keyIDPrefix + id.String()
+}
+
 // NewEventID returns a new audit event id, ordered like key ids.
 func NewEventID(now time.Time) string { return eventIDPrefix + newULID(now) }
 

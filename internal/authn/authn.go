@@ -173,8 +173,14 @@ func (a *Authenticator) noteEnd(at time.Time) {
 // keys comes back. It is to be called every second with the time that is confirmed:
 // the ends that only a clock which is ahead has reached do not count.
 func (a *Authenticator) LatestEnd(confirmed time.Time) time.Time {
-	a.confirmed.Store(confirmed.Add(2 * time.Second).UnixMilli()) // when it is called again, at the latest
-	return time.UnixMilli(a.ended.Load())
+	until := confirmed.Add(2 * time.Second).UnixMilli() // when it is called again, at the latest
+	a.confirmed.Store(until)
+	latest := a.ended.Load()
+	if latest > until { // the confirmed time was set back
+		a.ended.CompareAndSwap(latest, 0)
+		latest = 0
+	}
+	return time.UnixMilli(latest)
 }
 
 // bucket keeps the reads of a key apart from its writes.

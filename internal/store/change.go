@@ -13,8 +13,8 @@ import (
 
 // Apply makes one change: its records, its indexes and its audit event, in one
 // transaction that is on the disk when Apply returns. Whoever was named to Open
-// has been told by then. (Only a [apikey.RevokeAll] of very many keys takes
-// several, each with an event.)
+// has been told by then. (Only a change that ends very many keys takes several, each
+// with an event.)
 //
 // It fails with an [*apikey.Error]: a refusal, which leaves nothing but its own
 // event in the audit trail; ErrNoSpace, after which nothing was changed either;
@@ -33,12 +33,13 @@ func (s *Store) Apply(ctx context.Context, change apikey.Change) (apikey.Outcome
 		return apikey.Outcome{}, apikey.ErrStoreUnavailable
 	}
 	outcome, err := s.inTurn(ctx, change)
-	for last := outcome; err == nil && last.Revoked == maxRevoked; {
+	for last := outcome; err == nil && last.Unfinished; {
 		// More keys than one transaction holds: each has its own event, and others
 		// have their turn in between. If one fails, what the others have revoked
 		// stays revoked.
 		last, err = s.inTurn(ctx, change)
 		outcome.Revoked += last.Revoked
+		outcome.Trusted = last.Trusted
 		outcome.Stale, outcome.Ended = append(outcome.Stale, last.Stale...), append(outcome.Ended, last.Ended...)
 	}
 	return outcome, err
@@ -180,6 +181,8 @@ func apply(txn *transaction, change apikey.Change) (outcome apikey.Outcome, err 
 		outcome, err = openFeed(txn, change, do)
 	case apikey.CloseFeed:
 		outcome, err = closeFeed(txn, do)
+	case apikey.TrustClock:
+		outcome, err = trustClock(txn, change, do)
 	case apikey.Backup:
 	case apikey.Restore:
 		outcome.Event.Details = do.Restored.Details()

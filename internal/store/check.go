@@ -51,6 +51,7 @@ type contentCheck func(context.Context) (apikey.Finding, error)
 // checkContents checks what is in the store. Whoever calls it keeps it open.
 func (s *Store) checkContents(ctx context.Context, now time.Time, checks []contentCheck) (findings []apikey.Finding, err error) {
 	findings = append(findings, s.checkClock(now))
+	findings = append(findings, s.checkFuture(ctx, now)...)
 	findings = append(findings, s.checkRestore()...)
 	for _, check := range checks {
 		finding, err := check(ctx)

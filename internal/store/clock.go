@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -14,13 +15,6 @@ type clockRecord struct {
 	Ahead   millis `json:"ahead,omitzero"` // both are lengths of time
 	Stood   millis `json:"stood,omitzero"`
 	Trusted string `json:"trusted,omitzero"` // the event of the trustRecord that the note was made after
-}
-
-// trustRecord is the machine's time when an operator said that it was right. It is
-// a change, and no note: notes from before it mean nothing any more.
-type trustRecord struct {
-	EventID string `json:"event_id"`
-	At      millis `json:"at"`
 }
 
 // ClockNote returns what is known of the time; the zero note in a new store.
@@ -126,4 +120,36 @@ func (s *Store) checkClock(machine time.Time) apikey.Finding {
 			"The clock says %s, and the store is certain only of %s.", machine.Format(time.RFC3339), note.Confirmed.Format(time.RFC3339))
 	}
 	return fine(check, "The clock agrees with what the store has seen.")
+}
+
+// checkFuture says how many keys were made by a clock that was ahead.
+func (s *Store) checkFuture(ctx context.Context, machine time.Time) []apikey.Finding {
+	const check = "clock"
+	n, latest := 0, time.Time{}
+	err := s.db.View(func(txn *badger.Txn) error {
+		// Ids go on from the latest, so some of these were made when the clock was right.
+		return eachFrom(ctx, txn, recordKey(apikey.FirstKeyID(machine)), []byte("k0"), func(item *badger.Item) error {
+			key, err := decodeKey(item)
+			if err == nil && key.CreatedAt.After(machine.Add(apikey.ClockTolerance)) && key.RevokedAt.IsZero() {
+				n++
+				latest = later(latest, key.ActiveUntil())
+			}
+			return nil // a record that cannot be read is for checkRecords to tell
+		})
+	})
+	switch {
+	case err != nil:
+		return []apikey.Finding{warning(check, "", "Whether keys were made by a clock that was ahead cannot be told: %v.", err)}
+	case n > 0:
+		return []apikey.Finding{warning(check, "If the clock is right, rotate or revoke them: they live longer than they should. Their created_at is in the future.",
+			"A clock that was ahead made %d of the keys, and the last of those ends at %s.", n, latest.Format(time.RFC3339))}
+	}
+	return nil
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }

@@ -46,6 +46,51 @@ func TestClock_rebuiltAfterAheadChanges(t *testing.T) {
 	}
 }
 
+// What a person revokes stays revoked, also where a clock that is ahead makes it
+// look as if it had ended.
+func TestClock_revokedWhileAhead(t *testing.T) {
+	s := openNew(t)
+	noteClock(t, s, apikey.ClockNote{Confirmed: start})
+	expired := mustCreate(t, s, "acme", "Zapier", start)
+	old := mustCreate(t, s, "acme", "Export", start)
+	rotated := newKey("acme", "", start)
+	mustApply(t, s, start, apikey.Rotate{WorkspaceID: "acme", KeyID: old.ID, Replacement: rotated, RevokeOldAt: start.Add(day)})
+	ahead := start.Add(600 * day)
+	mustApply(t, s, ahead, apikey.Revoke{WorkspaceID: "acme", KeyID: old.ID})
+	mustApply(t, s, ahead, apikey.RevokeAll{WorkspaceID: "acme", Reason: "left"})
+	for _, key := range []apikey.Key{expired, old, rotated} {
+		if got := lookup(t, s, key.Digest); got.Status(start.Add(time.Hour)) != apikey.Revoked {
+			t.Errorf("%s: got %s when the clock is right again, want revoked", got.Name, got.Status(start.Add(time.Hour)))
+		}
+	}
+}
+
+// doctor names the keys that a clock which was ahead has made, and no others.
+func TestCheck_keysFromTheFuture(t *testing.T) {
+	s := openNew(t)
+	mustCreate(t, s, "acme", "Zapier", start)
+	equal(t, "findings", check(t, s, start), map[string]string{})
+	mustCreate(t, s, "acme", "Export", start.Add(91*day))
+	mustCreate(t, s, "acme", "Import", start)
+	want := "warning: A clock that was ahead made 1 of the keys, and the last of those ends at " + start.Add(181*day).Format(time.RFC3339) + "."
+	equal(t, "findings", check(t, s, start), map[string]string{"clock": want})
+	equal(t, "findings 91 days later", check(t, s, start.Add(91*day)), map[string]string{})
+}
+
+// doctor says when the machine's clock differs from what the store has seen.
+func TestCheck_clock(t *testing.T) {
+	s := openNew(t)
+	noteClock(t, s, apikey.ClockNote{Confirmed: start})
+	for off, want := range map[time.Duration]string{
+		-600 * day:   "error: The clock says 2024-07-09T12:00:00Z, and the store has seen 2026-03-01T12:00:00Z.",
+		-time.Hour:   "error: The clock says 2026-03-01T11:00:00Z, and the store has seen 2026-03-01T12:00:00Z.",
+		-time.Second: "", time.Hour: "",
+		91 * day: "warning: The clock says 2026-05-31T12:00:00Z, and the store is certain only of 2026-03-01T12:00:00Z.",
+	} {
+		equal(t, "finding", check(t, s, start.Add(off))["clock"], want)
+	}
+}
+
 // rebuildFrom closes a store, damages Badger's files, and opens it.
 func rebuildFrom(t *testing.T, s *Store) *Store {
 	t.Helper()

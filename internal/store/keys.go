@@ -140,7 +140,12 @@ func revoke(txn *transaction, change apikey.Change, do apikey.Revoke) (apikey.Ou
 	if err != nil {
 		return apikey.Outcome{}, err
 	}
-	if key.Status(change.At) == apikey.Revoked {
+	// A scheduled revocation counts when its time has come for good.
+	now, err := believed(txn, change.At)
+	if err != nil {
+		return apikey.Outcome{}, err
+	}
+	if key.Status(now) == apikey.Revoked {
 		return apikey.Outcome{Key: *key, Unchanged: true}, nil
 	}
 	err = end(txn, key, change, do.Reason)
@@ -185,7 +190,7 @@ func revokeAll(txn *transaction, change apikey.Change, do apikey.RevokeAll) (api
 		ids = append(ids, key.ID)
 		outcome.Ended = append(outcome.Ended, key.Digest)
 	}
-	outcome.Stale, outcome.Revoked = outcome.Ended, len(ids)
+	outcome.Stale, outcome.Revoked, outcome.Unfinished = outcome.Ended, len(ids), len(active) > maxRevoked
 	outcome.Event.Details = map[string]any{"reason": do.Reason, "revoked": len(ids), "key_ids": ids}
 	return outcome, nil
 }

@@ -1,0 +1,77 @@
+package caddymodule
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+func clockCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "clock [--trust [--reason REASON]]",
+		Short: "Shows what the server makes of its machine's clock, or has it trust the clock",
+		Long: `Shows the machine's clock beside the confirmed time, which is certain to have passed,
+and which of them keys are judged by.
+
+--trust makes what the machine's clock says the confirmed time. Make sure first that
+the clock is right. Where an earlier clock was ahead, this sets the confirmed time back:
+keys that had expired only by that clock are active again, and no revoked key is. Where
+the clock is ahead because the server was stopped for long, it need not be waited for
+until that is confirmed.`,
+		Example: `  caddy api-keys clock
+  caddy api-keys clock --trust --reason "the clock was three months ahead before NTP set it"`,
+	}
+	trust := cmd.Flags().Bool("trust", false, "Take the machine's clock for right")
+	reason := cmd.Flags().String("reason", "", "Why, for the audit trail")
+	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
+		switch {
+		case len(args) > 0:
+			return usagef("%q is not wanted", args[0])
+		case *reason != "" && !*trust:
+			return usagef("--reason is for --trust")
+		case *trust:
+			answer, err := t.client.TrustClock(ctx, *reason)
+			if err != nil {
+				return err
+			}
+			return t.trusted(answer)
+		}
+		answer, err := t.client.Clock(ctx)
+		if err != nil {
+			return err
+		}
+		if t.form == "json" {
+			return t.json(answer)
+		}
+		return t.clock(answer.Clock)
+	})
+}
+
+func (t *terminal) trusted(answer admin.TrustAnswer) error {
+	if t.form == "json" {
+		return t.json(answer)
+	}
+	if err := t.clock(answer.Clock); err != nil || answer.Revoked == 0 {
+		return err
+	}
+	_, err := fmt.Fprintf(t.out, "%s revoked: the scheduled revocation had come, or another key has the name now.\n", plural(answer.Revoked, "key"))
+	return err
+}
+
+func (t *terminal) clock(clock admin.Clock) error {
+	status := "agrees with the confirmed time"
+	if clock.Status != apikey.ClockAgrees {
+		status = (time.Duration(clock.OffsetSeconds) * time.Second).Abs().String() + " " + string(clock.Status)
+	}
+	var lines table
+	lines.row("Clock", status)
+	lines.row("Machine", t.moment(&clock.Machine))
+	lines.row("Confirmed", t.moment(&clock.Confirmed))
+	lines.row("Keys are judged by", t.moment(&clock.Judged))
+	return lines.write(t.out)
+}
