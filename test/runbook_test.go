@@ -1,0 +1,83 @@
+package test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/agiled/caddy-api-keys/internal/testenv"
+)
+
+// TestRunbook_commands runs every block of shell of the runbook, against an admin
+// socket as the Debian package has one. What this machine need not have is stood in
+// for here, and runs on the machine that deploy/deb/test boots.
+func TestRunbook_commands(t *testing.T) {
+	testenv.Tool(t, "jq")
+	testenv.Tool(t, "curl")
+	s := newServer(t)
+	socket := filepath.Join(s.dir, "admin.sock")
+	s.run(strings.NewReplacer("admin {{.Admin}}", "admin unix/"+socket+"|0220", "\tlog\n", "\tlog {\n\t\toutput file access.log\n\t}\n").Replace(httpOnly(gatewayConfig)))
+	overSocket := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", socket)
+	}}}
+	s.await("the server to answer", func() bool {
+		response, err := overSocket.Get("http://localhost/api-keys/healthz")
+		return err == nil && response.Body.Close() == nil && response.StatusCode == http.StatusOK
+	})
+	if got := clients(t, s)[0].send(t, "GET", "/public/v1/contacts", nil); got.status != 401 {
+		t.Fatalf("got status %d, want a line in the access log", got.status)
+	}
+
+	programs := filepath.Join(s.dir, "bin")
+	must(t, os.Mkdir(programs, 0o700))
+	must(t, os.Symlink(binary, filepath.Join(programs, "caddy")))
+	must(t, os.WriteFile(filepath.Join(s.dir, "journal"), []byte(s.log.String()), 0o600))
+	for name, does := range map[string]string{
+		"systemctl":  fmt.Sprintf(`case "$*" in *MainPID*) echo %d ;; esac`, s.process.Process.Pid),
+		"journalctl": "cat '" + s.dir + "/journal'",
+		"iostat":     ":",
+		"top":        ":",
+	} {
+		must(t, os.WriteFile(filepath.Join(programs, name), []byte("#!/bin/sh\n"+does+"\n"), 0o700))
+	}
+
+	text := strings.NewReplacer(
+		"/run/caddy/admin.sock", socket, "/var/lib/caddy/api_keys", s.Store, "/var/log/caddy/", s.dir+"/",
+		"/var/tmp", s.dir, "--max-depth 2 /var ", "--max-depth 2 "+s.dir+" ",
+	).Replace(documents(t)["docs/runbook.md"])
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "../deploy/deb/run-blocks", "caddy", "api-keys", "create", "--address", "unix/"+socket,
+		"--workspace", "acme", "--preset", "full-access", "-o", "json", "--name")
+	cmd.Stdin = strings.NewReader(text)
+	cmd.Env = append(os.Environ(), "PATH="+programs+":"+os.Getenv("PATH"))
+	out, err := cmd.CombinedOutput()
+	if want := fmt.Sprintf("%d blocks were run", strings.Count(text, "```sh\n")); err != nil || !strings.Contains(string(out), want) {
+		t.Errorf("got %v, want that %s:\n%s", err, want, out)
+	}
+}
+
+// TestRunbook_inline holds what stands in the sentences: a command with options says
+// where the server or the store is, and one without is a name that exists.
+func TestRunbook_inline(t *testing.T) {
+	found := regexp.MustCompile("`caddy api-keys ([a-z-]+)([^`]*)`").FindAllStringSubmatch(withoutCode(documents(t)["docs/runbook.md"]), -1)
+	if len(found) == 0 {
+		t.Fatal("the runbook names no command")
+	}
+	for _, command := range found {
+		if out, err := exec.Command(binary, "api-keys", command[1], "--help").CombinedOutput(); err != nil || !strings.Contains(string(out), "api-keys "+command[1]) {
+			t.Errorf("%s: got %v, and:\n%s", command[0], err, out)
+		}
+		if options := command[2]; strings.Contains(options, " -") && !strings.Contains(options, "--address ") && !strings.Contains(options, "--store ") {
+			t.Errorf("%s does not say where the server is", command[0])
+		}
+	}
+}
