@@ -19,7 +19,7 @@ var announcements = [...]string{http.CanonicalHeaderKey(expiresHeader), deprecat
 // the place of it. In trailers only the gateway could speak of it, and does not.
 type announced struct {
 	caddyhttp.ResponseWriterWrapper
-	own   [len(announcements)][]string // nil where the gateway says nothing
+	own   *[len(announcements)][]string // nil where the gateway says nothing, as for most keys
 	begun bool
 }
 
@@ -31,6 +31,7 @@ func (a *announced) announce(w http.ResponseWriter, d *authn.Decision) {
 		return
 	}
 	header := w.Header()
+	a.own = new([len(announcements)][]string)
 	for i, name := range announcements {
 		a.own[i] = header[name]
 	}
@@ -40,6 +41,9 @@ func (a *announced) announce(w http.ResponseWriter, d *authn.Decision) {
 func (a *announced) assert() {
 	header := a.Header()
 	undeclare(header)
+	if a.own == nil {
+		return
+	}
 	for i, name := range announcements {
 		if a.own[i] != nil {
 			header[name] = a.own[i]

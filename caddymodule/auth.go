@@ -26,7 +26,9 @@ import (
 // token, the token is that of a key which has neither expired nor been revoked,
 // the key's workspace is not suspended, and the key may do what the request
 // asks for: a read-only key may not write. Anything else is refused with a JSON
-// body, or by the site's `handle_errors`, and reaches no later handler.
+// body, or by the site's `handle_errors`, and reaches no later handler. A request
+// under way ends within a second after its key: neither its body nor its answer
+// is passed on any further, and WebSockets are closed.
 //
 // The identity headers are removed from every request in all their spellings,
 // and set anew on those that pass.
@@ -166,35 +168,51 @@ func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 		return answerWhoami(w, decision.Key)
 	}
 	announceExpiry(w.Header(), decision.Key, decision.At)
-	passed.announce(w, &decision)
-	var err error
-	if facts.WebSocket {
-		err = h.serveStream(passed, r, next, gateway, &facts, decision.Key)
-	} else {
-		err = next.ServeHTTP(passed, r)
-	}
-	dropTrailers(w.Header())
+	onward := passed.stream.begin(w, r, gateway.authn, decision.Key, facts.WebSocket)
+	passed.announce(&passed.stream, &decision)
+	return h.serve(passed, r, onward, next, &decision)
+}
+
+// serve has the handlers after this one answer a request that passed, for as long
+// as its key may be used. If the key ends before an answer has begun, it is that
+// of any other request with the key. One that has begun is cut off, so that
+// nobody takes it for complete.
+func (h *Auth) serve(passed *passage, r, onward *http.Request, next caddyhttp.Handler, d *authn.Decision) (err error) {
+	flow, returned := &passed.stream, false
+	defer func() {
+		flow.done()
+		if why := flow.Ended(); why != "" && (!returned || err != nil || flow.cut.Load()) {
+			ended := *d
+			ended.Result = why
+			err = h.cutOff(flow, r, &ended, err, recover())
+		}
+	}()
+	err = next.ServeHTTP(passed, onward)
+	returned = true
+	dropTrailers(passed.Header())
 	return err
 }
 
-// serveStream hands on a request that asks to become a WebSocket, for no
-// longer than its key may be used. If the key ends before the upstream has
-// agreed, the answer is that of any other request with it.
-func (h *Auth) serveStream(passed *passage, r *http.Request, next caddyhttp.Handler, gateway *gateway, facts *authn.Facts, key *apikey.Key) error {
-	ctx, done := gateway.authn.Stream(r.Context(), key)
-	defer done()
-	err := next.ServeHTTP(passed, r.WithContext(ctx))
-	if err == nil || !errors.Is(context.Cause(ctx), authn.ErrEnded) {
-		return err
+// cutOff ends the answer to a request whose key has ended, after its handlers have
+// returned an error or panicked.
+func (h *Auth) cutOff(flow *stream, r *http.Request, ended *authn.Decision, err error, panicked any) error {
+	annotate(r.Context(), ended)
+	if panicked != nil && panicked != http.ErrAbortHandler {
+		panic(panicked)
 	}
-	decision, ok := h.decide(r.Context(), gateway, facts)
-	if !ok || decision.Allowed() {
-		return err
+	if flow.begun {
+		if flow.socket && panicked == nil {
+			return err
+		}
+		panic(http.ErrAbortHandler) // as reverse_proxy does
 	}
-	annotate(r.Context(), &decision)
-	w := passed.ResponseWriter // what was true of the key is no more
+	if flow.body.ReadCloser != nil {
+		r.Body = flow.body.rest()
+	}
+	w := flow.ResponseWriter
 	announceNothing(w.Header())
-	return h.refuse(w, r, &decision)
+	announce(w.Header(), ended)
+	return h.refuse(w, r, ended)
 }
 
 // withoutTrailers keeps a client's trailers from the error routes too. If a

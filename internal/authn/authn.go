@@ -10,7 +10,6 @@ package authn
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -48,8 +47,8 @@ type Authenticator struct {
 }
 
 // New returns an authenticator that remembers up to cacheSize keys of the
-// source. It must be told of every change to the source by Changed. A source that
-// fails does so for every request, and log is told each time.
+// source. It must be told of every change to the source by Changed, and closed. A
+// source that fails does so for every request, and log is told each time.
 func New(source Source, cacheSize int, now func() time.Time, log *zap.Logger) (*Authenticator, error) {
 	ids, err := source.SuspendedWorkspaces()
 	if err != nil {
@@ -61,6 +60,8 @@ func New(source Source, cacheSize int, now func() time.Time, log *zap.Logger) (*
 	}
 	a := &Authenticator{keys: keys, now: now, limiter: ratelimit.New()}
 	a.suspended.replace(ids)
+	a.streams.wake = make(chan struct{}, 1)
+	go a.watch()
 	return a, nil
 }
 
@@ -76,22 +77,19 @@ func (a *Authenticator) Changed(outcome apikey.Outcome) {
 		a.suspended.set(ws.ID, ws.Suspended())
 	}
 	if len(outcome.Ended) > 0 || ws.Suspended() {
-		a.streams.endIf(func(s *stream) bool {
-			return slices.Contains(outcome.Ended, s.digest) || ws.Suspended() && s.workspaceID == ws.ID
-		})
-	}
-	if old := outcome.Replaced; old.ID != "" {
-		a.streams.shortenAll(old.Digest, old.ActiveUntil(), a.now())
+		a.streams.hurry()
 	}
 }
 
-// Close makes every later check answer that it cannot tell: once the source is
-// closed, nothing says any more what has changed.
+// Close makes every later check answer that it cannot tell, and ends all streams:
+// once the source is closed, nothing says any more what has changed.
 func (a *Authenticator) Close() {
-	if !a.closed.Swap(true) {
-		a.keys.readers.close()
+	if a.closed.Swap(true) {
+		return
 	}
-	a.streams.endIf(func(*stream) bool { return true })
+	a.keys.readers.close()
+	a.streams.round.Add(1)
+	a.streams.hurry()
 }
 
 // Remember sets how many keys are remembered.
@@ -125,19 +123,8 @@ func (a *Authenticator) Check(ctx context.Context, policy *Policy, facts *Facts)
 	}
 	// The clock is read after the look-up, which may have taken a while.
 	d.Key, d.At = &key.Key, a.now()
-	switch key.Status(d.At) {
-	case apikey.Revoked:
-		if key.RevokedAt.IsZero() { // as was scheduled
-			a.noteEnd(key.ActiveUntil())
-		}
-		return d.refuse(Revoked)
-	case apikey.Expired:
-		a.noteEnd(key.ActiveUntil())
-		return d.refuse(Expired)
-	case apikey.Active:
-	}
-	if a.suspended.has(key.WorkspaceID) {
-		return d.refuse(Suspended)
+	if result := a.judge(d.Key, d.At); result != Allowed {
+		return d.refuse(result)
 	}
 	a.uses.note(&key.use, d.At, facts.Client)
 	if facts.Browser && !policy.AllowBrowsers {

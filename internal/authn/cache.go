@@ -86,6 +86,9 @@ func (c *cache) get(ctx context.Context, digest apikey.Digest) (*entry, Lookup, 
 	if !c.mayHave(digest) {
 		return nil, Miss, errUnknown
 	}
+	if err := ctx.Err(); err != nil { // a reader would be kept busy for nobody
+		return nil, Miss, err
+	}
 	found, err := c.readers.ask(ctx, digest)
 	if err != nil && err != errUnknown && ctx.Err() == nil {
 		c.log.Error("looking up a key", zap.Error(err))

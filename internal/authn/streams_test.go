@@ -1,8 +1,9 @@
 package authn
 
 import (
-	"context"
 	"errors"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,27 +11,47 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// openStream begins a stream of a key that lives for an hour, and tells how long it
-// has gone on when it ends.
-func openStream(t *testing.T, a *Authenticator, key *apikey.Key) <-chan time.Duration {
-	t.Helper()
-	ctx, done := a.Stream(context.Background(), key)
-	begin, ended := time.Now(), make(chan time.Duration, 1)
-	go func() {
-		<-ctx.Done()
-		if !errors.Is(context.Cause(ctx), ErrEnded) {
-			t.Errorf("the stream ended with %v, want ErrEnded", context.Cause(ctx))
-		}
-		ended <- time.Since(begin)
-		done()
-	}()
-	return ended
+// noted is a stream that notes when it is ended.
+type noted struct {
+	Stream
+	begin time.Time
+	once  sync.Once
+	ended chan time.Duration
 }
 
-func lasts(t *testing.T, what string, stream <-chan time.Duration, want time.Duration) {
+func (n *noted) End() { n.once.Do(func() { n.ended <- time.Since(n.begin) }) }
+
+func beginStream(t *testing.T, a *Authenticator, key *apikey.Key) *noted {
 	t.Helper()
-	if got := <-stream; got != want {
+	w := &noted{begin: time.Now(), ended: make(chan time.Duration, 1)}
+	w.Begin(a, key, w)
+	t.Cleanup(w.Done)
+	return w
+}
+
+func openStream(t *testing.T, a *Authenticator, key *apikey.Key) *noted {
+	t.Helper()
+	w := beginStream(t, a, key)
+	w.Watch()
+	return w
+}
+
+// lasts waits until a stream is ended, and checks when and why.
+func (n *noted) lasts(t *testing.T, what string, want time.Duration, why Result) {
+	t.Helper()
+	if got := <-n.ended; got != want {
 		t.Errorf("%s lasted %v, want %v", what, got, want)
+	}
+	if got := n.Ended(); got != why || n.Stands() {
+		t.Errorf("%s: got %q, and that it stands is %t; want %q", what, got, n.Stands(), why)
+	}
+}
+
+func (n *noted) goesOn(t *testing.T, what string) {
+	t.Helper()
+	synctest.Wait()
+	if len(n.ended) > 0 || !n.Stands() || n.Ended() != "" {
+		t.Errorf("%s: got an end for %q, want that it goes on", what, n.Ended())
 	}
 }
 
@@ -40,6 +61,17 @@ func liveKey(s *source) apikey.Key {
 	key.ExpiresAt = time.Now().Add(time.Hour)
 	s.put(key)
 	return key
+}
+
+// revokeAll ends keys in one change.
+func revokeAll(a *Authenticator, s *source, keys ...apikey.Key) {
+	var digests []apikey.Digest
+	for _, key := range keys {
+		key.RevokedAt = time.Now()
+		s.put(key)
+		digests = append(digests, key.Digest)
+	}
+	a.Changed(apikey.Outcome{Stale: digests, Ended: digests})
 }
 
 func TestStream_endComesCloser(t *testing.T) {
@@ -52,23 +84,20 @@ func TestStream_endComesCloser(t *testing.T) {
 		old.RevokesAt = time.Now().Add(time.Minute)
 		s.put(old)
 		a.Changed(apikey.Outcome{Replaced: old, Stale: []apikey.Digest{old.Digest}})
-		lasts(t, "the first", first, time.Minute)
-		lasts(t, "the second", second, time.Minute)
-		lasts(t, "another key's", bystander, time.Hour)
+		first.lasts(t, "the first", time.Minute, Revoked)
+		second.lasts(t, "the second", time.Minute, Revoked)
+		bystander.lasts(t, "another key's", time.Hour, Expired)
 	})
 }
 
-// An end that was set after the request was judged and before its stream began
-// was told to nobody.
-func TestStream_endCameCloserBefore(t *testing.T) {
+// A change between the decision and the start of the stream was told to nobody.
+func TestStream_endedBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := new(source)
 		key := liveKey(s)
 		a := newAuthenticator(t, s, time.Now)
-		old := key
-		old.RevokesAt = time.Now().Add(time.Minute)
-		s.put(old)
-		lasts(t, "a stream judged before", openStream(t, a, &key), time.Minute)
+		revoke(s, a, key)
+		openStream(t, a, &key).lasts(t, "a stream judged before", streamInterval, Revoked)
 	})
 }
 
@@ -78,31 +107,242 @@ func TestStream_endedAtOnce(t *testing.T) {
 		key, second, other := liveKey(s), liveKey(s), liveKey(s)
 		a := newAuthenticator(t, s, time.Now)
 		one, two, bystander := openStream(t, a, &key), openStream(t, a, &second), openStream(t, a, &other)
-		time.Sleep(time.Second)
-		ended := []apikey.Digest{key.Digest, second.Digest}
-		a.Changed(apikey.Outcome{Stale: ended, Ended: ended})
-		lasts(t, "a key's of all that were revoked", one, time.Second)
-		lasts(t, "another's", two, time.Second)
-		lasts(t, "one of no such key", bystander, time.Hour)
+		time.Sleep(time.Second + time.Millisecond)
+		revokeAll(a, s, key, second)
+		one.lasts(t, "a key's of all that were revoked", time.Second+time.Millisecond, Revoked)
+		two.lasts(t, "another's", time.Second+time.Millisecond, Revoked)
+		bystander.goesOn(t, "one of no such key")
 	})
 }
 
-// A stream that is over leaves no timer behind, whatever changes meanwhile.
-func TestStream_over(t *testing.T) {
+func TestStream_suspended(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := new(source)
+		key, other := liveKey(s), liveKey(s)
+		other.WorkspaceID = "globex"
+		s.put(other)
+		a := newAuthenticator(t, s, time.Now)
+		one, bystander := openStream(t, a, &key), openStream(t, a, &other)
+		time.Sleep(time.Millisecond)
+		a.Changed(apikey.Outcome{Workspace: apikey.Workspace{ID: key.WorkspaceID, SuspendedAt: time.Now()}})
+		one.lasts(t, "one of the workspace", time.Millisecond, Suspended)
+		bystander.goesOn(t, "another workspace's")
+	})
+}
+
+// A stream that is not watched ends by what is handed on: nothing once the
+// interval is over in which its key ended.
+func TestStream_busy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := new(source)
 		key := liveKey(s)
 		a := newAuthenticator(t, s, time.Now)
-		ctx, done := a.Stream(context.Background(), &key)
-		done()
-		old := key
-		old.RevokesAt = time.Now().Add(time.Minute)
-		a.Changed(apikey.Outcome{Replaced: old})
-		if got := context.Cause(ctx); errors.Is(got, ErrEnded) {
-			t.Errorf("got %v, want a stream that was over before", got)
+		busy := beginStream(t, a, &key)
+		revoke(s, a, key)
+		lookups := s.lookups.Load()
+		for range 1000 {
+			if !busy.Stands() {
+				t.Fatal("got an end within the interval, want that a short request is not looked at")
+			}
 		}
-		if got := len(a.streams.open); got != 0 {
-			t.Errorf("got %d open streams, want none", got)
+		if got := s.lookups.Load() - lookups; got != 0 {
+			t.Errorf("got %d look-ups within the interval, want none", got)
+		}
+		time.Sleep(streamInterval)
+		synctest.Wait()
+		if busy.Stands() || busy.Ended() != Revoked {
+			t.Errorf("got %q after the interval, want %q", busy.Ended(), Revoked)
+		}
+		if len(busy.ended) > 0 {
+			t.Error("got End called, want that only for what is watched")
+		}
+	})
+}
+
+// A stream is ended by what is known of its key, never by that it is unknown for
+// the moment because the source must be asked.
+func TestStream_keyIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := new(source)
+		key := liveKey(s)
+		a := newAuthenticator(t, s, time.Now)
+		one := openStream(t, a, &key)
+		for range 10 {
+			a.Changed(apikey.Outcome{Stale: []apikey.Digest{key.Digest}})
+			time.Sleep(streamInterval)
+			one.goesOn(t, "a key that is renamed")
+		}
+	})
+}
+
+// Nothing flows on a key of which the source cannot tell whether it has ended,
+// and a source that hangs holds no other stream up.
+func TestStream_storeFails(t *testing.T) {
+	for name, hangs := range map[string]bool{"error": false, "hangs": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, goOn := new(source), make(chan struct{})
+				defer close(goOn)
+				a := newAuthenticator(t, s, time.Now)
+				warm := openStream(t, a, new(liveKey(s)))
+				time.Sleep(streamInterval)
+				synctest.Wait() // it is in memory
+				s.during = func(*apikey.Key) (*apikey.Key, error) {
+					if hangs {
+						<-goOn
+					}
+					return nil, errors.New("corrupt")
+				}
+				var cold []*noted
+				for range 2 * maxReaders {
+					cold = append(cold, openStream(t, a, new(liveKey(s))))
+				}
+				for _, one := range cold {
+					if got := <-one.ended; got > time.Second {
+						t.Errorf("a stream lasted %v after its key could not be read, want a second at most", got)
+					}
+					if got := one.Ended(); got != Unavailable {
+						t.Errorf("got %q, want %q", got, Unavailable)
+					}
+				}
+				warm.goesOn(t, "a key in memory")
+			})
+		})
+	}
+}
+
+func TestStream_close(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := new(source)
+		key := liveKey(s)
+		a := newAuthenticator(t, s, time.Now)
+		idle, busy := openStream(t, a, &key), beginStream(t, a, &key)
+		a.Close()
+		idle.lasts(t, "one that is watched", 0, Unavailable)
+		if busy.Stands() {
+			t.Error("got a stream that stands, want that it does not")
+		}
+		busy.Watch()
+		busy.lasts(t, "one that is watched from then on", 0, Unavailable)
+		late := openStream(t, a, &key)
+		late.lasts(t, "one that begins then", 0, Unavailable)
+		for _, one := range []*noted{idle, busy, late} {
+			one.Done()
+		}
+		time.Sleep(streamInterval) // the watcher goes
+	})
+}
+
+// A stream that is done is not touched, and not kept.
+func TestStream_done(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := new(source)
+		key := liveKey(s)
+		a := newAuthenticator(t, s, time.Now)
+		one := openStream(t, a, &key)
+		one.Done()
+		revoke(s, a, key)
+		synctest.Wait()
+		if len(one.ended) > 0 {
+			t.Error("got End called after Done")
+		}
+		open := a.lookAt([]*Stream{&one.Stream})
+		if got := len(open); got != 0 {
+			t.Errorf("got %d streams kept, want none", got)
+		}
+	})
+}
+
+// handedOn is a stream that is used as a server does: by two goroutines, and End
+// must not come after Done.
+type handedOn struct {
+	Stream
+	done, late atomic.Bool
+}
+
+func (h *handedOn) End() {
+	if h.done.Load() {
+		h.late.Store(true)
+	}
+}
+
+// TestStream_race has many streams begin, flow and be done while keys are revoked,
+// and then holds that none stands whose key was revoked.
+func TestStream_race(t *testing.T) {
+	s := new(source)
+	a := newAuthenticator(t, s, time.Now)
+	const keys = 8
+	var using sync.WaitGroup
+	for range keys {
+		key := liveKey(s)
+		revoked := make(chan struct{})
+		for range 2 {
+			using.Go(func() {
+				for {
+					h := new(handedOn)
+					h.Begin(a, &key, h)
+					reader := make(chan struct{})
+					go func() { // as a transport reads a body
+						defer close(reader)
+						h.Stands()
+						h.Watch()
+					}()
+					h.Watch()
+					stood := h.Stands()
+					select {
+					case <-revoked: // it ends, however the round and the revocation fall
+						for h.Stands() {
+							time.Sleep(time.Millisecond)
+						}
+						stood = false
+					default:
+					}
+					h.Done()
+					h.done.Store(true)
+					<-reader
+					if h.late.Load() {
+						t.Error("got End called after Done")
+					}
+					if !stood {
+						return
+					}
+				}
+			})
+		}
+		using.Go(func() {
+			time.Sleep(10 * time.Millisecond)
+			revoke(s, a, key)
+			close(revoked)
+		})
+	}
+	using.Wait()
+}
+
+// BenchmarkStream measures what a short request pays to be ended with its key: one
+// that nothing is watched of, and one that is watched as it flushes its answer.
+func BenchmarkStream(b *testing.B) {
+	s := new(source)
+	key := liveKey(s)
+	a := newAuthenticator(b, s, time.Now)
+	b.Run("short", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			w := new(noted)
+			w.Begin(a, &key, w)
+			w.Stands()
+			w.Stands()
+			w.Done()
+		}
+	})
+	b.Run("watched", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			w := new(noted)
+			w.Begin(a, &key, w)
+			w.Stands()
+			w.Watch()
+			w.Stands()
+			w.Done()
 		}
 	})
 }

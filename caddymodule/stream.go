@@ -1,0 +1,254 @@
+package caddymodule
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/authn"
+)
+
+// stream stands between a request that passed and the handlers after it. It hands
+// their answer and the request's body on for as long as the key may be used.
+type stream struct {
+	caddyhttp.ResponseWriterWrapper
+	authn.Stream
+	body streamBody
+
+	cancel context.CancelCauseFunc // nil for most: see cancellable
+	socket bool                    // it asks to become a WebSocket
+	ending bool                    // End was called before
+	begun  bool                    // the answer, or the socket
+	wrote  bool
+	flows  atomic.Bool // the answer, in more than a piece
+	cut    atomic.Bool // something was not handed on
+}
+
+// streamBody is the body of a request that passed. Transports read it in
+// goroutines of their own, also after the request is over.
+type streamBody struct {
+	io.ReadCloser
+	stream *stream
+	length int64        // below zero if it is not known
+	read   atomic.Int64 // how much of it, and inRead
+}
+
+// inRead is added to what was read during a Read.
+const inRead = 1 << 62
+
+// begin puts the stream between a request and what answers it. It returns the
+// request to hand on.
+func (s *stream) begin(w http.ResponseWriter, r *http.Request, a *authn.Authenticator, key *apikey.Key, socket bool) *http.Request {
+	s.ResponseWriter, s.socket = w, socket
+	s.Begin(a, key, s)
+	if socket || cancellable(r) {
+		var ctx context.Context
+		ctx, s.cancel = context.WithCancelCause(r.Context())
+		r = r.WithContext(ctx)
+	}
+	if socket {
+		s.Watch()
+	}
+	if r.Body != nil && r.Body != http.NoBody {
+		s.body.ReadCloser, s.body.stream, s.body.length = r.Body, s, r.ContentLength
+		r.Body = &s.body
+	}
+	return r
+}
+
+// smallBody is the longest body that is as good as sent once it has begun.
+const smallBody = 64 << 10
+
+// cancellable reports whether a request needs a context that ends with its key.
+// That costs what the whole check does, and most need none: End has other means.
+// But reverse_proxy still sends what it has buffered of a body (request_buffers)
+// when the rest fails, and only the context stops it. And with HTTP/3 a deadline
+// does not end a request.
+func cancellable(r *http.Request) bool {
+	return r.ContentLength < 0 || r.ContentLength > smallBody || r.ProtoMajor == 3
+}
+
+// done says that the request is over.
+func (s *stream) done() {
+	s.Done()
+	if s.cancel != nil {
+		s.cancel(nil)
+	}
+}
+
+// End ends a request whose key has ended, although nothing flows.
+func (s *stream) End() {
+	if s.cancel != nil {
+		s.cancel(authn.ErrEnded)
+	}
+	if s.socket {
+		return
+	}
+	// If something flows after all, it ends by that, and more gently.
+	if !s.ending {
+		s.ending = true
+		return
+	}
+	past := time.Unix(1, 0)
+	// A handler that waits for the body fails. So does net/http's own wait for the
+	// client to hang up, once the body has been read: it cancels the request.
+	_ = http.NewResponseController(s.ResponseWriter).SetReadDeadline(past)
+	if s.flows.Load() {
+		// HTTP/2 resets the stream. The writers around the server's own are for
+		// one goroutine, which may be writing.
+		_ = http.NewResponseController(innermost(s.ResponseWriter)).SetWriteDeadline(past)
+	}
+}
+
+// innermost returns the server's own ResponseWriter.
+func innermost(w http.ResponseWriter) http.ResponseWriter {
+	for {
+		outer, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return w
+		}
+		w = outer.Unwrap()
+	}
+}
+
+// Read hands on a piece of the body.
+func (b *streamBody) Read(p []byte) (n int, err error) {
+	if read := b.read.Add(inRead) - inRead; read > 0 && read != b.length {
+		b.stream.Watch() // there is more of it, which may be long in coming
+	}
+	if b.passes() {
+		n, err = b.ReadCloser.Read(p)
+	}
+	b.read.Add(int64(n) - inRead)
+	if !b.passes() { // the key may have ended while the client sent nothing
+		return 0, authn.ErrEnded
+	}
+	return n, err
+}
+
+// rest returns what is left of a body whose key has ended: the refusal reads it.
+// While a transport waits for a piece of it, nobody else may, and this fails.
+func (b *streamBody) rest() io.ReadCloser {
+	if b.read.Load() >= inRead {
+		return b
+	}
+	return b.ReadCloser
+}
+
+func (b *streamBody) passes() bool {
+	if b.stream.Stands() {
+		return true
+	}
+	b.stream.cut.Store(true)
+	return false
+}
+
+// passes reports whether a piece of the answer may be handed on.
+func (s *stream) passes() bool {
+	if s.Stands() {
+		return true
+	}
+	s.cut.Store(true)
+	if !s.begun {
+		clear(s.Header()) // it describes the answer that is not given
+	}
+	return false
+}
+
+// beginAnswer reports whether a piece of the answer itself may be handed on.
+func (s *stream) beginAnswer() bool {
+	if !s.passes() {
+		return false
+	}
+	s.begun = true
+	return true
+}
+
+// sent returns what came of handing a piece on. One that End has interrupted is cut
+// off, though the handler may not care: net/http's server of files does not.
+func (s *stream) sent(err error) error {
+	if err != nil && s.Ended() != "" {
+		s.cut.Store(true)
+	}
+	return err
+}
+
+// flow notes that the answer comes in more than a piece, and may be long in coming.
+func (s *stream) flow() {
+	if !s.flows.Load() {
+		s.flows.Store(true)
+		s.Watch()
+	}
+}
+
+// WriteHeader begins the answer, or sends one before it (RFC 9110, section 15.2).
+func (s *stream) WriteHeader(status int) {
+	final := status >= 200 || status == http.StatusSwitchingProtocols
+	if final && s.beginAnswer() || !final && s.passes() {
+		s.ResponseWriter.WriteHeader(status)
+	}
+}
+
+func (s *stream) Write(p []byte) (int, error) {
+	if !s.beginAnswer() {
+		return 0, authn.ErrEnded
+	}
+	if s.wrote {
+		s.flow()
+	}
+	s.wrote = true
+	n, err := s.ResponseWriter.Write(p)
+	return n, s.sent(err)
+}
+
+// maxPiece is how much of an answer is handed on before the key is looked at again.
+const maxPiece = 64 << 10
+
+// ReadFrom is what io.Copy calls in place of Write. What comes from a file goes to
+// the connection without a copy in memory, as it would without a stream.
+func (s *stream) ReadFrom(from io.Reader) (total int64, err error) {
+	source := &io.LimitedReader{R: from, N: 1<<63 - 1}
+	if limited, ok := from.(*io.LimitedReader); ok {
+		source = limited // net finds a file through one of them, not through two
+	}
+	for source.N > 0 {
+		if !s.beginAnswer() {
+			return total, authn.ErrEnded
+		}
+		s.flow()
+		piece := &io.LimitedReader{R: source.R, N: min(source.N, maxPiece)}
+		n, err := s.ResponseWriterWrapper.ReadFrom(piece)
+		total += n
+		source.N -= n
+		if err != nil || piece.N > 0 {
+			return total, s.sent(err)
+		}
+	}
+	return total, nil
+}
+
+// FlushError is what http.ResponseController calls. Who flushes has more to say,
+// now or later.
+func (s *stream) FlushError() error {
+	if !s.beginAnswer() {
+		return authn.ErrEnded
+	}
+	s.flow()
+	return s.sent(http.NewResponseController(s.ResponseWriter).Flush())
+}
+
+// Hijack is what http.ResponseController calls, for a WebSocket of HTTP/1.1. Its
+// answer is written by then or never.
+func (s *stream) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	if !s.begun && !s.beginAnswer() {
+		return nil, nil, authn.ErrEnded
+	}
+	return http.NewResponseController(s.ResponseWriter).Hijack()
+}

@@ -1,0 +1,93 @@
+package caddymodule
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/authn"
+)
+
+// BenchmarkStream measures what a request pays to be ended with its key, beside
+// the same request that is not: one with a short answer, and one with a short body
+// and a short answer.
+func BenchmarkStream(b *testing.B) {
+	h, token := benchHandler(b)
+	parsed, _ := apikey.ParseToken(token)
+	a := h.app.gateway(context.Background()).authn
+	d := a.Check(context.Background(), &h.policy, &authn.Facts{Method: http.MethodGet, Authorization: []string{"Bearer " + parsed.Reveal()}})
+	if !d.Allowed() {
+		b.Fatal(d.Result)
+	}
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		body := new(again)
+		r := caddyhttp.PrepareRequest(httptest.NewRequest(method, "/public/v1/orders", body), caddy.NewReplacer(), discard{make(http.Header)}, new(caddyhttp.Server))
+		if r.Body, r.ContentLength = body, int64(len(again{}.content())); method == http.MethodGet {
+			r.Body, r.ContentLength = http.NoBody, 0
+		}
+		original, w := r.Body, http.ResponseWriter(discard{make(http.Header)})
+		b.Run(method+"/without", func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				passed := new(struct {
+					announced
+					identity [3]string
+				})
+				identify(r, &passed.identity)
+				passed.announce(w, &d)
+				if err := short.ServeHTTP(passed, r); err != nil {
+					b.Fatal(err)
+				}
+				dropTrailers(w.Header())
+			}
+		})
+		b.Run(method+"/with", func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				passed := new(passage)
+				identify(r, &passed.identity)
+				onward := passed.stream.begin(w, r, a, d.Key, false)
+				passed.announce(&passed.stream, &d)
+				if err := h.serve(passed, r, onward, short, &d); err != nil {
+					b.Fatal(err)
+				}
+				r.Body = original
+			}
+		})
+	}
+}
+
+// identify sets a header whose values are the request's own, as the handler does.
+func identify(r *http.Request, values *[3]string) { r.Header["X-Workspace-Id"] = values[0:1:1] }
+
+// again is a short body that can be read again and again.
+type again struct{ read bool }
+
+func (again) content() string { return `{"name":"Ada Lovelace","email":"ada@example.com"}` }
+
+func (a *again) Read(p []byte) (int, error) {
+	if a.read = !a.read; !a.read {
+		return 0, io.EOF
+	}
+	return copy(p, a.content()), nil
+}
+
+func (*again) Close() error { return nil }
+
+var shortBuffer = make([]byte, 512)
+
+// short reads a request's body and answers in one piece, as most upstreams do.
+var short = caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+	for err := error(nil); err == nil; {
+		_, err = r.Body.Read(shortBuffer)
+	}
+	w.WriteHeader(http.StatusOK)
+	_, err := w.Write(shortBuffer)
+	return err
+})
