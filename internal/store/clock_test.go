@@ -57,6 +57,8 @@ func TestClock_revokedWhileAhead(t *testing.T) {
 	mustApply(t, s, start, apikey.Rotate{WorkspaceID: "acme", KeyID: old.ID, Replacement: rotated, RevokeOldAt: start.Add(day)})
 	ahead := start.Add(600 * day)
 	mustApply(t, s, ahead, apikey.Revoke{WorkspaceID: "acme", KeyID: old.ID})
+	revoked := lookup(t, s, old.Digest)
+	equal(t, "when the old key was revoked", revoked.RevokedAt, ahead) // and not by its schedule alone
 	mustApply(t, s, ahead, apikey.RevokeAll{WorkspaceID: "acme", Reason: "left"})
 	for _, key := range []apikey.Key{expired, old, rotated} {
 		if got := lookup(t, s, key.Digest); got.Status(start.Add(time.Hour)) != apikey.Revoked {
