@@ -67,15 +67,11 @@ func descriptorOf(conn net.Conn) (number uint64, ok bool) {
 	return number, err == nil
 }
 
-// announceDescriptors says in the log how much the limit allows.
-func announceDescriptors(log *zap.Logger) {
-	limit, known := descriptorLimit()
-	switch {
-	case !known:
-	case limit < fewDescriptors:
+// warnOfFewDescriptors says in the log that clients will soon have taken what the
+// limit allows.
+func warnOfFewDescriptors(log *zap.Logger) {
+	if limit, known := descriptorLimit(); known && limit < fewDescriptors {
 		log.Warn("this process may open few files and connections, and a request takes up to two: raise the limit (ulimit -n, or LimitNOFILE of the systemd unit)",
 			zap.Uint64("limit", limit), zap.Uint64("for_clients", limit-reservedOf(limit)))
-	default:
-		log.Info("files and connections that this process may open", zap.Uint64("limit", limit), zap.Uint64("for_clients", limit-reservedOf(limit)))
 	}
 }

@@ -81,10 +81,12 @@ func openGateway(path string, settings settings, log *zap.Logger) (*gateway, err
 // reason not to serve them.
 func (g *gateway) announce(log *zap.Logger) {
 	log = log.With(zap.String("path", g.store.Path()), zap.String("version", version()))
+	if limit, known := descriptorLimit(); known {
+		log = log.With(zap.Uint64("open_files", limit))
+	}
 	if madeAt, err := g.store.Restoring(); err == nil && !madeAt.IsZero() {
 		log.Error("a restore was begun, and has not come to its end: keys are missing. Restore that backup again", zap.Time("backup_made_at", madeAt))
 	}
-	announceDescriptors(log)
 	if g.store.Made() {
 		log.Warn("key store made: it is empty")
 		return

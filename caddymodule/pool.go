@@ -24,6 +24,8 @@ func acquire(path string, settings settings, log *zap.Logger) (*gateway, error) 
 	found := g.(*gateway)
 	if loaded {
 		found.adopt(settings)
+	} else {
+		warnOfFewDescriptors(log)
 	}
 	return found, nil
 }
