@@ -30,6 +30,9 @@ import (
 // under way ends within a second after its key: neither its body nor its answer
 // is passed on any further, and WebSockets are closed.
 //
+// Where a request meets a second one, such as a stricter one for a part of the
+// site, that judges the key which the first has found, by its own rules.
+//
 // The identity headers are removed from every request in all their spellings,
 // and set anew on those that pass.
 //
@@ -138,11 +141,23 @@ func refuseLoggedCredentials(ctx caddy.Context) error {
 	return nil
 }
 
+// ServeHTTP reads from the request what matters, and cleans it; judges it;
+// and refuses it, answers it itself, or hands it on.
+//
+// Where another api_key_auth has let the request pass before, it is judged again,
+// by this one's rules and with what that one saw of it.
 func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	if len(r.Trailer) > 0 {
 		next = withoutTrailers{next, r.Trailer, r.Body}
 	}
 	facts := h.clean(r)
+	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	first := firstPassage(repl)
+	if first != nil {
+		first.last.retract(w.Header())
+		first.last.inherit(&facts)
+	}
+
 	gateway := h.app.gateway(r.Context())
 	begun := time.Since(processStart)
 	decision, ok := h.decide(r.Context(), gateway, &facts)
@@ -153,7 +168,7 @@ func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	count(&decision, took)
 	annotate(r.Context(), &decision)
 	announce(w.Header(), &decision)
-	if facts.Browser && decision.Key != nil && decision.Key.ExposedAt.IsZero() {
+	if facts.Browser && first == nil && decision.Key != nil && decision.Key.ExposedAt.IsZero() {
 		gateway.exposed(decision.Key, remoteIP(r))
 	}
 	if decision.Key != nil && decision.Key.Status(decision.At) == apikey.Active {
@@ -162,8 +177,10 @@ func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	if !decision.Allowed() {
 		return h.refuse(w, r, &decision)
 	}
+
 	passed := new(passage)
-	h.identify(r, decision.Key, &passed.identity)
+	passed.begin(h, &decision, &facts, first)
+	passed.identify(r, repl)
 	if h.asksWhoami(r) {
 		return answerWhoami(w, decision.Key)
 	}
@@ -211,7 +228,9 @@ func (h *Auth) cutOff(flow *stream, r *http.Request, ended *authn.Decision, err 
 	}
 	w := flow.ResponseWriter
 	announceNothing(w.Header())
-	announce(w.Header(), ended)
+	if len(w.Header()[limitHeader]) == 0 { // it was dropped with the answer that is not given
+		announce(w.Header(), ended)
+	}
 	return h.refuse(w, r, ended)
 }
 
@@ -246,32 +265,6 @@ func (h *Auth) decide(ctx context.Context, gateway *gateway, facts *authn.Facts)
 		return authn.Decision{Result: authn.Unavailable, Action: authn.Read}, true
 	}
 	return gateway.authn.Check(ctx, &h.policy, facts), true
-}
-
-// identify tells everything behind this handler whose key it is.
-func (h *Auth) identify(r *http.Request, key *apikey.Key, values *[3]string) {
-	// One array for three headers. Each slice has room for its own value only,
-	// and belongs to this request: Caddy edits header values in place.
-	*values = [3]string{key.WorkspaceID, key.ID, string(key.Preset)}
-	r.Header[h.WorkspaceHeader] = values[0:1:1]
-	r.Header[h.KeyIDHeader] = values[1:2:2]
-	r.Header[h.AccessHeader] = values[2:3:3]
-
-	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	repl.Set("http.auth.user.id", key.ID)
-	repl.Map(func(name string) (any, bool) {
-		switch name {
-		case "http.api_key.id":
-			return key.ID, true
-		case "http.api_key.workspace_id":
-			return key.WorkspaceID, true
-		case "http.api_key.name":
-			return key.Name, true
-		case "http.api_key.access":
-			return string(key.Preset), true
-		}
-		return nil, false
-	})
 }
 
 // Interface guards

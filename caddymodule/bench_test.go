@@ -120,6 +120,15 @@ func TestAuth_allocations(t *testing.T) {
 	}
 }
 
+// twice is a handler before itself.
+type twice struct{ *Auth }
+
+func (h twice) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	return h.Auth.ServeHTTP(w, r, caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+		return h.Auth.ServeHTTP(w, r, next)
+	}))
+}
+
 // BenchmarkAuth measures the handler on top of what Caddy does anyway to have a
 // request handled, which is the first of them.
 func BenchmarkAuth(b *testing.B) {
@@ -146,6 +155,15 @@ func BenchmarkAuth(b *testing.B) {
 				e.send(b, h)
 			}
 		})
+	})
+	// Twice is through a second block, as a site has that is stricter in a part.
+	b.Run("twice", func(b *testing.B) {
+		h, token := benchHandler(b)
+		e := newExchange(token)
+		b.ReportAllocs()
+		for b.Loop() {
+			e.send(b, twice{h})
+		}
 	})
 	// A cold key is one that is read from the store on each request.
 	b.Run("cold", func(b *testing.B) {

@@ -37,8 +37,10 @@ var standardNames = [3]string{"X-Workspace-ID", "X-API-Key-ID", "X-API-Key-Acces
 // fuzzPolicies are the mounts that requests are sent to.
 var fuzzPolicies = []struct {
 	policy
-	config    object
-	errorPage bool // the site has handle_errors
+	config      object
+	errorPage   bool    // the site has handle_errors
+	outer       *policy // of a block before this one
+	outerConfig object
 }{
 	{policy: policy{names: standardNames, realm: "api", readMethods: []string{"GET", "HEAD", "OPTIONS"}}, config: object{}},
 	{
@@ -62,6 +64,18 @@ var fuzzPolicies = []struct {
 		policy:    policy{names: standardNames, realm: "api", readMethods: []string{"HEAD"}, readPaths: []string{"/v1/*"}},
 		config:    object{"read_methods": []string{"HEAD"}, "read_paths": []string{"/v1/*"}},
 		errorPage: true,
+	},
+	{
+		policy: policy{names: standardNames, realm: "strict", readMethods: []string{"GET"}, readPaths: []string{"/v1/search"}, forwardToken: true},
+		config: object{"realm": "strict", "read_methods": []string{"GET"}, "read_paths": []string{"/v1/search"}, "forward_token": true},
+		outer: &policy{
+			names: [3]string{"X-Workspace-ID", "X-Tenant", "Api-Key"}, realm: "api",
+			readMethods: []string{"GET", "POST", "QUERY"}, whoami: "/v1/me", browsers: true, forwardToken: true,
+		},
+		outerConfig: object{
+			"key_id_header": "X-Tenant", "access_header": "Api-Key", "read_methods": []string{"GET", "POST", "QUERY"},
+			"whoami": "/v1/me", "browsers": "allow", "forward_token": true,
+		},
 	},
 }
 
@@ -89,12 +103,16 @@ func TestDecision(t *testing.T) {
 func newDecisionGateway(t testing.TB) *fuzzGateway {
 	servers := object{}
 	for i, p := range fuzzPolicies {
-		auth := object{"handler": "api_key_auth"}
-		maps.Copy(auth, p.config)
-		server := object{
-			"logs":   object{},
-			"routes": []object{{"handle": []object{{"handler": "fuzz_before"}, auth, {"handler": "fuzz_behind"}}}},
+		auth := func(config object) object {
+			block := object{"handler": "api_key_auth"}
+			maps.Copy(block, config)
+			return block
 		}
+		handlers := []object{{"handler": "fuzz_before"}, auth(p.config), {"handler": "fuzz_behind"}}
+		if p.outer != nil {
+			handlers = slices.Insert(handlers, 1, auth(p.outerConfig))
+		}
+		server := object{"logs": object{}, "routes": []object{{"handle": handlers}}}
 		if p.errorPage {
 			server["errors"] = object{"routes": []object{{"handle": []object{{"handler": "fuzz_errors"}}}}}
 		}
@@ -111,6 +129,9 @@ func (g *fuzzGateway) decideBoth(t *testing.T, input []byte) {
 	}
 	p := fuzzPolicies[number]
 	want := decide(p.policy, g.keys, q)
+	if p.outer != nil {
+		want = decideTwice(*p.outer, p.policy, g.keys, q)
+	}
 	got := g.send(t, string(rune('0'+number)), q)
 	check(t, p.policy, p.errorPage, q, want, got)
 	if t.Failed() {

@@ -117,6 +117,32 @@ func decide(p policy, keys map[string]knownKey, q request) verdict {
 	return v
 }
 
+// decideTwice is for two blocks on one way: both judge the client's request, and
+// what one of them removes is gone.
+func decideTwice(outer, inner policy, keys map[string]knownKey, q request) verdict {
+	first := decide(outer, keys, q)
+	if first.next == nil {
+		return first
+	}
+	v := decide(inner, keys, q)
+	v.key = first.key // known by now, whatever the inner one goes by
+	if v.next == nil {
+		return v
+	}
+	for name := range v.next {
+		if first.next[name] == nil {
+			delete(v.next, name)
+		}
+	}
+	for _, names := range [][3]string{outer.names, inner.names} {
+		v.next.Set(names[0], v.key.workspace)
+		v.next.Set(names[1], v.key.id)
+		v.next.Set(names[2], v.key.access)
+	}
+	v.connection = slices.DeleteFunc(v.connection, func(token string) bool { return isIdentity(outer, token) })
+	return v
+}
+
 func (v verdict) refuse(status int, message, challenge, result string) verdict {
 	v.status, v.body, v.challenge, v.result = status, `{"error":"`+message+`"}`, challenge, result
 	return v

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -79,6 +80,7 @@ func TestAuth_faults(t *testing.T) {
 			r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/public/v1/contacts", nil)
 			r.Header.Set("Authorization", "Bearer "+token.Reveal())
 			w := httptest.NewRecorder()
+			r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, new(caddyhttp.Server))
 			err := h.ServeHTTP(w, r, caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error {
 				t.Error("the request went on to the next handler")
 				return nil

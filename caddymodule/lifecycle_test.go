@@ -69,6 +69,7 @@ func judgeBy(h *Auth, ctx context.Context) (w *httptest.ResponseRecorder, passed
 	r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil)
 	r.Header.Set("Authorization", "Bearer "+apikey.NewToken("agk").Reveal())
 	w = httptest.NewRecorder()
+	r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, new(caddyhttp.Server))
 	_ = h.ServeHTTP(w, r, caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error {
 		passed = true
 		return nil

@@ -106,6 +106,11 @@ func announce(header http.Header, d *authn.Decision) {
 		parameters(d.Action, 'q', d.Limit.N, 'w', seconds(d.Limit.Window)),
 		parameters(d.Action, 'r', d.Usage.Remaining, 't', seconds(d.Usage.Reset)),
 	}
+	if len(header[limitHeader]) > 0 { // of an api_key_auth before this one: both apply
+		header[policyHeader] = append(header[policyHeader], values[0])
+		header[limitHeader] = append(header[limitHeader], values[1])
+		return
+	}
 	header[policyHeader] = values[0:1:1]
 	header[limitHeader] = values[1:2:2]
 }

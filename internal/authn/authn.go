@@ -109,7 +109,7 @@ func (a *Authenticator) Check(ctx context.Context, policy *Policy, facts *Facts)
 	if facts.Preflight {
 		return d.refuse(Preflight)
 	}
-	digest, problem := parseAuthorization(facts.Authorization)
+	digest, problem := facts.credential()
 	if problem != "" {
 		return d.refuse(problem)
 	}
@@ -126,14 +126,16 @@ func (a *Authenticator) Check(ctx context.Context, policy *Policy, facts *Facts)
 	if result := a.judge(d.Key, d.At); result != Allowed {
 		return d.refuse(result)
 	}
-	a.uses.note(&key.use, d.At, facts.Client)
+	if facts.Before == nil {
+		a.uses.note(&key.use, d.At, facts.Client)
+	}
 	if facts.Browser && !policy.AllowBrowsers {
 		return d.refuse(Browser)
 	}
 	if d.Action == Write && key.Preset != apikey.FullAccess {
 		return d.refuse(ReadOnly)
 	}
-	if limit := policy.limit(d.Action); limit.N > 0 {
+	if limit := policy.limit(d.Action); limit.N > 0 && !facts.Before.counted(d.Action, limit) {
 		d.Limit = limit
 		bucket := bucket(d.Action)
 		d.Usage = a.limiter.Allow(key.ID, bucket, limit, d.At, &key.buckets[bucket])

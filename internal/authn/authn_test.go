@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/ratelimit"
 )
 
 func TestDecision_zeroRefuses(t *testing.T) {
@@ -161,6 +162,38 @@ func TestCheck_cachedReadThenWrite(t *testing.T) {
 	checkResult(t, "write", check(http.MethodPost), ReadOnly)
 	checkResult(t, "second read", check(http.MethodGet), Allowed)
 	checkResult(t, "another write", check(http.MethodDelete), ReadOnly)
+}
+
+// A request that has passed a check is judged again by its key, as that is now,
+// whatever has become of its credentials.
+func TestCheck_again(t *testing.T) {
+	s := new(source)
+	token, key := s.add()
+	a := newAuthenticator(t, s, atEpoch)
+	limited := &Policy{ReadMethods: policy.ReadMethods, ReadLimit: ratelimit.Limit{N: 2, Window: time.Minute}}
+	first := a.Check(context.Background(), limited, request(http.MethodGet, token))
+	checkResult(t, "first", first, Allowed)
+	again := func(policy *Policy, method string) Decision {
+		pass := &Pass{Key: first.Key, Action: first.Action, Limit: first.Limit}
+		return a.Check(context.Background(), policy, &Facts{Method: method, Before: pass})
+	}
+	for range 3 { // it counts in this limit already
+		checkResult(t, "again, by the same limit", again(limited, http.MethodGet), Allowed)
+	}
+	stricter := &Policy{ReadMethods: policy.ReadMethods, ReadLimit: ratelimit.Limit{N: 1, Window: time.Minute}}
+	checkResult(t, "by a limit of its own", again(stricter, http.MethodGet), Allowed)
+	checkResult(t, "by that limit once more", again(stricter, http.MethodGet), RateLimited)
+	checkResult(t, "a method that makes no sense", again(limited, http.MethodTrace), MethodNotAllowed)
+
+	a.suspended.set(key.WorkspaceID, true)
+	checkResult(t, "suspended since", again(limited, http.MethodGet), Suspended)
+	a.suspended.set(key.WorkspaceID, false)
+	key.RevokedAt = epoch
+	s.put(key)
+	a.Changed(apikey.Outcome{Stale: []apikey.Digest{key.Digest}})
+	checkResult(t, "revoked since", again(limited, http.MethodGet), Revoked)
+	a.Close()
+	checkResult(t, "closed since", again(limited, http.MethodGet), Unavailable)
 }
 
 // violations are all ways to be refused, in the order in which the

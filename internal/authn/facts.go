@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/ratelimit"
 )
 
 // Facts are what a request says of itself that has a say in the decision.
@@ -28,6 +29,39 @@ type Facts struct {
 	Browser bool
 	// Client is who sent the request; nil where nobody needs to know.
 	Client Client
+	// Before is the check that let the same request pass before, if there was one.
+	// The key that it found is judged, whatever Authorization says.
+	Before *Pass
+}
+
+// Pass is what a check has found that let a request pass.
+type Pass struct {
+	Key    *apikey.Key
+	Action Action
+	// Limit is the one that the request was counted against; zero for none.
+	Limit ratelimit.Limit
+	// Before is the check before that one.
+	Before *Pass
+}
+
+// counted reports whether the request counts against a limit already. Checks that
+// have the same limit share one count.
+func (p *Pass) counted(action Action, limit ratelimit.Limit) bool {
+	for ; p != nil; p = p.Before {
+		if p.Action == action && p.Limit == limit {
+			return true
+		}
+	}
+	return false
+}
+
+// credential returns the digest of the token that the request is judged by, or
+// what is wrong with it.
+func (f *Facts) credential() (apikey.Digest, Result) {
+	if f.Before != nil {
+		return f.Before.Key.Digest, ""
+	}
+	return parseAuthorization(f.Authorization)
 }
 
 // Client is who sent a request.
