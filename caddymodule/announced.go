@@ -53,11 +53,33 @@ func (a *announced) assert() {
 
 // WriteHeader begins the answer, or sends one before it (RFC 9110, section 15.2).
 func (a *announced) WriteHeader(status int) {
+	if status < 200 && status != http.StatusSwitchingProtocols {
+		a.inform(status)
+		return
+	}
 	if !a.begun {
 		a.assert()
-		a.begun = status >= 200 || status == http.StatusSwitchingProtocols
+		a.begun = true
 	}
 	a.ResponseWriterWrapper.WriteHeader(status)
+}
+
+// inform sends an informational response without any announcements, the upstream's
+// or the gateway's: they belong to the final answer, and are kept for it.
+func (a *announced) inform(status int) {
+	header := a.Header()
+	undeclare(header)
+	var kept [len(announcements)][]string
+	for i, name := range announcements {
+		kept[i] = header[name]
+		delete(header, name)
+	}
+	a.ResponseWriterWrapper.WriteHeader(status)
+	for i, name := range announcements {
+		if kept[i] != nil {
+			header[name] = kept[i]
+		}
+	}
 }
 
 func (a *announced) begin() {

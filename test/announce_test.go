@@ -2,6 +2,8 @@ package test
 
 import (
 	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
 	"strconv"
 	"testing"
 	"time"
@@ -65,3 +67,49 @@ func TestAnnouncements(t *testing.T) {
 }
 
 func seconds(at time.Time) string { return strconv.FormatInt(at.Unix(), 10) }
+
+// TestAnnouncements_informational has an upstream speak of the key's end in a 103
+// (RFC 8297). The client gets the rest of it, and the final answer as ever: the
+// gateway's word, or the upstream's where the gateway says nothing.
+func TestAnnouncements_informational(t *testing.T) {
+	s := start(t, gatewayConfig)
+	const end = "Deprecation: @1\r\nSunset: never\r\nX-API-Key-Expires: never\r\n"
+	s.upstream.answers("HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n" + end + "\r\n" +
+		"HTTP/1.1 200 OK\r\n" + end + "Content-Length: 0\r\n\r\n")
+	week, day := "7d", "24h"
+	made, err := s.keys().CreateKey(t.Context(), "acme", admin.CreateRequest{Name: "Zapier production", Preset: "read_only", ExpiresIn: &week})
+	must(t, err)
+	_, err = s.keys().RotateKey(t.Context(), "acme", made.Key.ID, admin.RotateRequest{RevokeOldIn: &day})
+	must(t, err)
+	_, quiet := s.create("acme", "Nothing to say", "full_access")
+	for name, test := range map[string]struct {
+		token  string
+		theirs bool // the final answer has the upstream's word
+	}{"the gateway says something": {made.Token, false}, "it says nothing": {quiet, true}} {
+		t.Run(name, func(t *testing.T) {
+			var hints textproto.MIMEHeader
+			trace := &httptrace.ClientTrace{Got1xxResponse: func(_ int, header textproto.MIMEHeader) error {
+				hints = header
+				return nil
+			}}
+			request, err := http.NewRequestWithContext(httptrace.WithClientTrace(t.Context(), trace), "GET", "http://"+s.Plain+contacts, nil)
+			must(t, err)
+			request.Header.Set("Authorization", "Bearer "+test.token)
+			response, err := http.DefaultClient.Do(request)
+			must(t, err)
+			must(t, response.Body.Close())
+			if got := hints.Get("Link"); got != "</style.css>" {
+				t.Errorf("got Link %q in the 103, want the upstream's", got)
+			}
+			for _, name := range trailerNames {
+				if got := hints.Values(name); got != nil {
+					t.Errorf("got %s %q in the 103, want none", name, got)
+				}
+				got := response.Header.Values(name)
+				if len(got) != 1 || (got[0] == "never" || got[0] == "@1") != test.theirs {
+					t.Errorf("got %s %q in the final answer, want one value, the upstream's: %t", name, got, test.theirs)
+				}
+			}
+		})
+	}
+}
