@@ -196,7 +196,9 @@ func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 // nobody takes it for complete.
 func (h *Auth) serve(passed *passage, r, onward *http.Request, next caddyhttp.Handler, d *authn.Decision) (err error) {
 	flow, returned := &passed.stream, false
+	descriptors.requests.Add(1)
 	defer func() {
+		descriptors.requests.Add(-1)
 		flow.done()
 		if why := flow.Ended(); why != "" && (!returned || err != nil || flow.cut.Load()) {
 			ended := *d
@@ -261,7 +263,7 @@ func (h *Auth) decide(ctx context.Context, gateway *gateway, facts *authn.Facts)
 			decision, ok = authn.Decision{}, false
 		}
 	}()
-	if gateway == nil {
+	if gateway == nil || !roomForRequest() {
 		return authn.Decision{Result: authn.Unavailable, Action: authn.Read}, true
 	}
 	return gateway.authn.Check(ctx, &h.policy, facts), true

@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"net"
 	"net/http"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/caddyserver/caddy/v2"
@@ -12,15 +13,15 @@ import (
 
 // A process may open so many files and connections, and no more: once clients have
 // taken them all, none is left for the admin socket, just when a key is to be
-// revoked. So the last ones are not for clients. The system gives a new connection
+// revoked. So the last ones are not for clients, nor for the upstreams of their
+// requests. The system gives a new connection
 // the lowest number that is free, and so that says how many there are.
 
 // fewDescriptors is a limit that a public site may reach on an ordinary day.
 const fewDescriptors = 4096
 
 // reservedOf returns how many of the files that a process may open are kept from
-// clients: for the admin socket, the store, logs, and the upstreams of requests
-// under way.
+// clients: for the admin socket, the store and logs.
 func reservedOf(limit uint64) uint64 { return min(limit/8, 1024) }
 
 // keepDescriptors has a server close at once what would take the last of them.
@@ -34,16 +35,40 @@ func (a *App) keepDescriptors(ctx caddy.Context) {
 		return
 	}
 	log, last := complaints(), limit-reservedOf(limit)
+	descriptors.many.Store(limit / 4)
+	descriptors.last.Store(last)
 	server.RegisterConnState(func(conn net.Conn, state http.ConnState) {
 		if state != http.StateNew {
 			return
 		}
-		if number, ok := descriptorOf(conn); ok && number >= last {
+		number, ok := descriptorOf(conn)
+		descriptors.crowded.Store(!ok || number >= limit/4)
+		if ok && number >= last-last/4 { // the rest is for the upstreams of those that are open
 			_ = conn.Close()
 			log.Error("a connection was closed, for this process has nearly as many files and connections open as it may: raise the limit (ulimit -n, or LimitNOFILE of the systemd unit)",
 				zap.Uint64("limit", limit))
 		}
 	})
+}
+
+// descriptors says whether a request still leaves the last ones free: it takes one
+// for its upstream, beside that of its connection, or many of one connection do.
+var descriptors struct {
+	many, last atomic.Uint64 // from how many on they are counted, and what is not for clients; 0 if that is not known
+	crowded    atomic.Bool   // the last connection was given one of many
+	requests   atomic.Int64  // under way
+}
+
+// roomForRequest reports whether one more request may be handed on. It asks the
+// system only where connections or requests have taken a quarter of what there is.
+func roomForRequest() bool {
+	d := &descriptors
+	last := d.last.Load()
+	if last == 0 || !d.crowded.Load() && uint64(d.requests.Load()) < d.many.Load() {
+		return true
+	}
+	number, ok := nextDescriptor()
+	return ok && number < last
 }
 
 // descriptorOf returns the number that the system has given to a connection.

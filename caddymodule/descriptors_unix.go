@@ -13,3 +13,14 @@ func descriptorLimit() (limit uint64, known bool) {
 	}
 	return uint64(r.Cur), true
 }
+
+// nextDescriptor returns the number that the next file would get; it is not ok
+// where there is none left.
+func nextDescriptor() (number uint64, ok bool) {
+	fd, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, false
+	}
+	_ = unix.Close(fd)
+	return uint64(fd), true
+}

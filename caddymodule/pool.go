@@ -24,6 +24,7 @@ func acquire(path string, settings settings, log *zap.Logger) (*gateway, error) 
 	found := g.(*gateway)
 	if loaded {
 		found.adopt(settings)
+		found.authn.Retire(false)
 	} else {
 		warnOfFewDescriptors(log)
 	}
@@ -64,6 +65,7 @@ func release(path string) error {
 	}
 	releasing.Lock()
 	defer releasing.Unlock()
+	retire(path)
 	var timer *time.Timer
 	timer = time.AfterFunc(drain, func() {
 		releasing.Lock()
@@ -76,6 +78,21 @@ func release(path string) error {
 	})
 	releasing.timers[timer] = path
 	return nil
+}
+
+// retire ends the WebSockets of the store at path if the configuration that lets go
+// of it was the last to use it: a key is then revoked in another store, of which
+// they would not hear. It is for who holds releasing.
+func retire(path string) {
+	users, _ := gateways.References(path)
+	for _, draining := range releasing.timers {
+		if draining == path {
+			users--
+		}
+	}
+	if g := opened(path); g != nil && users == 1 {
+		g.authn.Retire(true)
+	}
 }
 
 // releaseAll ends every drain, when the process is about to end.

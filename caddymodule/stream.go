@@ -46,7 +46,7 @@ const inRead = 1 << 62
 // begin puts the stream between a request and what answers it. It returns the
 // request to hand on.
 func (s *stream) begin(w http.ResponseWriter, r *http.Request, a *authn.Authenticator, key *apikey.Key, socket bool) *http.Request {
-	s.ResponseWriter, s.socket = w, socket
+	s.ResponseWriter, s.socket, s.Endless = w, socket, socket
 	s.Begin(a, key, s)
 	if socket || cancellable(r) {
 		var ctx context.Context

@@ -4,12 +4,88 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
+
+// startLimited starts a server that may open so many files and connections.
+func startLimited(t *testing.T, limit int, config string) *server {
+	t.Helper()
+	s := newServer(t)
+	limited := filepath.Join(s.dir, "limited")
+	must(t, os.WriteFile(limited, fmt.Appendf(nil, "#!/bin/sh\nulimit -n %d\nexec '%s' \"$@\"\n", limit, s.program), 0o700))
+	s.program = limited
+	s.run(config)
+	s.awaitReady()
+	return s
+}
+
+// TestDescriptors_busy has every connection that the gateway lets open wait for an
+// upstream that does not answer, which takes another one for each. A key can be
+// revoked all the same; and once they are gone, requests pass again.
+func TestDescriptors_busy(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer silent.Close()
+	var mu sync.Mutex
+	var waiting []net.Conn
+	go func() {
+		for {
+			conn, err := silent.Accept()
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			waiting = append(waiting, conn)
+			mu.Unlock()
+		}
+	}()
+	config := strings.Replace(httpOnly(gatewayConfig), "\tapi_key_auth\n", "\tapi_key_auth\n\treverse_proxy /silent "+silent.Addr().String()+"\n", 1)
+	s := startLimited(t, 512, config)
+	key, token := s.create("acme", "Warehouse sync", "read_only")
+	_, good := s.create("globex", "Zapier production", "read_only")
+
+	var conns []net.Conn
+	for range 600 {
+		conn, err := net.Dial("tcp", s.Plain)
+		must(t, err)
+		conns = append(conns, conn)
+	}
+	refused := 0
+	for _, conn := range conns {
+		_, _ = fmt.Fprintf(conn, "GET /silent HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n\r\n", s.Plain, token)
+	}
+	for _, conn := range conns {
+		must(t, conn.SetReadDeadline(time.Now().Add(5*time.Millisecond)))
+		begin := make([]byte, 12)
+		if _, err := io.ReadFull(conn, begin); err == nil && string(begin) == "HTTP/1.1 503" {
+			refused++
+		}
+	}
+	if refused == 0 {
+		t.Error("got no request refused, want those that the limit has no room for")
+	}
+	s.revoke(key)
+	for _, conn := range conns {
+		conn.Close()
+	}
+	s.await("requests to pass again", func() bool {
+		return s.gateway().send(t, "GET", contacts, nil, "Authorization", "Bearer "+good).status == http.StatusOK
+	})
+	mu.Lock()
+	defer mu.Unlock()
+	if len(waiting) == 0 {
+		t.Error("no request came upstream")
+	}
+	for _, conn := range waiting {
+		conn.Close()
+	}
+}
 
 // TestDescriptors_idle takes as many connections as the gateway lets open, and more,
 // on which nothing is asked. A key can be revoked all the same, and a change needs
@@ -17,12 +93,7 @@ import (
 func TestDescriptors_idle(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		t.Run(fmt.Sprintf("TLS %t", secure), func(t *testing.T) {
-			s := newServer(t)
-			limited := filepath.Join(s.dir, "limited")
-			must(t, os.WriteFile(limited, []byte("#!/bin/sh\nulimit -n 256\nexec '"+s.program+"' \"$@\"\n"), 0o700))
-			s.program = limited
-			s.run(gatewayConfig)
-			s.awaitReady()
+			s := startLimited(t, 256, gatewayConfig)
 			key, token := s.create("acme", "Warehouse sync", "full_access")
 			s.wantStatus(t, token, 200)
 

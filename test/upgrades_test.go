@@ -159,3 +159,32 @@ func TestReload_sockets(t *testing.T) {
 	s.wantCleanStop(t)
 	stays.wantClosed(t, 10*time.Second)
 }
+
+// TestReload_movedSockets reloads to another store while WebSockets are open, of
+// which no revocation would hear there: they end, and those of the new store do
+// not when it stays.
+func TestReload_movedSockets(t *testing.T) {
+	delayed := strings.Replace(gatewayConfig, "{{.Upstream}}", "{{.Upstream}} {\n\t\tstream_close_delay 1h\n\t}", 1)
+	moved := strings.Replace(delayed, "{{.Store}}", "{{.Store}}-elsewhere", 1)
+	s := startWithConnect(t, delayed)
+	_, token := s.create("acme", "Warehouse sync", "full_access")
+	for _, o := range openers {
+		t.Run(o.name, func(t *testing.T) {
+			k := o.open(t, s, token)
+			k.wantOpen(t)
+			if accepted, said := s.offer(moved); !accepted {
+				t.Fatal(said)
+			}
+			k.wantClosed(t, 10*time.Second)
+			if accepted, said := s.offer(delayed); !accepted {
+				t.Fatal(said)
+			}
+		})
+	}
+	k := openH1(t, s, token)
+	k.wantOpen(t)
+	if accepted, said := s.offer(strings.Replace(delayed, "grace_period 5s", "grace_period 6s", 1)); !accepted {
+		t.Fatal(said)
+	}
+	k.wantOpen(t)
+}

@@ -43,6 +43,7 @@ type Authenticator struct {
 	ended     atomic.Int64 // the latest end of a key that was refused for it, in milliseconds since 1970
 	confirmed atomic.Int64 // the ends up to this time count for that, likewise
 	closed    atomic.Bool
+	retired   atomic.Bool
 	now       func() time.Time
 }
 
@@ -88,6 +89,15 @@ func (a *Authenticator) Close() {
 		return
 	}
 	a.keys.readers.close()
+	a.streams.round.Add(1)
+	a.streams.hurry()
+}
+
+// Retire says whether requests come only from before another source took over.
+// They are still judged, but streams that have no end of their own are ended:
+// whoever revokes a key now does so at the other source.
+func (a *Authenticator) Retire(retired bool) {
+	a.retired.Store(retired)
 	a.streams.round.Add(1)
 	a.streams.hurry()
 }

@@ -36,6 +36,10 @@ type Ender interface {
 // A stream that can be idle for long is watched: then End is called when its key
 // ends, so it ends without waiting for the next piece.
 type Stream struct {
+	// Endless says that the stream has no end of its own, such as a WebSocket. It is
+	// set before Begin, and ends it when the authenticator retires.
+	Endless bool
+
 	authn *Authenticator
 	key   *apikey.Key
 	ender Ender
@@ -127,6 +131,10 @@ func (s *Stream) recheck(round uint32) {
 // ends: a new request with that key would be refused too.
 func (s *Stream) look(ctx context.Context, round uint32) {
 	if s.ended.Load() != nil {
+		return
+	}
+	if s.Endless && s.authn.retired.Load() {
+		s.end(Unavailable)
 		return
 	}
 	if now := s.authn.standing(ctx, s.key.Digest); now != Allowed {
