@@ -102,10 +102,10 @@ func finish(cmd *cobra.Command, err error) error {
 		return nil
 	}
 	if misuse, ok := errors.AsType[usageError](err); ok {
-		fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s (try %s --help)\n", cmd.CommandPath(), visible(withoutTokens(misuse.Error())), cmd.CommandPath())
+		_ = say(cmd.ErrOrStderr(), "%s: %s (try %s --help)\n", cmd.CommandPath(), withoutTokens(misuse.Error()), cmd.CommandPath())
 		return exitWith(cmd, 2)
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", cmd.CommandPath(), visible(withoutTokens(sentence(err))))
+	_ = say(cmd.ErrOrStderr(), "%s: %s\n", cmd.CommandPath(), withoutTokens(sentence(err)))
 	return exitWith(cmd, 1)
 }
 

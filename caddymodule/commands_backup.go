@@ -112,8 +112,7 @@ func (t *terminal) backedUp(path string, contents store.BackupContents) error {
 	if t.form == "json" {
 		return t.json(map[string]any{"file": path, "made_at": contents.MadeAt, "keys": contents.Keys, "events": contents.Events})
 	}
-	_, err := fmt.Fprintf(t.out, "Backed up %d keys and %d events to %s.\n", contents.Keys, contents.Events, path)
-	return err
+	return say(t.out, "Backed up %d keys and %d events to %s.\n", contents.Keys, contents.Events, path)
 }
 
 func backUp(ctx context.Context, t *terminal, log, to io.Writer) error {
@@ -171,7 +170,7 @@ is taken from ` + store.BackupKeyVariable + `, and without one nothing need be s
 			return err
 		}
 		if answer.Warning != "" {
-			fmt.Fprintln(cmd.ErrOrStderr(), answer.Warning)
+			_ = say(cmd.ErrOrStderr(), "%s\n", answer.Warning)
 		}
 		return t.restored(answer)
 	})
@@ -236,13 +235,12 @@ func (t *terminal) restored(answer admin.RestoreAnswer) error {
 		return t.json(answer)
 	}
 	r := answer.Restored
-	_, err := fmt.Fprintf(t.out, `Restored the backup of %s:
+	return say(t.out, `Restored the backup of %s:
   %d keys added, %d of them by another name
   %d keys known already, %d of them revoked by the backup
   %d workspaces suspended as in the backup, %d to be reviewed
   %d events added to the audit trail
 `, t.when(r.MadeAt), r.Keys, r.Renamed, r.Known, r.Revoked, r.Suspended, r.Quarantined, r.Events)
-	return err
 }
 
 func (t *terminal) when(at time.Time) string { return at.Format(time.RFC3339) }

@@ -2,7 +2,6 @@ package caddymodule
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -59,8 +58,7 @@ func (t *terminal) trusted(answer admin.TrustAnswer) error {
 	if err := t.clock(answer.Clock); err != nil || answer.Revoked == 0 {
 		return err
 	}
-	_, err := fmt.Fprintf(t.out, "%s revoked: the scheduled revocation had come, or another key has the name now.\n", plural(answer.Revoked, "key"))
-	return err
+	return say(t.out, "%s revoked: the scheduled revocation had come, or another key has the name now.\n", plural(answer.Revoked, "key"))
 }
 
 func (t *terminal) clock(clock admin.Clock) error {

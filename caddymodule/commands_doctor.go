@@ -219,11 +219,11 @@ func (t *terminal) findings(answer admin.FindingsAnswer) error {
 		return t.json(answer)
 	}
 	for _, f := range answer.Findings {
-		if _, err := fmt.Fprintf(t.out, "%-8s %-12s %s\n", f.Severity, f.Check, visible(f.Message)); err != nil {
+		if err := say(t.out, "%-8s %-12s %s\n", string(f.Severity), f.Check, f.Message); err != nil {
 			return err
 		}
 		if f.Advice != "" {
-			if _, err := fmt.Fprintf(t.out, "%-8s %-12s → %s\n", "", "", visible(f.Advice)); err != nil {
+			if err := say(t.out, "%-8s %-12s → %s\n", "", "", f.Advice); err != nil {
 				return err
 			}
 		}
@@ -260,6 +260,5 @@ func (t *terminal) newJournal(path string) error {
 	if kept != "" {
 		old = "The old one is kept in " + kept + "."
 	}
-	_, err = fmt.Fprintf(t.out, "A new journal was begun. %s\nTake a backup, and revoke again what was revoked since the last one.\n", old)
-	return err
+	return say(t.out, "A new journal was begun. %s\nTake a backup, and revoke again what was revoked since the last one.\n", old)
 }

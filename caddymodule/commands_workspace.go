@@ -58,7 +58,7 @@ func confirm(ctx context.Context, cmd *cobra.Command, client *admin.Client, ws s
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "Revoke %s of %s? This cannot be undone. [y/N] ", plural(now.Workspace.Keys.Active, "active key"), ws)
+	_ = say(cmd.ErrOrStderr(), "Revoke %s of %s? This cannot be undone. [y/N] ", plural(now.Workspace.Keys.Active, "active key"), ws)
 	answer, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
 	if err != nil && err != io.EOF {
 		return fmt.Errorf("reading the answer: %w", err)
@@ -75,7 +75,7 @@ func confirm(ctx context.Context, cmd *cobra.Command, client *admin.Client, ws s
 // know has either never been or ended that long ago.
 func warnOfNoKeys(cmd *cobra.Command, ws admin.Workspace) {
 	if ws.Keys == (admin.KeyCounts{}) {
-		fmt.Fprintf(cmd.ErrOrStderr(), "%s never had a key, or none since audit_retention ago: is this the workspace that you mean?\n", ws.ID)
+		_ = say(cmd.ErrOrStderr(), "%s never had a key, or none since audit_retention ago: is this the workspace that you mean?\n", ws.ID)
 	}
 }
 

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -155,4 +156,16 @@ func visible(text string) string {
 		}
 		return unicode.ReplacementChar
 	}, text)
+}
+
+// say prints what a person reads. The format is the command's own; its strings may
+// be anybody's, and are made visible, so that none can begin a line either.
+func say(w io.Writer, format string, values ...any) error {
+	for i, value := range values {
+		if text, ok := value.(string); ok {
+			values[i] = visible(text)
+		}
+	}
+	_, err := fmt.Fprintf(w, format, values...)
+	return err
 }

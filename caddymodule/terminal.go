@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
 // terminal prints the answers of one command, in the form that was asked for.
@@ -86,15 +88,14 @@ func visibleJSON(encoded string) string {
 func (t *terminal) created(answer admin.KeyAnswer) error {
 	switch t.form {
 	case "token":
-		_, err := fmt.Fprintln(t.out, answer.Token)
-		return err
+		return t.token("%s\n", answer.Token)
 	case "json":
 		return t.json(answer)
 	}
 	if err := t.details(answer.Key); err != nil {
 		return err
 	}
-	return t.token(answer.Token)
+	return t.token(tokenForPeople, answer.Token)
 }
 
 // unwritten returns the error of a token that was made and could not be printed.
@@ -106,9 +107,15 @@ func unwritten(key admin.Key, err error) error {
 	return fmt.Errorf("%s was made, but its token could not be written, and cannot be shown again: revoke it (%w)", key.ID, err)
 }
 
-func (t *terminal) token(token string) error {
-	_, err := fmt.Fprintf(t.out, "\nThe token, shown this once. Keep it in a secret manager:\n\n  %s\n", token)
-	return err
+// tokenForPeople is how a token is printed for a person to copy.
+const tokenForPeople = "\nThe token, shown this once. Keep it in a secret manager:\n\n  %s\n"
+
+// token prints the token that a server has made, unless it is something else.
+func (t *terminal) token(format, token string) error {
+	if _, ok := apikey.ParseToken(token); !ok {
+		return errors.New("what the server sent is not a token")
+	}
+	return say(t.out, format, token)
 }
 
 // rotated prints a replacement, its token this once, and what becomes of the
@@ -116,19 +123,17 @@ func (t *terminal) token(token string) error {
 func (t *terminal) rotated(answer admin.RotateAnswer) error {
 	switch t.form {
 	case "token":
-		_, err := fmt.Fprintln(t.out, answer.Token)
-		return err
+		return t.token("%s\n", answer.Token)
 	case "json":
 		return t.json(answer)
 	}
 	if err := t.details(answer.Key); err != nil {
 		return err
 	}
-	if err := t.token(answer.Token); err != nil {
+	if err := t.token(tokenForPeople, answer.Token); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(t.out, "\nThe old key, %s, %s.\n", answer.Replaced.ID, t.future(answer.Replaced))
-	return err
+	return say(t.out, "\nThe old key, %s, %s.\n", answer.Replaced.ID, t.future(answer.Replaced))
 }
 
 // future says how long a replaced key goes on.
@@ -167,8 +172,7 @@ func (t *terminal) revokedAll(answer admin.RevokedAnswer, ws string) error {
 	if t.form == "json" {
 		return t.json(answer)
 	}
-	_, err := fmt.Fprintf(t.out, "%s of %s revoked.\n", plural(answer.Revoked, "key"), ws)
-	return err
+	return say(t.out, "%s of %s revoked.\n", plural(answer.Revoked, "key"), ws)
 }
 
 // events prints a page of the audit trail.
@@ -177,8 +181,7 @@ func (t *terminal) events(answer admin.EventsAnswer) error {
 		return t.json(answer)
 	}
 	if len(answer.Events) == 0 {
-		_, err := fmt.Fprintln(t.out, "No events.")
-		return err
+		return say(t.out, "No events.\n")
 	}
 	list := table{fit: t.width, shorten: []int{1, 6}}
 	list.row("AT", "WHO", "FROM", "WHAT", "WORKSPACE", "KEY", "REASON")
@@ -198,8 +201,7 @@ func (t *terminal) suspensions(answer admin.SuspensionsAnswer) error {
 		return t.json(answer)
 	}
 	if len(answer.Suspensions) == 0 {
-		_, err := fmt.Fprintln(t.out, "No workspace is suspended.")
-		return err
+		return say(t.out, "No workspace is suspended.\n")
 	}
 	list := table{fit: t.width, shorten: []int{2}}
 	list.row("WORKSPACE", "SINCE", "REASON")
@@ -214,8 +216,7 @@ func (t *terminal) more(list table, cursor *string) error {
 	if err := list.write(t.out); err != nil || cursor == nil {
 		return err
 	}
-	_, err := fmt.Fprintf(t.out, "\nThere are more: --cursor %s\n", *cursor)
-	return err
+	return say(t.out, "\nThere are more: --cursor %s\n", *cursor)
 }
 
 // shown prints one key, as it is after a change.
@@ -281,8 +282,7 @@ func (t *terminal) listed(answer admin.KeysAnswer, ws string, all bool) error {
 		if all {
 			words = "The workspace " + ws + " has no keys."
 		}
-		_, err := fmt.Fprintln(t.out, words)
-		return err
+		return say(t.out, "%s\n", words)
 	}
 	list := table{fit: t.width, shorten: []int{1}, optional: []int{4, 5, 6, 7}}
 	list.row("ID", "NAME", "STATUS", "ENDS", "LAST USED", "PRESET", "TOKEN", "OWNER")
