@@ -91,7 +91,7 @@ func readAgain(ctx context.Context, file *os.File) (store.BackupContents, error)
 	if err != nil {
 		return store.BackupContents{}, err
 	}
-	return store.CheckBackup(ctx, key, file)
+	return store.CheckBackup(ctx, key, file, time.Now())
 }
 
 // backupKey returns the key in the environment, if there is one.
@@ -208,7 +208,7 @@ func restoreFile(ctx context.Context, t *terminal, log io.Writer, file io.ReadSe
 		return admin.RestoreAnswer{}, err
 	}
 	// Before a store is made for it.
-	if _, err := store.CheckBackup(ctx, key, file); err != nil {
+	if _, err := store.CheckBackup(ctx, key, file, time.Now()); err != nil {
 		return admin.RestoreAnswer{}, err
 	}
 	if _, err := file.Seek(0, io.SeekStart); err != nil {

@@ -50,6 +50,8 @@ func TestRestore_crafted(t *testing.T) {
 		"a cycle":     {craftedKey(1, `,"replaces":"`+second+`"`), craftedKey(2, `,"replaces":"`+first+`","revoked_at":1700000000000`)},
 		"a long id":   {craftedKey(1, ""), `{"event":{"id":"evt_01KJMMBX300000000000000001","at":1700000000000,"actor":"x","operation":"create","workspace_id":"acme` + strings.Repeat("x", 256) + `"}}`},
 		"an odd time": {craftedKey(1, `,"revoked_at":4000000000000000`)},
+		"a far id":    {`{"event":{"id":"evt_08CDXX0PQPZZZZZZZZZZZZZZZZ","at":1700000000000,"actor":"x","operation":"backup"}}`},
+		"a far key":   {craftedKey(1, `,"exposed_at":9151488000000`)},
 		"an escape":   {craftedKey(1, `,"owner":"\u001b[2J"`)},
 	} {
 		if status, body := restore(craftedBackup(t, lines...)); status != http.StatusUnprocessableEntity || !strings.Contains(body, `"code":"invalid_backup"`) {

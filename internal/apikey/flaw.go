@@ -18,7 +18,8 @@ import (
 //
 // They allow what every configuration and every version has allowed, such as vague
 // names. Times are only checked for their range: a clock that was wrong for a while
-// leaves correct records with odd times.
+// leaves correct records with odd times. How odd they may be in a backup is what the
+// TimeFlaw functions say.
 
 const (
 	// MaxActor is the most characters of the name of whoever made a change.

@@ -191,14 +191,15 @@ var ulids = struct {
 }{entropy: ulid.Monotonic(rand.Reader, 0)}
 
 // SortAfter has new ids sort after an id that was made earlier, possibly by another
-// process, or while the clock was ahead. Where it is no id, nothing changes.
+// process, or while the clock was ahead. Where it is no id, nothing changes. No id
+// gets a time that [Key.Flaw] refuses.
 func SortAfter(id string) {
 	if !ValidKeyID(id) && !ValidEventID(id) || !InRange(idTime(id)) {
 		return
 	}
 	ulids.Lock()
 	defer ulids.Unlock()
-	ulids.last = max(ulids.last, uint64(idTime(id).UnixMilli())+1)
+	ulids.last = max(ulids.last, uint64(min(idTime(id).UnixMilli()+1, latest.UnixMilli())))
 }
 
 func newULID(now time.Time) string {

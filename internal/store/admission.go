@@ -2,10 +2,12 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"hash/maphash"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/oklog/ulid/v2"
@@ -22,6 +24,7 @@ type admission struct {
 	txn     *badger.Txn // of the store; nil where there is none
 	there   cursor      // of its keys
 	mayHave func(apikey.Digest) bool
+	now     time.Time // by this machine's clock
 
 	last     [lastKind + 1][]byte // the last record of each kind, by its key in the store
 	keys     []admitted           // in the order of their ids
@@ -40,9 +43,9 @@ type admitted struct {
 	replaced  bool   // it names a replacement
 }
 
-func newAdmission() *admission {
+func newAdmission(now time.Time) *admission {
 	return &admission{
-		digests: make(map[[16]byte]bool), awaited: make(map[ulid.ULID]ulid.ULID),
+		now: now, digests: make(map[[16]byte]bool), awaited: make(map[ulid.ULID]ulid.ULID),
 		eventsOf: make(map[ulid.ULID]uint64), families: make(map[ulid.ULID]int), seed: maphash.MakeSeed(),
 	}
 }
@@ -71,7 +74,7 @@ func (a *admission) line(n int, line *backupLine) error {
 	case keyKind:
 		return a.key(n, line.Key)
 	case useKind:
-		return a.record(n, useKind, "a use", lastUsedKey(line.Use.KeyID), useFlaw(line.Use))
+		return a.record(n, useKind, "a use", lastUsedKey(line.Use.KeyID), a.useFlaw(line.Use))
 	case suspensionKind:
 		return a.suspension(n, line.Suspension)
 	case eventKind:
@@ -102,7 +105,7 @@ func (a *admission) key(n int, record *keyRecord) error {
 	if err != nil {
 		return errNotAdmitted(n, "the record of a key cannot be restored: what it has to have is missing or not valid")
 	}
-	if err := a.record(n, keyKind, "a key", recordKey(key.ID), key.Flaw()); err != nil {
+	if err := a.record(n, keyKind, "a key", recordKey(key.ID), firstFlaw(key, a.now)); err != nil {
 		return err
 	}
 	if !a.newDigest(key.Digest[:]) {
@@ -128,13 +131,13 @@ func (a *admission) key(n int, record *keyRecord) error {
 
 func (a *admission) suspension(n int, r *suspensionRecord) error {
 	ws := apikey.Workspace{ID: r.WorkspaceID, SuspendedAt: r.SuspendedAt.time(), Reason: r.Reason}
-	flaw := ws.Flaw()
+	flaw := cmp.Or(ws.Flaw(), a.aheadFlaw(ws.SuspendedAt))
 	return a.record(n, suspensionKind, "a suspension", safeKey(flaw, func() []byte { return suspensionKey(ws.ID) }), flaw)
 }
 
 func (a *admission) event(n int, r *eventRecord) error {
 	event := r.event()
-	if err := a.record(n, eventKind, "an event", eventKey(event.ID), event.Flaw()); err != nil {
+	if err := a.record(n, eventKind, "an event", eventKey(event.ID), firstFlaw(&event, a.now)); err != nil {
 		return err
 	}
 	if event.KeyID == "" || event.Refused() {
@@ -153,7 +156,7 @@ func (a *admission) event(n int, r *eventRecord) error {
 }
 
 func (a *admission) feed(n int, r *feedRecord) error {
-	flaw := r.flaw()
+	flaw := cmp.Or(r.flaw(), a.aheadFlaw(r.CreatedAt.time()))
 	if err := a.record(n, feedKind, "a calendar feed", safeKey(flaw, func() []byte { return workspaceFeedKey(r.WorkspaceID) }), flaw); err != nil {
 		return err
 	}
@@ -216,14 +219,44 @@ func idOf(keyID string) ulid.ULID { return ulid.MustParseStrict(keyID[len(keyIDP
 
 func keyID(id ulid.ULID) string { return keyIDPrefix + id.String() }
 
-func useFlaw(r *useRecord) string {
+func (a *admission) useFlaw(r *useRecord) string {
 	if !apikey.ValidKeyID(r.KeyID) {
 		return "its key id is not valid"
 	}
-	if flaw := (apikey.Use{At: r.Last.time(), From: r.From}).Flaw(); flaw != "" || r.First == 0 {
+	last, first := apikey.Use{At: r.Last.time(), From: r.From}, apikey.Use{At: r.First.time()}
+	flaw := cmp.Or(last.Flaw(), apikey.TimeFlaw(r.KeyID, last.At, a.now))
+	if flaw != "" || r.First == 0 {
 		return flaw
 	}
-	return apikey.Use{At: r.First.time()}.Flaw()
+	return cmp.Or(first.Flaw(), apikey.TimeFlaw(r.KeyID, first.At, a.now))
+}
+
+// firstFlaw says what is wrong with a record, the time in whose id is only looked at
+// where it has one.
+func firstFlaw(record interface {
+	Flaw() string
+	TimeFlaw(now time.Time) string
+}, now time.Time) string {
+	if flaw := record.Flaw(); flaw != "" {
+		return flaw
+	}
+	return record.TimeFlaw(now)
+}
+
+// aheadFlaw says what is wrong with a time that belongs to no id.
+func (a *admission) aheadFlaw(t time.Time) string {
+	if apikey.Ahead(t, a.now) {
+		return "its time is more than ten years ahead of this machine's clock"
+	}
+	return ""
+}
+
+// madeAt checks when the backup was made.
+func (a *admission) madeAt(t time.Time) error {
+	if apikey.Ahead(t, a.now) {
+		return errNotAdmitted(1, "it is said to have been made at %s, and this machine's clock says %s", t.Format(time.RFC3339), a.now.Format(time.RFC3339))
+	}
+	return nil
 }
 
 func (r *feedRecord) flaw() string {

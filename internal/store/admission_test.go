@@ -215,7 +215,7 @@ func TestRestore_bomb(t *testing.T) {
 		})
 	}
 	bomb := crafted(t, apikey.BackupKey{}, lines...)
-	_, err := CheckBackup(t.Context(), apikey.BackupKey{}, bytes.NewReader(bomb))
+	_, err := CheckBackup(t.Context(), apikey.BackupKey{}, bytes.NewReader(bomb), start)
 	if !errors.Is(err, apikey.ErrInvalidBackup) || !strings.Contains(err.Error(), "as large as it was") {
 		t.Errorf("got error %v of %d bytes, want that it has become too large", err, len(bomb))
 	}
@@ -329,7 +329,7 @@ func TestApply_cycleInTheStore(t *testing.T) {
 // New ids sort after those of the store, whatever the clock says by then.
 func TestOpen_idsSortAfterThoseOfTheStore(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys")
-	ahead := "key_01ZZZZZZZZ0000000000000000"
+	ahead := apikey.FirstKeyID(start.AddDate(5, 0, 0))
 	s := open(t, path, nil)
 	if err := behind(s, func(txn *transaction) error {
 		key := newKey("acme", "Made while the clock was ahead", start)
@@ -351,13 +351,13 @@ func FuzzRestore(f *testing.F) {
 		f.Add(linesOf(f, test.lines...))
 	}
 	f.Add(linesOf(f, craftedKey(1, replacedBy(2)), craftedKey(2, replaces(1)), craftedEvent(1, eventAbout("acme", 1)),
-		backupLine{Use: &useRecord{KeyID: craftedID("key_", 1), Last: 5, First: 3}},
+		backupLine{Use: &useRecord{KeyID: craftedID("key_", 1), Last: toMillis(start), First: toMillis(start)}},
 		backupLine{Suspension: &suspensionRecord{"acme", workspaceRecord{1, "unpaid"}}},
 		backupLine{Feed: &feedRecord{WorkspaceID: "acme", Digest: craftedKey(9).Key.Digest, CreatedAt: 1}}, backupLine{EndedFeed: craftedKey(8).Key.Digest}))
 	s := openNew(f)
 	f.Fuzz(func(t *testing.T, lines []byte) {
 		backup := sealed(t, lines)
-		if _, err := CheckBackup(t.Context(), apikey.BackupKey{}, bytes.NewReader(backup)); err != nil {
+		if _, err := CheckBackup(t.Context(), apikey.BackupKey{}, bytes.NewReader(backup), start); err != nil {
 			if !errors.Is(err, apikey.ErrInvalidBackup) {
 				t.Fatalf("got error %v, want %v", err, apikey.ErrInvalidBackup)
 			}

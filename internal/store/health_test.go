@@ -133,7 +133,7 @@ func TestCheck_oneAdvice(t *testing.T) {
 				t.Fatalf("the backup that is advised: %v", err)
 			}
 			defer backup.Close()
-			contents, err := CheckBackup(t.Context(), apikey.BackupKey{}, backup)
+			contents, err := CheckBackup(t.Context(), apikey.BackupKey{}, backup, start)
 			if err != nil || contents.Keys != 5 {
 				t.Errorf("the backup that is advised: got %d keys (%v), want 5", contents.Keys, err)
 			}

@@ -51,7 +51,7 @@ func (s *Store) Restore(ctx context.Context, from io.Reader, change apikey.Chang
 		}
 		return done, errDamaged(1, "nothing can be said: it could not be read to its end")
 	}
-	r := &restore{store: s, key: s.signingKey(), change: change, done: &done, file: file, admitted: newAdmission()}
+	r := &restore{store: s, key: s.signingKey(), change: change, done: &done, file: file, admitted: newAdmission(change.At)}
 	if do.Quarantine {
 		r.owners = make(map[string]bool)
 	}
@@ -85,9 +85,9 @@ type BackupContents struct {
 }
 
 // CheckBackup reads a backup to its end, and fails as Restore into an empty store
-// with that key does.
-func CheckBackup(ctx context.Context, key apikey.BackupKey, from io.Reader) (contents BackupContents, err error) {
-	admitted := newAdmission()
+// with that key does at a time.
+func CheckBackup(ctx context.Context, key apikey.BackupKey, from io.Reader, now time.Time) (contents BackupContents, err error) {
+	admitted := newAdmission(now)
 	contents.MadeAt, contents.Signed, err = readBackup(ctx, key, from, func(n int, line *backupLine) error {
 		if line.Key != nil {
 			contents.Keys++
@@ -97,6 +97,9 @@ func CheckBackup(ctx context.Context, key apikey.BackupKey, from io.Reader) (con
 		}
 		return admitted.line(n, line)
 	})
+	if err == nil {
+		err = admitted.madeAt(contents.MadeAt)
+	}
 	return contents, err
 }
 
@@ -127,6 +130,9 @@ func (r *restore) admit(ctx context.Context) error {
 		var signed bool
 		r.done.MadeAt, signed, err = r.read(ctx, io.Discard, r.check)
 		r.done.Unverified = signed && r.key.IsZero()
+		if err == nil {
+			err = r.admitted.madeAt(r.done.MadeAt)
+		}
 		if err == nil {
 			r.admitted.sortAfter()
 		}
