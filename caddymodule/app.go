@@ -236,8 +236,12 @@ func (a *App) Stop() error { return nil }
 
 // Cleanup lets go of the store, if Start got hold of it.
 func (a *App) Cleanup() error {
-	if a.shared.Load() == nil {
+	g := a.shared.Load()
+	if g == nil {
 		return nil
+	}
+	if soleUser(a.path) {
+		g.authn.Retire(true) // a key is revoked in another store now, of which its WebSockets would not hear
 	}
 	return release(a.path)
 }

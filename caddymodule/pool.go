@@ -65,7 +65,6 @@ func release(path string) error {
 	}
 	releasing.Lock()
 	defer releasing.Unlock()
-	retire(path)
 	var timer *time.Timer
 	timer = time.AfterFunc(drain, func() {
 		releasing.Lock()
@@ -80,19 +79,18 @@ func release(path string) error {
 	return nil
 }
 
-// retire ends the WebSockets of the store at path if the configuration that lets go
-// of it was the last to use it: a key is then revoked in another store, of which
-// they would not hear. It is for who holds releasing.
-func retire(path string) {
+// soleUser reports whether only one configuration uses the store at path, beside
+// those that are draining.
+func soleUser(path string) bool {
+	releasing.Lock()
+	defer releasing.Unlock()
 	users, _ := gateways.References(path)
 	for _, draining := range releasing.timers {
 		if draining == path {
 			users--
 		}
 	}
-	if g := opened(path); g != nil && users == 1 {
-		g.authn.Retire(true)
-	}
+	return users == 1
 }
 
 // releaseAll ends every drain, when the process is about to end.
