@@ -228,11 +228,16 @@ func fillUp(s *Store) error {
 	}
 }
 
-// largeKeys makes keys that take much room together.
-func largeKeys(txn *transaction) error {
-	for range 100 {
+// largeKeys makes some keys that take much room, quickly: no call could make them.
+func largeKeys(txn *transaction) error { return addKeys(txn, 10, 4000) }
+
+// lawfulKeys makes keys that a call could have made, and that take as much together.
+func lawfulKeys(txn *transaction) error { return addKeys(txn, 100, 80) }
+
+func addKeys(txn *transaction, n, owner int) error {
+	for range n {
 		key := newKey("acme", "Large", start)
-		key.Owner = strings.Repeat("x", 80)
+		key.Owner = strings.Repeat("x", owner)
 		if err := insert(txn, &key); err != nil {
 			return err
 		}

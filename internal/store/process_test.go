@@ -62,7 +62,7 @@ func child(role, path string) int {
 			}
 		}()
 		for err == nil {
-			err = behind(s, largeKeys)
+			err = behind(s, lawfulKeys)
 		}
 	case noter:
 		for at := start; err == nil; at = at.Add(time.Millisecond) {
