@@ -207,7 +207,13 @@ func TestHoldsToken(t *testing.T) {
 }
 
 // mistyped returns a token with another character in its secret.
-func mistyped(token string) string { return token[:10] + string(token[10]^1) + token[11:] }
+func mistyped(token string) string {
+	other := "0"
+	if token[10] == '0' {
+		other = "1"
+	}
+	return token[:10] + other + token[11:]
+}
 
 // A name that is short enough may not be long once it is folded.
 func TestParseName_folded(t *testing.T) {
