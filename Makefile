@@ -19,12 +19,13 @@ CAN_RACE = echo 'int main(void) { return 0; }' | $$(go env CC) -include stdlib.h
 NO_RACE = needs a C compiler: apt-get install gcc libc6-dev
 
 KEYS ?= 1000000,10000000
+BESIDE ?= 300000
 
 # Before the first release, a package is newer if its commit is.
 VERSION ?= $(shell TZ=UTC git log -1 --format=0.0.0~%cd.%h --date=format-local:%Y%m%d%H%M%S)
 DEB ?= dist/
 
-.PHONY: help build deb man test kill lint fuzz fuzz-nightly soak microbench bench bench-store bench-ended profile pgo cover screenshots clean
+.PHONY: help build deb man test kill lint fuzz fuzz-nightly soak microbench bench bench-store bench-beside bench-ended profile pgo cover screenshots clean
 
 help: ## list the targets (this)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s  %s\n", $$1, $$2 }' Makefile
@@ -96,6 +97,9 @@ bench-ended: ## measure each call of the store beside 10, 1,000 and 100,000 keys
 
 bench-store: ## measure stores of KEYS keys (a million and ten million), into docs/benchmarks.md
 	go -C bench run ./store -keys $(KEYS) -report ../docs/benchmarks.md
+
+bench-beside: ## measure what requests notice of backup, doctor and restore of BESIDE (300000) keys, into docs/benchmarks.md
+	go -C bench run ./store -keys $(BESIDE) -beside 3 -report ../docs/benchmarks.md
 
 profile: | dist ## show where the gateway's time goes under load; the profile is dist/cpu.pprof
 	bench/install

@@ -221,6 +221,7 @@ func restoreFile(ctx context.Context, t *terminal, log io.Writer, file io.ReadSe
 		return admin.RestoreAnswer{}, err
 	}
 	keys.SignWith(key)
+	keys.Alone()
 	p := newProgress(log, "restored")
 	p.total = size
 	defer p.end()

@@ -44,3 +44,22 @@ func TestCollector_tune(t *testing.T) {
 		t.Errorf("got %d, want a setting of ours", got)
 	}
 }
+
+// While long work is done, there is less garbage.
+func TestGarbage_spare(t *testing.T) {
+	for live, want := range map[uint64]int{0: 400, 16 << 20: 200, 40 << 20: 75, 1 << 40: 25} {
+		if got := sparingPercent(live); got != want {
+			t.Errorf("with %d bytes kept: got %d, want %d", live, got, want)
+		}
+	}
+	var c collector
+	one, another := c.spare(), c.spare()
+	one()
+	if got := c.sparing.Load(); got != 1 {
+		t.Errorf("got %d who want less, want 1", got)
+	}
+	another()
+	if got := c.sparing.Load(); got != 0 {
+		t.Errorf("got %d who want less, want none", got)
+	}
+}

@@ -66,12 +66,19 @@ func (s watchedStore) Feed(ctx context.Context, digest apikey.Digest) (_ string,
 
 func (s watchedStore) Backup(ctx context.Context, now time.Time) (_ io.ReadSeekCloser, err error) {
 	defer watch(ctx, readErrors, &err)
+	defer garbage.spare()()
 	return s.Store.Backup(ctx, now)
 }
 
 func (s watchedStore) Restore(ctx context.Context, from io.Reader, change apikey.Change, do apikey.Restore, progress io.Writer) (_ apikey.Restored, err error) {
 	defer watch(ctx, changeErrors, &err)
+	defer garbage.spare()()
 	return s.Store.Restore(ctx, from, change, do, progress)
+}
+
+func (s watchedStore) Check(ctx context.Context, now time.Time) ([]apikey.Finding, error) {
+	defer garbage.spare()()
+	return s.Store.Check(ctx, now)
 }
 
 func (s watchedStore) Ping() (err error) {

@@ -18,17 +18,18 @@ import (
 
 func main() {
 	sizes := flag.String("keys", "1000000,10000000", "how many keys there are, in one store after the other")
+	beside := flag.Int("beside", 0, "measure this many times what requests notice of backup, restore and doctor, instead of everything else")
 	report := flag.String("report", "", "the Markdown file to write the figures to")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *sizes, *report); err != nil {
+	if err := run(ctx, *sizes, *beside, *report); err != nil {
 		fmt.Fprintln(os.Stderr, "store:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, sizes, report string) error {
+func run(ctx context.Context, sizes string, rounds int, report string) error {
 	dir, err := os.MkdirTemp("", "bench-store-")
 	if err != nil {
 		return err
@@ -40,6 +41,9 @@ func run(ctx context.Context, sizes, report string) error {
 	fmt.Fprintln(os.Stderr, "building the gateway")
 	if err := build.Run(); err != nil {
 		return err
+	}
+	if rounds > 0 {
+		return runBeside(ctx, dir, gateway, sizes, rounds, report)
 	}
 	var all []figures
 	for size := range strings.SplitSeq(sizes, ",") {
@@ -58,4 +62,21 @@ func run(ctx context.Context, sizes, report string) error {
 		return nil
 	}
 	return markdown.Replace(report, "store", markdown.Machine()+".\n\n"+table(all))
+}
+
+func runBeside(ctx context.Context, dir, gateway, size string, rounds int, report string) error {
+	n, err := strconv.Atoi(size)
+	if err != nil {
+		return fmt.Errorf("-keys: want one number with -beside, got %q", size)
+	}
+	all, err := besideAll(ctx, dir, gateway, n, rounds)
+	if err != nil {
+		return err
+	}
+	text := fmt.Sprintf("%s, %d keys.\n\n%s", markdown.Machine(), n, besideTable(all))
+	fmt.Print(text)
+	if report == "" {
+		return nil
+	}
+	return markdown.Replace(report, "beside", text)
 }

@@ -67,9 +67,8 @@ const (
 	site     = "127.0.0.1:20180"
 )
 
-// measureServer starts the real server, and has it remember as many keys as it
-// may.
-func (f *figures) measureServer(ctx context.Context, dir, gateway string, d *data) error {
+// configure writes the configuration of a gateway.
+func configure(dir string) (file string, err error) {
 	config := fmt.Sprintf(`{
 	admin %s
 	persist_config off
@@ -86,8 +85,24 @@ http://%s {
 	respond 204
 }
 `, endpoint, dir, site)
-	file := filepath.Join(dir, "Caddyfile")
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+	file = filepath.Join(dir, "Caddyfile")
+	return file, os.WriteFile(file, []byte(config), 0o600)
+}
+
+// startOn starts the gateway on the store in a directory.
+func startOn(ctx context.Context, dir, gateway string) (*server, error) {
+	file, err := configure(dir)
+	if err != nil {
+		return nil, err
+	}
+	return launch(ctx, dir, gateway, file)
+}
+
+// measureServer starts the real server, and has it remember as many keys as it
+// may.
+func (f *figures) measureServer(ctx context.Context, dir, gateway string, d *data) error {
+	file, err := configure(dir)
+	if err != nil {
 		return err
 	}
 	var times []time.Duration

@@ -33,7 +33,11 @@ var (
 
 func newEntry(last Position, at time.Time, writes []Write) Entry {
 	e := Entry{Position: Position{Number: last.Number + 1}, at: at}
-	b := binary.AppendUvarint(make([]byte, lengthSize, 512), e.Number)
+	size := lengthSize + 2*binary.MaxVarintLen64 + len(e.Sum)
+	for _, w := range writes {
+		size += 2*binary.MaxVarintLen64 + len(w.Key) + len(w.Value)
+	}
+	b := binary.AppendUvarint(make([]byte, lengthSize, size), e.Number)
 	b = binary.AppendVarint(b, at.UnixMilli())
 	for _, w := range writes {
 		b = binary.AppendUvarint(b, uint64(len(w.Key)))

@@ -102,7 +102,7 @@ func notRestored(t *testing.T, s *Store, name string, backup []byte, want string
 func craftedAt(t *testing.T, at time.Time) []byte {
 	t.Helper()
 	var out bytes.Buffer
-	w := newLineWriter(t.Context(), apikey.BackupKey{}, &out)
+	w := newLineWriter(unpaced(t.Context()), apikey.BackupKey{}, &out)
 	if err := errors.Join(w.write(backupLine{Begin: &backupBegin{Version: backupVersion, MadeAt: toMillis(at)}}), w.end()); err != nil {
 		t.Fatal(err)
 	}

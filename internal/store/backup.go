@@ -124,7 +124,7 @@ func (s *Store) writeBackup(ctx context.Context, txn reader, to io.Writer, now t
 	if err != nil {
 		return err
 	}
-	w := newLineWriter(ctx, s.signingKey(), compressed)
+	w := newLineWriter(s.pacer(ctx), s.signingKey(), compressed)
 	err = errors.Join(
 		w.write(backupLine{Begin: &backupBegin{Version: backupVersion, MadeAt: toMillis(now)}}),
 		w.records(txn),
@@ -148,29 +148,47 @@ func (w *spaceWatcher) Write(b []byte) (int, error) {
 
 // lineWriter writes the lines of a backup.
 type lineWriter struct {
-	ctx   context.Context
+	pacer *pacer
 	to    *bufio.Writer
 	sums  sums
 	lines int
+
+	line, record []byte // used again for each
 }
 
-func newLineWriter(ctx context.Context, key apikey.BackupKey, to io.Writer) *lineWriter {
-	return &lineWriter{ctx: ctx, to: bufio.NewWriterSize(to, 256<<10), sums: newSums(key)}
+func newLineWriter(pacer *pacer, key apikey.BackupKey, to io.Writer) *lineWriter {
+	return &lineWriter{pacer: pacer, to: bufio.NewWriterSize(to, 256<<10), sums: newSums(key)}
 }
 
 func (w *lineWriter) write(line backupLine) error {
-	if err := w.ctx.Err(); err != nil {
-		return err
-	}
 	encoded, err := json.Marshal(line)
 	if err != nil {
 		return err
 	}
-	encoded = append(encoded, '\n')
+	return w.put(encoded)
+}
+
+// put writes a line, and rests now and then.
+func (w *lineWriter) put(line []byte) error {
+	if err := w.pacer.step(); err != nil {
+		return err
+	}
+	w.line = append(append(w.line[:0], line...), '\n')
 	w.lines++
-	w.sums.add(encoded)
-	_, err = w.to.Write(encoded)
+	w.sums.add(w.line)
+	_, err := w.to.Write(w.line)
 	return err
+}
+
+// copy writes a record as it is in the store, without reading it.
+func (w *lineWriter) copy(name string, item *badger.Item) error {
+	return item.Value(func(record []byte) error {
+		if !json.Valid(record) {
+			return fmt.Errorf("the record %q is damaged", item.Key())
+		}
+		w.record = fmt.Appendf(w.record[:0], `{%q:%s}`, name, record)
+		return w.put(w.record)
+	})
 }
 
 // end writes the last line, which is not part of the sums.
@@ -183,23 +201,8 @@ func (w *lineWriter) end() error {
 // so that one comes before its replacement.
 func (w *lineWriter) records(txn reader) error {
 	return errors.Join(
-		each(txn, []byte("k/"), func(item *badger.Item) error {
-			var r keyRecord
-			if err := decode(item, &r); err != nil {
-				return err
-			}
-			return w.write(backupLine{Key: &r})
-		}),
-		each(txn, lastUsedKey(""), func(item *badger.Item) error {
-			id := string(item.Key()[len(lastUsedKey("")):])
-			key := apikey.Key{ID: id}
-			if err := addUse(txn, &key); err != nil {
-				return err
-			}
-			return w.write(backupLine{Use: &useRecord{
-				KeyID: id, Last: toMillis(key.LastUsedAt), From: key.LastUsedFrom, First: toMillis(key.FirstUsedAt),
-			}})
-		}),
+		each(txn, []byte("k/"), func(item *badger.Item) error { return w.copy("key", item) }),
+		w.uses(txn),
 		each(txn, []byte("s/"), func(item *badger.Item) error {
 			r := suspensionRecord{WorkspaceID: string(item.Key()[len("s/")+1:])}
 			if err := decode(item, &r.workspaceRecord); err != nil {
@@ -207,20 +210,8 @@ func (w *lineWriter) records(txn reader) error {
 			}
 			return w.write(backupLine{Suspension: &r})
 		}),
-		each(txn, eventKey(""), func(item *badger.Item) error {
-			var r eventRecord
-			if err := decode(item, &r); err != nil {
-				return err
-			}
-			return w.write(backupLine{Event: &r})
-		}),
-		each(txn, []byte("g/"), func(item *badger.Item) error {
-			var r feedRecord
-			if err := decode(item, &r); err != nil {
-				return err
-			}
-			return w.write(backupLine{Feed: &r})
-		}),
+		each(txn, eventKey(""), func(item *badger.Item) error { return w.copy("event", item) }),
+		each(txn, []byte("g/"), func(item *badger.Item) error { return w.copy("feed", item) }),
 		each(txn, []byte("f/"), func(item *badger.Item) error {
 			if item.ValueSize() > 0 { // it is open, and was written above
 				return nil
@@ -228,6 +219,28 @@ func (w *lineWriter) records(txn reader) error {
 			return w.write(backupLine{EndedFeed: item.Key()[len("f/"):]})
 		}),
 	)
+}
+
+// uses writes when each key was used. First uses are in the order of last ones.
+func (w *lineWriter) uses(txn reader) error {
+	firsts := newCursor(txn, firstUsedKey(""))
+	defer firsts.close()
+	return each(txn, lastUsedKey(""), func(item *badger.Item) error {
+		id := string(item.Key()[len(lastUsedKey("")):])
+		last, err := noteIn(item)
+		if err != nil || last.At.IsZero() {
+			return err
+		}
+		use := useRecord{KeyID: id, Last: toMillis(last.At), From: last.From}
+		if item := firsts.at(firstUsedKey(id)); item != nil {
+			first, err := noteIn(item)
+			if err != nil {
+				return err
+			}
+			use.First = toMillis(first.At)
+		}
+		return w.write(backupLine{Use: &use})
+	})
 }
 
 // errDamaged says in which line a backup is damaged, and how.

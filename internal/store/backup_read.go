@@ -2,7 +2,6 @@ package store
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -57,18 +56,15 @@ func (l *backupLine) kind() (kind recordKind) {
 // line, and returns when the backup was made, and whether it was signed. It fails
 // with [apikey.ErrInvalidBackup] where the backup is not what was written, and
 // where it was not signed with the key, unless that is zero.
-func readBackup(ctx context.Context, key apikey.BackupKey, from io.Reader, visit func(n int, line *backupLine) error) (madeAt time.Time, signed bool, err error) {
+func readBackup(pacer *pacer, key apikey.BackupKey, from io.Reader, visit func(n int, line *backupLine) error) (madeAt time.Time, signed bool, err error) {
 	compressed := &counter{from: from}
 	decompressed, err := zstd.NewReader(compressed, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(64<<20))
 	if err != nil {
 		return time.Time{}, false, err
 	}
 	defer decompressed.Close()
-	r := &backupReader{in: bufio.NewReaderSize(decompressed, 256<<10), compressed: compressed, sums: newSums(key)}
+	r := &backupReader{in: bufio.NewReaderSize(decompressed, 256<<10), compressed: compressed, sums: newSums(key), pacer: pacer}
 	for {
-		if err := ctx.Err(); err != nil {
-			return time.Time{}, false, err
-		}
 		line, err := r.next()
 		switch {
 		case err != nil:
@@ -107,11 +103,15 @@ type backupReader struct {
 	n          int    // the number of the line
 	encoded    []byte // the line
 	total      int64  // bytes of lines
+	pacer      *pacer
 }
 
 // next returns the next line, of which nothing else is kept.
 func (r *backupReader) next() (*backupLine, error) {
 	r.n++
+	if err := r.pacer.step(); err != nil {
+		return nil, err
+	}
 	if err := r.read(); err != nil {
 		return nil, err
 	}

@@ -367,7 +367,7 @@ func swapped(backup []byte) []byte {
 func TestBackup_newerForm(t *testing.T) {
 	var out bytes.Buffer
 	s := openNew(t)
-	w := newLineWriter(t.Context(), apikey.BackupKey{}, &out)
+	w := newLineWriter(unpaced(t.Context()), apikey.BackupKey{}, &out)
 	if err := errors.Join(w.write(backupLine{Begin: &backupBegin{Version: backupVersion + 1, MadeAt: 1}}), w.end()); err != nil {
 		t.Fatal(err)
 	}
@@ -537,4 +537,49 @@ func zstdOf(t testing.TB, content []byte) []byte {
 		t.Fatal(err)
 	}
 	return w.EncodeAll(content, nil)
+}
+
+// A record that is damaged is in no backup: it would be found when that is restored.
+func TestBackup_damagedRecord(t *testing.T) {
+	s := openNew(t)
+	mustCreate(t, s, "acme", "Zapier", start)
+	if err := behind(s, func(txn *transaction) error { return txn.Set(recordKey("key_z"), []byte(`{"id":`)) }); err != nil {
+		t.Fatal(err)
+	}
+	if file, err := s.Backup(t.Context(), start); err == nil {
+		file.Close()
+		t.Error("got a backup, want an error")
+	}
+}
+
+// Records that together are too many for one transaction are restored in several.
+func TestRestore_longTexts(t *testing.T) {
+	long := strings.Repeat("\U0001F511", apikey.MaxName)
+	var lines []backupLine
+	for n := range restoredAtOnce {
+		lines = append(lines, craftedKey(n+1, func(r *keyRecord) {
+			r.Name, r.Owner = string([]rune(long)[:70])+fmt.Sprintf("%010d", n), long
+			r.WorkspaceID = strings.Repeat("w", 54) + fmt.Sprintf("%010d", n)
+		}))
+	}
+	s := openNew(t)
+	backup := crafted(t, apikey.BackupKey{}, lines...)
+	equal(t, "keys", mustRestore(t, s, backup, start).Keys, len(lines))
+	equal(t, "findings", check(t, s, start), map[string]string{})
+}
+
+// Work that leaves room for requests ends as soon as nobody waits for it.
+func TestPacer_cancelled(t *testing.T) {
+	s := openNew(t)
+	for range 3 * stepsAtOnce {
+		mustCreate(t, s, "acme", apikey.NewKeyID(start), start)
+	}
+	ends := &endsAfter{t.Context(), 2 * stepsAtOnce}
+	if _, err := s.Backup(ends, start); !errors.Is(err, context.Canceled) {
+		t.Errorf("Backup: got error %v, want %v", err, context.Canceled)
+	}
+	ends = &endsAfter{t.Context(), 2 * stepsAtOnce}
+	if _, err := s.Check(ends, start); !errors.Is(err, context.Canceled) {
+		t.Errorf("Check: got error %v, want %v", err, context.Canceled)
+	}
 }

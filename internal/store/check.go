@@ -208,9 +208,13 @@ func (s *Store) holdAgainst(ctx context.Context, j journalRead) error {
 	}
 	records := newCursor(j.txn, nil) // a snapshot is in the order of the keys
 	defer records.close()
+	pacer := s.pacer(ctx)
 	err = j.snapshot.Read(func(key, value []byte) error {
-		if _, later := j.tail.Writes[string(key)]; later || isNote(key) || ctx.Err() != nil {
-			return ctx.Err()
+		if err := pacer.step(); err != nil {
+			return err
+		}
+		if _, later := j.tail.Writes[string(key)]; later || isNote(key) {
+			return nil
 		}
 		there, err := holds(records.at(key), value)
 		if err == nil && !there {
@@ -235,10 +239,18 @@ func isNote(key []byte) bool {
 
 func (s *Store) checkRecords(ctx context.Context) (finding apikey.Finding, err error) {
 	const check = "records"
-	c := &checker{ctx: ctx}
+	var c *checker
 	err = s.db.View(func(txn *badger.Txn) error {
-		c.txn = txn
-		return c.all()
+		c = &checker{ctx: ctx, txn: txn, pacer: s.pacer(ctx), sums: newIndexSums()}
+		if err := c.all(); err != nil || c.sums.agree() {
+			return err
+		}
+		c = &checker{ctx: ctx, txn: txn, pacer: s.pacer(ctx)} // to say what differs
+		err := c.all()
+		if c.wrong.n == 0 {
+			c.say("an index does not hold what follows from the records")
+		}
+		return err
 	})
 	switch {
 	case err != nil:

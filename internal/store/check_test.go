@@ -144,6 +144,7 @@ func TestCheck_records(t *testing.T) {
 		{"another's digest", func(txn *transaction, k apikey.Key) error { return txn.Set(digestKey(k.Digest), []byte("key_x")) }, `the index has "key_x"`},
 		{"not in its workspace", func(txn *transaction, k apikey.Key) error { return txn.Delete(workspaceKey("acme", k.ID)) }, "the index has no"},
 		{"in another workspace", func(txn *transaction, k apikey.Key) error { return txn.Set(workspaceKey("globex", k.ID), nil) }, "the index w/ has 2 entries, and should have 1"},
+		{"the value of another", func(txn *transaction, k apikey.Key) error { return txn.Set(digestKey(k.Digest), []byte("key_x")) }, `the index has "key_x" for`},
 		{"no end", func(txn *transaction, k apikey.Key) error { return txn.Delete(endKey(endingOf(&k), k.ID)) }, "the index has no"},
 		{"a damaged record", func(txn *transaction, k apikey.Key) error { return txn.Set(recordKey(k.ID), []byte("{}")) }, "is of another key"},
 		{"a count too many", func(txn *transaction, k apikey.Key) error {

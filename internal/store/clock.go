@@ -29,6 +29,9 @@ func (s *Store) ClockNote() (note apikey.ClockNote, err error) {
 // clockNote returns what is known of the time, and the event of the trustRecord
 // that it follows, if there is one.
 func clockNote(txn reader) (note apikey.ClockNote, trusted string, err error) {
+	if t, ok := txn.(*transaction); ok && t.clock != nil {
+		return t.clock.note, t.clock.trusted, nil
+	}
 	var confirmed millis
 	var record clockRecord
 	var trust trustRecord

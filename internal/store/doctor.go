@@ -46,6 +46,7 @@ func Examine(ctx context.Context, path string, now time.Time) (findings []apikey
 	for _, entry := range mended.All() {
 		findings = append(findings, warning("opening", "Start the server: it does so too.", "To be opened, it had to be mended: %s.", entry.Message))
 	}
+	opened.Alone()
 	found, err := opened.checkContents(ctx, now, []contentCheck{opened.checkJournal, opened.checkTables, opened.checkRecords})
 	return append(findings, found...), errors.Join(err, opened.Close())
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"iter"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
@@ -36,7 +37,11 @@ func (s *Store) Fill(ctx context.Context, actor string, keys iter.Seq[apikey.Key
 	if err := s.fill(ctx, actor, batch); err != nil {
 		return err
 	}
-	return s.refine(s.renewJournal(ctx))
+	err := s.renewJournal(ctx)
+	for errors.Is(err, errUnsettled) && ctx.Err() == nil { // on a busy machine
+		err = s.renewJournal(ctx)
+	}
+	return s.refine(err)
 }
 
 func (s *Store) fill(ctx context.Context, actor string, keys []apikey.Key) error {

@@ -22,6 +22,8 @@ import (
 const (
 	minJournal  = 16 << 20
 	journalPart = 8
+	// minMergedJournal is minJournal while a backup is restored.
+	minMergedJournal = 64 << 20
 )
 
 // keeper does what takes as long as the store is large, beside the store's own
@@ -92,7 +94,11 @@ func ask(c chan<- struct{}) {
 
 // grown is told after every change, by whoever holds changes.
 func (s *Store) grown() {
-	if size := s.journal.Size(); s.keeper != nil && size >= minJournal && size >= s.journal.SnapshotSize()/journalPart {
+	least, part := int64(minJournal), int64(journalPart)
+	if s.merging { // as much as is there is still to come: not at every eighth of the way
+		least, part = minMergedJournal, 1
+	}
+	if size := s.journal.Size(); s.keeper != nil && size >= least && size >= s.journal.SnapshotSize()/part {
 		s.keeper.ask()
 	}
 }
@@ -105,7 +111,8 @@ func (s *Store) readSnapshot(ctx context.Context) error {
 		return err
 	}
 	defer snapshot.Close()
-	return snapshot.Read(func([]byte, []byte) error { return ctx.Err() })
+	pacer := s.pacer(ctx)
+	return snapshot.Read(func([]byte, []byte) error { return pacer.step() })
 }
 
 // errUnsettled says that Badger has more than one log: a snapshot is only begun
@@ -128,7 +135,7 @@ func (s *Store) renewJournal(ctx context.Context) error {
 	// What is read must not be worse than the journal that it takes the place of.
 	err = s.db.VerifyChecksum()
 	if err == nil {
-		err = writeSnapshot(ctx, txn, w)
+		err = writeSnapshot(s.pacer(ctx), txn, w)
 	}
 	if err != nil {
 		return errors.Join(err, w.Discard())
@@ -157,7 +164,7 @@ func (s *Store) snapshot(to *journal.Journal) error {
 		return err
 	}
 	defer txn.Discard()
-	if err := writeSnapshot(context.Background(), txn, w); err != nil {
+	if err := writeSnapshot(unpaced(context.Background()), txn, w); err != nil {
 		return errors.Join(err, w.Discard())
 	}
 	return w.Commit()
@@ -200,11 +207,11 @@ func (s *Store) beginSnapshot(of *journal.Journal) (*badger.Txn, *journal.Snapsh
 
 // writeSnapshot writes all that is in the store, but for what it has of the
 // journal itself.
-func writeSnapshot(ctx context.Context, txn *badger.Txn, w *journal.SnapshotWriter) error {
+func writeSnapshot(pacer *pacer, txn *badger.Txn, w *journal.SnapshotWriter) error {
 	it := txn.NewIterator(badger.IteratorOptions{})
 	defer it.Close()
 	for it.Rewind(); it.Valid(); it.Next() {
-		if err := ctx.Err(); err != nil {
+		if err := pacer.step(); err != nil {
 			return err
 		}
 		item := it.Item()

@@ -109,7 +109,7 @@ func (s *Store) tryLearn(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = learnAll(ctx, txn, learned)
+	err = learnAll(s.pacer(ctx), txn, learned)
 	s.changes.Lock()
 	defer s.changes.Unlock()
 	s.learning = nil
@@ -119,11 +119,11 @@ func (s *Store) tryLearn(ctx context.Context) error {
 	return err
 }
 
-func learnAll(ctx context.Context, txn reader, learned *known) error {
+func learnAll(pacer *pacer, txn reader, learned *known) error {
 	it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte(digestPrefix)})
 	defer it.Close()
 	for it.Rewind(); it.Valid(); it.Next() {
-		if err := ctx.Err(); err != nil {
+		if err := pacer.step(); err != nil {
 			return err
 		}
 		if digest, ok := digestIn(it.Item().Key()); ok {

@@ -15,6 +15,8 @@ import (
 // merge adds records of a backup to the store, in one transaction.
 type merge struct {
 	txn      *transaction
+	pacer    *pacer
+	mayHave  func(apikey.Digest) bool // see Store.MayHave
 	now      time.Time
 	madeAt   time.Time // when the backup was made
 	done     apikey.Restored
@@ -24,8 +26,15 @@ type merge struct {
 // all adds a batch, after what was done before.
 func (m *merge) all(txn *transaction, before apikey.Restored, batch []backupLine) error {
 	m.txn, m.done, m.outcomes = txn, before, nil
+	if err := txn.pinClock(); err != nil {
+		return err
+	}
 	for i := range batch {
-		if err := m.record(&batch[i]); err != nil {
+		err := m.pacer.step()
+		if err == nil {
+			err = m.record(&batch[i])
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -70,8 +79,10 @@ func (m *merge) key(record *keyRecord) error {
 
 // newKey adds a key that the store does not have.
 func (m *merge) newKey(key *apikey.Key) error {
-	if _, err := m.txn.Get(digestKey(key.Digest)); !errors.Is(err, badger.ErrKeyNotFound) {
-		return errors.Join(fmt.Errorf("the token of the key %s of the backup is that of another key in the store", key.ID), err)
+	if m.mayHave(key.Digest) { // else no key has it, and nothing need be looked up
+		if _, err := m.txn.Get(digestKey(key.Digest)); !errors.Is(err, badger.ErrKeyNotFound) {
+			return errors.Join(fmt.Errorf("the token of the key %s of the backup is that of another key in the store", key.ID), err)
+		}
 	}
 	if err := m.join(key); err != nil {
 		return err
@@ -80,7 +91,7 @@ func (m *merge) newKey(key *apikey.Key) error {
 		return err
 	}
 	m.done.Keys++
-	return put(m.txn, key)
+	return putAfter(m.txn, nil, key)
 }
 
 // join links a key with the one that it replaces, if that is there. It can be in

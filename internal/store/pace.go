@@ -7,25 +7,52 @@ import (
 	"time"
 )
 
-// pacer keeps a walk over many records from taking a processor away from requests:
-// after every few it pauses for as long as they took.
+// pacer keeps work on many records from taking a processor away from requests: after
+// a while it pauses for half as long as that took. A goroutine that computes would keep a
+// processor for ten milliseconds before Go takes it away.
 type pacer struct {
 	ctx   context.Context
 	n     int
 	since time.Time
+	never bool // it pauses never, for there are no requests
 }
 
 func newPacer(ctx context.Context) *pacer { return &pacer{ctx: ctx, since: time.Now()} }
 
-// maxPause is how long a walk pauses at most, whatever the machine was busy with.
-const maxPause = 10 * time.Millisecond
+// unpaced returns a pacer for work that leaves room for nothing.
+func unpaced(ctx context.Context) *pacer { return &pacer{ctx: ctx, never: true} }
 
-// step counts a record, and returns an error once nobody waits for the walk.
+// Alone says that nobody sends requests meanwhile: work that takes long need not
+// leave room for any.
+func (s *Store) Alone() { s.alone.Store(true) }
+
+// pacer returns the pacer for work that takes as long as the store is large.
+func (s *Store) pacer(ctx context.Context) *pacer {
+	if s.alone.Load() {
+		return unpaced(ctx)
+	}
+	return newPacer(ctx)
+}
+
+const (
+	// workFor is how long a pacer lets work go on at least.
+	workFor = 2 * time.Millisecond
+	// maxPause is how long it pauses at most, whatever the machine was busy with.
+	maxPause = 10 * time.Millisecond
+	// stepsAtOnce is how many records pass before it looks at the time.
+	stepsAtOnce = 16
+)
+
+// step counts a record, and returns an error once nobody waits for the work.
 func (p *pacer) step() error {
-	if p.n++; p.n%membersPerPause != 0 {
+	if p.n++; p.never || p.n%stepsAtOnce != 0 {
 		return p.ctx.Err()
 	}
-	pause := time.NewTimer(min(time.Since(p.since), maxPause))
+	worked := time.Since(p.since)
+	if worked < workFor {
+		return p.ctx.Err()
+	}
+	pause := time.NewTimer(min(worked/2, maxPause))
 	defer pause.Stop()
 	select {
 	case <-p.ctx.Done():

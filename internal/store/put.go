@@ -12,12 +12,17 @@ import (
 )
 
 // put writes a key, new or changed, with everything that follows from it: its
-// place in each index, and in each count. Nothing else writes a key.
+// place in each index, and in each count. No key is written in another way.
 func put(txn *transaction, key *apikey.Key) error {
 	before, err := keyByID(txn, key.ID)
 	if err != nil && !errors.Is(err, badger.ErrKeyNotFound) {
 		return err
 	}
+	return putAfter(txn, before, key)
+}
+
+// putAfter is put where it is known what the key was; nil for a new one.
+func putAfter(txn *transaction, before, key *apikey.Key) error {
 	return errors.Join(replace(txn, before, key), save(txn, recordKey(key.ID), toRecord(key)))
 }
 

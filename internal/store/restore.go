@@ -51,7 +51,7 @@ func (s *Store) Restore(ctx context.Context, from io.Reader, change apikey.Chang
 		}
 		return done, errDamaged(1, "nothing can be said: it could not be read to its end")
 	}
-	r := &restore{store: s, key: s.signingKey(), change: change, done: &done, file: file, admitted: newAdmission(change.At)}
+	r := &restore{store: s, key: s.signingKey(), change: change, done: &done, file: file, admitted: newAdmission(change.At), pacer: s.pacer(context.Background())}
 	if do.Quarantine {
 		r.owners = make(map[string]bool)
 	}
@@ -66,6 +66,8 @@ func (s *Store) Restore(ctx context.Context, from io.Reader, change apikey.Chang
 			return done, err
 		}
 	}
+	s.setMerging(true)
+	defer s.setMerging(false)
 	if _, _, err := r.read(ctx, progress, r.add); err != nil {
 		return done, err
 	}
@@ -75,6 +77,12 @@ func (s *Store) Restore(ctx context.Context, from io.Reader, change apikey.Chang
 	change.EventID, change.Do = apikey.NewEventID(change.At), apikey.Restore{Quarantine: do.Quarantine, Restored: done}
 	_, err = s.Apply(ctx, change)
 	return done, err
+}
+
+func (s *Store) setMerging(merging bool) {
+	s.changes.Lock()
+	defer s.changes.Unlock()
+	s.merging = merging
 }
 
 // BackupContents is what a backup has.
@@ -88,7 +96,7 @@ type BackupContents struct {
 // with that key does at a time.
 func CheckBackup(ctx context.Context, key apikey.BackupKey, from io.Reader, now time.Time) (contents BackupContents, err error) {
 	admitted := newAdmission(now)
-	contents.MadeAt, contents.Signed, err = readBackup(ctx, key, from, func(n int, line *backupLine) error {
+	contents.MadeAt, contents.Signed, err = readBackup(unpaced(ctx), key, from, func(n int, line *backupLine) error {
 		if line.Key != nil {
 			contents.Keys++
 		}
@@ -113,6 +121,7 @@ type restore struct {
 	admitted *admission
 	batch    []backupLine
 	size     int             // of the batch, in bytes
+	pacer    *pacer          // of the merge
 	owners   map[string]bool // the workspaces of keys that are not revoked; nil where nobody asks
 }
 
@@ -120,7 +129,7 @@ func (r *restore) read(ctx context.Context, progress io.Writer, visit func(int, 
 	if _, err := r.file.Seek(0, io.SeekStart); err != nil {
 		return time.Time{}, false, r.store.refine(err)
 	}
-	return readBackup(ctx, r.key, io.TeeReader(r.file, progress), visit)
+	return readBackup(r.store.pacer(ctx), r.key, io.TeeReader(r.file, progress), visit)
 }
 
 // admit reads the backup, and checks all of it.
@@ -208,7 +217,7 @@ func (r *restore) tryWrite(ctx context.Context, batch []backupLine) error {
 	if err := s.mayChange(ctx, false); err != nil {
 		return err
 	}
-	m := &merge{now: r.change.At, madeAt: r.done.MadeAt}
+	m := &merge{pacer: r.pacer, mayHave: s.MayHave, now: r.change.At, madeAt: r.done.MadeAt}
 	if err := s.write(r.change.At, func(txn *transaction) error {
 		return errors.Join(m.all(txn, *r.done, batch), save(txn, restoringKey, restoring{toMillis(r.done.MadeAt), r.done.WasEmpty}))
 	}); err != nil {

@@ -94,6 +94,14 @@ func slotOf(txn reader, keyID string) (slot uint32, current bool, err error) {
 	if err != nil {
 		return 0, false, err
 	}
+	return slotIn(item, keyID)
+}
+
+// slotIn reads the slot of a key, which has none where item is nil.
+func slotIn(item *badger.Item, keyID string) (slot uint32, current bool, err error) {
+	if item == nil {
+		return 0, false, nil
+	}
 	err = item.Value(func(value []byte) error {
 		if len(value) != 4 {
 			return fmt.Errorf("the slot of %s is damaged", keyID)
@@ -196,9 +204,6 @@ func replaceInRoster(txn *transaction, before, after *apikey.Key, confirmed mill
 	}
 	return errors.Join(err, r.save(txn, ws))
 }
-
-// membersPerPause is after how many members, or keys, a walk lets others go first.
-const membersPerPause = 256
 
 // eachMember calls visit for every current key of a workspace, in no order.
 func eachMember(ctx context.Context, txn reader, ws string, visit func(member) error) error {

@@ -68,11 +68,14 @@ type Store struct {
 	// made it visible, so that what is read may not be on the disk. It is held by
 	// changes.
 	doubt error
+	// merging says that a backup is being restored. It is held by changes.
+	merging bool
 	// known knows the digests of all keys, or is nil. learning, which is held by
 	// changes, is what will take its place.
 	known     atomic.Pointer[known]
 	learning  *known
 	backupKey atomic.Pointer[apikey.BackupKey] // see SignWith
+	alone     atomic.Bool                      // see Alone
 	// lastEvent is the id of the last change's event. It is held by changes.
 	lastEvent string
 	// onChange is told of every change after its commit, before the caller is.
@@ -116,6 +119,7 @@ func badgerOptions(path string, log *zap.Logger) badger.Options {
 		WithMemTableSize(8 * megabyte).
 		WithValueLogFileSize(16 * megabyte).
 		WithBlockCacheSize(8 * megabyte).
+		WithNumCompactors(2).
 		WithCompression(options.None).
 		WithMetricsEnabled(false).
 		WithLogger(badgerLogger{log.Named("badger").Sugar()})

@@ -23,6 +23,21 @@ type transaction struct {
 	*badger.Txn
 	writes  []journal.Write
 	changed []string // the workspaces whose keys are changed
+	clock   *clockRead
+}
+
+// clockRead is what clockNote has read.
+type clockRead struct {
+	note    apikey.ClockNote
+	trusted string
+}
+
+// pinClock reads what is known of the time once, for a transaction that asks for it
+// with each of many records, and writes nothing of it.
+func (t *transaction) pinClock() error {
+	note, trusted, err := clockNote(t)
+	t.clock = &clockRead{note, trusted}
+	return err
 }
 
 // Set writes a value. Neither it nor the key may be changed afterwards.
