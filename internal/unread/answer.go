@@ -14,6 +14,7 @@ const maxHeld = 64 << 10
 type answer struct {
 	http.ResponseWriter
 	head   bool // the request was a HEAD
+	costly bool // an answer that is too long to be held costs the connection
 	status int
 	body   []byte
 	begun  bool // the answer was too long to be held
@@ -34,6 +35,9 @@ func (a *answer) Write(b []byte) (int, error) {
 		a.status = http.StatusOK
 	}
 	if !a.begun && len(a.body)+len(b) > maxHeld {
+		if a.costly {
+			a.Header().Set("Connection", "close")
+		}
 		if err := a.begin(); err != nil {
 			return 0, err
 		}

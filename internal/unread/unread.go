@@ -77,7 +77,7 @@ func answerConnection(w http.ResponseWriter, r *http.Request, write func(http.Re
 		write(w)
 		return
 	}
-	a := &answer{ResponseWriter: w, head: r.Method == http.MethodHead}
+	a := &answer{ResponseWriter: w, head: r.Method == http.MethodHead, costly: true}
 	write(a)
 	sent := a.send(control)
 	if sent && !large && drained(control, r.Body) {
