@@ -87,6 +87,8 @@ func testReducedMotion(t *testing.T, b *tab) {
 	if got := eval[int](b, moving); got == 0 {
 		t.Error("got nothing that moves although it may, so this test does not see what does")
 	}
+	// What the colours of the test before have set moving comes to its end.
+	eval[any](b, `Promise.allSettled(document.getAnimations().map((animation) => animation.finished)).then(() => null)`)
 	b.prefer("prefers-reduced-motion", "reduce")
 	if got := eval[int](b, moving); got != 0 {
 		t.Errorf("got %d parts that move, want none", got)
