@@ -5,8 +5,7 @@
 //   - the handler api_key_admin ([Admin]), which serves the admin API to others
 //     than Caddy's own admin endpoint,
 //   - the admin module admin.api.api_keys, which serves it there,
-//   - the log encoder lazy ([LazyEncoder]), which spares the gateway what Caddy
-//     would write into no log, and
+//   - the log format lazy (package lazylog), and
 //   - the command api-keys.
 //
 // It is the only package that imports Caddy. It decides nothing about a request
@@ -19,6 +18,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+
+	_ "github.com/agiled/caddy-api-keys/caddymodule/lazylog" // the log format lazy
 )
 
 func init() {
@@ -26,7 +27,6 @@ func init() {
 	caddy.RegisterModule(Auth{})
 	caddy.RegisterModule(Admin{})
 	caddy.RegisterModule(adminEndpoint{})
-	caddy.RegisterModule(LazyEncoder{})
 
 	httpcaddyfile.RegisterGlobalOption("api_keys", parseGlobalOption)
 	httpcaddyfile.RegisterHandlerDirective("api_key_auth", parseAuth)

@@ -1,4 +1,4 @@
-package caddymodule
+package lazylog
 
 import (
 	"slices"
@@ -9,27 +9,27 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// deferred is an encoder that keeps fields as they are, and has another one
-// encode them together with those of an entry.
+// deferred is an encoder that stores fields unencoded, until another encoder
+// formats them together with those of an entry.
 type deferred struct {
 	encoder zapcore.Encoder
 	fields  []zapcore.Field
 }
 
-// Clone returns an encoder to which other fields can be added.
+// Clone returns a copy that takes further fields of its own.
 func (d *deferred) Clone() zapcore.Encoder {
 	return &deferred{d.encoder, slices.Clip(d.fields)}
 }
 
-// EncodeEntry encodes all fields that were added, and those of an entry. Many
-// goroutines may call it at once.
+// EncodeEntry encodes the stored fields and those of an entry. It is safe for
+// concurrent use.
 func (d *deferred) EncodeEntry(entry zapcore.Entry, fields []zapcore.Field) (*buffer.Buffer, error) {
 	return d.encoder.EncodeEntry(entry, slices.Concat(d.fields, fields))
 }
 
 func (d *deferred) add(field zapcore.Field) { d.fields = append(d.fields, field) }
 
-// What follows implements zapcore.ObjectEncoder, a field at a time.
+// The methods below implement zapcore.ObjectEncoder.
 
 func (d *deferred) OpenNamespace(k string)                { d.add(zap.Namespace(k)) }
 func (d *deferred) AddBinary(k string, v []byte)          { d.add(zap.Binary(k, slices.Clone(v))) }
