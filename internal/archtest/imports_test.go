@@ -22,12 +22,12 @@ var layers = []layer{
 	{dir: "internal/apikey"},
 	{dir: "identity"},
 	{dir: "internal/ratelimit"},
-	{dir: "internal/journal"},
+	{dir: "internal/durable"},
 	{dir: "internal/unread"},
 
 	// These never see each other. What one needs of another it declares as a
 	// small interface, and caddymodule hands it over.
-	{dir: "internal/store", mayImport: append([]string{"internal/journal"}, domain...)},
+	{dir: "internal/store", mayImport: append([]string{"internal/durable"}, domain...)},
 	{dir: "internal/authn", mayImport: append([]string{"internal/ratelimit"}, domain...)},
 	{dir: "internal/fleet", mayImport: domain, optional: true},
 	{dir: "admin", mayImport: append([]string{"internal/unread"}, domain...)},

@@ -15,7 +15,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
-	"github.com/agiled/caddy-api-keys/internal/journal"
+	"github.com/agiled/caddy-api-keys/internal/durable/journal"
 )
 
 // Examine checks a store that no process has open, and keeps others from opening

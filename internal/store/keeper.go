@@ -12,7 +12,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"go.uber.org/zap"
 
-	"github.com/agiled/caddy-api-keys/internal/journal"
+	"github.com/agiled/caddy-api-keys/internal/durable/journal"
 )
 
 // minJournal is how many bytes of changes the journal has at least before a

@@ -10,7 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
-	"github.com/agiled/caddy-api-keys/internal/journal"
+	"github.com/agiled/caddy-api-keys/internal/durable/journal"
 )
 
 // known is a Bloom filter of digests: of what it was told it always says that it

@@ -11,7 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
-	"github.com/agiled/caddy-api-keys/internal/journal"
+	"github.com/agiled/caddy-api-keys/internal/durable/journal"
 )
 
 // What Badger opens without a word may be less than what it was given: it drops

@@ -9,7 +9,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
-	"github.com/agiled/caddy-api-keys/internal/journal"
+	"github.com/agiled/caddy-api-keys/internal/durable/journal"
 )
 
 // reader is what a read needs of a transaction.
