@@ -37,10 +37,10 @@ type streamBody struct {
 	io.ReadCloser
 	stream *stream
 	length int64        // below zero if it is not known
-	read   atomic.Int64 // how much of it, and inRead
+	read   atomic.Int64 // how much of it was handed on; during a Read, with inRead
 }
 
-// inRead is added to what was read during a Read.
+// inRead marks a body that a Read waits for.
 const inRead = 1 << 62
 
 // begin puts the stream between a request and what answers it. It returns the
@@ -120,13 +120,21 @@ func innermost(w http.ResponseWriter) http.ResponseWriter {
 
 // Read hands on a piece of the body.
 func (b *streamBody) Read(p []byte) (n int, err error) {
-	if read := b.read.Add(inRead) - inRead; read > 0 && read != b.length {
-		b.stream.Watch() // there is more of it, which may be long in coming
+	read := b.read.Load() // only Read changes it
+	if read == b.length { // the end is all that is left, unless a handler made the body longer
+		if n, err = b.ReadCloser.Read(p); n == 0 || b.passes() {
+			return n, err
+		}
+		return 0, authn.ErrEnded
 	}
+	if read > 0 {
+		b.stream.Watch() // the next piece may be long in coming
+	}
+	b.read.Store(read | inRead)
 	if b.passes() {
 		n, err = b.ReadCloser.Read(p)
 	}
-	b.read.Add(int64(n) - inRead)
+	b.read.Store(read + int64(n))
 	if !b.passes() { // the key may have ended while the client sent nothing
 		return 0, authn.ErrEnded
 	}

@@ -44,12 +44,16 @@ type Stream struct {
 	key   *apikey.Key
 	ender Ender
 
-	round uint32                 // of streams.round: when the key was last looked at; atomic once it has begun
+	round uint32                 // of streams.round: when the key was last looked at, or never; atomic once it has begun
 	state atomic.Uint32          // fresh, watched or done
 	ended atomic.Pointer[Result] // nil while the key stands
 	next  *Stream                // of streams.fresh
 	mu    sync.Mutex             // held while End is called
 }
+
+// never is the round of a stream whose key has ended. The rounds reach it after a
+// process has run for 34 years.
+const never = 1<<32 - 1
 
 // The states of a stream, in the order in which it comes to them.
 const (
@@ -78,10 +82,7 @@ func (s *Stream) Begin(a *Authenticator, key *apikey.Key, ender Ender) {
 
 // Stands reports whether the key may still be used.
 func (s *Stream) Stands() bool {
-	if round := s.authn.streams.round.Load(); round != atomic.LoadUint32(&s.round) {
-		s.recheck(round)
-	}
-	return s.ended.Load() == nil
+	return s.authn.streams.round.Load() == atomic.LoadUint32(&s.round) || s.recheck()
 }
 
 // Ended returns why the key may not be used any more; "" while it may.
@@ -119,17 +120,25 @@ func (s *Stream) Done() {
 	}
 }
 
-func (s *Stream) end(why Result) { s.ended.CompareAndSwap(nil, &why) }
+func (s *Stream) end(why Result) {
+	s.ended.CompareAndSwap(nil, &why)
+	atomic.StoreUint32(&s.round, never)
+}
 
-func (s *Stream) recheck(round uint32) {
-	ctx, cancel := context.WithTimeout(context.Background(), recheckTimeout)
-	defer cancel()
-	s.look(ctx, round)
+// recheck looks at the key in an interval in which nobody has.
+func (s *Stream) recheck() bool {
+	if s.ended.Load() == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), recheckTimeout)
+		defer cancel()
+		s.look(ctx, s.authn.streams.round.Load())
+	}
+	return s.ended.Load() == nil
 }
 
 // look asks what has become of the key. If the source cannot tell, the stream
 // ends: a new request with that key would be refused too.
 func (s *Stream) look(ctx context.Context, round uint32) {
+	last := atomic.LoadUint32(&s.round)
 	if s.ended.Load() != nil {
 		return
 	}
@@ -141,7 +150,7 @@ func (s *Stream) look(ctx context.Context, round uint32) {
 		s.end(now)
 		return
 	}
-	atomic.StoreUint32(&s.round, round)
+	atomic.CompareAndSwapUint32(&s.round, last, round) // another look may have ended it
 }
 
 // cutOff calls End, unless the stream is done.
