@@ -127,7 +127,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		a.MaxChanges = &MaxChanges{Changes: defaultMaxChanges, Window: caddy.Duration(time.Minute)}
 	}
 	setDefault(&a.LastUsedResolution, caddy.Duration(defaultLastUsedResolution))
-	if err := registerMetrics(ctx.GetMetricsRegistry()); err != nil {
+	if err := collectors.Register(ctx.GetMetricsRegistry()); err != nil {
 		return err
 	}
 	path, err := caddy.NewReplacer().ReplaceOrErr(a.Store.Path, true, true)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/authn"
+	"github.com/agiled/caddy-api-keys/internal/metrics"
 	"github.com/agiled/caddy-api-keys/internal/store"
 )
 
@@ -19,10 +20,11 @@ import (
 // store. It lives in a pool, because a reload starts the new configuration
 // before it stops the old one, and a store can be open only once.
 type gateway struct {
-	store watchedStore
+	store countedStore
 	authn *authn.Authenticator
 	clock *authn.Clock
-	inUse inUse
+	// expiringInUse counts keys in use that end soon.
+	expiringInUse metrics.SlowCount
 	// noted is the confirmed time that was noted last. It is the upkeep's.
 	noted time.Time
 	log   *zap.Logger // of what goes wrong
@@ -68,7 +70,7 @@ func openGateway(path string, settings settings, log *zap.Logger) (*gateway, err
 	if err != nil {
 		return nil, err
 	}
-	g.store = watchedStore{opened}
+	g.store = countedStore{opened}
 	g.store.SignWith(settings.backupKey)
 	if err := g.begin(); err != nil {
 		return nil, errors.Join(err, opened.Close())
@@ -93,7 +95,7 @@ func (g *gateway) announce(log *zap.Logger) {
 	}
 	census, err := g.store.Census(context.Background(), g.clock.Now())
 	if err != nil {
-		censusErrors.Inc()
+		collectors.Store().Count(context.Background(), metrics.Census, err)
 		log.Error("key store opened, but its keys could not be counted", zap.Error(err))
 		return
 	}
@@ -158,7 +160,7 @@ func (g *gateway) begin() error {
 	g.noteEnds()
 	ctx, stop := context.WithCancel(context.Background())
 	g.stop = stop
-	g.inUse.count = func() (map[time.Duration]int, error) { return g.store.ExpiringInUse(ctx, g.clock.Now()) }
+	g.expiringInUse.Count = func() (map[time.Duration]int, error) { return g.store.ExpiringInUse(ctx, g.clock.Now()) }
 	g.upkeep.Go(func() { g.run(ctx) })
 	g.upkeep.Go(func() { g.runForget(ctx) })
 	return nil

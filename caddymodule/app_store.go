@@ -2,114 +2,167 @@ package caddymodule
 
 import (
 	"context"
-	"errors"
 	"io"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/agiled/caddy-api-keys/admin"
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/authn"
+	"github.com/agiled/caddy-api-keys/internal/metrics"
 	"github.com/agiled/caddy-api-keys/internal/store"
 )
 
-// watchedStore is a key store whose failures are counted. Those of a look-up and
-// of a census are not counted here, but by whoever waits for them: a store that
-// hangs returns no error.
-type watchedStore struct{ *store.Store }
+// countedStore is a key store whose failures are counted. It does not embed the
+// store, so that nothing reaches the store past it, and a test calls every method
+// on a closed store and expects one more failure.
+//
+// The failures of Lookup, Census and ExpiringInUse are counted by their callers,
+// which stop waiting for a store that hangs: it returns no error.
+type countedStore struct{ store *store.Store }
 
-// watch counts a failure of the store. A refusal is none, and neither is that
-// whoever asked has gone.
-func watch(ctx context.Context, failures prometheus.Counter, err *error) {
-	if ctx.Err() != nil {
-		return
-	}
-	if errors.Is(*err, apikey.ErrStoreUnavailable) || errors.Is(*err, apikey.ErrNoSpace) {
-		failures.Inc()
-	}
+func (s countedStore) count(ctx context.Context, operation metrics.StoreOperation, err *error) {
+	collectors.Store().Count(ctx, operation, *err)
 }
 
-func (s watchedStore) Apply(ctx context.Context, change apikey.Change) (_ apikey.Outcome, err error) {
-	defer watch(ctx, changeErrors, &err)
-	return s.Store.Apply(ctx, change)
+func (s countedStore) Path() string                      { return s.store.Path() }
+func (s countedStore) Made() bool                        { return s.store.Made() }
+func (s countedStore) Close() error                      { return s.store.Close() }
+func (s countedStore) Size() store.Size                  { return s.store.Size() }
+func (s countedStore) SignWith(key apikey.BackupKey)     { s.store.SignWith(key) }
+func (s countedStore) MayHave(digest apikey.Digest) bool { return s.store.MayHave(digest) }
+func (s countedStore) Version(workspaceID string) uint64 { return s.store.Version(workspaceID) }
+func (s countedStore) Unchangeable() string              { return s.store.Unchangeable() }
+
+// For requests and scrapes, which count the failures themselves.
+
+func (s countedStore) Lookup(digest apikey.Digest) (*apikey.Key, error) {
+	return s.store.Lookup(digest)
 }
 
-func (s watchedStore) Key(ctx context.Context, workspaceID, keyID string) (_ *apikey.Key, err error) {
-	defer watch(ctx, readErrors, &err)
-	return s.Store.Key(ctx, workspaceID, keyID)
+func (s countedStore) Census(ctx context.Context, now time.Time) (store.Census, error) {
+	return s.store.Census(ctx, now)
 }
 
-func (s watchedStore) Keys(ctx context.Context, workspaceID string, filter apikey.KeyFilter, page apikey.Page, now time.Time) (_ []*apikey.Key, _ string, err error) {
-	defer watch(ctx, readErrors, &err)
-	return s.Store.Keys(ctx, workspaceID, filter, page, now)
+func (s countedStore) ExpiringInUse(ctx context.Context, now time.Time) (map[time.Duration]int, error) {
+	return s.store.ExpiringInUse(ctx, now)
 }
 
-func (s watchedStore) Events(ctx context.Context, workspaceID string, page apikey.Page) (_ []apikey.Event, _ string, err error) {
-	defer watch(ctx, readErrors, &err)
-	return s.Store.Events(ctx, workspaceID, page)
+// Reads.
+
+func (s countedStore) Ping() (err error) {
+	defer s.count(context.Background(), metrics.Read, &err)
+	return s.store.Ping()
 }
 
-func (s watchedStore) Workspace(ctx context.Context, workspaceID string) (_ apikey.Workspace, err error) {
-	defer watch(ctx, readErrors, &err)
-	return s.Store.Workspace(ctx, workspaceID)
+func (s countedStore) Key(ctx context.Context, workspaceID, keyID string) (_ *apikey.Key, err error) {
+	defer s.count(ctx, metrics.Read, &err)
+	return s.store.Key(ctx, workspaceID, keyID)
 }
 
-func (s watchedStore) CountKeys(ctx context.Context, workspaceID string, now time.Time) (_ map[apikey.Status]int, err error) {
-	defer watch(ctx, readErrors, &err)
-	return s.Store.CountKeys(ctx, workspaceID, now)
+func (s countedStore) Keys(ctx context.Context, workspaceID string, filter apikey.KeyFilter, page apikey.Page, now time.Time) (_ []*apikey.Key, _ string, err error) {
+	defer s.count(ctx, metrics.Read, &err)
+	return s.store.Keys(ctx, workspaceID, filter, page, now)
 }
 
-func (s watchedStore) Feed(ctx context.Context, digest apikey.Digest) (_ string, err error) {
-	defer watch(ctx, readErrors, &err)
-	return s.Store.Feed(ctx, digest)
+func (s countedStore) ActiveKeys(ctx context.Context, workspaceID string, now time.Time) (_ []*apikey.Key, err error) {
+	defer s.count(ctx, metrics.Read, &err)
+	return s.store.ActiveKeys(ctx, workspaceID, now)
 }
 
-func (s watchedStore) Backup(ctx context.Context, now time.Time) (_ io.ReadSeekCloser, err error) {
-	defer watch(ctx, readErrors, &err)
+func (s countedStore) CountKeys(ctx context.Context, workspaceID string, now time.Time) (_ map[apikey.Status]int, err error) {
+	defer s.count(ctx, metrics.Read, &err)
+	return s.store.CountKeys(ctx, workspaceID, now)
+}
+
+func (s countedStore) Events(ctx context.Context, workspaceID string, page apikey.Page) (_ []apikey.Event, _ string, err error) {
+	defer s.count(ctx, metrics.Read, &err)
+	return s.store.Events(ctx, workspaceID, page)
+}
+
+func (s countedStore) Workspace(ctx context.Context, workspaceID string) (_ apikey.Workspace, err error) {
+	defer s.count(ctx, metrics.Read, &err)
+	return s.store.Workspace(ctx, workspaceID)
+}
+
+func (s countedStore) Suspensions(ctx context.Context, page apikey.Page) (_ []apikey.Workspace, _ string, err error) {
+	defer s.count(ctx, metrics.Read, &err)
+	return s.store.Suspensions(ctx, page)
+}
+
+func (s countedStore) SuspendedWorkspaces() (_ []string, err error) {
+	defer s.count(context.Background(), metrics.Read, &err)
+	return s.store.SuspendedWorkspaces()
+}
+
+func (s countedStore) Feed(ctx context.Context, digest apikey.Digest) (_ string, err error) {
+	defer s.count(ctx, metrics.Read, &err)
+	return s.store.Feed(ctx, digest)
+}
+
+func (s countedStore) Restoring() (_ time.Time, err error) {
+	defer s.count(context.Background(), metrics.Read, &err)
+	return s.store.Restoring()
+}
+
+func (s countedStore) Backup(ctx context.Context, now time.Time) (_ io.ReadSeekCloser, err error) {
+	defer s.count(ctx, metrics.Read, &err)
 	defer garbage.spare()()
-	return s.Store.Backup(ctx, now)
+	return s.store.Backup(ctx, now)
 }
 
-func (s watchedStore) Restore(ctx context.Context, from io.Reader, change apikey.Change, do apikey.Restore, progress io.Writer) (_ apikey.Restored, err error) {
-	defer watch(ctx, changeErrors, &err)
+func (s countedStore) Check(ctx context.Context, now time.Time) (_ []apikey.Finding, err error) {
+	defer s.count(ctx, metrics.Read, &err)
 	defer garbage.spare()()
-	return s.Store.Restore(ctx, from, change, do, progress)
+	return s.store.Check(ctx, now)
 }
 
-func (s watchedStore) Check(ctx context.Context, now time.Time) ([]apikey.Finding, error) {
+// Changes.
+
+func (s countedStore) Apply(ctx context.Context, change apikey.Change) (_ apikey.Outcome, err error) {
+	defer s.count(ctx, metrics.Change, &err)
+	return s.store.Apply(ctx, change)
+}
+
+func (s countedStore) Restore(ctx context.Context, from io.Reader, change apikey.Change, do apikey.Restore, progress io.Writer) (_ apikey.Restored, err error) {
+	defer s.count(ctx, metrics.Change, &err)
 	defer garbage.spare()()
-	return s.Store.Check(ctx, now)
+	return s.store.Restore(ctx, from, change, do, progress)
 }
 
-func (s watchedStore) Ping() (err error) {
-	defer watch(context.Background(), readErrors, &err)
-	return s.Store.Ping()
+// Upkeep.
+
+func (s countedStore) NoteUses(uses map[string]apikey.Use) (err error) {
+	defer s.count(context.Background(), metrics.LastUsed, &err)
+	return s.store.NoteUses(uses)
 }
 
-func (s watchedStore) NoteUses(uses map[string]apikey.Use) (err error) {
-	defer watch(context.Background(), lastUsedErrors, &err)
-	return s.Store.NoteUses(uses)
+func (s countedStore) ClockNote() (_ apikey.ClockNote, err error) {
+	defer s.count(context.Background(), metrics.Clock, &err)
+	return s.store.ClockNote()
 }
 
-func (s watchedStore) NoteClock(read func() apikey.ClockNote) (err error) {
-	defer watch(context.Background(), clockErrors, &err)
-	return s.Store.NoteClock(read)
+func (s countedStore) NoteClock(read func() apikey.ClockNote) (err error) {
+	defer s.count(context.Background(), metrics.Clock, &err)
+	return s.store.NoteClock(read)
 }
 
-func (s watchedStore) ActiveKeys(ctx context.Context, workspaceID string, now time.Time) (_ []*apikey.Key, err error) {
-	defer watch(ctx, readErrors, &err)
-	return s.Store.ActiveKeys(ctx, workspaceID, now)
+func (s countedStore) SettleEnds(ctx context.Context, now time.Time) (err error) {
+	defer s.count(ctx, metrics.Forget, &err)
+	return s.store.SettleEnds(ctx, now)
 }
 
-func (s watchedStore) ForgetKeys(ctx context.Context, before, now time.Time) (_ int, err error) {
-	defer watch(ctx, forgetErrors, &err)
-	return s.Store.ForgetKeys(ctx, before, now)
+func (s countedStore) ForgetKeys(ctx context.Context, before, now time.Time) (_ int, err error) {
+	defer s.count(ctx, metrics.Forget, &err)
+	return s.store.ForgetKeys(ctx, before, now)
 }
 
-func (s watchedStore) ForgetEvents(ctx context.Context, before, now time.Time) (_ int, err error) {
-	defer watch(ctx, forgetErrors, &err)
-	return s.Store.ForgetEvents(ctx, before, now)
+func (s countedStore) ForgetEvents(ctx context.Context, before, now time.Time) (_ int, err error) {
+	defer s.count(ctx, metrics.Forget, &err)
+	return s.store.ForgetEvents(ctx, before, now)
 }
 
 // Interface guards
-var _ admin.Keys = watchedStore{}
+var (
+	_ admin.Keys   = countedStore{}
+	_ authn.Source = countedStore{}
+)

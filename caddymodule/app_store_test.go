@@ -3,137 +3,72 @@ package caddymodule
 import (
 	"context"
 	"errors"
-	"net/http"
-	"net/http/httptest"
+	"io"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
-	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
-	"github.com/agiled/caddy-api-keys/internal/authn"
+	"github.com/agiled/caddy-api-keys/internal/store"
 )
 
-// faultySource is a key store in which something is wrong.
-type faultySource func(apikey.Digest) (*apikey.Key, error)
-
-func (f faultySource) Lookup(d apikey.Digest) (*apikey.Key, error) { return f(d) }
-
-func (faultySource) MayHave(apikey.Digest) bool { return true }
-
-func (faultySource) SuspendedWorkspaces() ([]string, error) { return nil, nil }
-
-func brokenClock() time.Time { panic("out of order") }
-
-// TestAuth_faults holds that the gateway fails closed: whatever goes wrong
-// while a request is judged, it gets an answer, and reaches no upstream.
-func TestAuth_faults(t *testing.T) {
-	token := apikey.NewToken("agk")
-	good := faultySource(func(d apikey.Digest) (*apikey.Key, error) {
-		return &apikey.Key{ID: "key_1", WorkspaceID: "acme", Preset: apikey.FullAccess, Digest: d, ExpiresAt: time.Now().Add(time.Hour)}, nil
-	})
-	hang := make(chan struct{})
-	t.Cleanup(func() { close(hang) })
-
-	const (
-		unavailableBody = `{"error":"Service Unavailable."}`
-		internalBody    = `{"error":"Internal Server Error."}`
-	)
-	tests := []struct {
-		name   string
-		source faultySource
-		now    func() time.Time
-		change func(*App)
-		status int
-		body   string
-		log    string // what the log says of it
-	}{
-		{name: "the store fails", status: 503, body: unavailableBody, log: "input/output error",
-			source: func(apikey.Digest) (*apikey.Key, error) { return nil, errors.New("input/output error") }},
-		{name: "a damaged record", status: 503, body: unavailableBody, log: "the record is damaged",
-			source: func(apikey.Digest) (*apikey.Key, error) { return &apikey.Key{}, errors.New("the record is damaged") }},
-		{name: "the store panics", status: 503, body: unavailableBody, log: "out of order",
-			source: func(apikey.Digest) (*apikey.Key, error) { panic("out of order") }},
-		{name: "the store hangs", status: 503, body: unavailableBody, log: "did not answer in time",
-			source: func(apikey.Digest) (*apikey.Key, error) { <-hang; return nil, nil }},
-		{name: "the store is closed", status: 503, body: unavailableBody,
-			source: good, change: func(a *App) { a.shared.Load().authn.Close() }},
-		{name: "the app has not started", status: 503, body: unavailableBody,
-			source: good, change: func(a *App) { a.shared.Store(nil); close(a.ready) }},
-		{name: "the check panics", status: 500, body: internalBody, log: "out of order",
-			source: good, now: brokenClock},
+// TestCountedStore_countsEveryFailure calls every method of the store that can
+// fail, on a closed one, and expects it to be counted once.
+func TestCountedStore_countsEveryFailure(t *testing.T) {
+	opened, err := store.Open(t.TempDir(), zap.NewNop(), nil)
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			core, logs := observer.New(zap.DebugLevel)
-			h, app := newFaulty(t, test.source, test.now, zap.New(core))
-			if test.change != nil {
-				test.change(app)
+	if err := opened.Close(); err != nil {
+		t.Fatal(err)
+	}
+	countedElsewhere := map[string]bool{
+		"Lookup":        true, // by the metric of the request, whose wait is bounded
+		"Census":        true, // by the scrape, whose wait is bounded
+		"ExpiringInUse": true, // by the scrape
+		"Close":         true, // not a use of the store; logged by whoever closes it
+	}
+	closed := reflect.ValueOf(countedStore{opened})
+	for i := range closed.NumMethod() {
+		method := closed.Type().Method(i)
+		if out := method.Type.NumOut(); out == 0 || method.Type.Out(out-1) != reflect.TypeFor[error]() {
+			continue
+		}
+		t.Run(method.Name, func(t *testing.T) {
+			before := sumOf(t, errorsMetric)
+			results := closed.Method(i).Call(arguments(t, closed.Method(i).Type()))
+			want := before + 1
+			if countedElsewhere[method.Name] {
+				want = before
+			} else if err, _ := results[len(results)-1].Interface().(error); !errors.Is(err, apikey.ErrStoreUnavailable) {
+				t.Errorf("got %v from a closed store, want %v", err, apikey.ErrStoreUnavailable)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-			defer cancel()
-			r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/public/v1/contacts", nil)
-			r.Header.Set("Authorization", "Bearer "+token.Reveal())
-			w := httptest.NewRecorder()
-			r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, new(caddyhttp.Server))
-			err := h.ServeHTTP(w, r, caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error {
-				t.Error("the request went on to the next handler")
-				return nil
-			}))
-			if err != nil || w.Code != test.status || w.Body.String() != test.body {
-				t.Errorf("got %d %s (%v), want %d %s", w.Code, w.Body, err, test.status, test.body)
-			}
-			for name, want := range map[string]string{"Content-Type": "application/json", "Cache-Control": "no-store"} {
-				if got := w.Header().Get(name); got != want {
-					t.Errorf("got %s %q, want %q", name, got, want)
-				}
-			}
-			wantRetry := ""
-			if test.status == 503 {
-				wantRetry = "1"
-			}
-			if got := w.Header().Get("Retry-After"); got != wantRetry {
-				t.Errorf("got Retry-After %q, want %q", got, wantRetry)
-			}
-			said := describe(t, logs)
-			if !strings.Contains(said, test.log) || strings.Contains(said, token.Reveal()) {
-				t.Errorf("got a log without %q, or with the token:\n%s", test.log, said)
+			if got := sumOf(t, errorsMetric); got != want {
+				t.Errorf("got %v failures counted, want %v", got, want)
 			}
 		})
 	}
 }
 
-// newFaulty returns a handler and its app as they are when they serve.
-func newFaulty(t *testing.T, source authn.Source, now func() time.Time, log *zap.Logger) (*Auth, *App) {
+// arguments returns values with which a function of the given type can be called.
+func arguments(t *testing.T, f reflect.Type) (args []reflect.Value) {
 	t.Helper()
-	if now == nil {
-		now = time.Now
-	}
-	authenticator, err := authn.New(source, 10, now, log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	app := &App{ready: make(chan struct{}), log: log}
-	app.shared.Store(&gateway{authn: authenticator, log: log})
-	return &Auth{log: log, app: app, policy: authn.Policy{ReadMethods: []string{http.MethodGet}}, refusals: refusals("api")}, app
-}
-
-// describe returns all that was logged, as text.
-func describe(t *testing.T, logs *observer.ObservedLogs) string {
-	t.Helper()
-	encoder := zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig())
-	var all strings.Builder
-	for _, entry := range logs.All() {
-		line, err := encoder.EncodeEntry(entry.Entry, entry.Context)
-		if err != nil {
-			t.Fatal(err)
+	for in := range f.Ins() {
+		arg := reflect.Zero(in)
+		switch in {
+		case reflect.TypeFor[context.Context]():
+			arg = reflect.ValueOf(t.Context())
+		case reflect.TypeFor[io.Reader]():
+			arg = reflect.ValueOf(strings.NewReader("not a backup"))
+		case reflect.TypeFor[io.Writer]():
+			arg = reflect.ValueOf(io.Discard)
+		case reflect.TypeFor[map[string]apikey.Use]():
+			arg = reflect.ValueOf(map[string]apikey.Use{"key_1": {At: time.Now()}})
 		}
-		all.WriteString(line.String())
+		args = append(args, arg)
 	}
-	return all.String()
+	return args
 }

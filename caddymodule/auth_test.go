@@ -1,14 +1,11 @@
 package caddymodule
 
 import (
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
@@ -121,25 +118,7 @@ func TestAuth_refusals(t *testing.T) {
 // counted returns how many requests were counted with these labels.
 func counted(t *testing.T, result, action, access string) float64 {
 	t.Helper()
-	registry := prometheus.NewRegistry()
-	if err := registry.Register(requests); err != nil {
-		t.Fatal(err)
-	}
-	families, err := registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := map[string]string{"result": result, "action": action, "access": access}
-	for _, metric := range families[0].GetMetric() {
-		labels := make(map[string]string)
-		for _, pair := range metric.GetLabel() {
-			labels[pair.GetName()] = pair.GetValue()
-		}
-		if maps.Equal(labels, want) {
-			return metric.GetCounter().GetValue()
-		}
-	}
-	return 0
+	return sumOf(t, requestsMetric, "result="+result, "action="+action, "access="+access)
 }
 
 var bodies = map[int]string{

@@ -6,14 +6,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
-	"github.com/agiled/caddy-api-keys/internal/authn"
 )
 
 // passed stands for the proxy behind the handler that is measured. Like it, it
@@ -185,18 +183,4 @@ func BenchmarkAuth(b *testing.B) {
 			e.send(b, h)
 		}
 	})
-}
-
-// BenchmarkCount measures what it costs a request to be counted and timed: the
-// two readings of the clock are those around the check.
-func BenchmarkCount(b *testing.B) {
-	d := &authn.Decision{
-		Result: authn.Allowed, Action: authn.Read, Lookup: authn.Hit,
-		Key: &apikey.Key{Preset: apikey.FullAccess},
-	}
-	b.ReportAllocs()
-	for b.Loop() {
-		begun := time.Since(processStart)
-		count(d, time.Since(processStart)-begun)
-	}
 }

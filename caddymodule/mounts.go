@@ -31,7 +31,7 @@ func (adminEndpoint) CaddyModule() caddy.ModuleInfo {
 // does. A configuration that is rejected has already replaced the admin
 // endpoint, and its /metrics shows this registry from then on.
 func (adminEndpoint) Provision(ctx caddy.Context) error {
-	return registerMetrics(ctx.GetMetricsRegistry())
+	return collectors.Register(ctx.GetMetricsRegistry())
 }
 
 // Routes returns the one route of the API.
@@ -85,7 +85,7 @@ const (
 // newAPI completes a configuration with what all mounts have in common.
 func newAPI(config admin.Config) *admin.Handler {
 	config.RemoteIP = remoteIP
-	config.Observe = countOperation
+	config.Observe = collectors.CountOperation
 	return admin.New(config)
 }
 

@@ -145,7 +145,7 @@ func TestDocs_metrics(t *testing.T) {
 			inDocs[suffix.ReplaceAllString(match[1], "")] = true
 		}
 	}
-	sources, err := filepath.Glob("../caddymodule/*.go")
+	sources, err := filepath.Glob("../internal/metrics/*.go")
 	must(t, err)
 	for _, path := range sources {
 		source, err := os.ReadFile(path)

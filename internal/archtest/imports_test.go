@@ -25,15 +25,17 @@ var layers = []layer{
 	{dir: "internal/durable"},
 	{dir: "internal/unread"},
 
-	// These never see each other. What one needs of another it declares as a
-	// small interface, and caddymodule hands it over.
+	// These never import each other, except that metrics counts the decisions of
+	// authn. What one needs of another it declares as a small interface, and
+	// caddymodule passes it in.
 	{dir: "internal/store", mayImport: append([]string{"internal/durable"}, domain...)},
 	{dir: "internal/authn", mayImport: append([]string{"internal/ratelimit"}, domain...)},
 	{dir: "internal/fleet", mayImport: domain, optional: true},
+	{dir: "internal/metrics", mayImport: append([]string{"internal/authn"}, domain...)},
 	{dir: "admin", mayImport: append([]string{"internal/unread"}, domain...)},
 
 	{dir: "caddymodule", mayImport: append([]string{
-		"internal/store", "internal/authn", "internal/fleet", "internal/ratelimit", "internal/unread", "admin",
+		"internal/store", "internal/authn", "internal/fleet", "internal/metrics", "internal/ratelimit", "internal/unread", "admin",
 	}, domain...)},
 
 	// What is built and run.

@@ -1,19 +1,11 @@
 package caddymodule
 
 import (
-	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/zap"
-	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
@@ -173,75 +165,5 @@ func TestInventory_withoutStore(t *testing.T) {
 	}
 	if got := sumOf(t, errorsMetric, "census"); got != before {
 		t.Errorf("got %v failures, want %v as before", got, before)
-	}
-}
-
-// collect returns how many samples an inventory has.
-func collect(i *inventory) int {
-	samples := make(chan prometheus.Metric, 100)
-	i.Collect(samples)
-	return len(samples)
-}
-
-// TestInventory_slowStore: a scrape waits for no longer than it may, the scrapes
-// after it do not gather behind a disk that hangs, and once that has gone on,
-// there is an answer again.
-func TestInventory_slowStore(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		goOn := make(chan struct{})
-		var asked atomic.Int32
-		core, logs := observer.New(zap.DebugLevel)
-		i := newInventory(func(context.Context) (stock, error) {
-			asked.Add(1)
-			<-goOn
-			return stock{}, nil
-		}, zap.New(core))
-		for range 3 {
-			begun := time.Now()
-			if got := collect(i); got != 0 {
-				t.Errorf("got %d samples from a store that hangs, want none", got)
-			}
-			if got := time.Since(begun); got != inventoryTimeout {
-				t.Errorf("the scrape took %v, want %v", got, inventoryTimeout)
-			}
-		}
-		if asked.Load() != 1 || logs.Len() != 1 {
-			t.Errorf("got the store asked %d times and %d lines in the log, want 1 of each", asked.Load(), logs.Len())
-		}
-		close(goOn)
-		synctest.Wait()
-		if got := collect(i); got == 0 {
-			t.Error("got no samples from a store that answers again, want some")
-		}
-	})
-}
-
-// TestInventory_storeFails: a failure has no samples, be it a panic, and is said
-// again after it was over.
-func TestInventory_storeFails(t *testing.T) {
-	core, logs := observer.New(zap.DebugLevel)
-	var take func() (stock, error)
-	i := newInventory(func(context.Context) (stock, error) { return take() }, zap.New(core))
-	failures := sumOf(t, errorsMetric, "census")
-	for n, test := range []struct {
-		take    func() (stock, error)
-		samples bool
-		lines   int // in all
-	}{
-		{func() (stock, error) { return stock{}, errors.New("input/output error") }, false, 1},
-		{func() (stock, error) { panic("out of order") }, false, 1},
-		{func() (stock, error) { return stock{}, nil }, true, 1},
-		{func() (stock, error) { panic("out of order") }, false, 2},
-	} {
-		take = test.take
-		if got := collect(i); got > 0 != test.samples {
-			t.Errorf("%d: got %d samples, want some: %v", n, got, test.samples)
-		}
-		if got := logs.Len(); got != test.lines {
-			t.Errorf("%d: got %d lines in the log, want %d", n, got, test.lines)
-		}
-	}
-	if got := sumOf(t, errorsMetric, "census"); got != failures+3 {
-		t.Errorf("got %v failures, want %v", got, failures+3)
 	}
 }

@@ -1,0 +1,59 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/metrics"
+	"github.com/agiled/caddy-api-keys/internal/store"
+)
+
+// collectors are the metrics of this process. Each configuration registers them,
+// and none owns them.
+var collectors = metrics.New(metrics.Config{
+	Operations: admin.Operations(),
+	Outcomes:   []string{admin.OK, apikey.ErrStoreUnavailable.Code, apikey.ErrNoSpace.Code},
+	Running:    runningGateway{},
+	Log:        lasting(caddy.Log().Named(appName)),
+})
+
+// runningGateway describes the gateway of the running configuration.
+type runningGateway struct{}
+
+var errUnmeasured = errors.New("the directory of the key store cannot be read")
+
+// Inventory implements metrics.Gateway.
+func (runningGateway) Inventory(ctx context.Context) (metrics.Inventory, error) {
+	g := running()
+	if g == nil {
+		return metrics.Inventory{}, metrics.ErrNotRunning
+	}
+	census, err := g.store.Census(ctx, g.clock.Now())
+	if err != nil {
+		return metrics.Inventory{}, err
+	}
+	size := g.store.Size()
+	if size == (store.Size{}) { // an open store has some size
+		return metrics.Inventory{}, errUnmeasured
+	}
+	inUse, err := g.expiringInUse.Latest(ctx)
+	return metrics.Inventory{
+		Keys: census.Keys, ExpiringKeys: census.Expiring, ExpiringKeysInUse: inUse,
+		SuspendedWorkspaces: census.SuspendedWorkspaces, RateLimitedKeys: g.authn.RateLimited(),
+		ClockOffset: g.clock.Read().Offset(),
+		StoreTables: size.Tables, StoreLog: size.Log, StoreFree: size.Free,
+	}, err
+}
+
+// ChangesAvailable implements metrics.Gateway.
+func (runningGateway) ChangesAvailable() (available, ok bool) {
+	g := running()
+	if g == nil {
+		return false, false
+	}
+	return g.store.Unchangeable() == "", true
+}
