@@ -23,7 +23,7 @@ func TestRunbook_sections(t *testing.T) {
 	for _, section := range sections {
 		name, text, _ := strings.Cut(section, "\n")
 		got = append(got, name)
-		for _, question := range []string{"Means.", "Customers see", "Look first", "Do", "No problem"} {
+		for _, question := range []string{"What happened.", "Impact.", "Check", "Fix", "False alarm"} {
 			if !strings.Contains(text, "\n**"+question) {
 				t.Errorf("%s does not say %q", name, question)
 			}
