@@ -36,7 +36,7 @@ build: ## build dist/caddy, the custom Caddy that xcaddy.json describes
 deb: build man ## build the Debian package of VERSION (made from the commit) from dist/caddy
 	printf -- '- semver: %s\n  date: %s\n  packager: %s\n  deb: {urgency: medium, distributions: [stable]}\n  changes:\n    - note: %s\n' \
 		"$(VERSION)" "$$(git log -1 --format=%cI)" "$$(sed -n 's/^maintainer: //p' deploy/deb/nfpm.yaml)" \
-		'New version. /usr/share/doc/caddy-api-keys/CHANGELOG.md has what has changed.' >dist/changelog.yml
+		'New version. See /usr/share/doc/caddy-api-keys/CHANGELOG.md for the changes.' >dist/changelog.yml
 	GOARCH=$$(go env GOARCH) VERSION=$(VERSION) SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) \
 		$(TOOL) nfpm package --config deploy/deb/nfpm.yaml --packager deb --target $(DEB)
 
