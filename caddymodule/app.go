@@ -84,7 +84,7 @@ type App struct {
 	// shared is nil until the app has started. ready is closed then, and where it
 	// could not start: Caddy starts apps in no particular order, and a request may
 	// come before.
-	shared atomic.Pointer[gateway]
+	shared atomic.Pointer[instance]
 	ready  chan struct{}
 	start  sync.Once
 
@@ -158,19 +158,19 @@ func (a *App) readBackupKey() error {
 
 // newAPI returns an admin API for the app's keys.
 func (a *App) newAPI(config admin.Config) *admin.Handler {
-	config.Log = complaints()
-	config.Refusals = lasting(caddy.Log().Named(appName))
+	config.Log = sampledLogger()
+	config.Refusals = reloadSafe(caddy.Log().Named(appName))
 	config.CountChange = a.countChange
 	config.Rules = a.rules()
 	config.Clock = func() apikey.ClockReading {
-		if g := a.shared.Load(); g != nil {
-			return g.clock.Read()
+		if i := a.shared.Load(); i != nil {
+			return i.clock.Read()
 		}
 		return machineClock()
 	}
 	config.Keys = func() admin.Keys {
-		if g := a.gateway(context.Background()); g != nil {
-			return g.store
+		if i := a.instance(context.Background()); i != nil {
+			return i.store
 		}
 		return (*store.Store)(nil)
 	}
@@ -214,7 +214,7 @@ func (a *App) Validate() error {
 // Start opens the store, or joins those who have it open already: the
 // configuration that this one replaces.
 func (a *App) Start() error {
-	g, err := acquire(a.path, settings{
+	i, err := acquire(a.path, settings{
 		cacheSize:          a.Store.CacheSize,
 		auditRetention:     time.Duration(a.AuditRetention),
 		lastUsedResolution: time.Duration(a.LastUsedResolution),
@@ -225,7 +225,7 @@ func (a *App) Start() error {
 		return err
 	}
 	garbage.tune()
-	a.shared.Store(g)
+	a.shared.Store(i)
 	a.warnOfNeighbours()
 	return nil
 }
@@ -236,12 +236,12 @@ func (a *App) Stop() error { return nil }
 
 // Cleanup lets go of the store, if Start got hold of it.
 func (a *App) Cleanup() error {
-	g := a.shared.Load()
-	if g == nil {
+	i := a.shared.Load()
+	if i == nil {
 		return nil
 	}
 	if soleUser(a.path) {
-		g.authn.Retire(true) // a key is revoked in another store now, of which its WebSockets would not hear
+		i.authn.Retire(true) // a key is revoked in another store now, of which its WebSockets would not hear
 	}
 	return release(a.path)
 }
@@ -253,67 +253,6 @@ func (a *App) rules() admin.Rules {
 		Life:            time.Duration(a.ExpiresIn),
 		AllowVagueNames: a.VagueNames == allow,
 		MaxActiveKeys:   a.MaxActiveKeys,
-	}
-}
-
-// startTimeout bounds how long a request waits for an app that has not started.
-const startTimeout = 5 * time.Second
-
-// gateway returns what the app's handlers share, or nil if the app does not
-// start in time. Caddy may have the new configuration's servers accept requests
-// before it starts this app, and may then give up that configuration: such
-// requests are judged by the store that the running one has open.
-func (a *App) gateway(ctx context.Context) *gateway {
-	if g := a.shared.Load(); g != nil {
-		return g
-	}
-	if g := opened(a.path); g != nil {
-		return g
-	}
-	timer := time.NewTimer(startTimeout)
-	defer timer.Stop()
-	select {
-	case <-a.ready:
-	case <-timer.C:
-	case <-ctx.Done():
-		return nil
-	}
-	if g := a.shared.Load(); g != nil {
-		return g
-	}
-	return running()
-}
-
-// running returns the gateway of the running configuration, or nil.
-func running() *gateway {
-	ctx := caddy.ActiveContext()
-	if ctx.Context == nil {
-		return nil
-	}
-	configured, err := ctx.AppIfConfigured(appName)
-	if err != nil {
-		return nil
-	}
-	return configured.(*App).shared.Load()
-}
-
-// realPath returns an absolute path without symbolic links, so that one
-// directory has one name. What does not exist yet is taken as it is.
-func realPath(path string) (string, error) {
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return "", err
-	}
-	missing := ""
-	for dir := path; ; dir = filepath.Dir(dir) {
-		real, err := filepath.EvalSymlinks(dir)
-		if err == nil {
-			return filepath.Join(real, missing), nil
-		}
-		if dir == filepath.Dir(dir) {
-			return path, nil
-		}
-		missing = filepath.Join(filepath.Base(dir), missing)
 	}
 }
 

@@ -34,7 +34,7 @@ func (a *App) keepDescriptors(ctx caddy.Context) {
 	if _, twice := a.kept.LoadOrStore(server, true); twice {
 		return
 	}
-	log, last := complaints(), limit-reservedOf(limit)
+	log, last := sampledLogger(), limit-reservedOf(limit)
 	descriptors.many.Store(limit / 4)
 	descriptors.last.Store(last)
 	server.RegisterConnState(func(conn net.Conn, state http.ConnState) {

@@ -20,13 +20,13 @@ import (
 
 var plainSettings = settings{cacheSize: 1000, auditRetention: defaultAuditRetention, lastUsedResolution: defaultLastUsedResolution}
 
-// openTestGateway opens a gateway, and closes it when the test ends, unless the
+// openTestInstance opens a gateway, and closes it when the test ends, unless the
 // test does.
-func openTestGateway(t testing.TB, path string, settings settings, log *zap.Logger) (g *gateway, closeIt func()) {
+func openTestInstance(t testing.TB, path string, settings settings, log *zap.Logger) (i *instance, closeIt func()) {
 	t.Helper()
-	g, err := openGateway(path, settings, log)
+	i, err := openInstance(path, settings, log)
 	if err != nil {
-		t.Fatalf("openGateway: got error %v, want a gateway", err)
+		t.Fatalf("openInstance: got error %v, want a gateway", err)
 	}
 	closed := false
 	closeIt = func() {
@@ -34,12 +34,12 @@ func openTestGateway(t testing.TB, path string, settings settings, log *zap.Logg
 			return
 		}
 		closed = true
-		if err := g.Destruct(); err != nil {
+		if err := i.Destruct(); err != nil {
 			t.Errorf("Destruct: got error %v, want none", err)
 		}
 	}
 	t.Cleanup(closeIt)
-	return g, closeIt
+	return i, closeIt
 }
 
 // newTestKey returns a token and a key that lives for a day.
@@ -57,13 +57,13 @@ func changeBy(at time.Time, do apikey.Action) apikey.Change {
 }
 
 // change makes a change now.
-func (g *gateway) change(do apikey.Action) (apikey.Outcome, error) {
-	return g.store.Apply(context.Background(), changeBy(g.clock.Now(), do))
+func (i *instance) change(do apikey.Action) (apikey.Outcome, error) {
+	return i.store.Apply(context.Background(), changeBy(i.clock.Now(), do))
 }
 
-func (g *gateway) mustChange(t testing.TB, do apikey.Action) apikey.Outcome {
+func (i *instance) mustChange(t testing.TB, do apikey.Action) apikey.Outcome {
 	t.Helper()
-	outcome, err := g.change(do)
+	outcome, err := i.change(do)
 	if err != nil {
 		t.Fatalf("%T: got error %v, want none", do, err)
 	}
@@ -73,14 +73,14 @@ func (g *gateway) mustChange(t testing.TB, do apikey.Action) apikey.Outcome {
 var readPolicy = &authn.Policy{ReadMethods: []string{http.MethodGet}}
 
 // check judges a read with a token.
-func (g *gateway) check(token apikey.Token) authn.Result {
+func (i *instance) check(token apikey.Token) authn.Result {
 	facts := &authn.Facts{Method: http.MethodGet, Authorization: []string{"Bearer " + token.Reveal()}}
-	return g.authn.Check(context.Background(), readPolicy, facts).Result
+	return i.authn.Check(context.Background(), readPolicy, facts).Result
 }
 
-func (g *gateway) lastUsed(t testing.TB, key apikey.Key) time.Time {
+func (i *instance) lastUsed(t testing.TB, key apikey.Key) time.Time {
 	t.Helper()
-	got, err := g.store.Key(context.Background(), key.WorkspaceID, key.ID)
+	got, err := i.store.Key(context.Background(), key.WorkspaceID, key.ID)
 	if err != nil {
 		t.Fatalf("Key: got error %v, want a key", err)
 	}
@@ -89,60 +89,60 @@ func (g *gateway) lastUsed(t testing.TB, key apikey.Key) time.Time {
 
 // The last use is shown a second or so later, and is there after a restart, to
 // the moment.
-func TestGateway_lastUsed(t *testing.T) {
+func TestInstance_lastUsed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys")
-	g, closeIt := openTestGateway(t, path, plainSettings, zap.NewNop())
+	i, closeIt := openTestInstance(t, path, plainSettings, zap.NewNop())
 	token, key := newTestKey("Zapier")
-	g.mustChange(t, apikey.Create{Key: key})
-	if got := g.lastUsed(t, key); !got.IsZero() {
+	i.mustChange(t, apikey.Create{Key: key})
+	if got := i.lastUsed(t, key); !got.IsZero() {
 		t.Errorf("before any use: got a last use at %v", got)
 	}
 	use := func() time.Time {
 		before := time.Now().Truncate(time.Millisecond)
-		if got := g.check(token); got != authn.Allowed {
+		if got := i.check(token); got != authn.Allowed {
 			t.Fatalf("got %q, want %q", got, authn.Allowed)
 		}
 		return before
 	}
 	first := use()
-	for deadline := time.Now().Add(10 * time.Second); g.lastUsed(t, key).Before(first); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(10 * time.Second); i.lastUsed(t, key).Before(first); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the use is not shown")
 		}
 	}
 	last := use() // within the resolution: closing writes it
 	closeIt()
-	g, _ = openTestGateway(t, path, plainSettings, zap.NewNop())
-	if got := g.lastUsed(t, key); got.Before(last) || got.After(time.Now()) {
+	i, _ = openTestInstance(t, path, plainSettings, zap.NewNop())
+	if got := i.lastUsed(t, key); got.Before(last) || got.After(time.Now()) {
 		t.Errorf("after a restart: got a last use at %v, want %v or a moment later", got, last)
 	}
 }
 
 // A revocation that comes while a use is being noted is not undone by it.
-func TestGateway_lastUseOfARevokedKey(t *testing.T) {
+func TestInstance_lastUseOfARevokedKey(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys")
 	quick := plainSettings
 	quick.lastUsedResolution = time.Nanosecond
-	g, closeIt := openTestGateway(t, path, quick, zap.NewNop())
+	i, closeIt := openTestInstance(t, path, quick, zap.NewNop())
 	var tokens []apikey.Token
-	for i := range 20 {
-		token, key := newTestKey(fmt.Sprintf("Key %d", i))
-		g.mustChange(t, apikey.Create{Key: key})
+	for n := range 20 {
+		token, key := newTestKey(fmt.Sprintf("Key %d", n))
+		i.mustChange(t, apikey.Create{Key: key})
 		flushed := make(chan error)
-		if got := g.check(token); got != authn.Allowed {
+		if got := i.check(token); got != authn.Allowed {
 			t.Fatalf("got %q, want %q", got, authn.Allowed)
 		}
-		go func() { flushed <- g.authn.FlushUses(time.Now(), 0, g.store.NoteUses) }()
-		g.mustChange(t, apikey.Revoke{WorkspaceID: "acme", KeyID: key.ID})
+		go func() { flushed <- i.authn.FlushUses(time.Now(), 0, i.store.NoteUses) }()
+		i.mustChange(t, apikey.Revoke{WorkspaceID: "acme", KeyID: key.ID})
 		if err := <-flushed; err != nil {
 			t.Errorf("FlushUses: got error %v, want none", err)
 		}
 		tokens = append(tokens, token)
 	}
 	closeIt()
-	g, _ = openTestGateway(t, path, plainSettings, zap.NewNop())
+	i, _ = openTestInstance(t, path, plainSettings, zap.NewNop())
 	for _, token := range tokens {
-		if got := g.check(token); got != authn.Revoked {
+		if got := i.check(token); got != authn.Revoked {
 			t.Errorf("after a restart: got %q, want %q", got, authn.Revoked)
 		}
 	}
@@ -150,24 +150,24 @@ func TestGateway_lastUseOfARevokedKey(t *testing.T) {
 
 // Events that are too old are deleted at the start and from then on, by what the
 // configuration that came last says.
-func TestGateway_auditRetention(t *testing.T) {
+func TestInstance_auditRetention(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys")
-	g, closeIt := openTestGateway(t, path, plainSettings, zap.NewNop())
+	i, closeIt := openTestInstance(t, path, plainSettings, zap.NewNop())
 	for _, age := range []time.Duration{500, 300, 100, 0} {
 		do := apikey.Suspend{WorkspaceID: fmt.Sprintf("ws%d", age)}
-		if _, err := g.store.Apply(t.Context(), changeBy(time.Now().Add(-age*24*time.Hour), do)); err != nil {
+		if _, err := i.store.Apply(t.Context(), changeBy(time.Now().Add(-age*24*time.Hour), do)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	left := func() int {
-		events, _, err := g.store.Events(t.Context(), "", apikey.Page{Limit: 10})
+		events, _, err := i.store.Events(t.Context(), "", apikey.Page{Limit: 10})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return len(events)
 	}
 	closeIt()
-	g, _ = openTestGateway(t, path, plainSettings, zap.NewNop())
+	i, _ = openTestInstance(t, path, plainSettings, zap.NewNop())
 	for deadline := time.Now().Add(10 * time.Second); left() != 3; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("after the start: got %d events, want the 3 of the last 400 days", left())
@@ -175,33 +175,33 @@ func TestGateway_auditRetention(t *testing.T) {
 	}
 	shorter := plainSettings
 	shorter.auditRetention = 200 * 24 * time.Hour
-	g.adopt(shorter)
-	g.forget(t.Context())
+	i.adopt(shorter)
+	i.deleteOld(t.Context())
 	if got := left(); got != 2 {
 		t.Errorf("got %d events, want the 2 of the last 200 days", got)
 	}
 }
 
 // Every event is in the log as well, whole, and no token is.
-func TestGateway_auditLog(t *testing.T) {
+func TestInstance_auditLog(t *testing.T) {
 	core, logs := observer.New(zapcore.DebugLevel)
-	g, _ := openTestGateway(t, filepath.Join(t.TempDir(), "keys"), plainSettings, zap.New(core).Named("api_keys"))
+	i, _ := openTestInstance(t, filepath.Join(t.TempDir(), "keys"), plainSettings, zap.New(core).Named("api_keys"))
 	token, key := newTestKey("Zapier")
 	second, replacement := newTestKey("")
 	ws, secret := "acme", token.Reveal()
-	g.mustChange(t, apikey.Create{Key: key})
-	g.mustChange(t, apikey.Update{WorkspaceID: ws, KeyID: key.ID, Owner: new("Ops")})
-	g.mustChange(t, apikey.Rotate{WorkspaceID: ws, KeyID: key.ID, Replacement: replacement})
-	g.mustChange(t, apikey.Lookup{Digest: second.Digest()})
-	g.mustChange(t, apikey.Revoke{WorkspaceID: ws, KeyID: key.ID, Reason: "leaked"})
-	g.mustChange(t, apikey.Revoke{WorkspaceID: ws, KeyID: key.ID}) // changes nothing
-	g.mustChange(t, apikey.RevokeAll{WorkspaceID: ws})
-	g.mustChange(t, apikey.Suspend{WorkspaceID: ws})
-	g.mustChange(t, apikey.Resume{WorkspaceID: ws})
-	if _, err := g.change(apikey.Revoke{WorkspaceID: ws, KeyID: string(secret)}); !errors.Is(err, apikey.ErrNotFound) {
+	i.mustChange(t, apikey.Create{Key: key})
+	i.mustChange(t, apikey.Update{WorkspaceID: ws, KeyID: key.ID, Owner: new("Ops")})
+	i.mustChange(t, apikey.Rotate{WorkspaceID: ws, KeyID: key.ID, Replacement: replacement})
+	i.mustChange(t, apikey.Lookup{Digest: second.Digest()})
+	i.mustChange(t, apikey.Revoke{WorkspaceID: ws, KeyID: key.ID, Reason: "leaked"})
+	i.mustChange(t, apikey.Revoke{WorkspaceID: ws, KeyID: key.ID}) // changes nothing
+	i.mustChange(t, apikey.RevokeAll{WorkspaceID: ws})
+	i.mustChange(t, apikey.Suspend{WorkspaceID: ws})
+	i.mustChange(t, apikey.Resume{WorkspaceID: ws})
+	if _, err := i.change(apikey.Revoke{WorkspaceID: ws, KeyID: string(secret)}); !errors.Is(err, apikey.ErrNotFound) {
 		t.Fatalf("got error %v, want ErrNotFound", err)
 	}
-	events, _, err := g.store.Events(t.Context(), "", apikey.Page{Limit: 100})
+	events, _, err := i.store.Events(t.Context(), "", apikey.Page{Limit: 100})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,7 +38,7 @@ func TestInventory(t *testing.T) {
 	s.create(apikey.ReadOnly, endsIn(29*day))
 	s.send("GET /", soon.bearer()).mustBe(t, 200, "from upstream")
 	s.send("GET /", soon.bearer()).mustBe(t, 429, `{"error":"Too Many Requests."}`)
-	if err := s.gateway().authn.FlushUses(time.Now(), 0, s.gateway().store.NoteUses); err != nil {
+	if err := s.instance().authn.FlushUses(time.Now(), 0, s.instance().store.NoteUses); err != nil {
 		t.Fatal(err)
 	}
 
@@ -130,7 +130,7 @@ func TestChanges(t *testing.T) {
 // as zeros, and the failure is counted and said once.
 func TestInventory_unknown(t *testing.T) {
 	for name, fail := range map[string]func(*server) error{
-		"the store is closed":        func(s *server) error { return s.gateway().store.Close() },
+		"the store is closed":        func(s *server) error { return s.instance().store.Close() },
 		"its directory is not there": func(s *server) error { return os.Rename(s.store, s.store+".moved") },
 	} {
 		t.Run(name, func(t *testing.T) {

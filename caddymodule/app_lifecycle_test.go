@@ -80,19 +80,19 @@ func judgeBy(h *Auth, ctx context.Context) (w *httptest.ResponseRecorder, passed
 func TestAuth_beforeStart(t *testing.T) {
 	t.Run("waits", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			app, started := newApp(), new(gateway)
-			var got *gateway
-			go func() { got = app.gateway(context.Background()) }()
+			app, started := newApp(), new(instance)
+			var got *instance
+			go func() { got = app.instance(context.Background()) }()
 			time.Sleep(startTimeout - time.Second)
 			synctest.Wait()
 			if got != nil {
-				t.Fatal("got a gateway before the app has started")
+				t.Fatal("got an instance before the app has started")
 			}
 			app.shared.Store(started)
 			close(app.ready)
 			synctest.Wait()
 			if got != started {
-				t.Errorf("got %p, want the gateway %p as soon as the app has started", got, started)
+				t.Errorf("got %p, want the instance %p as soon as the app has started", got, started)
 			}
 		})
 	})
@@ -184,7 +184,7 @@ func TestAuth_startsAfterHTTP(t *testing.T) {
 // says in the log where it happened.
 func TestAuth_panic(t *testing.T) {
 	app := newApp()
-	app.shared.Store(new(gateway)) // has no authenticator
+	app.shared.Store(new(instance)) // has no authenticator
 	core, logged := observer.New(zap.DebugLevel)
 	h := &Auth{app: app, log: zap.New(core), refusals: refusals("api")}
 	w, passed := judgeBy(h, t.Context())
@@ -216,7 +216,7 @@ func TestValidate_besideRunningServer(t *testing.T) {
 // mustUse expects so many configurations to hold the store open.
 func (s *server) mustUse(t *testing.T, want int) {
 	t.Helper()
-	if got, _ := gateways.References(s.store); got != want {
+	if got, _ := instances.References(s.store); got != want {
 		t.Errorf("got %d configurations that hold the store open, want %d", got, want)
 	}
 }
@@ -225,13 +225,13 @@ func TestReload_samePath(t *testing.T) {
 	s := serve(t, proxied)
 	k := s.create(apikey.FullAccess)
 	s.send("GET /", k.bearer()).mustBe(t, 200, "from upstream")
-	shared, misses := s.gateway(), s.metric(`caddy_api_keys_cache_lookups_total{outcome="miss"}`)
+	shared, misses := s.instance(), s.metric(`caddy_api_keys_cache_lookups_total{outcome="miss"}`)
 	for range 3 {
 		s.mustLoad(proxied)
 	}
 	s.send("GET /", k.bearer()).mustBe(t, 200, "from upstream")
-	if s.gateway() != shared {
-		t.Error("got another gateway after a reload, want the same")
+	if s.instance() != shared {
+		t.Error("got another instance after a reload, want the same")
 	}
 	if got := s.metric(`caddy_api_keys_cache_lookups_total{outcome="miss"}`); got != misses {
 		t.Errorf("got %s cache misses after a reload, want %s: the key was in memory", got, misses)
@@ -384,7 +384,7 @@ func (c *closing) Destruct() error {
 func TestRelease_drains(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pooled := new(closing)
-		gateways.LoadOrStore("/drained", pooled)
+		instances.LoadOrStore("/drained", pooled)
 		if err := release("/drained"); err != nil {
 			t.Fatal(err)
 		}
@@ -410,7 +410,7 @@ func TestApp_pathWithPlaceholder(t *testing.T) {
 	t.Setenv("STATE_DIRECTORY", filepath.Dir(want))
 	s.store = "{env.STATE_DIRECTORY}/keys"
 	s.mustLoad(proxied)
-	if got := s.gateway().store.Path(); got != want {
+	if got := s.instance().store.Path(); got != want {
 		t.Errorf("got the store at %q, want %q", got, want)
 	}
 }

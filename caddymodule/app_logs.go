@@ -20,30 +20,30 @@ func sampled(log *zap.Logger) *zap.Logger {
 	}))
 }
 
-// complaints returns the logger of what can go wrong on every request. The
+// sampledLogger returns the logger of what can go wrong on every request. The
 // process has one: what a sampler counts takes half a megabyte, and a
 // configuration that was replaced can be remembered by a connection for minutes.
-var complaints = sync.OnceValue(func() *zap.Logger {
-	return sampled(lasting(caddy.Log().Named(appName)))
+var sampledLogger = sync.OnceValue(func() *zap.Logger {
+	return sampled(reloadSafe(caddy.Log().Named(appName)))
 })
 
-// lasting returns a logger for what outlives the configuration that the given
+// reloadSafe returns a logger for what outlives the configuration that the given
 // logger belongs to. Each configuration has loggers of its own, and closes them
 // when it is replaced.
-func lasting(log *zap.Logger) *zap.Logger {
+func reloadSafe(log *zap.Logger) *zap.Logger {
 	return log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
-		return lastingCore{first: core}
+		return reloadSafeCore{first: core}
 	}))
 }
 
-// lastingCore logs where, and from which level on, the running configuration
+// reloadSafeCore logs where, and from which level on, the running configuration
 // says that this app does.
-type lastingCore struct {
+type reloadSafeCore struct {
 	first  zapcore.Core // while no configuration runs yet
 	fields []zap.Field
 }
 
-func (c lastingCore) current() zapcore.Core {
+func (c reloadSafeCore) current() zapcore.Core {
 	if ctx := caddy.ActiveContext(); ctx.Context != nil {
 		return ctx.Logger(&App{}).Core()
 	}
@@ -54,21 +54,21 @@ func (c lastingCore) current() zapcore.Core {
 }
 
 // Enabled implements zapcore.Core. What is enabled is found out once, by Check.
-func (lastingCore) Enabled(zapcore.Level) bool { return true }
+func (reloadSafeCore) Enabled(zapcore.Level) bool { return true }
 
-func (c lastingCore) With(fields []zap.Field) zapcore.Core {
-	return lastingCore{c.first, slices.Concat(c.fields, fields)}
+func (c reloadSafeCore) With(fields []zap.Field) zapcore.Core {
+	return reloadSafeCore{c.first, slices.Concat(c.fields, fields)}
 }
 
-func (c lastingCore) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+func (c reloadSafeCore) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
 	return c.current().With(c.fields).Check(entry, checked)
 }
 
-func (c lastingCore) Write(entry zapcore.Entry, fields []zap.Field) error {
+func (c reloadSafeCore) Write(entry zapcore.Entry, fields []zap.Field) error {
 	return c.current().With(c.fields).Write(entry, fields)
 }
 
-func (c lastingCore) Sync() error { return c.current().Sync() }
+func (c reloadSafeCore) Sync() error { return c.current().Sync() }
 
 // decisionFields are what a log says of a decision. They never hold what the
 // client has sent.

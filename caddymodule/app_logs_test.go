@@ -46,7 +46,7 @@ func TestLogs_afterReload(t *testing.T) {
 	}
 
 	s.create(apikey.ReadOnly)
-	if err := s.gateway().store.Close(); err != nil {
+	if err := s.instance().store.Close(); err != nil {
 		t.Fatal(err)
 	}
 	s.send("GET /", k.bearer()).mustBe(t, 503, bodies[503])
@@ -82,7 +82,7 @@ func TestLogs_flood(t *testing.T) {
 		}
 	}
 	wantFew("the key store failed", func() { s.call("PATCH", key, `{"owner":"Ops"}`).mustBeRefused(t, 503, "store_unavailable") })
-	if err := s.gateway().store.Close(); err != nil {
+	if err := s.instance().store.Close(); err != nil {
 		t.Fatal(err)
 	}
 	wantFew("looking up a key", func() { s.send("GET /", k.bearer()).mustBe(t, 503, bodies[503]) })
@@ -126,37 +126,37 @@ func TestLogs_refusals(t *testing.T) {
 // TestLogs_start: one line says what was opened, and by what.
 func TestLogs_start(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys")
-	open := func() (line observer.LoggedEntry, g *gateway, closeIt func()) {
+	open := func() (line observer.LoggedEntry, i *instance, closeIt func()) {
 		t.Helper()
 		core, logs := observer.New(zap.InfoLevel)
-		g, closeIt = openTestGateway(t, path, plainSettings, zap.New(core))
+		i, closeIt = openTestInstance(t, path, plainSettings, zap.New(core))
 		lines := logs.All()
 		if len(lines) != 1 {
 			t.Fatalf("got %d lines, want 1", len(lines))
 		}
-		return lines[0], g, closeIt
+		return lines[0], i, closeIt
 	}
 
-	made, g, closeIt := open()
+	made, i, closeIt := open()
 	if made.Level != zap.WarnLevel || made.Message != "key store made: it is empty" {
 		t.Errorf("got %v %q of a new store, want a warning", made.Level, made.Message)
 	}
 	for _, key := range []apikey.Key{newKey(apikey.FullAccess).Key, newKey(apikey.ReadOnly).Key, newKey(apikey.ReadOnly).Key} {
-		g.mustChange(t, apikey.Create{Key: key})
+		i.mustChange(t, apikey.Create{Key: key})
 		if key.Preset == apikey.FullAccess {
-			g.mustChange(t, apikey.Revoke{WorkspaceID: key.WorkspaceID, KeyID: key.ID})
+			i.mustChange(t, apikey.Revoke{WorkspaceID: key.WorkspaceID, KeyID: key.ID})
 		}
 	}
 	closeIt()
 
-	opened, g, _ := open()
+	opened, i, _ := open()
 	if opened.Level != zap.InfoLevel || opened.Message != "key store opened" {
 		t.Errorf("got %v %q of a store that was there, want %q", opened.Level, opened.Message, "key store opened")
 	}
 	for _, line := range []observer.LoggedEntry{made, opened} {
 		fields := line.ContextMap()
-		if fields["path"] != g.store.Path() || fields["version"] != version() {
-			t.Errorf("%s: got the path %v and the version %v, want %s and %s", line.Message, fields["path"], fields["version"], g.store.Path(), version())
+		if fields["path"] != i.store.Path() || fields["version"] != version() {
+			t.Errorf("%s: got the path %v and the version %v, want %s and %s", line.Message, fields["path"], fields["version"], i.store.Path(), version())
 		}
 	}
 	want := map[apikey.Status]int{apikey.Active: 2, apikey.Expired: 0, apikey.Revoked: 1}

@@ -18,7 +18,7 @@ var collectors = metrics.New(metrics.Config{
 	Operations: admin.Operations(),
 	Outcomes:   []string{admin.OK, apikey.ErrStoreUnavailable.Code, apikey.ErrNoSpace.Code},
 	Running:    runningGateway{},
-	Log:        lasting(caddy.Log().Named(appName)),
+	Log:        reloadSafe(caddy.Log().Named(appName)),
 })
 
 // runningGateway describes the gateway of the running configuration.
@@ -28,32 +28,32 @@ var errUnmeasured = errors.New("the directory of the key store cannot be read")
 
 // Inventory implements metrics.Gateway.
 func (runningGateway) Inventory(ctx context.Context) (metrics.Inventory, error) {
-	g := running()
-	if g == nil {
+	i := running()
+	if i == nil {
 		return metrics.Inventory{}, metrics.ErrNotRunning
 	}
-	census, err := g.store.Census(ctx, g.clock.Now())
+	census, err := i.store.Census(ctx, i.clock.Now())
 	if err != nil {
 		return metrics.Inventory{}, err
 	}
-	size := g.store.Size()
+	size := i.store.Size()
 	if size == (store.Size{}) { // an open store has some size
 		return metrics.Inventory{}, errUnmeasured
 	}
-	inUse, err := g.expiringInUse.Latest(ctx)
+	inUse, err := i.expiringInUse.Latest(ctx)
 	return metrics.Inventory{
 		Keys: census.Keys, ExpiringKeys: census.Expiring, ExpiringKeysInUse: inUse,
-		SuspendedWorkspaces: census.SuspendedWorkspaces, RateLimitedKeys: g.authn.RateLimited(),
-		ClockOffset: g.clock.Read().Offset(),
+		SuspendedWorkspaces: census.SuspendedWorkspaces, RateLimitedKeys: i.authn.RateLimited(),
+		ClockOffset: i.clock.Read().Offset(),
 		StoreTables: size.Tables, StoreLog: size.Log, StoreFree: size.Free,
 	}, err
 }
 
 // ChangesAvailable implements metrics.Gateway.
 func (runningGateway) ChangesAvailable() (available, ok bool) {
-	g := running()
-	if g == nil {
+	i := running()
+	if i == nil {
 		return false, false
 	}
-	return g.store.Unchangeable() == "", true
+	return i.store.Unchangeable() == "", true
 }

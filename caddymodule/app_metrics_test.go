@@ -105,7 +105,7 @@ func TestMetrics_resolution(t *testing.T) {
 func TestMetrics_storeErrors(t *testing.T) {
 	s := serve(t, proxied)
 	k := s.create(apikey.FullAccess)
-	g := s.gateway()
+	i := s.instance()
 	key := "/api-keys/workspaces/" + k.WorkspaceID + "/keys/" + k.ID
 	before := sumOf(t, errorsMetric)
 	s.call("GET", "/api-keys/workspaces/other/keys/"+k.ID, "").mustBeRefused(t, 404, "not_found")
@@ -115,16 +115,16 @@ func TestMetrics_storeErrors(t *testing.T) {
 		t.Errorf("got %v errors of the store after refusals, want %v as before", got, before)
 	}
 
-	if err := g.store.Close(); err != nil {
+	if err := i.store.Close(); err != nil {
 		t.Fatal(err)
 	}
 	uses := map[string]func(){
 		"lookup":    func() { s.send("GET /", k.bearer()).mustBe(t, 503, bodies[503]) },
 		"change":    func() { s.call("POST", key+"/revoke", "").mustBeRefused(t, 503, "store_unavailable") },
 		"read":      func() { s.call("GET", key, "").mustBeRefused(t, 503, "store_unavailable") },
-		"last_used": func() { _ = g.store.NoteUses(map[string]apikey.Use{k.ID: {At: time.Now()}}) },
-		"clock":     func() { g.noteClock() },
-		"forget":    func() { g.forget(t.Context()) },
+		"last_used": func() { _ = i.store.NoteUses(map[string]apikey.Use{k.ID: {At: time.Now()}}) },
+		"clock":     func() { i.recordClock() },
+		"forget":    func() { i.deleteOld(t.Context()) },
 	}
 	all := func() (total float64) { // but for those of the census, which each look at the metrics is
 		for operation := range uses {

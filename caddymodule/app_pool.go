@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"context"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -9,19 +10,19 @@ import (
 	"go.uber.org/zap"
 )
 
-// gateways are keyed by the real path of their store, and by nothing else: two
-// configurations can differ in how they use a store, never in which it is.
-var gateways = caddy.NewUsagePool()
+// instances are keyed by the real path of their store, and by nothing else: two
+// configurations may use the same store differently, but it is open only once.
+var instances = caddy.NewUsagePool()
 
-// acquire returns the gateway of the store at path, opening it if it is not.
-func acquire(path string, settings settings, log *zap.Logger) (*gateway, error) {
-	g, loaded, err := gateways.LoadOrNew(path, func() (caddy.Destructor, error) {
-		return openGateway(path, settings, log)
+// acquire returns the instance of the store at path, opening it if necessary.
+func acquire(path string, settings settings, log *zap.Logger) (*instance, error) {
+	pooled, loaded, err := instances.LoadOrNew(path, func() (caddy.Destructor, error) {
+		return openInstance(path, settings, log)
 	})
 	if err != nil {
 		return nil, err
 	}
-	found := g.(*gateway)
+	found := pooled.(*instance)
 	if loaded {
 		found.adopt(settings)
 		found.authn.Retire(false)
@@ -31,24 +32,71 @@ func acquire(path string, settings settings, log *zap.Logger) (*gateway, error) 
 	return found, nil
 }
 
-// opened returns the gateway of the store at path if somebody has it open.
-func opened(path string) (found *gateway) {
-	gateways.Range(func(key, value any) bool {
+// startTimeout bounds how long a request waits for an app that has not started.
+const startTimeout = 5 * time.Second
+
+// instance returns the app's instance, or nil if the app does not start in time.
+// Caddy may have the new configuration's servers accept requests before it starts
+// this app, and may then abandon that configuration: such requests are judged by
+// the store that the running one has open.
+func (a *App) instance(ctx context.Context) *instance {
+	if i := a.shared.Load(); i != nil {
+		return i
+	}
+	if i := opened(a.path); i != nil {
+		return i
+	}
+	timer := time.NewTimer(startTimeout)
+	defer timer.Stop()
+	select {
+	case <-a.ready:
+	case <-timer.C:
+	case <-ctx.Done():
+		return nil
+	}
+	if i := a.shared.Load(); i != nil {
+		return i
+	}
+	return running()
+}
+
+// running returns the instance of the running configuration, or nil.
+func running() *instance {
+	if app := runningApp(); app != nil {
+		return app.shared.Load()
+	}
+	return nil
+}
+
+// runningApp returns the app of the running configuration, or nil. Ask it on each
+// request: the admin endpoint outlives configurations, and may have been made for
+// one that was then rejected.
+func runningApp() *App {
+	app, err := caddy.ActiveContext().AppIfConfigured(appName)
+	if err != nil {
+		return nil
+	}
+	return app.(*App)
+}
+
+// opened returns the instance of the store at path, or nil if it is not open.
+func opened(path string) (found *instance) {
+	instances.Range(func(key, value any) bool {
 		if key == path {
-			found = value.(*gateway)
+			found = value.(*instance)
 		}
 		return found == nil
 	})
 	return found
 }
 
-// drain is how long a store stays open after the last configuration that used
-// it was replaced. Caddy does not wait for the requests that the old
-// configuration has accepted, and they are to be judged by the store that they
-// were meant for. It covers Caddy's own limit for reading a request's headers.
+// drain is how long a store stays open after the last configuration that used it
+// was replaced. Caddy does not wait for requests that the old configuration has
+// accepted, and they must be judged by the store they were meant for. It covers
+// Caddy's limit for reading a request's headers.
 const drain = 2 * time.Minute
 
-// releasing are the stores that are held open only for requests on their way.
+// releasing are the stores that are open only for requests in flight.
 var releasing = struct {
 	sync.Mutex
 	timers map[*time.Timer]string
@@ -56,11 +104,11 @@ var releasing = struct {
 
 func init() { caddy.OnExit(func(context.Context) { releaseAll() }) }
 
-// release lets go of the store at path: at once if the process is about to end,
-// because by then no request is under way, and otherwise after the drain.
+// release gives up one use of the store at path: at once if the process is
+// exiting, when no request is in flight any more, and otherwise after the drain.
 func release(path string) error {
 	if caddy.Exiting() {
-		_, err := gateways.Delete(path)
+		_, err := instances.Delete(path)
 		return err
 	}
 	releasing.Lock()
@@ -79,12 +127,12 @@ func release(path string) error {
 	return nil
 }
 
-// soleUser reports whether only one configuration uses the store at path, beside
-// those that are draining.
+// soleUser reports whether only one configuration uses the store at path, not
+// counting those that are draining.
 func soleUser(path string) bool {
 	releasing.Lock()
 	defer releasing.Unlock()
-	users, _ := gateways.References(path)
+	users, _ := instances.References(path)
 	for _, draining := range releasing.timers {
 		if draining == path {
 			users--
@@ -93,7 +141,7 @@ func soleUser(path string) bool {
 	return users == 1
 }
 
-// releaseAll ends every drain, when the process is about to end.
+// releaseAll ends every drain when the process exits.
 func releaseAll() {
 	releasing.Lock()
 	defer releasing.Unlock()
@@ -105,7 +153,27 @@ func releaseAll() {
 }
 
 func closeStore(path string) {
-	if _, err := gateways.Delete(path); err != nil {
+	if _, err := instances.Delete(path); err != nil {
 		caddy.Log().Named(appName).Error("closing a key store", zap.String("path", path), zap.Error(err))
+	}
+}
+
+// realPath returns an absolute path without symbolic links, so that a directory
+// has one name. Parts that do not exist yet stay as they are.
+func realPath(path string) (string, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	missing := ""
+	for dir := path; ; dir = filepath.Dir(dir) {
+		real, err := filepath.EvalSymlinks(dir)
+		if err == nil {
+			return filepath.Join(real, missing), nil
+		}
+		if dir == filepath.Dir(dir) {
+			return path, nil
+		}
+		missing = filepath.Join(filepath.Base(dir), missing)
 	}
 }

@@ -112,7 +112,7 @@ func (h *Auth) Provision(ctx caddy.Context) error {
 	}
 	h.app = app.(*App)
 	h.app.keepDescriptors(ctx)
-	h.log = complaints()
+	h.log = sampledLogger()
 	h.policy = authn.Policy{
 		ReadMethods: h.ReadMethods, ReadPaths: h.ReadPaths,
 		ReadLimit: h.RateLimit.Read.limit(), WriteLimit: h.RateLimit.Write.limit(),
@@ -158,9 +158,9 @@ func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 		first.last.inherit(&facts)
 	}
 
-	gateway := h.app.gateway(r.Context())
+	shared := h.app.instance(r.Context())
 	begun := time.Since(processStart)
-	decision, ok := h.decide(r.Context(), gateway, &facts)
+	decision, ok := h.decide(r.Context(), shared, &facts)
 	took := time.Since(processStart) - begun
 	if !ok {
 		return internalError.write(w, r)
@@ -169,7 +169,7 @@ func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	annotate(r.Context(), &decision)
 	announce(w.Header(), &decision)
 	if facts.Browser && first == nil && decision.Key != nil && decision.Key.ExposedAt.IsZero() {
-		gateway.exposed(decision.Key, remoteIP(r))
+		shared.exposed(decision.Key, remoteIP(r))
 	}
 	if decision.Key != nil && decision.Key.Status(decision.At) == apikey.Active {
 		announceReplacement(w.Header(), decision.Key)
@@ -185,7 +185,7 @@ func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 		return answerWhoami(w, decision.Key)
 	}
 	announceExpiry(w.Header(), decision.Key, decision.At)
-	onward := passed.stream.begin(w, r, gateway.authn, decision.Key, facts.WebSocket)
+	onward := passed.stream.begin(w, r, shared.authn, decision.Key, facts.WebSocket)
 	passed.announce(&passed.stream, &decision)
 	return h.serve(passed, r, onward, next, &decision)
 }
@@ -260,17 +260,17 @@ var processStart = time.Now()
 
 // decide asks the authenticator. It is not ok where the check panics: that is to
 // end in an answer, and in a refusal.
-func (h *Auth) decide(ctx context.Context, gateway *gateway, facts *authn.Facts) (decision authn.Decision, ok bool) {
+func (h *Auth) decide(ctx context.Context, shared *instance, facts *authn.Facts) (decision authn.Decision, ok bool) {
 	defer func() {
 		if p := recover(); p != nil {
 			h.log.Error("panic while judging a request", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
 			decision, ok = authn.Decision{}, false
 		}
 	}()
-	if gateway == nil || !roomForRequest() {
+	if shared == nil || !roomForRequest() {
 		return authn.Decision{Result: authn.Unavailable, Action: authn.Read}, true
 	}
-	return gateway.authn.Check(ctx, &h.policy, facts), true
+	return shared.authn.Check(ctx, &h.policy, facts), true
 }
 
 // Interface guards

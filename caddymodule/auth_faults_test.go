@@ -119,7 +119,7 @@ func newFaulty(t *testing.T, source authn.Source, now func() time.Time, log *zap
 		t.Fatal(err)
 	}
 	app := &App{ready: make(chan struct{}), log: log}
-	app.shared.Store(&gateway{authn: authenticator, log: log})
+	app.shared.Store(&instance{authn: authenticator, log: log})
 	return &Auth{log: log, app: app, policy: authn.Policy{ReadMethods: []string{http.MethodGet}}, refusals: refusals("api")}, app
 }
 

@@ -20,7 +20,7 @@ import (
 func BenchmarkStream(b *testing.B) {
 	h, token := benchHandler(b)
 	parsed, _ := apikey.ParseToken(token)
-	a := h.app.gateway(context.Background()).authn
+	a := h.app.instance(context.Background()).authn
 	d := a.Check(context.Background(), &h.policy, &authn.Facts{Method: http.MethodGet, Authorization: []string{"Bearer " + parsed.Reveal()}})
 	if !d.Allowed() {
 		b.Fatal(d.Result)

@@ -102,7 +102,7 @@ func TestAuth_refusals(t *testing.T) {
 	}
 
 	t.Run("store that cannot answer", func(t *testing.T) {
-		if err := s.gateway().store.Close(); err != nil {
+		if err := s.instance().store.Close(); err != nil {
 			t.Fatal(err)
 		}
 		got := s.send("GET /", unknown.bearer())
@@ -422,7 +422,7 @@ func TestAuth_errorMessages(t *testing.T) {
 		got.mustBe(t, test.status, test.want)
 		got.mustHave(t, "Cache-Control", "no-store")
 	}
-	if err := s.gateway().store.Close(); err != nil {
+	if err := s.instance().store.Close(); err != nil {
 		t.Fatal(err)
 	}
 	got := s.send("GET /", key{token: apikey.NewToken("agk").Reveal()}.bearer())
@@ -517,7 +517,7 @@ func TestAuth_log(t *testing.T) {
 			}
 		}
 	}
-	if err := s.gateway().store.Close(); err != nil {
+	if err := s.instance().store.Close(); err != nil {
 		t.Fatal(err)
 	}
 	s.send("GET /", unknown.bearer())

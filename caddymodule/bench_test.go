@@ -99,7 +99,7 @@ func benchHandler(b testing.TB) (*Auth, string) {
 		releaseAll()
 	})
 	k := newKey(apikey.FullAccess)
-	if err := apply(h.app.gateway(context.Background()), apikey.Create{Key: k.Key}); err != nil {
+	if err := apply(h.app.instance(context.Background()), apikey.Create{Key: k.Key}); err != nil {
 		b.Fatal(err)
 	}
 	return h, k.token
@@ -166,7 +166,7 @@ func BenchmarkAuth(b *testing.B) {
 	// A cold key is one that is read from the store on each request.
 	b.Run("cold", func(b *testing.B) {
 		h, token := benchHandler(b)
-		cold, e := h.app.gateway(context.Background()).authn, newExchange(token)
+		cold, e := h.app.instance(context.Background()).authn, newExchange(token)
 		parsed, _ := apikey.ParseToken(token)
 		forget := apikey.Outcome{Stale: []apikey.Digest{parsed.Digest()}}
 		b.ReportAllocs()

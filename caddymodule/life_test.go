@@ -104,7 +104,7 @@ type credential struct {
 
 // world is a gateway with those who change and use its keys.
 type world struct {
-	*gateway
+	*instance
 	mu          sync.Mutex
 	credentials []*credential
 	changes     map[string]apikey.Action // by who made them: each has somebody of its own
@@ -223,8 +223,8 @@ func TestGateway_lifeOfKeys(t *testing.T) {
 func liveOnce(t *testing.T, seed uint64) {
 	core, logs := observer.New(zapcore.InfoLevel)
 	path := filepath.Join(t.TempDir(), "keys")
-	g, closeIt := openTestGateway(t, path, plainSettings, zap.New(core))
-	w := &world{gateway: g, changes: map[string]apikey.Action{}}
+	g, closeIt := openTestInstance(t, path, plainSettings, zap.New(core))
+	w := &world{instance: g, changes: map[string]apikey.Action{}}
 	model := &life{keys: map[string]*lived{}, suspended: map[string]bool{}}
 	token, key := newTestKey("The first")
 	key.WorkspaceID = "a"
@@ -289,6 +289,6 @@ func liveOnce(t *testing.T, seed uint64) {
 	}
 	agree("in the end")
 	closeIt()
-	g, _ = openTestGateway(t, path, plainSettings, zap.NewNop())
+	g, _ = openTestInstance(t, path, plainSettings, zap.NewNop())
 	agree("after a restart")
 }

@@ -48,17 +48,6 @@ func serveEndpoint(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// runningApp returns the app of the running configuration, or nil. It is asked
-// for on each request: the endpoint outlives the configurations, and may have
-// been made for one that was then refused.
-func runningApp() *App {
-	app, err := caddy.ActiveContext().AppIfConfigured(appName)
-	if err != nil {
-		return nil
-	}
-	return app.(*App)
-}
-
 // withoutApp answers where no configuration uses keys.
 var withoutApp = newAPI(admin.Config{
 	Keys:  func() admin.Keys { return (*store.Store)(nil) },

@@ -139,14 +139,14 @@ func freeAddress(t *testing.T) string {
 	return ""
 }
 
-// gateway returns what the running configuration uses.
-func (s *server) gateway() *gateway {
+// instance returns the one that the running configuration uses.
+func (s *server) instance() *instance {
 	s.t.Helper()
 	app := runningApp()
 	if app == nil {
 		s.t.Fatal("no configuration with keys is running")
 	}
-	return app.gateway(context.Background())
+	return app.instance(context.Background())
 }
 
 // key is a key and its token.
@@ -190,14 +190,14 @@ func expired(k *apikey.Key) {
 
 func (s *server) apply(do apikey.Action) {
 	s.t.Helper()
-	if err := apply(s.gateway(), do); err != nil {
+	if err := apply(s.instance(), do); err != nil {
 		s.t.Fatal(err)
 	}
 }
 
-func apply(g *gateway, do apikey.Action) error {
+func apply(i *instance, do apikey.Action) error {
 	now := time.Now()
-	_, err := g.store.Apply(context.Background(), apikey.Change{EventID: apikey.NewEventID(now), At: now, Actor: "test", Do: do})
+	_, err := i.store.Apply(context.Background(), apikey.Change{EventID: apikey.NewEventID(now), At: now, Actor: "test", Do: do})
 	return err
 }
 

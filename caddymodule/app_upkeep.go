@@ -1,0 +1,181 @@
+package caddymodule
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/authn"
+)
+
+const (
+	// usesInterval is how often last uses are written, the garbage collector is
+	// tuned, and the time is recorded if a key was refused that ended since.
+	usesInterval = time.Second
+	// upkeepInterval is how often the time is recorded, idle rate limits are
+	// dropped, and keys that have ended are moved.
+	upkeepInterval = time.Minute
+	// deleteInterval is how often audit events and ended keys are deleted that are
+	// older than the audit retention.
+	deleteInterval = time.Hour
+)
+
+// runUpkeep does the short work that requests leave to the background.
+func (i *instance) runUpkeep(ctx context.Context) {
+	tick, uses := time.NewTicker(upkeepInterval), time.NewTicker(usesInterval)
+	defer tick.Stop()
+	defer uses.Stop()
+	written := true
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-uses.C:
+			garbage.tune()
+			err := i.authn.FlushUses(now, i.settings.Load().lastUsedResolution, i.store.NoteUses)
+			if written && err != nil { // it is retried every second: log the first failure
+				i.log.Warn("noting in the key store when keys were last used", zap.Error(err))
+			}
+			written = err == nil
+			i.recordEnds()
+		case <-tick.C:
+			i.authn.Sweep()
+			changes.Sweep(time.Now())
+			i.recordClock()
+		case e := <-i.exposures:
+			i.recordExposure(ctx, e)
+		}
+	}
+}
+
+// runCleanup moves ended keys aside and deletes what is too old. It may take long,
+// so it has a goroutine of its own.
+func (i *instance) runCleanup(ctx context.Context) {
+	settle, remove := time.NewTicker(upkeepInterval), time.NewTicker(deleteInterval)
+	defer settle.Stop()
+	defer remove.Stop()
+	i.settleEnds(ctx)
+	i.deleteOld(ctx)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-settle.C:
+			i.settleEnds(ctx)
+		case <-i.clockSet: // keys may be active again
+			i.settleEnds(ctx)
+		case <-remove.C:
+			i.deleteOld(ctx)
+		}
+	}
+}
+
+// settleEnds moves keys that have ended out of the lists of active ones.
+func (i *instance) settleEnds(ctx context.Context) {
+	if err := i.store.SettleEnds(ctx, i.clock.Confirmed()); err != nil && ctx.Err() == nil {
+		i.log.Warn("moving keys that have ended out of the lists of current ones: until that is done, listing them takes longer", zap.Error(err))
+	}
+}
+
+// deleteOld deletes what is older than the audit retention.
+func (i *instance) deleteOld(ctx context.Context) {
+	now := i.clock.Confirmed() // what a wrong clock deletes cannot be restored
+	before := now.Add(-i.settings.Load().auditRetention)
+	for _, old := range []struct {
+		what   string
+		forget func(ctx context.Context, before, now time.Time) (int, error)
+	}{
+		{"events of the audit trail", i.store.ForgetEvents},
+		{"keys that ended", i.store.ForgetKeys},
+	} {
+		n, err := old.forget(ctx, before, now)
+		if n > 0 {
+			i.log.Info("deleted old "+old.what, zap.Int("deleted", n), zap.Time("before", before))
+		}
+		if err != nil {
+			if ctx.Err() == nil {
+				i.log.Warn("deleting old "+old.what, zap.Error(err))
+			}
+			return // the other would fail for the same reason
+		}
+	}
+}
+
+// recordEnds records the time if a key was refused that has ended since the last
+// record, so that a clock set back does not revive it.
+func (i *instance) recordEnds() {
+	if i.authn.LatestEnd(i.clock.Confirmed()).After(i.recorded) {
+		i.recordClock()
+	}
+}
+
+// recordClock records the time in the store.
+func (i *instance) recordClock() {
+	var shift authn.ClockShift
+	var note apikey.ClockNote
+	err := i.store.NoteClock(func() apikey.ClockNote {
+		note, shift = i.clock.Note()
+		return note
+	})
+	i.logClockShift(shift)
+	if err != nil {
+		i.log.Warn("noting the time in the key store", zap.Error(err))
+		return
+	}
+	i.recorded = note.Confirmed
+}
+
+// logClockBehind logs that the machine's clock is behind the store's.
+func (i *instance) logClockBehind() {
+	reading := i.clock.Read()
+	if reading.Status() != apikey.ClockBehind {
+		return
+	}
+	i.log.Error("the clock of this machine is behind the time that the key store has seen: keys are judged by the later time. "+
+		"If the clock is right, run: caddy api-keys clock --trust",
+		zap.Duration("behind", -reading.Offset()), zap.Time("clock", reading.Machine), zap.Time("seen", reading.Judged))
+}
+
+// logClockShift logs what became of a machine's clock that was ahead.
+func (i *instance) logClockShift(shift authn.ClockShift) {
+	switch shift.What {
+	case authn.ClockJumped:
+		i.log.Error("the clock of this machine is further ahead than can be believed: keys are judged by it, but nothing is deleted. "+
+			"If the clock is right, run: caddy api-keys clock --trust. If it is not, set it right, and the keys that it made expire are valid again",
+			zap.Duration("ahead", shift.By), zap.Time("clock", i.clock.Read().Machine))
+	case authn.ClockCorrected:
+		i.log.Warn("the clock of this machine was ahead, and is no more: the keys that it made expire are valid again",
+			zap.Duration("was_ahead", shift.By), zap.Time("clock", i.clock.Read().Machine))
+	case authn.ClockConfirmed:
+		i.log.Info("the clock of this machine has been ahead for so long that it is confirmed",
+			zap.Duration("ahead", shift.By), zap.Duration("after", apikey.ConfirmAfter))
+	}
+}
+
+// exposure is a key that was used from a browser.
+type exposure struct {
+	key      *apikey.Key
+	remoteIP string
+}
+
+// exposed has it recorded that a key was used from a browser. It never blocks: if
+// the queue is full, the key's next use in a browser is recorded instead.
+func (i *instance) exposed(key *apikey.Key, remoteIP string) {
+	select {
+	case i.exposures <- exposure{key, remoteIP}:
+	default:
+	}
+}
+
+func (i *instance) recordExposure(ctx context.Context, e exposure) {
+	now := i.clock.Now().UTC().Truncate(time.Millisecond)
+	_, err := i.store.Apply(ctx, apikey.Change{
+		EventID: apikey.NewEventID(now), At: now, Actor: gatewayActor, RemoteIP: e.remoteIP,
+		Do: apikey.Expose{WorkspaceID: e.key.WorkspaceID, KeyID: e.key.ID},
+	})
+	if err != nil {
+		i.log.Warn("noting that a key was seen in a browser", zap.String("api_key_id", e.key.ID), zap.Error(err))
+	}
+}
