@@ -28,8 +28,9 @@ type Keys interface {
 	Lookup(digest apikey.Digest) (*apikey.Key, error)
 	Key(ctx context.Context, workspaceID, keyID string) (*apikey.Key, error)
 	Keys(ctx context.Context, workspaceID string, filter apikey.KeyFilter, page apikey.Page, now time.Time) (keys []*apikey.Key, next string, err error)
-	// ActiveKeys returns the active keys of a workspace.
-	ActiveKeys(ctx context.Context, workspaceID string, now time.Time) ([]*apikey.Key, error)
+	// EachActive calls visit for every active key of a workspace, the one that ends
+	// first first.
+	EachActive(ctx context.Context, workspaceID string, now time.Time, visit func(*apikey.Key) error) error
 	// Version is another number once the keys of a workspace have been changed.
 	Version(workspaceID string) uint64
 	Events(ctx context.Context, workspaceID string, page apikey.Page) (events []apikey.Event, next string, err error)
@@ -100,6 +101,7 @@ type Handler struct {
 	// sameOrigin refuses what a page of another origin sends.
 	sameOrigin *http.CrossOriginProtection
 	calendars  calendars
+	shares     *shares
 	refusals   *sampler
 }
 
@@ -109,7 +111,7 @@ func New(config Config) *Handler {
 	if config.Refusals == nil {
 		config.Refusals = config.Log
 	}
-	h := &Handler{Config: config, mux: http.NewServeMux(), sameOrigin: http.NewCrossOriginProtection(), refusals: newSampler()}
+	h := &Handler{Config: config, mux: http.NewServeMux(), sameOrigin: http.NewCrossOriginProtection(), refusals: newSampler(), shares: newShares()}
 	h.calls = resources()
 	for pattern, calls := range h.calls {
 		h.mux.Handle(pattern, h.resource(calls))

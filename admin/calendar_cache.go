@@ -17,7 +17,7 @@ const (
 	// everybody who waits for it, and so not given up with the first of them.
 	calendarTimeout = 30 * time.Second
 	// calendarsSize bounds the bytes of all calendars that are remembered.
-	calendarsSize = 8 << 20
+	calendarsSize = 32 << 20
 )
 
 // calendars remembers the calendars of workspaces for a while: whoever knows the
@@ -44,7 +44,7 @@ func (c *calendars) get(ctx context.Context, keys Keys, ws string, now time.Time
 	if made, ok := c.remembered(ws); ok && made.keys == keys && made.version == version && now.Before(made.until) {
 		return made.document, nil
 	}
-	result := c.making.DoChan(fmt.Sprint(ws, " ", version, " ", now.Unix()), func() (any, error) {
+	result := c.making.DoChan(fmt.Sprint(ws, " ", version), func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), calendarTimeout)
 		defer cancel()
 		made, err := build(ctx)

@@ -19,9 +19,9 @@ type counting struct {
 	reads atomic.Int64
 }
 
-func (c *counting) ActiveKeys(ctx context.Context, ws string, now time.Time) ([]*apikey.Key, error) {
+func (c *counting) EachActive(ctx context.Context, ws string, now time.Time, visit func(*apikey.Key) error) error {
 	c.reads.Add(1)
-	return c.Store.ActiveKeys(ctx, ws, now)
+	return c.Store.EachActive(ctx, ws, now, visit)
 }
 
 // A calendar is made once until something in it changes, and is not sent to those who

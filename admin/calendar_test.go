@@ -90,6 +90,21 @@ func keyNamed(n int, name, owner string) *apikey.Key {
 	}
 }
 
+func calendarOf(t *testing.T, now time.Time, keys ...*apikey.Key) string {
+	t.Helper()
+	c := newCalendarWriter("acme", now)
+	for _, key := range keys {
+		if err := c.add(key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	made, err := c.document()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(made.body)
+}
+
 func TestCalendar_golden(t *testing.T) {
 	plain := keyNamed(0, "Zapier production", "Ops")
 	odd := keyNamed(1, `Köln, Straße 7; "C:\new" <b>東京</b> 🔑🔑🔑🔑🔑🔑🔑🔑🔑🔑🔑🔑🔑🔑🔑🔑🔑🔑🔑🔑`, "")
@@ -97,7 +112,7 @@ func TestCalendar_golden(t *testing.T) {
 	replaced := keyNamed(2, "Warehouse sync", "")
 	replaced.ReplacedBy, replaced.ReplacedAt = "key_01JD0000000000000000000003", start.Add(3*day)
 	replaced.RevokesAt = start.Add(4 * day)
-	got := calendarOf("acme", []*apikey.Key{replaced, plain, odd}, start.Add(3*day))
+	got := calendarOf(t, start.Add(3*day), replaced, plain, odd)
 
 	const golden = "testdata/calendar.ics"
 	if *update {
@@ -146,7 +161,7 @@ func TestCalendar_textIsInert(t *testing.T) {
 		strings.Repeat("ü ", 40) + "z", strings.Repeat("ab ", 26) + "z", strings.Repeat(" ", 70) + "x", strings.Repeat(`\,`, 40),
 	} {
 		t.Run(text, func(t *testing.T) {
-			_, events := subscribe(t, calendarOf("acme", []*apikey.Key{keyNamed(0, text, text)}, start))
+			_, events := subscribe(t, calendarOf(t, start, keyNamed(0, text, text)))
 			if len(events) != 1 {
 				t.Fatalf("got %d events, want 1", len(events))
 			}

@@ -121,6 +121,7 @@ type document struct {
 	mediaType string
 	body      []byte
 	tag       string // its ETag, "" for none
+	share     *share // what sending it is taken from, nil for nothing
 }
 
 // documentOf returns an answer as it is sent.
@@ -156,5 +157,10 @@ func (h *Handler) answerTagged(w http.ResponseWriter, r *http.Request, sent docu
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Content-Type", sent.mediaType)
 	header.Set("ETag", sent.tag)
-	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(sent.body))
+	content := io.ReadSeeker(bytes.NewReader(sent.body))
+	if sent.share != nil {
+		defer sent.share.leave()
+		content = sent.share.content(w, r, content)
+	}
+	http.ServeContent(w, r, "", time.Time{}, content)
 }

@@ -64,9 +64,9 @@ func (s countedStore) Keys(ctx context.Context, workspaceID string, filter apike
 	return s.store.Keys(ctx, workspaceID, filter, page, now)
 }
 
-func (s countedStore) ActiveKeys(ctx context.Context, workspaceID string, now time.Time) (_ []*apikey.Key, err error) {
+func (s countedStore) EachActive(ctx context.Context, workspaceID string, now time.Time, visit func(*apikey.Key) error) (err error) {
 	defer s.count(ctx, metrics.Read, &err)
-	return s.store.ActiveKeys(ctx, workspaceID, now)
+	return s.store.EachActive(ctx, workspaceID, now, visit)
 }
 
 func (s countedStore) CountKeys(ctx context.Context, workspaceID string, now time.Time) (_ map[apikey.Status]int, err error) {

@@ -36,7 +36,7 @@ type beside struct {
 
 // besideAll measures each long operation rounds times, and returns the medians.
 func besideAll(ctx context.Context, dir, gateway string, n, rounds int) ([]beside, error) {
-	d, err := makeData(ctx, filepath.Join(dir, "keys"), n)
+	d, err := makeData(ctx, filepath.Join(dir, "keys"), n, perWorkspace)
 	if err != nil {
 		return nil, err
 	}
@@ -49,10 +49,16 @@ func besideAll(ctx context.Context, dir, gateway string, n, rounds int) ([]besid
 		if err := besideRestore(ctx, filepath.Join(dir, "restored"), gateway, backup, measured); err != nil {
 			return nil, err
 		}
+		if err := besideFloods(ctx, filepath.Join(dir, "flooded"), gateway, measured); err != nil {
+			return nil, err
+		}
 	}
 	var all []beside
 	for _, name := range []string{"start", "backup", "doctor", "restore"} {
 		all = append(all, medianOf(measured[name]))
+	}
+	for _, flood := range floods {
+		all = append(all, medianOf(measured[flood.name]))
 	}
 	return all, nil
 }
@@ -93,7 +99,7 @@ func besideRestore(ctx context.Context, dir, gateway string, backup []byte, meas
 		return err
 	}
 	defer os.RemoveAll(dir)
-	d, err := makeData(ctx, filepath.Join(dir, "keys"), inUse)
+	d, err := makeData(ctx, filepath.Join(dir, "keys"), inUse, perWorkspace)
 	if err != nil {
 		return err
 	}
@@ -180,7 +186,7 @@ func call(ctx context.Context, method, name string, body []byte) ([]byte, error)
 	}
 	defer response.Body.Close()
 	answer, err := io.ReadAll(response.Body)
-	if err == nil && response.StatusCode != http.StatusOK {
+	if err == nil && response.StatusCode >= http.StatusBadRequest {
 		err = fmt.Errorf("%s: got %s: %s", name, response.Status, answer)
 	}
 	return answer, err
@@ -213,6 +219,9 @@ func besideTable(all []beside) string {
 		took, memory := fmt.Sprintf("%.1f s", b.took.Seconds()), fmt.Sprintf("%d MB", b.memory/1e6)
 		if b.name == "start" {
 			b.name, took, memory = "the first 8 seconds after a start", "", ""
+		}
+		if slices.ContainsFunc(floods, func(f flood) bool { return f.name == b.name }) {
+			b.name, took = fmt.Sprintf("%d at once: %s of a workspace with %d keys", floodCallers, b.name, floodKeys), ""
 		}
 		fmt.Fprintf(&out, "| %s | %s | %s | %s (%s) | %s (%s) |\n", b.name, took, memory,
 			inMilliseconds(b.alone.median), inMilliseconds(b.alone.p99), inMilliseconds(b.during.median), inMilliseconds(b.during.p99))

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	perWorkspace = 100
+	perWorkspace = 100 // keys, if nothing else is said
 	life         = 90 * 24 * time.Hour
 
 	// sampled bounds the tokens that are kept to ask with.
@@ -31,7 +31,7 @@ type data struct {
 
 // makeData fills a store with keys that were made one after the other within the
 // life of a key, and of which none has ended.
-func makeData(ctx context.Context, path string, n int) (*data, error) {
+func makeData(ctx context.Context, path string, n, perWorkspace int) (*data, error) {
 	s, err := store.Open(path, zap.NewNop(), nil)
 	if err != nil {
 		return nil, err

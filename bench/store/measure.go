@@ -31,7 +31,7 @@ func measure(ctx context.Context, dir, gateway string, n int) (f figures, err er
 		return f, err
 	}
 	defer os.RemoveAll(dir) // the next one needs the space
-	d, err := makeData(ctx, keys, n)
+	d, err := makeData(ctx, keys, n, perWorkspace)
 	if err != nil {
 		return f, err
 	}

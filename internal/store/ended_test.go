@@ -86,7 +86,7 @@ func callsBesideEnded(t testing.TB, s *Store, active []apikey.Key, now time.Time
 			}
 		},
 		"calendar": func() {
-			if _, err := s.ActiveKeys(t.Context(), "acme", now); err != nil {
+			if err := s.EachActive(t.Context(), "acme", now, func(*apikey.Key) error { return nil }); err != nil {
 				t.Fatal(err)
 			}
 		},
@@ -138,5 +138,41 @@ func BenchmarkEnded(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+// Counts are remembered until one of the keys has been changed or has ended.
+func TestCountKeys_remembered(t *testing.T) {
+	s, active, now := withEnded(t, 10)
+	end := active[0].ActiveUntil()
+	for _, tt := range []struct {
+		name string
+		do   func()
+		now  time.Time
+		want int
+	}{
+		{"counted", func() {}, now, len(active)},
+		{"remembered", func() {}, now.Add(time.Minute), len(active)},
+		{"revoked", func() { mustRevoke(t, s, active[1], now) }, now.Add(time.Minute), len(active) - 1},
+		{"a key of another workspace", func() { mustCreate(t, s, "other", "Export", now) }, now.Add(time.Minute), len(active) - 1},
+		{"just before the end of the others", func() {}, end.Add(-time.Millisecond), len(active) - 1},
+		{"at their end", func() {}, end, 0},
+		{"the clock set back", func() {}, now, len(active) - 1},
+	} {
+		tt.do()
+		for range 2 {
+			counts, err := s.CountKeys(t.Context(), "acme", tt.now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := counts[apikey.Active]; got != tt.want {
+				t.Errorf("%s: got %d active keys, want %d", tt.name, got, tt.want)
+			}
+			counts[apikey.Active] = -1 // it is the caller's
+		}
+	}
+	few := testing.AllocsPerRun(20, func() { _, _ = s.CountKeys(t.Context(), "gone", now) })
+	if got := testing.AllocsPerRun(20, func() { _, _ = s.CountKeys(t.Context(), "acme", now) }); got > few {
+		t.Errorf("got %.0f allocations with %d active keys, and %.0f with none", got, len(active), few)
 	}
 }

@@ -194,48 +194,6 @@ func (l *lister) ofStatus() (iter.Seq2[string, *badger.Item], error) {
 	}, err
 }
 
-// ActiveKeys returns the active keys of a workspace, oldest first, with no regard to
-// their uses.
-func (s *Store) ActiveKeys(ctx context.Context, workspaceID string, now time.Time) (keys []*apikey.Key, err error) {
-	if s == nil {
-		return nil, apikey.ErrStoreUnavailable
-	}
-	leave, err := s.walks.enter(ctx, workspaceID)
-	if err != nil {
-		return nil, s.refine(err)
-	}
-	defer leave()
-	err = s.view(func(txn *badger.Txn) error {
-		return eachMember(ctx, txn, workspaceID, func(m member) error {
-			if !m.active(now) {
-				return nil
-			}
-			key, err := keyByID(txn, m.ID)
-			keys = append(keys, key)
-			return err
-		})
-	})
-	slices.SortFunc(keys, func(a, b *apikey.Key) int { return strings.Compare(a.ID, b.ID) })
-	return keys, err
-}
-
-// CountKeys counts a workspace's keys by their status at now.
-func (s *Store) CountKeys(ctx context.Context, workspaceID string, now time.Time) (counts map[apikey.Status]int, err error) {
-	counts = make(map[apikey.Status]int)
-	err = s.view(func(txn *badger.Txn) error {
-		r, err := loadRoster(txn, workspaceID)
-		if err != nil {
-			return err
-		}
-		counts[apikey.Expired], counts[apikey.Revoked] = r.Expired, r.Revoked
-		return eachMember(ctx, txn, workspaceID, func(m member) error {
-			counts[m.status(now)]++
-			return nil
-		})
-	})
-	return counts, err
-}
-
 // cursorIn refuses a cursor that is not in an index.
 func cursorIn(txn reader, prefix []byte, after string) error {
 	_, err := txn.Get(append(prefix[:len(prefix):len(prefix)], after...))

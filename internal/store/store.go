@@ -22,6 +22,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
+	"github.com/maypok86/otter/v2"
 	"go.uber.org/zap"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
@@ -62,6 +63,8 @@ type Store struct {
 	walks *walks
 	// versions count the changes to each workspace's keys.
 	versions versions
+	// counts remembers how many keys workspaces have.
+	counts *otter.Cache[string, keyCounts]
 	// looking holds something while somebody looks whether a change can be made.
 	looking chan struct{}
 	// doubt is why nothing is changed any more: a commit failed after Badger had
@@ -98,7 +101,7 @@ func Open(path string, log *zap.Logger, onChange func(apikey.Outcome)) (*Store, 
 	if err != nil {
 		return nil, fmt.Errorf("opening key store at %q: %w", path, err)
 	}
-	s := &Store{path: absolute, log: log, minFree: minFree, reserve: reserve, walks: newWalks(), versions: newVersions(), onChange: onChange, looking: make(chan struct{}, 1)}
+	s := &Store{path: absolute, log: log, minFree: minFree, reserve: reserve, walks: newWalks(), versions: newVersions(), counts: newCounts(), onChange: onChange, looking: make(chan struct{}, 1)}
 	if err := s.open(); err != nil {
 		if passing(err) {
 			err = advise(err)

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// A flood is what callers of the admin API ask for all at once, of one workspace
+// with many keys, for as long as requests are measured beside it.
+const (
+	floodKeys    = 20_000
+	floodCallers = 64
+)
+
+const flooded = "workspaces/workspace-0"
+
+type flood struct{ name, path string }
+
+// floods are the kinds of flood. The path of a feed is secret, and new for each store.
+var floods = []flood{
+	{"searches", flooded + "/keys?q=nothing+has+this"},
+	{"lists of revoked keys", flooded + "/keys?status=revoked"},
+	{"counts", flooded},
+	{"calendars", flooded + "/calendar.ics"},
+	{"feeds", ""},
+}
+
+// besideFloods measures what requests notice of each kind of flood.
+func besideFloods(ctx context.Context, dir, gateway string, measured map[string][]beside) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	d, err := makeData(ctx, filepath.Join(dir, "keys"), floodKeys, floodKeys)
+	if err != nil {
+		return err
+	}
+	server, err := startOn(ctx, dir, gateway)
+	if err != nil {
+		return err
+	}
+	defer server.stop()
+	feed, err := makeFeed(ctx)
+	if err != nil {
+		return err
+	}
+	headers := headersOf(d.tokens[:inUse])
+	load(ctx, headers, aloneFor)
+	for _, flood := range floods {
+		path := flood.path
+		if path == "" {
+			path = feed
+		}
+		b, err := server.during(ctx, flood.name, headers, load(ctx, headers, aloneFor), func() error {
+			return ask(ctx, path)
+		})
+		if err != nil {
+			return err
+		}
+		measured[flood.name] = append(measured[flood.name], b)
+	}
+	return nil
+}
+
+func makeFeed(ctx context.Context) (path string, err error) {
+	answer, err := call(ctx, http.MethodPost, flooded+"/calendar/feed", nil)
+	if err != nil {
+		return "", err
+	}
+	var feed struct{ Path string }
+	err = json.Unmarshal(answer, &feed)
+	return feed.Path[1:], err
+}
+
+// ask has all callers make a call again and again.
+func ask(ctx context.Context, path string) error {
+	until, stop := context.WithTimeout(ctx, aloneFor)
+	defer stop()
+	var callers errgroup.Group
+	for range floodCallers {
+		callers.Go(func() error {
+			for {
+				_, err := call(until, http.MethodGet, path, nil)
+				if until.Err() != nil {
+					return ctx.Err()
+				}
+				if err != nil {
+					return err
+				}
+			}
+		})
+	}
+	return callers.Wait()
+}

@@ -1,0 +1,116 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/maypok86/otter/v2"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// EachActive calls visit for every active key of a workspace, without its last use,
+// the one that ends first first. It leaves room for requests while visit works.
+func (s *Store) EachActive(ctx context.Context, workspaceID string, now time.Time, visit func(*apikey.Key) error) error {
+	if s == nil {
+		return apikey.ErrStoreUnavailable
+	}
+	leave, err := s.walks.enter(ctx, workspaceID)
+	if err != nil {
+		return s.refine(err)
+	}
+	defer leave()
+	return s.view(func(txn *badger.Txn) error {
+		active, err := activeMembers(ctx, txn, workspaceID, now)
+		if err != nil {
+			return err
+		}
+		slices.SortFunc(active, func(a, b member) int { return cmp.Or(cmp.Compare(a.End, b.End), strings.Compare(a.ID, b.ID)) })
+		p := newPacer(ctx)
+		for _, m := range active {
+			if err := p.step(); err != nil {
+				return err
+			}
+			key, err := keyByID(txn, m.ID)
+			if err == nil {
+				err = visit(key)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// countsRemembered is the number of workspaces whose counts are remembered.
+const countsRemembered = 4096
+
+func newCounts() *otter.Cache[string, keyCounts] {
+	return otter.Must(&otter.Options[string, keyCounts]{MaximumSize: countsRemembered})
+}
+
+// keyCounts are the keys of a workspace by status, as they were counted.
+type keyCounts struct {
+	version     uint64    // of the workspace, before they were counted
+	from, until time.Time // when no key ends
+	of          map[apikey.Status]int
+}
+
+// CountKeys counts a workspace's keys by their status at now. It looks at the current
+// keys once, and again after one of them has been changed or has ended.
+func (s *Store) CountKeys(ctx context.Context, workspaceID string, now time.Time) (map[apikey.Status]int, error) {
+	if s == nil {
+		return nil, apikey.ErrStoreUnavailable
+	}
+	if counts, ok := s.rememberedCounts(workspaceID, now); ok {
+		return counts, s.Ping()
+	}
+	leave, err := s.walks.enter(ctx, workspaceID)
+	if err != nil {
+		return nil, s.refine(err)
+	}
+	defer leave()
+	if counts, ok := s.rememberedCounts(workspaceID, now); ok { // by the walk before this one
+		return counts, s.Ping()
+	}
+	counts := keyCounts{version: s.Version(workspaceID)}
+	if err := s.view(func(txn *badger.Txn) (err error) {
+		return counts.count(ctx, txn, workspaceID, now)
+	}); err != nil {
+		return nil, err
+	}
+	s.counts.Set(workspaceID, counts)
+	return maps.Clone(counts.of), nil
+}
+
+func (s *Store) rememberedCounts(workspaceID string, now time.Time) (map[apikey.Status]int, bool) {
+	counts, ok := s.counts.GetIfPresent(workspaceID)
+	if !ok || counts.version != s.Version(workspaceID) || now.Before(counts.from) || !now.Before(counts.until) {
+		return nil, false
+	}
+	return maps.Clone(counts.of), true
+}
+
+func (c *keyCounts) count(ctx context.Context, txn reader, ws string, now time.Time) error {
+	r, err := loadRoster(txn, ws)
+	if err != nil {
+		return err
+	}
+	c.of = map[apikey.Status]int{apikey.Expired: r.Expired, apikey.Revoked: r.Revoked}
+	first := toMillis(now.AddDate(1, 0, 0)) // no need to look further ahead
+	err = eachMember(ctx, txn, ws, func(m member) error {
+		c.of[m.status(now)]++
+		if m.active(now) {
+			first = min(first, m.End)
+		}
+		return nil
+	})
+	c.from, c.until = now, first.time()
+	return err
+}
