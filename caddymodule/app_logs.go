@@ -8,8 +8,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
-
-	"github.com/agiled/caddy-api-keys/internal/authn"
 )
 
 // sampled returns a logger that says the same thing once a second, for what can
@@ -69,13 +67,3 @@ func (c reloadSafeCore) Write(entry zapcore.Entry, fields []zap.Field) error {
 }
 
 func (c reloadSafeCore) Sync() error { return c.current().Sync() }
-
-// decisionFields are what a log says of a decision. They never hold what the
-// client has sent.
-func decisionFields(d *authn.Decision) []zap.Field {
-	fields := []zap.Field{zap.String("api_key_result", string(d.Result))}
-	if d.Key != nil {
-		fields = append(fields, zap.String("api_key_id", d.Key.ID), zap.String("workspace_id", d.Key.WorkspaceID))
-	}
-	return fields
-}

@@ -96,9 +96,9 @@ const (
 	limitHeader  = "Ratelimit"
 )
 
-// announce tells a client how much of its limit is left. It is written with an
-// eye to allocations: where there is a limit, every answer has it.
-func announce(header http.Header, d *authn.Decision) {
+// setRateLimitHeaders tells a client how much of its limit is left. It is written
+// to allocate little: if there is a limit, every response has these headers.
+func setRateLimitHeaders(header http.Header, d *authn.Decision) {
 	if d.Limit.N == 0 {
 		return
 	}
@@ -106,7 +106,7 @@ func announce(header http.Header, d *authn.Decision) {
 		parameters(d.Action, 'q', d.Limit.N, 'w', seconds(d.Limit.Window)),
 		parameters(d.Action, 'r', d.Usage.Remaining, 't', seconds(d.Usage.Reset)),
 	}
-	if len(header[limitHeader]) > 0 { // of an api_key_auth before this one: both apply
+	if len(header[limitHeader]) > 0 { // set by an earlier block: both limits apply
 		header[policyHeader] = append(header[policyHeader], values[0])
 		header[limitHeader] = append(header[limitHeader], values[1])
 		return

@@ -8,30 +8,29 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/authn"
 )
 
-// passage is a request that an api_key_auth let pass. It is one piece of memory,
+// passage is a request that an api_key_auth block let pass. It is one allocation,
 // because allocations are most of what the check costs.
 type passage struct {
-	announced           // its answer
-	stream    stream    // that answer and its body, on their way
-	identity  [3]string // the values of its identity headers
-	block     *Auth     // what let it pass
-	pass      authn.Pass
+	response response
+	stream   stream    // the response and the request's body, in flight
+	identity [3]string // the values of the identity headers
+	block    *Auth     // that let it pass
+	pass     authn.Pass
 
-	// What the block saw, and has removed or may change.
+	// What the block saw and may have removed.
 	otherMethod, otherPath, earlyData, browser bool
 
-	before *passage // that of the block before this one, if there is one
-	last   *passage // of the first block's: that of the block that came last
+	before *passage // of the block before this one; nil for the first block
+	last   *passage // of the latest block; only the first passage has it
 }
 
-// passageKey is how an api_key_auth asks the request's placeholders whether one
-// was before it. No configuration can spell it, for its brace.
+// passageKey is how a block asks the request's placeholders whether another block
+// came before it. Because of its brace, no configuration can spell it.
 const passageKey = "http.api_key.passage}"
 
-// firstPassage returns the passage of the first api_key_auth that let a request
-// pass, or nil. The placeholders know it because they belong to the request, and
-// have to be told of its key anyway: a value in its context would cost a copy of
-// the request.
+// firstPassage returns the passage of the first block that let a request pass, or
+// nil. It is found through the placeholders, which belong to the request and need
+// its key anyway: a value in the request's context would cost a copy of it.
 func firstPassage(repl *caddy.Replacer) *passage {
 	value, _ := repl.Get(passageKey)
 	first, _ := value.(*passage)
@@ -55,9 +54,9 @@ func (p *passage) placeholder(name string) (any, bool) {
 	return nil, false
 }
 
-// inherit has facts say what an earlier block has seen, and what is no longer to
-// be seen in the request itself.
-func (p *passage) inherit(facts *authn.Facts) {
+// addTo adds to the facts what earlier blocks have seen, which may no longer be
+// visible in the request itself.
+func (p *passage) addTo(facts *authn.Facts) {
 	facts.Before = &p.pass
 	facts.OtherMethod = facts.OtherMethod || p.otherMethod
 	facts.OtherPath = facts.OtherPath || p.otherPath
@@ -65,23 +64,15 @@ func (p *passage) inherit(facts *authn.Facts) {
 	facts.Browser = facts.Browser || p.browser
 }
 
-// retract takes back what the blocks up to this one have said of the key's end:
-// it is for the one that comes last to say.
-func (p *passage) retract(header http.Header) {
+// removeKeyEndHeaders takes back what the blocks up to this one have said about
+// the key's end: the last block says it.
+func (p *passage) removeKeyEndHeaders(header http.Header) {
 	for ; p != nil; p = p.before {
-		if p.own == nil {
-			continue
-		}
-		for i, name := range announcements {
-			if p.own[i] != nil {
-				delete(header, name)
-			}
-		}
-		p.own = nil
+		p.response.removeKeyEndHeaders(header)
 	}
 }
 
-// begin notes that a block lets a request pass.
+// begin records that a block lets a request pass.
 func (p *passage) begin(block *Auth, d *authn.Decision, facts *authn.Facts, first *passage) {
 	p.block = block
 	p.pass = authn.Pass{Key: d.Key, Action: d.Action, Limit: d.Limit, Before: facts.Before}
@@ -93,8 +84,8 @@ func (p *passage) begin(block *Auth, d *authn.Decision, facts *authn.Facts, firs
 	p.before, first.last = first.last, p
 }
 
-// identify tells everything behind this block whose key it is, in the headers of
-// the earlier blocks too.
+// identify tells the handlers that follow whose key it is, also in the headers
+// that earlier blocks set.
 func (p *passage) identify(r *http.Request, repl *caddy.Replacer) {
 	for at := p; at != nil; at = at.before {
 		at.setHeaders(r.Header)
@@ -106,8 +97,8 @@ func (p *passage) identify(r *http.Request, repl *caddy.Replacer) {
 }
 
 func (p *passage) setHeaders(header http.Header) {
-	// One array for three headers. Each slice has room for its own value only,
-	// and belongs to this request: Caddy edits header values in place.
+	// One array for three headers. Each slice has the capacity for its own value
+	// only, and belongs to this request: Caddy edits header values in place.
 	key := p.pass.Key
 	p.identity = [3]string{key.WorkspaceID, key.ID, string(key.Preset)}
 	header[p.block.WorkspaceHeader] = p.identity[0:1:1]

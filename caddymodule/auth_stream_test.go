@@ -36,15 +36,15 @@ func BenchmarkStream(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				passed := new(struct {
-					announced
+					response
 					identity [3]string
 				})
 				identify(r, &passed.identity)
-				passed.announce(w, &d)
+				passed.begin(w, &d)
 				if err := short.ServeHTTP(passed, r); err != nil {
 					b.Fatal(err)
 				}
-				dropTrailers(w.Header())
+				removeKeyEndTrailers(w.Header())
 			}
 		})
 		b.Run(method+"/with", func(b *testing.B) {
@@ -53,7 +53,7 @@ func BenchmarkStream(b *testing.B) {
 				passed := new(passage)
 				identify(r, &passed.identity)
 				onward := passed.stream.begin(w, r, a, d.Key, false)
-				passed.announce(&passed.stream, &d)
+				passed.response.begin(&passed.stream, &d)
 				if err := h.serve(passed, r, onward, short, &d); err != nil {
 					b.Fatal(err)
 				}

@@ -1,6 +1,56 @@
 package caddymodule
 
-import "github.com/agiled/caddy-api-keys/identity"
+import (
+	"net/http"
+
+	"github.com/agiled/caddy-api-keys/identity"
+)
+
+// strip removes from a request what must not reach an upstream or an error route,
+// whatever the decision is: suspect headers and their names in Connection, the
+// token, trailers, and offers to speak any protocol but a WebSocket's.
+func (h *Auth) strip(r *http.Request, suspect, webSocket bool) {
+	r.Trailer = nil
+	if suspect {
+		h.stripHeaders(r.Header)
+	}
+	if !h.ForwardToken {
+		delete(r.Header, "Authorization")
+	}
+	if r.Method != http.MethodConnect { // which alone has a protocol
+		delete(r.Header, ":protocol")
+	}
+	h.notable.StripConnection(r.Header)
+	if !webSocket || r.Method == http.MethodConnect {
+		declineUpgrade(r.Header)
+	}
+}
+
+// stripHeaders removes the headers that an upstream could take for the gateway's
+// own, or for another request.
+func (h *Auth) stripHeaders(header http.Header) {
+	for name := range header {
+		if h.notable.Match(name) && !namesPrefix.Match(name) {
+			delete(header, name)
+		}
+	}
+}
+
+// http2Settings accompanies an offer to speak HTTP/2 (RFC 7540, section 3.2.1).
+const http2Settings = "HTTP2-Settings"
+
+var upgradeHeader = identity.NewHeaders("Upgrade")
+
+// declineUpgrade removes an offer to speak another protocol, which a server may
+// always decline (RFC 9110, section 7.8). What follows an upgrade is not judged,
+// and in HTTP/2 that would be requests.
+func declineUpgrade(header http.Header) {
+	if _, offered := header["Upgrade"]; !offered {
+		return
+	}
+	delete(header, "Upgrade")
+	upgradeHeader.StripConnection(header)
+}
 
 // Headers that make some upstreams handle a different request from the one that
 // was judged. They are matched in every spelling and with any value: frameworks
@@ -28,10 +78,10 @@ var (
 		"X-Forwarded-URL", "X-Original-Path", "X-Request-URI", "X-Override-URL", "X-HTTP-Path-Override",
 	}
 
-	// prefixHeaders name the part of the path that an outer proxy has cut off.
-	// Applications make links with it, so these headers are handed on. But some
-	// also change the path that they route by (Gunicorn's SCRIPT_NAME, Flask's
-	// recipe for X-Script-Name).
+	// prefixHeaders name the part of the path that an outer proxy has removed.
+	// Applications build links with it, so these headers are forwarded. But some
+	// applications also change the path that they route by (Gunicorn's SCRIPT_NAME,
+	// Flask's recipe for X-Script-Name).
 	prefixHeaders = []string{"X-Forwarded-Prefix", "X-Script-Name", "Script-Name"}
 )
 

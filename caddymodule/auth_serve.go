@@ -1,0 +1,161 @@
+package caddymodule
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/agiled/caddy-api-keys/internal/authn"
+)
+
+// ServeHTTP takes a request through these steps:
+//
+//  1. Read the facts that the decision depends on.
+//  2. Strip what must not reach an upstream or an error route, whatever the
+//     decision is.
+//  3. If an api_key_auth before this one let the request pass, add what that one
+//     saw: the request is judged again, by this one's rules.
+//  4. Decide.
+//  5. Record the decision: metrics, access log, trace, first use in a browser.
+//  6. Set the response headers about rate limits and the end of the key.
+//  7. Refuse the request here, unless it may pass.
+//  8. Identify the key to the handlers that follow.
+//  9. Answer whoami, or pass the request on for as long as its key may be used.
+func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	next = withoutTrailersOnError(next, r)
+	facts, suspect := h.readFacts(r)
+	h.strip(r, suspect, facts.WebSocket)
+	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	first := firstPassage(repl)
+	if first != nil {
+		first.last.addTo(&facts)
+		first.last.removeKeyEndHeaders(w.Header())
+	}
+
+	shared := h.app.instance(r.Context())
+	decision, took, ok := h.decide(r.Context(), shared, &facts)
+	if !ok {
+		return internalError.write(w, r)
+	}
+	record(r.Context(), &decision, took)
+	if first == nil && facts.Browser && decision.Key != nil && decision.Key.ExposedAt.IsZero() {
+		shared.exposed(decision.Key, remoteIP(r))
+	}
+
+	whoami := h.asksWhoami(r)
+	setRateLimitHeaders(w.Header(), &decision)
+	setKeyEndHeaders(w.Header(), &decision, decision.Allowed() && !whoami)
+	if !decision.Allowed() {
+		return h.refuse(w, r, &decision)
+	}
+
+	passed := new(passage)
+	passed.begin(h, &decision, &facts, first)
+	passed.identify(r, repl)
+	if whoami {
+		return answerWhoami(w, decision.Key)
+	}
+	onward := passed.stream.begin(w, r, shared.authn, decision.Key, facts.WebSocket)
+	passed.response.begin(&passed.stream, &decision)
+	return h.serve(passed, r, onward, next, &decision)
+}
+
+// processStart is what durations are measured from: reading the monotonic clock
+// alone takes half as long as time.Now.
+var processStart = time.Now()
+
+// decide asks the authenticator, and measures how long it takes. It is not ok if
+// the check panics: such a request is answered, and does not pass.
+func (h *Auth) decide(ctx context.Context, shared *instance, facts *authn.Facts) (decision authn.Decision, took time.Duration, ok bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			h.log.Error("panic while judging a request", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+			decision, ok = authn.Decision{}, false
+		}
+	}()
+	begun := time.Since(processStart)
+	if shared == nil || !roomForRequest() {
+		decision = authn.Decision{Result: authn.Unavailable, Action: authn.Read}
+	} else {
+		decision = shared.authn.Check(ctx, &h.policy, facts)
+	}
+	return decision, time.Since(processStart) - begun, true
+}
+
+// serve has the next handlers answer a request that passed, for as long as its key
+// may be used. If the key ends before the response has begun, the request is
+// refused like any other with that key. A response that has begun is cut off, so
+// that nobody takes it for complete.
+func (h *Auth) serve(passed *passage, r, onward *http.Request, next caddyhttp.Handler, d *authn.Decision) (err error) {
+	flow, returned := &passed.stream, false
+	descriptors.requests.Add(1)
+	defer func() {
+		descriptors.requests.Add(-1)
+		flow.done()
+		if why := flow.Ended(); why != "" && (!returned || err != nil || flow.cut.Load()) {
+			ended := *d
+			ended.Result = why
+			err = h.cutOff(flow, r, &ended, err, recover())
+		}
+	}()
+	err = next.ServeHTTP(&passed.response, onward)
+	returned = true
+	removeKeyEndTrailers(passed.response.Header())
+	return err
+}
+
+// cutOff ends the response to a request whose key has ended, after its handlers
+// have returned an error or panicked.
+func (h *Auth) cutOff(flow *stream, r *http.Request, ended *authn.Decision, err error, panicked any) error {
+	annotate(r.Context(), ended)
+	if panicked != nil && panicked != http.ErrAbortHandler {
+		panic(panicked)
+	}
+	if flow.begun {
+		if flow.socket && panicked == nil {
+			return err
+		}
+		panic(http.ErrAbortHandler) // as reverse_proxy does
+	}
+	if flow.body.ReadCloser != nil {
+		r.Body = flow.body.rest()
+	}
+	w := flow.ResponseWriter
+	removeKeyEndHeaders(w.Header())
+	if len(w.Header()[limitHeader]) == 0 { // the handlers' response took it along
+		setRateLimitHeaders(w.Header(), ended)
+	}
+	return h.refuse(w, r, ended)
+}
+
+// trailerGuard hides a client's trailers from error routes too. If a handler
+// before this one has copied the request, error routes see Caddy's copy, whose
+// trailers net/http fills in once the body has been read to its end.
+type trailerGuard struct {
+	caddyhttp.Handler
+	trailers http.Header
+	body     io.Closer
+}
+
+// withoutTrailersOnError wraps the next handler if the request declares trailers.
+func withoutTrailersOnError(next caddyhttp.Handler, r *http.Request) caddyhttp.Handler {
+	if len(r.Trailer) == 0 {
+		return next
+	}
+	return trailerGuard{next, r.Trailer, r.Body}
+}
+
+func (g trailerGuard) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
+	err := g.Handler.ServeHTTP(w, r)
+	if err != nil {
+		_ = g.body.Close()
+		clear(g.trailers)
+	}
+	return err
+}
