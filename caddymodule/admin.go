@@ -17,6 +17,7 @@ import (
 
 	"github.com/agiled/caddy-api-keys/admin"
 	"github.com/agiled/caddy-api-keys/admin/page"
+	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
 // Admin serves the admin API of the keys to others than Caddy's own admin
@@ -247,8 +248,8 @@ func (h *Admin) authorized(r *http.Request) bool {
 	if len(values) != 1 {
 		return false
 	}
-	scheme, token, ok := strings.Cut(values[0], " ")
-	if !ok || !strings.EqualFold(scheme, "Bearer") {
+	token, ok := apikey.Bearer(values[0])
+	if !ok {
 		return false
 	}
 	presented := sha256.Sum256([]byte(token))

@@ -78,26 +78,16 @@ func (f *Facts) forbiddenMethod() bool {
 }
 
 // parseAuthorization returns the digest of the header's one token, or what is
-// wrong. It takes the scheme in any case and exactly one space (RFC 6750, section
-// 2.1, allows more; two readers of such a header need not agree on the token).
+// wrong.
 func parseAuthorization(values []string) (apikey.Digest, Result) {
 	if len(values) == 0 {
 		return apikey.Digest{}, Missing
 	}
-	const scheme = "bearer "
-	if len(values) > 1 || len(values[0]) <= len(scheme) {
+	presented, ok := apikey.Bearer(values[0])
+	if !ok || len(values) > 1 {
 		return apikey.Digest{}, Malformed
 	}
-	for i := range len(scheme) {
-		c := values[0][i]
-		if 'A' <= c && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		if c != scheme[i] {
-			return apikey.Digest{}, Malformed
-		}
-	}
-	token, ok := apikey.ParseToken(values[0][len(scheme):])
+	token, ok := apikey.ParseToken(presented)
 	if !ok {
 		return apikey.Digest{}, Malformed
 	}
