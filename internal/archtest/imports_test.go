@@ -32,6 +32,8 @@ var layers = []layer{
 	{dir: "internal/authn", mayImport: append([]string{"internal/ratelimit"}, domain...)},
 	{dir: "internal/fleet", mayImport: domain, optional: true},
 	{dir: "internal/metrics", mayImport: append([]string{"internal/authn"}, domain...)},
+	{dir: "admin/client/clienttest", mayImport: []string{"admin", "internal/store", "internal/apikey"}},
+	{dir: "admin/client"},
 	{dir: "admin", mayImport: append([]string{"internal/unread"}, domain...)},
 
 	{dir: "caddymodule", mayImport: append([]string{
@@ -63,6 +65,22 @@ var libraries = []library{
 	{path: "github.com/caddyserver/caddy/v2", owners: []string{"caddymodule", "cmd", ".", "test"}},
 	{path: "github.com/dgraph-io/badger", owners: []string{"internal/store"}},
 	{path: "go.etcd.io/etcd", owners: []string{"internal/fleet"}, optional: true},
+}
+
+// Programs of others import the client, and nothing else with it.
+func TestImports_clientIsSmall(t *testing.T) {
+	for _, p := range list(t) {
+		if p.path() != "admin/client" {
+			continue
+		}
+		for _, imported := range p.Imports {
+			if root, _, _ := strings.Cut(imported, "/"); strings.Contains(root, ".") {
+				t.Errorf("%s imports %s; it may import only the standard library", p.path(), imported)
+			}
+		}
+		return
+	}
+	t.Error("admin/client: there is no such package")
 }
 
 // layerOf returns the layer that the package at path belongs to.
@@ -123,7 +141,7 @@ func TestImports_librariesStayWithTheirOwners(t *testing.T) {
 
 // Package testing registers flags and weighs on the binary.
 func TestImports_noTestCodeInTheProduct(t *testing.T) {
-	allowed := []string{"internal/testenv", "test"}
+	allowed := []string{"internal/testenv", "admin/client/clienttest", "test"}
 	for _, p := range list(t) {
 		if slices.ContainsFunc(allowed, func(dir string) bool { return within(p.path(), dir) }) {
 			continue

@@ -1,0 +1,264 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/agiled/caddy-api-keys/admin/client"
+	"github.com/agiled/caddy-api-keys/admin/client/clienttest"
+)
+
+// someKey is the id of a key that does not exist.
+const someKey = "key_01JD0000000000000000000000"
+
+func equal(t *testing.T, what string, got, want any) {
+	t.Helper()
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%s: got %+v, want %+v", what, got, want)
+	}
+}
+
+// must returns what a call returned, and ends the test if that is an error.
+func must[T any](t *testing.T) func(T, error) T {
+	t.Helper()
+	return func(value T, err error) T {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("got error %v, want none", err)
+		}
+		return value
+	}
+}
+
+// create creates a key.
+func create(t *testing.T, c *client.Client, ws, name string) client.NewKey {
+	t.Helper()
+	return must[client.NewKey](t)(c.CreateKey(t.Context(), ws, client.CreateRequest{Name: name, Preset: client.ReadOnly}))
+}
+
+func TestClient_keys(t *testing.T) {
+	c := clienttest.NewServer(t).Client()
+	life := "30d"
+	created := must[client.NewKey](t)(c.CreateKey(t.Context(), "acme", client.CreateRequest{
+		Name: "Zapier", Owner: "Ops", Preset: client.FullAccess, ExpiresIn: &life,
+	}))
+	if len(created.Token) != 53 || !strings.HasPrefix(created.Token, "agk_") {
+		t.Errorf("CreateKey: got the token %q, want a well-formed one", created.Token)
+	}
+	equal(t, "name", created.Key.Name, "Zapier")
+	equal(t, "abilities", created.Key.Abilities, []string{"read", "write"})
+	equal(t, "created by", created.Key.CreatedBy, clienttest.Actor)
+	equal(t, "life", created.Key.ExpiresAt.Sub(created.Key.CreatedAt), 30*24*time.Hour)
+	equal(t, "ShowKey", must[client.Key](t)(c.ShowKey(t.Context(), "acme", created.Key.ID)), created.Key)
+	equal(t, "ShowUses", must[client.Uses](t)(c.ShowUses(t.Context(), "acme", created.Key.ID)), client.Uses{})
+
+	create(t, c, "acme", "Second")
+	page := must[client.KeyPage](t)(c.ListKeys(t.Context(), "acme", client.ListOptions{Limit: 1}))
+	if len(page.Keys) != 1 || page.Keys[0].Name != "Second" || page.NextCursor == nil {
+		t.Fatalf("ListKeys: got %+v, want Second, and more", page)
+	}
+	page = must[client.KeyPage](t)(c.ListKeys(t.Context(), "acme", client.ListOptions{Status: client.Active, Query: "ops", Cursor: *page.NextCursor}))
+	equal(t, "ListKeys", page, client.KeyPage{Keys: []client.Key{created.Key}})
+	equal(t, "ListKeys of nobody", len(must[client.KeyPage](t)(c.ListKeys(t.Context(), "nobody", client.ListOptions{})).Keys), 0)
+
+	revoked := must[client.Key](t)(c.RevokeKey(t.Context(), "acme", created.Key.ID, "left"))
+	equal(t, "status", revoked.Status, client.Revoked)
+	equal(t, "reason", *revoked.RevokeReason, "left")
+}
+
+// The whole life of a key.
+func TestClient_life(t *testing.T) {
+	c := clienttest.NewServer(t).Client()
+	created := create(t, c, "acme", "Zapier")
+	name, owner, wait := "Zapier production", "Ops", "24h"
+	updated := must[client.Key](t)(c.UpdateKey(t.Context(), "acme", created.Key.ID, client.UpdateRequest{Name: &name}))
+	equal(t, "UpdateKey", updated.Name, name)
+
+	rotated := must[client.Rotation](t)(c.RotateKey(t.Context(), "acme", created.Key.ID, client.RotateRequest{Owner: &owner, RevokeOldIn: &wait}))
+	equal(t, "RotateKey: replaces", *rotated.Key.Replaces, created.Key.ID)
+	equal(t, "RotateKey: owner", rotated.Key.Owner, owner)
+	equal(t, "RotateKey: revokes_at", rotated.Replaced.RevokesAt.Sub(rotated.Key.CreatedAt), 24*time.Hour)
+
+	equal(t, "LookUpToken", must[client.Key](t)(c.LookUpToken(t.Context(), rotated.Token)), rotated.Key)
+	equal(t, "RevokeToken", *must[client.Key](t)(c.RevokeToken(t.Context(), created.Token, "leaked")).RevokeReason, "leaked")
+
+	equal(t, "Suspend", *must[client.Workspace](t)(c.Suspend(t.Context(), "acme", "unpaid")).Reason, "unpaid")
+	suspended := must[client.SuspensionPage](t)(c.Suspensions(t.Context(), client.PageOptions{}))
+	equal(t, "Suspensions", suspended.Suspensions[0].WorkspaceID, "acme")
+	for suspension, err := range c.AllSuspensions(t.Context()) {
+		equal(t, "AllSuspensions", fmt.Sprint(suspension.Reason, err), "unpaid<nil>")
+	}
+	resumed := must[client.Workspace](t)(c.Resume(t.Context(), "acme"))
+	equal(t, "Resume", resumed, client.Workspace{ID: "acme", Keys: client.KeyCounts{Active: 1, Revoked: 1}})
+	equal(t, "ShowWorkspace", must[client.Workspace](t)(c.ShowWorkspace(t.Context(), "acme")), resumed)
+	equal(t, "RevokeAll", must[int](t)(c.RevokeAll(t.Context(), "acme", "left")), 1)
+
+	operations := []string{}
+	options := client.PageOptions{Limit: 3}
+	for more := true; more; {
+		page := must[client.EventPage](t)(c.Events(t.Context(), "acme", options))
+		for _, event := range page.Events {
+			operations = append(operations, event.Operation)
+		}
+		if more = page.NextCursor != nil; more {
+			options.Cursor = *page.NextCursor
+		}
+	}
+	equal(t, "operations", operations, []string{"revoke_all", "resume", "suspend", "revoke", "lookup", "lookup", "rotate", "update", "create"})
+	count := 0
+	for event, err := range c.AllEvents(t.Context(), "") {
+		if count++; err != nil || event.Actor != clienttest.Actor {
+			t.Errorf("AllEvents: got %+v, %v", event, err)
+		}
+	}
+	equal(t, "AllEvents", count, len(operations))
+}
+
+// All pages are read, and an error ends the list.
+func TestClient_all(t *testing.T) {
+	c := clienttest.NewServer(t).Client()
+	const revoked, active = 250, 3
+	want := []string{}
+	for i := range revoked + active {
+		created := create(t, c, "acme", fmt.Sprintf("System number %d", i))
+		want = append(want, created.Key.Name)
+		if i < revoked {
+			must[client.Key](t)(c.RevokeKey(t.Context(), "acme", created.Key.ID, ""))
+		}
+	}
+	slices.Reverse(want)
+	names := func(status string, most int) (found []string) {
+		for key, err := range c.AllKeys(t.Context(), "acme", status) {
+			if err != nil {
+				t.Fatalf("got error %v after %d keys, want none", err, len(found))
+			}
+			if found = append(found, key.Name); len(found) == most {
+				break
+			}
+		}
+		return found
+	}
+	equal(t, "all keys", names("", -1), want)
+	equal(t, "active keys", names(client.Active, -1), want[:active])
+	equal(t, "the first two", names("", 2), want[:2])
+	results := 0
+	for key, err := range c.AllKeys(t.Context(), "a/b", "") {
+		if results++; key.ID != "" || codeOf(err) != client.CodeInvalidWorkspace {
+			t.Errorf("got %+v, %v, want invalid_workspace", key, err)
+		}
+	}
+	equal(t, "results of a workspace that cannot be", results, 1)
+}
+
+func TestClient_service(t *testing.T) {
+	server := clienttest.NewServer(t)
+	c := server.Client()
+	equal(t, "Health", must[client.Health](t)(c.Health(t.Context())), client.Health{Status: "ok"})
+	mount := must[client.Mount](t)(c.Mount(t.Context()))
+	equal(t, "workspace", mount.Workspace, (*string)(nil))
+	equal(t, "actor", mount.Actor, clienttest.Actor)
+	equal(t, "token prefix", mount.Keys.TokenPrefix, "agk")
+	equal(t, "life", time.Duration(mount.Keys.ExpiresInSeconds)*time.Second, clienttest.ExpiresIn)
+	equal(t, "most active keys", mount.Keys.MaxActive, clienttest.MaxActiveKeys)
+	if !slices.Contains(mount.Keys.VagueNames, "test") {
+		t.Errorf("got the vague names %q, want test among them", mount.Keys.VagueNames)
+	}
+	equal(t, "Clock", must[client.Clock](t)(c.Clock(t.Context())).Status, client.ClockAgrees)
+	_, err := c.TrustClock(t.Context(), "NTP has set it")
+	equal(t, "TrustClock", codeOf(err), client.CodeClockAgrees)
+	for _, finding := range must[[]client.Finding](t)(c.Doctor(t.Context())) {
+		equal(t, finding.Check, finding.Severity, client.SeverityOK)
+	}
+	if description := must[[]byte](t)(c.OpenAPI(t.Context())); !strings.Contains(string(description), `"openapi":"3.1.0"`) {
+		t.Errorf("got %.80q, want an OpenAPI description", description)
+	}
+}
+
+// The kit's clock moves on, and asks for its token.
+func TestServer(t *testing.T) {
+	server := clienttest.NewServer(t)
+	c := server.Client()
+	created := create(t, c, "acme", "Zapier production")
+	server.Advance(clienttest.ExpiresIn)
+	equal(t, "status", must[client.Key](t)(c.ShowKey(t.Context(), "acme", created.Key.ID)).Status, client.Expired)
+
+	_, err := (&client.Client{BaseURL: server.URL, Token: "wrong"}).ShowKey(t.Context(), "acme", created.Key.ID)
+	equal(t, "a wrong token", codeOf(err), client.CodeUnauthorized)
+	_, err = (&client.Client{BaseURL: server.URL + "/"}).Health(t.Context())
+	equal(t, "no token", codeOf(err), client.CodeUnauthorized)
+}
+
+func TestClient_transport(t *testing.T) {
+	gone := httptest.NewServer(nil)
+	gone.Close()
+	if _, err := (&client.Client{BaseURL: gone.URL}).ShowKey(t.Context(), "acme", someKey); err == nil || errors.Is(err, client.ErrNotServed) {
+		t.Errorf("nobody listens: got error %v, want the transport's", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := clienttest.NewServer(t).Client().ShowKey(ctx, "acme", someKey); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: got error %v, want context.Canceled", err)
+	}
+	if _, err := (&client.Client{BaseURL: ":"}).ShowKey(t.Context(), "acme", someKey); err == nil {
+		t.Error("no address: got no error, want one")
+	}
+}
+
+// The zero Client asks Caddy's admin endpoint at its default address.
+func TestClient_zero(t *testing.T) {
+	asked := ""
+	transport := roundTrip(func(r *http.Request) (*http.Response, error) {
+		asked = r.URL.String()
+		return nil, errors.New("nobody listens")
+	})
+	_, err := (&client.Client{HTTP: &http.Client{Transport: transport}}).Health(t.Context())
+	if err == nil || asked != "http://localhost:2019/api-keys/healthz" {
+		t.Errorf("got %q, %v, want Caddy's admin endpoint to be asked", asked, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := new(client.Client).Health(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("without an HTTP client: got %v, want context.Canceled", err)
+	}
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// No way to print a client prints its token.
+func TestClient_print(t *testing.T) {
+	c := client.Client{BaseURL: "https://ada:pass@example.com/settings/api/", Token: "s3cret"}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		for _, value := range []any{c, &c, []client.Client{c}} {
+			if text := fmt.Sprintf(verb, value); strings.Contains(text, "s3cret") || strings.Contains(text, "733363726574") || strings.Contains(text, "pass") {
+				t.Errorf("%s of %T: got %s", verb, value, text)
+			}
+		}
+	}
+	equal(t, "String", c.String(), "admin API at https://ada:xxxxx@example.com/settings/api")
+}
+
+// A redirect is no answer, and nobody follows one.
+func TestClient_redirect(t *testing.T) {
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		t.Errorf("got a request of %s elsewhere, want none", r.URL)
+	}))
+	defer elsewhere.Close()
+	redirecting := httptest.NewServer(http.RedirectHandler(elsewhere.URL, http.StatusTemporaryRedirect))
+	defer redirecting.Close()
+	c := &client.Client{BaseURL: redirecting.URL, HTTP: new(http.Client)}
+	for name, call := range calls(t.Context(), c) {
+		if err := call(); !errors.Is(err, client.ErrNotServed) {
+			t.Errorf("%s: got error %v, want ErrNotServed", name, err)
+		}
+	}
+}

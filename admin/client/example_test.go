@@ -1,0 +1,125 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"testing"
+
+	"github.com/agiled/caddy-api-keys/admin/client"
+	"github.com/agiled/caddy-api-keys/admin/client/clienttest"
+)
+
+// Where the examples find the API.
+var baseURL, adminToken string
+
+func TestMain(m *testing.M) {
+	server, err := clienttest.Start()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	baseURL, adminToken = server.URL, server.Token
+	status := m.Run()
+	if err := server.Close(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		status = 1
+	}
+	os.Exit(status)
+}
+
+func Example() {
+	ctx := context.Background()
+	c := &client.Client{BaseURL: baseURL, Token: adminToken}
+	created, err := c.CreateKey(ctx, "acme", client.CreateRequest{
+		Name:   "Zapier production",
+		Owner:  "Ops",
+		Preset: client.ReadOnly,
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(len(created.Token), "characters for a secret manager")
+
+	revoked, err := c.RevokeKey(ctx, "acme", created.Key.ID, "the integration was removed")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(revoked.Name, "is", revoked.Status)
+	// Output:
+	// 53 characters for a secret manager
+	// Zapier production is revoked
+}
+
+func ExampleError() {
+	c := &client.Client{BaseURL: baseURL, Token: adminToken}
+	_, err := c.CreateKey(context.Background(), "acme", client.CreateRequest{Name: "test", Preset: client.ReadOnly})
+	if refusal, ok := errors.AsType[*client.Error](err); ok && refusal.Code == client.CodeVagueName {
+		fmt.Println(refusal.Field, refusal.StatusCode)
+	}
+	// Output: name 422
+}
+
+func ExampleClient_RotateKey() {
+	ctx := context.Background()
+	c := &client.Client{BaseURL: baseURL, Token: adminToken}
+	old, err := c.CreateKey(ctx, "globex", client.CreateRequest{Name: "Warehouse sync", Preset: client.FullAccess})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	aDay := "24h"
+	rotation, err := c.RotateKey(ctx, "globex", old.Key.ID, client.RotateRequest{RevokeOldIn: &aDay})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println("the old key stays active for", rotation.Replaced.RevokesAt.Sub(rotation.Key.CreatedAt))
+	// Output: the old key stays active for 24h0m0s
+}
+
+func ExampleClient_AllKeys() {
+	ctx := context.Background()
+	c := &client.Client{BaseURL: baseURL, Token: adminToken}
+	for _, name := range []string{"Nightly export", "Finance report"} {
+		if _, err := c.CreateKey(ctx, "initech", client.CreateRequest{Name: name, Preset: client.ReadOnly}); err != nil {
+			fmt.Println(err)
+			return
+		}
+	}
+	for key, err := range c.AllKeys(ctx, "initech", client.Active) {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(key.Name)
+	}
+	// Output:
+	// Finance report
+	// Nightly export
+}
+
+func ExampleClient_Backup() {
+	ctx := context.Background()
+	c := &client.Client{BaseURL: baseURL, Token: adminToken}
+	file, err := os.CreateTemp("", "keys.backup")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.Remove(file.Name())
+	defer file.Close()
+	backup, err := c.Backup(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer backup.Close()
+	copied, err := io.Copy(file, backup)
+	fmt.Println(copied == backup.Size, err)
+	// Output: true <nil>
+}

@@ -1,0 +1,117 @@
+package client
+
+import (
+	"context"
+	"iter"
+	"net/http"
+	"time"
+)
+
+// Workspace is a workspace and how many keys it has. It need not be created: one
+// that was never heard of has no keys.
+type Workspace struct {
+	// ID has 1 to 64 characters of A-Z, a-z, 0-9, '.', '_' and '-', and does not
+	// begin with '.'.
+	ID string `json:"id"`
+	// Suspended means that all its keys are refused.
+	Suspended bool `json:"suspended"`
+	// SuspendedAt is when it was suspended, and nil if it is not.
+	SuspendedAt *time.Time `json:"suspended_at"`
+	// Reason is why it is suspended, and nil if it is not or nobody said why.
+	Reason *string   `json:"reason"`
+	Keys   KeyCounts `json:"keys"`
+}
+
+// KeyCounts counts the keys of a workspace by status. Ended keys are kept for the
+// operator's audit_retention.
+type KeyCounts struct {
+	Active  int `json:"active"`
+	Expired int `json:"expired"`
+	Revoked int `json:"revoked"`
+}
+
+// Suspension is a workspace that is suspended.
+type Suspension struct {
+	WorkspaceID string    `json:"workspace_id"`
+	SuspendedAt time.Time `json:"suspended_at"`
+	// Reason is why; "" if nobody said.
+	Reason string `json:"reason"`
+}
+
+// SuspensionPage is a page of suspended workspaces, shorter ids first, then in
+// alphabetical order.
+type SuspensionPage struct {
+	Suspensions []Suspension `json:"suspensions"`
+	// NextCursor is the Cursor of the next page, and nil on the last.
+	NextCursor *string `json:"next_cursor"`
+}
+
+type workspaceAnswer struct {
+	Workspace Workspace `json:"workspace"`
+}
+
+type revokedAnswer struct {
+	Revoked *int `json:"revoked"`
+}
+
+func (a *workspaceAnswer) served() bool { return a.Workspace.ID != "" }
+func (a *SuspensionPage) served() bool  { return a.Suspensions != nil }
+func (a *revokedAnswer) served() bool   { return a.Revoked != nil }
+
+// ShowWorkspace returns a workspace, whether it is suspended, and how many keys it
+// has.
+func (c *Client) ShowWorkspace(ctx context.Context, ws string) (Workspace, error) {
+	return c.workspace(ctx, http.MethodGet, ws, "", nil)
+}
+
+// Suspend has every key of a workspace refused until it is resumed. The reason, at
+// most 500 characters, is for the audit trail, and may be "". Suspending a
+// suspended workspace changes nothing and succeeds.
+func (c *Client) Suspend(ctx context.Context, ws, reason string) (Workspace, error) {
+	return c.workspace(ctx, http.MethodPost, ws, "/suspend", reasonRequest{reason})
+}
+
+// Resume ends a suspension. The workspace's active keys pass again.
+func (c *Client) Resume(ctx context.Context, ws string) (Workspace, error) {
+	return c.workspace(ctx, http.MethodPost, ws, "/resume", nil)
+}
+
+// RevokeAll revokes every active key of a workspace, which nothing undoes, and
+// returns how many there were. The reason is required, and for the audit trail.
+func (c *Client) RevokeAll(ctx context.Context, ws, reason string) (revoked int, err error) {
+	path, err := workspacePath(ws, "/revoke-all")
+	if err != nil {
+		return 0, err
+	}
+	var answer revokedAnswer
+	if err := c.call(ctx, http.MethodPost, path, reasonRequest{reason}, &answer); err != nil {
+		return 0, err
+	}
+	return *answer.Revoked, nil
+}
+
+// Suspensions returns a page of the workspaces that are suspended.
+func (c *Client) Suspensions(ctx context.Context, options PageOptions) (page SuspensionPage, err error) {
+	err = c.call(ctx, http.MethodGet, options.query("/suspensions"), nil, &page)
+	return page, err
+}
+
+// AllSuspensions returns all workspaces that are suspended. It reads them page by
+// page; an error ends it.
+func (c *Client) AllSuspensions(ctx context.Context) iter.Seq2[Suspension, error] {
+	return all(func(o PageOptions) ([]Suspension, *string, error) {
+		page, err := c.Suspensions(ctx, o)
+		return page.Suspensions, page.NextCursor, err
+	})
+}
+
+// workspace makes a call about a workspace that is answered with the workspace.
+func (c *Client) workspace(ctx context.Context, method, ws, below string, body any) (Workspace, error) {
+	path, err := workspacePath(ws, below)
+	if err != nil {
+		return Workspace{}, err
+	}
+	var answer workspaceAnswer
+	err = c.call(ctx, method, path, body, &answer)
+	return answer.Workspace, err
+}
