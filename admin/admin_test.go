@@ -3,6 +3,7 @@ package admin
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -16,6 +17,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/agiled/caddy-api-keys/admin/client"
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/store"
 )
@@ -76,6 +78,16 @@ func newAPI(t testing.TB, change ...func(*Config)) *api {
 	return a
 }
 
+func newClient(base string) *client.Client { return &client.Client{BaseURL: base} }
+
+// codeOf returns the code of a refusal that a client got, "" for another error.
+func codeOf(err error) string {
+	if refusal, ok := errors.AsType[*client.Error](err); ok {
+		return refusal.Code
+	}
+	return ""
+}
+
 // clock is a machine's clock that agrees with the confirmed time, unless a test has
 // set that.
 func (a *api) clock() apikey.ClockReading {
@@ -121,8 +133,8 @@ func (a *api) send(t testing.TB, method, path, body string, fields ...string) re
 		name, value, _ := strings.Cut(field, ": ")
 		r.Header.Set(name, value)
 	}
-	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	response, err := client.Do(r)
+	sender := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	response, err := sender.Do(r)
 	if err != nil {
 		t.Fatalf("%s %s: got error %v, want an answer", method, path, err)
 	}

@@ -2,28 +2,10 @@ package admin
 
 import (
 	"net/http"
-	"time"
 
+	"github.com/agiled/caddy-api-keys/admin/client"
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
-
-// Event is one entry of the audit trail as the API shows it.
-type Event struct {
-	ID          string         `json:"id"`
-	At          time.Time      `json:"at"`
-	Actor       string         `json:"actor"`
-	RemoteIP    string         `json:"remote_ip"`
-	Operation   string         `json:"operation"`
-	WorkspaceID string         `json:"workspace_id"`
-	KeyID       string         `json:"key_id"`
-	Details     map[string]any `json:"details"`
-}
-
-// EventsAnswer is a page of the audit trail, newest first.
-type EventsAnswer struct {
-	Events     []Event `json:"events"`
-	NextCursor *string `json:"next_cursor"`
-}
 
 func (h *Handler) listWorkspaceEvents(r *http.Request) (int, any, error) {
 	ws, err := workspaceOf(r)
@@ -48,12 +30,12 @@ func (h *Handler) events(r *http.Request, list, ws string) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	answer := EventsAnswer{Events: make([]Event, 0, len(events)), NextCursor: cursorFor(list, next)}
+	answer := client.EventPage{Events: make([]client.Event, 0, len(events)), NextCursor: cursorFor(list, next)}
 	for _, e := range events {
 		if e.Details == nil {
 			e.Details = map[string]any{}
 		}
-		answer.Events = append(answer.Events, Event{
+		answer.Events = append(answer.Events, client.Event{
 			ID: e.ID, At: e.At, Actor: e.Actor, RemoteIP: e.RemoteIP, Operation: string(e.Operation),
 			WorkspaceID: e.WorkspaceID, KeyID: e.KeyID, Details: e.Details,
 		})

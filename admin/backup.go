@@ -5,11 +5,11 @@ import (
 	"io"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/agiled/caddy-api-keys/admin/client"
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
@@ -84,25 +84,6 @@ func (h *Handler) takeBackup(r *http.Request) (int, any, error) {
 	return http.StatusOK, file{content, "api-keys-" + now.Format("20060102T150405Z") + ".backup"}, nil
 }
 
-// RestoreAnswer says what came of a restore.
-type RestoreAnswer struct {
-	Restored Restored `json:"restored"`
-	// Warning says what the operator has to see to, if there is anything.
-	Warning string `json:"warning,omitzero"`
-}
-
-// Restored is what a restore did.
-type Restored struct {
-	MadeAt      time.Time `json:"made_at"`     // when the backup was made
-	Keys        int       `json:"keys"`        // that were added
-	Known       int       `json:"known"`       // that were there already
-	Revoked     int       `json:"revoked"`     // of the known ones, those that the backup knew to be revoked
-	Renamed     int       `json:"renamed"`     // of the added ones, those whose name another key has
-	Suspended   int       `json:"suspended"`   // workspaces that were suspended in the backup
-	Quarantined int       `json:"quarantined"` // workspaces that were suspended until somebody has reviewed them
-	Events      int       `json:"events"`      // of the audit trail, that were added
-}
-
 // restoreBackup adds what is in a backup and not in the store.
 func (h *Handler) restoreBackup(r *http.Request) (int, any, error) {
 	query, err := queryOf(r, "quarantine")
@@ -123,26 +104,13 @@ func (h *Handler) restoreBackup(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	return http.StatusOK, NewRestoreAnswer(done), nil
+	return http.StatusOK, restorationOf(done), nil
 }
 
-// NewRestoreAnswer says what came of a restore, and what is to be seen to.
-func NewRestoreAnswer(done apikey.Restored) RestoreAnswer {
-	answer := RestoreAnswer{Restored: Restored{
+// restorationOf says what came of a restore, and what the operator has to do now.
+func restorationOf(done apikey.Restored) client.Restoration {
+	return client.Restoration{Restored: client.Restored{
 		MadeAt: done.MadeAt, Keys: done.Keys, Known: done.Known, Revoked: done.Revoked, Renamed: done.Renamed,
 		Suspended: done.Suspended, Quarantined: done.Quarantined, Events: done.Events,
-	}}
-	var warnings []string
-	if done.Unverified {
-		warnings = append(warnings, "The backup is signed, which was not verified, because there is no backup_key to verify it with.")
-	}
-	if done.WasEmpty && done.Keys+done.Known > 0 {
-		warning := "The store was empty. Keys that were revoked after " + done.MadeAt.Format(time.RFC3339) + ", when the backup was made, are valid in it: revoke them again."
-		if done.Quarantined > 0 {
-			warning = "The store was empty, and does not know what was revoked after " + done.MadeAt.Format(time.RFC3339) + ", when the backup was made. Every workspace with keys that are not revoked is suspended: review each, and resume it."
-		}
-		warnings = append(warnings, warning)
-	}
-	answer.Warning = strings.Join(warnings, " ")
-	return answer
+	}, Warning: done.Warning()}
 }

@@ -2,13 +2,13 @@ package admin
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/agiled/caddy-api-keys/admin/client"
 )
 
 func TestBackup(t *testing.T) {
@@ -19,42 +19,41 @@ func TestBackup(t *testing.T) {
 	if _, err := c.RevokeKey(t.Context(), "acme", ended, "left"); err != nil {
 		t.Fatal(err)
 	}
-	var content bytes.Buffer
-	told := int64(0)
-	if err := c.Backup(t.Context(), &content, func(done, total int64) {
-		if told = done; done > total {
-			t.Errorf("got %d of %d bytes", done, total)
-		}
-	}); err != nil {
+	taken, err := c.Backup(t.Context())
+	if err != nil {
 		t.Fatalf("Backup: got error %v, want a backup", err)
 	}
-	equal(t, "bytes told", told, int64(content.Len()))
+	defer taken.Close()
+	backup, err := io.ReadAll(taken)
+	if err != nil {
+		t.Fatalf("reading the backup: got error %v, want it whole", err)
+	}
+	equal(t, "size", taken.Size, int64(len(backup)))
 	events := a.send(t, "GET", "/audit", "").body["events"].([]any)
 	equal(t, "operation", events[0].(map[string]any)["operation"], any("backup"))
 
 	other := newAPI(t)
 	at := start.Add(time.Hour)
 	other.at(at)
-	backup := content.Bytes()
-	restored, err := newClient(other.URL).Restore(t.Context(), bytes.NewReader(backup), int64(len(backup)), false, nil)
+	restored, err := newClient(other.URL).Restore(t.Context(), bytes.NewReader(backup), client.RestoreOptions{})
 	if err != nil {
 		t.Fatalf("Restore: got error %v, want none", err)
 	}
-	equal(t, "restored", restored.Restored, Restored{MadeAt: start, Keys: 2, Events: 4})
+	equal(t, "restored", restored.Restored, client.Restored{MadeAt: start, Keys: 2, Events: 4})
 	if !strings.Contains(restored.Warning, "revoke them again") {
 		t.Errorf("got the warning %q, want one about what was revoked after the backup", restored.Warning)
 	}
 	for id, status := range map[string]string{kept: "active", ended: "revoked"} {
 		shown, err := newClient(other.URL).ShowKey(t.Context(), "acme", id)
 		equal(t, "ShowKey: error", err, nil)
-		equal(t, "status", shown.Key.Status, status)
+		equal(t, "status", shown.Status, status)
 	}
 	events = other.send(t, "GET", "/audit", "").body["events"].([]any)
 	equal(t, "operation", events[0].(map[string]any)["operation"], any("restore"))
 
-	again, err := newClient(other.URL).Restore(t.Context(), bytes.NewReader(backup), int64(len(backup)), true, nil)
+	again, err := newClient(other.URL).Restore(t.Context(), bytes.NewReader(backup), client.RestoreOptions{Size: int64(len(backup)), Quarantine: true})
 	equal(t, "Restore: error", err, nil)
-	equal(t, "restored again", again.Restored, Restored{MadeAt: start, Known: 2, Quarantined: 1})
+	equal(t, "restored again", again.Restored, client.Restored{MadeAt: start, Known: 2, Quarantined: 1})
 	equal(t, "warning", again.Warning, "")
 }
 
@@ -110,41 +109,5 @@ func TestBackup_pinned(t *testing.T) {
 		if got := a.send(t, method, path, ""); got.status != 403 || got.body["code"] != "workspace_mismatch" {
 			t.Errorf("%s: got %d %v, want 403 workspace_mismatch", path, got.status, got.body)
 		}
-	}
-}
-
-// serving returns the address of a server that gives one answer.
-func serving(t *testing.T, answer http.HandlerFunc) string {
-	t.Helper()
-	server := httptest.NewServer(answer)
-	t.Cleanup(server.Close)
-	return server.URL
-}
-
-func TestClient_backupNotServed(t *testing.T) {
-	for name, answer := range map[string]http.HandlerFunc{
-		"a page":     func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") },
-		"a refusal":  func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404) },
-		"a redirect": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/other", http.StatusFound) },
-	} {
-		c := newClient(serving(t, answer))
-		if err := c.Backup(t.Context(), io.Discard, nil); !errors.Is(err, ErrNotServed) {
-			t.Errorf("Backup from %s: got error %v, want %v", name, err, ErrNotServed)
-		}
-		if _, err := c.Restore(t.Context(), strings.NewReader("x"), 1, false, nil); !errors.Is(err, ErrNotServed) {
-			t.Errorf("Restore to %s: got error %v, want %v", name, err, ErrNotServed)
-		}
-	}
-}
-
-// TestClient_backupCut: a backup that ends early is none.
-func TestClient_backupCut(t *testing.T) {
-	c := newClient(serving(t, func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", backupType)
-		w.Header().Set("Content-Length", "1000")
-		_, _ = io.WriteString(w, "the beginning")
-	}))
-	if err := c.Backup(t.Context(), io.Discard, nil); err == nil || errors.Is(err, ErrNotServed) {
-		t.Errorf("got error %v, want one that says that it is not whole", err)
 	}
 }

@@ -1,12 +1,11 @@
 package admin
 
 import (
-	"errors"
 	"net/http"
 	"testing"
 	"time"
 
-	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/admin/client"
 )
 
 func TestClock(t *testing.T) {
@@ -29,14 +28,14 @@ func TestClock(t *testing.T) {
 	equal(t, "details", event["details"], any(object(t, `{"from":"2026-05-31T12:00:00Z","to":"2026-03-01T12:00:00Z","reason":"NTP has set it","revoked":0,"key_ids":[]}`)))
 }
 
-func TestClient_clock(t *testing.T) {
+func TestClock_client(t *testing.T) {
 	a := newAPI(t)
 	got, err := newClient(a.URL).Clock(t.Context())
-	if err != nil || got.Clock.Status != apikey.ClockAgrees || !got.Clock.Machine.Equal(start) {
+	if err != nil || got.Status != client.ClockAgrees || !got.Machine.Equal(start) {
 		t.Errorf("got %+v, %v, want a clock that agrees", got, err)
 	}
-	if _, err := newClient(a.URL).TrustClock(t.Context(), "to be sure"); !errors.Is(err, apikey.ErrClockAgrees) {
-		t.Errorf("got error %v, want ErrClockAgrees", err)
+	if _, err := newClient(a.URL).TrustClock(t.Context(), "to be sure"); codeOf(err) != client.CodeClockAgrees {
+		t.Errorf("got error %v, want clock_agrees", err)
 	}
 	a.behind = time.Hour
 	if got, err := newClient(a.URL).TrustClock(t.Context(), "to be sure"); err != nil || got.Revoked != 0 {

@@ -6,20 +6,20 @@ import (
 	"net/http/httptest"
 	"testing"
 
-	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/admin/client"
 )
 
-func TestClient_check(t *testing.T) {
+func TestDoctor(t *testing.T) {
 	a := newAPI(t)
 	a.create(t, "acme", "Zapier")
-	got, err := newClient(a.URL).Check(t.Context())
+	got, err := newClient(a.URL).Doctor(t.Context())
 	if err != nil {
-		t.Fatalf("Check: got error %v, want findings", err)
+		t.Fatalf("Doctor: got error %v, want findings", err)
 	}
 	var checks []string
-	for _, f := range got.Findings {
+	for _, f := range got {
 		checks = append(checks, f.Check)
-		if f.Severity != apikey.Fine || f.Message == "" || f.Advice != "" {
+		if f.Severity != client.SeverityOK || f.Message == "" || f.Advice != "" {
 			t.Errorf("got %+v, want nothing wrong", f)
 		}
 	}
@@ -28,12 +28,12 @@ func TestClient_check(t *testing.T) {
 	if err := a.store.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := newClient(a.URL).Check(t.Context()); !errors.Is(err, apikey.ErrStoreUnavailable) {
-		t.Errorf("a closed store: got error %v, want ErrStoreUnavailable", err)
+	if _, err := newClient(a.URL).Doctor(t.Context()); codeOf(err) != client.CodeStoreUnavailable {
+		t.Errorf("a closed store: got error %v, want store_unavailable", err)
 	}
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("{}")) }))
 	defer other.Close()
-	if _, err := newClient(other.URL).Check(t.Context()); !errors.Is(err, ErrNotServed) {
+	if _, err := newClient(other.URL).Doctor(t.Context()); !errors.Is(err, client.ErrNotServed) {
 		t.Errorf("something else: got error %v, want ErrNotServed", err)
 	}
 }

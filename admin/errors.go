@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/agiled/caddy-api-keys/admin/client"
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/unread"
 )
@@ -23,7 +24,6 @@ var (
 	errCrossOrigin       = &apikey.Error{Code: "cross_origin", Message: "A page of another origin cannot make this call."}
 	errWrongWorkspace    = &apikey.Error{Code: "workspace_mismatch", Message: "This address serves one workspace, and not the one that the call is about."}
 	errIdle              = &apikey.Error{Code: "store_unavailable", Message: "This server keeps no keys: its configuration has neither the option api_keys nor the handler api_key_auth."}
-	errNoKeyID           = &apikey.Error{Code: "not_found", Message: `This is no key id: one begins with "key_".`}
 	errUnknownToken      = &apikey.Error{Code: "not_found", Message: "No key has this token."}
 	errUnknownFeed       = &apikey.Error{Code: "not_found", Message: "There is no such calendar feed. It was revoked, or replaced by another."}
 	errInvalidQuarantine = &apikey.Error{Code: errInvalidQuery("").Code, Field: "quarantine", Message: `quarantine is "true" or "false".`}
@@ -40,34 +40,34 @@ func errInvalidQuery(parameter string) *apikey.Error {
 
 // statuses is the one place where a code becomes a status.
 var statuses = map[string]int{
-	"invalid_json":       http.StatusBadRequest,
-	"invalid_cursor":     http.StatusBadRequest,
-	"invalid_limit":      http.StatusBadRequest,
-	"invalid_query":      http.StatusBadRequest,
-	"invalid_status":     http.StatusBadRequest,
-	"unauthorized":       http.StatusUnauthorized,
-	"workspace_mismatch": http.StatusForbidden,
-	"cross_origin":       http.StatusForbidden,
-	"not_found":          http.StatusNotFound,
-	"method_not_allowed": http.StatusMethodNotAllowed,
-	"name_taken":         http.StatusConflict,
-	"too_many_keys":      http.StatusConflict,
-	"already_rotated":    http.StatusConflict,
-	"not_active":         http.StatusConflict,
-	"clock_agrees":       http.StatusConflict,
-	"too_many_changes":   http.StatusTooManyRequests,
-	"body_too_large":     http.StatusRequestEntityTooLarge,
-	"not_json":           http.StatusUnsupportedMediaType,
-	"invalid_name":       http.StatusUnprocessableEntity,
-	"vague_name":         http.StatusUnprocessableEntity,
-	"invalid_owner":      http.StatusUnprocessableEntity,
-	"invalid_reason":     http.StatusUnprocessableEntity,
-	"invalid_preset":     http.StatusUnprocessableEntity,
-	"invalid_workspace":  http.StatusUnprocessableEntity,
-	"invalid_duration":   http.StatusUnprocessableEntity,
-	"invalid_backup":     http.StatusUnprocessableEntity,
-	"store_unavailable":  http.StatusServiceUnavailable,
-	"no_space":           http.StatusInsufficientStorage,
+	client.CodeInvalidJSON:      http.StatusBadRequest,
+	client.CodeInvalidCursor:    http.StatusBadRequest,
+	client.CodeInvalidLimit:     http.StatusBadRequest,
+	client.CodeInvalidQuery:     http.StatusBadRequest,
+	client.CodeInvalidStatus:    http.StatusBadRequest,
+	client.CodeUnauthorized:     http.StatusUnauthorized,
+	client.CodeWrongWorkspace:   http.StatusForbidden,
+	client.CodeCrossOrigin:      http.StatusForbidden,
+	client.CodeNotFound:         http.StatusNotFound,
+	client.CodeMethodNotAllowed: http.StatusMethodNotAllowed,
+	client.CodeNameTaken:        http.StatusConflict,
+	client.CodeTooManyKeys:      http.StatusConflict,
+	client.CodeAlreadyRotated:   http.StatusConflict,
+	client.CodeNotActive:        http.StatusConflict,
+	client.CodeClockAgrees:      http.StatusConflict,
+	client.CodeTooManyChanges:   http.StatusTooManyRequests,
+	client.CodeBodyTooLarge:     http.StatusRequestEntityTooLarge,
+	client.CodeNotJSON:          http.StatusUnsupportedMediaType,
+	client.CodeInvalidName:      http.StatusUnprocessableEntity,
+	client.CodeVagueName:        http.StatusUnprocessableEntity,
+	client.CodeInvalidOwner:     http.StatusUnprocessableEntity,
+	client.CodeInvalidReason:    http.StatusUnprocessableEntity,
+	client.CodeInvalidPreset:    http.StatusUnprocessableEntity,
+	client.CodeInvalidWorkspace: http.StatusUnprocessableEntity,
+	client.CodeInvalidDuration:  http.StatusUnprocessableEntity,
+	client.CodeInvalidBackup:    http.StatusUnprocessableEntity,
+	client.CodeStoreUnavailable: http.StatusServiceUnavailable,
+	client.CodeNoSpace:          http.StatusInsufficientStorage,
 }
 
 type errorAnswer struct {

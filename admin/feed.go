@@ -8,14 +8,14 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// FeedAnswer is where the calendar feed of a workspace is, below the mount. The
+// feedAnswer is where the calendar feed of a workspace is, below the mount. The
 // path is the secret: it is shown this once.
-type FeedAnswer struct {
+type feedAnswer struct {
 	Path string `json:"path"`
 }
 
-// FeedRevokedAnswer says whether there was a feed to revoke.
-type FeedRevokedAnswer struct {
+// feedRevokedAnswer says whether there was a feed to revoke.
+type feedRevokedAnswer struct {
 	Revoked bool `json:"revoked"`
 }
 
@@ -33,7 +33,7 @@ func (h *Handler) createFeed(r *http.Request) (int, any, error) {
 	if _, err := h.apply(r, h.now(), apikey.OpenFeed{WorkspaceID: ws, Digest: token.Digest()}); err != nil {
 		return 0, nil, err
 	}
-	return http.StatusCreated, FeedAnswer{Path: "/calendar/" + token.Reveal() + ".ics"}, nil
+	return http.StatusCreated, feedAnswer{Path: "/calendar/" + token.Reveal() + ".ics"}, nil
 }
 
 // revokeFeed ends the calendar feed of a workspace.
@@ -49,7 +49,7 @@ func (h *Handler) revokeFeed(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	return http.StatusOK, FeedRevokedAnswer{Revoked: !outcome.Unchanged}, nil
+	return http.StatusOK, feedRevokedAnswer{Revoked: !outcome.Unchanged}, nil
 }
 
 // showFeed answers whoever knows the path of a feed. It is found by the digest

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/agiled/caddy-api-keys/admin/client"
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
@@ -27,7 +28,7 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		r := httptest.NewRequest("POST", keysPage, strings.NewReader(string(body)))
 		r.Header.Set("Content-Type", "application/json")
-		var got CreateRequest
+		var got client.CreateRequest
 		if err := decode(r, &got); err != nil {
 			refusal, ok := errors.AsType[*apikey.Error](err)
 			if !ok || statuses[refusal.Code] < 400 || !utf8.ValidString(refusal.Message) {
@@ -49,7 +50,7 @@ func FuzzDecode(f *testing.F) {
 }
 
 // strictly reads a body token by token.
-func strictly(body []byte) (request CreateRequest, err error) {
+func strictly(body []byte) (request client.CreateRequest, err error) {
 	if !utf8.Valid(body) || !json.Valid(body) {
 		return request, errors.New("it is not JSON in UTF-8")
 	}

@@ -5,68 +5,23 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/agiled/caddy-api-keys/admin/client"
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// Key is a key as the API shows it. It never holds a token.
-type Key struct {
-	ID           string     `json:"id"`
-	WorkspaceID  string     `json:"workspace_id"`
-	Name         string     `json:"name"`
-	Owner        string     `json:"owner"`
-	Preset       string     `json:"preset"`
-	Abilities    []string   `json:"abilities"`
-	TokenHint    string     `json:"token_hint"`
-	Status       string     `json:"status"`
-	CreatedAt    time.Time  `json:"created_at"`
-	CreatedBy    string     `json:"created_by"`
-	ExpiresAt    time.Time  `json:"expires_at"`
-	LastUsedAt   *time.Time `json:"last_used_at"`
-	RevokesAt    *time.Time `json:"revokes_at"`
-	RevokedAt    *time.Time `json:"revoked_at"`
-	RevokedBy    *string    `json:"revoked_by"`
-	RevokeReason *string    `json:"revoke_reason"`
-	Replaces     *string    `json:"replaces"`
-	ReplacedBy   *string    `json:"replaced_by"`
-	ExposedAt    *time.Time `json:"exposed_at"`
-}
-
-// CreateRequest asks for a new key.
-type CreateRequest struct {
-	Name      string  `json:"name"`
-	Owner     string  `json:"owner,omitzero"`
-	Preset    string  `json:"preset"`
-	ExpiresIn *string `json:"expires_in,omitzero"`
-}
-
-// ReasonRequest says why something is done.
-type ReasonRequest struct {
+// reasonRequest says why something is done.
+type reasonRequest struct {
 	Reason string `json:"reason,omitzero"`
 }
 
-// KeyAnswer is one key, and its token where it was just made.
-type KeyAnswer struct {
-	Key   Key    `json:"key"`
-	Token string `json:"token,omitzero"`
+// keyAnswer is one key.
+type keyAnswer struct {
+	Key client.Key `json:"key"`
 }
 
-// UsesAnswer is when a key was used, and from where: null for never, and for a first use that
-// was before such were noted.
-type UsesAnswer struct {
-	Uses Uses `json:"uses"`
-}
-
-// Uses are the first and the last use of a key.
-type Uses struct {
-	FirstAt  *time.Time `json:"first_at"`
-	LastAt   *time.Time `json:"last_at"`
-	LastFrom *string    `json:"last_from"` // the client's address
-}
-
-// KeysAnswer is a page of keys, newest first.
-type KeysAnswer struct {
-	Keys       []Key   `json:"keys"`
-	NextCursor *string `json:"next_cursor"`
+// usesAnswer is when a key was used, and from where.
+type usesAnswer struct {
+	Uses client.Uses `json:"uses"`
 }
 
 func (h *Handler) createKey(r *http.Request) (int, any, error) {
@@ -74,7 +29,7 @@ func (h *Handler) createKey(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	var request CreateRequest
+	var request client.CreateRequest
 	if err := decode(r, &request); err != nil {
 		return 0, nil, err
 	}
@@ -90,11 +45,11 @@ func (h *Handler) createKey(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	return http.StatusCreated, KeyAnswer{Key: present(&outcome.Key, now), Token: token.Reveal()}, nil
+	return http.StatusCreated, client.NewKey{Key: present(&outcome.Key, now), Token: token.Reveal()}, nil
 }
 
 // newKey checks what was asked for against the rules.
-func (h *Handler) newKey(request CreateRequest, ws string, now time.Time) (apikey.Key, error) {
+func (h *Handler) newKey(request client.CreateRequest, ws string, now time.Time) (apikey.Key, error) {
 	name, err := h.parseName(request.Name)
 	if err != nil {
 		return apikey.Key{}, err
@@ -164,7 +119,7 @@ func (h *Handler) listKeys(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	answer := KeysAnswer{Keys: make([]Key, 0, len(keys)), NextCursor: cursorFor(list, next)}
+	answer := client.KeyPage{Keys: make([]client.Key, 0, len(keys)), NextCursor: cursorFor(list, next)}
 	for _, key := range keys {
 		answer.Keys = append(answer.Keys, present(key, now))
 	}
@@ -194,7 +149,7 @@ func (h *Handler) showKey(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	return http.StatusOK, KeyAnswer{Key: present(key, h.now())}, nil
+	return http.StatusOK, keyAnswer{Key: present(key, h.now())}, nil
 }
 
 func (h *Handler) showUses(r *http.Request) (int, any, error) {
@@ -202,7 +157,7 @@ func (h *Handler) showUses(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	return http.StatusOK, UsesAnswer{Uses{FirstAt: optional(key.FirstUsedAt), LastAt: optional(key.LastUsedAt), LastFrom: optional(key.LastUsedFrom)}}, nil
+	return http.StatusOK, usesAnswer{client.Uses{FirstAt: optional(key.FirstUsedAt), LastAt: optional(key.LastUsedAt), LastFrom: optional(key.LastUsedFrom)}}, nil
 }
 
 func (h *Handler) revokeKey(r *http.Request) (int, any, error) {
@@ -219,13 +174,13 @@ func (h *Handler) revokeKey(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	return http.StatusOK, KeyAnswer{Key: present(&outcome.Key, now)}, nil
+	return http.StatusOK, keyAnswer{Key: present(&outcome.Key, now)}, nil
 }
 
 // present returns a key as the API shows it at the given instant.
-func present(k *apikey.Key, now time.Time) Key {
+func present(k *apikey.Key, now time.Time) client.Key {
 	ended := k.EndedAt(now)
-	return Key{
+	return client.Key{
 		ID: k.ID, WorkspaceID: k.WorkspaceID, Name: k.Name, Owner: k.Owner,
 		Preset: string(k.Preset), Abilities: k.Preset.Abilities(), TokenHint: k.TokenHint, Status: string(k.Status(now)),
 		CreatedAt: k.CreatedAt, CreatedBy: k.CreatedBy, ExpiresAt: k.ExpiresAt,

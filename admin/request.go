@@ -66,7 +66,7 @@ func keyOf(r *http.Request) (ws, id string, err error) {
 
 // reasonOf returns the reason that the body of a call gives, if any.
 func reasonOf(r *http.Request) (string, error) {
-	var request ReasonRequest
+	var request reasonRequest
 	if err := decode(r, &request); err != nil {
 		return "", err
 	}

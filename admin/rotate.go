@@ -4,38 +4,16 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/agiled/caddy-api-keys/admin/client"
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
-
-// UpdateRequest changes what may be changed of a key; what is absent stays.
-type UpdateRequest struct {
-	Name  *string `json:"name,omitzero"`
-	Owner *string `json:"owner,omitzero"`
-}
-
-// RotateRequest asks for a replacement of a key. Without a name or an owner the
-// replacement has those of the old key.
-type RotateRequest struct {
-	Name  *string `json:"name,omitzero"`
-	Owner *string `json:"owner,omitzero"`
-	// RevokeOldIn is how long the old key goes on, such as "24h", or "0s" for
-	// not at all. Without it, it goes on until it expires.
-	RevokeOldIn *string `json:"revoke_old_in,omitzero"`
-}
-
-// RotateAnswer is the replacement, its token, and the key that it replaces.
-type RotateAnswer struct {
-	Key      Key    `json:"key"`
-	Token    string `json:"token"`
-	Replaced Key    `json:"replaced"`
-}
 
 func (h *Handler) updateKey(r *http.Request) (int, any, error) {
 	ws, id, err := keyOf(r)
 	if err != nil {
 		return 0, nil, err
 	}
-	var request UpdateRequest
+	var request client.UpdateRequest
 	if err := decode(r, &request); err != nil {
 		return 0, nil, err
 	}
@@ -51,7 +29,7 @@ func (h *Handler) updateKey(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	return http.StatusOK, KeyAnswer{Key: present(&outcome.Key, now)}, nil
+	return http.StatusOK, keyAnswer{Key: present(&outcome.Key, now)}, nil
 }
 
 func (h *Handler) rotateKey(r *http.Request) (int, any, error) {
@@ -59,7 +37,7 @@ func (h *Handler) rotateKey(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	var request RotateRequest
+	var request client.RotateRequest
 	if err := decode(r, &request); err != nil {
 		return 0, nil, err
 	}
@@ -87,7 +65,7 @@ func (h *Handler) rotateKey(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	return http.StatusCreated, RotateAnswer{
+	return http.StatusCreated, client.Rotation{
 		Key: present(&outcome.Key, now), Token: token.Reveal(), Replaced: present(&outcome.Replaced, now),
 	}, nil
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// TokenRequest names a key by its token, as somebody does who has found one.
-type TokenRequest struct {
+// tokenRequest names a key by its token, as somebody does who has found one.
+type tokenRequest struct {
 	Token  string `json:"token"`
 	Reason string `json:"reason,omitzero"`
 }
@@ -28,12 +28,12 @@ func (h *Handler) lookUpToken(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	return http.StatusOK, KeyAnswer{Key: present(key, h.now())}, nil
+	return http.StatusOK, keyAnswer{Key: present(key, h.now())}, nil
 }
 
 // revokeToken ends the key of a token.
 func (h *Handler) revokeToken(r *http.Request) (int, any, error) {
-	var request TokenRequest
+	var request tokenRequest
 	if err := decode(r, &request); err != nil {
 		return 0, nil, err
 	}
@@ -50,7 +50,7 @@ func (h *Handler) revokeToken(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	return http.StatusOK, KeyAnswer{Key: present(&outcome.Key, now)}, nil
+	return http.StatusOK, keyAnswer{Key: present(&outcome.Key, now)}, nil
 }
 
 // toRevoke finds the key of a token that is to be revoked, also where the disk has

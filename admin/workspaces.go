@@ -2,43 +2,14 @@ package admin
 
 import (
 	"net/http"
-	"time"
 
+	"github.com/agiled/caddy-api-keys/admin/client"
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// Workspace is a workspace as the API shows it.
-type Workspace struct {
-	ID          string     `json:"id"`
-	Suspended   bool       `json:"suspended"`
-	SuspendedAt *time.Time `json:"suspended_at"`
-	Reason      *string    `json:"reason"`
-	Keys        KeyCounts  `json:"keys"`
-}
-
-// KeyCounts counts a workspace's keys by status.
-type KeyCounts struct {
-	Active  int `json:"active"`
-	Expired int `json:"expired"`
-	Revoked int `json:"revoked"`
-}
-
-// WorkspaceAnswer is one workspace.
-type WorkspaceAnswer struct {
-	Workspace Workspace `json:"workspace"`
-}
-
-// Suspension says since when a workspace is suspended, and why.
-type Suspension struct {
-	WorkspaceID string    `json:"workspace_id"`
-	SuspendedAt time.Time `json:"suspended_at"`
-	Reason      string    `json:"reason"`
-}
-
-// SuspensionsAnswer is a page of the workspaces that are suspended.
-type SuspensionsAnswer struct {
-	Suspensions []Suspension `json:"suspensions"`
-	NextCursor  *string      `json:"next_cursor"`
+// workspaceAnswer is one workspace.
+type workspaceAnswer struct {
+	Workspace client.Workspace `json:"workspace"`
 }
 
 func (h *Handler) listSuspensions(r *http.Request) (int, any, error) {
@@ -55,9 +26,9 @@ func (h *Handler) listSuspensions(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	answer := SuspensionsAnswer{Suspensions: make([]Suspension, 0, len(suspended)), NextCursor: cursorFor(list, next)}
+	answer := client.SuspensionPage{Suspensions: make([]client.Suspension, 0, len(suspended)), NextCursor: cursorFor(list, next)}
 	for _, ws := range suspended {
-		answer.Suspensions = append(answer.Suspensions, Suspension{WorkspaceID: ws.ID, SuspendedAt: ws.SuspendedAt, Reason: ws.Reason})
+		answer.Suspensions = append(answer.Suspensions, client.Suspension{WorkspaceID: ws.ID, SuspendedAt: ws.SuspendedAt, Reason: ws.Reason})
 	}
 	return http.StatusOK, answer, nil
 }
@@ -105,8 +76,8 @@ func (h *Handler) resumeWorkspace(r *http.Request) (int, any, error) {
 	return h.presentWorkspace(r, outcome.Workspace)
 }
 
-// RevokedAnswer says how many keys were revoked.
-type RevokedAnswer struct {
+// revokedAnswer says how many keys were revoked.
+type revokedAnswer struct {
 	Revoked int `json:"revoked"`
 }
 
@@ -128,7 +99,7 @@ func (h *Handler) revokeAll(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	return http.StatusOK, RevokedAnswer{Revoked: outcome.Revoked}, nil
+	return http.StatusOK, revokedAnswer{Revoked: outcome.Revoked}, nil
 }
 
 func (h *Handler) presentWorkspace(r *http.Request, ws apikey.Workspace) (int, any, error) {
@@ -136,8 +107,8 @@ func (h *Handler) presentWorkspace(r *http.Request, ws apikey.Workspace) (int, a
 	if err != nil {
 		return 0, nil, err
 	}
-	return http.StatusOK, WorkspaceAnswer{Workspace{
+	return http.StatusOK, workspaceAnswer{client.Workspace{
 		ID: ws.ID, Suspended: ws.Suspended(), SuspendedAt: optional(ws.SuspendedAt), Reason: optional(ws.Reason),
-		Keys: KeyCounts{Active: counts[apikey.Active], Expired: counts[apikey.Expired], Revoked: counts[apikey.Revoked]},
+		Keys: client.KeyCounts{Active: counts[apikey.Active], Expired: counts[apikey.Expired], Revoked: counts[apikey.Revoked]},
 	}}, nil
 }

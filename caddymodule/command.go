@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -22,7 +21,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/spf13/cobra"
 
-	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/admin/client"
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
@@ -111,15 +110,15 @@ func finish(cmd *cobra.Command, err error) error {
 
 // pageFlags adds the flags of a command that lists things in pages, and returns
 // what reads them.
-func pageFlags(cmd *cobra.Command, things string) func() (limit int, cursor string, err error) {
+func pageFlags(cmd *cobra.Command, things string) func() (client.PageOptions, error) {
 	flags := cmd.Flags()
 	limit := flags.Int("limit", 0, "At most so many "+things+", 1 to 200 (default 50)")
 	cursor := flags.String("cursor", "", "Go on where a list ended: its next_cursor")
-	return func() (int, string, error) {
+	return func() (client.PageOptions, error) {
 		if flags.Changed("limit") && (*limit < 1 || *limit > 200) {
-			return 0, "", usagef("--limit is a number from 1 to 200")
+			return client.PageOptions{}, usagef("--limit is a number from 1 to 200")
 		}
-		return *limit, *cursor, nil
+		return client.PageOptions{Limit: *limit, Cursor: *cursor}, nil
 	}
 }
 
@@ -135,7 +134,10 @@ func exitWith(cmd *cobra.Command, status int) error {
 
 // sentence returns an error as one line that says what to do.
 func sentence(err error) string {
-	if refusal, ok := errors.AsType[*apikey.Error](err); ok {
+	if refusal, ok := errors.AsType[*client.Error](err); ok && refusal.Code != "" {
+		return refusal.Message
+	}
+	if refusal, ok := errors.AsType[*apikey.Error](err); ok { // of the store of a stopped server
 		return refusal.Message
 	}
 	// The transport's error begins with a method and an address that say less
@@ -147,7 +149,7 @@ func sentence(err error) string {
 }
 
 // newClient returns a client of the admin endpoint that the flags point at.
-func newClient(cmd *cobra.Command, config []byte) (*admin.Client, error) {
+func newClient(cmd *cobra.Command, config []byte) (*client.Client, error) {
 	flag := func(name string) string { return cmd.Flag(name).Value.String() }
 	if flag("address") == "" && adminOff(config) {
 		return nil, fmt.Errorf("the admin endpoint is switched off in %s: without it, keys can only be managed through an api_key_admin", flag("config"))
@@ -218,7 +220,7 @@ func stdin(cmd *cobra.Command) (io.Reader, error) {
 	return cmd.InOrStdin(), nil
 }
 
-func clientFor(address string, endpoint caddy.NetworkAddress) *admin.Client {
+func clientFor(address string, endpoint caddy.NetworkAddress) *client.Client {
 	origin := "http://" + endpoint.JoinHostPort(0)
 	if endpoint.IsUnixNetwork() {
 		// The path may be followed by the permissions that the server gives the
@@ -242,7 +244,7 @@ func clientFor(address string, endpoint caddy.NetworkAddress) *admin.Client {
 	if !endpoint.IsUnixNetwork() { // where Caddy takes any origin for a browser's
 		transport = ownOrigin{transport, origin}
 	}
-	return &admin.Client{Base: origin + endpointPath, HTTP: &http.Client{Transport: transport, Timeout: 30 * time.Second}}
+	return &client.Client{BaseURL: origin + client.EndpointPath, HTTP: &http.Client{Transport: transport, Timeout: client.DefaultTimeout}}
 }
 
 // ownOrigin sends the endpoint's own origin along, as caddy reload does: with

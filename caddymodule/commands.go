@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/admin/client"
 )
 
 func createCommand() *cobra.Command {
@@ -36,15 +36,15 @@ func createCommand() *cobra.Command {
 		case *preset != "full-access" && *preset != "read-only" && *preset != "full_access" && *preset != "read_only":
 			return usagef("--preset is full-access or read-only")
 		}
-		request := admin.CreateRequest{Name: *name, Owner: *owner, Preset: strings.ReplaceAll(*preset, "-", "_")}
+		request := client.CreateRequest{Name: *name, Owner: *owner, Preset: strings.ReplaceAll(*preset, "-", "_")}
 		if flags.Changed("expires-in") {
 			request.ExpiresIn = expiresIn
 		}
-		answer, err := t.client.CreateKey(ctx, ws, request)
+		created, err := t.client.CreateKey(ctx, ws, request)
 		if err != nil {
 			return err
 		}
-		return unwritten(answer.Key, t.created(answer))
+		return unwritten(created.Key, t.created(created))
 	})
 }
 
@@ -59,7 +59,7 @@ func listCommand() *cobra.Command {
 	flags := cmd.Flags()
 	status := flags.String("status", "", "Only keys that are active, expired or revoked")
 	query := flags.StringP("query", "q", "", "Only keys with this text in name, owner, id or hint")
-	page := pageFlags(cmd, "keys")
+	pageOptions := pageFlags(cmd, "keys")
 	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
 		ws, err := requiredWorkspace(cmd)
 		if err != nil {
@@ -71,23 +71,23 @@ func listCommand() *cobra.Command {
 		if !slices.Contains([]string{"", "active", "expired", "revoked"}, *status) {
 			return usagef("--status is active, expired or revoked")
 		}
-		limit, cursor, err := page()
+		page, err := pageOptions()
 		if err != nil {
 			return err
 		}
 		if err := refuseToken(*query); err != nil {
 			return err
 		}
-		options := admin.ListOptions{Status: *status, Query: *query, Limit: limit, Cursor: cursor}
-		answer, err := t.client.ListKeys(ctx, ws, options)
-		for err == nil && len(answer.Keys) == 0 && answer.NextCursor != nil { // the search has found nothing yet
-			options.Cursor = *answer.NextCursor
-			answer, err = t.client.ListKeys(ctx, ws, options)
+		options := client.ListOptions{Status: *status, Query: *query, Limit: page.Limit, Cursor: page.Cursor}
+		keys, err := t.client.ListKeys(ctx, ws, options)
+		for err == nil && len(keys.Keys) == 0 && keys.NextCursor != nil { // the search has found nothing yet
+			options.Cursor = *keys.NextCursor
+			keys, err = t.client.ListKeys(ctx, ws, options)
 		}
 		if err != nil {
 			return err
 		}
-		return t.listed(answer, ws, *status == "" && *query == "" && cursor == "")
+		return t.listed(keys, ws, *status == "" && *query == "" && page.Cursor == "")
 	})
 }
 
@@ -103,11 +103,11 @@ func showCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		answer, err := t.client.ShowKey(ctx, ws, id)
+		key, err := t.client.ShowKey(ctx, ws, id)
 		if err != nil {
 			return err
 		}
-		return t.inspected(answer)
+		return t.inspected(key)
 	})
 }
 
@@ -127,15 +127,15 @@ func renameCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		request := admin.UpdateRequest{Name: given(cmd, "name", name), Owner: given(cmd, "owner", owner)}
+		request := client.UpdateRequest{Name: given(cmd, "name", name), Owner: given(cmd, "owner", owner)}
 		if request.Name == nil && request.Owner == nil {
 			return usagef("--name or --owner is wanted")
 		}
-		answer, err := t.client.UpdateKey(ctx, ws, id, request)
+		key, err := t.client.UpdateKey(ctx, ws, id, request)
 		if err != nil {
 			return err
 		}
-		return t.shown(answer)
+		return t.shown(key)
 	})
 }
 
@@ -159,13 +159,13 @@ put in place. "show" of the old key tells when it was last used.`,
 		if err != nil {
 			return err
 		}
-		answer, err := t.client.RotateKey(ctx, ws, id, admin.RotateRequest{
+		rotation, err := t.client.RotateKey(ctx, ws, id, client.RotateRequest{
 			Name: given(cmd, "name", name), Owner: given(cmd, "owner", owner), RevokeOldIn: given(cmd, "revoke-old-in", revokeOldIn),
 		})
 		if err != nil {
 			return err
 		}
-		return unwritten(answer.Key, t.rotated(answer))
+		return unwritten(rotation.Key, t.rotated(rotation))
 	})
 }
 
@@ -190,21 +190,21 @@ func revokeCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			answer, err := t.client.RevokeToken(ctx, token, *reason)
+			key, err := t.client.RevokeToken(ctx, token, *reason)
 			if err != nil {
 				return err
 			}
-			return t.shown(answer)
+			return t.shown(key)
 		}
 		ws, id, err := workspaceAndKey(cmd, args)
 		if err != nil {
 			return err
 		}
-		answer, err := t.client.RevokeKey(ctx, ws, id, *reason)
+		key, err := t.client.RevokeKey(ctx, ws, id, *reason)
 		if err != nil {
 			return err
 		}
-		return t.shown(answer)
+		return t.shown(key)
 	})
 }
 
@@ -223,11 +223,11 @@ func lookupCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		answer, err := t.client.LookUpToken(ctx, token)
+		key, err := t.client.LookUpToken(ctx, token)
 		if err != nil {
 			return err
 		}
-		return t.inspected(answer)
+		return t.inspected(key)
 	})
 }
 

@@ -16,7 +16,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/term"
 
-	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/admin/client"
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/store"
 )
@@ -116,9 +116,18 @@ func (t *terminal) backedUp(path string, contents store.BackupContents) error {
 }
 
 func backUp(ctx context.Context, t *terminal, log, to io.Writer) error {
+	backup, err := t.client.Backup(ctx)
+	if err != nil {
+		return err
+	}
+	defer backup.Close()
 	p := newProgress(log, "received")
+	p.total = backup.Size
 	defer p.end()
-	return t.client.Backup(ctx, to, p.tell)
+	if _, err := io.Copy(io.MultiWriter(to, p), backup); err != nil {
+		return fmt.Errorf("the backup is not whole: %w", err)
+	}
+	return nil
 }
 
 func restoreCommand() *cobra.Command {
@@ -194,31 +203,32 @@ func openBackup(path string, stdin io.Reader) (*os.File, error) {
 	return file, nil
 }
 
-func restoreFile(ctx context.Context, t *terminal, log io.Writer, file io.ReadSeeker, size int64, path string, quarantine bool) (admin.RestoreAnswer, error) {
+func restoreFile(ctx context.Context, t *terminal, log io.Writer, file io.ReadSeeker, size int64, path string, quarantine bool) (client.Restoration, error) {
 	if path == "" {
 		p := newProgress(log, "sent, to be restored by the server")
 		defer p.end()
-		return t.client.Restore(ctx, file, size, quarantine, p.tell)
+		p.total = size
+		return t.client.Restore(ctx, io.TeeReader(file, p), client.RestoreOptions{Size: size, Quarantine: quarantine})
 	}
 	if err := store.Owned(path); err != nil {
-		return admin.RestoreAnswer{}, err
+		return client.Restoration{}, err
 	}
 	key, err := backupKey()
 	if err != nil {
-		return admin.RestoreAnswer{}, err
+		return client.Restoration{}, err
 	}
 	// Before a store is made for it.
 	if _, err := store.CheckBackup(ctx, key, file, time.Now()); err != nil {
-		return admin.RestoreAnswer{}, err
+		return client.Restoration{}, err
 	}
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
-		return admin.RestoreAnswer{}, err
+		return client.Restoration{}, err
 	}
 	ctx, stop := interruptible(ctx)
 	defer stop()
 	keys, err := store.Open(path, zap.NewNop(), nil)
 	if err != nil {
-		return admin.RestoreAnswer{}, err
+		return client.Restoration{}, err
 	}
 	keys.SignWith(key)
 	keys.Alone()
@@ -227,11 +237,19 @@ func restoreFile(ctx context.Context, t *terminal, log io.Writer, file io.ReadSe
 	defer p.end()
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	done, err := keys.Restore(ctx, file, apikey.Change{EventID: apikey.NewEventID(now), At: now, Actor: commandActor}, apikey.Restore{Quarantine: quarantine}, p)
-	return admin.NewRestoreAnswer(done), errors.Join(err, keys.Close())
+	return restoration(done), errors.Join(err, keys.Close())
+}
+
+// restoration returns what came of a restore as the API says it.
+func restoration(done apikey.Restored) client.Restoration {
+	return client.Restoration{Restored: client.Restored{
+		MadeAt: done.MadeAt, Keys: done.Keys, Known: done.Known, Revoked: done.Revoked, Renamed: done.Renamed,
+		Suspended: done.Suspended, Quarantined: done.Quarantined, Events: done.Events,
+	}, Warning: done.Warning()}
 }
 
 // restored prints what came of a restore.
-func (t *terminal) restored(answer admin.RestoreAnswer) error {
+func (t *terminal) restored(answer client.Restoration) error {
 	if t.form == "json" {
 		return t.json(answer)
 	}

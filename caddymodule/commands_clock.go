@@ -6,8 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/agiled/caddy-api-keys/admin"
-	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/admin/client"
 )
 
 func clockCommand() *cobra.Command {
@@ -34,37 +33,37 @@ until that is confirmed.`,
 		case *reason != "" && !*trust:
 			return usagef("--reason is for --trust")
 		case *trust:
-			answer, err := t.client.TrustClock(ctx, *reason)
+			trust, err := t.client.TrustClock(ctx, *reason)
 			if err != nil {
 				return err
 			}
-			return t.trusted(answer)
+			return t.trusted(trust)
 		}
-		answer, err := t.client.Clock(ctx)
+		clock, err := t.client.Clock(ctx)
 		if err != nil {
 			return err
 		}
 		if t.form == "json" {
-			return t.json(answer)
+			return t.json(map[string]any{"clock": clock})
 		}
-		return t.clock(answer.Clock)
+		return t.clock(clock)
 	})
 }
 
-func (t *terminal) trusted(answer admin.TrustAnswer) error {
+func (t *terminal) trusted(trust client.ClockTrust) error {
 	if t.form == "json" {
-		return t.json(answer)
+		return t.json(trust)
 	}
-	if err := t.clock(answer.Clock); err != nil || answer.Revoked == 0 {
+	if err := t.clock(trust.Clock); err != nil || trust.Revoked == 0 {
 		return err
 	}
-	return say(t.out, "%s revoked: the scheduled revocation had come, or another key has the name now.\n", plural(answer.Revoked, "key"))
+	return say(t.out, "%s revoked: the scheduled revocation had come, or another key has the name now.\n", plural(trust.Revoked, "key"))
 }
 
-func (t *terminal) clock(clock admin.Clock) error {
+func (t *terminal) clock(clock client.Clock) error {
 	status := "agrees with the confirmed time"
-	if clock.Status != apikey.ClockAgrees {
-		status = (time.Duration(clock.OffsetSeconds) * time.Second).Abs().String() + " " + string(clock.Status)
+	if clock.Status != client.ClockAgrees {
+		status = (time.Duration(clock.OffsetSeconds) * time.Second).Abs().String() + " " + clock.Status
 	}
 	var lines table
 	lines.row("Clock", status)

@@ -16,8 +16,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/spf13/cobra"
 
-	"github.com/agiled/caddy-api-keys/admin"
-	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/admin/client"
 	"github.com/agiled/caddy-api-keys/internal/store"
 )
 
@@ -52,46 +51,48 @@ better than a revocation that is missing.`,
 			return t.newJournal(*path)
 		}
 		stop := elapsed(cmd.ErrOrStderr(), "Reading everything in the store")
-		answer, err := examine(ctx, t, *path)
+		found, err := examine(ctx, t, *path)
 		stop()
 		if err != nil {
 			return err
 		}
-		if err := t.findings(answer); err != nil {
+		if err := t.findings(found); err != nil {
 			return err
 		}
-		return verdict(answer)
+		return verdict(found)
 	})
 }
 
 // examine returns what the server finds, or what is found in a closed store, and
 // what is found in the configuration.
-func examine(ctx context.Context, t *terminal, path string) (admin.FindingsAnswer, error) {
+func examine(ctx context.Context, t *terminal, path string) ([]client.Finding, error) {
 	if path == "" {
-		answer, err := t.client.Check(ctx)
+		found, err := t.client.Doctor(ctx)
 		if err != nil {
-			return answer, err
+			return nil, err
 		}
 		config, err := runningConfig(ctx, t.client)
-		answer.Findings = append(answer.Findings, configFindings(config, err).Findings...)
-		return answer, nil
+		return append(found, configFindings(config, err)...), nil
 	}
 	ctx, stop := interruptible(ctx)
 	defer stop()
-	found, err := store.Examine(ctx, path, t.now)
+	inStore, err := store.Examine(ctx, path, t.now)
 	if err != nil {
-		return admin.FindingsAnswer{}, err
+		return nil, err
 	}
-	answer := admin.NewFindings(found)
+	var found []client.Finding
+	for _, f := range inStore {
+		found = append(found, client.Finding{Check: f.Check, Severity: string(f.Severity), Message: f.Message, Advice: f.Advice})
+	}
 	if t.config != nil {
-		answer.Findings = append(answer.Findings, configFindings(t.config, nil).Findings...)
-		answer.Findings = append(answer.Findings, admin.NewFindings(elsewhere(t.config, path)).Findings...)
+		found = append(found, configFindings(t.config, nil)...)
+		found = append(found, elsewhere(t.config, path)...)
 	}
-	return answer, nil
+	return found, nil
 }
 
 // elsewhere says it if a configuration names another store than the one at a path.
-func elsewhere(config []byte, path string) []apikey.Finding {
+func elsewhere(config []byte, path string) []client.Finding {
 	var parsed struct {
 		Apps struct {
 			Keys struct {
@@ -106,19 +107,19 @@ func elsewhere(config []byte, path string) []apikey.Finding {
 	if examined, otherErr := realPath(path); err != nil || otherErr != nil || named == examined {
 		return nil
 	}
-	return []apikey.Finding{{Check: "config", Severity: apikey.Warning,
+	return []client.Finding{{Check: "config", Severity: client.SeverityWarning,
 		Message: "The configuration has its store in " + named + ": what was found above is not of the store that its server uses.",
 		Advice:  "Check that one too, with --store " + named + ".",
 	}}
 }
 
 // runningConfig returns the configuration that the server has.
-func runningConfig(ctx context.Context, client *admin.Client) ([]byte, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(client.Base, endpointPath)+"/config/", nil)
+func runningConfig(ctx context.Context, c *client.Client) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(c.BaseURL, client.EndpointPath)+"/config/", nil)
 	if err != nil {
 		return nil, err
 	}
-	response, err := client.HTTP.Do(request)
+	response, err := c.HTTP.Do(request)
 	if err != nil {
 		return nil, err
 	}
@@ -130,39 +131,39 @@ func runningConfig(ctx context.Context, client *admin.Client) ([]byte, error) {
 }
 
 // configFindings says what in a configuration is not safe.
-func configFindings(config []byte, err error) admin.FindingsAnswer {
+func configFindings(config []byte, err error) []client.Finding {
 	const check = "config"
 	var parsed safetyConfig
 	if err == nil {
 		err = json.Unmarshal(config, &parsed)
 	}
 	if err != nil {
-		return admin.NewFindings([]apikey.Finding{{Check: check, Severity: apikey.Warning, Message: fmt.Sprintf("The configuration cannot be read: %v.", err)}})
+		return []client.Finding{{Check: check, Severity: client.SeverityWarning, Message: fmt.Sprintf("The configuration cannot be read: %v.", err)}}
 	}
-	var found []apikey.Finding
+	var found []client.Finding
 	for _, name := range parsed.loggingCredentials() {
-		found = append(found, apikey.Finding{Check: check, Severity: apikey.Fault,
+		found = append(found, client.Finding{Check: check, Severity: client.SeverityError,
 			Message: fmt.Sprintf("The server %q writes credentials, whole tokens among them, into its access log.", name),
 			Advice:  "Remove log_credentials, and revoke the keys that are in the log.",
 		})
 	}
 	listen := cmp.Or(parsed.Admin.Listen, caddy.DefaultAdminListen)
 	if reach := reachable(listen); reach != "" && !parsed.Admin.Disabled {
-		found = append(found, apikey.Finding{Check: check, Severity: apikey.Warning,
+		found = append(found, client.Finding{Check: check, Severity: client.SeverityWarning,
 			Message: "The admin endpoint listens on " + listen + ", " + reach + ": whoever can connect can make keys.",
 			Advice:  "Let it listen on a unix socket that its owner alone may open.",
 		})
 	}
 	if parsed.Apps.HTTP.GracePeriod == 0 {
-		found = append(found, apikey.Finding{Check: check, Severity: apikey.Warning,
+		found = append(found, client.Finding{Check: check, Severity: client.SeverityWarning,
 			Message: "There is no grace_period: a stop waits for the last request, however long that takes.",
 			Advice:  "Set grace_period, 30s for instance, in the global options.",
 		})
 	}
 	if len(found) == 0 {
-		found = append(found, apikey.Finding{Check: check, Severity: apikey.Fine, Message: "Nothing in the configuration is known to be unsafe."})
+		found = append(found, client.Finding{Check: check, Severity: client.SeverityOK, Message: "Nothing in the configuration is known to be unsafe."})
 	}
-	return admin.NewFindings(found)
+	return found
 }
 
 // safetyConfig is the part of a configuration that is looked at.
@@ -214,12 +215,12 @@ func reachable(listen string) string {
 }
 
 // findings prints what was found.
-func (t *terminal) findings(answer admin.FindingsAnswer) error {
+func (t *terminal) findings(found []client.Finding) error {
 	if t.form == "json" {
-		return t.json(answer)
+		return t.json(map[string]any{"findings": found})
 	}
-	for _, f := range answer.Findings {
-		if err := say(t.out, "%-8s %-12s %s\n", string(f.Severity), f.Check, f.Message); err != nil {
+	for _, f := range found {
+		if err := say(t.out, "%-8s %-12s %s\n", f.Severity, f.Check, f.Message); err != nil {
 			return err
 		}
 		if f.Advice != "" {
@@ -232,10 +233,10 @@ func (t *terminal) findings(answer admin.FindingsAnswer) error {
 }
 
 // verdict is an error if something is wrong.
-func verdict(answer admin.FindingsAnswer) error {
+func verdict(found []client.Finding) error {
 	wrong := 0
-	for _, f := range answer.Findings {
-		if f.Severity == apikey.Fault {
+	for _, f := range found {
+		if f.Severity == client.SeverityError {
 			wrong++
 		}
 	}

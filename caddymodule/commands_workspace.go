@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/admin/client"
 )
 
 func revokeAllCommand() *cobra.Command {
@@ -39,26 +39,26 @@ asks first. In a script, or with --yes, it does not.`,
 				return err
 			}
 		}
-		answer, err := t.client.RevokeAll(ctx, ws, *reason)
+		revoked, err := t.client.RevokeAll(ctx, ws, *reason)
 		if err != nil {
 			return err
 		}
-		if answer.Revoked == 0 {
+		if revoked == 0 {
 			if now, err := t.client.ShowWorkspace(ctx, ws); err == nil {
-				warnOfNoKeys(cmd, now.Workspace)
+				warnOfNoKeys(cmd, now)
 			}
 		}
-		return t.revokedAll(answer, ws)
+		return t.revokedAll(revoked, ws)
 	})
 }
 
 // confirm asks whether all keys of a workspace are to be revoked.
-func confirm(ctx context.Context, cmd *cobra.Command, client *admin.Client, ws string) error {
-	now, err := client.ShowWorkspace(ctx, ws)
+func confirm(ctx context.Context, cmd *cobra.Command, c *client.Client, ws string) error {
+	now, err := c.ShowWorkspace(ctx, ws)
 	if err != nil {
 		return err
 	}
-	_ = say(cmd.ErrOrStderr(), "Revoke %s of %s? This cannot be undone. [y/N] ", plural(now.Workspace.Keys.Active, "active key"), ws)
+	_ = say(cmd.ErrOrStderr(), "Revoke %s of %s? This cannot be undone. [y/N] ", plural(now.Keys.Active, "active key"), ws)
 	answer, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
 	if err != nil && err != io.EOF {
 		return fmt.Errorf("reading the answer: %w", err)
@@ -73,8 +73,8 @@ func confirm(ctx context.Context, cmd *cobra.Command, client *admin.Client, ws s
 // warnOfNoKeys says that a workspace has no keys, where it may be a mistyped one.
 // A key that has ended is kept for audit_retention, so what the store does not
 // know has either never been or ended that long ago.
-func warnOfNoKeys(cmd *cobra.Command, ws admin.Workspace) {
-	if ws.Keys == (admin.KeyCounts{}) {
+func warnOfNoKeys(cmd *cobra.Command, ws client.Workspace) {
+	if ws.Keys == (client.KeyCounts{}) {
 		_ = say(cmd.ErrOrStderr(), "%s never had a key, or none since audit_retention ago: is this the workspace that you mean?\n", ws.ID)
 	}
 }
@@ -85,7 +85,7 @@ func showWorkspaceCommand() *cobra.Command {
 		Short: "Says whether a workspace is suspended, and how many keys it has",
 	}
 	workspaceFlag(cmd)
-	return workspaceCommand(cmd, func(ctx context.Context, t *terminal, ws string) (admin.WorkspaceAnswer, error) {
+	return workspaceCommand(cmd, func(ctx context.Context, t *terminal, ws string) (client.Workspace, error) {
 		return t.client.ShowWorkspace(ctx, ws)
 	})
 }
@@ -98,12 +98,12 @@ func suspendCommand() *cobra.Command {
 	}
 	workspaceFlag(cmd)
 	reason := cmd.Flags().String("reason", "", "Why, for the audit trail")
-	return workspaceCommand(cmd, func(ctx context.Context, t *terminal, ws string) (admin.WorkspaceAnswer, error) {
-		answer, err := t.client.Suspend(ctx, ws, *reason)
+	return workspaceCommand(cmd, func(ctx context.Context, t *terminal, ws string) (client.Workspace, error) {
+		suspended, err := t.client.Suspend(ctx, ws, *reason)
 		if err == nil {
-			warnOfNoKeys(cmd, answer.Workspace)
+			warnOfNoKeys(cmd, suspended)
 		}
-		return answer, err
+		return suspended, err
 	})
 }
 
@@ -113,7 +113,7 @@ func resumeCommand() *cobra.Command {
 		Short: "Ends the suspension of a workspace",
 	}
 	workspaceFlag(cmd)
-	return workspaceCommand(cmd, func(ctx context.Context, t *terminal, ws string) (admin.WorkspaceAnswer, error) {
+	return workspaceCommand(cmd, func(ctx context.Context, t *terminal, ws string) (client.Workspace, error) {
 		return t.client.Resume(ctx, ws)
 	})
 }
@@ -124,35 +124,35 @@ func suspensionsCommand() *cobra.Command {
 		Short:   "Lists the workspaces that are suspended, and why",
 		Example: `  caddy api-keys suspensions --limit 200`,
 	}
-	page := pageFlags(cmd, "workspaces")
+	pageOptions := pageFlags(cmd, "workspaces")
 	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
 		if len(args) > 0 {
 			return usagef("%q is not wanted", args[0])
 		}
-		limit, cursor, err := page()
+		options, err := pageOptions()
 		if err != nil {
 			return err
 		}
-		answer, err := t.client.Suspensions(ctx, limit, cursor)
+		page, err := t.client.Suspensions(ctx, options)
 		if err != nil {
 			return err
 		}
-		return t.suspensions(answer)
+		return t.suspensions(page)
 	})
 }
 
 // workspaceCommand prepares a command about one workspace as a whole.
-func workspaceCommand(cmd *cobra.Command, call func(context.Context, *terminal, string) (admin.WorkspaceAnswer, error)) *cobra.Command {
+func workspaceCommand(cmd *cobra.Command, call func(context.Context, *terminal, string) (client.Workspace, error)) *cobra.Command {
 	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
 		ws, err := onlyWorkspace(cmd, args)
 		if err != nil {
 			return err
 		}
-		answer, err := call(ctx, t, ws)
+		found, err := call(ctx, t, ws)
 		if err != nil {
 			return err
 		}
-		return t.workspace(answer)
+		return t.workspace(found)
 	})
 }
 
@@ -164,12 +164,12 @@ func auditCommand() *cobra.Command {
 	}
 	workspaceFlag(cmd)
 	flags := cmd.Flags()
-	page := pageFlags(cmd, "events")
+	pageOptions := pageFlags(cmd, "events")
 	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
 		if len(args) > 0 {
 			return usagef("%q is not wanted", args[0])
 		}
-		limit, cursor, err := page()
+		options, err := pageOptions()
 		if err != nil {
 			return err
 		}
@@ -177,11 +177,11 @@ func auditCommand() *cobra.Command {
 		if ws == "" && flags.Changed("workspace") {
 			return usagef("--workspace is empty: leave it out to see the events of all")
 		}
-		answer, err := t.client.Events(ctx, ws, limit, cursor)
+		page, err := t.client.Events(ctx, ws, options)
 		if err != nil {
 			return err
 		}
-		return t.events(answer)
+		return t.events(page)
 	})
 }
 

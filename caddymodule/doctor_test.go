@@ -45,8 +45,8 @@ func TestConfigFindings(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var got []string
-			for _, f := range configFindings([]byte(test.config), nil).Findings {
-				got = append(got, string(f.Severity)+": "+f.Message)
+			for _, f := range configFindings([]byte(test.config), nil) {
+				got = append(got, f.Severity+": "+f.Message)
 			}
 			if got := strings.Join(got, "\n"); !strings.HasPrefix(got, test.want) {
 				t.Errorf("got\n%s\nwant\n%s", got, test.want)

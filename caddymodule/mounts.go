@@ -11,12 +11,10 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/admin/client"
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/store"
 )
-
-// endpointPath is where the API is on Caddy's own admin endpoint.
-const endpointPath = "/api-keys"
 
 // adminEndpoint serves the admin API on Caddy's own admin endpoint, which says
 // itself who may reach it.
@@ -36,7 +34,7 @@ func (adminEndpoint) Provision(ctx caddy.Context) error {
 
 // Routes returns the one route of the API.
 func (adminEndpoint) Routes() []caddy.AdminRoute {
-	return []caddy.AdminRoute{{Pattern: endpointPath + "/", Handler: caddy.AdminHandlerFunc(serveEndpoint)}}
+	return []caddy.AdminRoute{{Pattern: client.EndpointPath + "/", Handler: caddy.AdminHandlerFunc(serveEndpoint)}}
 }
 
 func serveEndpoint(w http.ResponseWriter, r *http.Request) error {
@@ -44,7 +42,7 @@ func serveEndpoint(w http.ResponseWriter, r *http.Request) error {
 	if app := runningApp(); app != nil {
 		api = app.endpoint
 	}
-	api.ServeHTTP(w, withoutPrefix(r, endpointPath))
+	api.ServeHTTP(w, withoutPrefix(r, client.EndpointPath))
 	return nil
 }
 

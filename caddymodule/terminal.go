@@ -15,13 +15,13 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/admin/client"
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
 // terminal prints the answers of one command, in the form that was asked for.
 type terminal struct {
-	client *admin.Client
+	client *client.Client
 	config []byte // that --config names, as JSON; nil where none is named
 	form   string // table, json or token
 	out    io.Writer
@@ -58,7 +58,7 @@ func newTerminal(cmd *cobra.Command) (*terminal, error) {
 
 // json prints an answer as the API gave it.
 func (t *terminal) json(answer any) error {
-	encoded, err := json.Marshal(answer, jsontext.WithIndent("  "))
+	encoded, err := json.Marshal(answer, jsontext.WithIndent("  "), json.Deterministic(true))
 	if err != nil {
 		return err
 	}
@@ -85,22 +85,22 @@ func visibleJSON(encoded string) string {
 }
 
 // created prints a new key, and its token this once.
-func (t *terminal) created(answer admin.KeyAnswer) error {
+func (t *terminal) created(created client.NewKey) error {
 	switch t.form {
 	case "token":
-		return t.token("%s\n", answer.Token)
+		return t.token("%s\n", created.Token)
 	case "json":
-		return t.json(answer)
+		return t.json(created)
 	}
-	if err := t.details(answer.Key); err != nil {
+	if err := t.details(created.Key); err != nil {
 		return err
 	}
-	return t.token(tokenForPeople, answer.Token)
+	return t.token(tokenForPeople, created.Token)
 }
 
 // unwritten returns the error of a token that was made and could not be printed.
 // Nobody has it, and no call gives it again.
-func unwritten(key admin.Key, err error) error {
+func unwritten(key client.Key, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -120,24 +120,24 @@ func (t *terminal) token(format, token string) error {
 
 // rotated prints a replacement, its token this once, and what becomes of the
 // key that it replaces.
-func (t *terminal) rotated(answer admin.RotateAnswer) error {
+func (t *terminal) rotated(rotation client.Rotation) error {
 	switch t.form {
 	case "token":
-		return t.token("%s\n", answer.Token)
+		return t.token("%s\n", rotation.Token)
 	case "json":
-		return t.json(answer)
+		return t.json(rotation)
 	}
-	if err := t.details(answer.Key); err != nil {
+	if err := t.details(rotation.Key); err != nil {
 		return err
 	}
-	if err := t.token(tokenForPeople, answer.Token); err != nil {
+	if err := t.token(tokenForPeople, rotation.Token); err != nil {
 		return err
 	}
-	return say(t.out, "\nThe old key, %s, %s.\n", answer.Replaced.ID, t.future(answer.Replaced))
+	return say(t.out, "\nThe old key, %s, %s.\n", rotation.Replaced.ID, t.future(rotation.Replaced))
 }
 
 // future says how long a replaced key goes on.
-func (t *terminal) future(old admin.Key) string {
+func (t *terminal) future(old client.Key) string {
 	switch {
 	case old.RevokedAt != nil:
 		return "is revoked"
@@ -148,11 +148,10 @@ func (t *terminal) future(old admin.Key) string {
 }
 
 // workspace prints one workspace.
-func (t *terminal) workspace(answer admin.WorkspaceAnswer) error {
+func (t *terminal) workspace(ws client.Workspace) error {
 	if t.form == "json" {
-		return t.json(answer)
+		return t.json(map[string]any{"workspace": ws})
 	}
-	ws := answer.Workspace
 	var lines table
 	lines.row("Workspace", ws.ID)
 	if ws.Suspended {
@@ -168,24 +167,24 @@ func (t *terminal) workspace(answer admin.WorkspaceAnswer) error {
 }
 
 // revokedAll prints how many keys were revoked.
-func (t *terminal) revokedAll(answer admin.RevokedAnswer, ws string) error {
+func (t *terminal) revokedAll(revoked int, ws string) error {
 	if t.form == "json" {
-		return t.json(answer)
+		return t.json(map[string]any{"revoked": revoked})
 	}
-	return say(t.out, "%s of %s revoked.\n", plural(answer.Revoked, "key"), ws)
+	return say(t.out, "%s of %s revoked.\n", plural(revoked, "key"), ws)
 }
 
 // events prints a page of the audit trail.
-func (t *terminal) events(answer admin.EventsAnswer) error {
+func (t *terminal) events(page client.EventPage) error {
 	if t.form == "json" {
-		return t.json(answer)
+		return t.json(page)
 	}
-	if len(answer.Events) == 0 {
+	if len(page.Events) == 0 {
 		return say(t.out, "No events.\n")
 	}
 	list := table{fit: t.width, shorten: []int{1, 6}}
 	list.row("AT", "WHO", "FROM", "WHAT", "WORKSPACE", "KEY", "REASON")
-	for _, event := range answer.Events {
+	for _, event := range page.Events {
 		what := event.Operation
 		if refused, ok := event.Details["refused"].(string); ok {
 			what += " (refused: " + refused + ")"
@@ -193,22 +192,22 @@ func (t *terminal) events(answer admin.EventsAnswer) error {
 		reason, _ := event.Details["reason"].(string)
 		list.row(event.At.UTC().Format("2006-01-02 15:04:05"), event.Actor, event.RemoteIP, what, event.WorkspaceID, event.KeyID, reason)
 	}
-	return t.more(list, answer.NextCursor)
+	return t.more(list, page.NextCursor)
 }
 
-func (t *terminal) suspensions(answer admin.SuspensionsAnswer) error {
+func (t *terminal) suspensions(page client.SuspensionPage) error {
 	if t.form == "json" {
-		return t.json(answer)
+		return t.json(page)
 	}
-	if len(answer.Suspensions) == 0 {
+	if len(page.Suspensions) == 0 {
 		return say(t.out, "No workspace is suspended.\n")
 	}
 	list := table{fit: t.width, shorten: []int{2}}
 	list.row("WORKSPACE", "SINCE", "REASON")
-	for _, s := range answer.Suspensions {
+	for _, s := range page.Suspensions {
 		list.row(s.WorkspaceID, s.SuspendedAt.UTC().Format("2006-01-02 15:04:05"), s.Reason)
 	}
-	return t.more(list, answer.NextCursor)
+	return t.more(list, page.NextCursor)
 }
 
 // more ends a table, and says how to see what follows.
@@ -220,24 +219,24 @@ func (t *terminal) more(list table, cursor *string) error {
 }
 
 // shown prints one key, as it is after a change.
-func (t *terminal) shown(answer admin.KeyAnswer) error {
+func (t *terminal) shown(key client.Key) error {
 	if t.form == "json" {
-		return t.json(answer)
+		return t.json(map[string]any{"key": key})
 	}
-	return t.details(answer.Key)
+	return t.details(key)
 }
 
 // inspected prints one key that somebody asks about: when it was used as well.
-func (t *terminal) inspected(answer admin.KeyAnswer) error {
+func (t *terminal) inspected(key client.Key) error {
 	if t.form == "json" {
-		return t.json(answer)
+		return t.json(map[string]any{"key": key})
 	}
-	return t.details(answer.Key, "Last used", t.lastUse(answer.Key.LastUsedAt))
+	return t.details(key, "Last used", t.lastUse(key.LastUsedAt))
 }
 
 // details prints what is known of a key, a line each, leaving out what has not
 // happened; and one line more, if given.
-func (t *terminal) details(key admin.Key, more ...string) error {
+func (t *terminal) details(key client.Key, more ...string) error {
 	var lines table
 	line := func(label, value string) {
 		if value != "" {
@@ -273,11 +272,11 @@ func (t *terminal) details(key admin.Key, more ...string) error {
 }
 
 // listed prints a table of keys.
-func (t *terminal) listed(answer admin.KeysAnswer, ws string, all bool) error {
+func (t *terminal) listed(page client.KeyPage, ws string, all bool) error {
 	if t.form == "json" {
-		return t.json(answer)
+		return t.json(page)
 	}
-	if len(answer.Keys) == 0 {
+	if len(page.Keys) == 0 {
 		words := "No key matches."
 		if all {
 			words = "The workspace " + ws + " has no keys."
@@ -286,14 +285,14 @@ func (t *terminal) listed(answer admin.KeysAnswer, ws string, all bool) error {
 	}
 	list := table{fit: t.width, shorten: []int{1}, optional: []int{4, 5, 6, 7}}
 	list.row("ID", "NAME", "STATUS", "ENDS", "LAST USED", "PRESET", "TOKEN", "OWNER")
-	for _, key := range answer.Keys {
+	for _, key := range page.Keys {
 		list.row(key.ID, key.Name, statusWords(key), t.end(key), t.ago(key.LastUsedAt), presetWords(key.Preset), key.TokenHint, key.Owner)
 	}
-	return t.more(list, answer.NextCursor)
+	return t.more(list, page.NextCursor)
 }
 
 // statusWords returns a key's status, and whether another key replaces it.
-func statusWords(key admin.Key) string {
+func statusWords(key client.Key) string {
 	if key.Status == "active" && key.ReplacedBy != nil {
 		return "active, replaced"
 	}
@@ -302,7 +301,7 @@ func statusWords(key admin.Key) string {
 
 // end returns the day on which a key ends, or has ended, by whatever comes
 // first; with the time of day where that is within two days.
-func (t *terminal) end(key admin.Key) string {
+func (t *terminal) end(key client.Key) string {
 	at := key.ExpiresAt
 	for _, earlier := range []*time.Time{key.RevokesAt, key.RevokedAt} {
 		if earlier != nil && earlier.Before(at) {

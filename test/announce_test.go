@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/admin/client"
 )
 
 // TestAnnouncements holds that what an answer says of its key is the gateway's
@@ -21,9 +21,9 @@ func TestAnnouncements(t *testing.T) {
 		"RateLimit: \"theirs\";r=1\r\n"
 	s.upstream.mu.Unlock()
 	week, day := "7d", "24h"
-	made, err := s.keys().CreateKey(t.Context(), "acme", admin.CreateRequest{Name: "Zapier production", Preset: "read_only", ExpiresIn: &week})
+	made, err := s.keys().CreateKey(t.Context(), "acme", client.CreateRequest{Name: "Zapier production", Preset: "read_only", ExpiresIn: &week})
 	must(t, err)
-	rotated, err := s.keys().RotateKey(t.Context(), "acme", made.Key.ID, admin.RotateRequest{RevokeOldIn: &day})
+	rotated, err := s.keys().RotateKey(t.Context(), "acme", made.Key.ID, client.RotateRequest{RevokeOldIn: &day})
 	must(t, err)
 	_, quiet := s.create("acme", "Nothing to say", "full_access")
 
@@ -77,9 +77,9 @@ func TestAnnouncements_informational(t *testing.T) {
 	s.upstream.answers("HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n" + end + "\r\n" +
 		"HTTP/1.1 200 OK\r\n" + end + "Content-Length: 0\r\n\r\n")
 	week, day := "7d", "24h"
-	made, err := s.keys().CreateKey(t.Context(), "acme", admin.CreateRequest{Name: "Zapier production", Preset: "read_only", ExpiresIn: &week})
+	made, err := s.keys().CreateKey(t.Context(), "acme", client.CreateRequest{Name: "Zapier production", Preset: "read_only", ExpiresIn: &week})
 	must(t, err)
-	_, err = s.keys().RotateKey(t.Context(), "acme", made.Key.ID, admin.RotateRequest{RevokeOldIn: &day})
+	_, err = s.keys().RotateKey(t.Context(), "acme", made.Key.ID, client.RotateRequest{RevokeOldIn: &day})
 	must(t, err)
 	_, quiet := s.create("acme", "Nothing to say", "full_access")
 	for name, test := range map[string]struct {

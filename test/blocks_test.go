@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/admin/client"
 )
 
 // twoBlocks returns a configuration with one api_key_auth for the site, and one
@@ -151,7 +151,7 @@ func TestBlocks_whoami(t *testing.T) {
 func TestBlocks_announcements(t *testing.T) {
 	s := start(t, httpOnly(twoBlocks("read_methods GET POST", "", "")))
 	week := "7d"
-	made, err := s.keys().CreateKey(t.Context(), "acme", admin.CreateRequest{Name: "Zapier production", Preset: "read_only", ExpiresIn: &week})
+	made, err := s.keys().CreateKey(t.Context(), "acme", client.CreateRequest{Name: "Zapier production", Preset: "read_only", ExpiresIn: &week})
 	must(t, err)
 	c := clients(t, s)[0]
 	for method, want := range map[string]int{"GET": 1, "POST": 0} {

@@ -224,7 +224,7 @@ func (s *server) wantExposedOnce(t *testing.T, id string) {
 		t.Errorf("got %d events of the exposure of %s, want 1", got, id)
 	}
 	answer, err := s.keys().ShowKey(t.Context(), "acme", id)
-	if err != nil || answer.Key.ExposedAt == nil {
-		t.Errorf("got exposed_at %v (%v), want a time", answer.Key.ExposedAt, err)
+	if err != nil || answer.ExposedAt == nil {
+		t.Errorf("got exposed_at %v (%v), want a time", answer.ExposedAt, err)
 	}
 }

@@ -6,8 +6,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-
-	"github.com/agiled/caddy-api-keys/admin"
 )
 
 // TestCalendarFeed holds that a subscribing calendar, which can send nothing but
@@ -20,12 +18,12 @@ func TestCalendarFeed(t *testing.T) {
 	s.run(mountConfig)
 	s.awaitReady()
 	key, _ := s.create("acme", "Zapier production", "read_only")
-	site := client{"HTTP/1.1", "http://" + s.Plain, http.DefaultClient}
+	site := httpClient{"HTTP/1.1", "http://" + s.Plain, http.DefaultClient}
 	bearer := []string{"Authorization", "Bearer " + token}
 	feed := func() string {
 		t.Helper()
 		got := site.send(t, "POST", "/token/workspaces/acme/calendar/feed", nil, bearer...)
-		var answer admin.FeedAnswer
+		var answer struct{ Path string }
 		if must(t, json.Unmarshal([]byte(got.body), &answer)); got.status != 201 || answer.Path == "" {
 			t.Fatalf("got %d %s, want a feed", got.status, got.body)
 		}

@@ -17,7 +17,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/admin/client"
 )
 
 // TestCommandLine runs the scripts in testdata/cli, which read like a manual.
@@ -120,8 +120,8 @@ func serverFor(t *testing.T, script string) (s *server, address string) {
 	}
 `, 1))
 		s.awaitReady()
-		hostile := &admin.Client{Base: "http://" + s.Plain + "/admin", HTTP: &http.Client{Transport: person{"\u009b2J\u202emda"}}}
-		made, err := hostile.CreateKey(t.Context(), "hostile", admin.CreateRequest{Name: "Zapier production", Preset: "read_only"})
+		hostile := &client.Client{BaseURL: "http://" + s.Plain + "/admin", HTTP: &http.Client{Transport: person{"\u009b2J\u202emda"}}}
+		made, err := hostile.CreateKey(t.Context(), "hostile", client.CreateRequest{Name: "Zapier production", Preset: "read_only"})
 		must(t, err)
 		_, err = hostile.RevokeKey(t.Context(), "hostile", made.Key.ID, "=cmd() <script>$(reboot)</script>")
 		must(t, err)

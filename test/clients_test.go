@@ -12,15 +12,15 @@ import (
 	"github.com/quic-go/quic-go/http3"
 )
 
-// client sends requests to a server in one version of HTTP.
-type client struct {
+// httpClient sends requests to a server in one version of HTTP.
+type httpClient struct {
 	name string
 	base string
 	*http.Client
 }
 
 // clients returns one client for each version of HTTP.
-func clients(t *testing.T, s *server) []client {
+func clients(t *testing.T, s *server) []httpClient {
 	t.Helper()
 	h1 := &http.Transport{}
 	h2 := &http.Transport{TLSClientConfig: insecure.Clone(), ForceAttemptHTTP2: true}
@@ -30,7 +30,7 @@ func clients(t *testing.T, s *server) []client {
 		h2.CloseIdleConnections()
 		h3.Close()
 	})
-	return []client{
+	return []httpClient{
 		{"HTTP/1.1", "http://" + s.Plain, &http.Client{Transport: h1, Timeout: 20 * time.Second}},
 		{"HTTP/2", "https://" + s.Secure, &http.Client{Transport: h2, Timeout: 20 * time.Second}},
 		{"HTTP/3", "https://" + s.Secure, &http.Client{Transport: h3, Timeout: 20 * time.Second}},
@@ -47,7 +47,7 @@ type answer struct {
 }
 
 // send makes a request with the given header fields, name and value in turn.
-func (c client) send(t *testing.T, method, path string, body io.Reader, fields ...string) answer {
+func (c httpClient) send(t *testing.T, method, path string, body io.Reader, fields ...string) answer {
 	t.Helper()
 	request, err := http.NewRequest(method, c.base+path, body)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/admin/client"
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/store"
 )
@@ -22,7 +22,7 @@ import (
 func TestClock_notedAtAnEnd(t *testing.T) {
 	s := start(t, gatewayConfig)
 	life := "1s"
-	answer, err := s.keys().CreateKey(t.Context(), "acme", admin.CreateRequest{Name: "Short lived job", Preset: "full_access", ExpiresIn: &life})
+	answer, err := s.keys().CreateKey(t.Context(), "acme", client.CreateRequest{Name: "Short lived job", Preset: "full_access", ExpiresIn: &life})
 	must(t, err)
 	s.await("the key to be refused", func() bool {
 		return clients(t, s)[0].send(t, "GET", "/public/v1/me", nil, "Authorization", "Bearer "+answer.Token).status == 401
@@ -46,7 +46,7 @@ func TestClock_notedAtAnEnd(t *testing.T) {
 func TestClock_setBackWhileStopped(t *testing.T) {
 	s := start(t, gatewayConfig)
 	hour := "1h"
-	answer, err := s.keys().CreateKey(t.Context(), "acme", admin.CreateRequest{Name: "Nightly export", Preset: "read_only", ExpiresIn: &hour})
+	answer, err := s.keys().CreateKey(t.Context(), "acme", client.CreateRequest{Name: "Nightly export", Preset: "read_only", ExpiresIn: &hour})
 	must(t, err)
 	bearer := []string{"Authorization", "Bearer " + answer.Token}
 	if got := clients(t, s)[0].send(t, "GET", "/public/v1/me", nil, bearer...); got.status != 200 {
@@ -188,12 +188,12 @@ func TestClock_trust(t *testing.T) {
 	}
 	clock, err := s.keys().Clock(t.Context())
 	must(t, err)
-	if clock.Clock.Status != apikey.ClockBehind {
-		t.Errorf("got the clock %+v, want it behind", clock.Clock)
+	if clock.Status != client.ClockBehind {
+		t.Errorf("got the clock %+v, want it behind", clock)
 	}
 	answer, err := s.keys().TrustClock(t.Context(), "NTP has set it")
 	must(t, err)
-	if answer.Clock.Status != apikey.ClockAgrees || answer.Revoked != 1 {
+	if answer.Clock.Status != client.ClockAgrees || answer.Revoked != 1 {
 		t.Errorf("got %+v, want a clock that agrees, and one key revoked", answer)
 	}
 	check := func(when string) {

@@ -10,8 +10,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/agiled/caddy-api-keys/admin"
-	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/admin/client"
 	"github.com/agiled/caddy-api-keys/internal/testenv"
 )
 
@@ -134,9 +133,9 @@ func (s *server) wantStatus(t *testing.T, token string, want ...int) {
 }
 
 // wantRefusedChanges checks that no key can be made, and none revoked.
-func (s *server) wantRefusedChanges(t *testing.T, key admin.Key, code string) {
+func (s *server) wantRefusedChanges(t *testing.T, key client.Key, code string) {
 	t.Helper()
-	_, err := s.keys().CreateKey(context.Background(), "acme", admin.CreateRequest{Name: "One more", Preset: "read_only"})
+	_, err := s.keys().CreateKey(context.Background(), "acme", client.CreateRequest{Name: "One more", Preset: "read_only"})
 	wantCode(t, err, code)
 	_, err = s.keys().RevokeKey(context.Background(), key.WorkspaceID, key.ID, "")
 	wantCode(t, err, code)
@@ -144,7 +143,7 @@ func (s *server) wantRefusedChanges(t *testing.T, key admin.Key, code string) {
 
 func wantCode(t *testing.T, err error, code string) {
 	t.Helper()
-	if refusal, ok := errors.AsType[*apikey.Error](err); !ok || refusal.Code != code {
+	if codeOf(err) != code {
 		t.Errorf("got %v, want a refusal of code %s", err, code)
 	}
 }

@@ -9,12 +9,12 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/admin/client"
 )
 
 // fate is what became of a key whose creation was acknowledged.
 type fate struct {
-	key     admin.Key
+	key     client.Key
 	token   string
 	revoked progress
 }
@@ -47,7 +47,7 @@ func (s *server) changeUntilStopped(round int) (fates []*fate) {
 			workspace := fmt.Sprintf("round-%d-%d", round, w)
 			keys := s.keys()
 			for i := 0; ctx.Err() == nil; i++ {
-				answer, err := keys.CreateKey(ctx, workspace, admin.CreateRequest{Name: fmt.Sprintf("Key number %d", i), Preset: "full_access"})
+				answer, err := keys.CreateKey(ctx, workspace, client.CreateRequest{Name: fmt.Sprintf("Key number %d", i), Preset: "full_access"})
 				if err != nil {
 					return
 				}
@@ -81,9 +81,9 @@ func (s *server) wantFate(t *testing.T, f *fate) {
 		t.Errorf("the key %s was acknowledged, and is lost: %v", f.key.ID, err)
 		return
 	}
-	want := map[string]int{"active": http.StatusOK, "revoked": http.StatusUnauthorized}[shown.Key.Status]
+	want := map[string]int{"active": http.StatusOK, "revoked": http.StatusUnauthorized}[shown.Status]
 	s.wantStatus(t, f.token, want)
-	if f.revoked == done && shown.Key.Status != "revoked" || f.revoked == never && shown.Key.Status != "active" {
-		t.Errorf("the key %s is %s; its revocation: %d (0 never asked for, 1 asked for, 2 acknowledged)", f.key.ID, shown.Key.Status, f.revoked)
+	if f.revoked == done && shown.Status != "revoked" || f.revoked == never && shown.Status != "active" {
+		t.Errorf("the key %s is %s; its revocation: %d (0 never asked for, 1 asked for, 2 acknowledged)", f.key.ID, shown.Status, f.revoked)
 	}
 }

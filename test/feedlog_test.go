@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/agiled/caddy-api-keys/admin"
 )
 
 // feedLogConfig logs all that Caddy can, into its own log and into those of sites, and
@@ -69,8 +67,8 @@ func TestCalendarFeed_secretIsInNoLog(t *testing.T) {
 	s := newServer(t)
 	s.run(feedLogConfig)
 	s.awaitReady()
-	site := client{"HTTP/1.1", "http://" + s.Plain, http.DefaultClient}
-	var made admin.FeedAnswer
+	site := httpClient{"HTTP/1.1", "http://" + s.Plain, http.DefaultClient}
+	var made struct{ Path string }
 	got := site.send(t, "POST", "/admin/workspaces/acme/calendar/feed", nil)
 	must(t, json.Unmarshal([]byte(got.body), &made))
 	path := made.Path

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/admin/client"
 )
 
 // promised is how soon nothing flows any more once a key has ended.
@@ -25,25 +25,25 @@ type ending struct {
 	result string // in the access log
 	status int    // of what has not been answered yet
 	// make makes a key, and end ends it: it returns when that is.
-	make func(t *testing.T, s *server, ws, name string) (admin.Key, string)
-	end  func(t *testing.T, s *server, key admin.Key) time.Time
+	make func(t *testing.T, s *server, ws, name string) (client.Key, string)
+	end  func(t *testing.T, s *server, key client.Key) time.Time
 }
 
 var endings = []ending{
-	{"revoked", "revoked", 401, full, func(_ *testing.T, s *server, key admin.Key) time.Time {
+	{"revoked", "revoked", 401, full, func(_ *testing.T, s *server, key client.Key) time.Time {
 		s.revoke(key)
 		return time.Now()
 	}},
-	{"expired", "expired", 401, living("2s"), func(_ *testing.T, _ *server, key admin.Key) time.Time {
+	{"expired", "expired", 401, living("2s"), func(_ *testing.T, _ *server, key client.Key) time.Time {
 		return key.ExpiresAt
 	}},
-	{"suspended", "suspended", 403, full, func(_ *testing.T, s *server, key admin.Key) time.Time {
+	{"suspended", "suspended", 403, full, func(_ *testing.T, s *server, key client.Key) time.Time {
 		s.post("/workspaces/" + key.WorkspaceID + "/suspend")
 		return time.Now()
 	}},
-	{"replaced", "revoked", 401, full, func(t *testing.T, s *server, key admin.Key) time.Time {
+	{"replaced", "revoked", 401, full, func(t *testing.T, s *server, key client.Key) time.Time {
 		soon := "700ms"
-		rotated, err := s.keys().RotateKey(t.Context(), key.WorkspaceID, key.ID, admin.RotateRequest{RevokeOldIn: &soon})
+		rotated, err := s.keys().RotateKey(t.Context(), key.WorkspaceID, key.ID, client.RotateRequest{RevokeOldIn: &soon})
 		if err != nil {
 			t.Errorf("rotating %s: %v", key.ID, err)
 			return time.Now()
@@ -52,13 +52,13 @@ var endings = []ending{
 	}},
 }
 
-func full(_ *testing.T, s *server, ws, name string) (admin.Key, string) {
+func full(_ *testing.T, s *server, ws, name string) (client.Key, string) {
 	return s.create(ws, name, "full_access")
 }
 
-func living(life string) func(*testing.T, *server, string, string) (admin.Key, string) {
-	return func(t *testing.T, s *server, ws, name string) (admin.Key, string) {
-		made, err := s.keys().CreateKey(t.Context(), ws, admin.CreateRequest{Name: name, Preset: "full_access", ExpiresIn: &life})
+func living(life string) func(*testing.T, *server, string, string) (client.Key, string) {
+	return func(t *testing.T, s *server, ws, name string) (client.Key, string) {
+		made, err := s.keys().CreateKey(t.Context(), ws, client.CreateRequest{Name: name, Preset: "full_access", ExpiresIn: &life})
 		must(t, err)
 		return made.Key, made.Token
 	}
@@ -107,7 +107,7 @@ type flow struct {
 }
 
 // begin begins a flow.
-func (x transfer) begin(ctx context.Context, upstream *far, c client, token, name string) flow {
+func (x transfer) begin(ctx context.Context, upstream *far, c httpClient, token, name string) flow {
 	path := "/" + x.kind + "/" + name + "/" + c.name
 	if x.idle {
 		path += "/idle"
@@ -122,7 +122,7 @@ func (x transfer) begin(ctx context.Context, upstream *far, c client, token, nam
 	return f
 }
 
-func (x transfer) run(ctx context.Context, c client, token, path string) (n near) {
+func (x transfer) run(ctx context.Context, c httpClient, token, path string) (n near) {
 	method, body := http.MethodGet, io.Reader(nil)
 	if x.upload {
 		pipe, sender := io.Pipe()

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/admin/client"
 )
 
 const (
@@ -110,7 +110,7 @@ func wantRefusalHeaders(t *testing.T, got answer) {
 func (s *server) createExpired(t *testing.T) string {
 	t.Helper()
 	life := "1ms"
-	answer, err := s.keys().CreateKey(t.Context(), "acme", admin.CreateRequest{Name: "Short lived job", Preset: "full_access", ExpiresIn: &life})
+	answer, err := s.keys().CreateKey(t.Context(), "acme", client.CreateRequest{Name: "Short lived job", Preset: "full_access", ExpiresIn: &life})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +182,7 @@ func TestGateway_connection(t *testing.T) {
 	}
 }
 
-func wantIdentity(t *testing.T, received []wire, key admin.Key) {
+func wantIdentity(t *testing.T, received []wire, key client.Key) {
 	t.Helper()
 	if len(received) != 1 {
 		t.Fatalf("the upstream received %d requests, want 1", len(received))

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/admin/client"
 )
 
 // check looks at what there is after a kill: in the workspaces at work, and in
@@ -16,7 +16,7 @@ import (
 // otherwise those that the latest changes were about.
 func (o *ordeal) check(everything bool) {
 	o.t.Helper()
-	var fresh []admin.Event
+	var fresh []client.Event
 	for _, w := range o.tenants {
 		if len(w.told)+len(w.doubt) == 0 && !everything {
 			continue // an event that nobody asked for is one too many for all
@@ -53,9 +53,9 @@ func (o *ordeal) check(everything bool) {
 
 // checkTrail wants that the audit trail of all has the events of each workspace,
 // and no others.
-func (o *ordeal) checkTrail(fresh []admin.Event) {
+func (o *ordeal) checkTrail(fresh []client.Event) {
 	o.t.Helper()
-	slices.SortFunc(fresh, func(a, b admin.Event) int { return strings.Compare(a.ID, b.ID) })
+	slices.SortFunc(fresh, func(a, b client.Event) int { return strings.Compare(a.ID, b.ID) })
 	got, err := trailSince(o.keys(), o.t.Context(), "", o.lastEvent)
 	must(o.t, err)
 	if err := wantEvents(got, fresh); err != nil {
@@ -107,7 +107,7 @@ func (o *ordeal) keyCount() (n int) {
 }
 
 // about returns the ids of a workspace's keys that events are about.
-func (w *tenant) about(events []admin.Event) []string {
+func (w *tenant) about(events []client.Event) []string {
 	ids := make(map[string]bool)
 	for _, e := range events {
 		ids[e.KeyID], ids[text(e, "replaced_by")] = true, true
@@ -116,5 +116,5 @@ func (w *tenant) about(events []admin.Event) []string {
 			ids[fmt.Sprint(id)] = true
 		}
 	}
-	return w.some(func(key admin.Key) bool { return ids[key.ID] })
+	return w.some(func(key client.Key) bool { return ids[key.ID] })
 }

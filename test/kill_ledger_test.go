@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/admin/client"
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
@@ -13,15 +13,15 @@ import (
 // so each key has one event that made it, and each revoked one another that ended
 // it.
 type ledger struct {
-	keys      map[string]admin.Key // without what no event says: see bare
-	workspace admin.Workspace      // without the counts
+	keys      map[string]client.Key // without what no event says: see bare
+	workspace client.Workspace      // without the counts
 	feed      bool
-	last      admin.Event
+	last      client.Event
 }
 
 // readLedger goes through the events of a workspace, oldest first.
-func readLedger(ws string, trail []admin.Event) (*ledger, error) {
-	l := &ledger{keys: make(map[string]admin.Key), workspace: admin.Workspace{ID: ws}}
+func readLedger(ws string, trail []client.Event) (*ledger, error) {
+	l := &ledger{keys: make(map[string]client.Key), workspace: client.Workspace{ID: ws}}
 	for _, event := range trail {
 		if err := l.add(event); err != nil {
 			return nil, fmt.Errorf("the event %s (%s of %q): %w", event.ID, event.Operation, event.KeyID, err)
@@ -30,7 +30,7 @@ func readLedger(ws string, trail []admin.Event) (*ledger, error) {
 	return l, nil
 }
 
-func (l *ledger) add(e admin.Event) error {
+func (l *ledger) add(e client.Event) error {
 	if e.ID <= l.last.ID || e.At.Before(l.last.At) {
 		return fmt.Errorf("it comes after %s", l.last.ID)
 	}
@@ -43,7 +43,7 @@ func (l *ledger) add(e admin.Event) error {
 	}
 	switch e.Operation {
 	case "create":
-		return l.insert(e, admin.Key{ID: e.KeyID})
+		return l.insert(e, client.Key{ID: e.KeyID})
 	case "update":
 		return l.update(e)
 	case "rotate":
@@ -61,7 +61,7 @@ func (l *ledger) add(e admin.Event) error {
 		if !l.workspace.Suspended {
 			return fmt.Errorf("the workspace was not suspended")
 		}
-		l.workspace = admin.Workspace{ID: l.workspace.ID}
+		l.workspace = client.Workspace{ID: l.workspace.ID}
 	case "calendar_feed":
 		if e.Details["replaced"] != l.feed {
 			return fmt.Errorf("it replaced a feed: %v; there was one: %v", e.Details["replaced"], l.feed)
@@ -79,7 +79,7 @@ func (l *ledger) add(e admin.Event) error {
 }
 
 // key returns a key that an event is about.
-func (l *ledger) key(id string) (admin.Key, error) {
+func (l *ledger) key(id string) (client.Key, error) {
 	key, ok := l.keys[id]
 	if !ok {
 		return key, fmt.Errorf("there is no key %q", id)
@@ -88,7 +88,7 @@ func (l *ledger) key(id string) (admin.Key, error) {
 }
 
 // active returns a key that an event may change.
-func (l *ledger) active(id string) (admin.Key, error) {
+func (l *ledger) active(id string) (client.Key, error) {
 	key, err := l.key(id)
 	if err == nil && key.Status != "active" {
 		err = fmt.Errorf("%s had been %s before", id, key.Status)
@@ -97,7 +97,7 @@ func (l *ledger) active(id string) (admin.Key, error) {
 }
 
 // insert adds the key that an event made, and of which more is known already.
-func (l *ledger) insert(e admin.Event, key admin.Key) error {
+func (l *ledger) insert(e client.Event, key client.Key) error {
 	if _, ok := l.keys[key.ID]; ok || key.ID == "" {
 		return fmt.Errorf("%q was made before", key.ID)
 	}
@@ -116,7 +116,7 @@ func (l *ledger) insert(e admin.Event, key admin.Key) error {
 	return nil
 }
 
-func (l *ledger) update(e admin.Event) error {
+func (l *ledger) update(e client.Event) error {
 	key, err := l.active(e.KeyID)
 	if err != nil {
 		return err
@@ -134,13 +134,13 @@ func (l *ledger) update(e admin.Event) error {
 	return nil
 }
 
-func (l *ledger) rotate(e admin.Event) error {
+func (l *ledger) rotate(e client.Event) error {
 	old, err := l.active(e.KeyID)
 	if err != nil {
 		return err
 	}
 	id := text(e, "replaced_by")
-	if err := l.insert(e, admin.Key{ID: id, Replaces: &old.ID}); err != nil {
+	if err := l.insert(e, client.Key{ID: id, Replaces: &old.ID}); err != nil {
 		return err
 	}
 	old.ReplacedBy = &id
@@ -159,7 +159,7 @@ func (l *ledger) rotate(e admin.Event) error {
 }
 
 // end revokes a key as an event says.
-func (l *ledger) end(id string, e admin.Event, reason string) error {
+func (l *ledger) end(id string, e client.Event, reason string) error {
 	key, err := l.active(id)
 	if err != nil {
 		return err
@@ -172,7 +172,7 @@ func (l *ledger) end(id string, e admin.Event, reason string) error {
 	return nil
 }
 
-func (l *ledger) revokeAll(e admin.Event) error {
+func (l *ledger) revokeAll(e client.Event) error {
 	ids, _ := e.Details["key_ids"].([]any)
 	if e.Details["revoked"] != float64(len(ids)) {
 		return fmt.Errorf("it names %d keys, and counts %v", len(ids), e.Details["revoked"])
@@ -190,7 +190,7 @@ func (l *ledger) revokeAll(e admin.Event) error {
 	return nil
 }
 
-func (l *ledger) suspend(e admin.Event) error {
+func (l *ledger) suspend(e client.Event) error {
 	if l.workspace.Suspended {
 		return fmt.Errorf("the workspace was suspended before")
 	}
@@ -200,14 +200,14 @@ func (l *ledger) suspend(e admin.Event) error {
 }
 
 // text returns a detail of an event.
-func text(e admin.Event, detail string) string {
+func text(e client.Event, detail string) string {
 	s, _ := e.Details[detail].(string)
 	return s
 }
 
 // bare returns a key without what no event says: the end of its token, and when
 // it was used last.
-func bare(key admin.Key) admin.Key {
+func bare(key client.Key) client.Key {
 	key.TokenHint, key.LastUsedAt = "", nil
 	return key
 }

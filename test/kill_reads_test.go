@@ -9,7 +9,7 @@ import (
 	"reflect"
 	"slices"
 
-	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/admin/client"
 )
 
 // reads are what a client may ask for that changes nothing. Uses of keys are
@@ -54,11 +54,11 @@ func (w *tenant) show() error {
 	if err != nil {
 		return err
 	}
-	return w.wantKey(answer.Key)
+	return w.wantKey(answer)
 }
 
 // wantKey wants a key to be as it was answered last.
-func (w *tenant) wantKey(got admin.Key) error {
+func (w *tenant) wantKey(got client.Key) error {
 	if want := w.keys[got.ID]; !sameKey(want, got) {
 		return fmt.Errorf("%w: got the key %s, want %s", errWrong, inJSON(got), inJSON(want))
 	}
@@ -67,7 +67,7 @@ func (w *tenant) wantKey(got admin.Key) error {
 
 // sameKey reports whether a key is as it was answered, but for its last use and,
 // where all were revoked at once, for what was not answered.
-func sameKey(answered, shown admin.Key) bool {
+func sameKey(answered, shown client.Key) bool {
 	if !active(answered) && answered.RevokedAt == nil {
 		answered.RevokedAt, answered.RevokedBy = shown.RevokedAt, shown.RevokedBy
 	}
@@ -80,35 +80,10 @@ func (w *tenant) count() error {
 	want.Keys.Active = len(w.some(active))
 	want.Keys.Revoked = len(w.keys) - want.Keys.Active
 	answer, err := w.api.ShowWorkspace(w.t.Context(), w.id)
-	if err == nil && !reflect.DeepEqual(answer.Workspace, want) {
-		err = fmt.Errorf("%w: got the workspace %s, want %s", errWrong, inJSON(answer.Workspace), inJSON(want))
+	if err == nil && !reflect.DeepEqual(answer, want) {
+		err = fmt.Errorf("%w: got the workspace %s, want %s", errWrong, inJSON(answer), inJSON(want))
 	}
 	return err
-}
-
-// call makes a call of the API that its client has no method for.
-func (w *tenant) call(method, path string, status int, into any) error {
-	request, err := http.NewRequestWithContext(w.t.Context(), method, w.api.Base+path, nil)
-	if err != nil {
-		return err
-	}
-	response, err := w.api.HTTP.Do(request)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		return err
-	}
-	if response.StatusCode != status {
-		return fmt.Errorf("%w: %s %s: got %d %s, want %d", errWrong, method, path, response.StatusCode, body, status)
-	}
-	if text, ok := into.(*string); ok {
-		*text = string(body)
-		return nil
-	}
-	return json.Unmarshal(body, into)
 }
 
 func inJSON(value any) string {

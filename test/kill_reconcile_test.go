@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/admin/client"
 )
 
 // reconcile compares a workspace with what its client was told, and takes over
@@ -45,7 +45,7 @@ func (w *tenant) reconcile() (made int, err error) {
 // readOn compares an audit trail with how it was when it was read last, and with
 // what has been asked for since. It returns how many of the changes in doubt are
 // at its end.
-func (w *tenant) readOn(trail []admin.Event) (made int, err error) {
+func (w *tenant) readOn(trail []client.Event) (made int, err error) {
 	if err := wantEvents(trail[:min(len(trail), len(w.trail))], w.trail); err != nil {
 		return 0, fmt.Errorf("what was read of the audit trail before has changed: %w", err)
 	}
@@ -64,7 +64,7 @@ func (w *tenant) readOn(trail []admin.Event) (made int, err error) {
 
 // wantAnswers wants that each key is what its last answer said, going by the
 // events of the changes that were acknowledged.
-func (w *tenant) wantAnswers(acknowledged []admin.Event) error {
+func (w *tenant) wantAnswers(acknowledged []client.Event) error {
 	then, err := readLedger(w.id, acknowledged)
 	if err != nil {
 		return err
@@ -83,11 +83,11 @@ func (w *tenant) wantAnswers(acknowledged []admin.Event) error {
 
 // list returns the keys as they are listed, which must be what the ledger has:
 // all of them, and by status, newest first.
-func (w *tenant) list(want *ledger) (map[string]admin.Key, error) {
-	keys := make(map[string]admin.Key)
+func (w *tenant) list(want *ledger) (map[string]client.Key, error) {
+	keys := make(map[string]client.Key)
 	var ids []string
 	for _, status := range []string{"", "active", "revoked"} {
-		options := admin.ListOptions{Status: status, Limit: 200}
+		options := client.ListOptions{Status: status, Limit: 200}
 		for more := true; more; {
 			page, err := w.api.ListKeys(w.t.Context(), w.id, options)
 			if err != nil {
@@ -125,7 +125,7 @@ func (w *tenant) list(want *ledger) (map[string]admin.Key, error) {
 
 // wantListed wants that a key is as it was recorded, has the token that was
 // answered, and was last used no earlier than it was before the kill.
-func (w *tenant) wantListed(got, recorded admin.Key) error {
+func (w *tenant) wantListed(got, recorded client.Key) error {
 	if !reflect.DeepEqual(bare(got), recorded) {
 		return fmt.Errorf("the key %s is listed as %s, and recorded as %s", got.ID, inJSON(got), inJSON(recorded))
 	}
@@ -144,7 +144,7 @@ func (w *tenant) wantListed(got, recorded admin.Key) error {
 }
 
 // wantEvents returns how events are not those that are wanted.
-func wantEvents(got, want []admin.Event) error {
+func wantEvents(got, want []client.Event) error {
 	for i := range min(len(got), len(want)) {
 		if !reflect.DeepEqual(got[i], want[i]) {
 			return fmt.Errorf("got the event %s, want %s", inJSON(got[i]), inJSON(want[i]))
@@ -158,23 +158,15 @@ func wantEvents(got, want []admin.Event) error {
 
 // trailSince returns the events of a workspace, or of all, after one, oldest
 // first.
-func trailSince(api *admin.Client, ctx context.Context, ws, last string) (events []admin.Event, err error) {
-	for cursor, more := "", true; more; {
-		page, err := api.Events(ctx, ws, 200, cursor)
+func trailSince(api *client.Client, ctx context.Context, ws, last string) (events []client.Event, err error) {
+	for e, err := range api.AllEvents(ctx, ws) {
 		if err != nil {
 			return nil, err
 		}
-		for _, e := range page.Events {
-			if more = e.ID != last; !more {
-				break
-			}
-			events = append(events, e)
+		if e.ID == last {
+			break
 		}
-		if page.NextCursor == nil {
-			more = false
-		} else {
-			cursor = *page.NextCursor
-		}
+		events = append(events, e)
 	}
 	slices.Reverse(events)
 	return events, nil

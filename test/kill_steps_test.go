@@ -1,12 +1,10 @@
 package test
 
 import (
-	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 
-	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/admin/client"
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
@@ -25,7 +23,7 @@ func (w *tenant) create() error {
 	if len(w.some(active)) >= maxActive {
 		return w.revoke()
 	}
-	request := admin.CreateRequest{Name: w.freeName(), Owner: one(w, "", "Ops"), Preset: one(w, "full_access", "read_only")}
+	request := client.CreateRequest{Name: w.freeName(), Owner: one(w, "", "Ops"), Preset: one(w, "full_access", "read_only")}
 	if life := "20d"; one(w, true, false) {
 		request.ExpiresIn = &life
 	}
@@ -52,11 +50,11 @@ func (w *tenant) createTaken() error {
 func (w *tenant) wantTaken(name string) error {
 	name = strings.ToUpper(name)
 	w.begin(event("create", "", "name", name, "refused", apikey.ErrNameTaken.Code))
-	_, err := w.api.CreateKey(w.t.Context(), w.id, admin.CreateRequest{Name: name, Preset: "read_only"})
+	_, err := w.api.CreateKey(w.t.Context(), w.id, client.CreateRequest{Name: name, Preset: "read_only"})
 	if err == nil {
 		return fmt.Errorf("%w: an active key has the name %q, and another got it too", errWrong, name)
 	}
-	if refusal, ok := errors.AsType[*apikey.Error](err); !ok || refusal.Code != apikey.ErrNameTaken.Code {
+	if codeOf(err) != client.CodeNameTaken {
 		return err
 	}
 	w.done()
@@ -69,7 +67,7 @@ func (w *tenant) rotate() error {
 		return w.create()
 	}
 	old := w.keys[one(w, ids...)]
-	var request admin.RotateRequest
+	var request client.RotateRequest
 	if wait := one(w, "", "0s", "24h"); wait != "" {
 		request.RevokeOldIn = &wait
 	}
@@ -97,7 +95,7 @@ func (w *tenant) rename() error {
 	}
 	key := w.keys[one(w, ids...)]
 	change := event("update", key.ID)
-	var request admin.UpdateRequest
+	var request client.UpdateRequest
 	what := one(w, "name", "owner", "both")
 	if name := w.freeName(); what != "owner" {
 		request.Name, change.Details["name"], change.Details["name_before"] = &name, name, key.Name
@@ -110,7 +108,7 @@ func (w *tenant) rename() error {
 	if err != nil {
 		return err
 	}
-	w.keys[key.ID] = answer.Key
+	w.keys[key.ID] = answer
 	w.done()
 	return nil
 }
@@ -123,7 +121,7 @@ func (w *tenant) revoke() error {
 	}
 	id, reason := one(w, ids...), one(w, "", "left")
 	change := event("revoke", id, "name", w.keys[id].Name, "reason", reason)
-	var answer admin.KeyAnswer
+	var answer client.Key
 	var err error
 	if token, ok := w.tokens[id]; ok && one(w, true, false) {
 		w.begin(event("lookup", id), change)
@@ -135,14 +133,14 @@ func (w *tenant) revoke() error {
 	if err != nil {
 		return err
 	}
-	w.keys[id] = answer.Key
+	w.keys[id] = answer
 	w.done()
 	return nil
 }
 
 // revokeAgain wants that a key which has ended is left as it is.
 func (w *tenant) revokeAgain() error {
-	ids := w.some(func(key admin.Key) bool { return !active(key) })
+	ids := w.some(func(key client.Key) bool { return !active(key) })
 	if len(ids) == 0 {
 		return nil
 	}
@@ -151,7 +149,7 @@ func (w *tenant) revokeAgain() error {
 	if err != nil {
 		return err
 	}
-	return w.wantKey(answer.Key)
+	return w.wantKey(answer)
 }
 
 func (w *tenant) revokeAll() error {
@@ -165,8 +163,8 @@ func (w *tenant) revokeAll() error {
 	if err != nil {
 		return err
 	}
-	if answer.Revoked != len(ids) {
-		return fmt.Errorf("%w: %d keys were revoked, of %d", errWrong, answer.Revoked, len(ids))
+	if answer != len(ids) {
+		return fmt.Errorf("%w: %d keys were revoked, of %d", errWrong, answer, len(ids))
 	}
 	for _, id := range ids {
 		key := w.keys[id]
@@ -178,7 +176,7 @@ func (w *tenant) revokeAll() error {
 }
 
 func (w *tenant) suspendOrResume() (err error) {
-	var answer admin.WorkspaceAnswer
+	var answer client.Workspace
 	if w.workspace.Suspended {
 		w.begin(event("resume", ""))
 		answer, err = w.api.Resume(w.t.Context(), w.id)
@@ -189,28 +187,27 @@ func (w *tenant) suspendOrResume() (err error) {
 	if err != nil {
 		return err
 	}
-	w.workspace = answer.Workspace
-	w.workspace.Keys = admin.KeyCounts{}
+	w.workspace = answer
+	w.workspace.Keys = client.KeyCounts{}
 	w.done()
 	return nil
 }
 
 // openOrCloseFeed gives the workspace a calendar feed, or ends the one it has.
 func (w *tenant) openOrCloseFeed() error {
-	path := "/workspaces/" + w.id + "/calendar/feed"
-	var opened admin.FeedAnswer
 	if w.hasFeed && one(w, true, false) {
 		w.begin(event("calendar_feed_revoke", ""))
-		if err := w.call(http.MethodDelete, path, http.StatusOK, new(admin.FeedRevokedAnswer)); err != nil {
+		if _, err := w.api.RevokeFeed(w.t.Context(), w.id); err != nil {
 			return err
 		}
 		w.feedIs(false, "")
 	} else {
 		w.begin(event("calendar_feed", ""))
-		if err := w.call(http.MethodPost, path, http.StatusCreated, &opened); err != nil {
+		path, err := w.api.CreateFeed(w.t.Context(), w.id)
+		if err != nil {
 			return err
 		}
-		w.feedIs(true, opened.Path)
+		w.feedIs(true, path)
 	}
 	w.done()
 	return nil

@@ -9,8 +9,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/agiled/caddy-api-keys/admin"
-	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/admin/client"
 )
 
 // tenant is a workspace and its one client, which knows what it was told, and
@@ -19,29 +18,29 @@ import (
 type tenant struct {
 	t      *testing.T
 	id     string
-	api    *admin.Client
+	api    *client.Client
 	plain  string // the data plane's address
 	chance *rand.Rand
 
-	keys      map[string]admin.Key // as they were answered last
-	tokens    map[string]string    // by key id; of those that were answered
-	used      map[string]bool      // the ids of the keys with which requests were made
-	workspace admin.Workspace      // as it was answered last, without the counts
+	keys      map[string]client.Key // as they were answered last
+	tokens    map[string]string     // by key id; of those that were answered
+	used      map[string]bool       // the ids of the keys with which requests were made
+	workspace client.Workspace      // as it was answered last, without the counts
 	hasFeed   bool
 	feed      string   // its path, if that was answered
 	oldFeeds  []string // paths at which there is nothing any more
 
-	trail []admin.Event // oldest first, as it was read last
-	told  []admin.Event // changes that were acknowledged since, as far as their events are known
-	doubt []admin.Event // asked for, and never answered
+	trail []client.Event // oldest first, as it was read last
+	told  []client.Event // changes that were acknowledged since, as far as their events are known
+	doubt []client.Event // asked for, and never answered
 }
 
 func newTenant(s *server, id string, chance *rand.Rand) *tenant {
 	return &tenant{
 		t: s.t, id: id, plain: "http://" + s.Plain + contacts, chance: chance,
-		api:  &admin.Client{HTTP: &http.Client{Transport: new(http.Transport)}, Base: s.keys().Base},
-		keys: make(map[string]admin.Key), tokens: make(map[string]string), used: make(map[string]bool),
-		workspace: admin.Workspace{ID: id},
+		api:  &client.Client{HTTP: &http.Client{Transport: new(http.Transport)}, BaseURL: s.keys().BaseURL},
+		keys: make(map[string]client.Key), tokens: make(map[string]string), used: make(map[string]bool),
+		workspace: client.Workspace{ID: id},
 	}
 }
 
@@ -67,20 +66,19 @@ var errWrong = errors.New("the answer is wrong")
 
 // answered reports whether an error is an answer, and not the end of the server.
 func answered(err error) bool {
-	_, refused := errors.AsType[*apikey.Error](err)
-	return refused || errors.Is(err, admin.ErrNotServed) || errors.Is(err, errWrong)
+	return codeOf(err) != "" || errors.Is(err, client.ErrNotServed) || errors.Is(err, errWrong)
 }
 
 // begin notes what is about to be asked for: the events that are to come of it.
-func (w *tenant) begin(events ...admin.Event) { w.doubt = events }
+func (w *tenant) begin(events ...client.Event) { w.doubt = events }
 
 // done notes that what was begun has been acknowledged.
 func (w *tenant) done() { w.told, w.doubt = append(w.told, w.doubt...), nil }
 
 // event returns what is known beforehand of an event, with details, name and
 // value in turn.
-func event(operation, keyID string, details ...string) admin.Event {
-	e := admin.Event{Operation: operation, KeyID: keyID, Details: make(map[string]any)}
+func event(operation, keyID string, details ...string) client.Event {
+	e := client.Event{Operation: operation, KeyID: keyID, Details: make(map[string]any)}
 	for i := 0; i < len(details); i += 2 {
 		e.Details[details[i]] = details[i+1]
 	}
@@ -89,7 +87,7 @@ func event(operation, keyID string, details ...string) admin.Event {
 
 // comesOf reports whether an event is of a change of which so much was known
 // beforehand.
-func comesOf(e, change admin.Event) bool {
+func comesOf(e, change client.Event) bool {
 	if e.Operation != change.Operation || change.KeyID != "" && e.KeyID != change.KeyID || (e.Details["refused"] == nil) != (change.Details["refused"] == nil) {
 		return false
 	}
@@ -102,7 +100,7 @@ func comesOf(e, change admin.Event) bool {
 }
 
 // some returns the ids of the keys that a client may choose from, in order.
-func (w *tenant) some(choose func(admin.Key) bool) (ids []string) {
+func (w *tenant) some(choose func(client.Key) bool) (ids []string) {
 	for _, id := range slices.Sorted(maps.Keys(w.keys)) {
 		if choose(w.keys[id]) {
 			ids = append(ids, id)
@@ -111,12 +109,12 @@ func (w *tenant) some(choose func(admin.Key) bool) (ids []string) {
 	return ids
 }
 
-func active(key admin.Key) bool { return key.Status == "active" }
+func active(key client.Key) bool { return key.Status == "active" }
 
 // rotatable returns the ids of the keys that have no replacement, and not as many
 // keys before them still as would be too many.
 func (w *tenant) rotatable() []string {
-	return w.some(func(key admin.Key) bool {
+	return w.some(func(key client.Key) bool {
 		before := 0
 		for k := key; k.Replaces != nil; {
 			if k = w.keys[*k.Replaces]; active(k) {
@@ -144,7 +142,7 @@ func (w *tenant) freeName() string {
 func one[T any](w *tenant, of ...T) T { return of[w.chance.IntN(len(of))] }
 
 // expectation returns the status that a request with a key must get.
-func (w *tenant) expectation(key admin.Key) int {
+func (w *tenant) expectation(key client.Key) int {
 	switch {
 	case !active(key):
 		return http.StatusUnauthorized

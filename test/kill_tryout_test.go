@@ -2,8 +2,9 @@ package test
 
 import (
 	"fmt"
-	"net/http"
 	"strings"
+
+	"github.com/agiled/caddy-api-keys/admin/client"
 )
 
 // tryOut asks for what a workspace has in every other way than by its lists: its
@@ -22,16 +23,18 @@ func (w *tenant) tryOut(ids []string) error {
 			return err
 		}
 	}
-	if err := w.wantCalendar("/workspaces/" + w.id + "/calendar.ics"); err != nil {
+	if err := w.wantCalendar(w.api.Calendar(w.t.Context(), w.id, client.CalendarOptions{})); err != nil {
 		return err
 	}
 	if w.feed != "" {
-		if err := w.wantCalendar(w.feed); err != nil {
+		if err := w.wantCalendar(w.api.ReadFeed(w.t.Context(), w.feed, "")); err != nil {
 			return err
 		}
 	}
 	for _, path := range w.oldFeeds {
-		if err := w.call(http.MethodGet, path, http.StatusNotFound, new(string)); err != nil {
+		if _, err := w.api.ReadFeed(w.t.Context(), path, ""); err == nil {
+			return fmt.Errorf("%w: the feed %s still answers", errWrong, path)
+		} else if codeOf(err) != client.CodeNotFound {
 			return err
 		}
 	}
@@ -44,7 +47,7 @@ func (w *tenant) tryKey(id string) error {
 	if err != nil {
 		return err
 	}
-	if err := w.wantKey(shown.Key); err != nil {
+	if err := w.wantKey(shown); err != nil {
 		return err
 	}
 	token, ok := w.tokens[id]
@@ -60,16 +63,15 @@ func (w *tenant) tryKey(id string) error {
 		return err
 	}
 	w.done()
-	return w.wantKey(found.Key)
+	return w.wantKey(found)
 }
 
 // wantCalendar wants that a calendar has the active keys, and no others.
-func (w *tenant) wantCalendar(path string) error {
-	var calendar string
-	if err := w.call(http.MethodGet, path, http.StatusOK, &calendar); err != nil {
+func (w *tenant) wantCalendar(answer client.Calendar, err error) error {
+	if err != nil {
 		return err
 	}
-	active := w.some(active)
+	calendar, active := string(answer.Data), w.some(active)
 	for _, id := range active {
 		if !strings.Contains(calendar, "UID:"+id+"@") {
 			return fmt.Errorf("%w: the calendar lacks %s", errWrong, id)

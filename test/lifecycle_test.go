@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/admin/client"
 )
 
 // TestReload_underLoad reloads again and again while requests come in, and
@@ -43,7 +43,7 @@ func TestReload_underLoad(t *testing.T) {
 		}
 	}
 	load.stop()
-	if keys, err := s.keys().ListKeys(t.Context(), "acme", admin.ListOptions{Limit: 200}); err != nil || len(keys.Keys) != 2+5*5 {
+	if keys, err := s.keys().ListKeys(t.Context(), "acme", client.ListOptions{Limit: 200}); err != nil || len(keys.Keys) != 2+5*5 {
 		t.Errorf("got %d keys (%v) in the first store, want %d", len(keys.Keys), err, 2+5*5)
 	}
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,14 +14,13 @@ import (
 	"testing"
 	"text/template"
 
-	"github.com/agiled/caddy-api-keys/admin"
-	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/admin/client"
 )
 
 // load are requests that come in all the time.
 type load struct {
 	name    string // begins the ids of its requests
-	clients []client
+	clients []httpClient
 	right   atomic.Int64
 	cancel  context.CancelFunc
 	workers sync.WaitGroup
@@ -55,7 +53,7 @@ func startLoadOf(t *testing.T, s *server, asks ...ask) *load {
 	ctx, cancel := context.WithCancel(t.Context())
 	l := &load{name: rand.Text(), clients: clients(t, s), cancel: cancel, unanswered: make(map[string]error)}
 	t.Cleanup(l.stop)
-	closing := client{"HTTP/1.1, a connection each", "http://" + s.Plain, &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
+	closing := httpClient{"HTTP/1.1, a connection each", "http://" + s.Plain, &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
 	l.clients = append(l.clients, closing)
 	for _, c := range l.clients {
 		l.workers.Go(func() {
@@ -70,7 +68,7 @@ func startLoadOf(t *testing.T, s *server, asks ...ask) *load {
 }
 
 // one makes a request, checks its status and returns it: 0 if there is no answer.
-func (l *load) one(ctx context.Context, t *testing.T, c client, a ask) int {
+func (l *load) one(ctx context.Context, t *testing.T, c httpClient, a ask) int {
 	request, err := http.NewRequestWithContext(ctx, a.method, c.base+"/public/v1/contacts", nil)
 	if err != nil {
 		t.Error(err)
@@ -134,32 +132,32 @@ func (l *load) stop() {
 
 // createAfterReload makes a key while the admin endpoint may still be changing
 // hands: a connection to the old one can be closed unread, and is tried again.
-func (s *server) createAfterReload(name string) (admin.Key, string) {
+func (s *server) createAfterReload(name string) (client.Key, string) {
 	s.t.Helper()
-	var made admin.KeyAnswer
-	s.afterReload(func(keys *admin.Client) (err error) {
-		made, err = keys.CreateKey(s.t.Context(), "acme", admin.CreateRequest{Name: name, Preset: "full_access"})
+	var made client.NewKey
+	s.afterReload(func(keys *client.Client) (err error) {
+		made, err = keys.CreateKey(s.t.Context(), "acme", client.CreateRequest{Name: name, Preset: "full_access"})
 		return err
 	})
 	return made.Key, made.Token
 }
 
 // revokeAfterReload ends a key likewise.
-func (s *server) revokeAfterReload(key admin.Key) {
+func (s *server) revokeAfterReload(key client.Key) {
 	s.t.Helper()
-	s.afterReload(func(keys *admin.Client) error {
+	s.afterReload(func(keys *client.Client) error {
 		_, err := keys.RevokeKey(s.t.Context(), key.WorkspaceID, key.ID, "")
 		return err
 	})
 }
 
 // afterReload makes a change until there is an answer.
-func (s *server) afterReload(change func(*admin.Client) error) {
+func (s *server) afterReload(change func(*client.Client) error) {
 	s.t.Helper()
-	client := &admin.Client{Base: s.keys().Base, HTTP: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
+	api := &client.Client{BaseURL: s.keys().BaseURL, HTTP: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
 	s.await("the admin endpoint", func() bool {
-		err := change(client)
-		if _, refused := errors.AsType[*apikey.Error](err); refused {
+		err := change(api)
+		if codeOf(err) != "" {
 			s.t.Fatalf("changing a key: %v", err)
 		}
 		return err == nil

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/admin/client"
 )
 
 // mountConfig has the admin API on both of its mounts. {{.Dir}} is the server's
@@ -65,12 +65,12 @@ func TestMounts(t *testing.T) {
 	s.awaitReady()
 	key, dataPlane := s.create("acme", "Warehouse sync", "full_access")
 	show := "/workspaces/acme/keys/" + key.ID
-	site := client{"HTTP/1.1", "http://" + s.Plain, http.DefaultClient}
-	endpoint := client{"the admin endpoint", "http://" + s.Admin, http.DefaultClient}
+	site := httpClient{"HTTP/1.1", "http://" + s.Plain, http.DefaultClient}
+	endpoint := httpClient{"the admin endpoint", "http://" + s.Admin, http.DefaultClient}
 
 	tests := []struct {
 		name   string
-		client client
+		client httpClient
 		path   string
 		fields []string
 		status int
@@ -105,8 +105,8 @@ func TestMounts(t *testing.T) {
 	}
 
 	t.Run("who did it", func(t *testing.T) {
-		trusted := &admin.Client{Base: "http://" + s.Plain + "/trusted", HTTP: &http.Client{Transport: person{"ada@example.com"}}}
-		answer, err := trusted.CreateKey(t.Context(), "acme", admin.CreateRequest{Name: "Made on the page", Preset: "read_only"})
+		trusted := &client.Client{BaseURL: "http://" + s.Plain + "/trusted", HTTP: &http.Client{Transport: person{"ada@example.com"}}}
+		answer, err := trusted.CreateKey(t.Context(), "acme", client.CreateRequest{Name: "Made on the page", Preset: "read_only"})
 		must(t, err)
 		if got := answer.Key.CreatedBy; got != "ada@example.com" {
 			t.Errorf("got a key created by %q, want ada@example.com", got)

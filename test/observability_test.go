@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/admin/client"
 	"github.com/agiled/caddy-api-keys/internal/testenv"
 )
 
@@ -73,7 +73,7 @@ func TestObservability_commands(t *testing.T) {
 	s := start(t, loggedConfig)
 	must(t, os.Symlink(binary, filepath.Join(s.dir, "caddy")))
 	life := "12h"
-	made, err := s.keys().CreateKey(t.Context(), "acme", admin.CreateRequest{
+	made, err := s.keys().CreateKey(t.Context(), "acme", client.CreateRequest{
 		Name: "Warehouse sync", Owner: "Ops", Preset: "full_access", ExpiresIn: &life})
 	must(t, err)
 	bearer := []string{"Authorization", "Bearer " + made.Token}
@@ -91,7 +91,7 @@ func TestObservability_commands(t *testing.T) {
 	s.await("the key's last use", func() bool {
 		shown, err := s.keys().ShowKey(t.Context(), "acme", made.Key.ID)
 		must(t, err)
-		return shown.Key.LastUsedAt != nil
+		return shown.LastUsedAt != nil
 	})
 
 	actual := strings.NewReplacer(

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/admin/client"
 )
 
 // metrics returns every series that the server exports, by its name and labels
@@ -112,9 +112,9 @@ func (s *server) accessLog(path string) (found []logged) {
 }
 
 // events returns the newest events of the audit trail of a workspace.
-func (s *server) events(ws string) []admin.Event {
+func (s *server) events(ws string) []client.Event {
 	s.t.Helper()
-	var answer admin.EventsAnswer
+	var answer client.EventPage
 	must(s.t, json.Unmarshal([]byte(s.fetch("/api-keys/workspaces/"+ws+"/audit?limit=200")), &answer))
 	return answer.Events
 }

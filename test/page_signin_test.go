@@ -9,7 +9,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
-	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/admin/client"
 )
 
 // Where the mount has a token, the page asks for it once, and keeps it nowhere.
@@ -112,7 +112,7 @@ func TestPage_foreignOrigin(t *testing.T) {
 		document.forms[0].submit();
 		await answered;
 	})()`, api, key.ID))
-	keys, err := s.keys().ListKeys(t.Context(), "acme", admin.ListOptions{})
+	keys, err := s.keys().ListKeys(t.Context(), "acme", client.ListOptions{})
 	must(t, err)
 	if len(keys.Keys) != 1 || keys.Keys[0].Status != "active" {
 		t.Errorf("got the keys %+v, want the one there was, active", keys.Keys)

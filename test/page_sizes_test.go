@@ -9,7 +9,7 @@ import (
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 
-	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/admin/client"
 )
 
 // A size is a screen, and what text somebody reads on it.
@@ -65,9 +65,9 @@ const outside = `(() => {
 func TestPage_sizes(t *testing.T) {
 	s := furnished(t)
 	ws, widest := strings.Repeat("w", 64), strings.Repeat("W", 80)
-	old, err := s.keys().CreateKey(t.Context(), ws, admin.CreateRequest{Name: widest, Owner: widest, Preset: "full_access"})
+	old, err := s.keys().CreateKey(t.Context(), ws, client.CreateRequest{Name: widest, Owner: widest, Preset: "full_access"})
 	must(t, err)
-	_, err = s.keys().RotateKey(t.Context(), ws, old.Key.ID, admin.RotateRequest{Name: new(strings.Repeat("M", 80))})
+	_, err = s.keys().RotateKey(t.Context(), ws, old.Key.ID, client.RotateRequest{Name: new(strings.Repeat("M", 80))})
 	must(t, err)
 	p := newScene(t, s, ws, strings.Repeat("Q", 80), widest)
 	for _, state := range p.states() {

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/admin/client"
 )
 
 // A scene is a workspace in a tab, with what its keys are called.
@@ -42,7 +42,7 @@ func newScene(t *testing.T, s *server, ws, key, old string) *scene {
 // id returns the id of the active key of a name.
 func (p *scene) id(name string) string {
 	p.t.Helper()
-	page, err := p.s.keys().ListKeys(p.t.Context(), p.ws, admin.ListOptions{Status: "active", Query: name})
+	page, err := p.s.keys().ListKeys(p.t.Context(), p.ws, client.ListOptions{Status: "active", Query: name})
 	must(p.t, err)
 	for _, key := range page.Keys {
 		if key.Name == name {

@@ -8,11 +8,11 @@ import (
 
 	"github.com/chromedp/chromedp"
 
-	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/admin/client"
 )
 
 // gateway returns a client of the public API.
-func (s *server) gateway() client { return client{"HTTP/1.1", s.origin(), http.DefaultClient} }
+func (s *server) gateway() httpClient { return httpClient{"HTTP/1.1", s.origin(), http.DefaultClient} }
 
 // wantGateway asks the public API with a token.
 func (s *server) wantGateway(token string, status int) {
@@ -193,7 +193,7 @@ func TestPage_hostileNames(t *testing.T) {
 	}
 	s := start(t, pageConfig)
 	for _, name := range names {
-		_, err := s.keys().CreateKey(t.Context(), "acme", admin.CreateRequest{Name: name, Owner: name, Preset: "read_only"})
+		_, err := s.keys().CreateKey(t.Context(), "acme", client.CreateRequest{Name: name, Owner: name, Preset: "read_only"})
 		must(t, err)
 	}
 	b := newTab(t)
@@ -274,7 +274,7 @@ func TestPage_serverGone(t *testing.T) {
 func TestPage_failedRotation(t *testing.T) {
 	s := start(t, pageConfig)
 	key, _ := s.create("acme", "Zapier production", "read_only")
-	lost, err := s.keys().RotateKey(t.Context(), "acme", key.ID, admin.RotateRequest{})
+	lost, err := s.keys().RotateKey(t.Context(), "acme", key.ID, client.RotateRequest{})
 	must(t, err)
 	s.revoke(lost.Key)
 	b := newTab(t)

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/admin/client"
 )
 
 // TestPause stops the process for a while, as a debugger or an overloaded host
@@ -20,7 +20,7 @@ func TestPause(t *testing.T) {
 	s := start(t, httpOnly(gatewayConfig))
 	_, token := s.create("acme", "Warehouse sync", "full_access")
 	life := "1s"
-	answer, err := s.keys().CreateKey(t.Context(), "acme", admin.CreateRequest{Name: "Short lived job", Preset: "full_access", ExpiresIn: &life})
+	answer, err := s.keys().CreateKey(t.Context(), "acme", client.CreateRequest{Name: "Short lived job", Preset: "full_access", ExpiresIn: &life})
 	must(t, err)
 	s.wantStatus(t, answer.Token, 200)
 	s.wantStatus(t, token, 200)

@@ -78,8 +78,8 @@ func TestPrograms(t *testing.T) {
 		})
 	}
 	answer, err := s.keys().ShowKey(t.Context(), "acme", key.ID)
-	if err != nil || answer.Key.ExposedAt != nil {
-		t.Errorf("got exposed_at %v (%v) without a browser, want none", answer.Key.ExposedAt, err)
+	if err != nil || answer.ExposedAt != nil {
+		t.Errorf("got exposed_at %v (%v) without a browser, want none", answer.ExposedAt, err)
 	}
 }
 

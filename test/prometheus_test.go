@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/admin/client"
 	"github.com/agiled/caddy-api-keys/internal/testenv"
 )
 
@@ -148,7 +148,7 @@ http://{{.Plain}} {
 func drive(t *testing.T, s *server) map[string]int {
 	t.Helper()
 	tomorrow := "12h"
-	ending, err := s.keys().CreateKey(t.Context(), "acme", admin.CreateRequest{
+	ending, err := s.keys().CreateKey(t.Context(), "acme", client.CreateRequest{
 		Name: "Warehouse sync", Preset: "full_access", ExpiresIn: &tomorrow})
 	must(t, err)
 	full := ending.Token

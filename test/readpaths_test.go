@@ -194,7 +194,7 @@ func TestReadPaths_otherPath(t *testing.T) {
 }
 
 // wantOtherPath sends a header that names another path.
-func (s *server) wantOtherPath(t *testing.T, c client, name string, arrives bool, full, readOnly string) {
+func (s *server) wantOtherPath(t *testing.T, c httpClient, name string, arrives bool, full, readOnly string) {
 	t.Helper()
 	const search = "/public/v1/search"
 	send := func(method, token string) answer {

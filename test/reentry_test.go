@@ -105,7 +105,7 @@ http://{{.Plain}} {
 				s.run(reentryGlobal + test.config)
 			}
 			s.awaitReady()
-			c := client{"HTTP/1.1", "http://" + s.Plain, &http.Client{Timeout: 10 * time.Second}}
+			c := httpClient{"HTTP/1.1", "http://" + s.Plain, &http.Client{Timeout: 10 * time.Second}}
 			for _, body := range []string{"", "hello", strings.Repeat("x", 300000)} {
 				got := c.send(t, "POST", "/", strings.NewReader(body))
 				if got.status != 401 || got.body != unauthorized {

@@ -59,7 +59,7 @@ func TestReplace(t *testing.T) {
 			s.wantStatus(t, revokedToken, 401)
 			shown, err := s.keys().ShowKey(t.Context(), "acme", key.ID)
 			must(t, err)
-			if last := shown.Key.LastUsedAt; last == nil || last.Before(used) {
+			if last := shown.LastUsedAt; last == nil || last.Before(used) {
 				t.Errorf("got a last use at %v, want %v or later: that of just before the end", last, used)
 			}
 			s.wantStatus(t, token, 200)

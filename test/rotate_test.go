@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/admin/client"
 )
 
 // TestRotate holds what the holder of a key can tell of its rotation: answers to
@@ -20,9 +20,9 @@ func TestRotate(t *testing.T) {
 				t.Helper()
 				return c.send(t, "GET", "/public/v1/contacts", nil, "Authorization", "Bearer "+token)
 			}
-			rotate := func(id string, revokeOldIn *string) admin.RotateAnswer {
+			rotate := func(id string, revokeOldIn *string) client.Rotation {
 				t.Helper()
-				rotated, err := s.keys().RotateKey(t.Context(), "acme", id, admin.RotateRequest{RevokeOldIn: revokeOldIn})
+				rotated, err := s.keys().RotateKey(t.Context(), "acme", id, client.RotateRequest{RevokeOldIn: revokeOldIn})
 				must(t, err)
 				return rotated
 			}
@@ -65,8 +65,8 @@ func TestRotate(t *testing.T) {
 			}
 			shown, err := s.keys().ShowKey(t.Context(), "acme", rotated.Key.ID)
 			must(t, err)
-			if shown.Key.Status != "revoked" || shown.Key.RevokedAt == nil || !shown.Key.RevokedAt.Equal(*ends) {
-				t.Errorf("got %+v, want a key revoked at %v", shown.Key, ends)
+			if shown.Status != "revoked" || shown.RevokedAt == nil || !shown.RevokedAt.Equal(*ends) {
+				t.Errorf("got %+v, want a key revoked at %v", shown, ends)
 			}
 			wantHeaders(t, get(again.Token), 200, "", "")
 		})

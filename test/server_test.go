@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/http"
 	"os"
@@ -16,7 +17,7 @@ import (
 	"text/template"
 	"time"
 
-	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/admin/client"
 )
 
 // server is a running Caddy with a folder, an upstream and ports of its own.
@@ -222,14 +223,22 @@ func (s *server) await(what string, holds func() bool) {
 }
 
 // keys returns a client of the admin API on Caddy's endpoint.
-func (s *server) keys() *admin.Client {
-	return &admin.Client{HTTP: http.DefaultClient, Base: "http://" + s.Admin + "/api-keys"}
+func (s *server) keys() *client.Client {
+	return &client.Client{HTTP: http.DefaultClient, BaseURL: "http://" + s.Admin + "/api-keys"}
+}
+
+// codeOf returns the code of a refusal by the API, "" for another error.
+func codeOf(err error) string {
+	if refusal, ok := errors.AsType[*client.Error](err); ok {
+		return refusal.Code
+	}
+	return ""
 }
 
 // create makes a key and returns it with its token.
-func (s *server) create(ws, name, preset string) (admin.Key, string) {
+func (s *server) create(ws, name, preset string) (client.Key, string) {
 	s.t.Helper()
-	answer, err := s.keys().CreateKey(context.Background(), ws, admin.CreateRequest{Name: name, Preset: preset})
+	answer, err := s.keys().CreateKey(context.Background(), ws, client.CreateRequest{Name: name, Preset: preset})
 	if err != nil {
 		s.t.Fatalf("creating the key %q: %v", name, err)
 	}
@@ -237,7 +246,7 @@ func (s *server) create(ws, name, preset string) (admin.Key, string) {
 }
 
 // revoke ends a key.
-func (s *server) revoke(key admin.Key) {
+func (s *server) revoke(key client.Key) {
 	s.t.Helper()
 	if _, err := s.keys().RevokeKey(context.Background(), key.WorkspaceID, key.ID, ""); err != nil {
 		s.t.Fatalf("revoking %s: %v", key.ID, err)

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/admin/client"
 )
 
 // soakFor is how long make soak wants it to last.
@@ -244,7 +244,7 @@ func (w *soak) change(t *testing.T, n int) {
 		w.wantStatus(t, token, 200, 503)
 		w.made++
 		if i%3 == 0 {
-			rotated, err := w.keys().RotateKey(context.Background(), ws, key.ID, admin.RotateRequest{})
+			rotated, err := w.keys().RotateKey(context.Background(), ws, key.ID, client.RotateRequest{})
 			must(t, err)
 			w.wantStatus(t, rotated.Token, 200, 503)
 			w.revoke(rotated.Key)

@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"testing"
 
-	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/admin/client"
 )
 
 // TestChanges_limited holds that a workspace's own administrator is held up by the
@@ -21,7 +21,7 @@ func TestChanges_limited(t *testing.T) {
 	s.run(mountConfig)
 	s.awaitReady()
 	key, token := s.create("acme", "Warehouse sync", "full_access")
-	site := client{"HTTP/1.1", "http://" + s.Plain, http.DefaultClient}
+	site := httpClient{"HTTP/1.1", "http://" + s.Plain, http.DefaultClient}
 	const most = 120
 	send := func(mount, ws, call string) answer {
 		return site.send(t, "POST", mount+"/workspaces/"+ws+call, nil, "X-Workspace", ws)
@@ -74,7 +74,7 @@ func TestDisk_reserve(t *testing.T) {
 	}
 	wantCode(t, err, "no_space")
 	for range 20 { // what is refused does not use up the rest
-		_, err := s.keys().CreateKey(ctx, "acme", admin.CreateRequest{Name: "One more", Preset: "read_only"})
+		_, err := s.keys().CreateKey(ctx, "acme", client.CreateRequest{Name: "One more", Preset: "read_only"})
 		wantCode(t, err, "no_space")
 	}
 	_, err = s.keys().RevokeKey(ctx, "acme", one.ID, "leaked")

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/admin/client"
 )
 
 // trailerNames speak of a key's end, which is the gateway's to say.
@@ -32,9 +32,9 @@ func TestTrailers(t *testing.T) {
 			s := start(t, strings.Replace(gatewayConfig, "reverse_proxy {{.Upstream}}", "reverse_proxy "+from.proxy, 1))
 			s.upstream.answers(from.answer)
 			soon, day := "7d", "24h"
-			made, err := s.keys().CreateKey(t.Context(), "acme", admin.CreateRequest{Name: "Zapier production", Preset: "read_only", ExpiresIn: &soon})
+			made, err := s.keys().CreateKey(t.Context(), "acme", client.CreateRequest{Name: "Zapier production", Preset: "read_only", ExpiresIn: &soon})
 			must(t, err)
-			_, err = s.keys().RotateKey(t.Context(), "acme", made.Key.ID, admin.RotateRequest{RevokeOldIn: &day})
+			_, err = s.keys().RotateKey(t.Context(), "acme", made.Key.ID, client.RotateRequest{RevokeOldIn: &day})
 			must(t, err)
 			_, quiet := s.create("acme", "Nothing to say", "full_access")
 			for _, c := range clients(t, s) {
@@ -53,7 +53,7 @@ func TestTrailers(t *testing.T) {
 
 // wantOwnWord checks that an answer has the announcements so many times in its
 // header, and never in its trailers.
-func wantOwnWord(t *testing.T, c client, asks, token string, times int) {
+func wantOwnWord(t *testing.T, c httpClient, asks, token string, times int) {
 	t.Helper()
 	request, err := http.NewRequest("GET", c.base+contacts, nil)
 	must(t, err)

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/admin/client"
 )
 
 // TestUpgrade_passes opens a WebSocket with full access, and checks who the
@@ -72,7 +72,7 @@ func TestUpgrade_endsWithItsKey(t *testing.T) {
 			})
 			t.Run("expired", func(t *testing.T) {
 				life := "2s"
-				made, err := s.keys().CreateKey(t.Context(), "acme", admin.CreateRequest{Name: "Expired over " + o.name, Preset: "full_access", ExpiresIn: &life})
+				made, err := s.keys().CreateKey(t.Context(), "acme", client.CreateRequest{Name: "Expired over " + o.name, Preset: "full_access", ExpiresIn: &life})
 				must(t, err)
 				k := o.open(t, s, made.Token)
 				k.wantOpen(t)

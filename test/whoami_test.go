@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/agiled/caddy-api-keys/admin"
+	"github.com/agiled/caddy-api-keys/admin/client"
 )
 
 // TestWhoami holds what a key is told of itself, and that the upstream has no
@@ -64,7 +64,7 @@ func dashed(r rune) rune {
 }
 
 // wantWhoami checks an answer to its last member.
-func wantWhoami(t *testing.T, body string, key admin.Key) {
+func wantWhoami(t *testing.T, body string, key client.Key) {
 	t.Helper()
 	var got map[string]map[string]any
 	must(t, json.Unmarshal([]byte(body), &got))
@@ -103,7 +103,7 @@ func TestExpiryNotice(t *testing.T) {
 	for _, c := range clients(t, s) {
 		for life, noticed := range map[string]bool{"1h": true, "13d": true, "335h59m": true, "336h1m": false, "15d": false, "90d": false} {
 			t.Run(c.name+"/"+life, func(t *testing.T) {
-				made, err := s.keys().CreateKey(t.Context(), "acme", admin.CreateRequest{
+				made, err := s.keys().CreateKey(t.Context(), "acme", client.CreateRequest{
 					Name: strings.Map(dashed, "Lives "+life+" over "+c.name), Preset: "read_only", ExpiresIn: &life,
 				})
 				must(t, err)

@@ -1,6 +1,9 @@
 package apikey
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 const (
 	OpBackup  Operation = "backup"
@@ -41,6 +44,24 @@ func (r Restored) Details() map[string]any {
 		"made_at": r.MadeAt.Format(time.RFC3339Nano), "keys": r.Keys, "known": r.Known, "revoked": r.Revoked, "renamed": r.Renamed,
 		"suspended": r.Suspended, "quarantined": r.Quarantined, "events": r.Events,
 	}
+}
+
+// Warning says what the operator has to do after a restore; "" if there is nothing.
+func (r Restored) Warning() string {
+	var warnings []string
+	if r.Unverified {
+		warnings = append(warnings, "The backup is signed, which was not verified, because there is no backup_key to verify it with.")
+	}
+	madeAt := r.MadeAt.Format(time.RFC3339)
+	switch {
+	case !r.WasEmpty || r.Keys+r.Known == 0:
+	case r.Quarantined > 0:
+		warnings = append(warnings, "The store was empty, and does not know what was revoked after "+madeAt+", when the backup was made. "+
+			"Every workspace with keys that are not revoked is suspended: review each, and resume it.")
+	default:
+		warnings = append(warnings, "The store was empty. Keys that were revoked after "+madeAt+", when the backup was made, are valid in it: revoke them again.")
+	}
+	return strings.Join(warnings, " ")
 }
 
 func (Backup) Operation() Operation  { return OpBackup }
