@@ -93,7 +93,7 @@ func (h *Admin) Provision(ctx caddy.Context) error {
 // shortToken is the length below which an admin token is worth a warning.
 const shortToken = 32
 
-var errNoAdminAuth = errors.New("api_key_admin does not know who may call it: state token, token_file or trust_upstream_auth")
+var errNoAdminAuth = errors.New("api_key_admin needs to know who may call it: set token, token_file or trust_upstream_auth")
 
 // check refuses a mount that would be open to everybody, or that says two
 // things at once.
@@ -143,14 +143,14 @@ func (h *Admin) readToken(log *zap.Logger) error {
 		return err
 	}
 	if token == "" {
-		return fmt.Errorf("the admin token of api_key_admin is empty: see its %s", h.source())
+		return fmt.Errorf("the admin token of api_key_admin is empty: check its %s", h.source())
 	}
 	if err := validateToken(token); err != nil {
 		return fmt.Errorf("the %s of api_key_admin: %w", h.source(), err)
 	}
 	h.secret = sha256.Sum256([]byte(token))
 	if len(token) < shortToken {
-		log.Warn("the admin token of api_key_admin is short: whoever guesses it can make keys for every workspace. Make one with: openssl rand -hex 32")
+		log.Warn("the admin token of api_key_admin is short: anybody who guesses it can create keys for every workspace. Make a longer one with: openssl rand -hex 32")
 	}
 	return nil
 }
@@ -174,7 +174,7 @@ func (h *Admin) token() (string, error) {
 	}
 	token, err := repl.ReplaceOrErr(h.Token, true, true)
 	if err != nil {
-		return "", fmt.Errorf("the token of api_key_admin must be known before any request, such as that of a variable that is set: %w", err)
+		return "", fmt.Errorf("resolving the token of api_key_admin, which must be known when the configuration is loaded: %w", err)
 	}
 	return trimmed(token), nil
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/authn"
 )
 
-// The two answers to "may this be?".
+// The values of options that forbid or permit something.
 const (
 	refuse = "refuse"
 	allow  = "allow"
@@ -27,7 +27,16 @@ func oneOf(name, value string, values ...string) error {
 	if slices.Contains(values, value) {
 		return nil
 	}
-	return fmt.Errorf("%s: %q is not %s", name, value, strings.Join(values, " or "))
+	return fmt.Errorf("%s must be %s, not %q", name, strings.Join(values, " or "), value)
+}
+
+// literal refuses braces in an option that is used as written: they would be a
+// placeholder that nothing evaluates.
+func literal(value string) error {
+	if strings.ContainsAny(value, "{}") {
+		return fmt.Errorf("%q: placeholders are not evaluated here: write the value itself, or {$NAME} for an environment variable, which Caddy inserts when it reads the Caddyfile", value)
+	}
+	return nil
 }
 
 func validateHeader(name string) error {
@@ -38,9 +47,9 @@ func validateHeader(name string) error {
 	case !httpguts.ValidHeaderFieldName(name):
 		return fmt.Errorf("%q is not a header name: use letters, digits and hyphens", name)
 	case strings.ContainsAny(name, "_.!#$%&'*+^`|~"):
-		return fmt.Errorf("%q holds a character that servers confuse with a hyphen: use hyphens only", name)
+		return fmt.Errorf("%q contains a character that servers confuse with a hyphen: use hyphens only", name)
 	case reserved(name):
-		return fmt.Errorf("%q means something else already: choose a name of your own, such as X-Workspace-ID", name)
+		return fmt.Errorf("%q already has another meaning: choose a name of your own, such as X-Workspace-ID", name)
 	}
 	return nil
 }
@@ -51,7 +60,7 @@ func validateRealm(realm string) error {
 	}
 	for _, c := range []byte(realm) {
 		if c < ' ' || c > '~' || c == '"' || c == '\\' {
-			return fmt.Errorf(`%q: a realm is printable ASCII without " and \`, realm)
+			return fmt.Errorf(`%q: a realm must be printable ASCII without " and \`, realm)
 		}
 	}
 	return nil
@@ -62,13 +71,13 @@ func validateMethod(method string) error {
 		return err
 	}
 	if !httpguts.ValidHeaderFieldName(method) { // a method is a token, as a field name is
-		return fmt.Errorf("%q is not a method: name methods such as GET, with spaces between them", method)
+		return fmt.Errorf("%q is not a method: list methods such as GET, separated by spaces", method)
 	}
 	if upper := strings.ToUpper(method); method != upper {
-		return fmt.Errorf("%q: methods are compared exactly, and are in upper case: %s", method, upper)
+		return fmt.Errorf("%q: methods are case-sensitive: write %s", method, upper)
 	}
 	if method == http.MethodTrace || method == http.MethodConnect {
-		return fmt.Errorf("%s is always refused: leave it out", method)
+		return fmt.Errorf("%s is always refused: remove it", method)
 	}
 	return nil
 }
@@ -87,24 +96,24 @@ func validateWhoami(path string) error {
 	return nil
 }
 
-// validateBasePath refuses what no request's path can begin with.
+// validateBasePath refuses a base path that no request's path can begin with.
 func validateBasePath(base string) error {
 	if err := literal(base); err != nil {
 		return err
 	}
 	switch {
 	case !strings.HasPrefix(base, "/"):
-		return fmt.Errorf("%q: a path begins with /", base)
+		return fmt.Errorf("%q: a path must begin with /", base)
 	case strings.ContainsAny(base, "*?#%"):
-		return fmt.Errorf("%q: a base path is taken literally, without *: everything below it belongs to the API", base)
+		return fmt.Errorf("%q: a base path is literal, without *: everything below it belongs to the API", base)
 	case path.Clean(base) != base && path.Clean(base)+"/" != base:
 		return fmt.Errorf("%q: no request has such a path: write %s", base, path.Clean(base))
 	}
 	return nil
 }
 
-// validateWorkspace refuses a fixed workspace that there cannot be. What a
-// placeholder stands for is found out on each request.
+// validateWorkspace refuses a fixed workspace that is not a workspace id.
+// Placeholders are evaluated for each request.
 func validateWorkspace(pin string) error {
 	if strings.Contains(pin, "{") {
 		return nil
@@ -112,7 +121,7 @@ func validateWorkspace(pin string) error {
 	return apikey.ValidateWorkspaceID(pin)
 }
 
-// validateTestURL refuses what curl could not be told to call.
+// validateTestURL refuses addresses that the page cannot show as a curl command.
 func validateTestURL(address string) error {
 	if err := literal(address); err != nil {
 		return err
@@ -126,8 +135,7 @@ func validateTestURL(address string) error {
 	return nil
 }
 
-// check refuses values that a JSON configuration can state and a Caddyfile
-// cannot.
+// check refuses values that a JSON configuration can have and a Caddyfile cannot.
 func (h *Auth) check() error {
 	var errs []error
 	add := func(option string, err error) {
@@ -153,7 +161,7 @@ func (h *Auth) check() error {
 	return errors.Join(append(errs, oneOf("browsers", h.Browsers, refuse, allow), h.checkDistinct())...)
 }
 
-// checkDistinct refuses one header for two things.
+// checkDistinct refuses one header for two purposes.
 func (h *Auth) checkDistinct() error {
 	names := []string{
 		cmp.Or(h.WorkspaceHeader, identity.WorkspaceHeader),
@@ -162,8 +170,45 @@ func (h *Auth) checkDistinct() error {
 	}
 	for i, name := range names {
 		if identity.NewHeaders(names[:i]...).Match(name) {
-			return fmt.Errorf("workspace_header, key_id_header and access_header must be three different names: %q is there twice", name)
+			return fmt.Errorf("workspace_header, key_id_header and access_header must be three different names: %q is used twice", name)
 		}
 	}
 	return nil
+}
+
+// reservedHeaders have a meaning in HTTP itself, or to proxies, browsers or
+// frameworks, so they cannot carry an identity. A name that ends in a hyphen stands
+// for every name that begins with it. Headers that name another request are
+// reserved too; see methodHeaders.
+var reservedHeaders = []string{
+	// Of the connection and of the message (RFC 9110, 9112 and 9113).
+	"Connection", "Content-", "Date", "Expect", "Host", "HTTP2-Settings", "Keep-Alive", "Max-Forwards", "MIME-Version", "TE",
+	"Trailer", "Transfer-Encoding", "Upgrade", "Via",
+	// Credentials and state.
+	"Authentication-Info", "Authorization", "Cookie", "Cookie2", "Proxy-", "Set-Cookie", "WWW-Authenticate",
+	// What a request asks for, and on which conditions.
+	"Accept", "Accept-", "Age", "Alt-Svc", "Alt-Used", "Cache-Control", "Early-Data", "From", "Idempotency-Key", "If-", "Last-Event-ID",
+	"Pragma", "Prefer", "Priority", "Range", "Referer", "User-Agent", "Vary",
+	// What browsers say about a request, and may do with the response.
+	"Access-Control-", "DNT", "Origin", "Save-Data", "Sec-", "Upgrade-Insecure-Requests", "X-Requested-With",
+	// What proxies say about the client and the address it asked for.
+	"CDN-Loop", "CF-", "Client-IP", "Fastly-Client-IP", "Forwarded", "True-Client-IP", "X-Client-IP", "X-Cluster-Client-IP", "X-Forwarded",
+	"X-Forwarded-", "X-Host", "X-Original-", "X-Real-IP",
+	// Traces (W3C Trace Context, B3) and the number of a request.
+	"B3", "Baggage", "Traceparent", "Tracestate", "X-B3-", "X-Correlation-ID", "X-Request-ID",
+	// What the gateway itself sends.
+	"Deprecation", "RateLimit", "RateLimit-", "Retry-After", "Sunset", identity.AssertionHeader, "X-API-Key-Expires",
+}
+
+// reserved reports whether a header has another meaning.
+func reserved(name string) bool {
+	for _, header := range reservedHeaders {
+		if strings.EqualFold(name, header) {
+			return true
+		}
+		if strings.HasSuffix(header, "-") && len(name) > len(header) && strings.EqualFold(name[:len(header)], header) {
+			return true
+		}
+	}
+	return namesMethod.Match(name) || namesPath.Match(name)
 }
