@@ -45,7 +45,7 @@ func (a *App) keepDescriptors(ctx caddy.Context) {
 		descriptors.crowded.Store(!ok || number >= limit/4)
 		if ok && number >= last-last/4 { // the rest is for the upstreams of those that are open
 			_ = conn.Close()
-			log.Error("a connection was closed, for this process has nearly as many files and connections open as it may: raise the limit (ulimit -n, or LimitNOFILE of the systemd unit)",
+			log.Error("closed a connection, because this process has almost reached its limit of open files: raise the limit (ulimit -n, or LimitNOFILE of the systemd unit)",
 				zap.Uint64("limit", limit))
 		}
 	})
@@ -96,7 +96,7 @@ func descriptorOf(conn net.Conn) (number uint64, ok bool) {
 // limit allows.
 func warnOfFewDescriptors(log *zap.Logger) {
 	if limit, known := descriptorLimit(); known && limit < fewDescriptors {
-		log.Warn("this process may open few files and connections, and a request takes up to two: raise the limit (ulimit -n, or LimitNOFILE of the systemd unit)",
+		log.Warn("this process has a low limit of open files, and a request takes up to two: raise the limit (ulimit -n, or LimitNOFILE of the systemd unit)",
 			zap.Uint64("limit", limit), zap.Uint64("for_clients", limit-reservedOf(limit)))
 	}
 }

@@ -101,10 +101,10 @@ func (i *instance) logOpened(log *zap.Logger) {
 		log = log.With(zap.Uint64("open_files", limit))
 	}
 	if madeAt, err := i.store.Restoring(); err == nil && !madeAt.IsZero() {
-		log.Error("a restore was begun, and has not come to its end: keys are missing. Restore that backup again", zap.Time("backup_made_at", madeAt))
+		log.Error("a restore was interrupted, and keys are missing: restore the same backup again", zap.Time("backup_made_at", madeAt))
 	}
 	if i.store.Made() {
-		log.Warn("key store made: it is empty")
+		log.Warn("key store created: it is empty")
 		return
 	}
 	census, err := i.store.Census(context.Background(), i.clock.Now())
@@ -160,7 +160,7 @@ func (i *instance) Destruct() error {
 	i.stop()
 	i.upkeep.Wait()
 	if err := i.authn.FlushUses(time.Now(), 0, i.store.NoteUses); err != nil {
-		i.log.Warn("noting in the key store when keys were last used", zap.Error(err))
+		i.log.Warn("could not write last-used times to the key store", zap.Error(err))
 	}
 	i.recordClock()
 	return i.store.Close()

@@ -148,7 +148,7 @@ func TestInventory_unknown(t *testing.T) {
 			if got := sumOf(t, errorsMetric, "census"); got <= failures {
 				t.Errorf("got %v failures counted, want more than %v", got, failures)
 			}
-			if got := said(t, s.logged(), "counting the keys"); len(got) != 1 {
+			if got := said(t, s.logged(), "could not count the keys"); len(got) != 1 {
 				t.Errorf("got %d lines in the log, want 1", len(got))
 			}
 		})

@@ -125,7 +125,7 @@ func (n *neighbours) auth(h *Auth) {
 	removed := identity.NewHeaders("Authorization", h.WorkspaceHeader, h.KeyIDHeader, h.AccessHeader)
 	for _, c := range n.copies {
 		if removed.Match(c.header) {
-			n.warnings = append(n.warnings, fmt.Sprintf("%s before api_key_auth copies the client's %s, which api_key_auth removes: the copy stays, and whoever reads it trusts the client. Remove it, or put it after api_key_auth", c.by, c.header))
+			n.warnings = append(n.warnings, fmt.Sprintf("%s before api_key_auth copies the client's %s. api_key_auth removes the header but not the copy, and anything that reads the copy trusts the client. Remove it, or move it after api_key_auth", c.by, c.header))
 		}
 	}
 	n.guarded = true
@@ -137,5 +137,5 @@ func (n *neighbours) method(by, method string) {
 	if method == "" || !n.guarded {
 		return
 	}
-	n.warnings = append(n.warnings, fmt.Sprintf("%s %s after api_key_auth changes the method that was judged: the upstream gets a %s from a read-only key that sent a GET. Put it before api_key_auth", by, method, method))
+	n.warnings = append(n.warnings, fmt.Sprintf("%s %s after api_key_auth changes the method that was checked: a read-only key's GET reaches the upstream as %s. Move it before api_key_auth", by, method, method))
 }

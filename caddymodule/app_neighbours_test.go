@@ -13,7 +13,7 @@ import (
 func TestNeighbours(t *testing.T) {
 	const (
 		copies  = "copies the client's "
-		changes = "changes the method that was judged"
+		changes = "changes the method that was checked"
 	)
 	tests := []struct {
 		name, site string

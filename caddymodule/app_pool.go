@@ -154,7 +154,7 @@ func releaseAll() {
 
 func closeStore(path string) {
 	if _, err := instances.Delete(path); err != nil {
-		caddy.Log().Named(appName).Error("closing a key store", zap.String("path", path), zap.Error(err))
+		caddy.Log().Named(appName).Error("could not close a key store", zap.String("path", path), zap.Error(err))
 	}
 }
 

@@ -36,7 +36,7 @@ func (i *instance) runUpkeep(ctx context.Context) {
 			garbage.tune()
 			err := i.authn.FlushUses(now, i.settings.Load().lastUsedResolution, i.store.NoteUses)
 			if written && err != nil { // it is retried every second: log the first failure
-				i.log.Warn("noting in the key store when keys were last used", zap.Error(err))
+				i.log.Warn("could not write last-used times to the key store; retrying every second", zap.Error(err))
 			}
 			written = err == nil
 			i.recordEnds()
@@ -75,7 +75,7 @@ func (i *instance) runCleanup(ctx context.Context) {
 // settleEnds moves keys that have ended out of the lists of active ones.
 func (i *instance) settleEnds(ctx context.Context) {
 	if err := i.store.SettleEnds(ctx, i.clock.Confirmed()); err != nil && ctx.Err() == nil {
-		i.log.Warn("moving keys that have ended out of the lists of current ones: until that is done, listing them takes longer", zap.Error(err))
+		i.log.Warn("could not move ended keys out of the list of active ones; retrying every minute, and listing keys is slower until then", zap.Error(err))
 	}
 }
 
@@ -85,18 +85,18 @@ func (i *instance) deleteOld(ctx context.Context) {
 	before := now.Add(-i.settings.Load().auditRetention)
 	for _, old := range []struct {
 		what   string
-		forget func(ctx context.Context, before, now time.Time) (int, error)
+		delete func(ctx context.Context, before, now time.Time) (int, error)
 	}{
-		{"events of the audit trail", i.store.ForgetEvents},
-		{"keys that ended", i.store.ForgetKeys},
+		{"old audit events", i.store.ForgetEvents},
+		{"old keys", i.store.ForgetKeys},
 	} {
-		n, err := old.forget(ctx, before, now)
+		n, err := old.delete(ctx, before, now)
 		if n > 0 {
-			i.log.Info("deleted old "+old.what, zap.Int("deleted", n), zap.Time("before", before))
+			i.log.Info("deleted "+old.what, zap.Int("deleted", n), zap.Time("before", before))
 		}
 		if err != nil {
 			if ctx.Err() == nil {
-				i.log.Warn("deleting old "+old.what, zap.Error(err))
+				i.log.Warn("could not delete "+old.what, zap.Error(err))
 			}
 			return // the other would fail for the same reason
 		}
@@ -121,7 +121,7 @@ func (i *instance) recordClock() {
 	})
 	i.logClockShift(shift)
 	if err != nil {
-		i.log.Warn("noting the time in the key store", zap.Error(err))
+		i.log.Warn("could not record the time in the key store", zap.Error(err))
 		return
 	}
 	i.recorded = note.Confirmed
@@ -133,7 +133,7 @@ func (i *instance) logClockBehind() {
 	if reading.Status() != apikey.ClockBehind {
 		return
 	}
-	i.log.Error("the clock of this machine is behind the time that the key store has seen: keys are judged by the later time. "+
+	i.log.Error("this machine's clock is behind the latest time recorded in the key store: keys are judged by the recorded time. "+
 		"If the clock is right, run: caddy api-keys clock --trust",
 		zap.Duration("behind", -reading.Offset()), zap.Time("clock", reading.Machine), zap.Time("seen", reading.Judged))
 }
@@ -142,14 +142,14 @@ func (i *instance) logClockBehind() {
 func (i *instance) logClockShift(shift authn.ClockShift) {
 	switch shift.What {
 	case authn.ClockJumped:
-		i.log.Error("the clock of this machine is further ahead than can be believed: keys are judged by it, but nothing is deleted. "+
-			"If the clock is right, run: caddy api-keys clock --trust. If it is not, set it right, and the keys that it made expire are valid again",
+		i.log.Error("this machine's clock has jumped implausibly far ahead: keys are judged by it, but nothing is deleted. "+
+			"If the clock is right, run: caddy api-keys clock --trust. If it is wrong, correct it, and the keys that it expired are valid again",
 			zap.Duration("ahead", shift.By), zap.Time("clock", i.clock.Read().Machine))
 	case authn.ClockCorrected:
-		i.log.Warn("the clock of this machine was ahead, and is no more: the keys that it made expire are valid again",
+		i.log.Warn("this machine's clock was ahead and has been corrected: the keys that it expired are valid again",
 			zap.Duration("was_ahead", shift.By), zap.Time("clock", i.clock.Read().Machine))
 	case authn.ClockConfirmed:
-		i.log.Info("the clock of this machine has been ahead for so long that it is confirmed",
+		i.log.Info("this machine's clock has been ahead long enough to be trusted",
 			zap.Duration("ahead", shift.By), zap.Duration("after", apikey.ConfirmAfter))
 	}
 }
@@ -176,6 +176,6 @@ func (i *instance) recordExposure(ctx context.Context, e exposure) {
 		Do: apikey.Expose{WorkspaceID: e.key.WorkspaceID, KeyID: e.key.ID},
 	})
 	if err != nil {
-		i.log.Warn("noting that a key was seen in a browser", zap.String("api_key_id", e.key.ID), zap.Error(err))
+		i.log.Warn("could not record that a key was used in a browser", zap.String("api_key_id", e.key.ID), zap.Error(err))
 	}
 }

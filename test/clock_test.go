@@ -66,7 +66,7 @@ func TestClock_setBackWhileStopped(t *testing.T) {
 	if want := `error_description="The token expired."`; got.status != 401 || !strings.Contains(got.header.Get("WWW-Authenticate"), want) {
 		t.Errorf("got %d %s, want 401 with %s", got.status, got.header.Get("WWW-Authenticate"), want)
 	}
-	if !strings.Contains(s.log.String(), "the clock of this machine is behind the time that the key store has seen") {
+	if !strings.Contains(s.log.String(), "this machine's clock is behind the latest time recorded in the key store") {
 		t.Error("the log does not say that the clock is behind")
 	}
 }
@@ -125,7 +125,7 @@ func TestClock_aheadAtAStart(t *testing.T) {
 			if got := s.answersTo(t, token); got != 401 {
 				t.Errorf("ahead: got status %d, want 401: no key outlives its end", got)
 			}
-			if !strings.Contains(s.log.String(), "the clock of this machine is further ahead than can be believed") {
+			if !strings.Contains(s.log.String(), "this machine's clock has jumped implausibly far ahead") {
 				t.Error("the log does not say that the clock is ahead")
 			}
 			s.stop()
@@ -152,7 +152,7 @@ func TestClock_aheadAtAStart(t *testing.T) {
 			if got := s.answersTo(t, live); got != 200 {
 				t.Errorf("set right: got status %d, want 200", got)
 			}
-			if !strings.Contains(s.log.String(), "the clock of this machine was ahead, and is no more") {
+			if !strings.Contains(s.log.String(), "this machine's clock was ahead and has been corrected") {
 				t.Error("the log does not say that the clock was ahead")
 			}
 		})

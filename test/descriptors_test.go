@@ -115,7 +115,7 @@ func TestDescriptors_idle(t *testing.T) {
 				t.Errorf("got %d of 400 connections closed, want those that the limit has no room for", closed)
 			}
 			s.revoke(key)
-			for _, want := range []string{"this process may open few files and connections", "a connection was closed, for this process has nearly as many files", "raise the limit"} {
+			for _, want := range []string{"this process has a low limit of open files", "closed a connection, because this process has almost reached its limit", "raise the limit"} {
 				if !strings.Contains(s.log.String(), want) {
 					t.Errorf("the log does not say %q", want)
 				}

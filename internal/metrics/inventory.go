@@ -98,7 +98,7 @@ func (c *inventoryCollector) Collect(metrics chan<- prometheus.Metric) {
 	if err != nil {
 		c.errors.total.WithLabelValues(string(Census)).Inc()
 		if !c.failing.Swap(true) { // once, not at every scrape
-			c.log.Error("counting the keys", zap.Error(err))
+			c.log.Error("could not count the keys", zap.Error(err))
 		}
 		return
 	}
