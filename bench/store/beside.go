@@ -214,11 +214,11 @@ func medianOf(all []beside) beside {
 
 func besideTable(all []beside) string {
 	var out strings.Builder
-	fmt.Fprintln(&out, "| beside | takes | memory | requests without it | requests beside it |\n|---|---:|---:|---:|---:|")
+	fmt.Fprintln(&out, "| operation | duration | memory | requests without it | requests during it |\n|---|---:|---:|---:|---:|")
 	for _, b := range all {
 		took, memory := fmt.Sprintf("%.1f s", b.took.Seconds()), fmt.Sprintf("%d MB", b.memory/1e6)
 		if b.name == "start" {
-			b.name, took, memory = "the first 8 seconds after a start", "", ""
+			b.name, took, memory = "first 8 seconds after a start", "", ""
 		}
 		if slices.ContainsFunc(floods, func(f flood) bool { return f.name == b.name }) {
 			b.name, took = fmt.Sprintf("%d at once: %s of a workspace with %d keys", floodCallers, b.name, floodKeys), ""
@@ -226,7 +226,7 @@ func besideTable(all []beside) string {
 		fmt.Fprintf(&out, "| %s | %s | %s | %s (%s) | %s (%s) |\n", b.name, took, memory,
 			inMilliseconds(b.alone.median), inMilliseconds(b.alone.p99), inMilliseconds(b.during.median), inMilliseconds(b.during.p99))
 	}
-	return out.String() + fmt.Sprintf("\nOf the requests, %d a second with %d keys: the median, and in brackets the slowest hundredth.\n", requestRate, inUse)
+	return out.String() + fmt.Sprintf("\nRequests: %d per second with %d keys; median, with the 99th percentile in parentheses.\n", requestRate, inUse)
 }
 
 func inMilliseconds(d time.Duration) string {

@@ -18,17 +18,17 @@ func table(all []figures) string {
 	}
 	row("keys", func(f figures) string { return fmt.Sprint(f.keys) })
 	fmt.Fprintln(&out, "|---|"+strings.Repeat("---:|", len(all)))
-	row("from the start to the first answer", func(f figures) string { return fmt.Sprintf("%d ms", f.start.Milliseconds()) })
-	row("memory when it is ready", func(f figures) string { return f.ready.String() })
+	row("time from start to first response", func(f figures) string { return fmt.Sprintf("%d ms", f.start.Milliseconds()) })
+	row("memory when ready", func(f figures) string { return f.ready.String() })
 	row("memory with 100,000 keys in use", func(f figures) string { return f.heavy.String() })
-	row("disk, by the key", func(f figures) string { return fmt.Sprintf("%d B", f.disk/int64(f.keys)) })
+	row("disk per key", func(f figures) string { return fmt.Sprintf("%d B", f.disk/int64(f.keys)) })
 	for _, o := range []struct {
 		what string
 		of   func(operations) spread
 	}{
-		{"check of a key in memory", func(o operations) spread { return o.warm }},
-		{"check of a key on the disk", func(o operations) spread { return o.cold }},
-		{"check of an unknown token", func(o operations) spread { return o.unknown }},
+		{"check a cached key", func(o operations) spread { return o.warm }},
+		{"check a key on disk", func(o operations) spread { return o.cold }},
+		{"check an unknown token", func(o operations) spread { return o.unknown }},
 		{"list 50 of a workspace's 100 keys", func(o operations) spread { return o.list }},
 		{"create a key", func(o operations) spread { return o.create }},
 		{"revoke a key", func(o operations) spread { return o.revoke }},
@@ -38,7 +38,7 @@ func table(all []figures) string {
 			return fmt.Sprintf("%s (%s)", rounded(s.median), rounded(s.p99))
 		})
 	}
-	return out.String() + "\nOf the memory: what is the process's own, and pages of files that the system takes back when it wants them. Of the\noperations: the median, and in brackets the slowest hundredth.\n"
+	return out.String() + "\nMemory: private to the process, plus mapped file pages, which the system can reclaim. Operations: median, with the 99th\npercentile in parentheses.\n"
 }
 
 func (m memory) String() string { return fmt.Sprintf("%d MB + %d MB", m.own/1e6, m.files/1e6) }
