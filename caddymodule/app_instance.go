@@ -14,6 +14,7 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/authn"
 	"github.com/agiled/caddy-api-keys/internal/metrics"
 	"github.com/agiled/caddy-api-keys/internal/store"
+	"github.com/agiled/caddy-api-keys/internal/version"
 )
 
 // instance is an open store with its authenticator, clock and upkeep. All
@@ -96,7 +97,7 @@ func (i *instance) start() error {
 // logOpened logs what was opened. A failure to count the keys does not stop the
 // instance from serving them.
 func (i *instance) logOpened(log *zap.Logger) {
-	log = log.With(zap.String("path", i.store.Path()), zap.String("version", version()))
+	log = log.With(zap.String("path", i.store.Path()), zap.String("version", version.Get()))
 	if limit, known := descriptorLimit(); known {
 		log = log.With(zap.Uint64("open_files", limit))
 	}

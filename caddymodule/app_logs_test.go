@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/version"
 )
 
 // said returns the lines of a log that have a message.
@@ -155,8 +156,8 @@ func TestLogs_start(t *testing.T) {
 	}
 	for _, line := range []observer.LoggedEntry{made, opened} {
 		fields := line.ContextMap()
-		if fields["path"] != i.store.Path() || fields["version"] != version() {
-			t.Errorf("%s: got the path %v and the version %v, want %s and %s", line.Message, fields["path"], fields["version"], i.store.Path(), version())
+		if fields["path"] != i.store.Path() || fields["version"] != version.Get() {
+			t.Errorf("%s: got the path %v and the version %v, want %s and %s", line.Message, fields["path"], fields["version"], i.store.Path(), version.Get())
 		}
 	}
 	want := map[apikey.Status]int{apikey.Active: 2, apikey.Expired: 0, apikey.Revoked: 1}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"github.com/agiled/caddy-api-keys/internal/version"
 )
 
 func versionCommand() *cobra.Command {
@@ -20,9 +22,9 @@ its log when it starts.`,
 			return usagef("%q is not wanted", args[0])
 		}
 		if cmd.Flag("output").Value.String() == "json" {
-			return t.json(map[string]string{"version": version()})
+			return t.json(map[string]string{"version": version.Get()})
 		}
-		_, err := fmt.Fprintln(t.out, version())
+		_, err := fmt.Fprintln(t.out, version.Get())
 		return err
 	})
 }

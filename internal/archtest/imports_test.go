@@ -24,6 +24,7 @@ var layers = []layer{
 	{dir: "internal/ratelimit"},
 	{dir: "internal/durable"},
 	{dir: "internal/unread"},
+	{dir: "internal/version"},
 
 	// These never import each other, except that metrics counts the decisions of
 	// authn. What one needs of another it declares as a small interface, and
@@ -37,7 +38,7 @@ var layers = []layer{
 	{dir: "admin", mayImport: append([]string{"internal/unread"}, domain...)},
 
 	{dir: "caddymodule", mayImport: append([]string{
-		"internal/store", "internal/authn", "internal/fleet", "internal/metrics", "internal/ratelimit", "internal/unread", "admin",
+		"internal/store", "internal/authn", "internal/fleet", "internal/metrics", "internal/ratelimit", "internal/unread", "internal/version", "admin",
 	}, domain...)},
 
 	// What is built and run.

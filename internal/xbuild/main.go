@@ -24,7 +24,7 @@ const (
 	toolsModule  = "tools/go.mod"
 	profileFile  = "cmd/caddy/default.pgo"
 
-	versionVariable = "github.com/agiled/caddy-api-keys/caddymodule.built"
+	versionVariable = "github.com/agiled/caddy-api-keys/internal/version.built"
 )
 
 func main() {

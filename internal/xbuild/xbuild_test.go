@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
@@ -79,4 +81,22 @@ func readGoMod(t *testing.T, path string) goMod {
 		t.Fatalf("reading %s: %v", path, err)
 	}
 	return m
+}
+
+// The linker ignores a variable that does not exist. With -trimpath, its flags are not in
+// the binary themselves.
+func TestVersionVariable(t *testing.T) {
+	binary := filepath.Join(t.TempDir(), "main.test")
+	build := exec.Command("go", "test", "-c", "-trimpath", "-o", binary, "-ldflags=-X "+versionVariable+"=4.5.6-linked", "./internal/version")
+	build.Dir = root
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("building: %v\n%s", err, out)
+	}
+	content, err := os.ReadFile(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(content, []byte("4.5.6-linked")) {
+		t.Errorf("%s is not a variable that the linker sets", versionVariable)
+	}
 }

@@ -1,4 +1,5 @@
-package caddymodule
+// Package version says which version of the gateway is in the running binary.
+package version
 
 import (
 	"cmp"
@@ -8,16 +9,16 @@ import (
 
 const modulePath = "github.com/agiled/caddy-api-keys"
 
-// built is what the linker says that a build from a directory is of: Go gives it
-// no version where this module is not the main one.
+// built is the version of a build from a directory, set by the linker: Go records
+// none where this module is not the main one.
 var built string
 
 // devel is the version that Go gives to what was built from a directory.
 const devel = "(devel)"
 
-// version returns the version of this module in the running binary, or the
-// revision that it was built from where it has none.
-func version() string {
+// Get returns the version of this module in the running binary, or the revision
+// that it was built from if it has none.
+func Get() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return devel

@@ -1,4 +1,4 @@
-package caddymodule
+package version
 
 import (
 	"runtime/debug"
@@ -34,5 +34,11 @@ func TestVersion(t *testing.T) {
 		if got := versionIn(&test.info, test.built); got != test.want {
 			t.Errorf("%s: got %q, want %q", test.name, got, test.want)
 		}
+	}
+}
+
+func TestGet(t *testing.T) {
+	if Get() == "" {
+		t.Error(`got "", want a version or (devel)`)
 	}
 }
