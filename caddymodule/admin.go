@@ -166,7 +166,7 @@ func (h *Admin) token() (string, error) {
 		if err != nil {
 			return "", fmt.Errorf("reading the token_file of api_key_admin: %w", err)
 		}
-		text, err := plainText(content)
+		text, err := apikey.PlainText(content)
 		if err != nil {
 			return "", fmt.Errorf("the token_file %s of api_key_admin: %w", path, err)
 		}
@@ -215,7 +215,7 @@ func (h *Admin) serve(w http.ResponseWriter, call *http.Request) {
 
 // ownActors are the names by which the gateway speaks of itself, of its mounts,
 // and of nobody.
-var ownActors = []string{gatewayActor, endpointActor, commandActor, "admin_token", "upstream_auth", "unknown"}
+var ownActors = []string{gatewayActor, endpointActor, apikey.CommandLine, "admin_token", "upstream_auth", "unknown"}
 
 // someone returns who a placeholder names. Whoever has chosen a name of the
 // gateway's own stands in quotes, so that the audit trail tells them apart.

@@ -236,7 +236,7 @@ func restoreFile(ctx context.Context, t *terminal, log io.Writer, file io.ReadSe
 	p.total = size
 	defer p.end()
 	now := time.Now().UTC().Truncate(time.Millisecond)
-	done, err := keys.Restore(ctx, file, apikey.Change{EventID: apikey.NewEventID(now), At: now, Actor: commandActor}, apikey.Restore{Quarantine: quarantine}, p)
+	done, err := keys.Restore(ctx, file, apikey.Change{EventID: apikey.NewEventID(now), At: now, Actor: apikey.CommandLine}, apikey.Restore{Quarantine: quarantine}, p)
 	return restoration(done), errors.Join(err, keys.Close())
 }
 

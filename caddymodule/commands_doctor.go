@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -91,26 +93,36 @@ func examine(ctx context.Context, t *terminal, path string) ([]client.Finding, e
 	return found, nil
 }
 
-// elsewhere says it if a configuration names another store than the one at a path.
+// elsewhere warns if a configuration names another store than the one at a path.
 func elsewhere(config []byte, path string) []client.Finding {
 	var parsed struct {
 		Apps struct {
 			Keys struct {
-				Store Store `json:"store"`
+				Store struct {
+					Path string `json:"path"`
+				} `json:"store"`
 			} `json:"api_keys"`
 		} `json:"apps"`
 	}
 	if err := json.Unmarshal(config, &parsed); err != nil || parsed.Apps.Keys.Store.Path == "" {
 		return nil
 	}
-	named, err := realPath(caddy.NewReplacer().ReplaceKnown(parsed.Apps.Keys.Store.Path, ""))
-	if examined, otherErr := realPath(path); err != nil || otherErr != nil || named == examined {
+	named, err := filepath.Abs(caddy.NewReplacer().ReplaceKnown(parsed.Apps.Keys.Store.Path, ""))
+	if err != nil || sameDirectory(named, path) {
 		return nil
 	}
 	return []client.Finding{{Check: "config", Severity: client.SeverityWarning,
 		Message: "The configuration has its store in " + named + ": what was found above is not of the store that its server uses.",
 		Advice:  "Check that one too, with --store " + named + ".",
 	}}
+}
+
+// sameDirectory reports whether two paths lead to one directory. One that does not
+// exist is not the one that was examined.
+func sameDirectory(a, b string) bool {
+	infoA, errA := os.Stat(a)
+	infoB, errB := os.Stat(b)
+	return errA == nil && errB == nil && os.SameFile(infoA, infoB)
 }
 
 // runningConfig returns the configuration that the server has.

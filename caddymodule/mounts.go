@@ -61,12 +61,11 @@ func machineClock() apikey.ClockReading {
 	return apikey.ClockReading{Machine: now, Confirmed: now, Judged: now}
 }
 
-// Who the audit trail says made a change: whoever reached Caddy's endpoint, the
-// gateway by itself, or whoever opened the store of a stopped server.
+// Who the audit trail says made a change, besides [apikey.CommandLine]: whoever
+// reached Caddy's endpoint, or the gateway by itself.
 const (
 	endpointActor = "admin_endpoint"
 	gatewayActor  = "gateway"
-	commandActor  = "command_line"
 )
 
 // newAPI completes a configuration with what all mounts have in common.

@@ -1,22 +1,11 @@
 package caddymodule
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"strings"
 	"unicode/utf8"
 )
-
-// plainText returns the content of a text file that a person wrote, without the
-// byte-order mark that some editors put at the beginning of UTF-8. It refuses
-// UTF-16, which PowerShell and Notepad write.
-func plainText(content []byte) (string, error) {
-	if bytes.HasPrefix(content, []byte("\xff\xfe")) || bytes.HasPrefix(content, []byte("\xfe\xff")) || bytes.ContainsRune(content, 0) {
-		return "", errors.New("it is UTF-16: save it as UTF-8, without a byte-order mark")
-	}
-	return strings.TrimPrefix(string(content), "\ufeff"), nil
-}
 
 // validateToken refuses an admin token that nobody could present. The error says
 // what is wrong with the token, and does not contain it.

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
 // tokenShaped is what looks like a token, in whatever it was found: behind
@@ -32,7 +34,7 @@ func tokenIn(in io.Reader) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("reading the token from standard input: %w", err)
 	}
-	text, err := plainText(content)
+	text, err := apikey.PlainText(content)
 	if err != nil {
 		return "", fmt.Errorf("the token on standard input: %w", err)
 	}

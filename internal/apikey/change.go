@@ -23,6 +23,10 @@ var operations = []Operation{
 	OpCalendarFeed, OpCalendarFeedRevoke, OpClock, OpBackup, OpRestore,
 }
 
+// CommandLine is the actor of what the command line does to the store of a stopped
+// server.
+const CommandLine = "command_line"
+
 // Change is one change to keys, as a value: who wants what, and when. It holds
 // everything that chance or the clock had a say in (ids, digests, times), so
 // that applying it to the same store gives the same result anywhere.
