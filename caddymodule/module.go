@@ -6,9 +6,9 @@
 //     than Caddy's own admin endpoint,
 //   - the admin module admin.api.api_keys, which serves it there,
 //   - the log format lazy (package lazylog), and
-//   - the command api-keys.
+//   - the command api-keys (package cli).
 //
-// It is the only package that imports Caddy. It decides nothing about a request
+// Only it and the packages below it import Caddy. It decides nothing about a request
 // itself: it reads the [authn.Facts], asks, and turns the decision into headers
 // or into a refusal.
 package caddymodule
@@ -19,6 +19,7 @@ import (
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 
+	"github.com/agiled/caddy-api-keys/caddymodule/cli"
 	_ "github.com/agiled/caddy-api-keys/caddymodule/lazylog" // the log format lazy
 )
 
@@ -34,5 +35,5 @@ func init() {
 	httpcaddyfile.RegisterDirectiveOrder("api_key_auth", httpcaddyfile.Before, "basic_auth")
 	httpcaddyfile.RegisterDirectiveOrder("api_key_admin", httpcaddyfile.Before, "respond")
 
-	caddycmd.RegisterCommand(command)
+	caddycmd.RegisterCommand(cli.Command)
 }

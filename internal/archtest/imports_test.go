@@ -37,6 +37,7 @@ var layers = []layer{
 	{dir: "admin/client"},
 	{dir: "admin", mayImport: append([]string{"internal/unread"}, domain...)},
 
+	{dir: "caddymodule/cli", mayImport: []string{"internal/apikey", "internal/store", "internal/version", "admin/client"}},
 	{dir: "caddymodule", mayImport: append([]string{
 		"internal/store", "internal/authn", "internal/fleet", "internal/metrics", "internal/ratelimit", "internal/unread", "internal/version", "admin",
 	}, domain...)},

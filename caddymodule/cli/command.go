@@ -1,4 +1,7 @@
-package caddymodule
+// Package cli is the command `caddy api-keys`, with which operators manage keys. It
+// calls the admin API of a running server through package client; backups and checks
+// of a stopped server's store are made on the store itself.
+package cli
 
 import (
 	"context"
@@ -25,9 +28,9 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// command is `caddy api-keys …`. It talks to the admin endpoint of a running
+// Command is `caddy api-keys …`. It talks to the admin endpoint of a running
 // server, and finds that as `caddy reload` does.
-var command = caddycmd.Command{
+var Command = caddycmd.Command{
 	Name:  "api-keys",
 	Short: "Makes, shows and revokes API keys of a running server",
 	Long: `

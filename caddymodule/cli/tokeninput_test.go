@@ -1,0 +1,28 @@
+package cli
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+func TestTokenIn_encodings(t *testing.T) {
+	token := apikey.NewToken("agk").Reveal()
+	for _, in := range []string{token, "\ufeff" + token + "\r\n"} {
+		if got, err := tokenIn(strings.NewReader(in)); got != token || err != nil {
+			t.Errorf("of %d bytes: got %v and %t, want the token", len(in), err, got == token)
+		}
+	}
+	if got, err := tokenIn(strings.NewReader("\ufeffsome-other-credential\n")); got != "some-other-credential" || err != nil {
+		t.Errorf("got %q, %v, want it without the mark", got, err)
+	}
+	var wide strings.Builder
+	wide.WriteString("\xff\xfe")
+	for i := range token {
+		wide.WriteString(token[i:i+1] + "\x00")
+	}
+	if _, err := tokenIn(strings.NewReader(wide.String())); err == nil || !strings.Contains(err.Error(), "UTF-16") {
+		t.Errorf("got %v, want UTF-16 named", err)
+	}
+}
