@@ -52,44 +52,50 @@ type Keys interface {
 	Unchangeable() string
 }
 
-// Rules are what an operator decides about new keys.
+// Rules are the operator's limits on keys.
 type Rules struct {
+	// TokenPrefix is the prefix of new tokens.
 	TokenPrefix string
-	// Life is how long a new key lives, and the longest that may be asked for.
+	// Life is the default and maximum lifetime of a new key.
 	Life time.Duration
-	// AllowVagueNames lets keys be called "test".
+	// AllowVagueNames permits names that do not say what uses the key, such as "test".
 	AllowVagueNames bool
-	// MaxActiveKeys is how many keys of a workspace may be active at once.
+	// MaxActiveKeys is the maximum number of active keys per workspace. A key counts
+	// as one together with those that it has replaced.
 	MaxActiveKeys int
 }
 
-// Config is what a handler is made of.
+// Config configures a handler.
 type Config struct {
-	// Keys returns the key store, which may not be open from the beginning.
-	Keys  func() Keys
+	// Keys returns the key store, or nil while none is open.
+	Keys func() Keys
+	// Rules apply to every change. An idle handler needs none.
 	Rules Rules
-	// Clock tells the time.
+	// Clock reads the time.
 	Clock func() apikey.ClockReading
-	Log   *zap.Logger
-	// Refusals is where refused changes are logged. Unlike Log it need not be sampled.
+	// Log is for failures. It should be sampled: a failing store logs every call.
+	Log *zap.Logger
+	// Refusals is where refused changes are logged. The handler samples them itself.
+	// Default: Log.
 	Refusals *zap.Logger
-	// Actor says who makes a request, for the audit trail.
+	// Actor returns who makes a request, for the audit trail.
 	Actor func(*http.Request) string
-	// RemoteIP says where a request comes from, for the audit trail.
+	// RemoteIP returns the address that a request comes from, for the audit trail.
 	RemoteIP func(*http.Request) string
-	// Workspace returns the one workspace that a request may be about, "" for
-	// none. It is nil where the mount serves all of them.
+	// Workspace returns the workspace that the mount is pinned to, or "", which
+	// refuses the request. It is nil if the mount serves all workspaces.
 	Workspace func(*http.Request) string
-	// CountChange counts a change that somebody asks for at a mount that is pinned to
-	// a workspace, and returns how long the workspace has to wait for it; zero if it
-	// need not. Nil is no limit.
+	// CountChange counts a change requested at a pinned mount, and returns how long
+	// the workspace has to wait before it can make one; zero if it does not. Nil
+	// means no limit.
 	CountChange func(workspaceID string) time.Duration
-	// TestURL is where the holder of a new key can try it: an address, or a
-	// path on the site of the mount.
+	// TestURL is where a new key can be tried: an address, or a path on the site of
+	// the mount. Default: none.
 	TestURL string
-	// Idle says that no configuration uses keys, which is why none can be read.
+	// Idle says that the configuration does not use API keys. Keys returns nil then,
+	// and refusals say so instead of asking the caller to try again.
 	Idle bool
-	// Observe is told of every call's outcome: [OK], or the error's code.
+	// Observe is called with the outcome of every call: [OK], or the error's code.
 	Observe func(operation, outcome string)
 }
 
@@ -105,8 +111,8 @@ type Handler struct {
 	refusals   *sampler
 }
 
-// New returns the handler of an API. Every field of config but Workspace and
-// TestURL must be set.
+// New returns a handler of the API. The fields of config are required unless they
+// have a default or may be nil.
 func New(config Config) *Handler {
 	if config.Refusals == nil {
 		config.Refusals = config.Log

@@ -26,7 +26,7 @@ func (h *Handler) events(r *http.Request, list, ws string) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	events, next, err := h.Keys().Events(r.Context(), ws, page)
+	events, next, err := h.keys().Events(r.Context(), ws, page)
 	if err != nil {
 		return 0, nil, err
 	}

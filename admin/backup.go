@@ -55,15 +55,16 @@ func (h *Handler) send(w http.ResponseWriter, r *http.Request, sent file) {
 	}
 }
 
-// patient is a body that may take long, as long as it goes on.
-type patient struct {
+// extendedBody is a request body that may take as long as it needs, as long as
+// there is progress: every read extends the deadline.
+type extendedBody struct {
 	io.ReadCloser
 	control *http.ResponseController
 }
 
-func (p patient) Read(b []byte) (int, error) {
-	_ = p.control.SetReadDeadline(time.Now().Add(sendTimeout))
-	return p.ReadCloser.Read(b)
+func (b extendedBody) Read(p []byte) (int, error) {
+	_ = b.control.SetReadDeadline(time.Now().Add(sendTimeout))
+	return b.ReadCloser.Read(p)
 }
 
 // takeBackup answers with all that is in the store. A store that cannot note that
@@ -77,7 +78,7 @@ func (h *Handler) takeBackup(r *http.Request) (int, any, error) {
 	case err != nil:
 		return 0, nil, err
 	}
-	content, err := h.Keys().Backup(r.Context(), now)
+	content, err := h.keys().Backup(r.Context(), now)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -98,7 +99,7 @@ func (h *Handler) restoreBackup(r *http.Request) (int, any, error) {
 		return 0, nil, errNoBackup
 	}
 	now := h.now()
-	done, err := h.Keys().Restore(r.Context(), r.Body, apikey.Change{
+	done, err := h.keys().Restore(r.Context(), r.Body, apikey.Change{
 		EventID: apikey.NewEventID(now), At: now, Actor: h.actor(r), RemoteIP: h.RemoteIP(r),
 	}, apikey.Restore{Quarantine: quarantine == "true"}, io.Discard)
 	if err != nil {

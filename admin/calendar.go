@@ -29,7 +29,7 @@ func (h *Handler) reminder(ctx context.Context, ws, id string) (int, any, error)
 	if !apikey.ValidKeyID(id) {
 		return 0, nil, apikey.ErrNotFound
 	}
-	key, err := h.Keys().Key(ctx, ws, id)
+	key, err := h.keys().Key(ctx, ws, id)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -49,7 +49,7 @@ func (h *Handler) calendar(ctx context.Context, ws string) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	keys, now := h.Keys(), h.now()
+	keys, now := h.keys(), h.now()
 	made, err := h.calendars.get(ctx, keys, ws, now, func(ctx context.Context) (calendar, error) {
 		c := newCalendarWriter(ws, now)
 		if err := keys.EachActive(ctx, ws, now, c.add); err != nil {

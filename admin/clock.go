@@ -24,7 +24,7 @@ func presentClock(reading apikey.ClockReading) clockAnswer {
 func shownTime(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
 
 func (h *Handler) showClock(*http.Request) (int, any, error) {
-	if err := h.Keys().Ping(); err != nil {
+	if err := h.keys().Ping(); err != nil {
 		return 0, nil, err
 	}
 	return http.StatusOK, presentClock(h.Clock()), nil

@@ -24,7 +24,7 @@ func presentFindings(found []apikey.Finding) findingsAnswer {
 // checkStore reads all that is in the store. The server's own time for an answer
 // was not meant for that.
 func (h *Handler) checkStore(r *http.Request) (int, any, error) {
-	found, err := h.Keys().Check(r.Context(), h.Clock().Machine)
+	found, err := h.keys().Check(r.Context(), h.Clock().Machine)
 	if err != nil {
 		return 0, nil, err
 	}

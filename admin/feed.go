@@ -61,7 +61,7 @@ func (h *Handler) showFeed(r *http.Request) (int, any, error) {
 	if !ok || name == r.PathValue("feed") {
 		return 0, nil, errUnknownFeed
 	}
-	ws, err := h.Keys().Feed(r.Context(), token.Digest())
+	ws, err := h.keys().Feed(r.Context(), token.Digest())
 	if errors.Is(err, apikey.ErrNotFound) || err == nil && h.Workspace != nil && h.Workspace(r) != ws {
 		return 0, nil, errUnknownFeed
 	}

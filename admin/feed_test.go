@@ -11,7 +11,6 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
-	"github.com/agiled/caddy-api-keys/internal/store"
 )
 
 const acmeFeed = "/workspaces/acme/calendar/feed"
@@ -183,6 +182,6 @@ func TestFeed_storeFails(t *testing.T) {
 			t.Errorf("got a feed's token in the log: %v", entry)
 		}
 	}
-	none := newAPI(t, func(c *Config) { c.Keys = func() Keys { return (*store.Store)(nil) } })
+	none := newAPI(t, func(c *Config) { c.Keys = func() Keys { return nil } })
 	equal(t, "status", none.send(t, "GET", path, "").status, http.StatusServiceUnavailable)
 }

@@ -8,11 +8,11 @@ import (
 )
 
 func (h *Handler) healthz(*http.Request) (int, any, error) {
-	if err := h.Keys().Ping(); err != nil {
+	if err := h.keys().Ping(); err != nil {
 		return 0, nil, err
 	}
 	answer := client.Health{Status: "ok"}
-	if why := h.Keys().Unchangeable(); why != "" {
+	if why := h.keys().Unchangeable(); why != "" {
 		answer.Changes = "unavailable: " + why
 	}
 	if status := h.Clock().Status(); status != apikey.ClockAgrees {

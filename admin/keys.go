@@ -115,7 +115,7 @@ func (h *Handler) listKeys(r *http.Request) (int, any, error) {
 		return 0, nil, err
 	}
 	now := h.now()
-	keys, next, err := h.Keys().Keys(r.Context(), ws, filter, page, now)
+	keys, next, err := h.keys().Keys(r.Context(), ws, filter, page, now)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -141,7 +141,7 @@ func (h *Handler) askedFor(r *http.Request) (*apikey.Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	return h.Keys().Key(r.Context(), ws, id)
+	return h.keys().Key(r.Context(), ws, id)
 }
 
 func (h *Handler) showKey(r *http.Request) (int, any, error) {

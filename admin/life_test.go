@@ -429,7 +429,7 @@ func TestCodes_allAnswered(t *testing.T) {
 		c.Workspace = func(*http.Request) string { return "acme" }
 		c.CountChange = func(string) time.Duration { return time.Second }
 	})
-	closed := newAPI(t, func(c *Config) { c.Keys = func() Keys { return (*store.Store)(nil) } })
+	closed := newAPI(t, func(c *Config) { c.Keys = func() Keys { return nil } })
 	full := newAPI(t, func(c *Config) {
 		s := c.Keys().(*store.Store)
 		c.Keys = func() Keys { return failing{s, apikey.ErrNoSpace} }

@@ -480,7 +480,7 @@ func TestStore_unavailable(t *testing.T) {
 	}
 	for title, a := range map[string]*api{
 		"closed":         closed,
-		"not yet opened": newAPI(t, func(c *Config) { c.Keys = func() Keys { return (*store.Store)(nil) } }),
+		"not yet opened": newAPI(t, func(c *Config) { c.Keys = func() Keys { return nil } }),
 	} {
 		t.Run(title, func(t *testing.T) {
 			for _, call := range everything() {

@@ -42,7 +42,7 @@ func (h *Handler) actor(r *http.Request) string {
 
 // apply makes a change in the name of whoever sent the request.
 func (h *Handler) apply(r *http.Request, now time.Time, do apikey.Action) (apikey.Outcome, error) {
-	return h.Keys().Apply(r.Context(), apikey.Change{
+	return h.keys().Apply(r.Context(), apikey.Change{
 		EventID: apikey.NewEventID(now), At: now, Actor: h.actor(r), RemoteIP: h.RemoteIP(r), Do: do, Unrecorded: isUnrecorded(r),
 	})
 }

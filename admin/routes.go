@@ -158,7 +158,7 @@ func (h *Handler) resource(calls map[string]call) http.Handler {
 		}
 		body := r.Body
 		if call.long {
-			r.Body = patient{body, http.NewResponseController(w)}
+			r.Body = extendedBody{body, http.NewResponseController(w)}
 		}
 		status, answer, err := call.do(h, r)
 		r.Body = body // what is left of it after a refusal may not take as long

@@ -58,7 +58,7 @@ func (h *Handler) revokeToken(r *http.Request) (int, any, error) {
 func (h *Handler) toRevoke(r *http.Request, presented string) (*apikey.Key, error) {
 	key, err := h.keyByToken(r, presented)
 	if token, ok := apikey.ParseToken(presented); ok && errors.Is(err, apikey.ErrNoSpace) {
-		if found, lookupErr := h.Keys().Lookup(token.Digest()); lookupErr == nil {
+		if found, lookupErr := h.keys().Lookup(token.Digest()); lookupErr == nil {
 			return found, nil
 		}
 	}

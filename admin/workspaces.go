@@ -22,7 +22,7 @@ func (h *Handler) listSuspensions(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	suspended, next, err := h.Keys().Suspensions(r.Context(), page)
+	suspended, next, err := h.keys().Suspensions(r.Context(), page)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -38,7 +38,7 @@ func (h *Handler) showWorkspace(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	ws, err := h.Keys().Workspace(r.Context(), id)
+	ws, err := h.keys().Workspace(r.Context(), id)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -103,7 +103,7 @@ func (h *Handler) revokeAll(r *http.Request) (int, any, error) {
 }
 
 func (h *Handler) presentWorkspace(r *http.Request, ws apikey.Workspace) (int, any, error) {
-	counts, err := h.Keys().CountKeys(r.Context(), ws.ID, h.now())
+	counts, err := h.keys().CountKeys(r.Context(), ws.ID, h.now())
 	if err != nil {
 		return 0, nil, err
 	}

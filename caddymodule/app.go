@@ -16,7 +16,6 @@ import (
 
 	"github.com/agiled/caddy-api-keys/admin"
 	"github.com/agiled/caddy-api-keys/internal/apikey"
-	"github.com/agiled/caddy-api-keys/internal/store"
 )
 
 const (
@@ -172,7 +171,7 @@ func (a *App) newAPI(config admin.Config) *admin.Handler {
 		if i := a.instance(context.Background()); i != nil {
 			return i.store
 		}
-		return (*store.Store)(nil)
+		return nil
 	}
 	return newAPI(config)
 }

@@ -13,7 +13,6 @@ import (
 	"github.com/agiled/caddy-api-keys/admin"
 	"github.com/agiled/caddy-api-keys/admin/client"
 	"github.com/agiled/caddy-api-keys/internal/apikey"
-	"github.com/agiled/caddy-api-keys/internal/store"
 )
 
 // adminEndpoint serves the admin API on Caddy's own admin endpoint, which says
@@ -48,7 +47,7 @@ func serveEndpoint(w http.ResponseWriter, r *http.Request) error {
 
 // withoutApp answers where no configuration uses keys.
 var withoutApp = newAPI(admin.Config{
-	Keys:  func() admin.Keys { return (*store.Store)(nil) },
+	Keys:  func() admin.Keys { return nil },
 	Clock: machineClock,
 	Actor: func(*http.Request) string { return endpointActor },
 	Log:   zap.NewNop(),

@@ -27,7 +27,7 @@ func (c *Client) Backup(ctx context.Context) (*Backup, error) {
 	if err != nil {
 		return nil, err
 	}
-	response, err := c.unhurried().Do(request)
+	response, err := c.withoutTimeout().Do(request)
 	if err != nil {
 		return nil, err
 	}
@@ -102,6 +102,6 @@ func (c *Client) Restore(ctx context.Context, backup io.Reader, options RestoreO
 		request.ContentLength = -1
 	}
 	request.Header.Set("Content-Type", backupType)
-	err = receive(c.unhurried(), request, &restoration)
+	err = receive(c.withoutTimeout(), request, &restoration)
 	return restoration, err
 }

@@ -73,8 +73,8 @@ func (c *Client) http() *http.Client {
 	return &client
 }
 
-// unhurried returns a client for calls that only their context bounds.
-func (c *Client) unhurried() *http.Client {
+// withoutTimeout returns a client for calls that are bounded only by their context.
+func (c *Client) withoutTimeout() *http.Client {
 	client := c.http()
 	client.Timeout = 0
 	return client

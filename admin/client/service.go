@@ -156,7 +156,7 @@ func (c *Client) Doctor(ctx context.Context) ([]Finding, error) {
 		return nil, err
 	}
 	var answer findingsAnswer
-	err = receive(c.unhurried(), request, &answer)
+	err = receive(c.withoutTimeout(), request, &answer)
 	return answer.Findings, err
 }
 
