@@ -35,9 +35,9 @@ var oddConfig = strings.Replace(pageConfig, "\thandle /settings/api* {", `	handl
 func TestPage_oddAnswers(t *testing.T) {
 	s := start(t, oddConfig)
 	tests := []struct{ address, sees string }{
-		{"array", "The server answered with status 200, which this page does not expect"},
-		{"empty", "The server answered with status 200, which this page does not expect"},
-		{"hollow", "This page cannot show what the server answered"},
+		{"array", "The server responded with the unexpected status 200"},
+		{"empty", "The server responded with the unexpected status 200"},
+		{"hollow", "This page cannot display the server's response"},
 		{"inherited/activity", "constructor tried “constructor”"},
 	}
 	for _, test := range tests {
@@ -94,7 +94,7 @@ func TestPage_tryCommand(t *testing.T) {
 	b.click("button", "Create key")
 	b.fill("Name", "Zapier production")
 	b.click("button", "Create key")
-	b.sees("Copy the token of “Zapier production”, of acme")
+	b.sees("Copy the token of “Zapier production” in acme")
 	token := b.copyToken()
 
 	command := eval[string](b, `document.querySelector("#command").textContent`)
@@ -129,6 +129,6 @@ func TestPage_ended(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	b.look()
-	b.sees("You are not signed in any more")
+	b.sees("You have been signed out")
 	b.misses("dana@acme.example")
 }

@@ -156,7 +156,7 @@ func TestPage_keyboard(t *testing.T) {
 	b.wantFocus("input", "Name of the replacement")
 	b.keys(enter)
 	b.copyByKeyboard()
-	b.sees("The new key was not seen yet")
+	b.sees("The new key has not been used yet")
 	b.wantFocus("h1", "Zapier production") // Rotate is gone
 
 	b.tabTo("button", "Revoke the old key")
@@ -168,7 +168,7 @@ func TestPage_keyboard(t *testing.T) {
 	b.tabTo("input", "Reason")
 	b.tabTo("button", "Revoke key")
 	b.keys(enter)
-	b.sees("it cannot come back")
+	b.sees("It cannot be reactivated")
 	b.wantFocus("h1", "Zapier production")
 
 	b.tabTo("a", "Activity")

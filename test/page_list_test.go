@@ -149,8 +149,8 @@ func TestPage_listFails(t *testing.T) {
 	b.open(s.page() + "#/acme")
 	b.wantRows(1, "Zapier production")
 	for _, failure := range []struct{ status, said string }{
-		{"503", "The server does not answer. What you see may be out of date"},
-		{"500", "The keys could not be read: The server answered with status 500"},
+		{"503", "The server is not responding. What you see may be out of date"},
+		{"500", "The keys could not be loaded: The server responded with the unexpected status 500"},
 	} {
 		broken := "\thandle /settings/api/workspaces/* {\n\t\trespond " + failure.status + "\n\t}\n"
 		_, err := s.reload(strings.Replace(pageConfig, "\thandle /settings/api* {", broken+"\thandle /settings/api* {", 1))

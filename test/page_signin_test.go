@@ -22,8 +22,8 @@ func TestPage_signIn(t *testing.T) {
 	b.sees("Sign in", "Admin token")
 	for _, wrong := range []struct{ token, said string }{
 		{"not-" + token, "This is not the admin token"},
-		{"Grüße", "A token has no spaces and only plain characters"},
-		{"", "A token has no spaces and only plain characters"},
+		{"Grüße", "A token contains only plain characters, and no spaces"},
+		{"", "A token contains only plain characters, and no spaces"},
 	} {
 		b.fill("Admin token", wrong.token)
 		b.keys(enter)

@@ -77,8 +77,8 @@ func (p *scene) states() []state {
 		}},
 		{"reminders", func() {
 			p.dialog("Reminders", "Subscribe")
-			p.click("button", "Make an address")
-			p.sees("It is shown this once")
+			p.click("button", "Create an address")
+			p.sees("It is shown only once")
 		}},
 		{"empty list", func() { p.keys(escape); p.goTo(p.empty); p.sees("No keys yet") }},
 		{"create with an error", func() {
@@ -123,7 +123,7 @@ func (p *scene) states() []state {
 			p.sees(p.key)
 			p.s.stop()
 			p.look()
-			p.sees("The server does not answer")
+			p.sees("The server is not responding")
 		}},
 	}
 }
