@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
-	"iter"
+	"io"
 	"math/rand/v2"
 	"time"
 
@@ -37,34 +37,18 @@ func makeData(ctx context.Context, path string, n, perWorkspace int) (*data, err
 		return nil, err
 	}
 	defer s.Close()
+	s.Alone()
 	d := &data{keys: n, workspaces: (n + perWorkspace - 1) / perWorkspace}
-	bar := progressbar.Default(int64(n), fmt.Sprintf("making %d keys", n))
-	if err := s.Fill(ctx, "bench", d.make(n, bar)); err != nil {
+	from, to := io.Pipe()
+	go func() { to.CloseWithError(d.writeBackup(to)) }()
+	defer from.Close() // which ends the writing
+	bar := progressbar.Default(-1, fmt.Sprintf("restoring %d keys", n))
+	now := time.Now().UTC()
+	if _, err := s.Restore(ctx, from, apikey.Change{EventID: apikey.NewEventID(now), At: now, Actor: "bench"}, apikey.Restore{}, bar); err != nil {
 		return nil, err
 	}
 	rand.Shuffle(len(d.tokens), func(i, j int) { d.tokens[i], d.tokens[j] = d.tokens[j], d.tokens[i] })
 	return d, bar.Finish()
-}
-
-func (d *data) make(n int, bar *progressbar.ProgressBar) iter.Seq[apikey.Key] {
-	const within = 80 * 24 * time.Hour
-	begin := time.Now().Add(-within)
-	return func(yield func(apikey.Key) bool) {
-		for i := range n {
-			at := begin.Add(within / time.Duration(n) * time.Duration(i)).Truncate(time.Millisecond).UTC()
-			token := apikey.NewToken(apikey.DefaultPrefix)
-			if rand.IntN(n) < sampled {
-				d.tokens = append(d.tokens, token)
-			}
-			// Workspaces take turns, so that the keys of one lie far apart.
-			if !yield(newKey(i%d.workspaces, i/d.workspaces, token, at)) {
-				return
-			}
-			if i%1000 == 0 {
-				_ = bar.Set(i)
-			}
-		}
-	}
 }
 
 func newKey(workspace, number int, token apikey.Token, at time.Time) apikey.Key {

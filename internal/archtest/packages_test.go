@@ -21,6 +21,7 @@ type goPackage struct {
 	ImportPath, Dir                    string
 	GoFiles, TestGoFiles, XTestGoFiles []string
 	Imports                            []string // of GoFiles alone
+	TestImports, XTestImports          []string
 }
 
 // path returns the package's path in the repository, "." at the root.
@@ -46,7 +47,7 @@ func within(path, dir string) bool {
 }
 
 var listOnce = sync.OnceValues(func() ([]goPackage, error) {
-	cmd := exec.Command("go", "list", "-pgo=off", "-json=ImportPath,Dir,GoFiles,TestGoFiles,XTestGoFiles,Imports", "./...")
+	cmd := exec.Command("go", "list", "-pgo=off", "-json=ImportPath,Dir,GoFiles,TestGoFiles,XTestGoFiles,Imports,TestImports,XTestImports", "./...")
 	cmd.Dir = "../.."
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr

@@ -8,10 +8,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
 	"github.com/maypok86/otter/v2"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
 // EachActive calls visit for every active key of a workspace, without its last use,
@@ -22,18 +22,18 @@ func (s *Store) EachActive(ctx context.Context, workspaceID string, now time.Tim
 	}
 	leave, err := s.walks.enter(ctx, workspaceID)
 	if err != nil {
-		return s.refine(err)
+		return s.wrapInternal(err)
 	}
 	defer leave()
-	return s.view(func(txn *badger.Txn) error {
+	return s.view(func(txn *durable.Txn) error {
 		active, err := activeMembers(ctx, txn, workspaceID, now)
 		if err != nil {
 			return err
 		}
 		slices.SortFunc(active, func(a, b member) int { return cmp.Or(cmp.Compare(a.End, b.End), strings.Compare(a.ID, b.ID)) })
-		p := newPacer(ctx)
+		p := durable.NewPacer(ctx)
 		for _, m := range active {
-			if err := p.step(); err != nil {
+			if err := p.Step(); err != nil {
 				return err
 			}
 			key, err := keyByID(txn, m.ID)
@@ -73,14 +73,14 @@ func (s *Store) CountKeys(ctx context.Context, workspaceID string, now time.Time
 	}
 	leave, err := s.walks.enter(ctx, workspaceID)
 	if err != nil {
-		return nil, s.refine(err)
+		return nil, s.wrapInternal(err)
 	}
 	defer leave()
 	if counts, ok := s.rememberedCounts(workspaceID, now); ok { // by the walk before this one
 		return counts, s.Ping()
 	}
 	counts := keyCounts{version: s.Version(workspaceID)}
-	if err := s.view(func(txn *badger.Txn) (err error) {
+	if err := s.view(func(txn *durable.Txn) (err error) {
 		return counts.count(ctx, txn, workspaceID, now)
 	}); err != nil {
 		return nil, err

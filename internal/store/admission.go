@@ -9,10 +9,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
 	"github.com/oklog/ulid/v2"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
 // admission decides whether a backup may be restored, line by line. Its checksum
@@ -21,8 +21,8 @@ import (
 //
 // It keeps about a hundred bytes for each key of the backup, and no record.
 type admission struct {
-	txn     *badger.Txn // of the store; nil where there is none
-	there   cursor      // of its keys
+	txn     *durable.Txn   // of the store; nil where there is none
+	there   durable.Cursor // of its keys
 	mayHave func(apikey.Digest) bool
 	now     time.Time // by this machine's clock
 
@@ -52,10 +52,10 @@ func newAdmission(now time.Time) *admission {
 
 // against has a backup checked against a store, until the returned function is
 // called.
-func (a *admission) against(s *Store, txn *badger.Txn) (done func()) {
-	a.txn, a.there, a.mayHave = txn, newCursor(txn, []byte("k/")), s.MayHave
+func (a *admission) against(s *Store, txn *durable.Txn) (done func()) {
+	a.txn, a.there, a.mayHave = txn, txn.Cursor(recordKey("")), s.MayHave
 	return func() {
-		a.there.close()
+		a.there.Close()
 		a.txn = nil
 	}
 }

@@ -3,9 +3,8 @@ package store
 import (
 	"errors"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
 // maxFamily is how many keys of a family may go on at a time. Rotations leave three,
@@ -60,8 +59,8 @@ func (a *admission) linkToOlder(key *apikey.Key, met admitted) string {
 
 // contradiction says what of a key cannot be so beside the keys of the store.
 func (a *admission) contradiction(key *apikey.Key) (string, error) {
-	if item := a.there.at(recordKey(key.ID)); item != nil {
-		there, err := decodeKey(item)
+	if value, found := a.there.At(recordKey(key.ID)); found {
+		there, err := decodeKey(key.ID, value)
 		if err != nil {
 			return "", err
 		}
@@ -69,7 +68,7 @@ func (a *admission) contradiction(key *apikey.Key) (string, error) {
 			return "is not the one that has this id in the store", nil
 		}
 	} else if a.mayHave(key.Digest) {
-		if _, err := a.txn.Get(digestKey(key.Digest)); !errors.Is(err, badger.ErrKeyNotFound) {
+		if _, err := a.txn.Get(digestKey(key.Digest)); !errors.Is(err, durable.ErrNotFound) {
 			return "has the token of another one in the store", err
 		}
 	}
@@ -79,7 +78,7 @@ func (a *admission) contradiction(key *apikey.Key) (string, error) {
 		}
 		linked, err := keyByID(a.txn, other)
 		switch {
-		case errors.Is(err, badger.ErrKeyNotFound):
+		case errors.Is(err, durable.ErrNotFound):
 		case err != nil:
 			return "", err
 		case linked.WorkspaceID != key.WorkspaceID:

@@ -9,16 +9,15 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
 // crafted returns a backup of lines that somebody else has written.
 func crafted(t testing.TB, key apikey.BackupKey, lines ...backupLine) []byte {
 	t.Helper()
 	var out bytes.Buffer
-	w := newLineWriter(unpaced(t.Context()), key, &out)
+	w := newLineWriter(durable.Unpaced(t.Context()), key, &out)
 	err := w.write(backupLine{Begin: &backupBegin{Version: backupVersion, MadeAt: toMillis(start)}})
 	for _, line := range lines {
 		err = errors.Join(err, w.write(line))
@@ -292,7 +291,7 @@ func TestCheck_foreignRecords(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			s := openNew(t)
 			if err := behind(s, func(txn *transaction) error {
-				m := &merge{pacer: unpaced(t.Context()), mayHave: s.MayHave, now: start, madeAt: start}
+				m := &merge{pacer: durable.Unpaced(t.Context()), mayHave: s.MayHave, now: start, madeAt: start}
 				return m.all(txn, apikey.Restored{}, test.lines)
 			}); err != nil {
 				t.Fatal(err)
@@ -309,7 +308,7 @@ func TestCheck_foreignRecords(t *testing.T) {
 func TestApply_cycleInTheStore(t *testing.T) {
 	s := openNew(t)
 	if err := behind(s, func(txn *transaction) error {
-		m := &merge{pacer: unpaced(t.Context()), mayHave: s.MayHave, now: start, madeAt: start}
+		m := &merge{pacer: durable.Unpaced(t.Context()), mayHave: s.MayHave, now: start, madeAt: start}
 		return m.all(txn, apikey.Restored{}, []backupLine{
 			craftedKey(1, replaces(2), replacedBy(2)), craftedKey(2, replaces(1), replacedBy(1), func(r *keyRecord) { r.RevokedAt = 1 }),
 		})
@@ -363,26 +362,24 @@ func FuzzRestore(f *testing.F) {
 			}
 			return
 		}
-		if err := s.db.DropAll(); err != nil {
-			t.Fatal(err)
-		}
-		txn := s.db.NewTransaction(true)
-		defer txn.Discard()
-		into := &transaction{Txn: txn}
-		m := &merge{pacer: unpaced(t.Context()), mayHave: s.MayHave, now: start, madeAt: start}
-		_, _, err := readBackup(unpaced(t.Context()), apikey.BackupKey{}, bytes.NewReader(backup), func(_ int, line *backupLine) error {
-			m.txn = into
-			return m.record(line)
+		errDiscard := errors.New("what was restored is to be discarded")
+		err := behind(s, func(into *transaction) error {
+			m := &merge{pacer: durable.Unpaced(t.Context()), mayHave: s.MayHave, now: start, madeAt: start}
+			_, _, err := readBackup(durable.Unpaced(t.Context()), apikey.BackupKey{}, bytes.NewReader(backup), func(_ int, line *backupLine) error {
+				m.txn = into
+				return m.record(line)
+			})
+			if err != nil {
+				return err
+			}
+			v := &verifier{ctx: t.Context(), txn: into.Txn, pacer: durable.Unpaced(t.Context())}
+			if err := v.all(); err != nil || v.foreign.n > 0 {
+				t.Errorf("got %+v and error %v, want nothing foreign", v.foreign, err)
+			}
+			return errDiscard
 		})
-		if errors.Is(err, badger.ErrTxnTooBig) {
-			return
-		}
-		if err != nil {
+		if !errors.Is(err, errDiscard) && !errors.Is(err, durable.ErrTooBig) {
 			t.Fatalf("restoring what was let in: %v", err)
-		}
-		c := &checker{ctx: t.Context(), txn: txn, pacer: unpaced(t.Context())}
-		if err := c.all(); err != nil || c.foreign.n > 0 {
-			t.Errorf("got %+v and error %v, want nothing foreign", c.foreign, err)
 		}
 	})
 }
@@ -390,7 +387,7 @@ func FuzzRestore(f *testing.F) {
 func linesOf(t testing.TB, lines ...backupLine) []byte {
 	t.Helper()
 	var out bytes.Buffer
-	w := newLineWriter(unpaced(t.Context()), apikey.BackupKey{}, &out)
+	w := newLineWriter(durable.Unpaced(t.Context()), apikey.BackupKey{}, &out)
 	for _, line := range lines {
 		if err := w.write(line); err != nil {
 			t.Fatal(err)
@@ -406,7 +403,7 @@ func linesOf(t testing.TB, lines ...backupLine) []byte {
 func sealed(t *testing.T, lines []byte) []byte {
 	t.Helper()
 	var out bytes.Buffer
-	w := newLineWriter(unpaced(t.Context()), apikey.BackupKey{}, &out)
+	w := newLineWriter(durable.Unpaced(t.Context()), apikey.BackupKey{}, &out)
 	err := w.write(backupLine{Begin: &backupBegin{Version: backupVersion, MadeAt: toMillis(start)}})
 	for line := range bytes.Lines(lines) {
 		line = append(bytes.TrimSuffix(line, []byte("\n")), '\n')

@@ -11,6 +11,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
 // idAt returns an id with a time in it, which no other with this time sorts after.
@@ -102,7 +103,7 @@ func notRestored(t *testing.T, s *Store, name string, backup []byte, want string
 func craftedAt(t *testing.T, at time.Time) []byte {
 	t.Helper()
 	var out bytes.Buffer
-	w := newLineWriter(unpaced(t.Context()), apikey.BackupKey{}, &out)
+	w := newLineWriter(durable.Unpaced(t.Context()), apikey.BackupKey{}, &out)
 	if err := errors.Join(w.write(backupLine{Begin: &backupBegin{Version: backupVersion, MadeAt: toMillis(at)}}), w.end()); err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -464,10 +463,10 @@ func TestApply_tellsOnChange(t *testing.T) {
 func TestApply_noSpace(t *testing.T) {
 	s := openNew(t)
 	key := mustCreate(t, s, "acme", "Zapier", start)
-	s.minFree = math.MaxUint64
+	leave(s, 0)
 	refused(t, s, start, apikey.Revoke{WorkspaceID: "acme", KeyID: key.ID}, apikey.ErrNoSpace)
 	equal(t, "the key", lookup(t, s, key.Digest), key)
-	s.minFree = minFree
+	restoreDisk(s)
 	mustRevoke(t, s, key, start)
 }
 

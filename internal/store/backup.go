@@ -10,10 +10,10 @@ import (
 	"os"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
 // A backup is lines of JSON, compressed with zstd: what it is and when it was
@@ -75,24 +75,22 @@ func (s *Store) Backup(ctx context.Context, now time.Time) (io.ReadSeekCloser, e
 	if err := s.Ping(); err != nil {
 		return nil, err
 	}
-	if s.writable() == nil {
-		if file, err := s.spool(); err == nil {
-			content, err := s.backUp(ctx, file, &spaceWatcher{s, file}, now)
-			if !errors.Is(err, apikey.ErrNoSpace) {
-				return content, err
-			}
+	if file, err := s.db.Spool(); err == nil {
+		content, err := s.backUp(ctx, file, s.db.WhileSpace(file), now)
+		if !errors.Is(err, apikey.ErrNoSpace) {
+			return content, err
 		}
 	}
-	file, err := spoolIn(os.TempDir())
+	file, err := durable.SpoolIn(os.TempDir())
 	if err != nil {
-		return nil, s.refine(err)
+		return nil, s.wrapInternal(err)
 	}
 	return s.backUp(ctx, file, file, now)
 }
 
 // backUp writes a backup to a file, or closes it.
 func (s *Store) backUp(ctx context.Context, file *os.File, to io.Writer, now time.Time) (io.ReadSeekCloser, error) {
-	err := s.view(func(txn *badger.Txn) error {
+	err := s.view(func(txn *durable.Txn) error {
 		err := s.writeBackup(ctx, txn, to, now)
 		_, seekErr := file.Seek(0, io.SeekStart)
 		return errors.Join(err, seekErr)
@@ -104,27 +102,12 @@ func (s *Store) backUp(ctx context.Context, file *os.File, to io.Writer, now tim
 	return file, nil
 }
 
-// spooled is how files are called that hold a backup for a while. One that a
-// crash has left is removed when the store is opened.
-const spooled = ".spool"
-
-// spool returns a new file on the disk of the store, already without a name.
-func (s *Store) spool() (*os.File, error) { return spoolIn(s.path) }
-
-func spoolIn(directory string) (*os.File, error) {
-	file, err := os.CreateTemp(directory, "*"+spooled)
-	if err != nil {
-		return nil, err
-	}
-	return file, os.Remove(file.Name())
-}
-
-func (s *Store) writeBackup(ctx context.Context, txn reader, to io.Writer, now time.Time) error {
+func (s *Store) writeBackup(ctx context.Context, txn *durable.Txn, to io.Writer, now time.Time) error {
 	compressed, err := zstd.NewWriter(to, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
 	if err != nil {
 		return err
 	}
-	w := newLineWriter(s.pacer(ctx), s.signingKey(), compressed)
+	w := newLineWriter(s.db.Pacer(ctx), s.signingKey(), compressed)
 	err = errors.Join(
 		w.write(backupLine{Begin: &backupBegin{Version: backupVersion, MadeAt: toMillis(now)}}),
 		w.records(txn),
@@ -133,22 +116,9 @@ func (s *Store) writeBackup(ctx context.Context, txn reader, to io.Writer, now t
 	return errors.Join(err, compressed.Close())
 }
 
-// spaceWatcher writes as long as the disk has room for what matters more.
-type spaceWatcher struct {
-	store *Store
-	to    io.Writer
-}
-
-func (w *spaceWatcher) Write(b []byte) (int, error) {
-	if w.store.spareSpace() != nil {
-		return 0, apikey.ErrNoSpace
-	}
-	return w.to.Write(b)
-}
-
 // lineWriter writes the lines of a backup.
 type lineWriter struct {
-	pacer *pacer
+	pacer *durable.Pacer
 	to    *bufio.Writer
 	sums  sums
 	lines int
@@ -156,7 +126,7 @@ type lineWriter struct {
 	line, record []byte // used again for each
 }
 
-func newLineWriter(pacer *pacer, key apikey.BackupKey, to io.Writer) *lineWriter {
+func newLineWriter(pacer *durable.Pacer, key apikey.BackupKey, to io.Writer) *lineWriter {
 	return &lineWriter{pacer: pacer, to: bufio.NewWriterSize(to, 256<<10), sums: newSums(key)}
 }
 
@@ -170,7 +140,7 @@ func (w *lineWriter) write(line backupLine) error {
 
 // put writes a line, and rests now and then.
 func (w *lineWriter) put(line []byte) error {
-	if err := w.pacer.step(); err != nil {
+	if err := w.pacer.Step(); err != nil {
 		return err
 	}
 	w.line = append(append(w.line[:0], line...), '\n')
@@ -181,14 +151,12 @@ func (w *lineWriter) put(line []byte) error {
 }
 
 // copy writes a record as it is in the store, without reading it.
-func (w *lineWriter) copy(name string, item *badger.Item) error {
-	return item.Value(func(record []byte) error {
-		if !json.Valid(record) {
-			return fmt.Errorf("the record %q is damaged", item.Key())
-		}
-		w.record = fmt.Appendf(w.record[:0], `{%q:%s}`, name, record)
-		return w.put(w.record)
-	})
+func (w *lineWriter) copy(name string, key, record []byte) error {
+	if !json.Valid(record) {
+		return fmt.Errorf("the record %q is damaged", key)
+	}
+	w.record = fmt.Appendf(w.record[:0], `{%q:%s}`, name, record)
+	return w.put(w.record)
 }
 
 // end writes the last line, which is not part of the sums.
@@ -199,45 +167,41 @@ func (w *lineWriter) end() error {
 
 // records writes every record. Keys come in the order in which they were made,
 // so that one comes before its replacement.
-func (w *lineWriter) records(txn reader) error {
+func (w *lineWriter) records(txn *durable.Txn) error {
 	return errors.Join(
-		each(txn, []byte("k/"), func(item *badger.Item) error { return w.copy("key", item) }),
+		each(txn, []byte("k/"), func(key, value []byte) error { return w.copy("key", key, value) }),
 		w.uses(txn),
-		each(txn, []byte("s/"), func(item *badger.Item) error {
-			r := suspensionRecord{WorkspaceID: string(item.Key()[len("s/")+1:])}
-			if err := decode(item, &r.workspaceRecord); err != nil {
+		each(txn, []byte("s/"), func(key, value []byte) error {
+			r := suspensionRecord{WorkspaceID: string(key[len("s/")+1:])}
+			if err := decode(key, value, &r.workspaceRecord); err != nil {
 				return err
 			}
 			return w.write(backupLine{Suspension: &r})
 		}),
-		each(txn, eventKey(""), func(item *badger.Item) error { return w.copy("event", item) }),
-		each(txn, []byte("g/"), func(item *badger.Item) error { return w.copy("feed", item) }),
-		each(txn, []byte("f/"), func(item *badger.Item) error {
-			if item.ValueSize() > 0 { // it is open, and was written above
+		each(txn, eventKey(""), func(key, value []byte) error { return w.copy("event", key, value) }),
+		each(txn, []byte("g/"), func(key, value []byte) error { return w.copy("feed", key, value) }),
+		each(txn, []byte("f/"), func(key, value []byte) error {
+			if len(value) > 0 { // it is open, and was written above
 				return nil
 			}
-			return w.write(backupLine{EndedFeed: item.Key()[len("f/"):]})
+			return w.write(backupLine{EndedFeed: key[len("f/"):]})
 		}),
 	)
 }
 
 // uses writes when each key was used. First uses are in the order of last ones.
-func (w *lineWriter) uses(txn reader) error {
-	firsts := newCursor(txn, firstUsedKey(""))
-	defer firsts.close()
-	return each(txn, lastUsedKey(""), func(item *badger.Item) error {
-		id := string(item.Key()[len(lastUsedKey("")):])
-		last, err := noteIn(item)
-		if err != nil || last.At.IsZero() {
-			return err
+func (w *lineWriter) uses(txn *durable.Txn) error {
+	firsts := txn.Cursor(firstUsedKey(""))
+	defer firsts.Close()
+	return each(txn, lastUsedKey(""), func(key, value []byte) error {
+		id := string(key[len(lastUsedKey("")):])
+		last := noteIn(value)
+		if last.At.IsZero() {
+			return nil
 		}
 		use := useRecord{KeyID: id, Last: toMillis(last.At), From: last.From}
-		if item := firsts.at(firstUsedKey(id)); item != nil {
-			first, err := noteIn(item)
-			if err != nil {
-				return err
-			}
-			use.First = toMillis(first.At)
+		if value, found := firsts.At(firstUsedKey(id)); found {
+			use.First = toMillis(noteIn(value).At)
 		}
 		return w.write(backupLine{Use: &use})
 	})

@@ -10,6 +10,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
 const (
@@ -56,7 +57,7 @@ func (l *backupLine) kind() (kind recordKind) {
 // line, and returns when the backup was made, and whether it was signed. It fails
 // with [apikey.ErrInvalidBackup] where the backup is not what was written, and
 // where it was not signed with the key, unless that is zero.
-func readBackup(pacer *pacer, key apikey.BackupKey, from io.Reader, visit func(n int, line *backupLine) error) (madeAt time.Time, signed bool, err error) {
+func readBackup(pacer *durable.Pacer, key apikey.BackupKey, from io.Reader, visit func(n int, line *backupLine) error) (madeAt time.Time, signed bool, err error) {
 	compressed := &counter{from: from}
 	decompressed, err := zstd.NewReader(compressed, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(64<<20))
 	if err != nil {
@@ -103,13 +104,13 @@ type backupReader struct {
 	n          int    // the number of the line
 	encoded    []byte // the line
 	total      int64  // bytes of lines
-	pacer      *pacer
+	pacer      *durable.Pacer
 }
 
 // next returns the next line, of which nothing else is kept.
 func (r *backupReader) next() (*backupLine, error) {
 	r.n++
-	if err := r.pacer.step(); err != nil {
+	if err := r.pacer.Step(); err != nil {
 		return nil, err
 	}
 	if err := r.read(); err != nil {

@@ -19,6 +19,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
 // mustBackup returns a backup.
@@ -154,7 +155,7 @@ func TestBackup_elsewhere(t *testing.T) {
 		name  string
 		spoil func(s *Store) error
 	}{
-		{"full", func(s *Store) error { s.minFree = 1 << 60; return nil }},
+		{"full", func(s *Store) error { leave(s, 0); return nil }},
 		{"moved", func(s *Store) error { return os.Rename(s.Path(), s.Path()+".moved") }},
 		{"unreadable", func(s *Store) error { return os.Chmod(s.Path(), 0) }},
 	} {
@@ -170,7 +171,7 @@ func TestBackup_elsewhere(t *testing.T) {
 			other := openNew(t)
 			equal(t, "keys", mustRestore(t, other, backup, start.Add(24*time.Hour)).Keys, len(keys))
 			equal(t, "records", records(t, other), want)
-			if left, _ := filepath.Glob(filepath.Join(os.TempDir(), "*"+spooled)); len(left) > 0 {
+			if left, _ := filepath.Glob(filepath.Join(os.TempDir(), "*.spool")); len(left) > 0 {
 				t.Errorf("got %q left behind, want nothing", left)
 			}
 		})
@@ -179,7 +180,7 @@ func TestBackup_elsewhere(t *testing.T) {
 
 func wantNoSpool(t *testing.T, s *Store) {
 	t.Helper()
-	if left, _ := filepath.Glob(filepath.Join(s.Path(), "*"+spooled)); len(left) > 0 {
+	if left, _ := filepath.Glob(filepath.Join(s.Path(), "*.spool")); len(left) > 0 {
 		t.Errorf("got %q left behind, want nothing", left)
 	}
 }
@@ -367,7 +368,7 @@ func swapped(backup []byte) []byte {
 func TestBackup_newerForm(t *testing.T) {
 	var out bytes.Buffer
 	s := openNew(t)
-	w := newLineWriter(unpaced(t.Context()), apikey.BackupKey{}, &out)
+	w := newLineWriter(durable.Unpaced(t.Context()), apikey.BackupKey{}, &out)
 	if err := errors.Join(w.write(backupLine{Begin: &backupBegin{Version: backupVersion + 1, MadeAt: 1}}), w.end()); err != nil {
 		t.Fatal(err)
 	}
@@ -381,7 +382,7 @@ func TestBackup_newerForm(t *testing.T) {
 func TestOpen_removesWhatWasSpooled(t *testing.T) {
 	s := openNew(t)
 	closeStore(t, s)
-	if err := os.WriteFile(filepath.Join(s.Path(), "123"+spooled), []byte("half"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(s.Path(), "123.spool"), []byte("half"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	wantNoSpool(t, reopen(t, s))
@@ -570,15 +571,16 @@ func TestRestore_longTexts(t *testing.T) {
 
 // Work that leaves room for requests ends as soon as nobody waits for it.
 func TestPacer_cancelled(t *testing.T) {
+	const recordsAtOnce = 16 // more of them than a pacer lets pass at once
 	s := openNew(t)
-	for range 3 * stepsAtOnce {
+	for range 3 * recordsAtOnce {
 		mustCreate(t, s, "acme", apikey.NewKeyID(start), start)
 	}
-	ends := &endsAfter{t.Context(), 2 * stepsAtOnce}
+	ends := &endsAfter{t.Context(), 2 * recordsAtOnce}
 	if _, err := s.Backup(ends, start); !errors.Is(err, context.Canceled) {
 		t.Errorf("Backup: got error %v, want %v", err, context.Canceled)
 	}
-	ends = &endsAfter{t.Context(), 2 * stepsAtOnce}
+	ends = &endsAfter{t.Context(), 2 * recordsAtOnce}
 	if _, err := s.Check(ends, start); !errors.Is(err, context.Canceled) {
 		t.Errorf("Check: got error %v, want %v", err, context.Canceled)
 	}

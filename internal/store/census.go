@@ -4,9 +4,8 @@ import (
 	"context"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
 // Census is how many keys there are.
@@ -28,7 +27,7 @@ var expiringWithin = [...]time.Duration{oneDay, 7 * oneDay, 14 * oneDay, 30 * on
 // Census counts all keys by what they are at the given instant. It reads tallies
 // and walks over no keys: ten million cost it as much as a thousand.
 func (s *Store) Census(ctx context.Context, now time.Time) (census Census, err error) {
-	err = s.view(func(txn *badger.Txn) error {
+	err = s.view(func(txn *durable.Txn) error {
 		census, err = takeCensus(ctx, txn, now)
 		return err
 	})
@@ -69,9 +68,7 @@ func byStatus(all, ended tally) map[apikey.Status]map[apikey.Preset]int {
 }
 
 func countSuspended(ctx context.Context, txn reader) (n int, err error) {
-	it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte("s/")})
-	defer it.Close()
-	for it.Rewind(); it.Valid(); it.Next() {
+	for range txn.Below([]byte("s/")) {
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/dgraph-io/badger/v4"
 	"go.uber.org/zap"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
 // Apply makes one change: its records, its indexes and its audit event, in one
@@ -25,19 +25,14 @@ func (s *Store) Apply(ctx context.Context, change apikey.Change) (apikey.Outcome
 		return apikey.Outcome{}, apikey.ErrStoreUnavailable
 	}
 	if change.Do == nil {
-		return apikey.Outcome{}, s.refine(errors.New("a change without an action"))
+		return apikey.Outcome{}, s.wrapInternal(errors.New("a change without an action"))
 	}
-	s.gate.RLock()
-	defer s.gate.RUnlock()
-	if s.closed {
-		return apikey.Outcome{}, apikey.ErrStoreUnavailable
-	}
-	outcome, err := s.inTurn(ctx, change)
+	outcome, err := s.applyInTurn(ctx, change)
 	for last := outcome; err == nil && last.Unfinished; {
 		// More keys than one transaction holds: each has its own event, and others
 		// have their turn in between. If one fails, what the others have revoked
 		// stays revoked.
-		last, err = s.inTurn(ctx, change)
+		last, err = s.applyInTurn(ctx, change)
 		outcome.Revoked += last.Revoked
 		outcome.Trusted = last.Trusted
 		outcome.Stale, outcome.Ended = append(outcome.Stale, last.Stale...), append(outcome.Ended, last.Ended...)
@@ -45,19 +40,15 @@ func (s *Store) Apply(ctx context.Context, change apikey.Change) (apikey.Outcome
 	return outcome, err
 }
 
-// inTurn makes a change when it is the turn of its workspace.
-func (s *Store) inTurn(ctx context.Context, change apikey.Change) (apikey.Outcome, error) {
+// applyInTurn makes a change when it is the turn of its workspace.
+func (s *Store) applyInTurn(ctx context.Context, change apikey.Change) (outcome apikey.Outcome, err error) {
 	ws, _ := change.Do.Subject()
-	urgent := endsAccess(change.Do)
-	if err := s.changes.LockFor(ctx, ws, urgent); err != nil {
-		return apikey.Outcome{}, s.refine(err)
-	}
-	defer s.changes.Unlock()
-	if err := s.mayChange(ctx, urgent); err != nil {
-		return apikey.Outcome{}, err
-	}
-	change.EventID = s.inOrder(change)
-	return s.commit(change)
+	err = s.inTurn(ctx, ws, endsAccess(change.Do), func(turn *durable.Turn) error {
+		change.EventID = s.inOrder(change)
+		outcome, err = s.commit(turn, change)
+		return err
+	})
+	return outcome, err
 }
 
 // endsAccess reports whether an action takes access away. Such actions go before
@@ -68,27 +59,6 @@ func endsAccess(do apikey.Action) bool {
 		return true
 	}
 	return false
-}
-
-// mayChange says why nothing can be changed now, if so. It is for who holds
-// changes.
-func (s *Store) mayChange(ctx context.Context, urgent bool) error {
-	if err := ctx.Err(); err != nil {
-		return s.refine(err)
-	}
-	if s.doubt != nil {
-		return s.noChanges(s.doubt)
-	}
-	if err := s.writable(); err != nil {
-		return err
-	}
-	if !urgent && s.spareSpace() != nil {
-		return apikey.ErrNoSpace
-	}
-	if err := s.journal.InPlace(); err != nil {
-		return s.noChanges(fmt.Errorf("%w: %w", errJournalMoved, err))
-	}
-	return nil
 }
 
 // inOrder returns the id for the event of a change that is about to be made: its
@@ -105,24 +75,24 @@ func (s *Store) inOrder(change apikey.Change) string {
 }
 
 // commit makes a change in one transaction and tells of it.
-func (s *Store) commit(change apikey.Change) (outcome apikey.Outcome, err error) {
-	err = s.write(change.At, func(txn *transaction) (err error) {
+func (s *Store) commit(turn *durable.Turn, change apikey.Change) (outcome apikey.Outcome, err error) {
+	err = s.write(turn, change.At, func(txn *transaction) (err error) {
 		outcome, err = apply(txn, change)
 		return err
 	})
-	if errors.Is(err, errDoubt) {
+	if errors.Is(err, durable.ErrInDoubt) {
 		return apikey.Outcome{}, s.distrust(err, change, outcome)
 	}
 	if refusal, ok := errors.AsType[*apikey.Error](err); ok {
-		if !change.Unrecorded && !errors.Is(refusal, apikey.ErrNoSpace) && s.spareSpace() == nil {
-			s.recordRefusal(change, refusal)
+		if !change.Unrecorded && turn.SpareSpace() {
+			s.recordRefusal(turn, change, refusal)
 		}
 		return apikey.Outcome{}, refusal
 	}
 	if err != nil {
-		return apikey.Outcome{}, s.refine(err)
+		return apikey.Outcome{}, err
 	}
-	if err := s.db.View(func(txn *badger.Txn) error {
+	if err := turn.View(func(txn *durable.Txn) error {
 		// In a transaction of its own: the change's would conflict with a note.
 		return errors.Join(addUse(txn, &outcome.Key), addUse(txn, &outcome.Replaced))
 	}); err != nil {
@@ -137,13 +107,13 @@ func (s *Store) commit(change apikey.Change) (outcome apikey.Outcome, err error)
 // distrust says that it is not known whether a change was made. What it was to end
 // is refused from now on, whether it will last or not.
 func (s *Store) distrust(err error, change apikey.Change, outcome apikey.Outcome) error {
-	s.log.Error("it is not known whether a change was made: restart the server, and look", zap.String("path", s.path),
+	s.log.Error("it is not known whether a change was made: restart the server, and look", zap.String("path", s.Path()),
 		zap.String("operation", string(change.Do.Operation())), zap.String("workspace_id", outcome.Event.WorkspaceID),
-		zap.String("key_id", outcome.Key.ID), zap.Error(advise(err)))
+		zap.String("key_id", outcome.Key.ID), zap.Error(durable.Advise(err)))
 	if s.onChange != nil && (len(outcome.Ended) > 0 || outcome.Workspace.Suspended()) {
 		s.onChange(apikey.Outcome{Stale: outcome.Stale, Ended: outcome.Ended, Workspace: outcome.Workspace})
 	}
-	return &failure{path: s.path, cause: err, answer: apikey.InDoubt(withoutToken(change.Do, outcome))}
+	return &failure{path: s.Path(), cause: err, answer: apikey.InDoubt(withoutToken(change.Do, outcome))}
 }
 
 // withoutToken returns the id of the key whose token nobody will have seen, if the
@@ -227,7 +197,7 @@ func record(txn *transaction, event apikey.Event) error {
 
 // recordRefusal notes that somebody wanted a change that was refused. The
 // refusal stands whether or not it could be noted.
-func (s *Store) recordRefusal(change apikey.Change, refusal *apikey.Error) {
+func (s *Store) recordRefusal(turn *durable.Turn, change apikey.Change, refusal *apikey.Error) {
 	event := eventOf(change, apikey.Event{Details: wanted(change.Do)})
 	event.Details["refused"] = refusal.Code
 	// What is not known to exist is whatever the caller wrote, which may be a
@@ -238,7 +208,7 @@ func (s *Store) recordRefusal(change apikey.Change, refusal *apikey.Error) {
 	if apikey.ValidateWorkspaceID(event.WorkspaceID) != nil {
 		event.WorkspaceID = ""
 	}
-	if err := s.write(event.At, func(txn *transaction) error { return record(txn, event) }); err != nil {
+	if err := s.write(turn, event.At, func(txn *transaction) error { return record(txn, event) }); err != nil {
 		s.log.Error("recording a refused change", zap.String("operation", string(event.Operation)), zap.Error(err))
 		return
 	}

@@ -3,12 +3,8 @@ package store
 import (
 	"slices"
 
-	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/durable"
 )
-
-// rescue is the advice where a start could build nothing from what is left, and the
-// process that runs still has everything.
-const rescue = "Take a backup now, and do not stop the server before: it would not start again. Then stop it, move what is left of the store away, restore the backup into an empty directory, and start it."
 
 // aboutFiles are the checks whose advice is to stop, start, restart or restore.
 var aboutFiles = []string{"changes", "journal", "tables", "records"}
@@ -17,10 +13,10 @@ var aboutFiles = []string{"changes", "journal", "tables", "records"}
 // are each right alone can lose keys together. What keeps changes from being made
 // goes first, for it says what a start would find; several kinds of damage mean
 // that none of them can be mended from the other.
-func onlyOneAdvice(findings []apikey.Finding) []apikey.Finding {
+func onlyOneAdvice(findings []durable.Finding) []durable.Finding {
 	first, several := -1, false
 	for i, f := range findings {
-		if f.Severity != apikey.Fault || f.Advice != restart && !slices.Contains(aboutFiles, f.Check) {
+		if f.Severity != durable.Fault || f.Advice != durable.AdviceRestart && !slices.Contains(aboutFiles, f.Check) {
 			continue
 		}
 		if first < 0 {
@@ -30,7 +26,7 @@ func onlyOneAdvice(findings []apikey.Finding) []apikey.Finding {
 		several, findings[i].Advice = true, ""
 	}
 	if several && findings[first].Check != "changes" {
-		findings[first].Advice = rescue
+		findings[first].Advice = durable.AdviceRescue
 	}
 	return findings
 }

@@ -5,9 +5,8 @@ import (
 	"errors"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
 // clockRecord is what is noted of the clock beside the confirmed time.
@@ -19,7 +18,7 @@ type clockRecord struct {
 
 // ClockNote returns what is known of the time; the zero note in a new store.
 func (s *Store) ClockNote() (note apikey.ClockNote, err error) {
-	err = s.view(func(txn *badger.Txn) error {
+	err = s.view(func(txn *durable.Txn) error {
 		note, _, err = clockNote(txn)
 		return err
 	})
@@ -48,7 +47,7 @@ func clockNote(txn reader) (note apikey.ClockNote, trusted string, err error) {
 
 // loadIfThere is load, which leaves a record as it is where there is none.
 func loadIfThere(txn reader, key []byte, record any) error {
-	if err := load(txn, key, record); !errors.Is(err, badger.ErrKeyNotFound) {
+	if err := load(txn, key, record); !errors.Is(err, durable.ErrNotFound) {
 		return err
 	}
 	return nil
@@ -77,20 +76,22 @@ func (s *Store) NoteClock(read func() apikey.ClockNote) error {
 	if s == nil {
 		return apikey.ErrStoreUnavailable
 	}
-	s.gate.RLock()
-	defer s.gate.RUnlock()
-	if s.closed {
-		return apikey.ErrStoreUnavailable
-	}
-	if err := s.writable(); err != nil {
-		return err
-	}
-	s.changes.Lock() // a change may have read the note
-	defer s.changes.Unlock()
-	return s.refine(s.unjournaled(func(txn *transaction) error { return saveClock(txn, read()) }))
+	return s.wrapInternal(s.db.Note(func(txn *durable.Txn) error { return saveClock(txn, read()) }))
 }
 
-func saveClock(txn *transaction, note apikey.ClockNote) error {
+// confirmRebuilt notes, in a store that was built from its journal, that the confirmed
+// time has come as far as the last change, unless the clock was set since the
+// snapshot: then the last change may be one from before.
+func confirmRebuilt(txn *durable.Txn, from durable.RebuiltFrom) error {
+	note, _, err := clockNote(txn)
+	if err != nil || from.Changed(clockTrustKey) || !from.LastChange.After(note.Confirmed) {
+		return err
+	}
+	note.Confirmed = from.LastChange
+	return saveClock(txn, note)
+}
+
+func saveClock(txn *durable.Txn, note apikey.ClockNote) error {
 	_, trusted, err := clockNote(txn)
 	if err != nil {
 		return err
@@ -100,51 +101,51 @@ func saveClock(txn *transaction, note apikey.ClockNote) error {
 }
 
 // checkClock holds what the machine's clock says against what is known of the time.
-func (s *Store) checkClock(machine time.Time) apikey.Finding {
+func (s *Store) checkClock(machine time.Time) durable.Finding {
 	const check = "clock"
 	var note apikey.ClockNote
-	err := s.db.View(func(txn *badger.Txn) (err error) {
+	err := s.view(func(txn *durable.Txn) (err error) {
 		note, _, err = clockNote(txn)
 		return err
 	})
 	ahead := machine.Sub(note.Confirmed)
 	switch {
 	case err != nil:
-		return fault(check, restart, "The time that was noted last cannot be read.")
+		return durable.Faultf(check, durable.AdviceRestart, "The time that was noted last cannot be read.")
 	case note.Confirmed.IsZero():
-		return fine(check, "No time was noted yet.")
+		return durable.Finef(check, "No time was noted yet.")
 	case ahead < -apikey.ClockTolerance:
-		return fault(check, "If the clock is wrong, set it right: the server judges by the later time meanwhile, so that no expired key comes back. "+
+		return durable.Faultf(check, "If the clock is wrong, set it right: the server judges by the later time meanwhile, so that no expired key comes back. "+
 			"If it is right, an earlier one was ahead: run caddy api-keys clock --trust.",
 			"The clock says %s, and the store has seen %s.", machine.Format(time.RFC3339), note.Confirmed.Format(time.RFC3339))
 	case ahead > apikey.MaxPause:
-		return warning(check, "If the clock is wrong, set it right: the keys that it makes expire are valid again then, and nothing is deleted meanwhile. "+
+		return durable.Warningf(check, "If the clock is wrong, set it right: the keys that it makes expire are valid again then, and nothing is deleted meanwhile. "+
 			"If it is right, run caddy api-keys clock --trust, or leave it to be confirmed when the server has run for three days.",
 			"The clock says %s, and the store is certain only of %s.", machine.Format(time.RFC3339), note.Confirmed.Format(time.RFC3339))
 	}
-	return fine(check, "The clock agrees with what the store has seen.")
+	return durable.Finef(check, "The clock agrees with what the store has seen.")
 }
 
 // checkFuture says how many keys were made by a clock that was ahead.
-func (s *Store) checkFuture(ctx context.Context, machine time.Time) []apikey.Finding {
+func (s *Store) checkFuture(ctx context.Context, machine time.Time) []durable.Finding {
 	const check = "clock"
 	n, latest := 0, time.Time{}
-	err := s.db.View(func(txn *badger.Txn) error {
+	err := s.view(func(txn *durable.Txn) error {
 		// Ids go on from the latest, so some of these were made when the clock was right.
-		return eachFrom(ctx, txn, recordKey(apikey.FirstKeyID(machine)), []byte("k0"), func(item *badger.Item) error {
-			key, err := decodeKey(item)
-			if err == nil && key.CreatedAt.After(machine.Add(apikey.ClockTolerance)) && key.RevokedAt.IsZero() {
+		return eachFrom(ctx, txn, recordKey(apikey.FirstKeyID(machine)), []byte("k0"), func(key, value []byte) error {
+			made, err := decodeKey(keyIDIn(key), value)
+			if err == nil && made.CreatedAt.After(machine.Add(apikey.ClockTolerance)) && made.RevokedAt.IsZero() {
 				n++
-				latest = later(latest, key.ActiveUntil())
+				latest = later(latest, made.ActiveUntil())
 			}
 			return nil // a record that cannot be read is for checkRecords to tell
 		})
 	})
 	switch {
 	case err != nil:
-		return []apikey.Finding{warning(check, "", "Whether keys were made by a clock that was ahead cannot be told: %v.", err)}
+		return []durable.Finding{durable.Warningf(check, "", "Whether keys were made by a clock that was ahead cannot be told: %v.", err)}
 	case n > 0:
-		return []apikey.Finding{warning(check, "If the clock is right, rotate or revoke them: they live longer than they should. Their created_at is in the future.",
+		return []durable.Finding{durable.Warningf(check, "If the clock is right, rotate or revoke them: they live longer than they should. Their created_at is in the future.",
 			"A clock that was ahead made %d of the keys, and the last of those ends at %s.", n, latest.Format(time.RFC3339))}
 	}
 	return nil

@@ -6,8 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
@@ -16,9 +14,7 @@ import (
 func TestApply_createInDoubt(t *testing.T) {
 	s := openNew(t)
 	old := mustCreate(t, s, "acme", "Zapier", start)
-	s.commitTxn = func(txn *badger.Txn) error {
-		return errors.Join(txn.Commit(), errors.New("input/output error"))
-	}
+	failCommits(s)
 	do := rotation(old, start)
 	_, err := s.Apply(t.Context(), changeAt(start, do))
 	failed, ok := errors.AsType[*failure](err)
@@ -61,9 +57,7 @@ func TestApply_failedCommit(t *testing.T) {
 			mustApply(t, s, start, apikey.Suspend{WorkspaceID: "globex"})
 			var told []apikey.Outcome
 			s.onChange = func(outcome apikey.Outcome) { told = append(told, outcome) }
-			s.commitTxn = func(txn *badger.Txn) error {
-				return errors.Join(txn.Commit(), errors.New("input/output error"))
-			}
+			failCommits(s)
 			at := start.Add(time.Hour)
 			if _, err := s.Apply(t.Context(), changeAt(at, test.do(key))); !errors.Is(err, apikey.ErrStoreUnavailable) {
 				t.Fatalf("got %v, want ErrStoreUnavailable", err)
@@ -74,7 +68,7 @@ func TestApply_failedCommit(t *testing.T) {
 			if test.told != nil && (len(told) != 1 || !test.told(key, told[0])) {
 				t.Errorf("told of %v, want that the key may not go on", told)
 			}
-			s.commitTxn = (*badger.Txn).Commit
+			restoreDisk(s)
 			if _, err := s.Apply(t.Context(), changeAt(at, test.do(key))); !errors.Is(err, apikey.ErrStoreUnavailable) {
 				t.Errorf("asked again: got %v, want ErrStoreUnavailable until the store is opened anew", err)
 			}

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
@@ -95,28 +93,24 @@ func (e ending) encode() []byte {
 }
 
 // decodeEnding reads an entry of the index, and whose it is.
-func decodeEnding(item *badger.Item) (e ending, keyID string, err error) {
-	key := item.Key()[len(endPrefix):]
-	err = item.Value(func(value []byte) error {
-		if len(key) < 8+8 || len(value) != 2 || int(value[0]) >= len(classes) {
-			return fmt.Errorf("the entry %q in the index of ends is damaged", item.Key())
-		}
-		e = ending{at: millis(binary.BigEndian.Uint64(key)), class: int(value[0]), replaced: value[1] == 1}
-		key = key[8:]
-		if e.at == 0 {
-			e.revoked, key = millis(binary.BigEndian.Uint64(key)), key[8:]
-		}
-		keyID = string(key)
-		return nil
-	})
-	return e, keyID, err
+func decodeEnding(entry, value []byte) (e ending, keyID string, err error) {
+	key := entry[len(endPrefix):]
+	if len(key) < 8+8 || len(value) != 2 || int(value[0]) >= len(classes) {
+		return ending{}, "", fmt.Errorf("the entry %q in the index of ends is damaged", entry)
+	}
+	e = ending{at: millis(binary.BigEndian.Uint64(key)), class: int(value[0]), replaced: value[1] == 1}
+	key = key[8:]
+	if e.at == 0 {
+		e.revoked, key = millis(binary.BigEndian.Uint64(key)), key[8:]
+	}
+	return e, string(key), nil
 }
 
 // eachEnding calls visit for every key that ends from one time on and before
 // another, in the order of their ends.
 func eachEnding(ctx context.Context, txn reader, from, to millis, visit func(e ending, keyID string) error) error {
-	return eachFrom(ctx, txn, timeKey(endPrefix, from), timeKey(endPrefix, to), func(item *badger.Item) error {
-		e, keyID, err := decodeEnding(item)
+	return eachFrom(ctx, txn, timeKey(endPrefix, from), timeKey(endPrefix, to), func(key, value []byte) error {
+		e, keyID, err := decodeEnding(key, value)
 		if err != nil {
 			return err
 		}

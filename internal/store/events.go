@@ -5,9 +5,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
-
-	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
 // maxForgottenEvents bounds the events that one transaction deletes.
@@ -39,35 +37,25 @@ func (s *Store) ForgetEvents(ctx context.Context, before, now time.Time) (forgot
 // forgetSome deletes events after the given one, which was the last before. To
 // begin at the first again would be to pass over all that was deleted.
 func (s *Store) forgetSome(ctx context.Context, after string, before, now time.Time) (n int, last string, err error) {
-	if s == nil {
-		return 0, "", apikey.ErrStoreUnavailable
-	}
-	s.gate.RLock()
-	defer s.gate.RUnlock()
-	if s.closed {
-		return 0, "", apikey.ErrStoreUnavailable
-	}
-	s.changes.Lock()
-	defer s.changes.Unlock()
-	if err := s.mayChange(ctx, false); err != nil {
-		return 0, "", err
-	}
-	err = s.write(now, func(txn *transaction) error {
-		events, err := oldEvents(txn, after, before)
-		for _, event := range events {
-			err = errors.Join(err, txn.Delete(eventKey(event.ID)))
-			if event.WorkspaceID != "" {
-				err = errors.Join(err, txn.Delete(eventIndexKey(event.WorkspaceID, event.ID)))
+	err = s.inTurn(ctx, "", false, func(turn *durable.Turn) error {
+		err := s.write(turn, now, func(txn *transaction) error {
+			events, err := oldEvents(txn, after, before)
+			for _, event := range events {
+				err = errors.Join(err, txn.Delete(eventKey(event.ID)))
+				if event.WorkspaceID != "" {
+					err = errors.Join(err, txn.Delete(eventIndexKey(event.WorkspaceID, event.ID)))
+				}
+				n, last = n+1, event.ID
 			}
-			n, last = n+1, event.ID
+			return err
+		})
+		if err == nil {
+			turn.LimitJournalAge(now, maxJournalAge)
 		}
 		return err
 	})
 	if err != nil {
-		return 0, "", s.refine(err)
-	}
-	if since := s.journal.Since(); !since.IsZero() && now.Sub(since) >= maxJournalAge {
-		s.keeper.ask()
+		return 0, "", err
 	}
 	return n, last, nil
 }
@@ -75,16 +63,13 @@ func (s *Store) forgetSome(ctx context.Context, after string, before, now time.T
 // oldEvents returns up to maxForgottenEvents events from before a time, oldest
 // first, without the newest of all.
 func oldEvents(txn reader, after string, before time.Time) (events []eventRecord, err error) {
-	prefix := eventKey("")
-	it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix})
-	defer it.Close()
-	for it.Seek(eventKey(after)); it.ValidForPrefix(prefix) && len(events) <= maxForgottenEvents; it.Next() {
+	for key, value := range txn.Between(eventKey(after), []byte("a0")) { // 0 comes after /
 		var r eventRecord
-		if err := decode(it.Item(), &r); err != nil {
+		if err := decode(key, value, &r); err != nil {
 			return nil, err
 		}
 		events = append(events, r)
-		if !r.At.time().Before(before) {
+		if len(events) > maxForgottenEvents || !r.At.time().Before(before) {
 			break
 		}
 	}

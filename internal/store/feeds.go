@@ -5,9 +5,8 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
 func feedKey(d apikey.Digest) []byte    { return append([]byte("f/"), d[:]...) }
@@ -27,15 +26,11 @@ type feedRecord struct {
 // Feed returns the workspace whose calendar feed's token has the given digest,
 // or [apikey.ErrNotFound].
 func (s *Store) Feed(_ context.Context, digest apikey.Digest) (workspaceID string, err error) {
-	err = s.view(func(txn *badger.Txn) error {
-		item, err := txn.Get(feedKey(digest))
-		if errors.Is(err, badger.ErrKeyNotFound) {
+	err = s.view(func(txn *durable.Txn) error {
+		value, err := txn.Get(feedKey(digest))
+		if errors.Is(err, durable.ErrNotFound) {
 			return apikey.ErrNotFound
 		}
-		if err != nil {
-			return err
-		}
-		value, err := item.ValueCopy(nil)
 		if err != nil {
 			return err
 		}
@@ -59,7 +54,7 @@ func (s *Store) Feed(_ context.Context, digest apikey.Digest) (workspaceID strin
 func feedOf(txn reader, workspaceID string) (digest apikey.Digest, err error) {
 	var r feedRecord
 	switch err := load(txn, workspaceFeedKey(workspaceID), &r); {
-	case errors.Is(err, badger.ErrKeyNotFound):
+	case errors.Is(err, durable.ErrNotFound):
 		return digest, nil
 	case err != nil:
 		return digest, err
@@ -74,7 +69,7 @@ func openFeed(txn *transaction, change apikey.Change, do apikey.OpenFeed) (apike
 	if err != nil {
 		return apikey.Outcome{}, err
 	}
-	if _, err := txn.Get(feedKey(do.Digest)); !errors.Is(err, badger.ErrKeyNotFound) {
+	if _, err := txn.Get(feedKey(do.Digest)); !errors.Is(err, durable.ErrNotFound) {
 		return apikey.Outcome{}, errors.Join(errors.New("the digest of a new calendar feed is known already"), err)
 	}
 	return apikey.Outcome{Event: apikey.Event{Details: map[string]any{"replaced": replaced}}}, errors.Join(

@@ -3,12 +3,12 @@ package store
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
 func wantFeed(t *testing.T, s *Store, token apikey.FeedToken, workspaceID string) {
@@ -61,14 +61,13 @@ func TestFeed_tokenIsNotKept(t *testing.T) {
 	s := openNew(t)
 	token := apikey.NewFeedToken()
 	mustApply(t, s, start, apikey.OpenFeed{WorkspaceID: "acme", Digest: token.Digest()})
-	err := s.view(func(txn *badger.Txn) error {
-		return each(txn, nil, func(item *badger.Item) error {
-			value, err := item.ValueCopy(nil)
-			if bytes.Contains(append(item.KeyCopy(nil), value...), []byte(token.Reveal()[4:])) {
-				t.Errorf("%q holds the feed token", item.Key())
+	err := s.view(func(txn *durable.Txn) error {
+		for key, value := range txn.Below(nil) {
+			if bytes.Contains(slices.Concat(key, value), []byte(token.Reveal()[4:])) {
+				t.Errorf("%q holds the feed token", key)
 			}
-			return err
-		})
+		}
+		return nil
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -1,14 +1,14 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
 // endedAtOnce bounds the keys of one transaction that settles or deletes: each
@@ -21,8 +21,8 @@ const endedAtOnce = 200
 func (s *Store) SettleEnds(ctx context.Context, now time.Time) error {
 	w := &settling{}
 	for more := true; more; {
-		err := s.maintain(ctx, func() error {
-			return s.write(now, func(txn *transaction) (err error) {
+		err := s.inTurn(ctx, "", false, func(turn *durable.Turn) error {
+			return s.write(turn, now, func(txn *transaction) (err error) {
 				more, err = w.some(ctx, txn)
 				return err
 			})
@@ -32,26 +32,6 @@ func (s *Store) SettleEnds(ctx context.Context, now time.Time) error {
 		}
 	}
 	return nil
-}
-
-// maintain makes changes that nobody has asked for, in a turn of their own.
-func (s *Store) maintain(ctx context.Context, do func() error) error {
-	if s == nil {
-		return apikey.ErrStoreUnavailable
-	}
-	s.gate.RLock()
-	defer s.gate.RUnlock()
-	if s.closed {
-		return apikey.ErrStoreUnavailable
-	}
-	if err := s.changes.LockFor(ctx, "", false); err != nil {
-		return s.refine(err)
-	}
-	defer s.changes.Unlock()
-	if err := s.mayChange(ctx, false); err != nil {
-		return err
-	}
-	return s.refine(do())
 }
 
 // settling goes over the keys that end between the time up to which all were settled
@@ -91,12 +71,12 @@ func (w *settling) some(ctx context.Context, txn *transaction) (more bool, err e
 // is none.
 func (w *settling) entries(ctx context.Context, txn reader) (ids []string, next []byte, err error) {
 	to := timeKey(endPrefix, max(w.settled, w.confirmed)+1)
-	err = eachFrom(ctx, txn, w.from, to, func(item *badger.Item) error {
+	err = eachFrom(ctx, txn, w.from, to, func(key, value []byte) error {
 		if len(ids) == endedAtOnce {
-			next = item.KeyCopy(nil)
+			next = bytes.Clone(key)
 			return errEnough
 		}
-		_, keyID, err := decodeEnding(item)
+		_, keyID, err := decodeEnding(key, value)
 		ids = append(ids, keyID)
 		return err
 	})
@@ -116,20 +96,11 @@ func settle(txn *transaction, key *apikey.Key, confirmed millis) error {
 }
 
 func settledTime(txn reader) (at millis, err error) {
-	item, err := txn.Get(settledKey)
-	if errors.Is(err, badger.ErrKeyNotFound) {
-		return 0, nil
+	value, err := txn.Get(settledKey)
+	if err != nil || len(value) != 8 { // then it begins from the first
+		return 0, ignoreNotFound(err)
 	}
-	if err != nil {
-		return 0, err
-	}
-	err = item.Value(func(value []byte) error {
-		if len(value) == 8 { // else it begins from the first
-			at = millis(binary.BigEndian.Uint64(value))
-		}
-		return nil
-	})
-	return at, err
+	return millis(binary.BigEndian.Uint64(value)), nil
 }
 
 // ForgetKeys deletes the keys that ended before a time, unless they would not have
@@ -144,9 +115,9 @@ func (s *Store) ForgetKeys(ctx context.Context, before, now time.Time) (forgotte
 		{endKey(ending{}, ""), endKey(ending{revoked: toMillis(before)}, "")},
 	} {
 		for from := ends[0]; from != nil && err == nil; {
-			err = s.maintain(ctx, func() error {
+			err = s.inTurn(ctx, "", false, func(turn *durable.Turn) error {
 				var keys []*apikey.Key
-				keys, from, err = s.forgetSomeKeys(ctx, from, ends[1], now)
+				keys, from, err = s.forgetSomeKeys(ctx, turn, from, ends[1], now)
 				forgotten += len(keys)
 				return err
 			})
@@ -157,8 +128,8 @@ func (s *Store) ForgetKeys(ctx context.Context, before, now time.Time) (forgotte
 
 // forgetSomeKeys deletes keys from one entry in the index of ends on and before
 // another, and returns the entry to go on from, nil if that was all.
-func (s *Store) forgetSomeKeys(ctx context.Context, from, to []byte, now time.Time) (old []*apikey.Key, next []byte, err error) {
-	err = s.write(now, func(txn *transaction) error {
+func (s *Store) forgetSomeKeys(ctx context.Context, turn *durable.Turn, from, to []byte, now time.Time) (old []*apikey.Key, next []byte, err error) {
+	err = s.write(turn, now, func(txn *transaction) error {
 		old, next, err = forgettable(ctx, txn, from, to, now)
 		for _, key := range old {
 			err = errors.Join(err, erase(txn, key))
@@ -175,7 +146,7 @@ func (s *Store) forgetSomeKeys(ctx context.Context, from, to []byte, now time.Ti
 		}
 		s.onChange(apikey.Outcome{Stale: stale, Unchanged: true})
 	}
-	return old, next, s.unjournaled(func(txn *transaction) (err error) {
+	return old, next, turn.Note(func(txn *durable.Txn) (err error) {
 		for _, key := range old {
 			err = errors.Join(err, txn.Delete(lastUsedKey(key.ID)), txn.Delete(firstUsedKey(key.ID)))
 		}
@@ -192,12 +163,12 @@ func forgettable(ctx context.Context, txn reader, from, to []byte, now time.Time
 	}
 	confirmed = min(confirmed, toMillis(now))
 	looked := 0
-	err = eachFrom(ctx, txn, from, to, func(item *badger.Item) error {
+	err = eachFrom(ctx, txn, from, to, func(entry, value []byte) error {
 		if looked++; looked > endedAtOnce {
-			next = item.KeyCopy(nil)
+			next = bytes.Clone(entry)
 			return errEnough
 		}
-		_, keyID, err := decodeEnding(item)
+		_, keyID, err := decodeEnding(entry, value)
 		if err != nil {
 			return err
 		}

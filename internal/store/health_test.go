@@ -2,12 +2,11 @@ package store
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
@@ -18,11 +17,11 @@ func TestUnchangeable(t *testing.T) {
 		do         func(*Store) error
 	}{
 		{"as it should be", "", func(*Store) error { return nil }},
-		{"a full disk", "the disk of the key store is full", func(s *Store) error { s.minFree = 1 << 60; return nil }},
-		{"a disk that is nearly full", "the disk of the key store is full, but for revoking and suspending", func(s *Store) error { s.reserve = 1 << 60; return nil }},
+		{"a full disk", "the disk of the key store is full", func(s *Store) error { leave(s, 0); return nil }},
+		{"a disk that is nearly full", "the disk of the key store is full, but for revoking and suspending", func(s *Store) error { leave(s, 70<<20); return nil }},
 		{"a directory that is gone", "the directory of the key store was removed, moved or replaced", func(s *Store) error { return os.RemoveAll(s.Path()) }},
-		{"a journal that is gone", "a file of the key store's journal was removed or replaced", func(s *Store) error { return os.RemoveAll(s.journalPath()) }},
-		{"a change in doubt", "the disk of the key store did not take a change: the server must be restarted", func(s *Store) error { s.doubt = errDoubt; return nil }},
+		{"a journal that is gone", "a file of the key store's journal was removed or replaced", func(s *Store) error { return os.RemoveAll(journalOf(s)) }},
+		{"a change in doubt", "the disk of the key store did not take a change: the server must be restarted", inDoubt},
 		{"a closed store", "the key store is closed", (*Store).Close},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -34,30 +33,6 @@ func TestUnchangeable(t *testing.T) {
 		})
 	}
 	equal(t, "no store", (*Store)(nil).Unchangeable(), "the key store is closed")
-}
-
-// One change that takes long is said to, and one that does not is nothing to speak
-// of.
-func TestUnchangeable_heldUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := &Store{looking: make(chan struct{}, 1)}
-		s.changes.Lock()
-		equal(t, "at first", s.Unchangeable(), "")
-		time.Sleep(4 * time.Second)
-		if got := s.Unchangeable(); !strings.HasPrefix(got, "one change has held up all others for ") {
-			t.Errorf("after a while: got %q, want that a change holds up all others", got)
-		}
-		s.changes.Unlock()
-	})
-}
-
-// A disk that hangs keeps nobody waiting.
-func TestUnchangeable_hangs(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := &Store{looking: make(chan struct{}, 1)}
-		s.looking <- struct{}{} // somebody looks, and hears nothing
-		equal(t, "why", s.Unchangeable(), "the disk of the key store does not answer")
-	})
 }
 
 // Whatever has happened to a store, there is one advice on what to do with its
@@ -80,15 +55,14 @@ func TestCheck_oneAdvice(t *testing.T) {
 	}
 	tables := remove(func(s *Store) string { return filepath.Join(s.Path(), "*.sst") })
 	manifest := remove(func(s *Store) string { return filepath.Join(s.Path(), "MANIFEST") })
-	journal := remove(func(s *Store) string { return s.journalPath() })
+	journal := remove(func(s *Store) string { return journalOf(s) })
 	cut := func(s *Store) error {
-		segments, err := filepath.Glob(filepath.Join(s.journalPath(), "*.journal"))
+		segments, err := filepath.Glob(filepath.Join(journalOf(s), "*.journal"))
 		return errors.Join(err, os.Truncate(segments[len(segments)-1], 150))
 	}
 	record := func(s *Store) error {
 		return behind(s, func(txn *transaction) error { return txn.Set(nameKey("acme", "x"), []byte("key_x")) })
 	}
-	doubt := func(s *Store) error { s.doubt = errDoubt; return nil }
 	for _, test := range []struct {
 		name     string
 		do       func(*Store) error
@@ -105,9 +79,9 @@ func TestCheck_oneAdvice(t *testing.T) {
 		{"a cut journal and a record that is wrong", both(cut, record), true},
 		{"no tables and a record that is wrong", both(tables, record), false},
 		{"a record that is wrong", record, false},
-		{"a change in doubt", doubt, false},
-		{"a change in doubt and no tables", both(doubt, tables), false},
-		{"a change in doubt and a cut journal", both(doubt, cut), false},
+		{"a change in doubt", inDoubt, false},
+		{"a change in doubt and no tables", both(inDoubt, tables), false},
+		{"a change in doubt and a cut journal", both(inDoubt, cut), false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := reopen(t, livedStore(t))
@@ -139,4 +113,16 @@ func TestCheck_oneAdvice(t *testing.T) {
 			}
 		})
 	}
+}
+
+func journalOf(s *Store) string { return filepath.Join(s.Path(), "journal") }
+
+// inDoubt has a change fail in the middle.
+func inDoubt(s *Store) error {
+	failCommits(s)
+	defer restoreDisk(s)
+	if err := behind(s, func(txn *transaction) error { return txn.Set([]byte("m/doubt"), nil) }); !errors.Is(err, apikey.ErrInDoubt) {
+		return fmt.Errorf("got error %w, want a change in doubt", err)
+	}
+	return nil
 }

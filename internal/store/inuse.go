@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
+	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
 var inUseWithin = [...]time.Duration{oneDay, 7 * oneDay}
@@ -19,7 +19,7 @@ const usedWithin = 7 * oneDay
 type missedKeys struct {
 	txn    reader
 	now    time.Time
-	uses   cursor
+	uses   durable.Cursor
 	batch  []endingKey
 	counts map[time.Duration]int
 }
@@ -35,20 +35,20 @@ type endingKey struct {
 // It looks at each key that ends within 7 days, and at when that was last used:
 // of a million keys that live for 90 days, these take it a second.
 func (s *Store) ExpiringInUse(ctx context.Context, now time.Time) (counts map[time.Duration]int, err error) {
-	err = s.view(func(txn *badger.Txn) error {
+	err = s.view(func(txn *durable.Txn) error {
 		counts, err = countMissed(ctx, txn, now)
 		return err
 	})
 	return counts, err
 }
 
-func countMissed(ctx context.Context, txn reader, now time.Time) (map[time.Duration]int, error) {
+func countMissed(ctx context.Context, txn *durable.Txn, now time.Time) (map[time.Duration]int, error) {
 	m := &missedKeys{txn: txn, now: now, counts: make(map[time.Duration]int)}
 	for _, within := range inUseWithin {
 		m.counts[within] = 0
 	}
-	m.uses = newCursor(txn, lastUsedKey(""))
-	defer m.uses.close()
+	m.uses = txn.Cursor(lastUsedKey(""))
+	defer m.uses.Close()
 	last := now.Add(slices.Max(inUseWithin[:]))
 	if err := eachEnding(ctx, txn, toMillis(now)+1, toMillis(last)+1, m.add); err != nil {
 		return nil, err
@@ -94,9 +94,8 @@ func (m *missedKeys) count(end millis) {
 }
 
 func (m *missedKeys) isMissed(key endingKey) (bool, error) {
-	used, err := m.lastUse(key.id)
-	if err != nil || used.IsZero() || used.Before(m.now.Add(-usedWithin)) {
-		return false, err
+	if used := m.lastUse(key.id); used.IsZero() || used.Before(m.now.Add(-usedWithin)) {
+		return false, nil
 	}
 	if !key.replaced {
 		return true, nil
@@ -110,11 +109,7 @@ func (m *missedKeys) isMissed(key endingKey) (bool, error) {
 }
 
 // lastUse returns when a key was last used, zero if it never was.
-func (m *missedKeys) lastUse(keyID string) (time.Time, error) {
-	note := m.uses.at(lastUsedKey(keyID))
-	if note == nil {
-		return time.Time{}, nil
-	}
-	use, err := noteIn(note)
-	return use.At, err
+func (m *missedKeys) lastUse(keyID string) time.Time {
+	note, _ := m.uses.At(lastUsedKey(keyID))
+	return noteIn(note).At
 }

@@ -8,9 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
 func create(txn *transaction, change apikey.Change, do apikey.Create) (apikey.Outcome, error) {
@@ -45,7 +44,7 @@ func insert(txn *transaction, key *apikey.Key) error {
 		return err
 	}
 	for _, unique := range [][]byte{recordKey(key.ID), digestKey(key.Digest)} {
-		if _, err := txn.Get(unique); !errors.Is(err, badger.ErrKeyNotFound) {
+		if _, err := txn.Get(unique); !errors.Is(err, durable.ErrNotFound) {
 			return errors.Join(fmt.Errorf("the id or the digest of %s is known already", key.ID), err)
 		}
 	}

@@ -9,9 +9,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
 // maxLooked bounds the keys that one page of a search looks at. A page can so be
@@ -28,8 +27,8 @@ func (s *Store) Keys(ctx context.Context, workspaceID string, filter apikey.KeyF
 	if s == nil {
 		return nil, "", apikey.ErrStoreUnavailable
 	}
-	l := &lister{pacer: newPacer(ctx), ws: workspaceID, filter: filter, query: apikey.FoldText(filter.Query), page: page, now: now}
-	err = s.view(func(txn *badger.Txn) error {
+	l := &lister{ctx: ctx, pacer: durable.NewPacer(ctx), ws: workspaceID, filter: filter, query: apikey.FoldText(filter.Query), page: page, now: now}
+	err = s.view(func(txn *durable.Txn) error {
 		l.txn = txn
 		return l.prepare()
 	})
@@ -39,11 +38,11 @@ func (s *Store) Keys(ctx context.Context, workspaceID string, filter apikey.KeyF
 	if l.searches() {
 		leave, err := s.walks.enter(ctx, workspaceID)
 		if err != nil {
-			return nil, "", s.refine(err)
+			return nil, "", s.wrapInternal(err)
 		}
 		defer leave()
 	}
-	err = s.view(func(txn *badger.Txn) error {
+	err = s.view(func(txn *durable.Txn) error {
 		l.txn = txn
 		return l.run()
 	})
@@ -55,7 +54,8 @@ func (s *Store) Keys(ctx context.Context, workspaceID string, filter apikey.KeyF
 
 // lister reads one page.
 type lister struct {
-	*pacer
+	ctx    context.Context
+	pacer  *durable.Pacer
 	txn    reader
 	ws     string
 	filter apikey.KeyFilter
@@ -86,8 +86,8 @@ func (l *lister) run() error {
 		return err
 	}
 	looked, last := 0, ""
-	for id, item := range candidates {
-		if err := l.step(); err != nil {
+	for id, text := range candidates {
+		if err := l.pacer.Step(); err != nil {
 			return err
 		}
 		if looked++; looked > maxLooked {
@@ -95,7 +95,7 @@ func (l *lister) run() error {
 			return nil
 		}
 		last = id
-		full, err := l.consider(id, item)
+		full, err := l.consider(id, text)
 		if full || err != nil {
 			return err
 		}
@@ -105,8 +105,8 @@ func (l *lister) run() error {
 
 // consider adds a key to the page if it is one of those wanted, and reports whether
 // it was one too many.
-func (l *lister) consider(id string, item *badger.Item) (full bool, err error) {
-	if found, err := l.matches(id, item); err != nil || !found {
+func (l *lister) consider(id string, text []byte) (full bool, err error) {
+	if found, err := l.matches(id, text); err != nil || !found {
 		return false, err
 	}
 	key, err := keyByID(l.txn, id)
@@ -121,25 +121,21 @@ func (l *lister) consider(id string, item *badger.Item) (full bool, err error) {
 	return false, addUse(l.txn, key)
 }
 
-// matches reports whether the query is found in the text of a key. item has that,
-// unless it is nil.
-func (l *lister) matches(id string, item *badger.Item) (found bool, err error) {
+// matches reports whether the query is found in the text of a key, which is looked up
+// where it is nil.
+func (l *lister) matches(id string, text []byte) (found bool, err error) {
 	if l.query == "" {
 		return true, nil
 	}
-	if item == nil {
-		if item, err = l.txn.Get(workspaceKey(l.ws, id)); err != nil {
+	if text == nil {
+		if text, err = l.txn.Get(workspaceKey(l.ws, id)); err != nil {
 			return false, err
 		}
 	}
-	err = item.Value(func(text []byte) error {
-		if strings.Trim(l.query, ".") == "" { // folded, the dots of a hint are full stops, which every key has
-			text = text[:bytes.LastIndexByte(text, '\n')+1]
-		}
-		found = bytes.Contains(text, []byte(l.query))
-		return nil
-	})
-	return found, err
+	if strings.Trim(l.query, ".") == "" { // folded, the dots of a hint are full stops, which every key has
+		text = text[:bytes.LastIndexByte(text, '\n')+1]
+	}
+	return bytes.Contains(text, []byte(l.query)), nil
 }
 
 // checkCursor refuses a cursor that is no key of the workspace.
@@ -152,7 +148,7 @@ func (l *lister) checkCursor() error {
 
 // candidates returns the ids among which the keys of the page are, newest first, and
 // what has the text of each, or nil.
-func (l *lister) candidates() (iter.Seq2[string, *badger.Item], error) {
+func (l *lister) candidates() (iter.Seq2[string, []byte], error) {
 	switch l.filter.Status {
 	case apikey.Active, apikey.Expired, apikey.Revoked:
 		if !l.many {
@@ -164,7 +160,7 @@ func (l *lister) candidates() (iter.Seq2[string, *badger.Item], error) {
 
 // ofStatus returns the ids of keys of one status: those of current keys, which may
 // have ended by now, and those of keys that are known to have.
-func (l *lister) ofStatus() (iter.Seq2[string, *badger.Item], error) {
+func (l *lister) ofStatus() (iter.Seq2[string, []byte], error) {
 	var current []string
 	err := eachMember(l.ctx, l.txn, l.ws, func(m member) error {
 		if m.status(l.now) == l.filter.Status && (l.page.After == "" || m.ID < l.page.After) {
@@ -173,7 +169,7 @@ func (l *lister) ofStatus() (iter.Seq2[string, *badger.Item], error) {
 		return nil
 	})
 	slices.SortFunc(current, func(a, b string) int { return strings.Compare(b, a) })
-	return func(yield func(string, *badger.Item) bool) {
+	return func(yield func(string, []byte) bool) {
 		if l.filter.Status != apikey.Active {
 			for id := range newestFirst(l.txn, endedKey(l.ws, l.filter.Status, ""), l.page.After) {
 				for ; len(current) > 0 && current[0] > id; current = current[1:] {
@@ -197,24 +193,22 @@ func (l *lister) ofStatus() (iter.Seq2[string, *badger.Item], error) {
 // cursorIn refuses a cursor that is not in an index.
 func cursorIn(txn reader, prefix []byte, after string) error {
 	_, err := txn.Get(append(prefix[:len(prefix):len(prefix)], after...))
-	if errors.Is(err, badger.ErrKeyNotFound) {
+	if errors.Is(err, durable.ErrNotFound) {
 		return apikey.ErrInvalidCursor
 	}
 	return err
 }
 
-// newestFirst returns the ids below a prefix with their items, newest first: those
+// newestFirst returns the ids below a prefix with their values, newest first: those
 // before an id, or all.
-func newestFirst(txn reader, prefix []byte, before string) iter.Seq2[string, *badger.Item] {
-	start := append(prefix[:len(prefix):len(prefix)], 0xff)
+func newestFirst(txn reader, prefix []byte, before string) iter.Seq2[string, []byte] {
+	var from []byte
 	if before != "" {
-		start = append(prefix[:len(prefix):len(prefix)], before...)
+		from = append(bytes.Clone(prefix), before...)
 	}
-	return func(yield func(string, *badger.Item) bool) {
-		it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix, Reverse: true})
-		defer it.Close()
-		for it.Seek(start); it.ValidForPrefix(prefix); it.Next() {
-			if id := string(it.Item().Key()[len(prefix):]); id != before && !yield(id, it.Item()) {
+	return func(yield func(string, []byte) bool) {
+		for key, value := range txn.Backwards(prefix, from) {
+			if !yield(string(key[len(prefix):]), value) {
 				return
 			}
 		}

@@ -7,15 +7,14 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
 // merge adds records of a backup to the store, in one transaction.
 type merge struct {
 	txn      *transaction
-	pacer    *pacer
+	pacer    *durable.Pacer
 	mayHave  func(apikey.Digest) bool // see Store.MayHave
 	now      time.Time
 	madeAt   time.Time // when the backup was made
@@ -30,7 +29,7 @@ func (m *merge) all(txn *transaction, before apikey.Restored, batch []backupLine
 		return err
 	}
 	for i := range batch {
-		err := m.pacer.step()
+		err := m.pacer.Step()
 		if err == nil {
 			err = m.record(&batch[i])
 		}
@@ -66,7 +65,7 @@ func (m *merge) key(record *keyRecord) error {
 	}
 	known, err := keyByID(m.txn, restored.ID)
 	switch {
-	case errors.Is(err, badger.ErrKeyNotFound):
+	case errors.Is(err, durable.ErrNotFound):
 		return m.newKey(restored)
 	case err != nil:
 		return err
@@ -80,7 +79,7 @@ func (m *merge) key(record *keyRecord) error {
 // newKey adds a key that the store does not have.
 func (m *merge) newKey(key *apikey.Key) error {
 	if m.mayHave(key.Digest) { // else no key has it, and nothing need be looked up
-		if _, err := m.txn.Get(digestKey(key.Digest)); !errors.Is(err, badger.ErrKeyNotFound) {
+		if _, err := m.txn.Get(digestKey(key.Digest)); !errors.Is(err, durable.ErrNotFound) {
 			return errors.Join(fmt.Errorf("the token of the key %s of the backup is that of another key in the store", key.ID), err)
 		}
 	}
@@ -101,7 +100,7 @@ func (m *merge) join(key *apikey.Key) error {
 		return nil
 	}
 	older, err := keyByID(m.txn, key.Replaces)
-	if errors.Is(err, badger.ErrKeyNotFound) {
+	if errors.Is(err, durable.ErrNotFound) {
 		return nil
 	}
 	if err != nil {
@@ -188,7 +187,7 @@ func (m *merge) knownKey(known, restored *apikey.Key) error {
 	return put(m.txn, known)
 }
 
-func mergeUse(txn *transaction, record *useRecord) error {
+func mergeUse(txn *durable.Txn, record *useRecord) error {
 	var err error
 	if last, lookErr := noted(txn, lastUsedKey(record.KeyID)); lookErr != nil {
 		return lookErr
@@ -227,7 +226,7 @@ func (m *merge) suspension(record *suspensionRecord) error {
 // store, or the workspace has another: then this one ends.
 func (m *merge) feed(record *feedRecord) error {
 	digest := feedKey(apikey.Digest(record.Digest))
-	if _, err := m.txn.Get(digest); !errors.Is(err, badger.ErrKeyNotFound) {
+	if _, err := m.txn.Get(digest); !errors.Is(err, durable.ErrNotFound) {
 		return err // nil: the store knows what became of it
 	}
 	current, err := feedOf(m.txn, record.WorkspaceID)
@@ -243,15 +242,11 @@ func (m *merge) feed(record *feedRecord) error {
 // endedFeed ends a feed that has ended in the backup. That it is open in the store
 // is so if the store itself was brought back to before the backup.
 func (m *merge) endedFeed(digest apikey.Digest) error {
-	item, err := m.txn.Get(feedKey(digest))
+	ws, err := m.txn.Get(feedKey(digest))
 	switch {
-	case errors.Is(err, badger.ErrKeyNotFound):
+	case errors.Is(err, durable.ErrNotFound):
 		return m.txn.Set(feedKey(digest), nil)
-	case err != nil:
-		return err
-	}
-	ws, err := item.ValueCopy(nil)
-	if err != nil || len(ws) == 0 {
+	case err != nil || len(ws) == 0:
 		return err
 	}
 	return errors.Join(m.txn.Set(feedKey(digest), nil), m.txn.Delete(workspaceFeedKey(string(ws))))
@@ -259,25 +254,25 @@ func (m *merge) endedFeed(digest apikey.Digest) error {
 
 // resumedSince reports whether the trail of the store has it that a workspace was
 // resumed after the backup was made.
-func (m *merge) resumedSince(ws string) (found bool, err error) {
+func (m *merge) resumedSince(ws string) (bool, error) {
 	prefix := eventIndexKey(ws, "")
-	it := m.txn.NewIterator(badger.IteratorOptions{Prefix: prefix, Reverse: true})
-	defer it.Close()
-	for it.Seek(append(prefix[:len(prefix):len(prefix)], 0xff)); it.Valid() && !found; it.Next() {
+	for id := range newestFirst(m.txn, prefix, "") {
 		var r eventRecord
-		if err := load(m.txn, eventKey(string(it.Item().Key()[len(prefix):])), &r); err != nil {
+		if err := load(m.txn, eventKey(id), &r); err != nil {
 			return false, err
 		}
 		if r.At.time().Before(m.madeAt) {
 			return false, nil
 		}
-		found = r.Operation == string(apikey.OpResume)
+		if r.Operation == string(apikey.OpResume) {
+			return true, nil
+		}
 	}
-	return found, nil
+	return false, nil
 }
 
 func (m *merge) event(record *eventRecord) error {
-	if _, err := m.txn.Get(eventKey(record.ID)); !errors.Is(err, badger.ErrKeyNotFound) {
+	if _, err := m.txn.Get(eventKey(record.ID)); !errors.Is(err, durable.ErrNotFound) {
 		return err // nil: it is there
 	}
 	m.done.Events++

@@ -16,6 +16,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
 // model is what a store does, said as plainly as it can be: in memory, and by
@@ -440,7 +441,7 @@ func agree(t *rapid.T, s *Store, m *model, now time.Time, workspaces []string) {
 		sound(t, s, ws, now)
 	}
 	finding, err := s.checkRecords(t.Context())
-	if err != nil || finding.Severity != apikey.Fine {
+	if err != nil || finding.Severity != durable.Fine {
 		t.Fatalf("the check of the records: got %q and error %v, want nothing", finding.Message, err)
 	}
 	for _, key := range m.keys {

@@ -6,9 +6,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
 // Current keys that have a name, or a family, are in a list of that name, or
@@ -75,7 +74,7 @@ func changeMembers(txn *transaction, list []byte, confirmed millis, change func(
 
 func membersOf(txn reader, list []byte) (members []member, err error) {
 	err = load(txn, list, &members)
-	if errors.Is(err, badger.ErrKeyNotFound) {
+	if errors.Is(err, durable.ErrNotFound) {
 		err = nil
 	}
 	return members, err

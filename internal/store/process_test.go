@@ -20,12 +20,8 @@ const (
 	roleVariable = "STORE_TEST_ROLE"
 	pathVariable = "STORE_TEST_PATH"
 
-	holder = "hold"  // opens the store, says "open", and holds it until its input ends
-	writer = "write" // makes changes and says each one that was acknowledged
-	noter  = "note"  // notes uses of one key and says each one that was noted
-	opener = "open"  // opens the store, and says what is in it
-	filler = "fill"  // fills the store, with a snapshot of the journal on the way
-	keeps  = "keep"  // fills the store, and makes one snapshot of the journal after the other
+	roleWrite = "write" // makes changes and says each one that was acknowledged
+	roleNote  = "note"  // notes uses of one key and says each one that was noted
 )
 
 // notedKey is the key whose uses the noter notes.
@@ -34,13 +30,6 @@ const notedKey = "key_01KSYYFFG0FDH6HZGZGMQJ210W"
 // child is what this test's binary does as another process. The roles are
 // above; it returns the exit status.
 func child(role, path string) int {
-	if role == opener {
-		if err := say(path); err != nil {
-			fmt.Println("failed:", err)
-			return 1
-		}
-		return 0
-	}
 	s, err := Open(path, zap.NewNop(), nil)
 	if err != nil {
 		fmt.Println(err)
@@ -48,23 +37,9 @@ func child(role, path string) int {
 	}
 	fmt.Println("open")
 	switch role {
-	case holder:
-		_, _ = bufio.NewReader(os.Stdin).ReadString('\n')
-		err = s.Close()
-	case writer:
+	case roleWrite:
 		err = write(s)
-	case filler:
-		err = fillUp(s)
-	case keeps:
-		go func() {
-			for {
-				_ = s.renewJournal(context.Background())
-			}
-		}()
-		for err == nil {
-			err = behind(s, lawfulKeys)
-		}
-	case noter:
+	case roleNote:
 		for at := start; err == nil; at = at.Add(time.Millisecond) {
 			err = s.NoteUses(map[string]apikey.Use{notedKey: {At: at, From: "192.0.2.1"}})
 			fmt.Println("noted", at.UnixMilli())
@@ -152,7 +127,7 @@ func TestApply_killed(t *testing.T) {
 	deadline := time.Now().Add(budget)
 	done := 0
 	for ; done < kills && time.Now().Before(deadline); done++ {
-		p := startProcess(t, writer, path)
+		p := startProcess(t, roleWrite, path)
 		// From none to some dozens of changes. The kill itself comes from beside,
 		// while the writer goes on writing and its lines are still being read.
 		for n := 0; p.lines.Scan(); n++ {
@@ -187,7 +162,7 @@ func TestNoteUses_killed(t *testing.T) {
 	mustApply(t, s, start, apikey.Create{Key: key})
 	closeStore(t, s)
 	for kill := range 5 {
-		p := startProcess(t, noter, path)
+		p := startProcess(t, roleNote, path)
 		last := ""
 		for n := 0; p.lines.Scan(); n++ {
 			if _, at, found := strings.Cut(p.lines.Text(), "noted "); found {

@@ -6,16 +6,15 @@ import (
 	"errors"
 	"strings"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
 // put writes a key, new or changed, with everything that follows from it: its
 // place in each index, and in each count. No key is written in another way.
 func put(txn *transaction, key *apikey.Key) error {
 	before, err := keyByID(txn, key.ID)
-	if err != nil && !errors.Is(err, badger.ErrKeyNotFound) {
+	if err != nil && !errors.Is(err, durable.ErrNotFound) {
 		return err
 	}
 	return putAfter(txn, before, key)
@@ -40,6 +39,9 @@ func replace(txn *transaction, before, after *apikey.Key) error {
 		return err
 	}
 	txn.changed = append(txn.changed, cmp.Or(after, before).WorkspaceID)
+	if before == nil {
+		txn.added = append(txn.added, after.Digest)
+	}
 	return errors.Join(
 		replaceEntry(txn, digestEntry, before, after),
 		replaceEntry(txn, workspaceEntry, before, after),

@@ -1,22 +1,20 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
 // Lookup returns the key whose token has the given digest, whatever its status
 // and without its last use, or [apikey.ErrNotFound].
 func (s *Store) Lookup(digest apikey.Digest) (*apikey.Key, error) {
 	var key *apikey.Key
-	err := s.view(func(txn *badger.Txn) (err error) {
+	err := s.view(func(txn *durable.Txn) (err error) {
 		key, err = keyByDigest(txn, digest)
 		return err
 	})
@@ -29,7 +27,7 @@ func (s *Store) Lookup(digest apikey.Digest) (*apikey.Key, error) {
 // Key returns one key of a workspace, or [apikey.ErrNotFound], which does not
 // say whether another workspace has it.
 func (s *Store) Key(_ context.Context, workspaceID, keyID string) (key *apikey.Key, err error) {
-	err = s.view(func(txn *badger.Txn) error {
+	err = s.view(func(txn *durable.Txn) error {
 		if key, err = keyInWorkspace(txn, workspaceID, keyID); err != nil {
 			return err
 		}
@@ -45,7 +43,7 @@ func (s *Store) Events(ctx context.Context, workspaceID string, page apikey.Page
 	if workspaceID != "" {
 		prefix = eventIndexKey(workspaceID, "")
 	}
-	err = s.view(func(txn *badger.Txn) error {
+	err = s.view(func(txn *durable.Txn) error {
 		if page.After != "" {
 			if err := cursorIn(txn, prefix, page.After); err != nil {
 				return err
@@ -73,7 +71,7 @@ func (s *Store) Events(ctx context.Context, workspaceID string, page apikey.Page
 // Workspace returns what is known of a workspace beside its keys. A workspace
 // that was never heard of is one without keys.
 func (s *Store) Workspace(_ context.Context, workspaceID string) (ws apikey.Workspace, err error) {
-	err = s.view(func(txn *badger.Txn) error {
+	err = s.view(func(txn *durable.Txn) error {
 		ws, err = workspaceByID(txn, workspaceID)
 		return err
 	})
@@ -83,9 +81,9 @@ func (s *Store) Workspace(_ context.Context, workspaceID string) (ws apikey.Work
 // SuspendedWorkspaces returns the ids of all suspended workspaces.
 func (s *Store) SuspendedWorkspaces() (ids []string, err error) {
 	prefix := []byte("s/")
-	err = s.view(func(txn *badger.Txn) error {
-		return each(txn, prefix, func(item *badger.Item) error {
-			ids = append(ids, string(item.Key()[len(prefix)+1:]))
+	err = s.view(func(txn *durable.Txn) error {
+		return each(txn, prefix, func(key, _ []byte) error {
+			ids = append(ids, string(key[len(prefix)+1:]))
 			return nil
 		})
 	})
@@ -99,13 +97,13 @@ func (s *Store) Suspensions(ctx context.Context, page apikey.Page) (suspended []
 	if page.After != "" {
 		from = append(suspensionKey(page.After), 0)
 	}
-	err = s.view(func(txn *badger.Txn) error {
-		return eachFrom(ctx, txn, from, []byte("s0"), func(item *badger.Item) error { // 0 comes after /
+	err = s.view(func(txn *durable.Txn) error {
+		return eachFrom(ctx, txn, from, []byte("s0"), func(key, _ []byte) error { // 0 comes after /
 			if len(suspended) == page.Limit {
 				next = suspended[len(suspended)-1].ID
 				return errEnough
 			}
-			ws, err := workspaceByID(txn, string(item.Key()[len("s/")+1:]))
+			ws, err := workspaceByID(txn, string(key[len("s/")+1:]))
 			suspended = append(suspended, ws)
 			return err
 		})
@@ -120,41 +118,40 @@ func (s *Store) Suspensions(ctx context.Context, page apikey.Page) (suspended []
 var errEnough = errors.New("enough")
 
 func keyByID(txn reader, id string) (*apikey.Key, error) {
-	item, err := txn.Get(recordKey(id))
+	value, err := txn.Get(recordKey(id))
 	if err != nil {
 		return nil, err
 	}
-	return decodeKey(item)
+	return decodeKey(id, value)
 }
 
-// decodeKey reads a key from its record.
-func decodeKey(item *badger.Item) (*apikey.Key, error) {
+// keyIDIn returns the id in the key of a record.
+func keyIDIn(record []byte) string { return string(record[len("k/"):]) }
+
+// decodeKey reads the key of an id from its record.
+func decodeKey(id string, value []byte) (*apikey.Key, error) {
 	var r keyRecord
-	if err := decode(item, &r); err != nil {
+	if err := decode(recordKey(id), value, &r); err != nil {
 		return nil, err
 	}
-	if id := string(item.Key()[len("k/"):]); r.ID != id {
+	if r.ID != id {
 		return nil, fmt.Errorf("the record of %s is of another key", id)
 	}
 	return r.key()
 }
 
 func keyByDigest(txn reader, digest apikey.Digest) (*apikey.Key, error) {
-	item, err := txn.Get(digestKey(digest))
-	if errors.Is(err, badger.ErrKeyNotFound) {
+	id, err := txn.Get(digestKey(digest))
+	if errors.Is(err, durable.ErrNotFound) {
 		return nil, apikey.ErrNotFound
 	}
 	if err != nil {
 		return nil, err
 	}
-	var key *apikey.Key
-	err = item.Value(func(id []byte) error {
-		key, err = keyByID(txn, string(id))
-		if err == nil && key.Digest != digest {
-			err = errors.New("the record of " + key.ID + " is of another token")
-		}
-		return err
-	})
+	key, err := keyByID(txn, string(id))
+	if err == nil && key.Digest != digest {
+		err = errors.New("the record of " + key.ID + " is of another token")
+	}
 	return key, err
 }
 
@@ -172,7 +169,7 @@ func activeKey(txn reader, workspaceID, keyID string, now time.Time) (*apikey.Ke
 
 func keyInWorkspace(txn reader, workspaceID, keyID string) (*apikey.Key, error) {
 	key, err := keyByID(txn, keyID)
-	if errors.Is(err, badger.ErrKeyNotFound) {
+	if errors.Is(err, durable.ErrNotFound) {
 		return nil, apikey.ErrNotFound
 	}
 	if err != nil {
@@ -187,7 +184,7 @@ func keyInWorkspace(txn reader, workspaceID, keyID string) (*apikey.Key, error) 
 func workspaceByID(txn reader, id string) (apikey.Workspace, error) {
 	var r workspaceRecord
 	err := load(txn, suspensionKey(id), &r)
-	if errors.Is(err, badger.ErrKeyNotFound) {
+	if errors.Is(err, durable.ErrNotFound) {
 		return apikey.Workspace{ID: id}, nil
 	}
 	ws := apikey.Workspace{ID: id, SuspendedAt: r.SuspendedAt.time(), Reason: r.Reason}
@@ -198,39 +195,25 @@ func workspaceByID(txn reader, id string) (apikey.Workspace, error) {
 	return ws, err
 }
 
-// each calls visit for every item below prefix, in order.
-func each(txn reader, prefix []byte, visit func(*badger.Item) error) error {
-	it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix})
-	defer it.Close()
-	for it.Seek(prefix); it.ValidForPrefix(prefix); it.Next() {
-		if err := visit(it.Item()); err != nil {
+// each calls visit for every key that begins with a prefix, in order.
+func each(txn reader, prefix []byte, visit func(key, value []byte) error) error {
+	for key, value := range txn.Below(prefix) {
+		if err := visit(key, value); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// eachFrom calls visit for every item from one key on and before another, in
-// order.
-func eachFrom(ctx context.Context, txn reader, from, to []byte, visit func(*badger.Item) error) error {
-	it := txn.NewIterator(badger.IteratorOptions{Prefix: commonPrefix(from, to)})
-	defer it.Close()
-	for it.Seek(from); it.Valid() && bytes.Compare(it.Item().Key(), to) < 0; it.Next() {
+// eachFrom calls visit for every key from one on and before another, in order.
+func eachFrom(ctx context.Context, txn reader, from, to []byte, visit func(key, value []byte) error) error {
+	for key, value := range txn.Between(from, to) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := visit(it.Item()); err != nil {
+		if err := visit(key, value); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// commonPrefix returns what two keys both begin with.
-func commonPrefix(a, b []byte) []byte {
-	n := 0
-	for n < len(a) && n < len(b) && a[n] == b[n] {
-		n++
-	}
-	return a[:n]
 }

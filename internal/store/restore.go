@@ -7,9 +7,8 @@ import (
 	"os"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
 // What bounds the records that one transaction restores, which can hold 1.2 MB
@@ -40,18 +39,18 @@ func (s *Store) Restore(ctx context.Context, from io.Reader, change apikey.Chang
 	if err := s.Ping(); err != nil {
 		return done, err
 	}
-	file, err := s.spool()
+	file, err := s.db.Spool()
 	if err != nil {
-		return done, s.refine(err)
+		return done, s.wrapInternal(err)
 	}
 	defer file.Close()
-	if _, err := io.Copy(&spaceWatcher{s, file}, from); err != nil {
-		if errors.Is(err, apikey.ErrNoSpace) {
+	if _, err := io.Copy(s.db.WhileSpace(file), from); err != nil {
+		if errors.Is(err, durable.ErrNoSpace) {
 			return done, apikey.ErrNoSpace
 		}
 		return done, errDamaged(1, "nothing can be said: it could not be read to its end")
 	}
-	r := &restore{store: s, key: s.signingKey(), change: change, done: &done, file: file, admitted: newAdmission(change.At), pacer: s.pacer(context.Background())}
+	r := &restore{store: s, key: s.signingKey(), change: change, done: &done, file: file, admitted: newAdmission(change.At), pacer: s.db.Pacer(context.Background())}
 	if do.Quarantine {
 		r.owners = make(map[string]bool)
 	}
@@ -66,8 +65,8 @@ func (s *Store) Restore(ctx context.Context, from io.Reader, change apikey.Chang
 			return done, err
 		}
 	}
-	s.setMerging(true)
-	defer s.setMerging(false)
+	s.db.SetBulk(true)
+	defer s.db.SetBulk(false)
 	if _, _, err := r.read(ctx, progress, r.add); err != nil {
 		return done, err
 	}
@@ -77,12 +76,6 @@ func (s *Store) Restore(ctx context.Context, from io.Reader, change apikey.Chang
 	change.EventID, change.Do = apikey.NewEventID(change.At), apikey.Restore{Quarantine: do.Quarantine, Restored: done}
 	_, err = s.Apply(ctx, change)
 	return done, err
-}
-
-func (s *Store) setMerging(merging bool) {
-	s.changes.Lock()
-	defer s.changes.Unlock()
-	s.merging = merging
 }
 
 // BackupContents is what a backup has.
@@ -96,7 +89,7 @@ type BackupContents struct {
 // with that key does at a time.
 func CheckBackup(ctx context.Context, key apikey.BackupKey, from io.Reader, now time.Time) (contents BackupContents, err error) {
 	admitted := newAdmission(now)
-	contents.MadeAt, contents.Signed, err = readBackup(unpaced(ctx), key, from, func(n int, line *backupLine) error {
+	contents.MadeAt, contents.Signed, err = readBackup(durable.Unpaced(ctx), key, from, func(n int, line *backupLine) error {
 		if line.Key != nil {
 			contents.Keys++
 		}
@@ -121,20 +114,20 @@ type restore struct {
 	admitted *admission
 	batch    []backupLine
 	size     int             // of the batch, in bytes
-	pacer    *pacer          // of the merge
+	pacer    *durable.Pacer  // of the merge
 	owners   map[string]bool // the workspaces of keys that are not revoked; nil where nobody asks
 }
 
 func (r *restore) read(ctx context.Context, progress io.Writer, visit func(int, *backupLine) error) (madeAt time.Time, signed bool, err error) {
 	if _, err := r.file.Seek(0, io.SeekStart); err != nil {
-		return time.Time{}, false, r.store.refine(err)
+		return time.Time{}, false, r.store.wrapInternal(err)
 	}
-	return readBackup(r.store.pacer(ctx), r.key, io.TeeReader(r.file, progress), visit)
+	return readBackup(r.store.db.Pacer(ctx), r.key, io.TeeReader(r.file, progress), visit)
 }
 
 // admit reads the backup, and checks all of it.
 func (r *restore) admit(ctx context.Context) error {
-	return r.store.view(func(txn *badger.Txn) (err error) {
+	return r.store.view(func(txn *durable.Txn) (err error) {
 		defer r.admitted.against(r.store, txn)()
 		var signed bool
 		r.done.MadeAt, signed, err = r.read(ctx, io.Discard, r.check)
@@ -196,7 +189,7 @@ func (r *restore) flush(ctx context.Context) error {
 // More than one transaction can hold are restored in two.
 func (r *restore) write(ctx context.Context, batch []backupLine) error {
 	err := r.tryWrite(ctx, batch)
-	if half := len(batch) / 2; errors.Is(err, badger.ErrTxnTooBig) && half > 0 {
+	if half := len(batch) / 2; errors.Is(err, durable.ErrTooBig) && half > 0 {
 		err = r.write(ctx, batch[:half])
 		if err == nil {
 			err = r.write(ctx, batch[half:])
@@ -207,40 +200,32 @@ func (r *restore) write(ctx context.Context, batch []backupLine) error {
 
 func (r *restore) tryWrite(ctx context.Context, batch []backupLine) error {
 	s := r.store
-	s.gate.RLock()
-	defer s.gate.RUnlock()
-	if s.closed {
-		return apikey.ErrStoreUnavailable
-	}
-	s.changes.Lock()
-	defer s.changes.Unlock()
-	if err := s.mayChange(ctx, false); err != nil {
-		return err
-	}
 	m := &merge{pacer: r.pacer, mayHave: s.MayHave, now: r.change.At, madeAt: r.done.MadeAt}
-	if err := s.write(r.change.At, func(txn *transaction) error {
-		return errors.Join(m.all(txn, *r.done, batch), save(txn, restoringKey, restoring{toMillis(r.done.MadeAt), r.done.WasEmpty}))
-	}); err != nil {
-		return s.refine(err)
-	}
-	if err := r.writeUses(batch); err != nil {
-		return s.refine(err)
-	}
-	*r.done = m.done
-	if s.onChange != nil {
-		for _, outcome := range m.outcomes {
-			s.onChange(outcome)
+	return s.inTurn(ctx, "", false, func(turn *durable.Turn) error {
+		if err := s.write(turn, r.change.At, func(txn *transaction) error {
+			return errors.Join(m.all(txn, *r.done, batch), save(txn, restoringKey, restoring{toMillis(r.done.MadeAt), r.done.WasEmpty}))
+		}); err != nil {
+			return err
 		}
-	}
-	return nil
+		if err := r.writeUses(turn, batch); err != nil {
+			return err
+		}
+		*r.done = m.done
+		if s.onChange != nil {
+			for _, outcome := range m.outcomes {
+				s.onChange(outcome)
+			}
+		}
+		return nil
+	})
 }
 
 // writeUses restores uses of keys that the backup has. They are no changes that
 // were acknowledged, and are not in the journal.
-func (r *restore) writeUses(batch []backupLine) error {
-	err := badger.ErrConflict
-	for try := 0; errors.Is(err, badger.ErrConflict) && try < maxTries; try++ { // with a use that is noted
-		err = r.store.unjournaled(func(txn *transaction) (err error) {
+func (r *restore) writeUses(turn *durable.Turn, batch []backupLine) error {
+	err := durable.ErrConflict
+	for try := 0; errors.Is(err, durable.ErrConflict) && try < maxTries; try++ { // with a use that is noted
+		err = turn.Note(func(txn *durable.Txn) (err error) {
 			for i := range batch {
 				use := batch[i].Use
 				if use == nil {
@@ -263,7 +248,7 @@ type restoring struct {
 }
 
 func restoringNow(txn reader) (r restoring, err error) {
-	if err = load(txn, restoringKey, &r); errors.Is(err, badger.ErrKeyNotFound) {
+	if err = load(txn, restoringKey, &r); errors.Is(err, durable.ErrNotFound) {
 		return restoring{}, nil
 	}
 	return r, err
@@ -272,7 +257,7 @@ func restoringNow(txn reader) (r restoring, err error) {
 // Restoring returns when the backup was made whose restore was begun and has not
 // come to its end; the zero time if there is none.
 func (s *Store) Restoring() (madeAt time.Time, err error) {
-	err = s.view(func(txn *badger.Txn) error {
+	err = s.view(func(txn *durable.Txn) error {
 		r, err := restoringNow(txn)
 		madeAt = r.MadeAt.time()
 		return err
@@ -283,16 +268,16 @@ func (s *Store) Restoring() (madeAt time.Time, err error) {
 // wasEmpty reports whether the store has no keys but those of a restore that was
 // begun when it had none, and did not come to its end.
 func (s *Store) wasEmpty() (empty bool, err error) {
-	err = s.view(func(txn *badger.Txn) error {
+	err = s.view(func(txn *durable.Txn) error {
 		r, err := restoringNow(txn)
 		if err != nil || r.WasEmpty {
 			empty = r.WasEmpty
 			return err
 		}
-		it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte("k/")})
-		defer it.Close()
-		it.Rewind()
-		empty = !it.Valid()
+		for range txn.Below(recordKey("")) {
+			return nil
+		}
+		empty = true
 		return nil
 	})
 	return empty, err

@@ -7,9 +7,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
 // The keys of a workspace are current, or they have ended. A key leaves the roster
@@ -67,7 +66,7 @@ func isCurrent(k *apikey.Key, confirmed millis) bool {
 
 func loadRoster(txn reader, ws string) (r roster, err error) {
 	err = load(txn, rosterKey(ws), &r)
-	if errors.Is(err, badger.ErrKeyNotFound) {
+	if errors.Is(err, durable.ErrNotFound) {
 		err = nil
 	}
 	return r, err
@@ -87,29 +86,22 @@ func placeKey(ws string, slot uint32) []byte {
 
 // slotOf returns the slot of a key, if it is current.
 func slotOf(txn reader, keyID string) (slot uint32, current bool, err error) {
-	item, err := txn.Get(slotKey(keyID))
-	if errors.Is(err, badger.ErrKeyNotFound) {
+	value, err := txn.Get(slotKey(keyID))
+	if errors.Is(err, durable.ErrNotFound) {
 		return 0, false, nil
 	}
 	if err != nil {
 		return 0, false, err
 	}
-	return slotIn(item, keyID)
+	slot, err = decodeSlot(value, keyID)
+	return slot, err == nil, err
 }
 
-// slotIn reads the slot of a key, which has none where item is nil.
-func slotIn(item *badger.Item, keyID string) (slot uint32, current bool, err error) {
-	if item == nil {
-		return 0, false, nil
+func decodeSlot(value []byte, keyID string) (uint32, error) {
+	if len(value) != 4 {
+		return 0, fmt.Errorf("the slot of %s is damaged", keyID)
 	}
-	err = item.Value(func(value []byte) error {
-		if len(value) != 4 {
-			return fmt.Errorf("the slot of %s is damaged", keyID)
-		}
-		slot = binary.BigEndian.Uint32(value)
-		return nil
-	})
-	return slot, err == nil, err
+	return binary.BigEndian.Uint32(value), nil
 }
 
 func memberAt(txn reader, ws string, slot uint32) (m member, err error) {
@@ -211,9 +203,9 @@ func eachMember(ctx context.Context, txn reader, ws string, visit func(member) e
 	if err != nil {
 		return err
 	}
-	p := newPacer(ctx)
+	p := durable.NewPacer(ctx)
 	for slot := range r.Current {
-		if err := p.step(); err != nil {
+		if err := p.Step(); err != nil {
 			return err
 		}
 		m, err := memberAt(txn, ws, slot)

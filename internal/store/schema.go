@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
@@ -16,9 +14,7 @@ import (
 // another. Ids sort by creation, so each index is in that order too. A time in a
 // key is in milliseconds since 1970, in eight bytes that sort as times do.
 //
-//	m/schema               the schema's version, in decimal
-//	m/journal              the position in the journal of the last change
-//	m/base                 baseRecord, of the last snapshot that was begun
+//	m/schema, m/journal, m/base   package durable's own
 //	m/clock                the time that is certain to have passed, in milliseconds since 1970
 //	m/clock/note           clockRecord
 //	m/clock/trust          trustRecord
@@ -47,7 +43,7 @@ import (
 //	c/d/<day>              tally: the keys that end on a day, UTC
 //	c/m/<minute>           tally: the keys that end in a minute
 //
-// No token is ever part of a key or a value: Badger prints keys in its errors.
+// No token is ever part of a key or a value: errors and dumps of the database print keys.
 // A record is JSON, because it is read far more rarely than it is cached, and
 // because a person may have to read it one day. Fields are only ever added.
 //
@@ -55,12 +51,10 @@ import (
 // for m/restoring, m/settled and m/clock/trust. Schemas before 4 were never released.
 const schemaVersion = 4
 
+// notePrefixes begin the keys of what a change does not write, or not always.
+var notePrefixes = []string{"u/", "v/", "m/"}
+
 var (
-	schemaKey = []byte("m/schema")
-
-	journaledKey = []byte("m/journal")
-	baseKey      = []byte("m/base")
-
 	clockKey      = []byte("m/clock")
 	clockNoteKey  = []byte("m/clock/note")
 	clockTrustKey = []byte("m/clock/trust")
@@ -182,25 +176,23 @@ func (r *keyRecord) key() (*apikey.Key, error) {
 	return k, nil
 }
 
-// load decodes the value of key into a record, or returns badger.ErrKeyNotFound.
+// load decodes the value of key into a record, or returns durable.ErrNotFound.
 func load(txn reader, key []byte, record any) error {
-	item, err := txn.Get(key)
+	value, err := txn.Get(key)
 	if err != nil {
 		return err
 	}
-	return decode(item, record)
+	return decode(key, value, record)
 }
 
-func decode(item *badger.Item, record any) error {
-	return item.Value(func(value []byte) error {
-		if err := json.Unmarshal(value, record); err != nil {
-			return fmt.Errorf("decoding %q: %w", item.Key(), err)
-		}
-		return nil
-	})
+func decode(key, value []byte, record any) error {
+	if err := json.Unmarshal(value, record); err != nil {
+		return fmt.Errorf("decoding %q: %w", key, err)
+	}
+	return nil
 }
 
-func save(txn *transaction, key []byte, record any) error {
+func save(txn setter, key []byte, record any) error {
 	var value bytes.Buffer
 	encoder := json.NewEncoder(&value)
 	// No browser reads a record, and a transaction has a size: escaped, a text of

@@ -13,10 +13,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
 	"go.uber.org/zap"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
 // start is when the tests begin. They have no clock: each says what time it is.
@@ -118,17 +118,15 @@ func refused(t testing.TB, s *Store, at time.Time, do apikey.Action, want *apike
 func contents(t testing.TB, s *Store) map[string]string {
 	t.Helper()
 	found := map[string]string{}
-	err := s.db.View(func(txn *badger.Txn) error {
-		return each(txn, nil, func(item *badger.Item) error {
-			key := string(item.Key())
-			switch {
-			case strings.HasPrefix(key, "a/"), strings.HasPrefix(key, "b/"), key == string(journaledKey), key == string(baseKey):
-				return nil
+	err := s.db.View(func(txn *durable.Txn) error {
+		for key, value := range txn.Below(nil) {
+			switch key := string(key); {
+			case strings.HasPrefix(key, "a/"), strings.HasPrefix(key, "b/"), key == "m/journal", key == "m/base":
+			default:
+				found[key] = string(value)
 			}
-			value, err := item.ValueCopy(nil)
-			found[key] = string(value)
-			return err
-		})
+		}
+		return nil
 	})
 	if err != nil {
 		t.Fatalf("reading the store: %v", err)
@@ -246,9 +244,32 @@ func plant(t testing.TB, s *Store, key, value []byte) {
 
 // behind writes what no change writes.
 func behind(s *Store, do func(*transaction) error) error {
-	s.changes.Lock()
-	defer s.changes.Unlock()
-	return s.write(start, do)
+	return s.inTurn(context.Background(), "", false, func(turn *durable.Turn) error { return s.write(turn, start, do) })
+}
+
+// leave leaves so many bytes on the disk of a store.
+func leave(s *Store, bytes uint64) {
+	s.db.Inject(durable.Faults{Free: func() uint64 { return bytes }})
+}
+
+// restoreDisk ends what goes wrong with the disk of a store.
+func restoreDisk(s *Store) { s.db.Inject(durable.Faults{}) }
+
+// failCommits has commits fail after Badger has made them visible.
+func failCommits(s *Store) {
+	s.db.Inject(durable.Faults{Commit: func(commit func() error) error {
+		return errors.Join(commit(), errors.New("input/output error"))
+	}})
+}
+
+// builtAnew returns a store after its files were damaged, and built again.
+func builtAnew(t *testing.T, s *Store) *Store {
+	t.Helper()
+	closeStore(t, s)
+	if err := os.Remove(filepath.Join(s.Path(), "MANIFEST")); err != nil {
+		t.Fatal(err)
+	}
+	return open(t, s.Path(), nil)
 }
 
 // putKeys writes many keys behind the store's back, without events.

@@ -7,7 +7,7 @@ import (
 	"math"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
+	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
 // A span is a length of time, in each of which the keys that end in it are
@@ -88,18 +88,14 @@ func addTo(txn *transaction, key []byte, class int, n int64) error {
 }
 
 func tallyAt(txn reader, key []byte) (t tally, err error) {
-	item, err := txn.Get(key)
-	if errors.Is(err, badger.ErrKeyNotFound) {
+	value, err := txn.Get(key)
+	if errors.Is(err, durable.ErrNotFound) {
 		return tally{}, nil
 	}
 	if err != nil {
 		return tally{}, err
 	}
-	err = item.Value(func(value []byte) (err error) {
-		t, err = decodeTally(value)
-		return err
-	})
-	return t, err
+	return decodeTally(value)
 }
 
 // ends tells how many keys have ended by any time.
@@ -154,13 +150,11 @@ func (e *ends) by(now time.Time) (sum tally, err error) {
 // eachTally calls visit for the tally of every span that begins from one time
 // on and before another.
 func eachTally(ctx context.Context, txn reader, s span, from, to millis, visit func(begin millis, t tally)) error {
-	return eachFrom(ctx, txn, timeKey(s.prefix, from), timeKey(s.prefix, to), func(item *badger.Item) error {
-		return item.Value(func(value []byte) error {
-			t, err := decodeTally(value)
-			if err == nil {
-				visit(millis(binary.BigEndian.Uint64(item.Key()[len(s.prefix):])), t)
-			}
-			return err
-		})
+	return eachFrom(ctx, txn, timeKey(s.prefix, from), timeKey(s.prefix, to), func(key, value []byte) error {
+		t, err := decodeTally(value)
+		if err == nil {
+			visit(millis(binary.BigEndian.Uint64(key[len(s.prefix):])), t)
+		}
+		return err
 	})
 }

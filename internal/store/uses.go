@@ -8,9 +8,8 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
 // NoteUses remembers when keys were last used and from where, by their ids, and
@@ -23,50 +22,39 @@ func (s *Store) NoteUses(uses map[string]apikey.Use) error {
 	if s == nil {
 		return apikey.ErrStoreUnavailable
 	}
-	s.gate.RLock()
-	defer s.gate.RUnlock()
-	if s.closed {
-		return apikey.ErrStoreUnavailable
-	}
-	if err := s.writable(); err != nil {
-		return err
-	}
-	if s.spareSpace() != nil {
-		return apikey.ErrNoSpace
-	}
 	unused, err := s.unused(uses)
 	if err != nil {
-		return s.refine(err)
+		return s.wrapInternal(err)
 	}
-	batch := s.db.NewWriteBatch()
-	defer batch.Cancel()
-	for _, id := range slices.Sorted(maps.Keys(uses)) { // in order, it takes Badger less
-		use := uses[id]
-		value := strconv.AppendInt(nil, int64(toMillis(use.At)), 10)
-		if err := batch.Set(lastUsedKey(id), withAddress(value, use.From)); err != nil {
-			return s.refine(err)
+	return s.wrapInternal(s.db.NoteAll(func(set func(key, value []byte) error) error {
+		for _, id := range slices.Sorted(maps.Keys(uses)) { // in order, it takes Badger less
+			use := uses[id]
+			value := strconv.AppendInt(nil, int64(toMillis(use.At)), 10)
+			if err := set(lastUsedKey(id), withAddress(value, use.From)); err != nil {
+				return err
+			}
+			if !unused[id] {
+				continue
+			}
+			if err := set(firstUsedKey(id), value); err != nil {
+				return err
+			}
 		}
-		if !unused[id] {
-			continue
-		}
-		if err := batch.Set(firstUsedKey(id), value); err != nil {
-			return s.refine(err)
-		}
-	}
-	return s.refine(batch.Flush())
+		return nil
+	}))
 }
 
 // unused returns which of the keys have never been used before. It asks for none
 // of which that is known.
 func (s *Store) unused(uses map[string]apikey.Use) (map[string]bool, error) {
 	unused := make(map[string]bool)
-	err := s.db.View(func(txn *badger.Txn) error {
+	err := s.db.View(func(txn *durable.Txn) error {
 		for id, use := range uses {
 			if use.Noted {
 				continue
 			}
 			_, err := txn.Get(lastUsedKey(id))
-			if err != nil && !errors.Is(err, badger.ErrKeyNotFound) {
+			if err != nil && !errors.Is(err, durable.ErrNotFound) {
 				return err
 			}
 			unused[id] = err != nil
@@ -97,26 +85,18 @@ func withAddress(note []byte, from string) []byte {
 
 // noted returns what a note says; the zero use where there is none.
 func noted(txn reader, key []byte) (apikey.Use, error) {
-	item, err := txn.Get(key)
-	if errors.Is(err, badger.ErrKeyNotFound) {
-		return apikey.Use{}, nil
-	}
+	value, err := txn.Get(key)
 	if err != nil {
-		return apikey.Use{}, err
+		return apikey.Use{}, ignoreNotFound(err)
 	}
-	return noteIn(item)
+	return noteIn(value), nil
 }
 
 // noteIn reads a note. One that cannot be read is no reason not to show the key,
 // or not to revoke it.
-func noteIn(item *badger.Item) (apikey.Use, error) {
+func noteIn(value []byte) apikey.Use {
 	var at millis
-	var from string
-	err := item.Value(func(value []byte) error {
-		number, address, _ := bytes.Cut(value, []byte(" "))
-		_ = json.Unmarshal(number, &at)
-		from = string(address)
-		return nil
-	})
-	return apikey.Use{At: at.time(), From: from}, err
+	number, address, _ := bytes.Cut(value, []byte(" "))
+	_ = json.Unmarshal(number, &at)
+	return apikey.Use{At: at.time(), From: string(address)}
 }

@@ -1,0 +1,120 @@
+package durable
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"syscall"
+	"unicode"
+	"unicode/utf8"
+)
+
+// causes are the reasons that a system gives for not reading or writing a file,
+// and what an operator does about each.
+var causes = []struct {
+	is     []syscall.Errno
+	advice string
+	// transient says that the cause lies outside the files: they are as they were
+	// once it is gone, and are not to be taken for damaged.
+	transient bool
+}{
+	{[]syscall.Errno{syscall.EACCES, syscall.EPERM}, "the user that runs this process must own the directory and be able to write to it", true},
+	{[]syscall.Errno{syscall.EROFS}, "the store needs a file system that can be written to", true},
+	{[]syscall.Errno{syscall.ENOSPC}, "make room on the disk", true},
+	{[]syscall.Errno{syscall.EDQUOT}, "the quota on this disk is used up: raise it, or make room", true},
+	{[]syscall.Errno{syscall.EFBIG}, "raise the limit on the size of a file (ulimit -f, or LimitFSIZE of the systemd unit)", true},
+	{[]syscall.Errno{syscall.ENFILE}, "raise the limit on open files of this machine (sysctl fs.file-max)", true},
+	{[]syscall.Errno{syscall.EMFILE}, "raise the limit on open files of this process (ulimit -n, or LimitNOFILE of the systemd unit)", true},
+	{[]syscall.Errno{syscall.ENOMEM}, "the machine, or the limit of the service, has no memory left: give it more", true},
+	{[]syscall.Errno{syscall.EIO}, "the disk fails: see the kernel's log, and move the store's directory, as a whole, to a sound disk", true},
+	{[]syscall.Errno{syscall.ESTALE, syscall.ENOTCONN, syscall.ETIMEDOUT, syscall.EHOSTDOWN}, "its file system does not answer: mount it again; a store belongs on a local disk", true},
+	{[]syscall.Errno{syscall.ENOLCK, syscall.EOPNOTSUPP, syscall.ENOSYS}, "this file system has no locks, which keep a second process out: put the store on a local disk", true},
+	{[]syscall.Errno{syscall.ENODEV}, "this file system cannot map files into memory: put the store on a local disk", true},
+	{[]syscall.Errno{syscall.ENAMETOOLONG}, "choose a shorter path", true},
+	{[]syscall.Errno{syscall.ELOOP}, "symbolic links in the path lead in a circle: correct them", true},
+	{[]syscall.Errno{syscall.ENOTDIR}, "the path must be a directory", false},
+	{[]syscall.Errno{syscall.ENOENT}, "correct the path, or mount the file system that it is on", false},
+}
+
+// adviceFor returns what to do about an error of the system, or "".
+func adviceFor(err error) string {
+	for _, cause := range causes {
+		if isAny(err, cause.is) {
+			return cause.advice
+		}
+	}
+	return ""
+}
+
+// Advise adds to an error of the system what to do, once.
+func Advise(err error) error {
+	if _, already := errors.AsType[*advised](err); already {
+		return err
+	}
+	if advice := adviceFor(err); advice != "" {
+		return &advised{err, advice}
+	}
+	return err
+}
+
+type advised struct {
+	error
+	advice string
+}
+
+func (e *advised) Error() string { return e.error.Error() + ": " + e.advice }
+func (e *advised) Unwrap() error { return e.error }
+
+// adviceOn is what to do about an error of the system, as a sentence, or "".
+func adviceOn(err error) string {
+	advice := adviceFor(err)
+	if advice == "" {
+		return ""
+	}
+	first, size := utf8.DecodeRuneInString(advice)
+	return strings.ReplaceAll(string(unicode.ToUpper(first))+advice[size:]+".", "this process", "the server")
+}
+
+// isTransient reports whether an error says nothing about what the files hold: it may
+// be gone once the system is as it should be.
+func isTransient(err error) bool {
+	if err == nil {
+		return false
+	}
+	for _, cause := range causes {
+		if cause.transient && isAny(err, cause.is) {
+			return true
+		}
+	}
+	return locked(err)
+}
+
+func isAny(err error, targets []syscall.Errno) bool {
+	return slices.ContainsFunc(targets, func(target syscall.Errno) bool { return errors.Is(err, target) })
+}
+
+// fromBadger gives back to an error of Badger's the cause that it has as text
+// alone: without it, files that could not be opened would be taken for damaged.
+func fromBadger(err error) error {
+	if err == nil {
+		return nil
+	}
+	if strings.Contains(err.Error(), syscall.EWOULDBLOCK.Error()) {
+		return &badgerError{err, syscall.EWOULDBLOCK}
+	}
+	for _, cause := range causes {
+		for _, errno := range cause.is {
+			if cause.transient && strings.Contains(err.Error(), errno.Error()) {
+				return &badgerError{err, errno}
+			}
+		}
+	}
+	return err
+}
+
+type badgerError struct {
+	error
+	cause syscall.Errno
+}
+
+func (e *badgerError) Unwrap() []error { return []error{e.error, e.cause} }

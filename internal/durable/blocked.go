@@ -1,0 +1,69 @@
+package durable
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+const (
+	// slowChange is how long one change may hold up all others without a word.
+	slowChange = 2 * time.Second
+	// probeTimeout bounds how long it takes to find out whether a change could be made:
+	// a disk that hangs cannot be interrupted.
+	probeTimeout = time.Second
+)
+
+var (
+	// ErrHangs says that the disk does not answer.
+	ErrHangs = errors.New("the disk does not answer")
+	// ErrOnlyUrgent says that the disk has room for urgent changes alone.
+	ErrOnlyUrgent = errors.New("the disk has room for urgent changes alone")
+)
+
+// HeldUpError says that one change has held up all others for long.
+type HeldUpError struct{ For time.Duration }
+
+func (e *HeldUpError) Error() string {
+	return fmt.Sprintf("one change has held up all others for %d seconds", e.For/time.Second)
+}
+
+// Blocked says why no change can be made now, if so. It never waits for long.
+func (db *DB) Blocked() error {
+	timeout := time.NewTimer(probeTimeout)
+	defer timeout.Stop()
+	select {
+	case db.probing <- struct{}{}:
+	case <-timeout.C:
+		return ErrHangs
+	}
+	found := make(chan error, 1)
+	go func() {
+		defer func() { <-db.probing }()
+		found <- db.use(db.probe)
+	}()
+	select {
+	case err := <-found:
+		return err
+	case <-timeout.C:
+		return ErrHangs
+	}
+}
+
+func (db *DB) probe() error {
+	ctx, cancel := context.WithTimeout(context.Background(), probeTimeout/2)
+	defer cancel()
+	if err := db.changes.LockFor(ctx, "", true); err != nil {
+		if held := db.changes.heldFor(); held > slowChange {
+			return &HeldUpError{held}
+		}
+		return nil // they are being made
+	}
+	defer db.changes.Unlock()
+	err := db.checkMutable(context.Background(), true)
+	if err == nil && db.spareSpace() != nil {
+		return ErrOnlyUrgent
+	}
+	return err
+}

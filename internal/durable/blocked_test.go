@@ -1,0 +1,61 @@
+package durable
+
+import (
+	"errors"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestBlocked(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		want error
+		do   func(*DB) error
+	}{
+		{"as it should be", nil, func(*DB) error { return nil }},
+		{"a full disk", ErrNoSpace, func(db *DB) error { leave(db, 0); return nil }},
+		{"a disk that is nearly full", ErrOnlyUrgent, func(db *DB) error { leave(db, minFree+reserve-1); return nil }},
+		{"a directory that is gone", ErrMoved, func(db *DB) error { return os.RemoveAll(db.Path()) }},
+		{"a journal that is gone", ErrJournalMoved, func(db *DB) error { return os.RemoveAll(db.journalPath()) }},
+		{"a change in doubt", ErrInDoubt, func(db *DB) error { db.doubt = ErrInDoubt; return nil }},
+		{"a closed database", ErrClosed, (*DB).Close},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			db := openNew(t)
+			if err := test.do(db); err != nil {
+				t.Fatal(err)
+			}
+			if got := db.Blocked(); !errors.Is(got, test.want) || (got == nil) != (test.want == nil) {
+				t.Errorf("got %v, want %v", got, test.want)
+			}
+		})
+	}
+}
+
+// leave leaves so many bytes on the disk of a database.
+func leave(db *DB, bytes uint64) { db.Inject(Faults{Free: func() uint64 { return bytes }}) }
+
+// That one change takes long is said, and that one does not is nothing to speak of.
+func TestBlocked_heldUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db := &DB{probing: make(chan struct{}, 1)}
+		db.changes.Lock()
+		equal(t, "at first", db.Blocked(), error(nil))
+		time.Sleep(4 * time.Second)
+		if heldUp, ok := errors.AsType[*HeldUpError](db.Blocked()); !ok || heldUp.For < 4*time.Second {
+			t.Errorf("after a while: got %v, want that a change holds up all others", heldUp)
+		}
+		db.changes.Unlock()
+	})
+}
+
+// A disk that hangs keeps nobody waiting.
+func TestBlocked_hangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db := &DB{probing: make(chan struct{}, 1)}
+		db.probing <- struct{}{} // somebody probes, and hears nothing
+		equal(t, "why", db.Blocked(), ErrHangs)
+	})
+}

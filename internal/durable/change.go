@@ -1,0 +1,156 @@
+package durable
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/agiled/caddy-api-keys/internal/durable/journal"
+)
+
+// Turn is the right to change the database, which one caller at a time has.
+type Turn struct{ db *DB }
+
+// Change runs do when it is its turn, unless nothing can be changed now. Those of one
+// party wait for each other, and take turns with other parties'. What is urgent goes
+// first, and may use the last of the disk.
+func (db *DB) Change(ctx context.Context, party string, urgent bool, do func(*Turn) error) error {
+	return db.use(func() error {
+		if err := db.changes.LockFor(ctx, party, urgent); err != nil {
+			return err
+		}
+		defer db.changes.Unlock()
+		if err := db.checkMutable(ctx, urgent); err != nil {
+			return err
+		}
+		return do(&Turn{db})
+	})
+}
+
+// Note writes in one transaction what can be lost with the files of Badger, and not
+// while a change is being made.
+func (db *DB) Note(do func(*Txn) error) error {
+	return db.use(func() error {
+		if err := db.checkWritable(); err != nil {
+			return err
+		}
+		db.changes.Lock()
+		defer db.changes.Unlock()
+		return db.note(do)
+	})
+}
+
+// NoteAll writes notes like Note, as many as do sets, but conflicts with nothing, and
+// waits for no change. It leaves the last of the disk to changes. If it fails, some
+// may have been written.
+func (db *DB) NoteAll(do func(set func(key, value []byte) error) error) error {
+	return db.use(func() error {
+		if err := db.checkWritable(); err != nil {
+			return err
+		}
+		if db.spareSpace() != nil {
+			return ErrNoSpace
+		}
+		batch := db.badger.NewWriteBatch()
+		defer batch.Cancel()
+		if err := do(batch.Set); err != nil {
+			return err
+		}
+		return batch.Flush()
+	})
+}
+
+// BetweenChanges runs do while no change is being made.
+func (db *DB) BetweenChanges(do func()) {
+	db.changes.Lock()
+	defer db.changes.Unlock()
+	do()
+}
+
+// checkMutable says why nothing can be changed now, if so. Its caller holds changes.
+func (db *DB) checkMutable(ctx context.Context, urgent bool) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if db.doubt != nil {
+		return &ImmutableError{db.doubt}
+	}
+	if err := db.checkWritable(); err != nil {
+		return err
+	}
+	if !urgent && db.spareSpace() != nil {
+		return ErrNoSpace
+	}
+	if err := db.journal.InPlace(); err != nil {
+		return &ImmutableError{fmt.Errorf("%w: %w", ErrJournalMoved, err)}
+	}
+	return nil
+}
+
+// View reads what was changed before in this turn.
+func (t *Turn) View(read func(*Txn) error) error { return t.db.view(read) }
+
+// Update makes a change in one transaction: all that do writes is in the journal, and
+// on its disk, before any of it can be read.
+//
+// If it fails, nothing was changed, unless the error is [ErrInDoubt]: then the next
+// Open makes of it either a whole change or none, and no change is made before.
+func (t *Turn) Update(do func(*Txn) error) error {
+	db := t.db
+	badgerTxn := db.badger.NewTransaction(true)
+	defer badgerTxn.Discard()
+	txn := &Txn{badger: badgerTxn, madeAt: time.Now()}
+	if err := txn.result(do(txn)); err != nil || len(txn.writes) == 0 {
+		return err
+	}
+	entry := db.journal.Next(txn.madeAt, txn.writes)
+	if err := mark(txn, entry.Position); err != nil {
+		return err
+	}
+	switch err := db.journal.Append(entry); {
+	case errors.Is(err, journal.ErrBroken):
+		return db.inDoubt(err)
+	case errors.Is(err, syscall.ENOSPC):
+		return ErrNoSpace
+	case err != nil:
+		return err
+	}
+	if err := db.commit(badgerTxn); err != nil {
+		return db.inDoubt(err)
+	}
+	db.askForSnapshot()
+	return nil
+}
+
+func (db *DB) commit(txn *badger.Txn) error {
+	if f := db.faults.Load(); f != nil && f.Commit != nil {
+		return f.Commit(txn.Commit)
+	}
+	return txn.Commit()
+}
+
+// inDoubt ends all changes after one that could not be brought to the disk. Badger
+// shows a change before it is there: whoever asked again would be told that it is
+// done.
+func (db *DB) inDoubt(err error) error {
+	db.doubt = fmt.Errorf("%w: %w", ErrInDoubt, err)
+	return db.doubt
+}
+
+// Note writes in one transaction what can be lost with the files of Badger. It may
+// fail with [ErrConflict], where a note that it has read was written meanwhile.
+func (t *Turn) Note(do func(*Txn) error) error { return t.db.note(do) }
+
+func (db *DB) note(do func(*Txn) error) error {
+	return ownError(db.badger.Update(func(txn *badger.Txn) error {
+		t := &Txn{badger: txn}
+		return t.result(do(t))
+	}))
+}
+
+// SpareSpace reports whether the disk has room for what is not urgent.
+func (t *Turn) SpareSpace() bool { return t.db.spareSpace() == nil }

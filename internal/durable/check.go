@@ -1,0 +1,141 @@
+package durable
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/agiled/caddy-api-keys/internal/durable/journal"
+)
+
+// CheckChanges says whether changes are being made, and why they are not.
+func (db *DB) CheckChanges() (f Finding, why error) {
+	why = db.use(func() error {
+		db.changes.Lock()
+		defer db.changes.Unlock()
+		return db.checkMutable(context.Background(), true)
+	})
+	const check = "changes"
+	switch {
+	case errors.Is(why, ErrInDoubt):
+		f = Faultf(check, "Take a backup. See the log for what went wrong with the disk, and restart the server. Then look whether the last change was made: a new key of which nobody has the token is to be revoked.",
+			"No change is made: the disk did not take the last one. Until a restart it is not known whether it was made; the files are not checked before.")
+	case errors.Is(why, ErrMoved):
+		f = Faultf(check, "Take a backup now: the server still has every key. Then move the directory back to where it was, which needs no restart. If it is lost, stop the server, restore the backup into an empty directory, and start it.",
+			"No change is made: the store's directory was removed, moved or replaced.")
+	case errors.Is(why, ErrJournalMoved):
+		f = Faultf(check, "Take a backup now: the server still has every key, and would not start again. Then move the journal's files back, which needs no restart. If they are lost, stop the server, restore the backup into an empty directory, and start it.",
+			"No change is made: a file of the journal was removed or replaced.")
+	case why != nil && !errors.Is(why, ErrNoSpace): // which CheckSpace says
+		f = Faultf(check, adviceOn(why), "No change is made: %v.", why)
+	default:
+		f = Finef(check, "Changes are made.")
+	}
+	return f, why
+}
+
+// CheckSurroundings checks the directory and the disk that it is on.
+func (db *DB) CheckSurroundings() []Finding {
+	return append(checkDirectory(db.path), db.CheckSpace())
+}
+
+// CheckJournal reads the journal, and holds the database against it.
+func (db *DB) CheckJournal(ctx context.Context) (f Finding, err error) {
+	err = db.use(func() error {
+		f, err = db.checkJournal(ctx)
+		return err
+	})
+	return f, err
+}
+
+func (db *DB) checkJournal(ctx context.Context) (Finding, error) {
+	const check = "journal"
+	j, err := db.readJournal()
+	if err == nil {
+		defer j.txn.badger.Discard()
+		defer j.snapshot.Close()
+		err = j.txn.result(db.holdAgainst(ctx, j))
+	}
+	switch {
+	case ctx.Err() != nil:
+		return Finding{}, ctx.Err()
+	case errors.Is(err, errDiffers):
+		return Faultf(check, "Take a backup. Then stop the server, move the files of Badger away, and start it: it builds them anew from the journal.", "%v.", err), nil
+	case errors.Is(err, errSnapshot):
+		return Faultf(check, "Take a backup, then restart the server: it makes another snapshot. Then look for what damages files on this disk.", "%v.", err), nil
+	case isTransient(err):
+		return Faultf(check, adviceOn(err), "It cannot be read: %v.", err), nil
+	case err != nil:
+		return Faultf(check, AdviceRescue, "%v.", err), nil
+	case j.has.position != j.end:
+		return Faultf(check, AdviceRestart, "The store has the changes up to %d, and the journal those up to %d.", j.has.position.Number, j.end.Number), nil
+	}
+	begin := "the first change"
+	if j.base.Number > 0 {
+		begin = fmt.Sprintf("its snapshot at change %d", j.base.Number)
+	}
+	return Finef(check, "The journal is whole, from %s to change %d, and the store has all of it.", begin, j.end.Number), nil
+}
+
+// journalRead is what a journal and its database hold at one time.
+type journalRead struct {
+	txn       *Txn
+	snapshot  *journal.Snapshot
+	tail      *journal.Tail
+	has       marks
+	end, base journal.Position
+}
+
+// readJournal reads the journal but for its snapshot, which takes long.
+func (db *DB) readJournal() (j journalRead, err error) {
+	db.changes.Lock()
+	defer db.changes.Unlock()
+	j.end, j.base = db.journal.End(), db.journal.Base()
+	if j.tail, err = db.journal.Verify(); err != nil {
+		return j, err
+	}
+	if j.has, err = db.marks(); err != nil {
+		return j, err
+	}
+	if j.snapshot, err = db.journal.OpenSnapshot(); err != nil {
+		return j, err
+	}
+	j.txn = &Txn{badger: db.badger.NewTransaction(false)}
+	return j, nil
+}
+
+var (
+	errDiffers  = errors.New("the store does not hold what its journal does")
+	errSnapshot = errors.New("the journal's snapshot cannot be read")
+)
+
+// holdAgainst holds every record against what was read of the journal.
+func (db *DB) holdAgainst(ctx context.Context, j journalRead) error {
+	missing, err := missingIn(j.txn, j.tail.InOrder())
+	if err == nil && len(missing) > 0 {
+		err = fmt.Errorf("%w: %d records are missing or differ", errDiffers, len(missing))
+	}
+	if err != nil {
+		return err
+	}
+	records := j.txn.Cursor(nil) // a snapshot is in the order of the keys
+	defer records.Close()
+	pacer := db.Pacer(ctx)
+	err = j.snapshot.Read(func(key, value []byte) error {
+		if err := pacer.Step(); err != nil {
+			return err
+		}
+		if _, later := j.tail.Writes[string(key)]; later || db.isNote(key) {
+			return nil
+		}
+		if found, there := records.At(key); !there || !bytes.Equal(found, value) {
+			return fmt.Errorf("%w: a record of its snapshot is missing or differs", errDiffers)
+		}
+		return nil
+	})
+	if damage, ok := errors.AsType[*journal.Damage](err); ok {
+		return fmt.Errorf("%w: %w", errSnapshot, damage)
+	}
+	return err
+}

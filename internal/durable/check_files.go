@@ -1,0 +1,152 @@
+package durable
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/dgraph-io/badger/v4/table"
+)
+
+// checkDirectory checks who may read and write the store, and what else is beside
+// its files.
+func checkDirectory(path string) (findings []Finding) {
+	findings = checkPermissions(path)
+	entries, _ := os.ReadDir(path) // which checkPermissions says
+	if others := othersAmong(entries); len(others) > 0 {
+		findings = append(findings, Warningf("directory", "Find out what puts them there, and move them elsewhere. Leave the store's own files as they are.",
+			"The store's directory holds files that are not the store's: %q.", others))
+	}
+	return findings
+}
+
+func checkPermissions(path string) (findings []Finding) {
+	const check = "permissions"
+	info, err := os.Stat(path)
+	if err != nil {
+		return []Finding{Faultf(check, "Give the store's directory to the user that runs the server.", "The directory cannot be looked at: %v.", err)}
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		findings = append(findings, Warningf(check, fmt.Sprintf("chmod 700 %q", path),
+			"Others than its owner may look into the store's directory: its mode is %#o.", mode))
+	}
+	if name := foreignIn(path, info); name != "" {
+		findings = append(findings, Faultf(check, fmt.Sprintf("chown -R --reference=%q %q", path, path), "%q belongs to another user than the store's directory.", name))
+	}
+	if name, err := unwritableIn(path); err != nil {
+		findings = append(findings, Faultf(check, adviceOn(err), "%q cannot be read and written: %v.", name, err))
+	}
+	if len(findings) == 0 {
+		findings = append(findings, Finef(check, "The store's directory is for its owner alone."))
+	}
+	return findings
+}
+
+// eachFile walks over all that is the store's in its directory, but for what was
+// set aside.
+func eachFile(path string, visit fs.WalkDirFunc) error {
+	return fs.WalkDir(os.DirFS(path), ".", func(name string, entry fs.DirEntry, err error) error {
+		skipped := name != "." && !strings.Contains(name, "/") && (!ours(entry) || strings.HasPrefix(name, damagedDirectory))
+		switch {
+		case skipped && entry.IsDir():
+			return fs.SkipDir
+		case skipped:
+			return nil
+		}
+		return visit(name, entry, err)
+	})
+}
+
+// foreignIn returns a file of a store that is another user's than its directory:
+// root may read it, and the server may not.
+func foreignIn(path string, directory os.FileInfo) (foreign string) {
+	owner, known := userOf(directory)
+	_ = eachFile(path, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || !known {
+			return fs.SkipAll // which unwritableIn says
+		}
+		if info, err := entry.Info(); err == nil {
+			if uid, _ := userOf(info); uid != owner {
+				foreign = name
+				return fs.SkipAll
+			}
+		}
+		return nil
+	})
+	return foreign
+}
+
+// unwritableIn returns a file of a store that this process cannot read and write,
+// and why it cannot.
+func unwritableIn(path string) (unwritable string, err error) {
+	walkErr := eachFile(path, func(name string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.Type().IsRegular() {
+			return nil
+		}
+		var opened *os.File
+		if err == nil {
+			opened, err = os.OpenFile(filepath.Join(path, name), os.O_RDWR, 0)
+		}
+		if errors.Is(err, fs.ErrNotExist) { // it was removed just now
+			return nil
+		}
+		if err != nil {
+			unwritable = name
+			return err
+		}
+		return opened.Close()
+	})
+	if pathError, ok := errors.AsType[*fs.PathError](walkErr); ok {
+		walkErr = pathError.Err
+	}
+	return unwritable, walkErr
+}
+
+// CheckTables reads every table, and sees that the next start will find them.
+func (db *DB) CheckTables(context.Context) (f Finding, err error) {
+	err = db.use(func() error {
+		f = db.checkTables()
+		return nil
+	})
+	return f, err
+}
+
+func (db *DB) checkTables() Finding {
+	const check = "tables"
+	err := db.filesInPlace()
+	for try := 1; err != nil && try < 3; try++ { // Badger may be at them just now
+		time.Sleep(50 * time.Millisecond)
+		err = db.filesInPlace()
+	}
+	if err != nil {
+		return Faultf(check, AdviceRestart, "The next start will not find the files as they were: %v.", err)
+	}
+	if err := db.badger.VerifyChecksum(); err != nil {
+		return Faultf(check, AdviceRestart, "A table is damaged: %v.", err)
+	}
+	return Finef(check, "Every table is whole.")
+}
+
+// filesInPlace says which file of Badger's is not on the disk any more, which a
+// process that has it open does not notice.
+func (db *DB) filesInPlace() error {
+	_, manifest, err := wholeManifest(db.path)
+	if err != nil {
+		return err
+	}
+	for id := range manifest.Tables {
+		if _, err := os.Stat(table.NewFilename(id, db.path)); err != nil {
+			return err
+		}
+	}
+	logs, err := filesWith(db.path, ".mem")
+	if err == nil && len(logs) == 0 {
+		err = errors.New("its log is not there")
+	}
+	return err
+}

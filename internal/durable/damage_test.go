@@ -1,0 +1,303 @@
+package durable
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// A mishap is something that happens to the files of a store while nobody has it
+// open. It reports whether it changed anything.
+type mishap struct {
+	name string
+	do   func(path string, files []string, n int) (bool, error)
+}
+
+// mishaps are done to each file of a store, at several places each.
+var mishaps = []mishap{
+	{"a bit flipped", func(path string, files []string, n int) (bool, error) {
+		return mutate(path, files[0], func(b []byte, r *rand.Rand) []byte {
+			b[place(len(b), n, r)] ^= 1 << r.IntN(8)
+			return b
+		}, n)
+	}},
+	{"a page zeroed", func(path string, files []string, n int) (bool, error) {
+		return mutate(path, files[0], func(b []byte, r *rand.Rand) []byte {
+			at := place(len(b), n, r) &^ 4095
+			clear(b[at:min(len(b), at+4096)])
+			return b
+		}, n)
+	}},
+	{"the end cut off", func(path string, files []string, n int) (bool, error) {
+		return mutate(path, files[0], func(b []byte, r *rand.Rand) []byte { return b[:place(len(b), n, r)] }, n)
+	}},
+	{"the last entries cut off", func(path string, files []string, n int) (bool, error) {
+		content, err := os.ReadFile(filepath.Join(path, files[0]))
+		borders := bordersIn(filepath.Base(files[0]), content)
+		if err != nil || n+1 >= len(borders) {
+			return false, err
+		}
+		return true, os.Truncate(filepath.Join(path, files[0]), int64(borders[len(borders)-2-n]))
+	}},
+	{"removed", func(path string, files []string, n int) (bool, error) {
+		return n == 0, os.Remove(filepath.Join(path, files[0]))
+	}},
+	{"swapped", func(path string, files []string, n int) (bool, error) {
+		if n >= len(files) || n == 0 {
+			return false, nil
+		}
+		one, other, aside := filepath.Join(path, files[0]), filepath.Join(path, files[n]), filepath.Join(path, "aside")
+		return true, errors.Join(os.Rename(one, aside), os.Rename(other, one), os.Rename(aside, other))
+	}},
+}
+
+// bordersIn returns where the entries of a file begin that is cut off unseen
+// between two of them: Badger's manifest, and a segment of the journal.
+func bordersIn(name string, content []byte) (borders []int) {
+	at, before, after := len(content), 0, 0
+	switch {
+	case name == "MANIFEST":
+		at, before, after = 8, 8, 0
+	case strings.HasSuffix(name, ".journal"):
+		at, before, after = 65, 4, 32
+	}
+	for at < len(content) {
+		borders = append(borders, at)
+		at += before + int(binary.BigEndian.Uint32(content[at:])) + after
+	}
+	return append(borders, at)
+}
+
+// place is one of several in a file: its beginning, its end, or any.
+func place(size, n int, r *rand.Rand) int {
+	switch n {
+	case 0:
+		return 0
+	case 1:
+		return size - 1
+	case 2:
+		return size / 2
+	}
+	return r.IntN(size)
+}
+
+// mutate changes what a file holds up to the last byte that is not zero: files of
+// Badger are longer than what is in them.
+func mutate(path, name string, do func([]byte, *rand.Rand) []byte, n int) (bool, error) {
+	full := filepath.Join(path, name)
+	before, err := os.ReadFile(full)
+	if err != nil {
+		return false, err
+	}
+	used := len(withoutZeros(before))
+	if used == 0 {
+		return false, nil
+	}
+	after := do(bytes.Clone(before[:used]), rand.New(rand.NewPCG(uint64(n), uint64(used))))
+	if len(after) == used {
+		after = append(after, before[used:]...)
+	}
+	return !bytes.Equal(before, after), os.WriteFile(full, after, 0o600)
+}
+
+// acknowledgedIn returns a sum of all that was acknowledged in a database: everything
+// but the notes.
+func acknowledgedIn(db *DB) (string, error) {
+	h := sha256.New()
+	err := db.View(func(txn *Txn) error {
+		for key, value := range txn.Below(nil) {
+			if string(key) == string(schemaKey) || !db.isNote(key) {
+				fmt.Fprintf(h, "%q %q\n", key, value)
+			}
+		}
+		return nil
+	})
+	return fmt.Sprintf("%x", h.Sum(nil)), err
+}
+
+// makeLived makes a database that has lived: records that were revoked, in tables and
+// in Badger's log, and a journal with a snapshot and entries after it. It returns
+// where it is as a killed process left it, and as a closed one did.
+func makeLived(t *testing.T) (killed, closed, acknowledged string) {
+	t.Helper()
+	db := openNew(t)
+	some := func(n int) {
+		for i := range n {
+			id := mustCreate(t, db)
+			if i%2 == 0 {
+				mustRevoke(t, db, id)
+			}
+		}
+	}
+	some(40)
+	db = reopen(t, db)
+	some(20)
+	snapshot(t, db)
+	db = reopen(t, db)
+	some(30)
+	snapshot(t, db)
+	equal(t, "the number of the snapshot", db.journal.Base().Number, uint64(135))
+	mustChange(t, db, manyRecords)
+	some(10)
+	killed = copyOf(t, db.Path())
+	acknowledged, err := acknowledgedIn(db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeDB(t, db)
+	return killed, db.Path(), acknowledged
+}
+
+// fillUp revokes records, has a snapshot take their place in the journal, and then
+// writes until it is killed.
+func fillUp(db *DB) error {
+	for range 20 {
+		id := newID()
+		if err := errors.Join(change(db, start, record(id, active)), change(db, start, record(id, revoked))); err != nil {
+			return err
+		}
+	}
+	if err := db.Snapshot(context.Background()); err != nil {
+		return err
+	}
+	for {
+		if err := change(db, start, manyRecords); err != nil {
+			return err
+		}
+	}
+}
+
+// makeFull makes a store that was killed while Badger had more than one log,
+// which is only for as long as it takes to write a table.
+func makeFull(t *testing.T) (path, acknowledged string) {
+	t.Helper()
+	for range 50 {
+		db := openNew(t)
+		path = db.Path()
+		closeDB(t, db)
+		p := startProcess(t, roleFill, path)
+		for deadline := time.Now().Add(time.Minute); !hasTwoLogs(path) && time.Now().Before(deadline); runtime.Gosched() {
+		}
+		p.end()
+		if hasTwoLogs(path) {
+			sum, ok := strings.CutPrefix(reportOf(t, copyOf(t, path)), "opened: ")
+			if !ok {
+				t.Fatalf("a killed database: got %q, want it opened", sum)
+			}
+			return path, sum
+		}
+	}
+	t.Fatal("no store was killed while it had two logs")
+	return "", ""
+}
+
+// hasTwoLogs reports whether Badger is well into a log before it has written what
+// is in the one before into a table.
+func hasTwoLogs(path string) bool {
+	logs, _ := filepath.Glob(filepath.Join(path, "*.mem"))
+	if len(logs) != 2 {
+		return false
+	}
+	opened, err := os.Open(logs[1])
+	if err != nil {
+		return false
+	}
+	defer opened.Close()
+	some := make([]byte, 64)
+	_, err = opened.ReadAt(some, 128<<10) // after some whole transactions
+	return err == nil && len(bytes.TrimRight(some, "\x00")) > 0
+}
+
+// Whatever happens to any file of a store: either all that was acknowledged is
+// there when it is opened, or it is not opened, and says why.
+func TestOpen_damaged(t *testing.T) {
+	killed, closed, lived := makeLived(t)
+	full, filled := makeFull(t)
+	outcomes := make(map[string]int)
+	var mu sync.Mutex
+	var workers sync.WaitGroup
+	slots := make(chan struct{}, 4)
+	for _, left := range []struct{ name, path, acknowledged, files string }{
+		{"killed", killed, lived, ""}, {"closed", closed, lived, ""}, {"full", full, filled, ".mem"},
+	} {
+		names := filesIn(t, left.path)
+		for i, name := range names {
+			if !strings.HasSuffix(name, left.files) {
+				continue
+			}
+			for _, mishap := range mishaps {
+				for n := range places {
+					path := copyOf(t, left.path)
+					others := append([]string{name}, names[i+1:]...)
+					changed, err := mishap.do(path, others, n)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if !changed {
+						continue
+					}
+					slots <- struct{}{}
+					workers.Go(func() {
+						defer func() { <-slots }()
+						got := reportOf(t, path)
+						kind, _, _ := strings.Cut(got, ":")
+						title := fmt.Sprintf("%s, %s %s (%d)", left.name, name, mishap.name, n)
+						switch {
+						case kind == "opened" && got != "opened: "+left.acknowledged:
+							t.Errorf("%s: it was opened, and is not what was acknowledged", title)
+						case kind != "opened" && kind != "refused":
+							t.Errorf("%s: %.2000s", title, got)
+						}
+						mu.Lock()
+						outcomes[mishap.name+", "+filepath.Ext(name)+" "+kind]++
+						mu.Unlock()
+						_ = os.RemoveAll(path)
+					})
+				}
+			}
+		}
+	}
+	workers.Wait()
+	opened, all := 0, 0
+	for _, outcome := range slices.Sorted(maps.Keys(outcomes)) {
+		t.Logf("%-40s %d", outcome, outcomes[outcome])
+		if all += outcomes[outcome]; strings.HasSuffix(outcome, " opened") {
+			opened += outcomes[outcome]
+		}
+	}
+	if opened < all/2 {
+		t.Errorf("%d of %d were opened, want at least half: what one file has lost, another has", opened, all)
+	}
+}
+
+// filesIn returns the files of a store but for those that hold nothing of it.
+func filesIn(t *testing.T, path string) (names []string) {
+	t.Helper()
+	err := filepath.WalkDir(path, func(file string, entry os.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		name, err := filepath.Rel(path, file)
+		if base := filepath.Base(name); base != "LOCK" && base != "lock" && base != "DISCARD" {
+			names = append(names, name)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}

@@ -1,0 +1,174 @@
+package durable
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"github.com/agiled/caddy-api-keys/internal/durable/journal"
+)
+
+// Examine checks a database that no process has open, and keeps others from opening
+// it meanwhile. It changes nothing: to open a database is to mend it, so what is
+// opened is a copy, in its directory for as long as it takes. contents checks what is
+// in the copy.
+func Examine(ctx context.Context, o Options, contents func(context.Context, *DB) ([]Finding, error)) (findings []Finding, err error) {
+	db, err := openNothing(o)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, db.release()) }()
+	findings = db.CheckSurroundings()
+	damaged, err := db.checkClosedFiles(ctx)
+	if err != nil || len(damaged) > 0 {
+		return append(findings, damaged...), err
+	}
+	copied, err := db.copyFiles()
+	defer func() { err = errors.Join(err, os.RemoveAll(copied)) }()
+	if err != nil {
+		return nil, fmt.Errorf("the store is examined as a copy, which cannot be made beside it: %w. Copy its directory to another disk with cp -a, and examine that", err)
+	}
+	found, err := examineCopy(ctx, o, copied, db.path, contents)
+	return append(findings, found...), err
+}
+
+func examineCopy(ctx context.Context, o Options, copied, original string, contents func(context.Context, *DB) ([]Finding, error)) (findings []Finding, err error) {
+	o.Path, o.Log = copied, zap.NewNop()
+	opened, err := Open(o)
+	if err != nil {
+		return []Finding{Faultf("opening", "", "It cannot be opened: %s.", strings.ReplaceAll(err.Error(), copied, original))}, nil
+	}
+	for _, repair := range opened.Repairs() {
+		findings = append(findings, Warningf("opening", "Start the server: it does so too.", "To be opened, it had to be mended: %s.", repair.Kind))
+	}
+	opened.Alone()
+	found, err := contents(ctx, opened)
+	return append(findings, found...), errors.Join(err, opened.Close())
+}
+
+// copyFiles copies the store into a directory in its own, and returns it. It does
+// not link what is never written to again: Badger empties a table before it
+// deletes it, by whichever name.
+func (db *DB) copyFiles() (to string, err error) {
+	if err := db.roomForCopy(); err != nil {
+		return "", err
+	}
+	if to, err = os.MkdirTemp(db.path, "*"+spoolSuffix); err != nil {
+		return "", err
+	}
+	for _, directory := range []string{".", journalDirectory, straysDirectory} {
+		copyErr := copyInto(filepath.Join(to, directory), filepath.Join(db.path, directory), directory == ".")
+		if !errors.Is(copyErr, os.ErrNotExist) || directory == "." {
+			err = errors.Join(err, copyErr)
+		}
+	}
+	return to, err
+}
+
+// roomForCopy refuses to fill the disk.
+func (db *DB) roomForCopy() error {
+	var needed uint64
+	for _, directory := range []string{db.path, db.journalPath(), filepath.Join(db.path, straysDirectory)} {
+		entries, _ := os.ReadDir(directory) // a directory that cannot be read is not copied either
+		for _, entry := range entries {
+			if info, err := entry.Info(); err == nil && info.Mode().IsRegular() {
+				needed += uint64(info.Size())
+			}
+		}
+	}
+	free, err := db.free()
+	if err == nil && free < needed+minFree {
+		err = fmt.Errorf("its disk needs %d MiB of room for it, and has %d MiB", (needed+minFree)>>20, free>>20)
+	}
+	return err
+}
+
+// copyInto copies the files of a directory, but not its directories; of the top one,
+// the store's alone.
+func copyInto(to, from string, top bool) error {
+	entries, err := os.ReadDir(from)
+	if err == nil {
+		err = os.MkdirAll(to, 0o700)
+	}
+	for _, entry := range entries {
+		if err != nil {
+			return err
+		}
+		source, target := filepath.Join(from, entry.Name()), filepath.Join(to, entry.Name())
+		if entry.Type().IsRegular() && filepath.Ext(entry.Name()) != spoolSuffix && (!top || ours(entry)) {
+			err = copyFile(target, source)
+		}
+	}
+	return err
+}
+
+func copyFile(to, from string) error {
+	source, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	target, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(target, source)
+	return errors.Join(err, target.Close())
+}
+
+// openNothing returns a database that was not opened, and refuses a directory in
+// which there is none.
+func openNothing(o Options) (*DB, error) {
+	o.Log = zap.NewNop()
+	db, err := newDB(o)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.ReadDir(db.path); err != nil {
+		return nil, Advise(err)
+	}
+	if !journal.Exists(db.journalPath()) && !badgerIn(db.path) {
+		return nil, fmt.Errorf("there is no key store in %q", db.path)
+	}
+	return db, nil
+}
+
+// checkClosedFiles says what is wrong with the files of a database that was not
+// opened. It leaves the journal open, so that nobody else opens the database.
+func (db *DB) checkClosedFiles(ctx context.Context) (damaged []Finding, err error) {
+	var torn error
+	if journal.Exists(db.journalPath()) {
+		tail, err := db.openJournal()
+		if tail != nil && tail.Torn != nil {
+			torn = tail.Torn
+		}
+		if errors.Is(err, journal.ErrLocked) {
+			return nil, db.explainJournal(err)
+		}
+		if err != nil {
+			damaged = append(damaged, Faultf("journal", "", "%v.", db.explainJournal(err)))
+		}
+	}
+	if db.journal != nil {
+		if err := db.readSnapshot(ctx); err != nil {
+			damaged = append(damaged, Faultf("snapshot", "Start the server: where the store's other files are whole, it makes another snapshot.", "%v.", err))
+		}
+	}
+	switch _, err := db.survey(); {
+	case err == nil:
+	case isTransient(err):
+		return damaged, Advise(err)
+	case len(damaged) > 0 || torn != nil:
+		damaged = append(damaged, Faultf("files", "Restore a backup into an empty directory: the files cannot be built anew from a journal that is damaged too.",
+			"Files of the store are damaged: %v.", errors.Join(err, torn)))
+	default:
+		damaged = append(damaged, Faultf("files", "Start the server: it builds the files anew from the journal, and keeps the damaged ones aside.", "Files of the store are damaged: %v.", err))
+	}
+	return damaged, nil
+}

@@ -1,0 +1,268 @@
+package durable
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+)
+
+func TestOpen_newDirectory(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "some", "where", "keys")
+	db := open(t, path)
+	equal(t, "path", db.Path(), path)
+	equal(t, "mode", modeOf(t, path), fs.FileMode(0o700))
+	equal(t, "made", db.Made(), true)
+}
+
+func TestOpen_closesDirectoryToOthers(t *testing.T) {
+	path := t.TempDir()
+	if err := os.Chmod(path, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	open(t, path)
+	equal(t, "mode", modeOf(t, path), fs.FileMode(0o700))
+}
+
+func modeOf(t *testing.T, path string) fs.FileMode {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Mode().Perm()
+}
+
+func TestOpen_relativePath(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	db := open(t, "keys")
+	equal(t, "path", db.Path(), filepath.Join(dir, "keys"))
+}
+
+func TestOpen_lockedByAnotherProcess(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keys")
+	p := startProcess(t, roleHold, path)
+	want := fmt.Sprintf("it is locked by another process (pid %d): stop that one, or give this one another path", p.Process.Pid)
+	equal(t, "error", openFails(t, path), want)
+	p.end()
+	open(t, path)
+}
+
+func TestOpen_lockedByThisProcess(t *testing.T) {
+	db := openNew(t)
+	equal(t, "error", openFails(t, db.Path()), "it is locked by this process, or by one in another container: stop that one, or give this one another path")
+	mustCreate(t, db)
+}
+
+// Of many who open one directory at once, one gets it.
+func TestOpen_atOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keys")
+	var mu sync.Mutex
+	var opened []*DB
+	failures := atOnce(20, func(int) error {
+		db, err := openAt(path)
+		if err == nil {
+			mu.Lock()
+			defer mu.Unlock()
+			opened = append(opened, db)
+		}
+		return err
+	})
+	equal(t, "databases", len(opened), 1)
+	equal(t, "failures", len(failures), 19)
+	closeDB(t, opened[0])
+}
+
+func TestOpen_fileInPlaceOfDirectory(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	below := filepath.Join(file, "keys")
+	equal(t, "error", openFails(t, file), "mkdir "+file+": not a directory: the path must be a directory")
+	equal(t, "error of a path below it", openFails(t, below), "mkdir "+file+": not a directory: the path must be a directory")
+}
+
+// badgerWith makes a Badger database that holds one key.
+func badgerWith(t *testing.T, key, value string) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "keys")
+	db, err := badger.Open(badger.DefaultOptions(path).WithLogger(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if key == "" {
+		return path
+	}
+	if err := db.Update(func(txn *badger.Txn) error { return txn.Set([]byte(key), []byte(value)) }); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestOpen_schema(t *testing.T) {
+	for _, test := range []struct{ title, key, value, want string }{
+		{"somebody else's database", "users/1", "Kim", "it is a Badger database of something else: choose another path"},
+		{"a newer schema", "m/schema", "8", "it has schema 8, and this version knows schema 7: use the version that wrote it, or a newer one"},
+		{"a schema that was never released", "m/schema", "6", "it has schema 6, of a version from before the first release, and this version reads schema 7: take a backup with that version, and restore it into an empty directory"},
+		{"a schema of nothing", "m/schema", "{}", `decoding "m/schema": json: cannot unmarshal object into Go value of type int`},
+	} {
+		t.Run(test.title, func(t *testing.T) {
+			path := badgerWith(t, test.key, test.value)
+			for range 2 { // the first attempt must not have left anything behind
+				equal(t, "error", openFails(t, path), test.want)
+			}
+			db, err := badger.Open(badger.DefaultOptions(path).WithLogger(nil))
+			if err != nil {
+				t.Fatalf("opening the database after that: got error %v, want none", err)
+			}
+			defer db.Close()
+			n := 0
+			if err := db.View(func(txn *badger.Txn) error {
+				for range (&Txn{badger: txn}).Below(nil) {
+					n++
+				}
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+			equal(t, "keys in it", n, 1)
+		})
+	}
+}
+
+// A process can end after Badger has made its files, before the schema is written.
+func TestOpen_afterCrashOfFirstOpen(t *testing.T) {
+	t.Run("without a schema", func(t *testing.T) {
+		db := open(t, badgerWith(t, "", ""))
+		mustCreate(t, db)
+	})
+	t.Run("an empty directory", func(t *testing.T) { open(t, t.TempDir()) })
+	for _, empty := range []string{"DISCARD", "MANIFEST-REWRITE", "REWRITE-KEYREGISTRY", "LOCK"} {
+		t.Run(empty+" without contents", func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "keys")
+			if err := os.Mkdir(path, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(path, empty), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			db := open(t, path)
+			id := mustCreate(t, db)
+			db = reopen(t, db)
+			equal(t, "records", statuses(t, db), map[string]string{id: active})
+		})
+	}
+}
+
+// An empty file may be what a crash left in the moment that it was made, or all
+// that is left of acknowledged changes. A store without a journal does not guess
+// which.
+func TestOpen_emptyFile(t *testing.T) {
+	for _, empty := range []string{"00009.mem", "000009.vlog"} {
+		t.Run(empty, func(t *testing.T) {
+			db := openNew(t)
+			id := mustCreate(t, db)
+			closeDB(t, db)
+			file := filepath.Join(db.Path(), empty)
+			if err := os.WriteFile(file, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			db = open(t, db.Path())
+			equal(t, "records", statuses(t, db), map[string]string{id: active})
+			closeDB(t, db)
+
+			if err := os.RemoveAll(db.journalPath()); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(file, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			want := fmt.Sprintf("its file %q is empty: a crash has left it so in the moment that it was made, or what it held is lost. "+
+				"Remove the file if the process was killed, or the machine stopped, at that moment; restore a backup if not", empty)
+			for range 2 {
+				equal(t, "error", openFails(t, db.Path()), want)
+			}
+		})
+	}
+}
+
+// The options that a store is opened with: small, and every write synced.
+func TestOpen_options(t *testing.T) {
+	db := openNew(t)
+	got := db.badger.Opts()
+	for _, test := range []struct {
+		name      string
+		got, want any
+	}{
+		{"SyncWrites", got.SyncWrites, true},
+		{"NumMemtables", got.NumMemtables, 2},
+		{"MemTableSize", got.MemTableSize, int64(8 << 20)},
+		{"ValueLogFileSize", got.ValueLogFileSize, int64(16 << 20)},
+		{"BlockCacheSize", got.BlockCacheSize, int64(8 << 20)},
+		{"Compression", got.Compression, options.None},
+		{"DetectConflicts", got.DetectConflicts, true},
+		{"ReadOnly", got.ReadOnly, false},
+		{"InMemory", got.InMemory, false},
+		{"BypassLockGuard", got.BypassLockGuard, false},
+	} {
+		equal(t, test.name, test.got, test.want)
+	}
+}
+
+// Badger's chatter is not the operator's.
+func TestOpen_logsNothingAtInfo(t *testing.T) {
+	core, logged := observer.New(zapcore.InfoLevel)
+	o := testOptions(filepath.Join(t.TempDir(), "keys"))
+	o.Log = zap.New(core)
+	db, err := openWith(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustCreate(t, db)
+	closeDB(t, db)
+	for _, entry := range logged.All() {
+		t.Errorf("got a log entry %q, want none", entry.Message)
+	}
+}
+
+// A read that is under way holds Close up.
+func TestClose_waitsForReads(t *testing.T) {
+	db := openNew(t)
+	reading, proceed, closed := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	done := make(chan error, 1)
+	go func() {
+		done <- db.View(func(txn *Txn) error {
+			close(reading)
+			<-proceed
+			_, err := txn.Get(schemaKey)
+			return err
+		})
+	}()
+	<-reading
+	go func() {
+		defer close(closed)
+		closeDB(t, db)
+	}()
+	awaitClosing(t, db)
+	select {
+	case <-closed:
+		t.Fatal("Close returned during a read")
+	default:
+	}
+	close(proceed)
+	if err := <-done; err != nil {
+		t.Errorf("the read: got error %v, want none", err)
+	}
+	<-closed
+}

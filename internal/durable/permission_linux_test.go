@@ -1,0 +1,45 @@
+package durable
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestOpen_noPermission(t *testing.T) {
+	const advice = ": permission denied: the user that runs this process must own the directory and be able to write to it"
+	locked := filepath.Join(t.TempDir(), "locked")
+	if err := os.Mkdir(locked, 0o500); err != nil {
+		t.Fatal(err)
+	}
+	for dir := filepath.Dir(locked); dir != os.TempDir(); dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(locked, "keys")
+	notRoot(t)
+	equal(t, "error", openFails(t, path), "mkdir "+path+advice)
+}
+
+// notRoot takes root's rights over files from this test, if it has them: the
+// kernel gives them to the thread whose file system user is root.
+func notRoot(t *testing.T) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		return
+	}
+	runtime.LockOSThread()
+	if _, err := unix.SetfsuidRetUid(os.Getuid() + 65534); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := unix.SetfsuidRetUid(0); err != nil {
+			t.Fatal(err)
+		}
+		runtime.UnlockOSThread()
+	})
+}

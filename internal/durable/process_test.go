@@ -1,0 +1,142 @@
+package durable
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+const (
+	roleVariable = "DURABLE_TEST_ROLE"
+	pathVariable = "DURABLE_TEST_PATH"
+
+	roleHold     = "hold"     // opens the database, says "open", and holds it until its input ends
+	roleReport   = "report"   // opens the database, and says what is in it or why not
+	roleFill     = "fill"     // fills the database, with a snapshot of the journal on the way
+	roleSnapshot = "snapshot" // fills the database, and makes one snapshot of the journal after the other
+)
+
+// child is what this test's binary does as another process. The roles are
+// above; it returns the exit status.
+func child(role, path string) int {
+	if role == roleReport {
+		if err := reportOn(path); err != nil {
+			fmt.Println("failed:", err)
+			return 1
+		}
+		return 0
+	}
+	db, err := openAt(path)
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	fmt.Println("open")
+	switch role {
+	case roleHold:
+		_, _ = bufio.NewReader(os.Stdin).ReadString('\n')
+		err = db.Close()
+	case roleFill:
+		err = fillUp(db)
+	case roleSnapshot:
+		go func() {
+			for {
+				_ = db.Snapshot(context.Background())
+			}
+		}()
+		for err == nil {
+			err = change(db, start, manyRecords)
+		}
+	}
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	return 0
+}
+
+// manyRecords makes records that take 40 KB together.
+func manyRecords(txn *Txn) (err error) {
+	for range 100 {
+		err = errors.Join(err, record(newID(), active)(txn))
+	}
+	return err
+}
+
+// process is this test's binary as another process.
+type process struct {
+	*exec.Cmd
+	lines *bufio.Scanner
+}
+
+// startProcess starts another process and waits until it has the database open.
+// The process ends with the test.
+func startProcess(t *testing.T, role, path string) *process {
+	t.Helper()
+	binary, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{Cmd: exec.CommandContext(t.Context(), binary)}
+	p.Env = append(os.Environ(), roleVariable+"="+role, pathVariable+"="+path)
+	p.Stderr = os.Stderr
+	out, err := p.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// An input that stays open for as long as the test does.
+	if _, err := p.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.end() })
+	p.lines = bufio.NewScanner(out)
+	if !p.lines.Scan() || p.lines.Text() != "open" {
+		t.Fatalf("the other process: got %q, want it to open the database", p.lines.Text())
+	}
+	return p
+}
+
+// end kills the process, unless it has ended already, and waits for it.
+func (p *process) end() {
+	_ = p.Process.Kill()
+	_ = p.Wait()
+}
+
+// reportOn opens a database, and says what is in it or why it cannot.
+func reportOn(path string) error {
+	db, err := openAt(path)
+	if err != nil {
+		fmt.Println("refused:", err)
+		return nil
+	}
+	sum, err := acknowledgedIn(db)
+	fmt.Println("opened:", sum)
+	return errors.Join(err, db.Close())
+}
+
+// reportOf returns what another process says of a database.
+func reportOf(t *testing.T, path string) string {
+	t.Helper()
+	binary, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), binary)
+	cmd.Env = append(os.Environ(), roleVariable+"="+roleReport, pathVariable+"="+path)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return fmt.Sprintf("died: %v\n%s", err, stderr.String())
+	}
+	return strings.TrimSpace(string(out))
+}

@@ -1,0 +1,225 @@
+package durable
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+)
+
+// openLogged opens a database, and returns what had to be done for it, which the log
+// says too.
+func openLogged(t *testing.T, o Options) (*DB, string) {
+	t.Helper()
+	core, logs := observer.New(zapcore.WarnLevel)
+	o.Log = zap.New(core)
+	db, err := openWith(o)
+	if err != nil {
+		t.Fatalf("Open: got error %v, want a database", err)
+	}
+	t.Cleanup(func() { closeDB(t, db) })
+	var logged []string
+	for _, entry := range logs.All() {
+		logged = append(logged, entry.Message)
+	}
+	equal(t, "what is logged", strings.Join(logged, "\n"), repairsOf(db))
+	return db, repairsOf(db)
+}
+
+func sumOf(t *testing.T, db *DB) string {
+	t.Helper()
+	sum, err := acknowledgedIn(db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sum
+}
+
+// What the journal has and Badger does not was acknowledged, or nearly so: it is
+// made, and nothing need be done at the next start.
+func TestOpen_replays(t *testing.T) {
+	db := openNew(t)
+	id := mustCreate(t, db)
+	older := copyOf(t, db.Path())
+	mustRevoke(t, db, id)
+	want := sumOf(t, db)
+	// The journal of the one, and Badger's files of the other.
+	if err := errors.Join(os.RemoveAll(filepath.Join(older, journalDirectory)),
+		os.CopyFS(filepath.Join(older, journalDirectory), os.DirFS(db.journalPath()))); err != nil {
+		t.Fatal(err)
+	}
+	replayed, repairs := openLogged(t, testOptions(older))
+	equal(t, "repairs", repairs, string(Replayed))
+	equal(t, "records written again", replayed.Repairs()[0].Records, 2)
+	equal(t, "the record", statuses(t, replayed)[id], revoked)
+	equal(t, "what is in it", sumOf(t, replayed), want)
+	closeDB(t, replayed)
+	_, repairs = openLogged(t, testOptions(older))
+	equal(t, "repairs at the next start", repairs, "")
+}
+
+// Files that are built anew have everything but the last uses of keys, and go on
+// from there, also where building them was interrupted.
+func TestOpen_rebuilds(t *testing.T) {
+	db := livedDB(t)
+	snapshot(t, db)
+	later := start.Add(time.Hour)
+	id := newID()
+	if err := change(db, later, record(id, active)); err != nil {
+		t.Fatal(err)
+	}
+	want := sumOf(t, db)
+	closeDB(t, db)
+	tables, err := filepath.Glob(filepath.Join(db.Path(), "*.sst"))
+	if err != nil || len(tables) == 0 {
+		t.Fatalf("got tables %q, %v, want some", tables, err)
+	}
+	if err := os.Truncate(tables[0], 100); err != nil {
+		t.Fatal(err)
+	}
+	interrupted := copyOf(t, db.Path())
+	o := testOptions(db.Path())
+	var from RebuiltFrom
+	o.AfterRebuild = func(_ *Txn, f RebuiltFrom) error { from = f; return nil }
+	rebuilt, repairs := openLogged(t, o)
+	equal(t, "repairs", repairs, strings.Join([]string{string(Rebuilding), string(KeptDamaged), string(Rebuilt)}, "\n"))
+	equal(t, "what is in it", sumOf(t, rebuilt), want)
+	equal(t, "findings", check(t, rebuilt), map[string]string{})
+	equal(t, "when the last change was made", from.LastChange, later)
+	equal(t, "whether it is known to have changed the record", from.Changed([]byte("k/"+id)), true)
+	equal(t, "whether it is known to have changed another", from.Changed([]byte("k/other")), false)
+	kept, err := filepath.Glob(filepath.Join(db.Path(), damagedDirectory+"*", "*.sst"))
+	if err != nil || len(kept) != len(tables) {
+		t.Errorf("kept aside: got %q, %v, want %d tables", kept, err, len(tables))
+	}
+	equal(t, "where they are kept", rebuilt.Repairs()[1].Directory, filepath.Dir(kept[0]))
+	mustRevoke(t, rebuilt, id)
+	want = sumOf(t, rebuilt)
+	equal(t, "after a restart", sumOf(t, reopen(t, rebuilt)), want)
+
+	// Whatever is there when it was interrupted is no store.
+	half := openNew(t)
+	mustCreate(t, half)
+	closeDB(t, half)
+	if err := eachBadgerFile(interrupted, os.Remove); err != nil {
+		t.Fatal(err)
+	}
+	if err := eachBadgerFile(half.Path(), func(path string) error { return os.Rename(path, filepath.Join(interrupted, filepath.Base(path))) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(interrupted, journalDirectory, rebuildMark), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	again, _ := openLogged(t, testOptions(interrupted))
+	equal(t, "findings", check(t, again), map[string]string{})
+	if again.rebuilding() {
+		t.Error("the mark of a rebuild is still there")
+	}
+}
+
+// A journal of another store proves nothing.
+func TestOpen_foreignJournal(t *testing.T) {
+	db, other := openNew(t), openNew(t)
+	for range 3 {
+		mustCreate(t, db)
+		mustCreate(t, other)
+	}
+	closeDB(t, db)
+	closeDB(t, other)
+	if err := errors.Join(os.RemoveAll(db.journalPath()), os.Rename(other.journalPath(), db.journalPath())); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "error", openFails(t, db.Path()), "its journal is that of another store: bring the one back that belongs to it, or restore a backup into an empty directory")
+}
+
+// A snapshot that is damaged is made again, before it is needed.
+func TestOpen_damagedSnapshot(t *testing.T) {
+	db := livedDB(t)
+	snapshot(t, db)
+	closeDB(t, db)
+	snapshots, err := filepath.Glob(filepath.Join(db.journalPath(), "*.snapshot"))
+	if err != nil || len(snapshots) != 1 {
+		t.Fatalf("got snapshots %q, %v, want one", snapshots, err)
+	}
+	whole, err := os.ReadFile(snapshots[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole[len(whole)-1] ^= 1
+	if err := os.WriteFile(snapshots[0], whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	db = open(t, db.Path())
+	for deadline := time.Now().Add(time.Minute); db.readSnapshot(t.Context()) != nil; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the damaged snapshot was not made again")
+		}
+	}
+}
+
+// A snapshot takes the place of the journal once its entries are old, and what was
+// deleted is out of it then.
+func TestLimitJournalAge(t *testing.T) {
+	db := openNew(t)
+	id := mustCreate(t, db)
+	if !inJournal(t, db, "a/"+id) {
+		t.Fatal("the journal does not have what was just written")
+	}
+	mustChange(t, db, func(txn *Txn) error {
+		return errors.Join(txn.Delete([]byte("k/"+id)), txn.Delete([]byte("a/"+id+active)))
+	})
+	limit := func(now time.Time) {
+		t.Helper()
+		if err := db.Change(t.Context(), "", false, func(turn *Turn) error {
+			turn.LimitJournalAge(now, time.Hour)
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	limit(start.Add(time.Hour - time.Minute))
+	equal(t, "whether a snapshot is due too early", len(db.upkeep.snapshot), 0)
+	limit(start.Add(time.Hour))
+	for deadline := time.Now().Add(time.Minute); inJournal(t, db, "a/"+id); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the journal still has what was deleted")
+		}
+	}
+	equal(t, "findings", check(t, db), map[string]string{})
+}
+
+// inJournal reports whether the journal has something in a key.
+func inJournal(t *testing.T, db *DB, text string) (found bool) {
+	t.Helper()
+	db.changes.Lock()
+	defer db.changes.Unlock()
+	snapshot, err := db.journal.OpenSnapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer snapshot.Close()
+	if err := snapshot.Read(func(key, _ []byte) error {
+		found = found || strings.Contains(string(key), text)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	segments, err := filepath.Glob(filepath.Join(db.journalPath(), "*.journal"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, segment := range segments {
+		content, err := os.ReadFile(segment)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found = found || strings.Contains(string(content), text)
+	}
+	return found
+}

@@ -1,0 +1,52 @@
+package durable
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// What the database has of itself. Its owner keeps other keys.
+var (
+	schemaKey    = []byte("m/schema")  // the schema's version, in decimal
+	journaledKey = []byte("m/journal") // the position in the journal of the last change
+	baseKey      = []byte("m/base")    // baseRecord, of the last snapshot that was begun
+)
+
+// isNote reports whether a key may be changed without the journal.
+func (db *DB) isNote(key []byte) bool {
+	switch string(key) {
+	case string(schemaKey), string(journaledKey), string(baseKey):
+		return true
+	}
+	return slices.ContainsFunc(db.options.Notes, func(prefix string) bool { return strings.HasPrefix(string(key), prefix) })
+}
+
+// schema returns the version of the schema; 0 where there is nothing at all.
+func (db *DB) schema() (version int, err error) {
+	err = db.view(func(txn *Txn) error {
+		err := load(txn, schemaKey, &version)
+		if !errors.Is(err, ErrNotFound) {
+			return err
+		}
+		for range txn.Below(nil) {
+			return errors.New("it is a Badger database of something else: choose another path")
+		}
+		return nil
+	})
+	known := db.options.Schema
+	switch {
+	case err != nil || version == 0 || version == known:
+		return version, err
+	case version > 0 && version < known:
+		return 0, fmt.Errorf("it has schema %d, of a version from before the first release, and this version reads schema %d: take a backup with that version, and restore it into an empty directory", version, known)
+	}
+	return 0, fmt.Errorf("it has schema %d, and this version knows schema %d: use the version that wrote it, or a newer one", version, known)
+}
+
+// markSchema says which schema a new database has.
+func (db *DB) markSchema(txn *Txn) error {
+	return txn.Set(schemaKey, []byte(strconv.Itoa(db.options.Schema)))
+}

@@ -1,0 +1,120 @@
+package durable
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"os"
+	"path/filepath"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+	"github.com/dgraph-io/badger/v4/pb"
+	"github.com/dgraph-io/badger/v4/table"
+	"github.com/dgraph-io/badger/v4/y"
+	"github.com/dgraph-io/ristretto/v2/z"
+	"google.golang.org/protobuf/proto"
+)
+
+// strays are the keys in tables that the manifest has never named, with their
+// versions. Badger deletes such tables. They are what a crash has left of a table
+// that was being made, and then Badger has all of it elsewhere as well; or the
+// manifest has lost its end.
+//
+// A table that the manifest has named once is none: it was compacted, and whoever
+// was reading it kept it there until the process was killed.
+type strays map[string]uint64
+
+// straysDirectory is where stray tables are, in the directory of the store, until
+// it is known whether Badger has what is in them.
+const straysDirectory = "strays"
+
+// onceNamed returns the tables that the whole entries of a manifest have ever
+// named. In the file, 8 bytes come before them, and before each of them its length
+// and its checksum, which were checked.
+func onceNamed(content []byte) (map[uint64]bool, error) {
+	const header, before = 8, 8
+	named := make(map[uint64]bool)
+	for rest := content[min(header, len(content)):]; len(rest) >= before; {
+		length := uint64(binary.BigEndian.Uint32(rest))
+		if uint64(len(rest)) < before+length {
+			return nil, errors.New("the manifest is damaged")
+		}
+		var changes pb.ManifestChangeSet
+		if err := proto.Unmarshal(rest[before:before+length], &changes); err != nil {
+			return nil, err
+		}
+		for _, change := range changes.Changes {
+			named[change.Id] = true
+		}
+		rest = rest[before+length:]
+	}
+	return named, nil
+}
+
+// add reads a table. One that cannot be read was never finished.
+func (s strays) add(name string) {
+	defer func() { _ = recover() }()
+	mapped, err := z.OpenMmapFile(name, os.O_RDONLY, 0)
+	if err != nil {
+		return
+	}
+	opened, err := table.OpenTable(mapped, tableOptions(options.None))
+	if err != nil {
+		return
+	}
+	defer opened.Close(-1)
+	it := opened.NewIterator(0)
+	defer it.Close()
+	for it.Rewind(); it.Valid(); it.Next() {
+		if key := y.ParseKey(it.Key()); !bytes.HasPrefix(key, []byte("!badger!")) {
+			s[string(key)] = max(s[string(key)], y.ParseTs(it.Key()))
+		}
+	}
+}
+
+// lost reports whether Badger does not have one of the versions.
+func (s strays) lost(opened *badger.DB) (lost bool, err error) {
+	err = opened.View(func(txn *badger.Txn) error {
+		for key, version := range s {
+			if item, err := txn.Get([]byte(key)); err == nil && item.Version() >= version {
+				continue
+			}
+			if !hasVersion(txn, key, version) { // a deletion, for instance
+				lost = true
+				return nil
+			}
+		}
+		return nil
+	})
+	return lost, err
+}
+
+func hasVersion(txn *badger.Txn, key string, version uint64) bool {
+	it := txn.NewKeyIterator([]byte(key), badger.IteratorOptions{AllVersions: true})
+	defer it.Close()
+	it.Rewind()
+	return it.Valid() && it.Item().Version() >= version
+}
+
+// openOn opens Badger on files that were surveyed, and reports whether it has
+// lost what is in a stray table. As long as it has, the table stays, so that the
+// next start finds the same.
+func (db *DB) openOn(files *fileSurvey) (lost bool, err error) {
+	hidden := filepath.Join(db.path, straysDirectory)
+	for _, name := range files.unnamed {
+		if err := os.MkdirAll(hidden, 0o700); err != nil {
+			return false, err
+		}
+		if err := os.Rename(name, filepath.Join(hidden, filepath.Base(name))); err != nil {
+			return false, err
+		}
+	}
+	if err := db.openBadger(); err != nil {
+		return false, err
+	}
+	if lost, err := files.strays.lost(db.badger); err != nil || lost {
+		return lost, err
+	}
+	return false, os.RemoveAll(hidden)
+}

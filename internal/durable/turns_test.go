@@ -1,0 +1,123 @@
+package durable
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+)
+
+// waitUntil waits for what another goroutine is about to do.
+func waitUntil(is func() bool) {
+	for !is() {
+		runtime.Gosched()
+	}
+}
+
+func (t *turns) waiters() (n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, l := range []*line{&t.urgent, &t.routine} {
+		for _, waiting := range l.waiting {
+			n += len(waiting)
+		}
+	}
+	return n
+}
+
+// Parties take turns, whoever asked more often; what is urgent goes first.
+func TestTurns(t *testing.T) {
+	var lock turns
+	var order []string
+	var wg sync.WaitGroup
+	lock.Lock()
+	wait := func(party string, urgent bool, label string) {
+		n := lock.waiters()
+		wg.Go(func() {
+			if err := lock.LockFor(context.Background(), party, urgent); err != nil {
+				t.Error(err)
+			}
+			order = append(order, label)
+			lock.Unlock()
+		})
+		waitUntil(func() bool { return lock.waiters() == n+1 })
+	}
+	for i := range 3 {
+		wait("greedy", false, fmt.Sprintf("greedy %d", i))
+	}
+	wait("modest", false, "modest")
+	wait("greedy", true, "greedy revokes")
+	wait("", false, "upkeep")
+	wait("modest", true, "modest revokes")
+	lock.Unlock()
+	wg.Wait()
+	equal(t, "order", order, []string{"greedy revokes", "modest revokes", "greedy 0", "modest", "upkeep", "greedy 1", "greedy 2"})
+}
+
+// However many revocations there are, the rest has its turn.
+func TestTurns_urgentEndsSomewhere(t *testing.T) {
+	var lock turns
+	var order []bool
+	var wg sync.WaitGroup
+	lock.Lock()
+	for i := range 2*maxAhead + 1 {
+		urgent := i > 0
+		wg.Go(func() {
+			_ = lock.LockFor(context.Background(), "acme", urgent)
+			order = append(order, urgent)
+			lock.Unlock()
+		})
+		waitUntil(func() bool { return lock.waiters() == i+1 })
+	}
+	lock.Unlock()
+	wg.Wait()
+	equal(t, "how many go before the other", slices.Index(order, false), maxAhead)
+}
+
+// Who waits no longer has no turn, and takes none from others.
+func TestTurns_cancelled(t *testing.T) {
+	var lock turns
+	lock.Lock()
+	ctx, cancel := context.WithCancel(context.Background())
+	given := make(chan error)
+	go func() { given <- lock.LockFor(ctx, "acme", false) }()
+	waitUntil(func() bool { return lock.waiters() == 1 })
+	cancel()
+	if err := <-given; !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want that it was cancelled", err)
+	}
+	if err := lock.LockFor(ctx, "acme", false); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v of one that was cancelled before, want the same", err)
+	}
+	lock.Unlock()
+	isFree(t, &lock)
+
+	// A turn that comes as somebody goes is handed on.
+	for range 200 {
+		lock.Lock()
+		ctx, cancel := context.WithCancel(context.Background())
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if lock.LockFor(ctx, "acme", false) == nil {
+				lock.Unlock()
+			}
+		})
+		waitUntil(func() bool { return lock.waiters() == 1 })
+		wg.Go(cancel)
+		wg.Go(lock.Unlock)
+		wg.Wait()
+	}
+	isFree(t, &lock)
+}
+
+func isFree(t *testing.T, lock *turns) {
+	t.Helper()
+	lock.mu.Lock()
+	defer lock.mu.Unlock()
+	if lock.held {
+		t.Error("the lock is held, and nobody holds it")
+	}
+}

@@ -1,0 +1,128 @@
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"math/bits"
+	"sync/atomic"
+
+	"go.uber.org/zap"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/durable"
+)
+
+// digestFilter is a Bloom filter of digests: of one that was added it always says that
+// it may be there, and of others, of fewer than one in a hundred. It takes two to
+// eight bytes a key, and no lock: its bits are only ever set. A digest is as good as
+// random, so its own bytes say where its bits are.
+type digestFilter struct {
+	words []atomic.Uint64 // a power of two of them
+	room  int64           // how many digests it is made for
+	added atomic.Int64
+}
+
+// What there is room for, beside a key for every key that there is.
+const minRoom = 1 << 16
+
+const bitsPerKey = 12 // at least, when all room is taken
+
+func newDigestFilter(keys int64) *digestFilter {
+	room := max(2*keys, minRoom)
+	words := 1 << bits.Len64(uint64(room*bitsPerKey/64-1))
+	return &digestFilter{words: make([]atomic.Uint64, words), room: room}
+}
+
+// places calls visit for each bit of a digest, until it returns false.
+func (f *digestFilter) places(d *apikey.Digest, visit func(word *atomic.Uint64, bit uint64) bool) {
+	for i := 0; i < len(d); i += 8 {
+		at := binary.LittleEndian.Uint64(d[i:])
+		if !visit(&f.words[at>>6&uint64(len(f.words)-1)], 1<<(at&63)) {
+			return
+		}
+	}
+}
+
+func (f *digestFilter) add(d *apikey.Digest) {
+	f.places(d, func(word *atomic.Uint64, bit uint64) bool { word.Or(bit); return true })
+	f.added.Add(1)
+}
+
+func (f *digestFilter) has(d *apikey.Digest) (has bool) {
+	f.places(d, func(word *atomic.Uint64, bit uint64) bool { has = word.Load()&bit != 0; return has })
+	return has
+}
+
+func (f *digestFilter) full() bool { return f.added.Load() > f.room }
+
+// MayHave reports whether a key may have the digest. Where it says no, none has
+// one: a flood of invented tokens is refused without asking the disk. It waits
+// for nothing, and says yes until all digests have been read after Open.
+func (s *Store) MayHave(digest apikey.Digest) bool {
+	if s == nil {
+		return true // to look it up says that the store is closed
+	}
+	filter := s.filter.Load()
+	return filter == nil || filter.has(&digest)
+}
+
+// addToFilter adds digests that are about to be in the store.
+func (s *Store) addToFilter(turn *durable.Turn, digests []apikey.Digest) {
+	filter, next := s.filter.Load(), s.nextFilter.Load()
+	for i := range digests {
+		if filter != nil {
+			filter.add(&digests[i])
+		}
+		if next != nil {
+			next.add(&digests[i])
+		}
+	}
+	if filter != nil && filter.full() {
+		turn.AskUpkeep()
+	}
+}
+
+// rebuildFilter fills another filter: at first, and whenever there are more keys than
+// the present one was made for.
+func (s *Store) rebuildFilter(ctx context.Context) {
+	if err := s.tryRebuildFilter(ctx); err != nil && ctx.Err() == nil {
+		s.log.Error("reading which keys there are: unknown tokens are looked up on the disk", zap.String("path", s.Path()), zap.Error(err))
+	}
+}
+
+func (s *Store) tryRebuildFilter(ctx context.Context) error {
+	var keys int64
+	if err := s.db.View(func(txn *durable.Txn) error {
+		ends, err := readEnds(ctx, txn)
+		if err == nil {
+			keys = ends.ever().sum()
+		}
+		return err
+	}); err != nil {
+		return err
+	}
+	next := newDigestFilter(keys)
+	// A change that is made from now on adds to it, and one that was made before is read.
+	s.db.BetweenChanges(func() { s.nextFilter.Store(next) })
+	err := s.db.View(func(txn *durable.Txn) error { return fill(next, s.db.Pacer(ctx), txn) })
+	s.db.BetweenChanges(func() {
+		s.nextFilter.Store(nil)
+		if err == nil {
+			s.filter.Store(next)
+		}
+	})
+	return err
+}
+
+func fill(filter *digestFilter, pacer *durable.Pacer, txn reader) error {
+	for key := range txn.Below([]byte(digestPrefix)) {
+		if err := pacer.Step(); err != nil {
+			return err
+		}
+		if len(key) == len(digestPrefix)+len(apikey.Digest{}) { // else a check finds it
+			digest := apikey.Digest(key[len(digestPrefix):])
+			filter.add(&digest)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,63 @@
+package store
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/durable"
+)
+
+// wrapInternal passes refusals on as they are, and hides what went wrong in the store
+// behind ErrStoreUnavailable: an answer must not carry a path or a record.
+func (s *Store) wrapInternal(err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*apikey.Error](err); ok {
+		return err
+	}
+	if _, ok := errors.AsType[*failure](err); ok {
+		return err
+	}
+	if _, ok := errors.AsType[*durable.ImmutableError](err); ok {
+		return &failure{path: s.Path(), cause: err, answer: apikey.ErrNoChanges}
+	}
+	switch {
+	case errors.Is(err, durable.ErrClosed):
+		return apikey.ErrStoreUnavailable
+	case errors.Is(err, durable.ErrNoSpace):
+		return apikey.ErrNoSpace
+	case errors.Is(err, durable.ErrInDoubt):
+		return &failure{path: s.Path(), cause: err, answer: apikey.ErrInDoubt}
+	}
+	return &failure{path: s.Path(), cause: err}
+}
+
+// failure is an error of the store itself. It is ErrStoreUnavailable to the
+// layers above; its text is for the log, and its answer for whoever asked.
+type failure struct {
+	path   string
+	cause  error
+	answer *apikey.Error // nil where ErrStoreUnavailable says it all
+}
+
+func (f *failure) Error() string {
+	return fmt.Sprintf("key store at %q: %v", f.path, durable.Advise(f.cause))
+}
+func (f *failure) Unwrap() error { return f.cause }
+func (f *failure) Is(target error) bool {
+	return target == error(apikey.ErrStoreUnavailable) || f.answer != nil && target == error(f.answer)
+}
+
+// Answer returns what the caller is told.
+func (f *failure) Answer() *apikey.Error { return cmp.Or(f.answer, apikey.ErrStoreUnavailable) }
+
+// ignoreNotFound returns no error where there was just nothing.
+func ignoreNotFound(err error) error {
+	if errors.Is(err, durable.ErrNotFound) {
+		return nil
+	}
+	return err
+}

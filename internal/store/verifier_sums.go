@@ -1,0 +1,70 @@
+package store
+
+import (
+	"encoding/json"
+	"hash/maphash"
+)
+
+// indexSums compare what indexes have with what follows from the records, in whatever
+// order either is read: of each index, a sum over the hashes of its entries. To look
+// up each entry takes many times as long, and is only done to say which one differs.
+type indexSums struct {
+	seed      maphash.Seed
+	want, got map[string]uint64 // by the prefix of an index
+}
+
+func newIndexSums() *indexSums {
+	return &indexSums{maphash.MakeSeed(), make(map[string]uint64), make(map[string]uint64)}
+}
+
+func (s *indexSums) hash(key, value []byte) uint64 {
+	var h maphash.Hash
+	h.SetSeed(s.seed)
+	_, _ = h.Write(key)
+	_ = h.WriteByte(0)
+	_, _ = h.Write(value)
+	return h.Sum64()
+}
+
+// expect adds an entry that an index should have.
+func (s *indexSums) expect(key, value []byte) { s.want[string(key[:2])] += s.hash(key, value) }
+
+// found adds an entry that it has.
+func (s *indexSums) found(key, value []byte) { s.got[string(key[:2])] += s.hash(key, value) }
+
+// agree reports whether every index has what it should have.
+func (s *indexSums) agree() bool {
+	for prefix, sum := range s.want {
+		if s.got[prefix] != sum {
+			return false
+		}
+	}
+	for prefix, sum := range s.got {
+		if s.want[prefix] != sum {
+			return false
+		}
+	}
+	return true
+}
+
+// entries adds all entries of an index, and returns how many they are.
+func (v *verifier) entries(prefix string) (n int, err error) {
+	err = v.each(prefix, func(key, value []byte) error {
+		n++
+		if v.sums == nil || !summed[prefix] || prefix == "f/" && len(value) == 0 { // a feed that has ended follows from nothing
+			return nil
+		}
+		v.sums.found(key, value)
+		return nil
+	})
+	return n, err
+}
+
+// summed are the indexes whose entries follow from records one by one.
+var summed = map[string]bool{digestPrefix: true, "w/": true, endPrefix: true, "x/": true, "d/": true, "b/": true, "f/": true}
+
+// inList stands for a member of a list among the sums.
+func inList(m member) []byte {
+	encoded, _ := json.Marshal(m) // which cannot fail
+	return encoded
+}
