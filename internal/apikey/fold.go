@@ -15,6 +15,13 @@ import (
 // without the variation selectors that choose between two drawings of a
 // character.
 func FoldText(s string) string {
+	if isASCII(s) {
+		return singleSpaced(strings.ToLower(s))
+	}
+	return foldUnicode(s)
+}
+
+func foldUnicode(s string) string {
 	seen := strings.Map(func(r rune) rune {
 		if unicode.Is(unicode.Variation_Selector, r) {
 			return -1
@@ -24,8 +31,10 @@ func FoldText(s string) string {
 	folded := cases.Fold().String(norm.NFKC.String(seen))
 	// Fold swaps the two cases of Cherokee, instead of making one of them.
 	lower := strings.ToLower(folded)
-	return strings.Join(strings.Fields(norm.NFKC.String(lower)), " ")
+	return singleSpaced(norm.NFKC.String(lower))
 }
+
+func singleSpaced(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 // FoldName returns the form of a name that is unique among the active keys of a
 // workspace: two names have the same one if a person could take one for the

@@ -67,6 +67,16 @@ func TestFoldText(t *testing.T) {
 	}
 }
 
+// TestFoldText_ascii: ASCII is folded on a shorter path, to the same text.
+func TestFoldText_ascii(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		text := rapid.StringOf(rapid.RuneFrom(nil, &unicode.RangeTable{R16: []unicode.Range16{{Lo: 0, Hi: unicode.MaxASCII, Stride: 1}}})).Draw(t, "text")
+		if got, want := FoldText(text), foldUnicode(text); got != want {
+			t.Errorf("FoldText(%q): got %q, want %q", text, got, want)
+		}
+	})
+}
+
 // No character is folded without end, to another form when folded again, or to
 // so much that a name of them could not be stored.
 func TestFoldName_everyCharacter(t *testing.T) {
