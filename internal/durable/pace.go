@@ -44,7 +44,15 @@ const (
 
 // Step counts a record, and returns an error once nobody waits for the work.
 func (p *Pacer) Step() error {
-	if p.n++; p.unpaced || p.n%stepsAtOnce != 0 {
+	if p.n++; p.n%stepsAtOnce != 0 {
+		return p.ctx.Err()
+	}
+	return p.Rest()
+}
+
+// Rest pauses if it is time to, and returns an error once nobody waits for the work.
+func (p *Pacer) Rest() error {
+	if p.unpaced {
 		return p.ctx.Err()
 	}
 	worked := time.Since(p.since)

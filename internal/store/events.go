@@ -23,11 +23,12 @@ const maxJournalAge = 24 * time.Hour
 // The journal forgets them about a day later: a snapshot takes the place of
 // entries that are older.
 func (s *Store) ForgetEvents(ctx context.Context, before, now time.Time) (forgotten int, err error) {
-	for last := ""; err == nil; {
+	pacer := durable.NewPacer(ctx)
+	for last := ""; err == nil; err = pacer.Rest() {
 		var n int
 		n, last, err = s.forgetSome(ctx, last, before, now)
 		forgotten += n
-		if n < maxForgottenEvents {
+		if err != nil || n < maxForgottenEvents {
 			break
 		}
 	}

@@ -19,7 +19,7 @@ const endedAtOnce = 200
 // of their workspaces: until then whoever reads a roster passes over them. Where the
 // confirmed time has gone back, by an operator's word, it moves keys back in.
 func (s *Store) SettleEnds(ctx context.Context, now time.Time) error {
-	w := &settling{}
+	w, pacer := &settling{}, durable.NewPacer(ctx)
 	for more := true; more; {
 		err := s.inTurn(ctx, "", false, func(turn *durable.Turn) error {
 			return s.write(turn, now, func(txn *transaction) (err error) {
@@ -27,6 +27,9 @@ func (s *Store) SettleEnds(ctx context.Context, now time.Time) error {
 				return err
 			})
 		})
+		if err == nil && more {
+			err = pacer.Rest() // in between, so that no change waits for it
+		}
 		if err != nil {
 			return err
 		}
@@ -110,6 +113,7 @@ func settledTime(txn reader) (at millis, err error) {
 // it says when that expires, which is before now. Neither before nor now count beyond
 // the confirmed time: see NoteClock.
 func (s *Store) ForgetKeys(ctx context.Context, before, now time.Time) (forgotten int, err error) {
+	pacer := durable.NewPacer(ctx)
 	for _, ends := range [][2][]byte{
 		{timeKey(endPrefix, 1), timeKey(endPrefix, toMillis(before))}, // they expired, or were to be revoked
 		{endKey(ending{}, ""), endKey(ending{revoked: toMillis(before)}, "")},
@@ -121,6 +125,9 @@ func (s *Store) ForgetKeys(ctx context.Context, before, now time.Time) (forgotte
 				forgotten += len(keys)
 				return err
 			})
+			if err == nil && from != nil {
+				err = pacer.Rest()
+			}
 		}
 	}
 	return forgotten, err
