@@ -291,7 +291,7 @@ func TestCheck_foreignRecords(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			s := openNew(t)
 			if err := behind(s, func(txn *transaction) error {
-				m := &merge{pacer: durable.Unpaced(t.Context()), mayHave: s.MayHave, now: start, madeAt: start}
+				m := &merge{mayHave: s.MayHave, now: start, madeAt: start}
 				return m.all(txn, apikey.Restored{}, test.lines)
 			}); err != nil {
 				t.Fatal(err)
@@ -308,7 +308,7 @@ func TestCheck_foreignRecords(t *testing.T) {
 func TestApply_cycleInTheStore(t *testing.T) {
 	s := openNew(t)
 	if err := behind(s, func(txn *transaction) error {
-		m := &merge{pacer: durable.Unpaced(t.Context()), mayHave: s.MayHave, now: start, madeAt: start}
+		m := &merge{mayHave: s.MayHave, now: start, madeAt: start}
 		return m.all(txn, apikey.Restored{}, []backupLine{
 			craftedKey(1, replaces(2), replacedBy(2)), craftedKey(2, replaces(1), replacedBy(1), func(r *keyRecord) { r.RevokedAt = 1 }),
 		})
@@ -364,7 +364,7 @@ func FuzzRestore(f *testing.F) {
 		}
 		errDiscard := errors.New("what was restored is to be discarded")
 		err := behind(s, func(into *transaction) error {
-			m := &merge{pacer: durable.Unpaced(t.Context()), mayHave: s.MayHave, now: start, madeAt: start}
+			m := &merge{mayHave: s.MayHave, now: start, madeAt: start}
 			_, _, err := readBackup(durable.Unpaced(t.Context()), apikey.BackupKey{}, bytes.NewReader(backup), func(_ int, line *backupLine) error {
 				m.txn = into
 				return m.record(line)

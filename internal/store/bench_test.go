@@ -79,3 +79,37 @@ func BenchmarkNoteUses(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/key")
 }
+
+// What it costs to restore many keys into an empty store, with pauses for requests and
+// without.
+func BenchmarkRestore(b *testing.B) {
+	source := openNew(b)
+	keys := make([]apikey.Key, *manyKeys)
+	for i := range keys {
+		// The keys of a workspace lie far apart, as those of many tenants do.
+		ws := fmt.Sprintf("workspace-%d", i%max(1, *manyKeys/100))
+		keys[i] = newKey(ws, fmt.Sprintf("Warehouse sync - production %d", i), start.Add(time.Duration(i)*time.Second))
+	}
+	putKeys(b, source, keys)
+	now := start.Add(life)
+	backup := mustBackup(b, source, now)
+	closeStore(b, source)
+	for name, alone := range map[string]bool{"paced": false, "alone": true} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				b.StopTimer()
+				s := openNew(b)
+				if alone {
+					s.Alone()
+				}
+				b.StartTimer()
+				mustRestore(b, s, backup, now)
+				b.StopTimer()
+				closeStore(b, s)
+				b.StartTimer()
+			}
+			b.ReportMetric(b.Elapsed().Seconds()/float64(b.N**manyKeys)*1e6, "µs/key")
+		})
+	}
+}

@@ -12,9 +12,10 @@ import (
 )
 
 // What bounds the records that one transaction restores, which can hold 1.2 MB
-// and some ten thousand writes. Where they are too many, each half has its own.
+// and some ten thousand writes. If they do not fit, it is split in two. Other changes
+// wait for a transaction to end, a revocation too, so it takes milliseconds.
 const (
-	restoredAtOnce      = 1000
+	restoredAtOnce      = 250
 	restoredBytesAtOnce = 512 << 10
 )
 
@@ -50,7 +51,7 @@ func (s *Store) Restore(ctx context.Context, from io.Reader, change apikey.Chang
 		}
 		return done, errDamaged(1, "nothing can be said: it could not be read to its end")
 	}
-	r := &restore{store: s, key: s.signingKey(), change: change, done: &done, file: file, admitted: newAdmission(change.At), pacer: s.db.Pacer(context.Background())}
+	r := &restore{store: s, key: s.signingKey(), change: change, done: &done, file: file, admitted: newAdmission(change.At)}
 	if do.Quarantine {
 		r.owners = make(map[string]bool)
 	}
@@ -114,7 +115,6 @@ type restore struct {
 	admitted *admission
 	batch    []backupLine
 	size     int             // of the batch, in bytes
-	pacer    *durable.Pacer  // of the merge
 	owners   map[string]bool // the workspaces of keys that are not revoked; nil where nobody asks
 }
 
@@ -170,6 +170,8 @@ func (r *restore) quarantine(ctx context.Context) error {
 	return nil
 }
 
+// add restores a record with its batch. What reads the records pauses between batches,
+// when no other change waits.
 func (r *restore) add(_ int, line *backupLine) error {
 	r.batch, r.size = append(r.batch, *line), r.size+line.size
 	if len(r.batch) < restoredAtOnce && r.size < restoredBytesAtOnce {
@@ -200,7 +202,7 @@ func (r *restore) write(ctx context.Context, batch []backupLine) error {
 
 func (r *restore) tryWrite(ctx context.Context, batch []backupLine) error {
 	s := r.store
-	m := &merge{pacer: r.pacer, mayHave: s.MayHave, now: r.change.At, madeAt: r.done.MadeAt}
+	m := &merge{mayHave: s.MayHave, now: r.change.At, madeAt: r.done.MadeAt}
 	return s.inTurn(ctx, "", false, func(turn *durable.Turn) error {
 		if err := s.write(turn, r.change.At, func(txn *transaction) error {
 			return errors.Join(m.all(txn, *r.done, batch), save(txn, restoringKey, restoring{toMillis(r.done.MadeAt), r.done.WasEmpty}))

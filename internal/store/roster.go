@@ -173,9 +173,11 @@ func replaceInRoster(txn *transaction, before, after *apikey.Key, confirmed mill
 	if err != nil {
 		return err
 	}
-	slot, was, err := slotOf(txn, key.ID)
-	if err != nil {
-		return err
+	slot, was := uint32(0), false
+	if before != nil { // a new key has no slot yet
+		if slot, was, err = slotOf(txn, key.ID); err != nil {
+			return err
+		}
 	}
 	switch stays := isCurrent(after, confirmed); {
 	case was && stays:
