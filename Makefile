@@ -1,5 +1,5 @@
-# The commands of development. They need Go, make and bash; what else a test
-# could use, make test says at its end.
+# Development commands. They need Go, make and bash; make test lists what else
+# some tests need.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -21,7 +21,7 @@ NO_RACE = needs a C compiler: apt-get install gcc libc6-dev
 KEYS ?= 1000000,10000000
 BESIDE ?= 300000
 
-# Before the first release, a package is newer if its commit is.
+# Before the first release, package versions order by commit time.
 VERSION ?= $(shell TZ=UTC git log -1 --format=0.0.0~%cd.%h --date=format-local:%Y%m%d%H%M%S)
 DEB ?= dist/
 
@@ -33,7 +33,7 @@ help: ## list the targets (this)
 build: ## build dist/caddy, the custom Caddy that xcaddy.json describes
 	VERSION=$(VERSION) go run ./internal/xbuild
 
-deb: build man ## build the Debian package of VERSION (made from the commit) from dist/caddy
+deb: build man ## build the Debian package of VERSION (by default from the commit) from dist/caddy
 	printf -- '- semver: %s\n  date: %s\n  packager: %s\n  deb: {urgency: medium, distributions: [stable]}\n  changes:\n    - note: %s\n' \
 		"$(VERSION)" "$$(git log -1 --format=%cI)" "$$(sed -n 's/^maintainer: //p' deploy/deb/nfpm.yaml)" \
 		'New version. See /usr/share/doc/caddy-api-keys/CHANGELOG.md for the changes.' >dist/changelog.yml
@@ -55,10 +55,10 @@ test: | dist ## run all tests; with API_KEYS_TESTS=all none may be skipped
 	if [ -z "$$race" ]; then echo 'These tests ran without the race detector, which $(NO_RACE)'; fi; \
 	exit $$status
 
-kill: ## kill the server under load KILLS (300) times, and look for what was lost or is half there
+kill: ## kill the server under load KILLS (300) times, and check that nothing is lost or half written
 	go test ./test -run '^TestKill$$' -count=1 -timeout 1h -v -args -kills $(KILLS)
 
-lint: ## check the format, go vet, staticcheck, and that the go.mod files are tidy
+lint: ## check formatting, go vet, staticcheck, and that the go.mod files are tidy
 	@files=$$(gofmt -l .); if [ -n "$$files" ]; then echo "gofmt -w would change:" $$files; exit 1; fi
 	go vet ./...
 	go -C bench vet ./...
@@ -81,32 +81,32 @@ fuzz: ## run each fuzz target for FUZZTIME (30s)
 fuzz-nightly: ## run each fuzz target for an hour
 	$(MAKE) fuzz FUZZTIME=1h
 
-soak: ## keep a gateway busy for SOAK (1h), and see that nothing grows: memory, goroutines, files
+soak: ## keep a gateway busy for SOAK (1h), and check that memory, goroutines and files do not grow
 	go test ./test -run '^TestSoak$$' -count=1 -timeout 0 -v -args -soak $(SOAK)
 
-microbench: | dist ## run the Go benchmarks that match BENCH (all) COUNT (6) times, summed up by benchstat
+microbench: | dist ## run the Go benchmarks matching BENCH (all) COUNT (6) times, summarised by benchstat
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) ./... | tee dist/bench.txt
 	$(TOOL) benchstat dist/bench.txt
 
-bench: ## compare with a Caddy that checks nothing and with other gateways, into docs/benchmarks.md
+bench: ## compare with plain Caddy and other gateways, into docs/benchmarks.md
 	bench/install
 	go -C bench run . -report ../docs/benchmarks.md
 
-bench-ended: ## measure each call of the store beside 10, 1,000 and 100,000 keys that have ended
+bench-ended: ## measure each store call with 10, 1,000 and 100,000 expired and revoked keys
 	go test ./internal/store -run '^$$' -bench BenchmarkEnded -benchtime 300x -timeout 30m
 
 bench-store: ## measure stores of KEYS keys (a million and ten million), into docs/benchmarks.md
 	go -C bench run ./store -keys $(KEYS) -report ../docs/benchmarks.md
 
-bench-beside: ## measure what requests notice of backup, doctor and restore of BESIDE (300000) keys, into docs/benchmarks.md
+bench-beside: ## measure requests during backup, doctor and restore of BESIDE (300000) keys, into docs/benchmarks.md
 	go -C bench run ./store -keys $(BESIDE) -beside 3 -report ../docs/benchmarks.md
 
-profile: | dist ## show where the gateway's time goes under load; the profile is dist/cpu.pprof
+profile: | dist ## show where CPU time goes under load; the profile is dist/cpu.pprof
 	bench/install
 	go -C bench run . -profile ../dist/cpu.pprof
 	go tool pprof -top -cum dist/cpu.pprof | head -60
 
-pgo: ## make the profile anew that the gateway is built with
+pgo: ## regenerate the profile that the gateway is built with
 	bench/install
 	go -C bench run . -profile ../cmd/caddy/default.pgo
 
@@ -115,12 +115,12 @@ cover: | dist ## measure the tests' coverage, as dist/cover.html
 	go tool cover -html=dist/cover.out -o dist/cover.html
 	go tool cover -func=dist/cover.out | tail -n 1
 
-screenshots: | dist ## take pictures of the Settings page into dist/screenshots, two of them for the README
+screenshots: | dist ## take screenshots of the Settings page into dist/screenshots, two of them for the README
 	mkdir -p dist/screenshots docs/images
 	go test ./test -run '^TestPage_screenshots$$' -count=1 -args -screenshots $(CURDIR)/dist/screenshots
 	cp dist/screenshots/{keys-light,rotation-dark}.png docs/images/
 
-clean: ## remove what was built
+clean: ## remove build output
 	rm -rf dist caddy
 
 dist:
