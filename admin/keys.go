@@ -179,7 +179,7 @@ func (h *Handler) revokeKey(r *http.Request) (int, any, error) {
 
 // present returns a key as the API shows it at the given instant.
 func present(k *apikey.Key, now time.Time) client.Key {
-	ended := k.EndedAt(now)
+	ended := k.EffectiveRevokedAt(now)
 	return client.Key{
 		ID: k.ID, WorkspaceID: k.WorkspaceID, Name: k.Name, Owner: k.Owner,
 		Preset: string(k.Preset), Abilities: k.Preset.Abilities(), TokenHint: k.TokenHint, Status: string(k.Status(now)),

@@ -132,9 +132,9 @@ func (k *Key) FamilyID() string {
 	return k.Family
 }
 
-// EndedAt returns when the key was revoked, be it by a person or by schedule;
-// zero if it was not by the given instant.
-func (k *Key) EndedAt(now time.Time) time.Time {
+// EffectiveRevokedAt returns when the key was revoked, by a person or by schedule; zero
+// if it has not been by the given instant, as when it has expired.
+func (k *Key) EffectiveRevokedAt(now time.Time) time.Time {
 	if k.RevokedAt.IsZero() && k.revokedBySchedule(now) {
 		return k.RevokesAt
 	}

@@ -63,7 +63,7 @@ func TestKey_Status(t *testing.T) {
 		if got := c.key.Status(c.now); got != c.want {
 			t.Errorf("%s: got %s, want %s", c.name, got, c.want)
 		}
-		if got := c.key.EndedAt(c.now); !got.Equal(c.ended) {
+		if got := c.key.EffectiveRevokedAt(c.now); !got.Equal(c.ended) {
 			t.Errorf("%s: got ended at %v, want %v", c.name, got, c.ended)
 		}
 	}
@@ -89,7 +89,7 @@ func TestKey_Status_neverReturns(t *testing.T) {
 			if before != Active && now != before {
 				t.Fatalf("%s at minute %d, %s before", now, minute, before)
 			}
-			if ended := !key.EndedAt(at(minute)).IsZero(); ended != (now == Revoked) {
+			if ended := !key.EffectiveRevokedAt(at(minute)).IsZero(); ended != (now == Revoked) {
 				t.Fatalf("%s at minute %d, but ended: %t", now, minute, ended)
 			}
 			before = now
