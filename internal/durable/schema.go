@@ -36,14 +36,10 @@ func (db *DB) schema() (version int, err error) {
 		}
 		return nil
 	})
-	known := db.options.Schema
-	switch {
-	case err != nil || version == 0 || version == known:
-		return version, err
-	case version > 0 && version < known:
-		return 0, fmt.Errorf("it has schema %d, of a version from before the first release, and this version reads schema %d: take a backup with that version, and restore it into an empty directory", version, known)
+	if known := db.options.Schema; err == nil && version != 0 && version != known {
+		err = fmt.Errorf("it has schema %d, and this version reads schema %d: use the version that wrote it; to leave that version, take a backup with it, and restore the backup into an empty directory", version, known)
 	}
-	return 0, fmt.Errorf("it has schema %d, and this version knows schema %d: use the version that wrote it, or a newer one", version, known)
+	return version, err
 }
 
 // markSchema says which schema a new database has.

@@ -42,7 +42,9 @@ func TestOpen_fails(t *testing.T) {
 	if err := errors.Join(other.Note(func(txn *durable.Txn) error { return txn.Set([]byte("m/schema"), fmt.Append(nil, schemaVersion+1)) }), other.Close()); err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "error of a newer one", openFails(t, s.Path()), fmt.Sprintf("it has schema %d, and this version knows schema %d: use the version that wrote it, or a newer one", schemaVersion+1, schemaVersion))
+	if got, want := openFails(t, s.Path()), fmt.Sprintf("it has schema %d, and this version reads schema %d: ", schemaVersion+1, schemaVersion); !strings.HasPrefix(got, want) {
+		t.Errorf("a newer schema: got %q, want it to begin with %q", got, want)
+	}
 }
 
 // All that was kept is there after closing and opening again.

@@ -48,8 +48,8 @@ import (
 // because a person may have to read it one day. Fields are only ever added.
 //
 // What a change writes is in the journal too; the notes u/, v/ and m/ are not, but
-// for m/restoring, m/settled and m/clock/trust. Schemas before 4 were never released.
-const schemaVersion = 4
+// for m/restoring, m/settled and m/clock/trust.
+const schemaVersion = 1
 
 // notePrefixes begin the keys of what a change does not write, or not always.
 var notePrefixes = []string{"u/", "v/", "m/"}
