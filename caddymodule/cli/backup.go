@@ -121,8 +121,7 @@ func backUp(ctx context.Context, t *terminal, log, to io.Writer) error {
 		return err
 	}
 	defer backup.Close()
-	p := newProgress(log, "received")
-	p.total = backup.Size
+	p := newProgress(log, "Receiving the backup", backup.Size)
 	defer p.end()
 	if _, err := io.Copy(io.MultiWriter(to, p), backup); err != nil {
 		return fmt.Errorf("the backup is not whole: %w", err)
@@ -205,9 +204,8 @@ func openBackup(path string, stdin io.Reader) (*os.File, error) {
 
 func restoreFile(ctx context.Context, t *terminal, log io.Writer, file io.ReadSeeker, size int64, path string, quarantine bool) (client.Restoration, error) {
 	if path == "" {
-		p := newProgress(log, "sent, to be restored by the server")
+		p := newProgress(log, "Sending the backup", size)
 		defer p.end()
-		p.total = size
 		return t.client.Restore(ctx, io.TeeReader(file, p), client.RestoreOptions{Size: size, Quarantine: quarantine})
 	}
 	if err := store.Owned(path); err != nil {
@@ -232,8 +230,7 @@ func restoreFile(ctx context.Context, t *terminal, log io.Writer, file io.ReadSe
 	}
 	keys.SignWith(key)
 	keys.Alone()
-	p := newProgress(log, "restored")
-	p.total = size
+	p := newProgress(log, "Restoring the backup", size)
 	defer p.end()
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	done, err := keys.Restore(ctx, file, apikey.Change{EventID: apikey.NewEventID(now), At: now, Actor: apikey.CommandLine}, apikey.Restore{Quarantine: quarantine}, p)

@@ -52,9 +52,9 @@ better than a revocation that is missing.`,
 		case *newJournal:
 			return t.newJournal(*path)
 		}
-		stop := elapsed(cmd.ErrOrStderr(), "Reading everything in the store")
+		p := newProgress(cmd.ErrOrStderr(), "Reading everything in the store", unknownLength)
 		found, err := examine(ctx, t, *path)
-		stop()
+		p.end()
 		if err != nil {
 			return err
 		}

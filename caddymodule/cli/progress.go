@@ -6,72 +6,55 @@ import (
 	"os"
 	"time"
 
-	"github.com/dustin/go-humanize"
+	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 )
 
-// progress says on a terminal how far something long has come. It is told, or
-// has written to it what is done.
+// progress shows on a terminal how far something long has got. What has been done is
+// written to it. Nothing that goes wrong with it fails the command.
 type progress struct {
-	out         io.Writer
-	what        string
-	done, total int64 // of what is written to it
-	last        time.Time
-	told        bool
-	full        bool // it has said that all is done
+	bar       *progressbar.ProgressBar
+	ofUnknown bool // length, so that it shows the time instead
 }
 
-func newProgress(out io.Writer, what string) *progress {
-	if !term.IsTerminal(int(os.Stderr.Fd())) {
-		out = io.Discard
+// unknownLength is the total of something of which nobody knows how long it takes.
+const unknownLength = -1
+
+// newProgress returns the progress of a total of bytes, or of [unknownLength]. It shows
+// nothing unless standard error is a terminal.
+func newProgress(out io.Writer, what string, total int64) *progress {
+	return progressOf(out, what, total, term.IsTerminal(int(os.Stderr.Fd())))
+}
+
+func progressOf(out io.Writer, what string, total int64, visible bool) *progress {
+	endLine := func() {
+		if visible {
+			fmt.Fprintln(out)
+		}
 	}
-	return &progress{out: out, what: what}
+	return &progress{ofUnknown: total == unknownLength, bar: progressbar.NewOptions64(total,
+		progressbar.OptionSetWriter(out),
+		progressbar.OptionSetVisibility(visible),
+		progressbar.OptionSetDescription(what),
+		progressbar.OptionSetWidth(30),
+		progressbar.OptionShowBytes(total != unknownLength),
+		progressbar.OptionThrottle(100*time.Millisecond),
+		progressbar.OptionSetRenderBlankState(visible),
+		progressbar.OptionOnCompletion(endLine),
+	)}
 }
 
 func (p *progress) Write(b []byte) (int, error) {
-	p.done += int64(len(b))
-	p.tell(p.done, p.total)
+	_ = p.bar.Add(len(b))
 	return len(b), nil
 }
 
-func (p *progress) tell(done, total int64) {
-	if now := time.Now(); !p.full && (done == total || now.Sub(p.last) >= 100*time.Millisecond) {
-		const width = 30
-		filled := int(width * done / max(total, 1))
-		fmt.Fprintf(p.out, "\r[%-*s] %s of %s %s ", width, "=============================="[:filled], humanize.Bytes(uint64(done)), humanize.Bytes(uint64(total)), p.what)
-		p.last, p.told, p.full = now, true, done == total
-	}
-}
-
+// end ends the line. What has not come to its end stays as far as it got.
 func (p *progress) end() {
-	if p.told {
-		fmt.Fprintln(p.out)
-	}
-}
-
-// elapsed says on a terminal, every second, for how long something has gone on
-// of which it cannot be told how far it has come. It stops when it is told to.
-func elapsed(out io.Writer, what string) (stop func()) {
-	if !term.IsTerminal(int(os.Stderr.Fd())) {
-		return func() {}
-	}
-	ended, told := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(told)
-		begun, ticker := time.Now(), time.NewTicker(time.Second)
-		defer ticker.Stop()
-		for {
-			fmt.Fprintf(out, "\r%s: %d s ", what, int(time.Since(begun).Seconds()))
-			select {
-			case <-ticker.C:
-			case <-ended:
-				fmt.Fprintln(out)
-				return
-			}
-		}
-	}()
-	return func() {
-		close(ended)
-		<-told
+	switch {
+	case p.ofUnknown:
+		_ = p.bar.Finish()
+	case !p.bar.IsFinished():
+		_ = p.bar.Exit()
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"unicode"
 
-	"golang.org/x/text/width"
+	"github.com/rivo/uniseg"
 )
 
 // table prints rows of cells in columns. Its cells are made visible: none can
@@ -47,7 +47,7 @@ func (t *table) write(w io.Writer) error {
 		for i, cell := range row {
 			cell = cut(cell, widths[i])
 			line.WriteString(cell)
-			line.WriteString(strings.Repeat(" ", widths[i]-displayWidth(cell)+tableGap))
+			line.WriteString(strings.Repeat(" ", widths[i]-uniseg.StringWidth(cell)+tableGap))
 		}
 		text.WriteString(strings.TrimRight(line.String(), " ") + "\n")
 	}
@@ -110,42 +110,25 @@ func (t *table) fullWidths() []int {
 			if i == len(widths) {
 				widths = append(widths, 0)
 			}
-			widths[i] = max(widths[i], displayWidth(cell))
+			widths[i] = max(widths[i], uniseg.StringWidth(cell))
 		}
 	}
 	return widths
 }
 
-// cut shortens a text that is wider than it may be, visibly.
+// cut shortens a text that is wider than it may be, and ends it with dots then.
 func cut(text string, most int) string {
-	if displayWidth(text) <= most {
+	if uniseg.StringWidth(text) <= most {
 		return text
 	}
 	used := 1 // for the dots
-	for i, r := range text {
-		if used += runeWidth(r); used > most {
-			return text[:i] + "…"
+	for characters := uniseg.NewGraphemes(text); characters.Next(); {
+		if used += characters.Width(); used > most {
+			from, _ := characters.Positions()
+			return text[:from] + "…"
 		}
 	}
 	return text
-}
-
-func displayWidth(text string) (places int) {
-	for _, r := range text {
-		places += runeWidth(r)
-	}
-	return places
-}
-
-func runeWidth(r rune) int {
-	if unicode.In(r, unicode.Mn, unicode.Me) {
-		return 0 // it stands on the character before it
-	}
-	switch width.LookupRune(r).Kind() {
-	case width.EastAsianWide, width.EastAsianFullwidth:
-		return 2
-	}
-	return 1
 }
 
 // visible takes from a text what a terminal would obey.
