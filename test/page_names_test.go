@@ -3,6 +3,7 @@ package test
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -167,6 +168,17 @@ func testTokens(t *testing.T, b *tab) {
 		{"Integration 070 of the warehouse 12", false, ""},
 		{apikey.NewKeyID(time.Now()), false, ""},
 		{apikey.NewKeyID(time.Now())[:24], false, ""},
+	}
+	var cases []struct{ Text, Redacted, Last string } // that apikey goes through too
+	content, err := os.ReadFile("../internal/apikey/testdata/tokens.json")
+	must(t, err)
+	must(t, json.Unmarshal(content, &cases))
+	for _, c := range cases {
+		tests = append(tests, struct {
+			text  string
+			holds bool
+			last  string
+		}{c.Text, c.Redacted != c.Text, c.Last})
 	}
 	var texts []string
 	for _, tt := range tests {

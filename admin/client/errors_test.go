@@ -2,9 +2,11 @@ package client_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -170,7 +172,16 @@ func TestClient_retryAfter(t *testing.T) {
 func TestClient_ids(t *testing.T) {
 	c := &client.Client{HTTP: &http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) { return nil, errors.New("sent") })}}
 	token := apikey.NewToken("agk").Reveal()
-	for _, ws := range []string{"acme", "A.b_c-9", "-", "_", strings.Repeat("x", 64), "", ".", "..", "a/b", "a b", "é", "a\n", strings.Repeat("x", 65), token, "x" + token[:47]} {
+	workspaces := []string{"acme", "A.b_c-9", "-", "_", strings.Repeat("x", 64), "", ".", "..", "a/b", "a b", "é", "a\n", strings.Repeat("x", 65), token, "x" + token[:47]}
+	content := must[[]byte](t)(os.ReadFile("../../internal/apikey/testdata/tokens.json"))
+	var tokens []struct{ Text string }
+	if err := json.Unmarshal(content, &tokens); err != nil || len(tokens) == 0 {
+		t.Fatalf("got %d texts, error %v", len(tokens), err)
+	}
+	for _, text := range tokens {
+		workspaces = append(workspaces, text.Text)
+	}
+	for _, ws := range workspaces {
 		_, err := c.ShowWorkspace(t.Context(), ws)
 		if want := apikey.ValidateWorkspaceID(ws) != nil; (codeOf(err) == client.CodeInvalidWorkspace) != want {
 			t.Errorf("workspace %q: got error %v; the server refuses it: %t", ws, err, want)

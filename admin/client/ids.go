@@ -12,7 +12,7 @@ var (
 	workspaceID = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$`)
 	keyID       = regexp.MustCompile(`^key_[0-7][0-9A-HJKMNP-TV-Z]{25}$`)
 	feedPath    = regexp.MustCompile(`^/calendar/cal_[0-9A-Za-z]{43}\.ics$`)
-	tokenLike   = regexp.MustCompile(`[a-z][a-z0-9_]{0,18}[a-z0-9]_[0-9A-Za-z]{43}`)
+	tokenLike   = regexp.MustCompile(`[a-z][a-z0-9_]{0,18}[a-z0-9]_([0-9A-Za-z]{43,})\w*`) // as the gateway finds them
 )
 
 var (

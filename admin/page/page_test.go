@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
 // serve answers a request for a path below a mount at /settings/api.
@@ -112,6 +114,13 @@ func TestFiles_withinThePolicy(t *testing.T) {
 				t.Errorf("%s holds %s: %q", name, what, found)
 			}
 		}
+	}
+}
+
+// The page finds tokens in a text by the pattern of the server.
+func TestFiles_tokenPattern(t *testing.T) {
+	if want := "const shape = /" + apikey.TokenPattern + "/;\n"; !strings.Contains(string(files["/page/tokens.js"]), want) {
+		t.Errorf("tokens.js: want %q in it", want)
 	}
 }
 

@@ -104,10 +104,10 @@ func finish(cmd *cobra.Command, err error) error {
 		return nil
 	}
 	if misuse, ok := errors.AsType[usageError](err); ok {
-		_ = say(cmd.ErrOrStderr(), "%s: %s (try %s --help)\n", cmd.CommandPath(), withoutTokens(misuse.Error()), cmd.CommandPath())
+		_ = say(cmd.ErrOrStderr(), "%s: %s (try %s --help)\n", cmd.CommandPath(), apikey.RedactTokens(misuse.Error()), cmd.CommandPath())
 		return exitWith(cmd, 2)
 	}
-	_ = say(cmd.ErrOrStderr(), "%s: %s\n", cmd.CommandPath(), withoutTokens(sentence(err)))
+	_ = say(cmd.ErrOrStderr(), "%s: %s\n", cmd.CommandPath(), apikey.RedactTokens(sentence(err)))
 	return exitWith(cmd, 1)
 }
 
@@ -285,13 +285,4 @@ func workspaceAndKey(cmd *cobra.Command, args []string) (ws, id string, err erro
 		return "", "", usagef("one KEY_ID is wanted")
 	}
 	return ws, args[0], refuseToken(args[0])
-}
-
-// refuseToken keeps a token that stands in place of something else out of the
-// address of a request, which the server logs.
-func refuseToken(text string) error {
-	if token, ok := apikey.ParseToken(strings.TrimSpace(text)); ok {
-		return usagef("that is a whole token, and not a key's id: find its key by its last four characters, with list --query %s", token.Hint()[len(token.Hint())-4:])
-	}
-	return nil
 }

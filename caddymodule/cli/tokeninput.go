@@ -3,17 +3,12 @@ package cli
 import (
 	"fmt"
 	"io"
-	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
-
-// tokenShaped is what looks like a token, in whatever it was found: behind
-// "Bearer", in quotes, or as the value of a variable.
-var tokenShaped = regexp.MustCompile(`[a-z][a-z0-9_]*_[0-9A-Za-z]{49}\b`)
 
 // maxTokenInput bounds what is read to find one token in it.
 const maxTokenInput = 64 << 10
@@ -45,7 +40,7 @@ func tokenIn(in io.Reader) (string, error) {
 			found = append(found, line)
 		}
 	}
-	tokens := tokenShaped.FindAllString(text, -1)
+	tokens := apikey.FindTokens(text)
 	switch {
 	case len(found) == 0:
 		return "", usagef("a token is wanted on standard input")
@@ -57,8 +52,15 @@ func tokenIn(in io.Reader) (string, error) {
 	return found[0], nil
 }
 
-// tokenInside is a token with whatever stands right behind it.
-var tokenInside = regexp.MustCompile(`[a-z][a-z0-9_]*_[0-9A-Za-z]{49}\w*`)
-
-// withoutTokens blanks what looks like a token: what is printed may be kept.
-func withoutTokens(text string) string { return tokenInside.ReplaceAllString(text, "[a token]") }
+// refuseToken keeps a token that was given in place of something else out of the
+// address of a request, which the server logs.
+func refuseToken(text string) error {
+	tokens := apikey.FindTokens(text)
+	switch {
+	case len(tokens) == 1:
+		return usagef("that is a whole token, and not a key's id: find its key by its last four characters, with list --query %s", tokens[0][len(tokens[0])-4:])
+	case apikey.HoldsToken(text):
+		return usagef("there is a token in that, and it would be logged: pass it to lookup on standard input")
+	}
+	return nil
+}

@@ -3,7 +3,6 @@ package apikey
 import (
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -116,16 +115,6 @@ func unsafe(s string) string {
 	}
 	return ""
 }
-
-// tokenLike is a prefix, an underscore and as many characters as a secret has.
-// No checksum is asked for: a token that was cut short within its own can be
-// completed by anybody, and the token of a calendar feed has none.
-var tokenLike = regexp.MustCompile(fmt.Sprintf(`[a-z][a-z0-9_]{0,%d}[a-z0-9]_[0-9A-Za-z]{%d}`, maxPrefix-2, secretLength))
-
-// HoldsToken reports whether somebody pasted a token of a key, or of a calendar
-// feed, into a text, with whatever before and after it. Nothing that is kept or
-// shown may hold one.
-func HoldsToken(s string) bool { return tokenLike.MatchString(s) }
 
 // vague are names that help nobody to find what to revoke. They are compared
 // without case, spaces, punctuation and trailing digits.

@@ -1,11 +1,13 @@
 // Tokens that somebody put where none belongs.
 
-// A prefix, an underscore and as many characters as a secret has, as the server
-// tells it; and the rest of a whole one.
-const shape = /[a-z][a-z0-9_]{0,18}[a-z0-9]_([0-9A-Za-z]{43})([0-9A-Za-z]{0,6})/;
+// What looks like a token, as the server tells it.
+const shape = /[a-z][a-z0-9_]{0,18}[a-z0-9]_([0-9A-Za-z]{43,})\w*/;
 
 // Whether a text holds a token, or so much of one that the rest can be guessed.
 export const holdsToken = (words) => shape.test(words);
+
+// How many characters a token has after its prefix.
+const length = 49;
 
 // What is long enough to be a good part of a token, and what is not one.
 const run = /[0-9A-Za-z]{20,}/g;
@@ -17,7 +19,7 @@ export function tokenIn(words) {
 	const decoded = words.replace(/%5f/gi, "_").replace(/\p{Cf}/gu, "");
 	const whole = decoded.replace(/\s/g, "").match(shape);
 	if (whole) {
-		return (whole[1] + whole[2]).slice(-4);
+		return whole[1].slice(0, length).slice(-4);
 	}
 	return decoded.replace(keyID, "").match(run)?.find(isRandom)?.slice(-4) ?? "";
 }
