@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
@@ -24,13 +23,7 @@ func (h *Handler) now() time.Time { return h.Clock().Judged.UTC().Truncate(time.
 // actor returns who sent a request. A mount may have it from a header, in which
 // any byte can stand, and any number of them, or none.
 func (h *Handler) actor(r *http.Request) string {
-	printable := func(c rune) rune {
-		if unicode.IsPrint(c) {
-			return c
-		}
-		return unicode.ReplacementChar
-	}
-	actor := []rune(strings.Map(printable, strings.TrimSpace(h.Actor(r))))
+	actor := []rune(apikey.Visible(strings.TrimSpace(h.Actor(r))))
 	if len(actor) == 0 {
 		return "unknown"
 	}

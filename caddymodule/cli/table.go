@@ -5,9 +5,10 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/rivo/uniseg"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
 // table prints rows of cells in columns. Its cells are made visible: none can
@@ -32,7 +33,7 @@ const (
 func (t *table) row(cells ...string) {
 	visibly := make([]string, len(cells))
 	for i, cell := range cells {
-		visibly[i] = visible(cell)
+		visibly[i] = apikey.Visible(cell)
 	}
 	t.rows = append(t.rows, visibly)
 }
@@ -131,22 +132,12 @@ func cut(text string, most int) string {
 	return text
 }
 
-// visible takes from a text what a terminal would obey.
-func visible(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return unicode.ReplacementChar
-	}, text)
-}
-
 // say prints what a person reads. The format is the command's own; its strings may
 // be anybody's, and are made visible, so that none can begin a line either.
 func say(w io.Writer, format string, values ...any) error {
 	for i, value := range values {
 		if text, ok := value.(string); ok {
-			values[i] = visible(text)
+			values[i] = apikey.Visible(text)
 		}
 	}
 	_, err := fmt.Fprintf(w, format, values...)

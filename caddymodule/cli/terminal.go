@@ -7,7 +7,6 @@ import (
 	"os"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf16"
 
 	"github.com/go-json-experiment/json"
@@ -69,19 +68,16 @@ func (t *terminal) json(answer any) error {
 // visibleJSON escapes what JSON lets stand and a terminal would obey: who made
 // a change can be any text. It means the same.
 func visibleJSON(encoded string) string {
-	var out strings.Builder
-	for _, r := range encoded {
+	return apikey.ReplaceInvisible(encoded, func(r rune) string {
 		switch {
-		case r == '\n' || unicode.IsPrint(r):
-			out.WriteRune(r)
+		case r == '\n': // only ever between members
+			return "\n"
 		case r > 0xffff:
 			high, low := utf16.EncodeRune(r)
-			fmt.Fprintf(&out, `\u%04x\u%04x`, high, low)
-		default:
-			fmt.Fprintf(&out, `\u%04x`, r)
+			return fmt.Sprintf(`\u%04x\u%04x`, high, low)
 		}
-	}
-	return out.String()
+		return fmt.Sprintf(`\u%04x`, r)
+	})
 }
 
 // created prints a new key, and its token this once.

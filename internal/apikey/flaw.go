@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/oklog/ulid/v2"
@@ -202,15 +201,7 @@ func text(s string, least, most int) bool {
 
 // actor reports whether a text can be the name of whoever made a change.
 func actor(name string) bool {
-	if utf8.RuneCountInString(name) > MaxActor || HoldsToken(name) {
-		return false
-	}
-	for _, r := range name {
-		if !unicode.IsPrint(r) && r != utf8.RuneError {
-			return false
-		}
-	}
-	return true
+	return utf8.RuneCountInString(name) <= MaxActor && !HoldsToken(name) && Visible(name) == name
 }
 
 // InRange reports whether anything can have happened at a time.
