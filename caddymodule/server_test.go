@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -20,6 +19,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
 // patience bounds how long a test waits for what must happen soon.
@@ -41,7 +41,7 @@ type server struct {
 func newServer(t *testing.T) *server {
 	t.Helper()
 	s := &server{
-		t: t, addr: freeAddress(t), admin: freeAddress(t),
+		t: t, addr: gatewaytest.Address(t), admin: gatewaytest.Address(t),
 		store: filepath.Join(t.TempDir(), "keys"), log: filepath.Join(t.TempDir(), "log"),
 		upstream: newUpstream(t),
 	}
@@ -115,28 +115,6 @@ func (s *server) mustLoad(site string) {
 	if err := s.load(site); err != nil {
 		s.t.Fatal(err)
 	}
-}
-
-// nextPort is below the ports that the system gives to outgoing connections,
-// which could otherwise take one between its choice and its use.
-var nextPort = 20000 + os.Getpid()%10000
-
-// freeAddress returns an address on which nobody listens.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	for range 1000 {
-		nextPort++
-		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", nextPort))
-		if err != nil {
-			continue
-		}
-		if err := listener.Close(); err != nil {
-			t.Fatal(err)
-		}
-		return listener.Addr().String()
-	}
-	t.Fatal("no port is free")
-	return ""
 }
 
 // instance returns the one that the running configuration uses.

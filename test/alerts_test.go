@@ -57,6 +57,7 @@ func readYAML(t *testing.T, path string, into any) {
 // TestAlerts_promtool has Prometheus' own tool read what is shipped for it, and
 // run the cases of rules_test.yml.
 func TestAlerts_promtool(t *testing.T) {
+	t.Parallel()
 	promtool := testenv.Tool(t, "promtool")
 	for _, args := range [][]string{
 		{"check", "rules", "--lint-fatal", "rules.yml"},
@@ -74,6 +75,7 @@ func TestAlerts_promtool(t *testing.T) {
 // TestAlerts_bothSides holds that rules_test.yml has, for each alert, something
 // that makes it fire, and something that comes near and does not.
 func TestAlerts_bothSides(t *testing.T) {
+	t.Parallel()
 	var file struct {
 		Tests []struct {
 			Cases []struct {
@@ -106,6 +108,7 @@ func TestAlerts_bothSides(t *testing.T) {
 // TestAlerts_say holds what whoever is called by an alert can rely on: how
 // urgent it is, what is wrong, what it means, and where to read what to do.
 func TestAlerts_say(t *testing.T) {
+	t.Parallel()
 	for _, a := range alerts(t) {
 		if severity := a.Labels["severity"]; !slices.Contains([]string{"critical", "warning", "info"}, severity) {
 			t.Errorf("%s: got severity %q, want critical, warning or info", a.Alert, severity)
@@ -124,6 +127,7 @@ func TestAlerts_say(t *testing.T) {
 // TestAlerts_job holds that the rules know the gateway by the name that
 // scrape.yml gives it.
 func TestAlerts_job(t *testing.T) {
+	t.Parallel()
 	var config struct {
 		Jobs []struct {
 			Name string `yaml:"job_name"`

@@ -15,6 +15,7 @@ import (
 // word alone, where the gateway says something: an upstream may have limits and
 // deprecations of its own.
 func TestAnnouncements(t *testing.T) {
+	t.Parallel()
 	s := start(t, withOptions("rate_limit read 1000 1m"))
 	s.upstream.mu.Lock()
 	s.upstream.fields = "Deprecation: @1\r\nSunset: Thu, 01 Jan 1970 00:00:01 GMT\r\nX-API-Key-Expires: never\r\n" +
@@ -72,6 +73,7 @@ func seconds(at time.Time) string { return strconv.FormatInt(at.Unix(), 10) }
 // (RFC 8297). The client gets the rest of it, and the final answer as ever: the
 // gateway's word, or the upstream's where the gateway says nothing.
 func TestAnnouncements_informational(t *testing.T) {
+	t.Parallel()
 	s := start(t, gatewayConfig)
 	const end = "Deprecation: @1\r\nSunset: never\r\nX-API-Key-Expires: never\r\n"
 	s.upstream.answers("HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n" + end + "\r\n" +

@@ -10,6 +10,7 @@ import (
 
 // TestOptions_headers holds the names that a site can choose, in odd case.
 func TestOptions_headers(t *testing.T) {
+	t.Parallel()
 	s := start(t, withOptions("workspace_header x-TENANT-id", "key_id_header X-key", "access_header X-May", `realm "My API"`, "forward_token"))
 	key, token := s.create("acme", "Warehouse sync", "full_access")
 	for _, c := range clients(t, s) {
@@ -33,6 +34,7 @@ func TestOptions_headers(t *testing.T) {
 
 // TestPlaceholders holds what other directives can say of the key.
 func TestPlaceholders(t *testing.T) {
+	t.Parallel()
 	config := strings.Replace(gatewayConfig, "\tapi_key_auth\n", `	api_key_auth
 	header {
 		Seen-Id {http.api_key.id}
@@ -68,6 +70,7 @@ func TestPlaceholders(t *testing.T) {
 // TestAccessLog holds that each request's result and key are in the access
 // log, and its token is not.
 func TestAccessLog(t *testing.T) {
+	t.Parallel()
 	s := start(t, withOptions("rate_limit write 1 10m"))
 	key, full := s.create("acme", "Warehouse sync", "full_access")
 	reader, readOnly := s.create("acme", "Zapier production", "read_only")
@@ -152,6 +155,7 @@ func (s *server) awaitAccess(path string) (entry access) {
 // status and what a client acts on stay; and that a site whose error routes
 // are for other errors answers as if it had none.
 func TestErrorRoutes(t *testing.T) {
+	t.Parallel()
 	const page = "\n\thandle_errors%STATUS% {\n\t\theader Content-Type text/html\n\t\trespond \"<h1>{err.status_code}</h1> {err.message} {http.request.header.X-Workspace-ID}\"\n\t}\n}\n"
 	sites := []struct {
 		name, status string
@@ -225,6 +229,7 @@ func TestErrorRoutes(t *testing.T) {
 // TestUpstreamAnswers holds that what the upstream answers stays as it is, also
 // where a refusal of the gateway would have headers of the same name.
 func TestUpstreamAnswers(t *testing.T) {
+	t.Parallel()
 	s := start(t, withOptions("rate_limit read 1000 1m"))
 	_, token := s.create("acme", "Warehouse sync", "full_access")
 	s.upstream.mu.Lock()

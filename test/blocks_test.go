@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/agiled/caddy-api-keys/admin/client"
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
 // twoBlocks returns a configuration with one api_key_auth for the site, and one
@@ -24,6 +25,7 @@ const strict = "/public/v1/strict/search"
 // TestBlocks_judge holds that the second block judges the key that the first has
 // found, by its own rules, and by what the first saw of the request.
 func TestBlocks_judge(t *testing.T) {
+	t.Parallel()
 	s := start(t, twoBlocks(
 		"read_methods GET HEAD OPTIONS POST QUERY\n browsers allow\n workspace_header X-Tenant\n key_id_header X-Outer-Key",
 		"request_header -Sec-Fetch-Site\n request_header -Early-Data",
@@ -77,6 +79,7 @@ func TestBlocks_judge(t *testing.T) {
 // TestBlocks_forwardToken holds that the token goes upstream only where each
 // block has it handed on.
 func TestBlocks_forwardToken(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct{ outer, inner, want string }{
 		{"", "", ""}, {"forward_token", "", ""}, {"", "forward_token", ""}, {"forward_token", "forward_token", "Bearer "},
 	} {
@@ -96,6 +99,7 @@ func TestBlocks_forwardToken(t *testing.T) {
 // TestBlocks_limits holds that a request counts in the limits of each block that
 // it passes, once where they are the same.
 func TestBlocks_limits(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name, outer, inner string
 		passes, after      int // at the strict path, and then elsewhere
@@ -135,6 +139,7 @@ func TestBlocks_limits(t *testing.T) {
 
 // TestBlocks_whoami asks for it in either block.
 func TestBlocks_whoami(t *testing.T) {
+	t.Parallel()
 	s := start(t, httpOnly(twoBlocks("whoami /public/v1/strict/outer", "", "whoami /public/v1/strict/inner")))
 	key, token := s.create("acme", "Warehouse sync", "full_access")
 	for _, path := range []string{"/public/v1/strict/outer", "/public/v1/strict/inner"} {
@@ -149,6 +154,7 @@ func TestBlocks_whoami(t *testing.T) {
 // TestBlocks_announcements holds that two blocks speak of a key's end once, and
 // that a refusal by the second does not.
 func TestBlocks_announcements(t *testing.T) {
+	t.Parallel()
 	s := start(t, httpOnly(twoBlocks("read_methods GET POST", "", "")))
 	week := "7d"
 	made, err := s.keys().CreateKey(t.Context(), "acme", client.CreateRequest{Name: "Zapier production", Preset: "read_only", ExpiresIn: &week})
@@ -164,8 +170,9 @@ func TestBlocks_announcements(t *testing.T) {
 // TestBlocks_errors has a block in the error routes judge a request that another
 // has let pass, and that then failed.
 func TestBlocks_errors(t *testing.T) {
+	t.Parallel()
 	s := start(t, httpOnly(strings.Replace(withOptions("read_methods GET POST"), "reverse_proxy {{.Upstream}}",
-		"reverse_proxy "+freeAddress(t)+"\n\thandle_errors {\n\t\tapi_key_auth\n\t\trespond {http.api_key.workspace_id} 502\n\t}", 1)))
+		"reverse_proxy "+gatewaytest.Address(t)+"\n\thandle_errors {\n\t\tapi_key_auth\n\t\trespond {http.api_key.workspace_id} 502\n\t}", 1)))
 	_, token := s.create("acme", "Zapier production", "read_only")
 	c := clients(t, s)[0]
 	if got := c.send(t, "GET", contacts, nil, bearer(token)...); got.status != 502 || got.body != "acme" {
@@ -181,6 +188,7 @@ func TestBlocks_errors(t *testing.T) {
 
 // TestBlocks_sockets opens WebSockets through two blocks: they end with their key.
 func TestBlocks_sockets(t *testing.T) {
+	t.Parallel()
 	s := startWithConnect(t, strings.Replace(twoBlocks("", "", ""), "/public/v1/strict/*", "/public/v1/*", 1))
 	_, readOnly := s.create("acme", "Zapier production", "read_only")
 	for _, o := range openers {
@@ -198,6 +206,7 @@ func TestBlocks_sockets(t *testing.T) {
 
 // TestBlocks_counted holds that each check is counted.
 func TestBlocks_counted(t *testing.T) {
+	t.Parallel()
 	s := start(t, httpOnly(twoBlocks("", "", "")))
 	_, token := s.create("acme", "Warehouse sync", "full_access")
 	s.wantPassed(t, clients(t, s)[0].send(t, "GET", strict, nil, bearer(token)...))

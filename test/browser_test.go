@@ -101,6 +101,7 @@ var (
 // TestBrowser runs pages in a real Chromium, from every origin that a page can
 // have, and holds what becomes of what they fetch.
 func TestBrowser(t *testing.T) {
+	t.Parallel()
 	chromium := testenv.Tool(t, "chromium")
 	pages := newPages(t)
 	s := newServer(t)
@@ -178,6 +179,7 @@ func TestBrowser(t *testing.T) {
 // TestBrowser_addressBar opens an API's address as a person would: there is no
 // token, so it is refused like any request without one.
 func TestBrowser_addressBar(t *testing.T) {
+	t.Parallel()
 	chromium := testenv.Tool(t, "chromium")
 	s := start(t, gatewayConfig)
 	out, err := browse(t, chromium, "--dump-dom", "http://"+s.Plain+"/public/v1/typed").Output()

@@ -11,9 +11,10 @@ import (
 // TestCalendarFeed holds that a subscribing calendar, which can send nothing but
 // a URL, gets the feed through a mount with an admin token, and nothing else.
 func TestCalendarFeed(t *testing.T) {
+	t.Parallel()
 	const token = "an-admin-token-of-the-test"
-	t.Setenv("TEST_ADMIN_TOKEN", token)
 	s := newServer(t)
+	s.env = []string{"TEST_ADMIN_TOKEN=" + token}
 	must(t, os.WriteFile(s.dir+"/admin-token", []byte(token), 0o600))
 	s.run(mountConfig)
 	s.awaitReady()

@@ -114,8 +114,8 @@ func (s *server) canaries() []canary {
 // that is not for credentials is logged and kept as it stands, so the tokens
 // are sent in none of these.
 func TestCanaries(t *testing.T) {
-	t.Setenv("TEST_ADMIN_TOKEN", adminCanary)
-	s := start(t, canaryConfig)
+	t.Parallel()
+	s := startWith(t, []string{"TEST_ADMIN_TOKEN=" + adminCanary}, canaryConfig)
 	tokens := s.canaries()
 	search := newSearch(append(tokens, canary{"admin", adminCanary}))
 	for _, c := range tokens {

@@ -33,6 +33,7 @@ func hostileAnswer(token string) string {
 // terminal would obey. None of it gets through, on standard output or standard
 // error, in any form of output; and what is no token is not printed as one.
 func TestCommandLine_hostileServer(t *testing.T) {
+	t.Parallel()
 	hostile := answering(t, http.StatusOK, hostileAnswer(hostileText))
 	withToken := answering(t, http.StatusOK, hostileAnswer(apikey.NewToken(apikey.DefaultPrefix).Reveal()))
 	const id = "key_01JD0000000000000000000000"

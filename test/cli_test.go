@@ -18,11 +18,13 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/agiled/caddy-api-keys/admin/client"
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
 // TestCommandLine runs the scripts in testdata/cli, which read like a manual.
 // Each has a server of its own, whose admin endpoint is at $ADMIN.
 func TestCommandLine(t *testing.T) {
+	t.Parallel()
 	scripts, err := filepath.Glob("testdata/cli/*.txt")
 	must(t, err)
 	if len(scripts) == 0 {
@@ -33,11 +35,12 @@ func TestCommandLine(t *testing.T) {
 		"STOCK":   answering(t, http.StatusNotFound, "404 page not found\n"),
 		"ELSE":    answering(t, http.StatusOK, `{"status":"fine"}`),
 		"HOSTILE": answering(t, http.StatusBadRequest, `{"error":"\u001b[2J\u0007evil"}`),
-		"NOWHERE": freeAddress(t),
+		"NOWHERE": gatewaytest.Address(t),
 		"EMPTY":   withoutKeys(t),
 	}
 	for _, script := range scripts {
 		t.Run(filepath.Base(script), func(t *testing.T) {
+			t.Parallel()
 			s, address := serverFor(t, filepath.Base(script))
 			testscript.Run(t, testscript.Params{
 				Files: []string{script},

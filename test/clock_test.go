@@ -20,6 +20,7 @@ import (
 // stays so, whatever happens next: the store knows within seconds that the clock
 // has come so far.
 func TestClock_notedAtAnEnd(t *testing.T) {
+	t.Parallel()
 	s := start(t, gatewayConfig)
 	life := "1s"
 	answer, err := s.keys().CreateKey(t.Context(), "acme", client.CreateRequest{Name: "Short lived job", Preset: "full_access", ExpiresIn: &life})
@@ -44,6 +45,7 @@ func TestClock_notedAtAnEnd(t *testing.T) {
 // machine's clock is set back. The store remembers how late it has been: seen
 // from there, a mark in the future and a clock in the past are the same.
 func TestClock_setBackWhileStopped(t *testing.T) {
+	t.Parallel()
 	s := start(t, gatewayConfig)
 	hour := "1h"
 	answer, err := s.keys().CreateKey(t.Context(), "acme", client.CreateRequest{Name: "Nightly export", Preset: "read_only", ExpiresIn: &hour})
@@ -105,6 +107,7 @@ func (s *server) answersTo(t *testing.T, token apikey.Token) int {
 // years, deletes nothing and ends no key for good: seen from the store, a clock
 // that is ahead and a confirmed time that is behind are the same.
 func TestClock_aheadAtAStart(t *testing.T) {
+	t.Parallel()
 	const day = 24 * time.Hour
 	for _, by := range []time.Duration{91 * day, 600 * day} {
 		t.Run(by.String(), func(t *testing.T) {
@@ -162,6 +165,7 @@ func TestClock_aheadAtAStart(t *testing.T) {
 // TestClock_trust holds that an operator can set back a confirmed time that is
 // ahead, on the running server: live keys pass again, and no revoked key does.
 func TestClock_trust(t *testing.T) {
+	t.Parallel()
 	s := start(t, gatewayConfig)
 	now := time.Now()
 	live, liveKey := aKey("Nightly export", now, 90*24*time.Hour)

@@ -20,18 +20,16 @@ type spans struct {
 	all  []*traces.Span
 	raw  []byte // as they were sent
 	errs []error
+	env  []string // of servers that send their spans here
 }
 
-// collect makes servers that are started from now on trace all requests, and
-// send their spans here.
+// collect returns where servers with its env send the spans of all requests.
 func collect(t *testing.T) *spans {
 	t.Helper()
 	s := new(spans)
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
-	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", server.URL)
-	t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
-	t.Setenv("OTEL_TRACES_EXPORTER", "otlp")
+	s.env = []string{"OTEL_EXPORTER_OTLP_ENDPOINT=" + server.URL, "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf", "OTEL_TRACES_EXPORTER=otlp"}
 	return s
 }
 

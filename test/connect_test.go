@@ -17,6 +17,7 @@ import (
 // TestConnect_tunnel asks for a tunnel to anywhere, and TRACE for an echo of
 // the credentials. Neither is a method of an API, whoever asks.
 func TestConnect_tunnel(t *testing.T) {
+	t.Parallel()
 	s := start(t, gatewayConfig)
 	_, full := s.create("acme", "Warehouse sync", "full_access")
 	_, readOnly := s.create("acme", "Zapier production", "read_only")
@@ -60,6 +61,7 @@ func (s *server) wantMethodRefused(t *testing.T, got answer) {
 // unless it is told to: no server says that it does, and one that is sent
 // anyway is no request.
 func TestConnect_notEnabled(t *testing.T) {
+	t.Parallel()
 	s := start(t, gatewayConfig)
 	_, full := s.create("acme", "Warehouse sync", "full_access")
 	f := dialFrames(t, s.Secure)
@@ -76,6 +78,7 @@ func TestConnect_notEnabled(t *testing.T) {
 // TestConnect_otherProtocols names a protocol that cannot be handed on. Caddy
 // would make a CONNECT of it that names none: a tunnel again.
 func TestConnect_otherProtocols(t *testing.T) {
+	t.Parallel()
 	s := startWithConnect(t, gatewayConfig)
 	_, full := s.create("acme", "Warehouse sync", "full_access")
 	_, readOnly := s.create("acme", "Zapier production", "read_only")
@@ -98,11 +101,7 @@ func TestConnect_otherProtocols(t *testing.T) {
 // startWithConnect starts a server that serves extended CONNECT over HTTP/2.
 func startWithConnect(t *testing.T, config string) *server {
 	t.Helper()
-	s := newServer(t)
-	s.env = []string{"GODEBUG=http2xconnect=1"}
-	s.run(config)
-	s.awaitReady()
-	return s
+	return startWith(t, []string{"GODEBUG=http2xconnect=1"}, config)
 }
 
 // extendedConnect returns the fields of a CONNECT that names a protocol.

@@ -14,6 +14,7 @@ import (
 // TestCredentials_lookalikes sends what a careless reader could take for the
 // token: nothing is folded, trimmed or decoded.
 func TestCredentials_lookalikes(t *testing.T) {
+	t.Parallel()
 	s := start(t, gatewayConfig)
 	_, token := s.create("acme", "Warehouse sync", "full_access")
 	fullWidth := strings.Map(func(r rune) rune { return r + 0xfee0 }, token)
@@ -57,6 +58,7 @@ func TestCredentials_lookalikes(t *testing.T) {
 // TestCredentials_elsewhere puts a good token where it does not belong: where
 // proxies log it, browsers keep it, or pages can send it. It counts for nothing.
 func TestCredentials_elsewhere(t *testing.T) {
+	t.Parallel()
 	s := start(t, gatewayConfig)
 	_, token := s.create("acme", "Warehouse sync", "full_access")
 	tests := []struct {
@@ -91,6 +93,7 @@ func TestCredentials_elsewhere(t *testing.T) {
 // TestCredentials_huge sends a header far over what Caddy takes: it is refused
 // before the gateway sees it, and leaves nothing behind in memory.
 func TestCredentials_huge(t *testing.T) {
+	t.Parallel()
 	s := start(t, gatewayConfig)
 	huge := strings.Repeat("a", 64<<10)
 	t.Run("HTTP/1.1", func(t *testing.T) {

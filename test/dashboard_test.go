@@ -37,6 +37,7 @@ func readDashboard(t *testing.T) (d dashboard) {
 // TestDashboard_readsAlone holds what somebody needs who has never seen it: the
 // rows ask what its panels answer, and every panel says what it shows.
 func TestDashboard_readsAlone(t *testing.T) {
+	t.Parallel()
 	d := readDashboard(t)
 	if d.SchemaVersion < 39 {
 		t.Errorf("got the schema %d, want that of Grafana 11: 39", d.SchemaVersion)
@@ -72,6 +73,7 @@ func TestDashboard_readsAlone(t *testing.T) {
 // TestDashboard_layout holds that no panel hides another one, and that they
 // stand in the order in which they are read.
 func TestDashboard_layout(t *testing.T) {
+	t.Parallel()
 	panels := readDashboard(t).Panels
 	ids := make(map[int]bool)
 	for i, p := range panels {
@@ -98,6 +100,7 @@ func TestDashboard_layout(t *testing.T) {
 // TestDashboard_variables holds that the data source, the job and the gateway
 // can be chosen, and that every panel heeds the choice.
 func TestDashboard_variables(t *testing.T) {
+	t.Parallel()
 	d := readDashboard(t)
 	var names []string
 	for _, variable := range d.Templating.List {

@@ -29,6 +29,7 @@ func startLimited(t *testing.T, limit int, config string) *server {
 // upstream that does not answer, which takes another one for each. A key can be
 // revoked all the same; and once they are gone, requests pass again.
 func TestDescriptors_busy(t *testing.T) {
+	t.Parallel()
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	defer silent.Close()
@@ -91,6 +92,7 @@ func TestDescriptors_busy(t *testing.T) {
 // on which nothing is asked. A key can be revoked all the same, and a change needs
 // files too.
 func TestDescriptors_idle(t *testing.T) {
+	t.Parallel()
 	for _, secure := range []bool{false, true} {
 		t.Run(fmt.Sprintf("TLS %t", secure), func(t *testing.T) {
 			s := startLimited(t, 256, gatewayConfig)

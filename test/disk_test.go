@@ -18,6 +18,7 @@ import (
 // are judged as before, that changes are refused and not half made, and that
 // nothing is lost, also if the server is stopped or started meanwhile.
 func TestDisk_full(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	disk := smallDisk(t, s.dir)
 	s.Store = filepath.Join(disk, "keys")
@@ -65,6 +66,7 @@ func TestDisk_full(t *testing.T) {
 // that it then says may be untrue: it goes on judging what it knows, and it
 // acknowledges no change that would be lost.
 func TestDisk_removed(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name string
 		do   func(store string) error
@@ -104,6 +106,7 @@ func TestDisk_removed(t *testing.T) {
 // usable, and who is root is not stopped by it: a change is made or it is
 // refused, and keys are judged by what came of it.
 func TestDisk_unreadable(t *testing.T) {
+	t.Parallel()
 	s := start(t, gatewayConfig)
 	key, token := s.create("acme", "Warehouse sync", "full_access")
 	_, coldToken := s.create("acme", "Zapier production", "full_access")

@@ -39,6 +39,7 @@ func documents(t *testing.T) map[string]string {
 // TestDocs_links holds that every link within the repository leads to a file
 // and, where it names one, to a heading.
 func TestDocs_links(t *testing.T) {
+	t.Parallel()
 	texts := documents(t)
 	link := regexp.MustCompile(`\]\(([^()\s]+)\)|(?m)^\[[^]]+\]: (\S+)$`)
 	for path, text := range texts {
@@ -96,15 +97,16 @@ func anchors(text string) []string {
 // TestDocs_caddyfiles holds that every Caddyfile that the documents show is one
 // that Caddy takes.
 func TestDocs_caddyfiles(t *testing.T) {
-	t.Setenv("API_KEYS_ADMIN_TOKEN", "an-admin-token-of-the-test")
-	t.Setenv("API_KEYS_BACKUP_KEY", strings.Repeat("a1", 32))
+	t.Parallel()
 	block := regexp.MustCompile("(?ms)^```caddyfile\n(.*?)^```$")
 	found := 0
 	for path, text := range documents(t) {
 		for i, match := range block.FindAllStringSubmatch(text, -1) {
 			found++
 			t.Run(path+"/"+strconv.Itoa(i+1), func(t *testing.T) {
+				t.Parallel()
 				s := newServer(t)
+				s.env = []string{"API_KEYS_ADMIN_TOKEN=an-admin-token-of-the-test", "API_KEYS_BACKUP_KEY=" + strings.Repeat("a1", 32)}
 				file := filepath.Join(s.dir, "Caddyfile")
 				// Caddy opens log files when it validates.
 				shown := strings.ReplaceAll(match[1], " /var/log/", " "+s.dir+"/")
@@ -137,6 +139,7 @@ func skipDiff(err error) error {
 // TestDocs_metrics holds that the documents name the metrics that there are,
 // and no others.
 func TestDocs_metrics(t *testing.T) {
+	t.Parallel()
 	inDocs, inCode := make(map[string]bool), make(map[string]bool)
 	suffix := regexp.MustCompile(`_(bucket|sum|count)$`)
 	for _, text := range documents(t) {
@@ -167,6 +170,7 @@ func TestDocs_metrics(t *testing.T) {
 
 // TestDocs_tests holds that the tests which the documents name exist.
 func TestDocs_tests(t *testing.T) {
+	t.Parallel()
 	exist := make(map[string]bool)
 	must(t, filepath.WalkDir("..", func(path string, _ os.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, "_test.go") {
@@ -194,6 +198,7 @@ func TestDocs_tests(t *testing.T) {
 // start" are in the code. A message begins and ends where a constant text of
 // the code does, or at the document's …, which stands for what differs.
 func TestDocs_messages(t *testing.T) {
+	t.Parallel()
 	_, section, found := strings.Cut(documents(t)["docs/operate.md"], "\n## When it does not start\n")
 	if !found {
 		t.Fatal("docs/operate.md has no such section")

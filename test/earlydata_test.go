@@ -21,6 +21,7 @@ const tooEarly = `{"error":"Too Early."}`
 // TestEarlyData_header sends what a TLS server in front of the gateway says of
 // a request that could be a replay: a write must be sent again.
 func TestEarlyData_header(t *testing.T) {
+	t.Parallel()
 	s := start(t, gatewayConfig)
 	_, full := s.create("acme", "Warehouse sync", "full_access")
 	_, readOnly := s.create("acme", "Zapier production", "read_only")
@@ -49,6 +50,7 @@ func TestEarlyData_header(t *testing.T) {
 // TestEarlyData_http3 sends requests in the first flight of a resumed QUIC
 // connection, where anybody who saw it can send it again.
 func TestEarlyData_http3(t *testing.T) {
+	t.Parallel()
 	s := start(t, gatewayConfig)
 	_, full := s.create("acme", "Warehouse sync", "full_access")
 	tests := []struct {

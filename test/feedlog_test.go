@@ -63,10 +63,9 @@ http://{{.Plain}} {
 // every way, and looks for its token in all that is written of it. That it was asked
 // for is in the access log nevertheless.
 func TestCalendarFeed_secretIsInNoLog(t *testing.T) {
+	t.Parallel()
 	collected := collect(t)
-	s := newServer(t)
-	s.run(feedLogConfig)
-	s.awaitReady()
+	s := startWith(t, collected.env, feedLogConfig)
 	site := httpClient{"HTTP/1.1", "http://" + s.Plain, http.DefaultClient}
 	var made struct{ Path string }
 	got := site.send(t, "POST", "/admin/workspaces/acme/calendar/feed", nil)

@@ -36,6 +36,7 @@ var mostResident = map[bool]int{false: 64 << 20, true: 256 << 20}[raceEnabled]
 // The number of requests of each kind is small, for every day; set
 // API_KEYS_FLOOD=1000000 to see it hold at scale.
 func TestFlood(t *testing.T) {
+	t.Parallel()
 	s := start(t, floodConfig)
 	_, token := s.create("acme", "Warehouse sync", "full_access")
 	count := 10_000

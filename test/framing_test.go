@@ -52,6 +52,7 @@ func (s *server) lines() []string {
 // decide what of it is a request; whatever they decide, the upstream gets only
 // what was judged.
 func TestFraming_smuggling(t *testing.T) {
+	t.Parallel()
 	s := start(t, gatewayConfig)
 	_, readOnly := s.create("acme", "Zapier production", "read_only")
 	_, full := s.create("acme", "Warehouse sync", "full_access")
@@ -140,6 +141,7 @@ func TestFraming_smuggling(t *testing.T) {
 // TestFraming_target names the target in ways that another server reads
 // differently. None of them decides whether a request passes.
 func TestFraming_target(t *testing.T) {
+	t.Parallel()
 	s := start(t, strings.Replace(gatewayConfig, "http://{{.Plain}}, https://{{.Secure}}", "http://:{{.Port}}", 1))
 	_, readOnly := s.create("acme", "Zapier production", "read_only")
 	_, full := s.create("acme", "Warehouse sync", "full_access")

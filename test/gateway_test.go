@@ -20,6 +20,7 @@ const (
 // TestGateway_answers holds the table of answers in every version of HTTP, and
 // that the upstream sees nothing of a refused request.
 func TestGateway_answers(t *testing.T) {
+	t.Parallel()
 	s := start(t, gatewayConfig)
 	_, full := s.create("acme", "Warehouse sync", "full_access")
 	_, readOnly := s.create("acme", "Zapier production", "read_only")
@@ -121,6 +122,7 @@ func (s *server) createExpired(t *testing.T) string {
 // TestGateway_identity holds that the upstream sees exactly one value of each
 // identity header, the gateway's, whatever the client sends in its place.
 func TestGateway_identity(t *testing.T) {
+	t.Parallel()
 	s := start(t, gatewayConfig)
 	key, token := s.create("acme", "Warehouse sync", "full_access")
 	auth := []string{"Authorization", "Bearer " + token}
@@ -154,6 +156,7 @@ func TestGateway_identity(t *testing.T) {
 // TestGateway_connection sends what only HTTP/1.1 has: headers named in
 // Connection, which proxies delete, and trailers, which they forward.
 func TestGateway_connection(t *testing.T) {
+	t.Parallel()
 	s := start(t, gatewayConfig)
 	key, token := s.create("acme", "Warehouse sync", "full_access")
 	head := "GET /public/v1/me HTTP/1.1\r\nHost: " + s.Plain + "\r\nAuthorization: Bearer " + token + "\r\n"
@@ -207,6 +210,7 @@ func wantIdentity(t *testing.T, received []wire, key client.Key) {
 // TestGateway_refusesBeforeTheBody holds that nobody waits for the body of a
 // request that is refused anyway.
 func TestGateway_refusesBeforeTheBody(t *testing.T) {
+	t.Parallel()
 	s := start(t, gatewayConfig)
 	_, token := s.create("acme", "Zapier production", "read_only")
 	got := raw(t, s.Plain, "POST /public/v1/contacts HTTP/1.1\r\nHost: "+s.Plain+"\r\nAuthorization: Bearer "+token+
@@ -223,6 +227,7 @@ func TestGateway_refusesBeforeTheBody(t *testing.T) {
 // TestGateway_revokes holds that a revoked key passes no request that starts
 // after the revocation was answered, also while its key is in memory.
 func TestGateway_revokes(t *testing.T) {
+	t.Parallel()
 	s := start(t, gatewayConfig)
 	for _, c := range clients(t, s) {
 		key, token := s.create("acme", "Key over "+c.name, "full_access")

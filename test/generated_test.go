@@ -38,8 +38,8 @@ func testdataCopy(t *testing.T, name string) string {
 // TestGenerated holds that clients generated from the API's description compile,
 // and work with the API.
 func TestGenerated(t *testing.T) {
+	t.Parallel()
 	const adminToken = "an-admin-token-of-the-test"
-	t.Setenv("TEST_ADMIN_TOKEN", adminToken)
 	source, err := filepath.Abs(description)
 	must(t, err)
 	token := regexp.MustCompile(`^agk_[0-9A-Za-z]{49}\n$`)
@@ -61,7 +61,9 @@ func TestGenerated(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := newServer(t)
+			s.env = []string{"TEST_ADMIN_TOKEN=" + adminToken}
 			must(t, os.WriteFile(filepath.Join(s.dir, "admin-token"), []byte(adminToken), 0o600))
 			s.run(mountConfig)
 			s.awaitReady()
@@ -76,6 +78,7 @@ func TestGenerated(t *testing.T) {
 // TestGenerated_lint holds that Redocly's linter reads the API's description, and
 // finds nothing but that its first server is the administrator's own machine.
 func TestGenerated_lint(t *testing.T) {
+	t.Parallel()
 	node, modules := testenv.Tool(t, "node"), filepath.Dir(filepath.Dir(testenv.NPM(t, "@redocly/openapi-core")))
 	dir := testdataCopy(t, "generated/typescript")
 	must(t, os.Symlink(modules, filepath.Join(dir, "node_modules")))

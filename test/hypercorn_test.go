@@ -16,6 +16,7 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 	"github.com/agiled/caddy-api-keys/internal/testenv"
 )
 
@@ -23,6 +24,7 @@ import (
 // HTTP/1.1. Once it does, requests follow that nobody judges: a DELETE with any
 // key, and with any workspace. So the offer does not get there.
 func TestHypercorn(t *testing.T) {
+	t.Parallel()
 	upstream := startHypercorn(t)
 	s := newServer(t)
 	s.Upstream = upstream.address
@@ -105,7 +107,7 @@ func (r asgiRequest) String() string {
 
 func startHypercorn(t *testing.T) *hypercorn {
 	t.Helper()
-	h := &hypercorn{address: freeAddress(t), received: make(chan asgiRequest, 100)}
+	h := &hypercorn{address: gatewaytest.Address(t), received: make(chan asgiRequest, 100)}
 	cmd := exec.Command(testenv.Tool(t, "hypercorn"), "--bind", h.address, "app:app")
 	cmd.Dir = "testdata/hypercorn"
 	cmd.Env = append(cmd.Environ(), "PYTHONDONTWRITEBYTECODE=1")

@@ -15,6 +15,7 @@ import (
 // TestBackup_interrupted holds that a backup which somebody breaks off leaves
 // nothing behind, and the one of before as it was.
 func TestBackup_interrupted(t *testing.T) {
+	t.Parallel()
 	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
 		t.Run(signal.String(), func(t *testing.T) {
 			begun := make(chan struct{})

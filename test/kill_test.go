@@ -34,6 +34,7 @@ var killConfig = httpOnly(strings.NewReplacer("\tdebug\n", "", "\tlog\n", "").Re
 //
 // The rounds are few, for every day; make kill has 300 of them.
 func TestKill(t *testing.T) {
+	t.Parallel()
 	seed := *killSeed
 	if seed == 0 {
 		seed = rand.Uint64()

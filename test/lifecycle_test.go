@@ -14,6 +14,7 @@ import (
 // TestReload_underLoad reloads again and again while requests come in, and
 // holds that each of them gets the right answer, and that no key is lost.
 func TestReload_underLoad(t *testing.T) {
+	t.Parallel()
 	s := start(t, gatewayConfig)
 	_, full := s.create("acme", "Warehouse sync", "full_access")
 	_, readOnly := s.create("acme", "Zapier production", "read_only")
@@ -69,6 +70,7 @@ func (s *server) copyStore(name string) string {
 // TestBesideARunningServer holds that a configuration can be adapted and
 // validated on the same store while it is served.
 func TestBesideARunningServer(t *testing.T) {
+	t.Parallel()
 	s := start(t, gatewayConfig)
 	_, token := s.create("acme", "Warehouse sync", "full_access")
 	for _, command := range []string{"adapt", "validate"} {
@@ -84,6 +86,7 @@ func TestBesideARunningServer(t *testing.T) {
 // TestStart_refused holds that nothing starts half, and that the message says
 // which store, what is wrong with it, and what to do.
 func TestStart_refused(t *testing.T) {
+	t.Parallel()
 	running := start(t, gatewayConfig)
 	tests := []struct {
 		name    string

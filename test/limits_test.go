@@ -23,6 +23,7 @@ type attempt struct {
 // HTTP at once, and holds both sides of the promise: no window has more passes
 // than N, and nobody is refused before N have passed.
 func TestLimits_window(t *testing.T) {
+	t.Parallel()
 	const window = 2 * time.Second
 	s := start(t, withOptions("rate_limit read 5 2s", "rate_limit write 3 2s"))
 	for _, test := range []struct {
@@ -132,6 +133,7 @@ func wantTooMany(t *testing.T, got answer, action string, n int) {
 
 // TestLimits_retryAfter waits for as long as a refusal says: then it passes.
 func TestLimits_retryAfter(t *testing.T) {
+	t.Parallel()
 	s := start(t, withOptions("rate_limit read 2 2s"))
 	_, token := s.create("acme", "Patient client", "read_only")
 	c := clients(t, s)[0]
@@ -152,6 +154,7 @@ func TestLimits_retryAfter(t *testing.T) {
 // TestLimits_apart holds what a limit counts: the passes of one key and one
 // action, and nothing that was refused.
 func TestLimits_apart(t *testing.T) {
+	t.Parallel()
 	s := start(t, withOptions("rate_limit read 5 1m", "rate_limit write 3 1m"))
 	for _, c := range clients(t, s) {
 		t.Run(c.name, func(t *testing.T) {
@@ -200,6 +203,7 @@ func TestLimits_apart(t *testing.T) {
 // has passed it already, also after it was away for a while. Another limit has a
 // count of its own.
 func TestLimits_reload(t *testing.T) {
+	t.Parallel()
 	config := func(n int) string { return withOptions(fmt.Sprintf("rate_limit read %d 10m", n)) }
 	s := start(t, config(3))
 	_, token := s.create("acme", "Warehouse sync", "full_access")
@@ -229,6 +233,7 @@ func TestLimits_reload(t *testing.T) {
 // TestLimits_blocks holds which blocks share a count: those with the same limit,
 // however it is written. Others do not, and what one refuses counts in none.
 func TestLimits_blocks(t *testing.T) {
+	t.Parallel()
 	s := start(t, strings.Replace(gatewayConfig, "api_key_auth", `api_key_auth /contacts {
 		rate_limit read 10 20m
 	}

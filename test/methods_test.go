@@ -55,6 +55,7 @@ func (w wire) line() string { return strings.SplitN(w.head, "\r\n", 2)[0] }
 // could change something: known ones, those that look like a read and are none,
 // and those that nobody has thought of.
 func TestMethods_readOnlyNeverWrites(t *testing.T) {
+	t.Parallel()
 	s := start(t, gatewayConfig)
 	_, full := s.create("acme", "Warehouse sync", "full_access")
 	_, readOnly := s.create("acme", "Zapier production", "read_only")
@@ -77,6 +78,7 @@ func TestMethods_readOnlyNeverWrites(t *testing.T) {
 
 // TestMethods_reads holds what a read-only key may do.
 func TestMethods_reads(t *testing.T) {
+	t.Parallel()
 	s := start(t, gatewayConfig)
 	_, readOnly := s.create("acme", "Zapier production", "read_only")
 	for _, c := range clients(t, s) {
@@ -103,6 +105,7 @@ func TestMethods_reads(t *testing.T) {
 // TestMethods_override asks for another method in a header, as frameworks
 // offer it: a read that an upstream would take for a write.
 func TestMethods_override(t *testing.T) {
+	t.Parallel()
 	s := start(t, gatewayConfig)
 	_, full := s.create("acme", "Warehouse sync", "full_access")
 	_, readOnly := s.create("acme", "Zapier production", "read_only")
@@ -127,6 +130,7 @@ func TestMethods_override(t *testing.T) {
 // TestMethods_overrideInDisguise spells such a header with "_" or ".". Caddy
 // drops it; where a site has it kept, the gateway sees it.
 func TestMethods_overrideInDisguise(t *testing.T) {
+	t.Parallel()
 	names := []string{"X_HTTP_Method_Override", "X-Http_Method-Override", "X.Http.Method", "X_Method_Override", "X_HTTP_Verb_Override"}
 	kept := strings.Replace(gatewayConfig, "\tdebug\n", `	debug
 	servers {
@@ -174,6 +178,7 @@ func (s *server) wantNoOverride(t *testing.T, got wire) {
 // TestMethods_custom holds that read_methods are compared exactly, and replace
 // the default.
 func TestMethods_custom(t *testing.T) {
+	t.Parallel()
 	s := start(t, withOptions("read_methods GET QUERY PROPFIND"))
 	_, readOnly := s.create("acme", "Zapier production", "read_only")
 	for _, c := range clients(t, s) {
@@ -201,6 +206,7 @@ func TestMethods_custom(t *testing.T) {
 // credentials, with nothing, and without the upstream. Any other method is
 // judged as with any other target.
 func TestMethods_asterisk(t *testing.T) {
+	t.Parallel()
 	s := start(t, gatewayConfig)
 	_, readOnly := s.create("acme", "Zapier production", "read_only")
 	for _, via := range targets {

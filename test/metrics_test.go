@@ -14,6 +14,7 @@ import (
 // TestMetrics_wellFormed has Prometheus' own linter read what the server says of
 // keys.
 func TestMetrics_wellFormed(t *testing.T) {
+	t.Parallel()
 	promtool := testenv.Tool(t, "promtool")
 	s := start(t, gatewayConfig)
 	_, token := s.create("acme", "Warehouse sync", "full_access")

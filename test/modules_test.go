@@ -12,6 +12,7 @@ import (
 
 // TestModules holds what the binary registers beyond a plain Caddy.
 func TestModules(t *testing.T) {
+	t.Parallel()
 	out, err := exec.Command(binary, "list-modules", "--skip-standard").Output()
 	must(t, err)
 	got := regexp.MustCompile(`(?m)^[a-z_.]+$`).FindAllString(string(out), -1)
@@ -26,6 +27,7 @@ func TestModules(t *testing.T) {
 // TestModules_manifest holds that the custom build of xcaddy.json is made of
 // what this binary is made of.
 func TestModules_manifest(t *testing.T) {
+	t.Parallel()
 	out, err := exec.Command(binary, "build-info").Output()
 	must(t, err)
 	m, err := manifest.Load("../xcaddy.json")

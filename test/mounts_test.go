@@ -57,9 +57,10 @@ http://{{.Plain}} {
 // TestMounts holds who may call the admin API at each of its mounts, and that
 // all of them serve the same keys.
 func TestMounts(t *testing.T) {
+	t.Parallel()
 	const token = "an-admin-token-of-the-test"
-	t.Setenv("TEST_ADMIN_TOKEN", token)
 	s := newServer(t)
+	s.env = []string{"TEST_ADMIN_TOKEN=" + token}
 	must(t, os.WriteFile(s.dir+"/admin-token", []byte(token+"\n"), 0o600))
 	s.run(mountConfig)
 	s.awaitReady()

@@ -12,6 +12,7 @@ import (
 // it: by one of the two in between, and never by none. Each store is free for
 // another process once this one has ended, and has its own keys.
 func TestReload_moved(t *testing.T) {
+	t.Parallel()
 	const rounds = 6
 	s := start(t, gatewayConfig)
 	elsewhere := filepath.Join(s.dir, "keys-elsewhere")

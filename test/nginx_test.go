@@ -13,6 +13,7 @@ import (
 	"text/template"
 	"time"
 
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 	"github.com/agiled/caddy-api-keys/internal/testenv"
 )
 
@@ -69,8 +70,8 @@ func startNginx(t *testing.T, s *server) []nginxWay {
 			nginxWay{scheme + ", unbuffered bodies", "", scheme, gateway, "keepalive 8;", `proxy_http_version 1.1; proxy_set_header Connection ""; proxy_request_buffering off;`},
 		)
 	}
-	for i, address := range freeAddresses(t, len(ways)) {
-		ways[i].Listen = address
+	for i := range ways {
+		ways[i].Listen = gatewaytest.Address(t)
 	}
 	dir := t.TempDir()
 	var config bytes.Buffer
@@ -102,6 +103,7 @@ func startNginx(t *testing.T, s *server) []nginxWay {
 // upload of any size, and never takes the gateway for dead on account of it:
 // whoever has a good key is served beside those who have none.
 func TestNginx(t *testing.T) {
+	t.Parallel()
 	s := start(t, withOptions("rate_limit write 1 1h"))
 	refused := refusedUploads(t, s)
 	_, good := s.create("acme", "Warehouse sync", "full_access")

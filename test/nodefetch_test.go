@@ -10,6 +10,7 @@ import (
 // TestNodeFetch_adminEndpoint holds what the documentation says of Node's fetch
 // and Caddy's own admin endpoint.
 func TestNodeFetch_adminEndpoint(t *testing.T) {
+	t.Parallel()
 	node := testenv.Tool(t, "node")
 	s := start(t, httpOnly(gatewayConfig))
 	endpoint := "http://" + s.Admin

@@ -18,6 +18,7 @@ import (
 // TestRunbook_sections holds that each alert has its section, with the same five
 // questions, and that there is no other.
 func TestRunbook_sections(t *testing.T) {
+	t.Parallel()
 	sections := strings.Split(documents(t)["docs/runbook.md"], "\n## ")[1:]
 	var got, want []string
 	for _, section := range sections {
@@ -69,6 +70,7 @@ http://{{.Plain}} {
 // TestObservability_commands runs the commands of the documents that read the
 // access log. Each finds something: a misspelled field would find nothing.
 func TestObservability_commands(t *testing.T) {
+	t.Parallel()
 	testenv.Tool(t, "jq")
 	s := start(t, loggedConfig)
 	must(t, os.Symlink(binary, filepath.Join(s.dir, "caddy")))

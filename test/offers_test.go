@@ -10,6 +10,7 @@ import (
 // is declined and the request is judged without it, so a read-only key may make
 // it on a read. The upstream never sees it: nobody judges what comes after.
 func TestOffer_declined(t *testing.T) {
+	t.Parallel()
 	s := start(t, gatewayConfig)
 	_, full := s.create("acme", "Warehouse sync", "full_access")
 	_, readOnly := s.create("acme", "Zapier production", "read_only")
@@ -60,6 +61,7 @@ func (s *server) wantNoOffer(t *testing.T, got wire) {
 // connection of HTTP/1.1. The libraries take such a request for none, but for
 // the field that they do not know.
 func TestOffer_laterVersions(t *testing.T) {
+	t.Parallel()
 	s := startWithConnect(t, gatewayConfig)
 	_, readOnly := s.create("acme", "Zapier production", "read_only")
 	for _, fields := range [][2]string{{"upgrade", "websocket"}, {"upgrade", "h2c"}, {"connection", "upgrade"}} {
@@ -108,6 +110,7 @@ func getOf(s *server, token string) []string {
 // TestOffer_unasked has an upstream switch protocols though nobody has asked it
 // to: nothing that the client sends after its request gets there.
 func TestOffer_unasked(t *testing.T) {
+	t.Parallel()
 	s := start(t, gatewayConfig)
 	_, full := s.create("acme", "Warehouse sync", "full_access")
 	for _, answer := range []string{

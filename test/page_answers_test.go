@@ -33,6 +33,7 @@ var oddConfig = strings.Replace(pageConfig, "\thandle /settings/api* {", `	handl
 // TestPage_oddAnswers holds that an answer which the page does not expect is said
 // to be one, and leaves nothing waiting.
 func TestPage_oddAnswers(t *testing.T) {
+	t.Parallel()
 	s := start(t, oddConfig)
 	tests := []struct{ address, sees string }{
 		{"array", "The server responded with the unexpected status 200"},
@@ -52,6 +53,7 @@ func TestPage_oddAnswers(t *testing.T) {
 
 // TestPage_suspended holds that no key of a suspended workspace looks usable.
 func TestPage_suspended(t *testing.T) {
+	t.Parallel()
 	s := start(t, pageConfig)
 	key, _ := s.create("acme", "Zapier production", "read_only")
 	s.post("/workspaces/acme/suspend")
@@ -73,6 +75,7 @@ func TestPage_suspended(t *testing.T) {
 // TestPage_endOfRotated holds that a key which is revoked before it expires is
 // listed with the end that comes first.
 func TestPage_endOfRotated(t *testing.T) {
+	t.Parallel()
 	s := furnished(t)
 	b := newTab(t)
 	b.open(s.page() + "#/acme")
@@ -87,6 +90,7 @@ func TestPage_endOfRotated(t *testing.T) {
 // TestPage_tryCommand holds that the command which tries a new key works, asks for
 // the token, and does not hold it; and that a page on paper does not hold it either.
 func TestPage_tryCommand(t *testing.T) {
+	t.Parallel()
 	s := start(t, pageConfig)
 	b := newTab(t)
 	b.mayCopy(s.origin())
@@ -120,6 +124,7 @@ func TestPage_tryCommand(t *testing.T) {
 // TestPage_ended holds that nobody seems to be signed in once the sign-in in front
 // of the page wants another one.
 func TestPage_ended(t *testing.T) {
+	t.Parallel()
 	s := start(t, pageConfig)
 	b := newTab(t)
 	b.open(s.page() + "#/acme")

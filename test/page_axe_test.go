@@ -46,6 +46,7 @@ func (f axeFinding) String() string {
 // TestPage_axe holds that axe-core finds no fault of accessibility in any state
 // of the page.
 func TestPage_axe(t *testing.T) {
+	t.Parallel()
 	script, err := os.ReadFile(filepath.Join(testenv.NPM(t, "axe-core"), "axe.min.js"))
 	must(t, err)
 	p := newScene(t, furnished(t), "acme", "Billing nightly", "Warehouse sync production")

@@ -83,6 +83,7 @@ func (b *tab) tabBack() {
 
 // TestPage_keyboard is a key's whole life with the keyboard alone.
 func TestPage_keyboard(t *testing.T) {
+	t.Parallel()
 	s := start(t, pageConfig)
 	b := newTab(t)
 	b.mayCopy(s.origin())

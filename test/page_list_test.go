@@ -56,6 +56,7 @@ func (b *tab) wantRows(n int, first string) {
 
 // TestPage_list is a list that is longer than a page.
 func TestPage_list(t *testing.T) {
+	t.Parallel()
 	s, last := crowded(t)
 	b := newTab(t)
 	b.open(s.page() + "#/acme")
@@ -104,6 +105,7 @@ func TestPage_list(t *testing.T) {
 // A token that is pasted into the search stays in the page: what is searched for
 // are its last four characters.
 func TestPage_searchForToken(t *testing.T) {
+	t.Parallel()
 	s := start(t, pageConfig)
 	s.create("acme", "Zapier production", "read_only")
 	_, token := s.create("acme", "Warehouse sync", "read_only")
@@ -143,6 +145,7 @@ func (b *tab) searched() string {
 // What stands before the server may fail on its own: the page says so, and goes
 // on when it is over.
 func TestPage_listFails(t *testing.T) {
+	t.Parallel()
 	s := start(t, pageConfig)
 	s.create("acme", "Zapier production", "read_only")
 	b := newTab(t)

@@ -55,6 +55,7 @@ const faint = `(() => {
 
 // TestPage_media holds that the page follows what a reader prefers.
 func TestPage_media(t *testing.T) {
+	t.Parallel()
 	s := furnished(t)
 	b := newTab(t)
 	b.prefer("prefers-reduced-motion", "reduce") // no colour is on its way to another
@@ -127,6 +128,7 @@ func testForcedColours(t *testing.T, b *tab) {
 
 // Times are the reader's own, and say on pointing at them when that was exactly.
 func TestPage_times(t *testing.T) {
+	t.Parallel()
 	s := start(t, pageConfig)
 	key, _ := s.create("acme", "Zapier production", "read_only")
 	b := newTab(t)

@@ -20,6 +20,7 @@ func taken(name string) bool {
 // TestPage_names holds that the page says of a name and of a token, while they
 // are typed, what the server would say of them.
 func TestPage_names(t *testing.T) {
+	t.Parallel()
 	s := start(t, pageConfig)
 	b := newTab(t)
 	b.open(s.page())

@@ -14,6 +14,7 @@ import (
 
 // Where the mount has a token, the page asks for it once, and keeps it nowhere.
 func TestPage_signIn(t *testing.T) {
+	t.Parallel()
 	const token = "an-admin-token-of-the-test"
 	s := start(t, pageConfig)
 	s.create("acme", "Zapier production", "read_only")
@@ -58,6 +59,7 @@ func TestPage_signIn(t *testing.T) {
 
 // A mount that is pinned shows its workspace, whatever the address names.
 func TestPage_pinned(t *testing.T) {
+	t.Parallel()
 	s := start(t, pageConfig)
 	s.create("acme", "Zapier production", "read_only")
 	s.create("globex", "Warehouse sync", "read_only")
@@ -80,6 +82,7 @@ func TestPage_pinned(t *testing.T) {
 // What a page of another origin sends changes nothing, though the mount asks for
 // no token, and it cannot put the page into a frame.
 func TestPage_foreignOrigin(t *testing.T) {
+	t.Parallel()
 	s := start(t, pageConfig)
 	key, _ := s.create("acme", "Zapier production", "read_only")
 	api := s.page() + "workspaces/acme/keys"

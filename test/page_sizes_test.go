@@ -63,6 +63,7 @@ const outside = `(() => {
 // TestPage_sizes holds that nothing scrolls sideways or is cut off, on a watch of
 // 320 pixels or a wall of 3840, with text twice as large, with the widest names.
 func TestPage_sizes(t *testing.T) {
+	t.Parallel()
 	s := furnished(t)
 	ws, widest := strings.Repeat("w", 64), strings.Repeat("W", 80)
 	old, err := s.keys().CreateKey(t.Context(), ws, client.CreateRequest{Name: widest, Owner: widest, Preset: "full_access"})

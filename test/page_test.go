@@ -25,6 +25,7 @@ func (s *server) wantGateway(token string, status int) {
 // TestPage is a key's whole life on the page: created, copied, used, rotated,
 // revoked, and told of in the activity.
 func TestPage(t *testing.T) {
+	t.Parallel()
 	s := start(t, pageConfig)
 	b := newTab(t)
 	b.mayCopy(s.origin())
@@ -131,6 +132,7 @@ func (b *tab) wantNothingKept(tokens ...string) {
 // A token that was not saved is not lost to a slip, and is shown once: not after
 // a reload, not after going back, and in no other tab.
 func TestPage_tokenOnce(t *testing.T) {
+	t.Parallel()
 	s := start(t, pageConfig)
 	b := newTab(t)
 	b.mayCopy(s.origin())
@@ -186,6 +188,7 @@ func TestPage_tokenOnce(t *testing.T) {
 
 // Whatever a name holds, it is text.
 func TestPage_hostileNames(t *testing.T) {
+	t.Parallel()
 	names := []string{
 		`<script>alert(1)</script>`, `<img src=x onerror=alert(1)>`, `"><svg onload=alert(1)>`, `=cmd()`, `{env.HOME}`,
 		`{{.Host}} ${7*7} <%= 7*7 %>`, `{file./etc/passwd}`, `javascript:alert(1)`, `__proto__`, `constructor`, `עברית مفتاح`,
@@ -220,6 +223,7 @@ func TestPage_hostileNames(t *testing.T) {
 
 // Two tabs tell the same, and one that is behind is told why it is refused.
 func TestPage_twoTabs(t *testing.T) {
+	t.Parallel()
 	s := start(t, pageConfig)
 	s.create("acme", "Zapier production", "read_only")
 	one := newTab(t)
@@ -247,6 +251,7 @@ func TestPage_twoTabs(t *testing.T) {
 // The page says that the server is gone, does not take silence for success, and
 // goes on by itself when the server is back.
 func TestPage_serverGone(t *testing.T) {
+	t.Parallel()
 	s := start(t, pageConfig)
 	s.create("acme", "Zapier production", "read_only")
 	b := newTab(t)
@@ -272,6 +277,7 @@ func TestPage_serverGone(t *testing.T) {
 // A replacement that is gone replaces nothing: the key goes on alone, and can be
 // rotated anew.
 func TestPage_failedRotation(t *testing.T) {
+	t.Parallel()
 	s := start(t, pageConfig)
 	key, _ := s.create("acme", "Zapier production", "read_only")
 	lost, err := s.keys().RotateKey(t.Context(), "acme", key.ID, client.RotateRequest{})

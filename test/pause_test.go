@@ -17,6 +17,7 @@ import (
 // does. What came meanwhile is answered afterwards, and judged by the time at
 // which it is judged.
 func TestPause(t *testing.T) {
+	t.Parallel()
 	s := start(t, httpOnly(gatewayConfig))
 	_, token := s.create("acme", "Warehouse sync", "full_access")
 	life := "1s"

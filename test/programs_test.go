@@ -41,6 +41,7 @@ var programs = []program{
 // TestPrograms holds that the clients that customers write their integrations
 // with are not taken for browsers, and are told what is wrong with a token.
 func TestPrograms(t *testing.T) {
+	t.Parallel()
 	s := start(t, gatewayConfig)
 	key, token := s.create("acme", "Warehouse sync", "full_access")
 	tests := []struct {
@@ -86,6 +87,7 @@ func TestPrograms(t *testing.T) {
 // TestPrograms_readOnly holds that a key which may only read does so from all of
 // them, also from those that offer to speak HTTP/2.
 func TestPrograms_readOnly(t *testing.T) {
+	t.Parallel()
 	s := start(t, httpOnly(gatewayConfig))
 	_, token := s.create("acme", "Zapier production", "read_only")
 	for _, p := range programs {
@@ -119,6 +121,7 @@ func (p program) run(t *testing.T, path string, args []string) string {
 // TestPrograms_go is for the client of Go's standard library, with its own
 // headers and nothing set but the token, in every version of HTTP.
 func TestPrograms_go(t *testing.T) {
+	t.Parallel()
 	s := start(t, gatewayConfig)
 	key, token := s.create("acme", "Warehouse sync", "full_access")
 	for _, c := range clients(t, s) {

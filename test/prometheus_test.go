@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/agiled/caddy-api-keys/admin/client"
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 	"github.com/agiled/caddy-api-keys/internal/testenv"
 )
 
@@ -43,7 +44,7 @@ scrape_configs:
     static_configs: [{targets: [%q]}]
 `, shipped, s.Plain), 0o600))
 
-	p := &prometheus{s, freeAddress(t)}
+	p := &prometheus{s, gatewaytest.Address(t)}
 	var said buffer
 	cmd := exec.Command(program, append(args, "--config.file", config, "--storage.tsdb.path", filepath.Join(dir, "data"),
 		"--web.listen-address", p.address, "--log.level", "warn")...)
@@ -192,6 +193,7 @@ func drive(t *testing.T, s *server) map[string]int {
 // TestPrometheus has a Prometheus scrape the server and evaluate what is shipped
 // for it.
 func TestPrometheus(t *testing.T) {
+	t.Parallel()
 	s := start(t, watchedConfig)
 	p := startPrometheus(t, s)
 	made := drive(t, s)
@@ -208,6 +210,7 @@ func TestPrometheus(t *testing.T) {
 // TestPrometheus_nativeHistograms holds that what is shipped shows how long checks
 // take to a Prometheus that takes native histograms, and so no buckets.
 func TestPrometheus_nativeHistograms(t *testing.T) {
+	t.Parallel()
 	s := start(t, watchedConfig)
 	p := startPrometheus(t, s, "--enable-feature=native-histograms")
 	drive(t, s)

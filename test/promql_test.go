@@ -75,6 +75,7 @@ var (
 // values that the server has: a misspelled one is no error to Prometheus, and
 // an alert with one never fires.
 func TestPromQL_names(t *testing.T) {
+	t.Parallel()
 	s := start(t, gatewayConfig)
 	exported := s.exported()
 	recorded := make(map[string]bool)
@@ -136,6 +137,7 @@ func checkMatcher(t *testing.T, at, name string, metric labelValues, label, valu
 // TestPromQL_documented holds that docs/observability.md has every metric with
 // its labels, and every value that a label has from the beginning.
 func TestPromQL_documented(t *testing.T) {
+	t.Parallel()
 	texts := documents(t)
 	text := texts["docs/observability.md"]
 	want := make(map[string]string)

@@ -3,6 +3,7 @@ package test
 import (
 	"bytes"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,13 +14,15 @@ import (
 
 	"github.com/creack/pty"
 
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 	"github.com/agiled/caddy-api-keys/internal/testenv"
 )
 
 // TestREADME types what the README says, in a terminal, and reads what it says
-// will be seen. What differs from run to run (ids, tokens, times, versions) has
-// to look alike.
+// will be seen. What differs from run to run (ids, tokens, times, versions, and the
+// ports, which somebody else may use) has to look alike.
 func TestREADME(t *testing.T) {
+	t.Parallel()
 	testenv.Tool(t, "curl")
 	root, err := filepath.Abs("..")
 	must(t, err)
@@ -31,21 +34,22 @@ func TestREADME(t *testing.T) {
 	s := newServer(t)
 	s.dir = t.TempDir()
 	must(t, os.Symlink(binary, filepath.Join(s.dir, "caddy")))
-	s.runExample(t, root, sessions[0])
+	toOurs, toWritten := ownPorts(t, "2019", "8080", "8081", "9000")
+	s.runExample(t, root, sessions[0], toOurs)
 
 	said := newReader()
-	env := os.Environ()
+	env := append(os.Environ(), "CADDY_ADMIN="+s.Admin)
 	for _, session := range sessions[1:] {
 		for _, step := range session {
 			if strings.HasPrefix(step.command, "go build ") {
 				continue // it is built, and linked into the folder
 			}
-			command := said.translate(step.command)
+			command := toOurs.Replace(said.translate(step.command))
 			if name, value, ok := strings.Cut(command, "="); ok && regexp.MustCompile(`^[A-Z]+$`).MatchString(name) {
 				env = append(env, name+"="+inTerminal(t, s.dir, env, "printf %s "+value))
 				continue
 			}
-			got := inTerminal(t, s.dir, env, command)
+			got := toWritten.Replace(inTerminal(t, s.dir, env, command))
 			said.learn(step.output, got)
 			if got, want := alike(got), alike(step.output); got != want {
 				t.Errorf("$ %s\ngot:\n%s\nwant:\n%s", step.command, got, want)
@@ -54,15 +58,33 @@ func TestREADME(t *testing.T) {
 	}
 }
 
-// runExample starts the server as the README's first session does.
-func (s *server) runExample(t *testing.T, root string, session []step) {
+// ownPorts returns what replaces ports of this machine that are written somewhere
+// by ports of the test's own, and the other way round.
+func ownPorts(t *testing.T, written ...string) (toOurs, toWritten *strings.Replacer) {
+	t.Helper()
+	var there, back []string
+	for _, port := range written {
+		_, ours, err := net.SplitHostPort(gatewaytest.Address(t))
+		must(t, err)
+		there, back = append(there, ":"+port, ":"+ours), append(back, ":"+ours, ":"+port)
+	}
+	return strings.NewReplacer(there...), strings.NewReplacer(back...)
+}
+
+// runExample starts the server as the README's first session does, at ports of its
+// own.
+func (s *server) runExample(t *testing.T, root string, session []step, toOurs *strings.Replacer) {
 	t.Helper()
 	const want = "go run ./cmd/caddy run --config Caddyfile.example"
 	if len(session) != 1 || session[0].command != want {
 		t.Fatalf("got a first session %v, want one command: %s", session, want)
 	}
-	s.Admin = "localhost:2019"
-	s.process = s.caddy("run", "--config", filepath.Join(root, "Caddyfile.example"))
+	example, err := os.ReadFile(filepath.Join(root, "Caddyfile.example"))
+	must(t, err)
+	file := filepath.Join(s.dir, "Caddyfile.example")
+	must(t, os.WriteFile(file, []byte(toOurs.Replace(string(example))), 0o600))
+	s.Admin = toOurs.Replace("localhost:2019")
+	s.process = s.caddy("run", "--config", file)
 	s.launch()
 	s.awaitReady()
 }

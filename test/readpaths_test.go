@@ -53,6 +53,7 @@ const readPaths = "read_paths /public/v1/search /public/v1/reports/* /public/v1/
 // TestReadPaths_clean holds which POSTs a read-only key may make, and that the
 // upstream gets the very path that was judged.
 func TestReadPaths_clean(t *testing.T) {
+	t.Parallel()
 	s := start(t, withOptions(readPaths))
 	_, readOnly := s.create("acme", "Zapier production", "read_only")
 	for _, via := range targets {
@@ -74,6 +75,7 @@ func TestReadPaths_clean(t *testing.T) {
 // TestReadPaths_writes posts with a read-only key to paths that some server
 // could take for a read path, or leave it by: they are all writes.
 func TestReadPaths_writes(t *testing.T) {
+	t.Parallel()
 	s := start(t, withOptions(readPaths))
 	_, readOnly := s.create("acme", "Zapier production", "read_only")
 	_, full := s.create("acme", "Warehouse sync", "full_access")
@@ -159,6 +161,7 @@ func TestReadPaths_writes(t *testing.T) {
 // obey it: what was judged as a search could be anything. Such a POST is a write,
 // and the header stays behind, also from a key and in a request that may write.
 func TestReadPaths_otherPath(t *testing.T) {
+	t.Parallel()
 	plain := withOptions(readPaths)
 	// Where a site has Caddy let such spellings through, it drops those with "-".
 	tolerant := strings.Replace(plain, "\tdebug\n", `	debug
@@ -214,6 +217,7 @@ func (s *server) wantOtherPath(t *testing.T, c httpClient, name string, arrives 
 
 // TestReadPaths_onlyPost holds that a read path makes reads of POSTs alone.
 func TestReadPaths_onlyPost(t *testing.T) {
+	t.Parallel()
 	s := start(t, withOptions(readPaths))
 	_, readOnly := s.create("acme", "Zapier production", "read_only")
 	for _, via := range targets {

@@ -21,6 +21,7 @@ const reentryGlobal = `{
 // TestReentry holds that the check does not run itself without end: where it
 // refuses within routes that it, or another handler, has run, it answers.
 func TestReentry(t *testing.T) {
+	t.Parallel()
 	tests := []struct{ name, config string }{
 		{"error routes", `http://{{.Plain}} {
 	api_key_auth
@@ -120,6 +121,7 @@ http://{{.Plain}} {
 // TestErrorRoutes_ofOthers holds that the check judges as usual in a route for an
 // error that is not its own.
 func TestErrorRoutes_ofOthers(t *testing.T) {
+	t.Parallel()
 	s := start(t, reentryGlobal+`http://{{.Plain}} {
 	reverse_proxy 127.0.0.1:1
 	handle_errors {

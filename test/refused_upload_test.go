@@ -63,6 +63,7 @@ func refusedUploads(t *testing.T, s *server) []refusedUpload {
 // TestRefusedUpload_programs holds that clients read why their upload was
 // refused, and are never reset, whatever they send.
 func TestRefusedUpload_programs(t *testing.T) {
+	t.Parallel()
 	s := start(t, withOptions("rate_limit write 1 1h"))
 	refused := refusedUploads(t, s)
 	for _, u := range uploaders {
@@ -94,6 +95,7 @@ func TestRefusedUpload_programs(t *testing.T) {
 // TestRefusedUpload_versions holds the same of curl and of Go's client, in every
 // version of HTTP that they have.
 func TestRefusedUpload_versions(t *testing.T) {
+	t.Parallel()
 	curl := testenv.Tool(t, "curl")
 	s := start(t, withOptions("rate_limit write 1 1h"))
 	for _, r := range refusedUploads(t, s) {
@@ -141,6 +143,7 @@ const adminToken = "only-a-test-would-use-this-token"
 // api_key_auth and to both mounts of the admin API, do not cost the connection,
 // and that its first request with a good key is answered on it.
 func TestRefusedUpload_connection(t *testing.T) {
+	t.Parallel()
 	s := start(t, withAdmin(gatewayConfig))
 	_, token := s.create("acme", "Warehouse sync", "full_access")
 	conn, err := tls.Dial("tcp", s.Secure, insecure.Clone())
@@ -176,6 +179,7 @@ func TestRefusedUpload_connection(t *testing.T) {
 // TestRefusedUpload_admin holds that both mounts of the admin API answer a large
 // upload that they refuse.
 func TestRefusedUpload_admin(t *testing.T) {
+	t.Parallel()
 	s := start(t, withAdmin(httpOnly(gatewayConfig)))
 	python := testenv.Tool(t, "python3")
 	for _, test := range []struct{ url, token, want string }{
@@ -197,6 +201,7 @@ func TestRefusedUpload_admin(t *testing.T) {
 // TestRefusedUpload_around holds that the refusal arrives whole from within
 // handlers that hold answers back, or compress them, and from error routes.
 func TestRefusedUpload_around(t *testing.T) {
+	t.Parallel()
 	page := strings.Repeat("<p>You need a key.</p>", 200)
 	errorRoutes := "\thandle_errors {\n\t\theader Content-Type text/html\n\t\trespond `" + page + "`\n\t}\n"
 	python := testenv.Tool(t, "python3")

@@ -15,6 +15,7 @@ import (
 // `caddy upgrade` does, and restarts from it. Until then the new one works beside
 // the old, but cannot have its store; afterwards everything is as it was.
 func TestReplace(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name    string
 		restart func(s *server)
@@ -70,6 +71,7 @@ func TestReplace(t *testing.T) {
 // TestReplace_whenTheOldIsGone starts a second process on a store: it is refused
 // while the first one has it, and begins where that one ended.
 func TestReplace_whenTheOldIsGone(t *testing.T) {
+	t.Parallel()
 	old := start(t, httpOnly(gatewayConfig))
 	_, token := old.create("acme", "Warehouse sync", "full_access")
 	next := newServer(t)

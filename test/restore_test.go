@@ -35,6 +35,7 @@ func craftedKey(n int, members string) string {
 // TestRestore_crafted: a backup that somebody has crafted is refused whole, and the
 // gateway goes on.
 func TestRestore_crafted(t *testing.T) {
+	t.Parallel()
 	s := start(t, gatewayConfig)
 	restore := func(backup []byte) (int, string) {
 		t.Helper()
@@ -76,6 +77,7 @@ func TestRestore_crafted(t *testing.T) {
 // TestRestore_unsigned: a gateway with a backup_key says what to do with a backup
 // that is not signed.
 func TestRestore_unsigned(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.env = append(s.env, "API_KEYS_BACKUP_KEY="+strings.Repeat("a1", 32))
 	s.run(strings.Replace(gatewayConfig, "api_keys {", "api_keys {\n\t\tbackup_key {env.API_KEYS_BACKUP_KEY}", 1))

@@ -24,6 +24,7 @@ type try struct {
 //
 // With -v it says how long it took until the answer, and until the first refusal.
 func TestRevoke_underLoad(t *testing.T) {
+	t.Parallel()
 	const rounds, users = 25, 4
 	s := start(t, floodConfig)
 	_, busy := s.create("acme", "Warehouse sync", "full_access")

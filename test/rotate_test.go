@@ -13,6 +13,7 @@ import (
 // the old key say that there is another one, and when it will end; it then ends
 // by itself.
 func TestRotate(t *testing.T) {
+	t.Parallel()
 	s := start(t, gatewayConfig)
 	for _, c := range clients(t, s) {
 		t.Run(c.name, func(t *testing.T) {

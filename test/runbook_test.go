@@ -20,6 +20,7 @@ import (
 // socket as the Debian package has one. What this machine need not have is stood in
 // for here, and runs on the machine that deploy/deb/test boots.
 func TestRunbook_commands(t *testing.T) {
+	t.Parallel()
 	testenv.Tool(t, "jq")
 	testenv.Tool(t, "curl")
 	s := newServer(t)
@@ -68,6 +69,7 @@ func TestRunbook_commands(t *testing.T) {
 // TestRunbook_inline holds what stands in the sentences: a command with options says
 // where the server or the store is, and one without is a name that exists.
 func TestRunbook_inline(t *testing.T) {
+	t.Parallel()
 	found := regexp.MustCompile("`caddy api-keys ([a-z-]+)([^`]*)`").FindAllStringSubmatch(withoutCode(documents(t)["docs/runbook.md"]), -1)
 	if len(found) == 0 {
 		t.Fatal("the runbook names no command")

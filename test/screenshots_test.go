@@ -47,6 +47,7 @@ func (b *tab) show(l look) {
 // TestPage_screenshots takes a picture of each of the page's main states, light,
 // dark and on a phone, and holds that something is on it.
 func TestPage_screenshots(t *testing.T) {
+	t.Parallel()
 	dir := *pictures
 	if dir == "" {
 		dir = t.TempDir()

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/agiled/caddy-api-keys/admin/client"
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
 // server is a running Caddy with a folder, an upstream and ports of its own.
@@ -83,10 +84,9 @@ func (s *server) Port() string {
 func newServer(t *testing.T) *server {
 	t.Helper()
 	s := &server{t: t, dir: t.TempDir(), program: binary, exited: make(chan struct{}), upstream: newUpstream(t)}
-	free := freeAddresses(t, 3)
-	s.Admin, s.Plain, s.Secure = free[0], free[1], free[2]
-	s.Secure = strings.Replace(s.Secure, "127.0.0.1", "localhost", 1)
-	s.Plain = strings.Replace(s.Plain, "127.0.0.1", "localhost", 1)
+	s.Admin = gatewaytest.Address(t)
+	s.Plain = strings.Replace(gatewaytest.Address(t), "127.0.0.1", "localhost", 1)
+	s.Secure = strings.Replace(gatewaytest.Address(t), "127.0.0.1", "localhost", 1)
 	s.Upstream = s.upstream.address
 	s.Store = filepath.Join(s.dir, "keys")
 	return s
@@ -95,7 +95,14 @@ func newServer(t *testing.T) *server {
 // start runs a configuration until the test ends, and waits until it serves.
 func start(t *testing.T, config string) *server {
 	t.Helper()
+	return startWith(t, nil, config)
+}
+
+// startWith is start for a process with more environment variables.
+func startWith(t *testing.T, env []string, config string) *server {
+	t.Helper()
 	s := newServer(t)
+	s.env = env
 	s.run(config)
 	s.awaitReady()
 	return s
@@ -264,27 +271,6 @@ func (s *server) post(path string) {
 	if response.StatusCode != http.StatusOK {
 		s.t.Fatalf("POST %s: got status %d, want 200", path, response.StatusCode)
 	}
-}
-
-// freeAddress returns an address that nobody listens on now.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	return freeAddresses(t, 1)[0]
-}
-
-// freeAddresses returns as many addresses that nobody listens on now, all of them
-// different.
-func freeAddresses(t *testing.T, n int) (addresses []string) {
-	t.Helper()
-	for range n {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer listener.Close()
-		addresses = append(addresses, listener.Addr().String())
-	}
-	return addresses
 }
 
 // insecure accepts the certificate of Caddy's internal authority.

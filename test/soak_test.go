@@ -46,6 +46,7 @@ const (
 //
 // A few rounds show what leaks by the request. make soak goes on for hours.
 func TestSoak(t *testing.T) {
+	t.Parallel()
 	s := startWithConnect(t, soakConfig)
 	w := &soak{server: s, expired: s.createExpired(t)}
 	_, w.full = s.create("acme", "Warehouse sync", "full_access")

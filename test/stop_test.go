@@ -15,6 +15,7 @@ import (
 // TestStop_underLoad ends the server while requests are in flight, and holds
 // that they get their answers, and that the process ends as it should.
 func TestStop_underLoad(t *testing.T) {
+	t.Parallel()
 	arrived, release := make(chan struct{}), make(chan struct{})
 	slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		arrived <- struct{}{}
@@ -64,6 +65,7 @@ func TestStop_underLoad(t *testing.T) {
 // the check, and while keys are made and revoked. No request gets a wrong answer,
 // each that was read gets one, and what was acknowledged is there afterwards.
 func TestStop_whileChecking(t *testing.T) {
+	t.Parallel()
 	const rounds = 4
 	// Of two keys that are used in turn, neither is in memory.
 	config := strings.Replace(gatewayConfig, "badger {", "badger {\n\t\t\tcache_size 1", 1)
@@ -91,6 +93,7 @@ func TestStop_whileChecking(t *testing.T) {
 // TestStop_bounded ends the server while one request never ends and a WebSocket
 // is open: neither keeps it for longer than grace_period.
 func TestStop_bounded(t *testing.T) {
+	t.Parallel()
 	arrived, release := make(chan struct{}), make(chan struct{})
 	s := newServer(t)
 	echoing := s.Upstream

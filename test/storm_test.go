@@ -12,6 +12,7 @@ import (
 // request gets the right answer, each change holds from its answer on, and no
 // counter is set back.
 func TestReload_storm(t *testing.T) {
+	t.Parallel()
 	const rounds = 40
 	s := start(t, gatewayConfig)
 	_, full := s.create("acme", "Warehouse sync", "full_access")

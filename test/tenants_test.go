@@ -15,8 +15,9 @@ import (
 // TestChanges_limited holds that a workspace's own administrator is held up by the
 // limit of changes, and nobody else is; and that keys can be revoked all the same.
 func TestChanges_limited(t *testing.T) {
-	t.Setenv("TEST_ADMIN_TOKEN", "an-admin-token-of-the-test")
+	t.Parallel()
 	s := newServer(t)
+	s.env = []string{"TEST_ADMIN_TOKEN=an-admin-token-of-the-test"}
 	must(t, os.WriteFile(s.dir+"/admin-token", []byte("an-admin-token-of-the-test"), 0o600))
 	s.run(mountConfig)
 	s.awaitReady()
@@ -52,6 +53,7 @@ func TestChanges_limited(t *testing.T) {
 // TestDisk_reserve fills the store's disk until nothing can be created any more, and
 // holds that access can be taken away still.
 func TestDisk_reserve(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	disk := smallDisk(t, s.dir)
 	s.Store = filepath.Join(disk, "keys")

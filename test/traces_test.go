@@ -11,8 +11,9 @@ import (
 // TestTraces_sayWhoseRequestItWas: the server's span of a request has what the
 // access log has of it, and whose key it was only if the whole token matched.
 func TestTraces_sayWhoseRequestItWas(t *testing.T) {
+	t.Parallel()
 	collected := collect(t)
-	s := start(t, traced("public_api"))
+	s := startWith(t, collected.env, traced("public_api"))
 	reader, readOnly := s.create("acme", "Zapier production", "read_only")
 	old, revoked := s.create("globex", "Old export", "full_access")
 	s.revoke(old)
@@ -55,8 +56,9 @@ func TestTraces_sayWhoseRequestItWas(t *testing.T) {
 // TestTraces_holdNoToken looks for the tokens of requests that passed, and that
 // did not, in all that is sent to a collector.
 func TestTraces_holdNoToken(t *testing.T) {
+	t.Parallel()
 	collected := collect(t)
-	s := start(t, traced("public_api"))
+	s := startWith(t, collected.env, traced("public_api"))
 	_, full := s.create("acme", "Warehouse sync", "full_access")
 	key, revoked := s.create("acme", "Old export", "full_access")
 	s.revoke(key)

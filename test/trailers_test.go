@@ -17,6 +17,7 @@ var trailerNames = []string{"Deprecation", "Sunset", "X-API-Key-Expires"}
 // answer, whether it has declared them or not, and whether the gateway says
 // something itself. None of that reaches the client; other trailers do.
 func TestTrailers(t *testing.T) {
+	t.Parallel()
 	upstream := newTrailing(t)
 	const trailers = "deprecation: @1\r\nSunset: never\r\nX-API-KEY-EXPIRES: never\r\nX-Sum: 1\r\n\r\n"
 	const body = "Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n" + trailers

@@ -13,6 +13,7 @@ import (
 // TestUpgrade_passes opens a WebSocket with full access, and checks who the
 // upstream takes the client for.
 func TestUpgrade_passes(t *testing.T) {
+	t.Parallel()
 	s := startWithConnect(t, gatewayConfig)
 	key, full := s.create("acme", "Warehouse sync", "full_access")
 	for _, o := range openers {
@@ -34,6 +35,7 @@ func TestUpgrade_passes(t *testing.T) {
 // TestUpgrade_readOnly holds that a key which may only read cannot open what
 // nobody judges any more.
 func TestUpgrade_readOnly(t *testing.T) {
+	t.Parallel()
 	s := startWithConnect(t, gatewayConfig)
 	_, readOnly := s.create("acme", "Zapier production", "read_only")
 	for _, o := range openers {
@@ -55,6 +57,7 @@ func TestUpgrade_readOnly(t *testing.T) {
 // TestUpgrade_endsWithItsKey holds that an open WebSocket lives no longer than
 // the right to open it, and that other keys' sockets do.
 func TestUpgrade_endsWithItsKey(t *testing.T) {
+	t.Parallel()
 	s := startWithConnect(t, gatewayConfig)
 	_, other := s.create("acme", "Another key of acme", "full_access")
 	_, elsewhere := s.create("initech", "A key of initech", "full_access")
@@ -99,6 +102,7 @@ func TestUpgrade_endsWithItsKey(t *testing.T) {
 // TestUpgrade_whileRevoking opens WebSockets until their key is revoked, again
 // and again with new keys: whenever one is opened, it does not survive.
 func TestUpgrade_whileRevoking(t *testing.T) {
+	t.Parallel()
 	const rounds, workers = 200, 3
 	s := start(t, gatewayConfig)
 	opened := 0
@@ -136,6 +140,7 @@ func TestUpgrade_whileRevoking(t *testing.T) {
 // or lets them go on for its stream_close_delay: then they still end with their
 // key, and with the process. Over HTTP/2 and HTTP/3 it is the same.
 func TestReload_sockets(t *testing.T) {
+	t.Parallel()
 	delayed := strings.Replace(gatewayConfig, "{{.Upstream}}", "{{.Upstream}} {\n\t\tstream_close_delay 1h\n\t}", 1)
 	s := start(t, gatewayConfig)
 	key, token := s.create("acme", "Warehouse sync", "full_access")
@@ -164,6 +169,7 @@ func TestReload_sockets(t *testing.T) {
 // which no revocation would hear there: they end, and those of the new store do
 // not when it stays.
 func TestReload_movedSockets(t *testing.T) {
+	t.Parallel()
 	delayed := strings.Replace(gatewayConfig, "{{.Upstream}}", "{{.Upstream}} {\n\t\tstream_close_delay 1h\n\t}", 1)
 	moved := strings.Replace(delayed, "{{.Store}}", "{{.Store}}-elsewhere", 1)
 	s := startWithConnect(t, delayed)

@@ -14,6 +14,7 @@ import (
 // TestWhoami holds what a key is told of itself, and that the upstream has no
 // part in it.
 func TestWhoami(t *testing.T) {
+	t.Parallel()
 	s := start(t, withOptions("whoami /public/v1/me", "rate_limit read 4 10m"))
 	for _, c := range clients(t, s) {
 		for _, preset := range []string{"full_access", "read_only"} {
@@ -99,6 +100,7 @@ func wantWhoami(t *testing.T, body string, key client.Key) {
 // TestExpiryNotice holds that a client hears of the end of its key for the last
 // 14 days, and not before.
 func TestExpiryNotice(t *testing.T) {
+	t.Parallel()
 	s := start(t, withOptions("whoami /public/v1/me"))
 	for _, c := range clients(t, s) {
 		for life, noticed := range map[string]bool{"1h": true, "13d": true, "335h59m": true, "336h1m": false, "15d": false, "90d": false} {

@@ -48,10 +48,11 @@ var layers = []layer{
 
 	// What builds and tests.
 	{dir: "internal/archtest"},
+	{dir: "internal/gatewaytest"},
 	{dir: "internal/testenv"},
 	{dir: "internal/xbuild"},
 	{dir: "test", optional: true, mayImport: append([]string{
-		"internal/store", "internal/authn", "internal/fleet", "admin", "caddymodule", "internal/testenv",
+		"internal/store", "internal/authn", "internal/fleet", "admin", "caddymodule", "internal/gatewaytest", "internal/testenv",
 	}, domain...)},
 }
 
@@ -148,7 +149,7 @@ func TestImports_librariesStayWithTheirOwners(t *testing.T) {
 
 // Package testing registers flags and weighs on the binary.
 func TestImports_noTestCodeInTheProduct(t *testing.T) {
-	allowed := []string{"internal/testenv", "admin/client/clienttest", "test"}
+	allowed := []string{"internal/gatewaytest", "internal/testenv", "admin/client/clienttest", "test"}
 	for _, p := range list(t) {
 		if slices.ContainsFunc(allowed, func(dir string) bool { return within(p.path(), dir) }) {
 			continue

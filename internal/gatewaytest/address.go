@@ -1,0 +1,98 @@
+package gatewaytest
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"sync"
+	"testing"
+)
+
+// A test has to know a server's address before the server listens on it. So that
+// nobody else takes the port in between, each process that runs tests owns a block
+// of ports: it listens on the block's first one, which keeps other such processes
+// out of the block, and gives a test the others. All of them lie below the ports
+// that the kernel chooses from.
+const (
+	firstPort   = 20_000
+	kernelsPort = 32_768
+	blockSize   = 128
+)
+
+var ports struct {
+	mu   sync.Mutex
+	lock net.Listener // on the first port of this process's block
+	free []int        // the least recently used first
+}
+
+// Address returns an address of the loopback interface that nobody else uses
+// until the test has ended.
+func Address(t testing.TB) string {
+	t.Helper()
+	port, err := takePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { returnPort(port) })
+	return loopback(port)
+}
+
+func takePort() (int, error) {
+	ports.mu.Lock()
+	defer ports.mu.Unlock()
+	if ports.lock == nil {
+		if err := lockBlock(); err != nil {
+			return 0, err
+		}
+	}
+	for i, port := range ports.free {
+		if unused(port) {
+			ports.free = append(ports.free[:i:i], ports.free[i+1:]...)
+			return port, nil
+		}
+	}
+	return 0, fmt.Errorf("all %d ports of this process are in use", blockSize-1)
+}
+
+func returnPort(port int) {
+	ports.mu.Lock()
+	defer ports.mu.Unlock()
+	ports.free = append(ports.free, port)
+}
+
+// lockBlock takes a block that no other process has.
+func lockBlock() error {
+	const blocks = (kernelsPort - firstPort) / blockSize
+	for i := range blocks {
+		first := firstPort + (os.Getpid()+i)%blocks*blockSize
+		lock, err := net.Listen("tcp", loopback(first))
+		if err != nil {
+			continue
+		}
+		ports.lock = lock
+		for port := first + 1; port < first+blockSize; port++ {
+			ports.free = append(ports.free, port)
+		}
+		return nil
+	}
+	return errors.New("no block of ports is free")
+}
+
+// unused reports whether a server could listen on the port: a program that has
+// nothing to do with these tests may do so.
+func unused(port int) bool {
+	tcp, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
+	if err != nil {
+		return false
+	}
+	defer tcp.Close()
+	udp, err := net.ListenPacket("udp", fmt.Sprintf(":%d", port))
+	if err != nil {
+		return false
+	}
+	return udp.Close() == nil
+}
+
+func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
