@@ -17,22 +17,20 @@ import (
 func TestAnnouncements(t *testing.T) {
 	t.Parallel()
 	s := start(t, withOptions("rate_limit read 1000 1m"))
-	s.upstream.mu.Lock()
-	s.upstream.fields = "Deprecation: @1\r\nSunset: Thu, 01 Jan 1970 00:00:01 GMT\r\nX-API-Key-Expires: never\r\n" +
-		"RateLimit: \"theirs\";r=1\r\n"
-	s.upstream.mu.Unlock()
+	s.Upstream.SetFields("Deprecation: @1\r\nSunset: Thu, 01 Jan 1970 00:00:01 GMT\r\nX-API-Key-Expires: never\r\n" +
+		"RateLimit: \"theirs\";r=1\r\n")
 	week, day := "7d", "24h"
-	made, err := s.keys().CreateKey(t.Context(), "acme", client.CreateRequest{Name: "Zapier production", Preset: "read_only", ExpiresIn: &week})
+	made, err := s.Keys().CreateKey(t.Context(), "acme", client.CreateRequest{Name: "Zapier production", Preset: "read_only", ExpiresIn: &week})
 	must(t, err)
-	rotated, err := s.keys().RotateKey(t.Context(), "acme", made.Key.ID, client.RotateRequest{RevokeOldIn: &day})
+	rotated, err := s.Keys().RotateKey(t.Context(), "acme", made.Key.ID, client.RotateRequest{RevokeOldIn: &day})
 	must(t, err)
-	_, quiet := s.create("acme", "Nothing to say", "full_access")
+	_, quiet := s.Create("acme", "Nothing to say", "full_access")
 
-	for _, c := range clients(t, s) {
-		t.Run(c.name, func(t *testing.T) {
+	for _, c := range s.Clients(t) {
+		t.Run(c.Name, func(t *testing.T) {
 			get := func(method, token string) http.Header {
 				t.Helper()
-				return c.send(t, method, "/public/v1/contacts", nil, "Authorization", "Bearer "+token).header
+				return c.Send(t, method, "/public/v1/contacts", nil, "Authorization", "Bearer "+token).Header
 			}
 			want := map[string]string{
 				"Deprecation":       "@" + seconds(rotated.Key.CreatedAt),
@@ -76,14 +74,14 @@ func TestAnnouncements_informational(t *testing.T) {
 	t.Parallel()
 	s := start(t, gatewayConfig)
 	const end = "Deprecation: @1\r\nSunset: never\r\nX-API-Key-Expires: never\r\n"
-	s.upstream.answers("HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n" + end + "\r\n" +
+	s.Upstream.AnswerWith("HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n" + end + "\r\n" +
 		"HTTP/1.1 200 OK\r\n" + end + "Content-Length: 0\r\n\r\n")
 	week, day := "7d", "24h"
-	made, err := s.keys().CreateKey(t.Context(), "acme", client.CreateRequest{Name: "Zapier production", Preset: "read_only", ExpiresIn: &week})
+	made, err := s.Keys().CreateKey(t.Context(), "acme", client.CreateRequest{Name: "Zapier production", Preset: "read_only", ExpiresIn: &week})
 	must(t, err)
-	_, err = s.keys().RotateKey(t.Context(), "acme", made.Key.ID, client.RotateRequest{RevokeOldIn: &day})
+	_, err = s.Keys().RotateKey(t.Context(), "acme", made.Key.ID, client.RotateRequest{RevokeOldIn: &day})
 	must(t, err)
-	_, quiet := s.create("acme", "Nothing to say", "full_access")
+	_, quiet := s.Create("acme", "Nothing to say", "full_access")
 	for name, test := range map[string]struct {
 		token  string
 		theirs bool // the final answer has the upstream's word

@@ -6,28 +6,30 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
 // TestOptions_headers holds the names that a site can choose, in odd case.
 func TestOptions_headers(t *testing.T) {
 	t.Parallel()
 	s := start(t, withOptions("workspace_header x-TENANT-id", "key_id_header X-key", "access_header X-May", `realm "My API"`, "forward_token"))
-	key, token := s.create("acme", "Warehouse sync", "full_access")
-	for _, c := range clients(t, s) {
-		t.Run(c.name, func(t *testing.T) {
+	key, token := s.Create("acme", "Warehouse sync", "full_access")
+	for _, c := range s.Clients(t) {
+		t.Run(c.Name, func(t *testing.T) {
 			fields := append(bearer(token), "X-Tenant-Id", "evil", "x-tenant-ID", "evil", "X_Tenant_Id", "evil", "X-Key", "evil", "X-May", "evil",
 				"X-Workspace-Id", "evil", "X-Api-Key-Id", "evil", "X-Api-Key-Access", "evil")
-			received := s.wantPassed(t, c.send(t, "GET", contacts, nil, fields...))
+			received := s.wantPassed(t, c.Send(t, "GET", contacts, nil, fields...))
 			for name, want := range map[string][]string{
 				"X-Tenant-ID": {"acme"}, "X-Key": {key.ID}, "X-May": {"full_access"}, "Authorization": {"Bearer " + token},
 				"X-Workspace-ID": nil, "X-API-Key-ID": nil, "X-API-Key-Access": nil,
 			} {
-				if got := received.values(name); !slices.Equal(got, want) {
+				if got := received.Values(name); !slices.Equal(got, want) {
 					t.Errorf("got %s %q upstream, want %q", name, got, want)
 				}
 			}
-			s.wantRefused(t, c.send(t, "GET", contacts, nil), 401, unauthorized, `Bearer realm="My API"`)
-			s.wantRefused(t, c.send(t, "GET", contacts, nil, "Authorization", "Bearer"), 401, unauthorized, `Bearer realm="My API", error="invalid_token"`)
+			s.wantRefused(t, c.Send(t, "GET", contacts, nil), 401, unauthorized, `Bearer realm="My API"`)
+			s.wantRefused(t, c.Send(t, "GET", contacts, nil, "Authorization", "Bearer"), 401, unauthorized, `Bearer realm="My API", error="invalid_token"`)
 		})
 	}
 }
@@ -46,21 +48,21 @@ func TestPlaceholders(t *testing.T) {
 	}
 `, 1)
 	s := start(t, config)
-	key, token := s.create("acme", "Zapier {env.HOME} {http.api_key.id}", "read_only")
-	for _, c := range clients(t, s) {
-		t.Run(c.name, func(t *testing.T) {
-			got := c.send(t, "GET", contacts, nil, bearer(token)...)
+	key, token := s.Create("acme", "Zapier {env.HOME} {http.api_key.id}", "read_only")
+	for _, c := range s.Clients(t) {
+		t.Run(c.Name, func(t *testing.T) {
+			got := c.Send(t, "GET", contacts, nil, bearer(token)...)
 			s.wantPassed(t, got)
 			for name, want := range map[string]string{
 				"Seen-Id": key.ID, "Seen-Workspace": "acme", "Seen-Name": key.Name, "Seen-Access": "read_only", "Seen-User": key.ID,
 			} {
-				if got := got.header.Get(name); got != want {
+				if got := got.Header.Get(name); got != want {
 					t.Errorf("got %s %q, want %q", name, got, want)
 				}
 			}
-			refused := c.send(t, "POST", contacts, nil, bearer(token)...)
+			refused := c.Send(t, "POST", contacts, nil, bearer(token)...)
 			s.wantRefused(t, refused, 403, forbidden, needsWrite)
-			if got := refused.header.Get("Seen-Id"); got == key.ID {
+			if got := refused.Header.Get("Seen-Id"); got == key.ID {
 				t.Errorf("got the key's id %q on a refusal, want none", got)
 			}
 		})
@@ -72,13 +74,13 @@ func TestPlaceholders(t *testing.T) {
 func TestAccessLog(t *testing.T) {
 	t.Parallel()
 	s := start(t, withOptions("rate_limit write 1 10m"))
-	key, full := s.create("acme", "Warehouse sync", "full_access")
-	reader, readOnly := s.create("acme", "Zapier production", "read_only")
-	old, revoked := s.create("acme", "Old export job", "full_access")
-	s.revoke(old)
-	globex, suspended := s.create("globex", "Globex billing", "full_access")
-	s.post("/workspaces/globex/suspend")
-	expired := s.createExpired(t)
+	key, full := s.Create("acme", "Warehouse sync", "full_access")
+	reader, readOnly := s.Create("acme", "Zapier production", "read_only")
+	old, revoked := s.Create("acme", "Old export job", "full_access")
+	s.Revoke(old)
+	globex, suspended := s.Create("globex", "Globex billing", "full_access")
+	s.Post("/workspaces/globex/suspend")
+	expired := s.CreateExpired(t)
 
 	tests := []struct {
 		result, method, id, workspace string
@@ -87,7 +89,7 @@ func TestAccessLog(t *testing.T) {
 		{"allowed", "GET", key.ID, "acme", bearer(full)},
 		{"missing", "GET", "", "", nil},
 		{"malformed", "GET", "", "", []string{"Authorization", "Basic " + full}},
-		{"unknown", "GET", "", "", bearer(reChecksum(full))},
+		{"unknown", "GET", "", "", bearer(gatewaytest.OtherToken(full))},
 		{"expired", "GET", "any", "acme", bearer(expired)},
 		{"revoked", "GET", old.ID, "acme", bearer(revoked)},
 		{"read_only", "POST", reader.ID, "acme", bearer(readOnly)},
@@ -98,13 +100,13 @@ func TestAccessLog(t *testing.T) {
 		{"early_data", "POST", "", "", append(bearer(full), "Early-Data", "1")},
 		{"rate_limited", "POST", key.ID, "acme", bearer(full)},
 	}
-	versions := clients(t, s)
-	versions[0].send(t, "POST", contacts, nil, bearer(full)...) // the one that the limit allows
+	versions := s.Clients(t)
+	versions[0].Send(t, "POST", contacts, nil, bearer(full)...) // the one that the limit allows
 	for _, c := range versions {
 		for _, test := range tests {
-			t.Run(c.name+"/"+test.result, func(t *testing.T) {
-				path := contacts + "/" + test.result + "-" + strings.ReplaceAll(c.name, "/", "")
-				c.send(t, test.method, path, nil, test.fields...)
+			t.Run(c.Name+"/"+test.result, func(t *testing.T) {
+				path := contacts + "/" + test.result + "-" + strings.ReplaceAll(c.Name, "/", "")
+				c.Send(t, test.method, path, nil, test.fields...)
 				entry := s.awaitAccess(path)
 				if entry.Result != test.result {
 					t.Errorf("got api_key_result %q, want %q", entry.Result, test.result)
@@ -119,7 +121,7 @@ func TestAccessLog(t *testing.T) {
 		}
 	}
 	for _, token := range []string{full, readOnly, revoked, suspended, expired} {
-		if strings.Contains(s.log.String(), token) || strings.Contains(s.log.String(), token[4:40]) {
+		if strings.Contains(s.Log.String(), token) || strings.Contains(s.Log.String(), token[4:40]) {
 			t.Error("got a token in the log")
 		}
 	}
@@ -135,9 +137,9 @@ type access struct {
 
 // awaitAccess returns the line of the access log for a path.
 func (s *server) awaitAccess(path string) (entry access) {
-	s.t.Helper()
-	s.await("the access log", func() bool {
-		for line := range strings.Lines(s.log.String()) {
+	s.T.Helper()
+	s.Await("the access log", func() bool {
+		for line := range strings.Lines(s.Log.String()) {
 			if !strings.Contains(line, `"uri":"`+path+`"`) {
 				continue
 			}
@@ -168,14 +170,14 @@ func TestErrorRoutes(t *testing.T) {
 	for _, site := range sites {
 		config := strings.TrimSuffix(withOptions("rate_limit read 1 10m"), "\n}\n") + strings.Replace(page, "%STATUS%", site.status, 1)
 		s := start(t, config)
-		for _, c := range clients(t, s) {
-			_, full := s.create("acme", "Sync over "+strings.Map(dashed, c.name), "full_access")
-			_, readOnly := s.create("acme", "Reader over "+strings.Map(dashed, c.name), "read_only")
-			ended := "closed-" + strings.Map(dashed, c.name)
-			_, suspended := s.create(ended, "Sync", "full_access")
-			s.post("/workspaces/" + ended + "/suspend")
-			c.send(t, "GET", contacts, nil, bearer(full)...)
-			s.upstream.take()
+		for _, c := range s.Clients(t) {
+			_, full := s.Create("acme", "Sync over "+strings.Map(dashed, c.Name), "full_access")
+			_, readOnly := s.Create("acme", "Reader over "+strings.Map(dashed, c.Name), "read_only")
+			ended := "closed-" + strings.Map(dashed, c.Name)
+			_, suspended := s.Create(ended, "Sync", "full_access")
+			s.Post("/workspaces/" + ended + "/suspend")
+			c.Send(t, "GET", contacts, nil, bearer(full)...)
+			s.Upstream.Take()
 			for _, test := range []struct {
 				name, method string
 				fields       []string
@@ -185,7 +187,7 @@ func TestErrorRoutes(t *testing.T) {
 				shown        string
 			}{
 				{"no credentials", "GET", nil, 401, unauthorized, challenge, "no credentials"},
-				{"unknown", "GET", bearer(reChecksum(full)), 401, unauthorized, invalidToken, "unknown token"},
+				{"unknown", "GET", bearer(gatewaytest.OtherToken(full)), 401, unauthorized, invalidToken, "unknown token"},
 				{"preflight", "OPTIONS", append(bearer(full), "Origin", "https://evil.example", "Access-Control-Request-Method", "POST"), 401, unauthorized, challenge, "a preflight is not answered"},
 				{"suspended", "GET", bearer(suspended), 403, forbidden, "", "the workspace is suspended"},
 				{"browser", "GET", append(bearer(full), "Sec-Fetch-Site", "cross-site"), 403, forbidden, "", "a key must not be used from a browser"},
@@ -194,27 +196,27 @@ func TestErrorRoutes(t *testing.T) {
 				{"early data", "POST", append(bearer(full), "Early-Data", "1"), 425, tooEarly, "", "a write in early data"},
 				{"over the limit", "GET", bearer(full), 429, tooMany, "", "over the rate limit"},
 			} {
-				t.Run(site.name+"/"+c.name+"/"+test.name, func(t *testing.T) {
-					got := c.send(t, test.method, contacts, nil, append(test.fields, "X-Workspace-Id", "evil")...)
+				t.Run(site.name+"/"+c.Name+"/"+test.name, func(t *testing.T) {
+					got := c.Send(t, test.method, contacts, nil, append(test.fields, "X-Workspace-Id", "evil")...)
 					body, kind := test.body, "application/json"
 					if site.own(test.status) {
 						body, kind = "<h1>"+strconv.Itoa(test.status)+"</h1> "+test.shown+" ", "text/html"
 					}
-					if got.status != test.status || got.body != body {
-						t.Errorf("got %d %q, want %d %q", got.status, got.body, test.status, body)
+					if got.Status != test.status || got.Body != body {
+						t.Errorf("got %d %q, want %d %q", got.Status, got.Body, test.status, body)
 					}
 					for name, want := range map[string]string{"Content-Type": kind, "Cache-Control": "no-store", "WWW-Authenticate": test.challenge} {
-						if got := got.header.Get(name); got != want {
+						if got := got.Header.Get(name); got != want {
 							t.Errorf("got %s %q, want %q", name, got, want)
 						}
 					}
-					if got := got.header.Get("Retry-After"); (got != "") != (test.status == 429) {
+					if got := got.Header.Get("Retry-After"); (got != "") != (test.status == 429) {
 						t.Errorf("got Retry-After %q on a %d", got, test.status)
 					}
-					if got := got.header.Get("Allow"); (got != "") != (test.status == 405) {
+					if got := got.Header.Get("Allow"); (got != "") != (test.status == 405) {
 						t.Errorf("got Allow %q on a %d", got, test.status)
 					}
-					for name := range got.header {
+					for name := range got.Header {
 						if strings.HasPrefix(name, "Access-Control-") {
 							t.Errorf("got %s, want no CORS headers", name)
 						}
@@ -231,25 +233,23 @@ func TestErrorRoutes(t *testing.T) {
 func TestUpstreamAnswers(t *testing.T) {
 	t.Parallel()
 	s := start(t, withOptions("rate_limit read 1000 1m"))
-	_, token := s.create("acme", "Warehouse sync", "full_access")
-	s.upstream.mu.Lock()
-	s.upstream.fields = "Cache-Control: max-age=60\r\nWWW-Authenticate: Basic realm=\"upstream\"\r\nRetry-After: 7\r\nAllow: GET\r\n" +
-		"RateLimit: \"upstream\";r=9;t=9\r\nX-Workspace-ID: of-the-upstream\r\n"
-	s.upstream.mu.Unlock()
-	for _, c := range clients(t, s) {
-		t.Run(c.name, func(t *testing.T) {
-			got := c.send(t, "GET", contacts, nil, bearer(token)...)
+	_, token := s.Create("acme", "Warehouse sync", "full_access")
+	s.Upstream.SetFields("Cache-Control: max-age=60\r\nWWW-Authenticate: Basic realm=\"upstream\"\r\nRetry-After: 7\r\nAllow: GET\r\n" +
+		"RateLimit: \"upstream\";r=9;t=9\r\nX-Workspace-ID: of-the-upstream\r\n")
+	for _, c := range s.Clients(t) {
+		t.Run(c.Name, func(t *testing.T) {
+			got := c.Send(t, "GET", contacts, nil, bearer(token)...)
 			s.wantPassed(t, got)
 			for name, want := range map[string]string{
 				"Content-Type": "text/plain", "Cache-Control": "max-age=60", "WWW-Authenticate": `Basic realm="upstream"`,
 				"Retry-After": "7", "Allow": "GET", "X-Workspace-ID": "of-the-upstream", "X-API-Key-ID": "", "X-API-Key-Access": "",
 			} {
-				if got := strings.Join(got.header.Values(name), ", "); got != want {
+				if got := strings.Join(got.Header.Values(name), ", "); got != want {
 					t.Errorf("got %s %q, want %q", name, got, want)
 				}
 			}
 			// It is a list (RFC 9651), and each has its own limit.
-			if got := got.header.Values("RateLimit"); len(got) != 2 || !strings.HasPrefix(got[0], `"read";r=`) || got[1] != `"upstream";r=9;t=9` {
+			if got := got.Header.Values("RateLimit"); len(got) != 2 || !strings.HasPrefix(got[0], `"read";r=`) || got[1] != `"upstream";r=9;t=9` {
 				t.Errorf("got RateLimit %q, want the gateway's and the upstream's", got)
 			}
 		})

@@ -31,10 +31,10 @@ func TestBlocks_judge(t *testing.T) {
 		"request_header -Sec-Fetch-Site\n request_header -Early-Data",
 		"read_paths "+strict+"\n realm strict",
 	))
-	key, readOnly := s.create("acme", "Zapier production", "read_only")
-	_, full := s.create("acme", "Warehouse sync", "full_access")
+	key, readOnly := s.Create("acme", "Zapier production", "read_only")
+	_, full := s.Create("acme", "Warehouse sync", "full_access")
 	const innerWrite = `Bearer realm="strict", error="insufficient_scope", scope="write"`
-	for _, c := range clients(t, s) {
+	for _, c := range s.Clients(t) {
 		for _, test := range []struct {
 			name, method, path, token string
 			fields                    []string
@@ -49,11 +49,11 @@ func TestBlocks_judge(t *testing.T) {
 			{"a header that names another path", "POST", strict, readOnly, []string{"X-Original-URL", "/x"}, 403, forbidden, innerWrite},
 			{"a browser, whose sign is gone", "GET", strict, full, []string{"Sec-Fetch-Site", "same-origin"}, 403, forbidden, ""},
 			{"early data, whose sign is gone", "POST", strict + "/x", full, []string{"Early-Data", "1"}, 425, `{"error":"Too Early."}`, ""},
-			{"an unknown key", "GET", strict, reChecksum(full), nil, 401, unauthorized, invalidToken},
+			{"an unknown key", "GET", strict, gatewaytest.OtherToken(full), nil, 401, unauthorized, invalidToken},
 		} {
-			t.Run(c.name+"/"+test.name, func(t *testing.T) {
+			t.Run(c.Name+"/"+test.name, func(t *testing.T) {
 				forged := []string{"X-Tenant", "evil", "X~Tenant", "evil", "X-Outer-Key", "evil", "X-Workspace-ID", "evil", "X-Api-Key-Id", "evil"}
-				got := c.send(t, test.method, test.path, nil, slices.Concat(bearer(test.token), test.fields, forged)...)
+				got := c.Send(t, test.method, test.path, nil, slices.Concat(bearer(test.token), test.fields, forged)...)
 				if test.status != 200 {
 					s.wantRefused(t, got, test.status, test.body, test.challenge)
 					return
@@ -64,12 +64,12 @@ func TestBlocks_judge(t *testing.T) {
 					wantHeaders["X-Workspace-ID"], wantHeaders["X-API-Key-ID"] = "acme", key.ID
 				}
 				for name, want := range wantHeaders {
-					if values := received.values(name); !slices.Equal(values, []string{want}) {
+					if values := received.Values(name); !slices.Equal(values, []string{want}) {
 						t.Errorf("got %s %q upstream, want %q alone", name, values, want)
 					}
 				}
-				if strings.Contains(received.head, "evil") || received.values("Authorization") != nil {
-					t.Errorf("got upstream what the client sent, or its token:\n%s", received.head)
+				if strings.Contains(received.Head, "evil") || received.Values("Authorization") != nil {
+					t.Errorf("got upstream what the client sent, or its token:\n%s", received.Head)
 				}
 			})
 		}
@@ -84,9 +84,9 @@ func TestBlocks_forwardToken(t *testing.T) {
 		{"", "", ""}, {"forward_token", "", ""}, {"", "forward_token", ""}, {"forward_token", "forward_token", "Bearer "},
 	} {
 		s := start(t, httpOnly(twoBlocks(test.outer, "", test.inner)))
-		_, token := s.create("acme", "Warehouse sync", "full_access")
-		c := clients(t, s)[0]
-		got := strings.Join(s.wantPassed(t, c.send(t, "GET", strict, nil, bearer(token)...)).values("Authorization"), ",")
+		_, token := s.Create("acme", "Warehouse sync", "full_access")
+		c := s.Clients(t)[0]
+		got := strings.Join(s.wantPassed(t, c.Send(t, "GET", strict, nil, bearer(token)...)).Values("Authorization"), ",")
 		if test.want != "" {
 			test.want += token
 		}
@@ -112,26 +112,26 @@ func TestBlocks_limits(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := start(t, httpOnly(twoBlocks(test.outer, "", test.inner)))
-			_, token := s.create("acme", "Warehouse sync", "full_access")
-			c := clients(t, s)[0]
+			_, token := s.Create("acme", "Warehouse sync", "full_access")
+			c := s.Clients(t)[0]
 			for range test.passes {
-				got := c.send(t, "GET", strict, nil, bearer(token)...)
+				got := c.Send(t, "GET", strict, nil, bearer(token)...)
 				s.wantPassed(t, got)
-				if policies := got.header.Values("RateLimit-Policy"); !slices.Equal(policies, test.policies) {
+				if policies := got.Header.Values("RateLimit-Policy"); !slices.Equal(policies, test.policies) {
 					t.Errorf("got RateLimit-Policy %q, want %q", policies, test.policies)
 				}
-				if values := got.header.Values("RateLimit"); len(values) != len(test.policies) {
+				if values := got.Header.Values("RateLimit"); len(values) != len(test.policies) {
 					t.Errorf("got RateLimit %q, want one for each policy", values)
 				}
 			}
-			if got := c.send(t, "GET", strict, nil, bearer(token)...); got.status != 429 {
-				t.Errorf("got status %d after %d requests, want 429", got.status, test.passes)
+			if got := c.Send(t, "GET", strict, nil, bearer(token)...); got.Status != 429 {
+				t.Errorf("got status %d after %d requests, want 429", got.Status, test.passes)
 			}
 			for range test.after { // what the second block refused counts in the first
-				s.wantPassed(t, c.send(t, "GET", contacts, nil, bearer(token)...))
+				s.wantPassed(t, c.Send(t, "GET", contacts, nil, bearer(token)...))
 			}
-			if got := c.send(t, "GET", contacts, nil, bearer(token)...); got.status != 429 {
-				t.Errorf("got status %d elsewhere after %d more requests, want 429", got.status, test.after)
+			if got := c.Send(t, "GET", contacts, nil, bearer(token)...); got.Status != 429 {
+				t.Errorf("got status %d elsewhere after %d more requests, want 429", got.Status, test.after)
 			}
 		})
 	}
@@ -141,11 +141,11 @@ func TestBlocks_limits(t *testing.T) {
 func TestBlocks_whoami(t *testing.T) {
 	t.Parallel()
 	s := start(t, httpOnly(twoBlocks("whoami /public/v1/strict/outer", "", "whoami /public/v1/strict/inner")))
-	key, token := s.create("acme", "Warehouse sync", "full_access")
+	key, token := s.Create("acme", "Warehouse sync", "full_access")
 	for _, path := range []string{"/public/v1/strict/outer", "/public/v1/strict/inner"} {
-		got := clients(t, s)[0].send(t, "GET", path, nil, bearer(token)...)
-		if got.status != 200 || !strings.Contains(got.body, key.ID) {
-			t.Errorf("%s: got %d %q, want who this is", path, got.status, got.body)
+		got := s.Clients(t)[0].Send(t, "GET", path, nil, bearer(token)...)
+		if got.Status != 200 || !strings.Contains(got.Body, key.ID) {
+			t.Errorf("%s: got %d %q, want who this is", path, got.Status, got.Body)
 		}
 		s.wantNothing(t)
 	}
@@ -157,11 +157,11 @@ func TestBlocks_announcements(t *testing.T) {
 	t.Parallel()
 	s := start(t, httpOnly(twoBlocks("read_methods GET POST", "", "")))
 	week := "7d"
-	made, err := s.keys().CreateKey(t.Context(), "acme", client.CreateRequest{Name: "Zapier production", Preset: "read_only", ExpiresIn: &week})
+	made, err := s.Keys().CreateKey(t.Context(), "acme", client.CreateRequest{Name: "Zapier production", Preset: "read_only", ExpiresIn: &week})
 	must(t, err)
-	c := clients(t, s)[0]
+	c := s.Clients(t)[0]
 	for method, want := range map[string]int{"GET": 1, "POST": 0} {
-		if got := c.send(t, method, strict, nil, bearer(made.Token)...).header.Values("X-API-Key-Expires"); len(got) != want {
+		if got := c.Send(t, method, strict, nil, bearer(made.Token)...).Header.Values("X-API-Key-Expires"); len(got) != want {
 			t.Errorf("%s: got X-API-Key-Expires %q, want it %d times", method, got, want)
 		}
 	}
@@ -173,16 +173,16 @@ func TestBlocks_errors(t *testing.T) {
 	t.Parallel()
 	s := start(t, httpOnly(strings.Replace(withOptions("read_methods GET POST"), "reverse_proxy {{.Upstream}}",
 		"reverse_proxy "+gatewaytest.Address(t)+"\n\thandle_errors {\n\t\tapi_key_auth\n\t\trespond {http.api_key.workspace_id} 502\n\t}", 1)))
-	_, token := s.create("acme", "Zapier production", "read_only")
-	c := clients(t, s)[0]
-	if got := c.send(t, "GET", contacts, nil, bearer(token)...); got.status != 502 || got.body != "acme" {
-		t.Errorf("got %d %q, want the site's error page", got.status, got.body)
+	_, token := s.Create("acme", "Zapier production", "read_only")
+	c := s.Clients(t)[0]
+	if got := c.Send(t, "GET", contacts, nil, bearer(token)...); got.Status != 502 || got.Body != "acme" {
+		t.Errorf("got %d %q, want the site's error page", got.Status, got.Body)
 	}
-	if got := c.send(t, "POST", contacts, nil, bearer(token)...); got.status != 403 || got.body != forbidden {
-		t.Errorf("got %d %q for what is a write in the error routes, want 403", got.status, got.body)
+	if got := c.Send(t, "POST", contacts, nil, bearer(token)...); got.Status != 403 || got.Body != forbidden {
+		t.Errorf("got %d %q for what is a write in the error routes, want 403", got.Status, got.Body)
 	}
-	if got := c.send(t, "GET", contacts, nil); got.status != 401 || got.body != unauthorized {
-		t.Errorf("got %d %q without a key, want 401", got.status, got.body)
+	if got := c.Send(t, "GET", contacts, nil); got.Status != 401 || got.Body != unauthorized {
+		t.Errorf("got %d %q without a key, want 401", got.Status, got.Body)
 	}
 }
 
@@ -190,14 +190,14 @@ func TestBlocks_errors(t *testing.T) {
 func TestBlocks_sockets(t *testing.T) {
 	t.Parallel()
 	s := startWithConnect(t, strings.Replace(twoBlocks("", "", ""), "/public/v1/strict/*", "/public/v1/*", 1))
-	_, readOnly := s.create("acme", "Zapier production", "read_only")
+	_, readOnly := s.Create("acme", "Zapier production", "read_only")
 	for _, o := range openers {
 		t.Run(o.name, func(t *testing.T) {
-			key, token := s.create("acme", "Revoked over "+o.name, "full_access")
+			key, token := s.Create("acme", "Revoked over "+o.name, "full_access")
 			k := o.open(t, s, token)
 			k.wantOpen(t)
-			s.upstream.take()
-			s.revoke(key)
+			s.Upstream.Take()
+			s.Revoke(key)
 			k.wantClosed(t, time.Second)
 			s.wantRefused(t, o.open(t, s, readOnly).refusal, http.StatusForbidden, forbidden, needsWrite)
 		})
@@ -208,8 +208,8 @@ func TestBlocks_sockets(t *testing.T) {
 func TestBlocks_counted(t *testing.T) {
 	t.Parallel()
 	s := start(t, httpOnly(twoBlocks("", "", "")))
-	_, token := s.create("acme", "Warehouse sync", "full_access")
-	s.wantPassed(t, clients(t, s)[0].send(t, "GET", strict, nil, bearer(token)...))
+	_, token := s.Create("acme", "Warehouse sync", "full_access")
+	s.wantPassed(t, s.Clients(t)[0].Send(t, "GET", strict, nil, bearer(token)...))
 	if got := s.metrics()[`caddy_api_keys_requests_total{access="full_access",action="read",result="allowed"}`]; got != 2 {
 		t.Errorf("got %v requests counted, want one for each check", got)
 	}
@@ -227,20 +227,20 @@ func TestBlocks_lateAnswer(t *testing.T) {
 	defer upstream.Close()
 	config := twoBlocks("rate_limit read 9 10m", "", "rate_limit read 5 10m")
 	s := start(t, strings.ReplaceAll(config, "{{.Upstream}}", upstream.Listener.Addr().String()))
-	for _, c := range clients(t, s) {
-		t.Run(c.name, func(t *testing.T) {
-			key, token := s.create("acme", "Polls over "+c.name, "full_access")
-			answers := make(chan answer, 1)
-			go func() { answers <- c.send(t, "GET", strict, nil, bearer(token)...) }()
+	for _, c := range s.Clients(t) {
+		t.Run(c.Name, func(t *testing.T) {
+			key, token := s.Create("acme", "Polls over "+c.Name, "full_access")
+			answers := make(chan gatewaytest.Answer, 1)
+			go func() { answers <- c.Send(t, "GET", strict, nil, bearer(token)...) }()
 			<-asked
-			s.revoke(key)
+			s.Revoke(key)
 			time.Sleep(promised / 2)
 			late <- struct{}{}
 			got := <-answers
-			if want := invalidToken + `, error_description="The token was revoked."`; got.status != 401 || got.body != unauthorized || got.header.Get("WWW-Authenticate") != want {
-				t.Errorf("got %d %s %q, want what a revoked key gets", got.status, got.body, got.header.Get("WWW-Authenticate"))
+			if want := invalidToken + `, error_description="The token was revoked."`; got.Status != 401 || got.Body != unauthorized || got.Header.Get("WWW-Authenticate") != want {
+				t.Errorf("got %d %s %q, want what a revoked key gets", got.Status, got.Body, got.Header.Get("WWW-Authenticate"))
 			}
-			if limits := got.header.Values("RateLimit"); len(limits) > 2 {
+			if limits := got.Header.Values("RateLimit"); len(limits) > 2 {
 				t.Errorf("got RateLimit %q, want no more than one for each block", limits)
 			}
 		})

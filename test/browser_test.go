@@ -105,8 +105,8 @@ func TestBrowser(t *testing.T) {
 	chromium := testenv.Tool(t, "chromium")
 	pages := newPages(t)
 	s := newServer(t)
-	s.run(strings.Replace(browserConfig, "PAGES", pages.address, 1))
-	s.awaitReady()
+	s.Run(strings.Replace(browserConfig, "PAGES", pages.address, 1))
+	s.AwaitReady()
 
 	plain := "http://" + s.Plain
 	tests := []struct {
@@ -122,9 +122,9 @@ func TestBrowser(t *testing.T) {
 	}
 	for i, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			key, token := s.create("acme", fmt.Sprintf("In the code of page %d", i), "full_access")
+			key, token := s.Create("acme", fmt.Sprintf("In the code of page %d", i), "full_access")
 			browsers, preflights := s.counted("browser"), s.counted("preflight")
-			s.upstream.take()
+			s.Upstream.Take()
 
 			var fetches []fetch
 			for j, a := range test.attempts {
@@ -156,13 +156,13 @@ func TestBrowser(t *testing.T) {
 					}
 				}
 			}
-			received := s.upstream.take()
+			received := s.Upstream.Take()
 			if len(received) != passed {
 				t.Errorf("the upstream received %d requests, want %d", len(received), passed)
 			}
 			for _, request := range received {
-				if !strings.Contains(request.head, " /allow") {
-					t.Errorf("the upstream received:\n%s", request.head)
+				if !strings.Contains(request.Head, " /allow") {
+					t.Errorf("the upstream received:\n%s", request.Head)
 				}
 			}
 			if got := s.counted("browser") - browsers; got != wantBrowser {
@@ -193,13 +193,13 @@ func TestBrowser_addressBar(t *testing.T) {
 	if got := entry.Request.Headers.Get("Sec-Fetch-Site"); got != "none" || entry.Status != 401 {
 		t.Errorf("got Sec-Fetch-Site %q and status %d, want none and 401", got, entry.Status)
 	}
-	s.upstream.wantNothing(t)
+	s.Upstream.WantNothing(t)
 }
 
 // awaitSeen returns the method and the result of the n requests for a path.
 func (s *server) awaitSeen(path string, n int) (seen []string) {
-	s.t.Helper()
-	s.await("the access log of "+path, func() bool { return len(s.accessLog(path)) >= n })
+	s.T.Helper()
+	s.Await("the access log of "+path, func() bool { return len(s.accessLog(path)) >= n })
 	for _, entry := range s.accessLog(path) {
 		seen = append(seen, entry.Request.Method+" "+entry.Result)
 	}
@@ -211,8 +211,8 @@ func (s *server) awaitSeen(path string, n int) (seen []string) {
 // once a later use by another key is, all of this key's have been.
 func (s *server) wantExposedOnce(t *testing.T, id string) {
 	t.Helper()
-	later, token := s.create("acme", "Seen after "+id, "read_only")
-	clients(t, s)[0].send(t, "GET", "/refuse/later", nil, "Authorization", "Bearer "+token, "Sec-Fetch-Site", "cross-site")
+	later, token := s.Create("acme", "Seen after "+id, "read_only")
+	s.Clients(t)[0].Send(t, "GET", "/refuse/later", nil, "Authorization", "Bearer "+token, "Sec-Fetch-Site", "cross-site")
 	exposures := func(id string) (n int) {
 		for _, event := range s.events("acme") {
 			if event.Operation == "expose" && event.KeyID == id {
@@ -221,11 +221,11 @@ func (s *server) wantExposedOnce(t *testing.T, id string) {
 		}
 		return n
 	}
-	s.await("the later use to be noted", func() bool { return exposures(later.ID) > 0 })
+	s.Await("the later use to be noted", func() bool { return exposures(later.ID) > 0 })
 	if got := exposures(id); got != 1 {
 		t.Errorf("got %d events of the exposure of %s, want 1", got, id)
 	}
-	answer, err := s.keys().ShowKey(t.Context(), "acme", id)
+	answer, err := s.Keys().ShowKey(t.Context(), "acme", id)
 	if err != nil || answer.ExposedAt == nil {
 		t.Errorf("got exposed_at %v (%v), want a time", answer.ExposedAt, err)
 	}

@@ -6,6 +6,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
 // TestCalendarFeed holds that a subscribing calendar, which can send nothing but
@@ -14,38 +16,38 @@ func TestCalendarFeed(t *testing.T) {
 	t.Parallel()
 	const token = "an-admin-token-of-the-test"
 	s := newServer(t)
-	s.env = []string{"TEST_ADMIN_TOKEN=" + token}
-	must(t, os.WriteFile(s.dir+"/admin-token", []byte(token), 0o600))
-	s.run(mountConfig)
-	s.awaitReady()
-	key, _ := s.create("acme", "Zapier production", "read_only")
-	site := httpClient{"HTTP/1.1", "http://" + s.Plain, http.DefaultClient}
+	s.Env = []string{"TEST_ADMIN_TOKEN=" + token}
+	must(t, os.WriteFile(s.Dir+"/admin-token", []byte(token), 0o600))
+	s.Run(mountConfig)
+	s.AwaitReady()
+	key, _ := s.Create("acme", "Zapier production", "read_only")
+	site := gatewaytest.Client{Name: "HTTP/1.1", Base: "http://" + s.Plain, Client: http.DefaultClient}
 	bearer := []string{"Authorization", "Bearer " + token}
 	feed := func() string {
 		t.Helper()
-		got := site.send(t, "POST", "/token/workspaces/acme/calendar/feed", nil, bearer...)
+		got := site.Send(t, "POST", "/token/workspaces/acme/calendar/feed", nil, bearer...)
 		var answer struct{ Path string }
-		if must(t, json.Unmarshal([]byte(got.body), &answer)); got.status != 201 || answer.Path == "" {
-			t.Fatalf("got %d %s, want a feed", got.status, got.body)
+		if must(t, json.Unmarshal([]byte(got.Body), &answer)); got.Status != 201 || answer.Path == "" {
+			t.Fatalf("got %d %s, want a feed", got.Status, got.Body)
 		}
 		return answer.Path
 	}
 	first := feed()
-	wantStatus := func(status int, method, path string, fields ...string) answer {
+	wantStatus := func(status int, method, path string, fields ...string) gatewaytest.Answer {
 		t.Helper()
-		got := site.send(t, method, path, nil, fields...)
-		if got.status != status {
-			t.Errorf("%s %s: got %d %s, want %d", method, path, got.status, got.body, status)
+		got := site.Send(t, method, path, nil, fields...)
+		if got.Status != status {
+			t.Errorf("%s %s: got %d %s, want %d", method, path, got.Status, got.Body, status)
 		}
 		return got
 	}
 
 	got := wantStatus(200, "GET", "/token"+first)
-	if !strings.Contains(got.body, "UID:"+key.ID+"@") {
-		t.Errorf("got %s, want an event of %s", got.body, key.ID)
+	if !strings.Contains(got.Body, "UID:"+key.ID+"@") {
+		t.Errorf("got %s, want an event of %s", got.Body, key.ID)
 	}
 	for name, want := range map[string]string{"Content-Type": "text/calendar; charset=utf-8", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"} {
-		if got := got.header.Get(name); got != want {
+		if got := got.Header.Get(name); got != want {
 			t.Errorf("got %s %q, want %q", name, got, want)
 		}
 	}
@@ -62,8 +64,8 @@ func TestCalendarFeed(t *testing.T) {
 		"/workspaces/acme/calendar.ics", "/workspaces/acme/keys", "/calendar", "/calendar/", first + "/", first + "/../../audit",
 		"/calendar/../audit", "/calendar/%2e%2e/audit", "/calendar%2fx.ics", "//calendar/x.ics", "/audit",
 	} {
-		if got := site.send(t, "GET", "/token"+path, nil); got.status != 401 && got.status != 404 {
-			t.Errorf("GET %s: got %d %s, want a refusal", path, got.status, got.body)
+		if got := site.Send(t, "GET", "/token"+path, nil); got.Status != 401 && got.Status != 404 {
+			t.Errorf("GET %s: got %d %s, want a refusal", path, got.Status, got.Body)
 		}
 	}
 	wantStatus(401, "GET", "/token/workspaces/acme/keys", "Authorization", "Bearer "+first[len("/calendar/"):len(first)-len(".ics")])
@@ -81,7 +83,7 @@ func TestCalendarFeed(t *testing.T) {
 
 	// Nothing that the server wrote has a feed's token.
 	for _, path := range []string{first, second} {
-		if strings.Contains(s.log.String(), path[len("/calendar/cal_"):len(path)-len(".ics")]) {
+		if strings.Contains(s.Log.String(), path[len("/calendar/cal_"):len(path)-len(".ics")]) {
 			t.Error("a feed's token is in the log")
 		}
 	}

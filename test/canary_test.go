@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
 // canaryConfig logs all that can be logged, and has every kind of path: to the
@@ -86,23 +88,23 @@ func (c canary) secret() string {
 
 // canaries makes one token of each kind.
 func (s *server) canaries() []canary {
-	s.t.Helper()
-	_, full := s.create("acme", "Warehouse sync", "full_access")
-	_, readOnly := s.create("acme", "Zapier production", "read_only")
-	revokedKey, revoked := s.create("acme", "Old export job", "full_access")
-	s.revoke(revokedKey)
-	_, suspended := s.create("globex", "Globex billing", "full_access")
-	s.post("/workspaces/globex/suspend")
-	_, other := s.create("acme", "A base for invented ones", "full_access")
+	s.T.Helper()
+	_, full := s.Create("acme", "Warehouse sync", "full_access")
+	_, readOnly := s.Create("acme", "Zapier production", "read_only")
+	revokedKey, revoked := s.Create("acme", "Old export job", "full_access")
+	s.Revoke(revokedKey)
+	_, suspended := s.Create("globex", "Globex billing", "full_access")
+	s.Post("/workspaces/globex/suspend")
+	_, other := s.Create("acme", "A base for invented ones", "full_access")
 	return []canary{
 		{"full access", full},
 		{"read-only", readOnly},
 		{"revoked", revoked},
 		{"suspended", suspended},
-		{"expired", s.createExpired(s.t)},
-		{"unknown", reChecksum(other)},
+		{"expired", s.CreateExpired(s.T)},
+		{"unknown", gatewaytest.OtherToken(other)},
 		{"of a wrong checksum", other[:len(other)-1] + strings.ToUpper(other[len(other)-1:]) + "x"},
-		{"truncated", reChecksum(reChecksum(other))[:50]},
+		{"truncated", gatewaytest.OtherToken(gatewaytest.OtherToken(other))[:50]},
 	}
 }
 
@@ -134,18 +136,18 @@ func TestCanaries(t *testing.T) {
 		search.in(t, "GET "+path, []byte(s.fetch(path)))
 	}
 	search.in(t, "a backup", unzstd(t, s.fetch("/api-keys/backup")))
-	search.files(t, s.dir)
-	s.stop()
-	search.files(t, s.dir)
-	search.in(t, "the log", []byte(s.log.String()))
+	search.files(t, s.Dir)
+	s.Stop()
+	search.files(t, s.Dir)
+	search.in(t, "the log", []byte(s.Log.String()))
 
 	for _, name := range []string{"access.json", "access.txt", "config/caddy/autosave.json", "keys/MANIFEST"} {
-		if info, err := os.Stat(filepath.Join(s.dir, name)); err != nil || info.Size() == 0 {
+		if info, err := os.Stat(filepath.Join(s.Dir, name)); err != nil || info.Size() == 0 {
 			t.Errorf("%s was not searched: %v", name, err)
 		}
 	}
 	for _, want := range []string{`"level":"debug"`, "http.handlers.reverse_proxy", "admin.api", "http.log.error"} {
-		if !strings.Contains(s.log.String(), want) {
+		if !strings.Contains(s.Log.String(), want) {
 			t.Errorf("the log has nothing of %s: it was not looked for there", want)
 		}
 	}
@@ -182,12 +184,12 @@ func (s *server) sendCanary(t *testing.T, c canary, search *search) {
 		"an override":         {"Authorization", "Bearer " + c.token, "X-HTTP-Method-Override", "DELETE"},
 	}
 	paths := []string{"/public/v1/contacts", "/public/v1/me", "/forwarded/contacts", "/broken/contacts", "/settings/workspaces/acme/keys"}
-	for _, client := range clients(t, s) {
+	for _, client := range s.Clients(t) {
 		for place, fields := range places {
 			for _, path := range paths {
 				for _, method := range []string{"GET", "POST", "TRACE", "FROB"} {
-					got := client.send(t, method, path, nil, fields...)
-					search.in(t, fmt.Sprintf("the answer to %s %s, %s %s over %s", method, path, c.name, place, client.name), got.all())
+					got := client.Send(t, method, path, nil, fields...)
+					search.in(t, fmt.Sprintf("the answer to %s %s, %s %s over %s", method, path, c.name, place, client.Name), got.All())
 				}
 			}
 		}
@@ -200,24 +202,24 @@ func (s *server) sendCanary(t *testing.T, c canary, search *search) {
 		"POST / HTTP/1.1\r\nHost: %[2]s\r\nContent-Length: 60\r\n\r\n%[1]s",
 		"POST / HTTP/1.1\r\nHost: %[2]s\r\nTransfer-Encoding: chunked\r\nTrailer: Authorization\r\n\r\n0\r\nAuthorization: Bearer %[1]s\r\n\r\n",
 	} {
-		search.in(t, "the answer to "+request, raw(t, s.Plain, fmt.Sprintf(request, c.token, s.Plain)).all())
+		search.in(t, "the answer to "+request, gatewaytest.Raw(t, s.Plain, fmt.Sprintf(request, c.token, s.Plain)).All())
 	}
 }
 
 // sendInBodies sends a token in bodies of the admin API that it must refuse.
 func (s *server) sendInBodies(t *testing.T, c canary, search *search) {
 	t.Helper()
-	web := clients(t, s)[0]
-	mounts := []string{web.base + "/settings", "http://" + s.Admin + "/api-keys"}
+	web := s.Clients(t)[0]
+	mounts := []string{web.Base + "/settings", "http://" + s.Admin + "/api-keys"}
 	for _, body := range canaryBodies(c.token) {
 		for _, mount := range mounts {
-			web.base = mount
+			web.Base = mount
 			for _, path := range []string{"/workspaces/acme/keys", "/workspaces/acme/keys/key_unknown/revoke", "/workspaces/initech/suspend"} {
-				got := web.send(t, http.MethodPost, path, strings.NewReader(body), "Authorization", "Bearer "+adminCanary, "Content-Type", "application/json")
-				if got.status < 400 {
-					t.Errorf("POST %s %s: got status %d, want a refusal", path, body, got.status)
+				got := web.Send(t, http.MethodPost, path, strings.NewReader(body), "Authorization", "Bearer "+adminCanary, "Content-Type", "application/json")
+				if got.Status < 400 {
+					t.Errorf("POST %s %s: got status %d, want a refusal", path, body, got.Status)
 				}
-				search.in(t, "the answer to POST "+path, got.all())
+				search.in(t, "the answer to POST "+path, got.All())
 			}
 		}
 	}
@@ -247,25 +249,17 @@ func canaryBodies(token string) []string {
 func (s *server) wantForwardedOnly(t *testing.T, c canary) {
 	t.Helper()
 	forwarded := false
-	for _, request := range s.upstream.take() {
-		switch got := request.values("Authorization"); {
-		case strings.Contains(request.head, " /forwarded/"):
-			forwarded = forwarded || strings.Contains(request.head, c.secret())
+	for _, request := range s.Upstream.Take() {
+		switch got := request.Values("Authorization"); {
+		case strings.Contains(request.Head, " /forwarded/"):
+			forwarded = forwarded || strings.Contains(request.Head, c.secret())
 		case len(got) > 0:
-			t.Errorf("the upstream received Authorization %q:\n%s", got, request.head)
+			t.Errorf("the upstream received Authorization %q:\n%s", got, request.Head)
 		}
 	}
 	if !forwarded {
 		t.Error("no token was handed on to the upstream")
 	}
-}
-
-// all returns what of an answer could hold something.
-func (a answer) all() []byte {
-	var all bytes.Buffer
-	_ = a.header.Write(&all)
-	all.WriteString(a.body)
-	return all.Bytes()
 }
 
 // search looks for canaries.

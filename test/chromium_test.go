@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
 // pages serves a page to a browser, and takes its report.
@@ -73,7 +75,7 @@ func (p *pages) run(t *testing.T, chromium, origin string, fetches []fetch) []st
 	p.fetches.Store(&list)
 	// A browser that waits for its debugger stays open when the page is loaded.
 	browser := browse(t, chromium, "--remote-debugging-port=0", origin+"/page")
-	var said buffer
+	var said gatewaytest.Log
 	browser.Stderr = &said
 	must(t, browser.Start())
 	defer func() {

@@ -49,7 +49,7 @@ func TestCommandLine(t *testing.T) {
 						env.Setenv(name, value)
 					}
 					env.Setenv("ADMIN", address)
-					env.Setenv("CONFIG", filepath.Join(s.dir, "Caddyfile"))
+					env.Setenv("CONFIG", filepath.Join(s.Dir, "Caddyfile"))
 					env.Setenv("PATH", filepath.Dir(binary)+":"+os.Getenv("PATH"))
 					env.Setenv("XDG_CONFIG_HOME", env.WorkDir)
 					env.Setenv("XDG_DATA_HOME", env.WorkDir)
@@ -71,8 +71,8 @@ func TestCommandLine(t *testing.T) {
 func withoutKeys(t *testing.T) string {
 	t.Helper()
 	s := newServer(t)
-	s.run("{\n\tadmin {{.Admin}}\n}\n")
-	s.await("the server to answer", func() bool {
+	s.Run("{\n\tadmin {{.Admin}}\n}\n")
+	s.Await("the server to answer", func() bool {
 		response, err := http.Get("http://" + s.Admin + "/config/")
 		return err == nil && response.Body.Close() == nil && response.StatusCode == http.StatusOK
 	})
@@ -86,21 +86,21 @@ func serverFor(t *testing.T, script string) (s *server, address string) {
 	switch script {
 	case "socket.txt":
 		s = newServer(t)
-		socket := filepath.Join(s.dir, "admin.sock")
-		s.run(strings.Replace(gatewayConfig, "admin {{.Admin}}", "admin unix/"+socket, 1))
+		socket := filepath.Join(s.Dir, "admin.sock")
+		s.Run(strings.Replace(gatewayConfig, "admin {{.Admin}}", "admin unix/"+socket, 1))
 		dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", socket)
 		}
 		overSocket := &http.Client{Transport: &http.Transport{DialContext: dial}}
-		s.await("the server to answer", func() bool {
+		s.Await("the server to answer", func() bool {
 			response, err := overSocket.Get("http://127.0.0.1/api-keys/healthz")
 			return err == nil && response.Body.Close() == nil && response.StatusCode == http.StatusOK
 		})
 		return s, "unix/" + socket
 	case "origin.txt":
 		s = newServer(t)
-		s.run(strings.Replace(gatewayConfig, "admin {{.Admin}}", "admin {{.Admin}} {\n\t\tenforce_origin\n\t}", 1))
-		s.await("the server to answer", func() bool {
+		s.Run(strings.Replace(gatewayConfig, "admin {{.Admin}}", "admin {{.Admin}} {\n\t\tenforce_origin\n\t}", 1))
+		s.Await("the server to answer", func() bool {
 			request, err := http.NewRequest(http.MethodGet, "http://"+s.Admin+"/api-keys/healthz", nil)
 			must(t, err)
 			request.Header.Set("Origin", "http://"+s.Admin)
@@ -110,19 +110,19 @@ func serverFor(t *testing.T, script string) (s *server, address string) {
 		return s, s.Admin
 	case "signed.txt":
 		s = newServer(t)
-		s.env = append(s.env, "API_KEYS_BACKUP_KEY="+strings.Repeat("a1", 32))
-		s.run(strings.Replace(gatewayConfig, "api_keys {", "api_keys {\n\t\tbackup_key {env.API_KEYS_BACKUP_KEY}", 1))
-		s.awaitReady()
+		s.Env = append(s.Env, "API_KEYS_BACKUP_KEY="+strings.Repeat("a1", 32))
+		s.Run(strings.Replace(gatewayConfig, "api_keys {", "api_keys {\n\t\tbackup_key {env.API_KEYS_BACKUP_KEY}", 1))
+		s.AwaitReady()
 		return s, s.Admin
 	case "names.txt":
 		s = newServer(t)
-		s.run(strings.Replace(gatewayConfig, "\tapi_key_auth\n", `	api_key_admin /admin/* {
+		s.Run(strings.Replace(gatewayConfig, "\tapi_key_auth\n", `	api_key_admin /admin/* {
 		base_path /admin
 		trust_upstream_auth
 		actor {http.request.header.X-Person}
 	}
 `, 1))
-		s.awaitReady()
+		s.AwaitReady()
 		hostile := &client.Client{BaseURL: "http://" + s.Plain + "/admin", HTTP: &http.Client{Transport: person{"\u009b2J\u202emda"}}}
 		made, err := hostile.CreateKey(t.Context(), "hostile", client.CreateRequest{Name: "Zapier production", Preset: "read_only"})
 		must(t, err)

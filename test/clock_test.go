@@ -23,12 +23,12 @@ func TestClock_notedAtAnEnd(t *testing.T) {
 	t.Parallel()
 	s := start(t, gatewayConfig)
 	life := "1s"
-	answer, err := s.keys().CreateKey(t.Context(), "acme", client.CreateRequest{Name: "Short lived job", Preset: "full_access", ExpiresIn: &life})
+	answer, err := s.Keys().CreateKey(t.Context(), "acme", client.CreateRequest{Name: "Short lived job", Preset: "full_access", ExpiresIn: &life})
 	must(t, err)
-	s.await("the key to be refused", func() bool {
-		return clients(t, s)[0].send(t, "GET", "/public/v1/me", nil, "Authorization", "Bearer "+answer.Token).status == 401
+	s.Await("the key to be refused", func() bool {
+		return s.Clients(t)[0].Send(t, "GET", "/public/v1/me", nil, "Authorization", "Bearer "+answer.Token).Status == 401
 	})
-	s.await("the time to be noted", func() bool {
+	s.Await("the time to be noted", func() bool {
 		left := filepath.Join(t.TempDir(), "keys") // as a kill would leave it
 		if os.CopyFS(left, os.DirFS(s.Store)) != nil {
 			return false // a file was removed meanwhile
@@ -48,27 +48,27 @@ func TestClock_setBackWhileStopped(t *testing.T) {
 	t.Parallel()
 	s := start(t, gatewayConfig)
 	hour := "1h"
-	answer, err := s.keys().CreateKey(t.Context(), "acme", client.CreateRequest{Name: "Nightly export", Preset: "read_only", ExpiresIn: &hour})
+	answer, err := s.Keys().CreateKey(t.Context(), "acme", client.CreateRequest{Name: "Nightly export", Preset: "read_only", ExpiresIn: &hour})
 	must(t, err)
 	bearer := []string{"Authorization", "Bearer " + answer.Token}
-	if got := clients(t, s)[0].send(t, "GET", "/public/v1/me", nil, bearer...); got.status != 200 {
-		t.Fatalf("got status %d before, want 200", got.status)
+	if got := s.Clients(t)[0].Send(t, "GET", "/public/v1/me", nil, bearer...); got.Status != 200 {
+		t.Fatalf("got status %d before, want 200", got.Status)
 	}
-	s.stop()
+	s.Stop()
 
 	keys, err := store.Open(s.Store, zap.NewNop(), nil)
 	must(t, err)
 	must(t, keys.NoteClock(func() apikey.ClockNote { return apikey.ClockNote{Confirmed: time.Now().Add(2 * time.Hour)} }))
 	must(t, keys.Close())
 
-	s.exited = make(chan struct{})
-	s.run(gatewayConfig)
-	s.awaitReady()
-	got := clients(t, s)[0].send(t, "GET", "/public/v1/me", nil, bearer...)
-	if want := `error_description="The token expired."`; got.status != 401 || !strings.Contains(got.header.Get("WWW-Authenticate"), want) {
-		t.Errorf("got %d %s, want 401 with %s", got.status, got.header.Get("WWW-Authenticate"), want)
+	s.Exited = make(chan struct{})
+	s.Run(gatewayConfig)
+	s.AwaitReady()
+	got := s.Clients(t)[0].Send(t, "GET", "/public/v1/me", nil, bearer...)
+	if want := `error_description="The token expired."`; got.Status != 401 || !strings.Contains(got.Header.Get("WWW-Authenticate"), want) {
+		t.Errorf("got %d %s, want 401 with %s", got.Status, got.Header.Get("WWW-Authenticate"), want)
 	}
-	if !strings.Contains(s.log.String(), "this machine's clock is behind the latest time recorded in the key store") {
+	if !strings.Contains(s.Log.String(), "this machine's clock is behind the latest time recorded in the key store") {
 		t.Error("the log does not say that the clock is behind")
 	}
 }
@@ -93,14 +93,14 @@ func (s *server) while(t *testing.T, do func(*store.Store)) {
 }
 
 func (s *server) startAgain() {
-	s.exited = make(chan struct{})
-	s.run(gatewayConfig)
-	s.awaitReady()
+	s.Exited = make(chan struct{})
+	s.Run(gatewayConfig)
+	s.AwaitReady()
 }
 
 func (s *server) answersTo(t *testing.T, token apikey.Token) int {
 	t.Helper()
-	return clients(t, s)[0].send(t, "GET", "/public/v1/me", nil, "Authorization", "Bearer "+token.Reveal()).status
+	return s.Clients(t)[0].Send(t, "GET", "/public/v1/me", nil, "Authorization", "Bearer "+token.Reveal()).Status
 }
 
 // TestClock_aheadAtAStart holds that a clock which is ahead at a start, by days or
@@ -112,7 +112,7 @@ func TestClock_aheadAtAStart(t *testing.T) {
 	for _, by := range []time.Duration{91 * day, 600 * day} {
 		t.Run(by.String(), func(t *testing.T) {
 			s := start(t, gatewayConfig)
-			s.stop()
+			s.Stop()
 			right := time.Now().Add(-by)
 			token, key := aKey("Nightly export", right.Add(-time.Hour), 90*day)
 			s.while(t, func(keys *store.Store) {
@@ -128,10 +128,10 @@ func TestClock_aheadAtAStart(t *testing.T) {
 			if got := s.answersTo(t, token); got != 401 {
 				t.Errorf("ahead: got status %d, want 401: no key outlives its end", got)
 			}
-			if !strings.Contains(s.log.String(), "this machine's clock has jumped implausibly far ahead") {
+			if !strings.Contains(s.Log.String(), "this machine's clock has jumped implausibly far ahead") {
 				t.Error("the log does not say that the clock is ahead")
 			}
-			s.stop()
+			s.Stop()
 
 			s.while(t, func(keys *store.Store) {
 				if events, _, err := keys.Events(t.Context(), "", apikey.Page{Limit: 50}); err != nil || len(events) < 21 {
@@ -155,7 +155,7 @@ func TestClock_aheadAtAStart(t *testing.T) {
 			if got := s.answersTo(t, live); got != 200 {
 				t.Errorf("set right: got status %d, want 200", got)
 			}
-			if !strings.Contains(s.log.String(), "this machine's clock was ahead and has been corrected") {
+			if !strings.Contains(s.Log.String(), "this machine's clock was ahead and has been corrected") {
 				t.Error("the log does not say that the clock was ahead")
 			}
 		})
@@ -172,7 +172,7 @@ func TestClock_trust(t *testing.T) {
 	revoked, revokedKey := aKey("Zapier production", now, 90*24*time.Hour)
 	rotated, rotatedKey := aKey("Warehouse sync", now, 90*24*time.Hour)
 	_, replacement := aKey("Warehouse sync", now, 90*24*time.Hour)
-	s.stop()
+	s.Stop()
 	s.while(t, func(keys *store.Store) {
 		for _, do := range []apikey.Action{
 			apikey.Create{Key: liveKey}, apikey.Create{Key: revokedKey}, apikey.Create{Key: rotatedKey},
@@ -190,12 +190,12 @@ func TestClock_trust(t *testing.T) {
 			t.Errorf("behind: the %s key is answered %d, want 401", name, got)
 		}
 	}
-	clock, err := s.keys().Clock(t.Context())
+	clock, err := s.Keys().Clock(t.Context())
 	must(t, err)
 	if clock.Status != client.ClockBehind {
 		t.Errorf("got the clock %+v, want it behind", clock)
 	}
-	answer, err := s.keys().TrustClock(t.Context(), "NTP has set it")
+	answer, err := s.Keys().TrustClock(t.Context(), "NTP has set it")
 	must(t, err)
 	if answer.Clock.Status != client.ClockAgrees || answer.Revoked != 1 {
 		t.Errorf("got %+v, want a clock that agrees, and one key revoked", answer)
@@ -209,7 +209,7 @@ func TestClock_trust(t *testing.T) {
 		}
 	}
 	check("trusted")
-	s.stop()
+	s.Stop()
 	s.startAgain()
 	check("after a restart")
 }

@@ -12,6 +12,8 @@ import (
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
 	"golang.org/x/net/http2"
+
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
 // TestConnect_tunnel asks for a tunnel to anywhere, and TRACE for an echo of
@@ -19,19 +21,19 @@ import (
 func TestConnect_tunnel(t *testing.T) {
 	t.Parallel()
 	s := start(t, gatewayConfig)
-	_, full := s.create("acme", "Warehouse sync", "full_access")
-	_, readOnly := s.create("acme", "Zapier production", "read_only")
-	for name, token := range map[string]string{"full access": full, "read only": readOnly, "unknown": reChecksum(full)} {
+	_, full := s.Create("acme", "Warehouse sync", "full_access")
+	_, readOnly := s.Create("acme", "Zapier production", "read_only")
+	for name, token := range map[string]string{"full access": full, "read only": readOnly, "unknown": gatewaytest.OtherToken(full)} {
 		t.Run(name, func(t *testing.T) {
 			auth := "Host: " + s.Plain + "\r\nAuthorization: Bearer " + token + "\r\n\r\n"
 			t.Run("TRACE", func(t *testing.T) {
-				for _, c := range clients(t, s) {
-					s.wantMethodRefused(t, c.send(t, "TRACE", contacts, nil, bearer(token)...))
+				for _, c := range s.Clients(t) {
+					s.wantMethodRefused(t, c.Send(t, "TRACE", contacts, nil, bearer(token)...))
 				}
 			})
 			t.Run("CONNECT over HTTP/1.1", func(t *testing.T) {
-				s.wantMethodRefused(t, raw(t, s.Plain, "CONNECT "+s.Plain+" HTTP/1.1\r\n"+auth))
-				s.wantMethodRefused(t, raw(t, s.Plain, "CONNECT "+contacts+" HTTP/1.1\r\n"+auth))
+				s.wantMethodRefused(t, gatewaytest.Raw(t, s.Plain, "CONNECT "+s.Plain+" HTTP/1.1\r\n"+auth))
+				s.wantMethodRefused(t, gatewaytest.Raw(t, s.Plain, "CONNECT "+contacts+" HTTP/1.1\r\n"+auth))
 			})
 			t.Run("CONNECT over HTTP/2", func(t *testing.T) {
 				f := dialFrames(t, s.Secure)
@@ -49,10 +51,10 @@ func TestConnect_tunnel(t *testing.T) {
 }
 
 // wantMethodRefused checks a 405.
-func (s *server) wantMethodRefused(t *testing.T, got answer) {
+func (s *server) wantMethodRefused(t *testing.T, got gatewaytest.Answer) {
 	t.Helper()
 	s.wantRefused(t, got, 405, methodNotAllowed, "")
-	if got, want := got.header.Get("Allow"), "GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE"; got != want {
+	if got, want := got.Header.Get("Allow"), "GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE"; got != want {
 		t.Errorf("got Allow %q, want %q", got, want)
 	}
 }
@@ -63,14 +65,14 @@ func (s *server) wantMethodRefused(t *testing.T, got answer) {
 func TestConnect_notEnabled(t *testing.T) {
 	t.Parallel()
 	s := start(t, gatewayConfig)
-	_, full := s.create("acme", "Warehouse sync", "full_access")
+	_, full := s.Create("acme", "Warehouse sync", "full_access")
 	f := dialFrames(t, s.Secure)
 	if got := f.settings[http2.SettingEnableConnectProtocol]; got != 0 {
 		t.Errorf("got SETTINGS_ENABLE_CONNECT_PROTOCOL = %d, want 0", got)
 	}
 	got, err := f.answer(f.open(false, extendedConnect(s, "websocket", full)...))
 	if want := (reset{http2.ErrCodeProtocol}); !errors.Is(err, want) {
-		t.Errorf("got %d %v, want %v", got.status, err, want)
+		t.Errorf("got %d %v, want %v", got.Status, err, want)
 	}
 	s.wantNothing(t)
 }
@@ -80,8 +82,8 @@ func TestConnect_notEnabled(t *testing.T) {
 func TestConnect_otherProtocols(t *testing.T) {
 	t.Parallel()
 	s := startWithConnect(t, gatewayConfig)
-	_, full := s.create("acme", "Warehouse sync", "full_access")
-	_, readOnly := s.create("acme", "Zapier production", "read_only")
+	_, full := s.Create("acme", "Warehouse sync", "full_access")
+	_, readOnly := s.Create("acme", "Zapier production", "read_only")
 	for _, protocol := range []string{"connect-udp", "connect-ip", "WebSocket", "webtransport", "h2c"} {
 		for name, token := range map[string]string{"full access": full, "read only": readOnly} {
 			t.Run(protocol+"/"+name, func(t *testing.T) {
@@ -131,7 +133,7 @@ func dialStream(t *testing.T, s *server) *http3.RequestStream {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	t.Cleanup(cancel)
-	config := insecure.Clone()
+	config := gatewaytest.Insecure.Clone()
 	config.NextProtos = []string{http3.NextProtoH3}
 	conn, err := quic.DialAddr(ctx, s.Secure, config, nil)
 	must(t, err)
@@ -143,11 +145,11 @@ func dialStream(t *testing.T, s *server) *http3.RequestStream {
 }
 
 // readStream reads the answer on a stream to its end.
-func readStream(t *testing.T, stream *http3.RequestStream) answer {
+func readStream(t *testing.T, stream *http3.RequestStream) gatewaytest.Answer {
 	t.Helper()
 	response, err := stream.ReadResponse()
 	must(t, err)
 	body, err := io.ReadAll(response.Body)
 	must(t, err)
-	return answer{response.StatusCode, 3, response.Header, string(body), response.Close}
+	return gatewaytest.Answer{Status: response.StatusCode, Proto: 3, Header: response.Header, Body: string(body), Closes: response.Close}
 }

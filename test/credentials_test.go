@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"golang.org/x/net/http2"
+
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
 // TestCredentials_lookalikes sends what a careless reader could take for the
@@ -16,7 +18,7 @@ import (
 func TestCredentials_lookalikes(t *testing.T) {
 	t.Parallel()
 	s := start(t, gatewayConfig)
-	_, token := s.create("acme", "Warehouse sync", "full_access")
+	_, token := s.Create("acme", "Warehouse sync", "full_access")
 	fullWidth := strings.Map(func(r rune) rune { return r + 0xfee0 }, token)
 	tests := []struct{ name, value string }{
 		{"non-ASCII after it", "Bearer " + token + "\u00e9"},
@@ -46,10 +48,10 @@ func TestCredentials_lookalikes(t *testing.T) {
 		{"just too long", "Bearer " + token + "0"},
 		{"far too long", "Bearer " + strings.Repeat(token, 200)},
 	}
-	for _, c := range clients(t, s) {
+	for _, c := range s.Clients(t) {
 		for _, test := range tests {
-			t.Run(c.name+"/"+test.name, func(t *testing.T) {
-				s.wantRefused(t, c.send(t, "GET", contacts, nil, "Authorization", test.value), 401, unauthorized, invalidToken)
+			t.Run(c.Name+"/"+test.name, func(t *testing.T) {
+				s.wantRefused(t, c.Send(t, "GET", contacts, nil, "Authorization", test.value), 401, unauthorized, invalidToken)
 			})
 		}
 	}
@@ -60,7 +62,7 @@ func TestCredentials_lookalikes(t *testing.T) {
 func TestCredentials_elsewhere(t *testing.T) {
 	t.Parallel()
 	s := start(t, gatewayConfig)
-	_, token := s.create("acme", "Warehouse sync", "full_access")
+	_, token := s.Create("acme", "Warehouse sync", "full_access")
 	tests := []struct {
 		name, method, path, body string
 		fields                   []string
@@ -78,12 +80,12 @@ func TestCredentials_elsewhere(t *testing.T) {
 		{"WebSocket subprotocol", "GET", "", "", []string{"Sec-Websocket-Protocol", "bearer, " + token}},
 		{"Referer", "GET", "", "", []string{"Referer", "https://example.com/?access_token=" + token}},
 	}
-	for _, c := range clients(t, s) {
+	for _, c := range s.Clients(t) {
 		for _, test := range tests {
-			t.Run(c.name+"/"+test.name, func(t *testing.T) {
-				got := c.send(t, test.method, contacts+test.path, strings.NewReader(test.body), test.fields...)
+			t.Run(c.Name+"/"+test.name, func(t *testing.T) {
+				got := c.Send(t, test.method, contacts+test.path, strings.NewReader(test.body), test.fields...)
 				s.wantRefused(t, got, 401, unauthorized, challenge)
-				got = c.send(t, test.method, contacts+test.path, strings.NewReader(test.body), append(test.fields, bearer(reChecksum(token))...)...)
+				got = c.Send(t, test.method, contacts+test.path, strings.NewReader(test.body), append(test.fields, bearer(gatewaytest.OtherToken(token))...)...)
 				s.wantRefused(t, got, 401, unauthorized, invalidToken)
 			})
 		}
@@ -112,8 +114,8 @@ func TestCredentials_huge(t *testing.T) {
 	t.Run("HTTP/2", func(t *testing.T) {
 		f := dialFrames(t, s.Secure)
 		got, err := f.answer(f.open(true, ":method", "GET", ":scheme", "https", ":path", contacts, ":authority", s.Secure, "authorization", "Bearer "+huge))
-		if err == nil && got.status != 431 {
-			t.Errorf("got status %d, want 431 or no answer", got.status)
+		if err == nil && got.Status != 431 {
+			t.Errorf("got status %d, want 431 or no answer", got.Status)
 		}
 		if limit := f.settings[http2.SettingMaxHeaderListSize]; limit == 0 || limit > 32<<10 {
 			t.Errorf("got a header limit of %d, want about 16 KiB", limit)

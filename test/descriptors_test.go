@@ -17,11 +17,11 @@ import (
 func startLimited(t *testing.T, limit int, config string) *server {
 	t.Helper()
 	s := newServer(t)
-	limited := filepath.Join(s.dir, "limited")
-	must(t, os.WriteFile(limited, fmt.Appendf(nil, "#!/bin/sh\nulimit -n %d\nexec '%s' \"$@\"\n", limit, s.program), 0o700))
-	s.program = limited
-	s.run(config)
-	s.awaitReady()
+	limited := filepath.Join(s.Dir, "limited")
+	must(t, os.WriteFile(limited, fmt.Appendf(nil, "#!/bin/sh\nulimit -n %d\nexec '%s' \"$@\"\n", limit, s.Program), 0o700))
+	s.Program = limited
+	s.Run(config)
+	s.AwaitReady()
 	return s
 }
 
@@ -48,8 +48,8 @@ func TestDescriptors_busy(t *testing.T) {
 	}()
 	config := strings.Replace(httpOnly(gatewayConfig), "\tapi_key_auth\n", "\tapi_key_auth\n\treverse_proxy /silent "+silent.Addr().String()+"\n", 1)
 	s := startLimited(t, 512, config)
-	key, token := s.create("acme", "Warehouse sync", "read_only")
-	_, good := s.create("globex", "Zapier production", "read_only")
+	key, token := s.Create("acme", "Warehouse sync", "read_only")
+	_, good := s.Create("globex", "Zapier production", "read_only")
 
 	var conns []net.Conn
 	for range 600 {
@@ -71,12 +71,12 @@ func TestDescriptors_busy(t *testing.T) {
 	if refused == 0 {
 		t.Error("got no request refused, want those that the limit has no room for")
 	}
-	s.revoke(key)
+	s.Revoke(key)
 	for _, conn := range conns {
 		conn.Close()
 	}
-	s.await("requests to pass again", func() bool {
-		return s.gateway().send(t, "GET", contacts, nil, "Authorization", "Bearer "+good).status == http.StatusOK
+	s.Await("requests to pass again", func() bool {
+		return s.gateway().Send(t, "GET", contacts, nil, "Authorization", "Bearer "+good).Status == http.StatusOK
 	})
 	mu.Lock()
 	defer mu.Unlock()
@@ -96,7 +96,7 @@ func TestDescriptors_idle(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		t.Run(fmt.Sprintf("TLS %t", secure), func(t *testing.T) {
 			s := startLimited(t, 256, gatewayConfig)
-			key, token := s.create("acme", "Warehouse sync", "full_access")
+			key, token := s.Create("acme", "Warehouse sync", "full_access")
 			s.wantStatus(t, token, 200)
 
 			address := s.Plain
@@ -116,9 +116,9 @@ func TestDescriptors_idle(t *testing.T) {
 			if closed < 100 || closed == 400 {
 				t.Errorf("got %d of 400 connections closed, want those that the limit has no room for", closed)
 			}
-			s.revoke(key)
+			s.Revoke(key)
 			for _, want := range []string{"this process has a low limit of open files", "closed a connection, because this process has almost reached its limit", "raise the limit"} {
-				if !strings.Contains(s.log.String(), want) {
+				if !strings.Contains(s.Log.String(), want) {
 					t.Errorf("the log does not say %q", want)
 				}
 			}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/agiled/caddy-api-keys/admin/client"
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 	"github.com/agiled/caddy-api-keys/internal/testenv"
 )
 
@@ -20,15 +21,15 @@ import (
 func TestDisk_full(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	disk := smallDisk(t, s.dir)
+	disk := smallDisk(t, s.Dir)
 	s.Store = filepath.Join(disk, "keys")
-	s.run(gatewayConfig)
-	s.awaitReady()
-	cached, cachedToken := s.create("acme", "Warehouse sync", "full_access")
+	s.Run(gatewayConfig)
+	s.AwaitReady()
+	cached, cachedToken := s.Create("acme", "Warehouse sync", "full_access")
 	s.wantStatus(t, cachedToken, 200)
-	_, coldToken := s.create("acme", "Zapier production", "full_access")
-	revoked, revokedToken := s.create("acme", "Old export job", "full_access")
-	s.revoke(revoked)
+	_, coldToken := s.Create("acme", "Zapier production", "full_access")
+	revoked, revokedToken := s.Create("acme", "Old export job", "full_access")
+	s.Revoke(revoked)
 
 	fill(t, filepath.Join(disk, "ballast"))
 	wantAll := func() {
@@ -36,7 +37,7 @@ func TestDisk_full(t *testing.T) {
 		s.wantStatus(t, cachedToken, 200)
 		s.wantStatus(t, coldToken, 200)
 		s.wantStatus(t, revokedToken, 401)
-		s.wantStatus(t, reChecksum(cachedToken), 401)
+		s.wantStatus(t, gatewaytest.OtherToken(cachedToken), 401)
 	}
 	wantAll()
 	for range 50 { // enough to need more of the disk, were they let through
@@ -45,7 +46,7 @@ func TestDisk_full(t *testing.T) {
 	wantAll()
 	s.wantCleanStop(t)
 
-	out, err := s.caddy("run", "--config", filepath.Join(s.dir, "Caddyfile")).CombinedOutput()
+	out, err := s.Command("run", "--config", filepath.Join(s.Dir, "Caddyfile")).CombinedOutput()
 	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() <= 0 {
 		t.Errorf("starting with a full disk: got %v, want an exit status above 0", err)
 	}
@@ -58,7 +59,7 @@ func TestDisk_full(t *testing.T) {
 	must(t, os.Remove(filepath.Join(disk, "ballast")))
 	s.restart(gatewayConfig)
 	wantAll()
-	s.revoke(cached)
+	s.Revoke(cached)
 	s.wantStatus(t, cachedToken, 401)
 }
 
@@ -83,19 +84,19 @@ func TestDisk_removed(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			s := start(t, gatewayConfig)
-			cached, cachedToken := s.create("acme", "Warehouse sync", "full_access")
+			cached, cachedToken := s.Create("acme", "Warehouse sync", "full_access")
 			s.wantStatus(t, cachedToken, 200)
-			_, coldToken := s.create("acme", "Zapier production", "full_access")
-			revoked, revokedToken := s.create("acme", "Old export job", "full_access")
-			s.revoke(revoked)
+			_, coldToken := s.Create("acme", "Zapier production", "full_access")
+			revoked, revokedToken := s.Create("acme", "Old export job", "full_access")
+			s.Revoke(revoked)
 			must(t, test.do(s.Store))
 
 			s.wantStatus(t, cachedToken, 200)
 			s.wantStatus(t, coldToken, 200, 503)
 			s.wantStatus(t, revokedToken, 401, 503)
-			s.upstream.take()
-			s.wantStatus(t, reChecksum(cachedToken), 401, 503)
-			s.upstream.wantNothing(t)
+			s.Upstream.Take()
+			s.wantStatus(t, gatewaytest.OtherToken(cachedToken), 401, 503)
+			s.Upstream.WantNothing(t)
 			s.wantRefusedChanges(t, cached, "store_unavailable")
 			s.wantCleanStop(t)
 		})
@@ -108,14 +109,14 @@ func TestDisk_removed(t *testing.T) {
 func TestDisk_unreadable(t *testing.T) {
 	t.Parallel()
 	s := start(t, gatewayConfig)
-	key, token := s.create("acme", "Warehouse sync", "full_access")
-	_, coldToken := s.create("acme", "Zapier production", "full_access")
+	key, token := s.Create("acme", "Warehouse sync", "full_access")
+	_, coldToken := s.Create("acme", "Zapier production", "full_access")
 	s.wantStatus(t, token, 200)
 	must(t, os.Chmod(s.Store, 0))
 	t.Cleanup(func() { _ = os.Chmod(s.Store, 0o700) })
 
 	s.wantStatus(t, coldToken, 200, 503)
-	if _, err := s.keys().RevokeKey(t.Context(), key.WorkspaceID, key.ID, ""); err != nil {
+	if _, err := s.Keys().RevokeKey(t.Context(), key.WorkspaceID, key.ID, ""); err != nil {
 		wantCode(t, err, "store_unavailable")
 		s.wantStatus(t, token, 200)
 		return
@@ -126,21 +127,21 @@ func TestDisk_unreadable(t *testing.T) {
 // wantStatus checks the status of a request with a token: one of those wanted.
 func (s *server) wantStatus(t *testing.T, token string, want ...int) {
 	t.Helper()
-	got := clients(t, s)[0].send(t, "GET", "/public/v1/contacts", nil, "Authorization", "Bearer "+token)
+	got := s.Clients(t)[0].Send(t, "GET", "/public/v1/contacts", nil, "Authorization", "Bearer "+token)
 	for _, status := range want {
-		if got.status == status {
+		if got.Status == status {
 			return
 		}
 	}
-	t.Errorf("got status %d %s, want %d", got.status, got.body, want)
+	t.Errorf("got status %d %s, want %d", got.Status, got.Body, want)
 }
 
 // wantRefusedChanges checks that no key can be made, and none revoked.
 func (s *server) wantRefusedChanges(t *testing.T, key client.Key, code string) {
 	t.Helper()
-	_, err := s.keys().CreateKey(context.Background(), "acme", client.CreateRequest{Name: "One more", Preset: "read_only"})
+	_, err := s.Keys().CreateKey(context.Background(), "acme", client.CreateRequest{Name: "One more", Preset: "read_only"})
 	wantCode(t, err, code)
-	_, err = s.keys().RevokeKey(context.Background(), key.WorkspaceID, key.ID, "")
+	_, err = s.Keys().RevokeKey(context.Background(), key.WorkspaceID, key.ID, "")
 	wantCode(t, err, code)
 }
 
@@ -154,18 +155,18 @@ func wantCode(t *testing.T, err error, code string) {
 // wantCleanStop stops the server, and checks that it ended by itself.
 func (s *server) wantCleanStop(t *testing.T) {
 	t.Helper()
-	s.stop()
-	if got := s.process.ProcessState.ExitCode(); got != 0 {
-		t.Errorf("got exit status %d, want 0:\n%s", got, s.log.tail(3000))
+	s.Stop()
+	if got := s.Cmd.ProcessState.ExitCode(); got != 0 {
+		t.Errorf("got exit status %d, want 0:\n%s", got, s.Log.Tail(3000))
 	}
 }
 
 // restart runs a server again that has ended.
 func (s *server) restart(config string) {
-	s.t.Helper()
-	s.exited = make(chan struct{})
-	s.run(config)
-	s.awaitReady()
+	s.T.Helper()
+	s.Exited = make(chan struct{})
+	s.Run(config)
+	s.AwaitReady()
 }
 
 // smallDisk returns a folder on a disk of its own, with 128 MiB.

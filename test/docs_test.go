@@ -106,12 +106,12 @@ func TestDocs_caddyfiles(t *testing.T) {
 			t.Run(path+"/"+strconv.Itoa(i+1), func(t *testing.T) {
 				t.Parallel()
 				s := newServer(t)
-				s.env = []string{"API_KEYS_ADMIN_TOKEN=an-admin-token-of-the-test", "API_KEYS_BACKUP_KEY=" + strings.Repeat("a1", 32)}
-				file := filepath.Join(s.dir, "Caddyfile")
+				s.Env = []string{"API_KEYS_ADMIN_TOKEN=an-admin-token-of-the-test", "API_KEYS_BACKUP_KEY=" + strings.Repeat("a1", 32)}
+				file := filepath.Join(s.Dir, "Caddyfile")
 				// Caddy opens log files when it validates.
-				shown := strings.ReplaceAll(match[1], " /var/log/", " "+s.dir+"/")
+				shown := strings.ReplaceAll(match[1], " /var/log/", " "+s.Dir+"/")
 				must(t, os.WriteFile(file, []byte(shown), 0o600))
-				cmd := s.caddy("adapt", "--validate", "--config", file)
+				cmd := s.Command("adapt", "--validate", "--config", file)
 				if out, err := cmd.CombinedOutput(); err != nil {
 					t.Errorf("%v:\n%s\n%s", err, shown, out)
 				}

@@ -14,6 +14,8 @@ import (
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
+
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
 const tooEarly = `{"error":"Too Early."}`
@@ -23,24 +25,24 @@ const tooEarly = `{"error":"Too Early."}`
 func TestEarlyData_header(t *testing.T) {
 	t.Parallel()
 	s := start(t, gatewayConfig)
-	_, full := s.create("acme", "Warehouse sync", "full_access")
-	_, readOnly := s.create("acme", "Zapier production", "read_only")
-	for _, c := range clients(t, s) {
+	_, full := s.Create("acme", "Warehouse sync", "full_access")
+	_, readOnly := s.Create("acme", "Zapier production", "read_only")
+	for _, c := range s.Clients(t) {
 		early := func(token string) []string { return append(bearer(token), "Early-Data", "1") }
 		for _, method := range []string{"POST", "PUT", "DELETE", "INVENTED"} {
-			t.Run(c.name+"/"+method, func(t *testing.T) {
-				for _, token := range []string{full, readOnly, reChecksum(full), "nonsense"} {
-					s.wantRefused(t, c.send(t, method, contacts, nil, early(token)...), 425, tooEarly, "")
+			t.Run(c.Name+"/"+method, func(t *testing.T) {
+				for _, token := range []string{full, readOnly, gatewaytest.OtherToken(full), "nonsense"} {
+					s.wantRefused(t, c.Send(t, method, contacts, nil, early(token)...), 425, tooEarly, "")
 				}
 			})
 		}
-		t.Run(c.name+"/an override", func(t *testing.T) {
+		t.Run(c.Name+"/an override", func(t *testing.T) {
 			fields := append(early(full), "X-Http-Method-Override", "DELETE")
-			s.wantRefused(t, c.send(t, "GET", contacts, nil, fields...), 425, tooEarly, "")
+			s.wantRefused(t, c.Send(t, "GET", contacts, nil, fields...), 425, tooEarly, "")
 		})
-		t.Run(c.name+"/a read passes, and the upstream is told", func(t *testing.T) {
-			got := s.wantPassed(t, c.send(t, "GET", contacts, nil, early(readOnly)...))
-			if values := got.values("Early-Data"); !slices.Equal(values, []string{"1"}) {
+		t.Run(c.Name+"/a read passes, and the upstream is told", func(t *testing.T) {
+			got := s.wantPassed(t, c.Send(t, "GET", contacts, nil, early(readOnly)...))
+			if values := got.Values("Early-Data"); !slices.Equal(values, []string{"1"}) {
 				t.Errorf("got Early-Data %q upstream, want 1", values)
 			}
 		})
@@ -52,7 +54,7 @@ func TestEarlyData_header(t *testing.T) {
 func TestEarlyData_http3(t *testing.T) {
 	t.Parallel()
 	s := start(t, gatewayConfig)
-	_, full := s.create("acme", "Warehouse sync", "full_access")
+	_, full := s.Create("acme", "Warehouse sync", "full_access")
 	tests := []struct {
 		name, method string
 		status       int
@@ -65,22 +67,22 @@ func TestEarlyData_http3(t *testing.T) {
 				return
 			}
 			received := s.wantPassed(t, got)
-			if values := received.values("Early-Data"); !slices.Equal(values, []string{"1"}) {
+			if values := received.Values("Early-Data"); !slices.Equal(values, []string{"1"}) {
 				t.Errorf("got Early-Data %q upstream, want 1", values)
 			}
 		})
 	}
 	t.Run("a write after the handshake", func(t *testing.T) {
-		s.wantPassed(t, clients(t, s)[2].send(t, "POST", contacts, nil, bearer(full)...))
+		s.wantPassed(t, s.Clients(t)[2].Send(t, "POST", contacts, nil, bearer(full)...))
 	})
 }
 
 // sendEarly resumes a connection, and sends a request before the handshake is
 // complete: as far as the server can tell, it never will be, because it gets
 // only what somebody could replay.
-func sendEarly(t *testing.T, s *server, method, token string) answer {
+func sendEarly(t *testing.T, s *server, method, token string) gatewaytest.Answer {
 	t.Helper()
-	config := insecure.Clone()
+	config := gatewaytest.Insecure.Clone()
 	config.NextProtos = []string{http3.NextProtoH3}
 	tickets := &ticketCache{ClientSessionCache: tls.NewLRUClientSessionCache(1), came: make(chan struct{}, 8)}
 	config.ClientSessionCache = tickets
@@ -101,10 +103,10 @@ func sendEarly(t *testing.T, s *server, method, token string) answer {
 		}
 	}
 	t.Fatal("the server answered no early data")
-	return answer{}
+	return gatewaytest.Answer{}
 }
 
-func tryEarly(ctx context.Context, t *testing.T, s *server, config *tls.Config, method, token string) (answer, error) {
+func tryEarly(ctx context.Context, t *testing.T, s *server, config *tls.Config, method, token string) (gatewaytest.Answer, error) {
 	t.Helper()
 	server, err := net.ResolveUDPAddr("udp", s.Secure)
 	must(t, err)
@@ -129,14 +131,14 @@ func tryEarly(ctx context.Context, t *testing.T, s *server, config *tls.Config, 
 	_ = stream.SetReadDeadline(time.Now().Add(time.Second))
 	response, err := stream.ReadResponse()
 	if err != nil {
-		return answer{}, err
+		return gatewaytest.Answer{}, err
 	}
 	body, err := io.ReadAll(response.Body)
 	must(t, err)
 	if !conn.ConnectionState().Used0RTT {
 		t.Fatal("the server took no early data")
 	}
-	return answer{response.StatusCode, 3, response.Header, string(body), false}, nil
+	return gatewaytest.Answer{Status: response.StatusCode, Proto: 3, Header: response.Header, Body: string(body), Closes: false}, nil
 }
 
 // firstFlight lets only those packets of a QUIC client through that need no

@@ -31,13 +31,13 @@ const (
 // changeUntilStopped makes and revokes keys from several clients at once, stops
 // the server after so and so many answers, and returns what they were told.
 func (s *server) changeUntilStopped(round int) (fates []*fate) {
-	s.t.Helper()
-	ctx := s.t.Context()
+	s.T.Helper()
+	ctx := s.T.Context()
 	left := atomic.Int32{}
 	left.Store(5 + rand.Int32N(60))
 	answered := func() {
 		if left.Add(-1) == 0 {
-			_ = s.process.Process.Signal(syscall.SIGTERM)
+			_ = s.Cmd.Process.Signal(syscall.SIGTERM)
 		}
 	}
 	var mu sync.Mutex
@@ -45,7 +45,7 @@ func (s *server) changeUntilStopped(round int) (fates []*fate) {
 	for w := range 4 {
 		workers.Go(func() {
 			workspace := fmt.Sprintf("round-%d-%d", round, w)
-			keys := s.keys()
+			keys := s.Keys()
 			for i := 0; ctx.Err() == nil; i++ {
 				answer, err := keys.CreateKey(ctx, workspace, client.CreateRequest{Name: fmt.Sprintf("Key number %d", i), Preset: "full_access"})
 				if err != nil {
@@ -69,14 +69,14 @@ func (s *server) changeUntilStopped(round int) (fates []*fate) {
 		})
 	}
 	workers.Wait()
-	<-s.exited
+	<-s.Exited
 	return fates
 }
 
 // wantFate checks what a token is worth, and that the key is shown so.
 func (s *server) wantFate(t *testing.T, f *fate) {
 	t.Helper()
-	shown, err := s.keys().ShowKey(t.Context(), f.key.WorkspaceID, f.key.ID)
+	shown, err := s.Keys().ShowKey(t.Context(), f.key.WorkspaceID, f.key.ID)
 	if err != nil {
 		t.Errorf("the key %s was acknowledged, and is lost: %v", f.key.ID, err)
 		return

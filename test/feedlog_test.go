@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
 // feedLogConfig logs all that Caddy can, into its own log and into those of sites, and
@@ -66,10 +68,10 @@ func TestCalendarFeed_secretIsInNoLog(t *testing.T) {
 	t.Parallel()
 	collected := collect(t)
 	s := startWith(t, collected.env, feedLogConfig)
-	site := httpClient{"HTTP/1.1", "http://" + s.Plain, http.DefaultClient}
+	site := gatewaytest.Client{Name: "HTTP/1.1", Base: "http://" + s.Plain, Client: http.DefaultClient}
 	var made struct{ Path string }
-	got := site.send(t, "POST", "/admin/workspaces/acme/calendar/feed", nil)
-	must(t, json.Unmarshal([]byte(got.body), &made))
+	got := site.Send(t, "POST", "/admin/workspaces/acme/calendar/feed", nil)
+	must(t, json.Unmarshal([]byte(got.Body), &made))
 	path := made.Path
 	secret := strings.TrimSuffix(strings.TrimPrefix(path, "/calendar/cal_"), ".ics")
 	for _, test := range []struct {
@@ -82,17 +84,17 @@ func TestCalendarFeed_secretIsInNoLog(t *testing.T) {
 		{"GET", "/workspaces/acme" + path, 404}, {"GET", "/workspaces/" + path[len("/calendar/"):] + "/keys", 422},
 	} {
 		for _, mount := range []string{"/admin", "/named", "/silent"} {
-			if got := site.send(t, test.method, mount+test.path, nil); got.status != test.status {
-				t.Errorf("%s %s: got %d %s, want %d", test.method, mount+test.path, got.status, got.body, test.status)
+			if got := site.Send(t, test.method, mount+test.path, nil); got.Status != test.status {
+				t.Errorf("%s %s: got %d %s, want %d", test.method, mount+test.path, got.Status, got.Body, test.status)
 			}
 		}
 	}
-	s.stop()
+	s.Stop()
 
 	_, traced := collected.received(t)
-	all := map[string]string{"the server's log": s.log.String(), "the traces": string(traced)}
+	all := map[string]string{"the server's log": s.Log.String(), "the traces": string(traced)}
 	for _, name := range []string{"site.log", "named.log"} {
-		content, err := os.ReadFile(filepath.Join(s.dir, name))
+		content, err := os.ReadFile(filepath.Join(s.Dir, name))
 		must(t, err)
 		all[name] = string(content)
 	}

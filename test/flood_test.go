@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
 // floodConfig counts requests in Caddy's own metrics too.
@@ -38,7 +40,7 @@ var mostResident = map[bool]int{false: 64 << 20, true: 256 << 20}[raceEnabled]
 func TestFlood(t *testing.T) {
 	t.Parallel()
 	s := start(t, floodConfig)
-	_, token := s.create("acme", "Warehouse sync", "full_access")
+	_, token := s.Create("acme", "Warehouse sync", "full_access")
 	count := 10_000
 	if n, err := strconv.Atoi(os.Getenv(floodVariable)); err == nil {
 		count = n
@@ -92,7 +94,7 @@ func mebibytes(n int) float64 { return float64(n) / (1 << 20) }
 // heap returns what the process has allocated and still uses, after two
 // collections: the first of them may only empty pools.
 func (s *server) heap() int {
-	s.t.Helper()
+	s.T.Helper()
 	s.fetch("/debug/pprof/heap?gc=1")
 	s.fetch("/debug/pprof/heap?gc=1")
 	return int(s.metrics()["go_memstats_heap_inuse_bytes"])
@@ -136,12 +138,12 @@ func (s *server) flood(t *testing.T, n int, build func(unique string) string, st
 		})
 	}
 	senders.Wait()
-	s.upstream.take()
+	s.Upstream.Take()
 }
 
 // skipAnswer reads one answer, and checks its status.
 func skipAnswer(reader *bufio.Reader, statuses []string) error {
-	head, err := readBlock(reader)
+	head, err := gatewaytest.ReadHead(reader)
 	if err != nil {
 		return err
 	}
@@ -149,7 +151,7 @@ func skipAnswer(reader *bufio.Reader, statuses []string) error {
 	if !slices.ContainsFunc(statuses, func(status string) bool { return strings.Contains(line, status) }) {
 		return fmt.Errorf("got %q, want one of %q", line, statuses)
 	}
-	body, err := readLength(reader, head)
+	body, err := gatewaytest.ReadBody(reader, head)
 	if err != nil || body == "" {
 		return fmt.Errorf("got the body %q (%w)", body, err)
 	}
@@ -158,5 +160,5 @@ func skipAnswer(reader *bufio.Reader, statuses []string) error {
 
 // wellFormed returns a token that nobody has, made from a word.
 func wellFormed(word string) string {
-	return reChecksum("agk_" + word + strings.Repeat("0", 43-len(word)) + "000000")
+	return gatewaytest.OtherToken("agk_" + word + strings.Repeat("0", 43-len(word)) + "000000")
 }

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
 // flowsConfig serves files, with and without compression around the check, and an
@@ -69,11 +71,11 @@ func TestFlows_files(t *testing.T) {
 		must(t, os.WriteFile(filepath.Join(dir, name, "export.bin"), content, 0o600))
 	}
 	s := start(t, strings.NewReplacer("$FILES", dir, "$FAR", "127.0.0.1:1").Replace(flowsConfig))
-	for _, c := range clients(t, s) {
+	for _, c := range s.Clients(t) {
 		for _, name := range []string{"plain", "packed"} {
-			t.Run(c.name+"/"+name, func(t *testing.T) {
-				key, token := s.create("acme", "Exports "+name+" over "+c.name, "read_only")
-				request, err := http.NewRequest(http.MethodGet, c.base+"/"+name+"/export.bin", nil)
+			t.Run(c.Name+"/"+name, func(t *testing.T) {
+				key, token := s.Create("acme", "Exports "+name+" over "+c.Name, "read_only")
+				request, err := http.NewRequest(http.MethodGet, c.Base+"/"+name+"/export.bin", nil)
 				must(t, err)
 				request.Header.Set("Authorization", "Bearer "+token)
 				request.Header.Set("Accept-Encoding", "gzip")
@@ -85,7 +87,7 @@ func TestFlows_files(t *testing.T) {
 				}
 				_, err = io.CopyN(io.Discard, response.Body, 64<<10)
 				must(t, err)
-				s.revoke(key)
+				s.Revoke(key)
 				time.Sleep(promised)
 				n, err := io.Copy(io.Discard, response.Body)
 				if err == nil {
@@ -104,16 +106,16 @@ func TestFlows_files(t *testing.T) {
 func TestFlows_buffered(t *testing.T) {
 	far := newFar(t)
 	s := start(t, strings.NewReplacer("$FILES", t.TempDir(), "$FAR", far.Listener.Addr().String()).Replace(flowsConfig))
-	for _, c := range clients(t, s) {
+	for _, c := range s.Clients(t) {
 		for _, x := range transfers {
 			if !x.upload || x.length == smallUpload {
 				continue
 			}
-			t.Run(c.name+"/"+x.name, func(t *testing.T) {
-				key, token := s.create("acme", "Uploads of "+x.name+" over "+c.name, "full_access")
+			t.Run(c.Name+"/"+x.name, func(t *testing.T) {
+				key, token := s.Create("acme", "Uploads of "+x.name+" over "+c.Name, "full_access")
 				f := x.begin(t.Context(), far, c, token, "buffered")
 				time.Sleep(200 * time.Millisecond) // some of the body is gathered: nobody says when
-				s.revoke(key)
+				s.Revoke(key)
 				if n := <-f.near; n.status != 401 {
 					t.Errorf("got status %d (%v), want 401", n.status, n.err)
 				}
@@ -141,26 +143,26 @@ func TestFlows_lateAnswer(t *testing.T) {
 	}))
 	defer upstream.Close()
 	s := start(t, strings.Replace(gatewayConfig, "reverse_proxy {{.Upstream}}", "reverse_proxy "+upstream.Listener.Addr().String(), 1))
-	for _, c := range clients(t, s) {
+	for _, c := range s.Clients(t) {
 		for _, body := range []string{"", "an order"} {
-			t.Run(c.name+"/"+body, func(t *testing.T) {
-				key, token := s.create("acme", "Polls over "+c.name+" "+body, "full_access")
-				method, answers := http.MethodGet, make(chan answer, 1)
+			t.Run(c.Name+"/"+body, func(t *testing.T) {
+				key, token := s.Create("acme", "Polls over "+c.Name+" "+body, "full_access")
+				method, answers := http.MethodGet, make(chan gatewaytest.Answer, 1)
 				if body != "" {
 					method = http.MethodPost
 				}
 				go func() {
-					answers <- c.send(t, method, contacts, bytes.NewReader([]byte(body)), "Authorization", "Bearer "+token)
+					answers <- c.Send(t, method, contacts, bytes.NewReader([]byte(body)), "Authorization", "Bearer "+token)
 				}()
 				<-asked
-				s.revoke(key)
+				s.Revoke(key)
 				time.Sleep(promised / 2)
 				late <- struct{}{}
 				got := <-answers
-				if got.status != 401 || got.body != unauthorized || got.header.Get("Www-Authenticate") != invalidToken+`, error_description="The token was revoked."` {
-					t.Errorf("got %d %s %q, want what a revoked key gets", got.status, got.body, got.header.Get("Www-Authenticate"))
+				if got.Status != 401 || got.Body != unauthorized || got.Header.Get("Www-Authenticate") != invalidToken+`, error_description="The token was revoked."` {
+					t.Errorf("got %d %s %q, want what a revoked key gets", got.Status, got.Body, got.Header.Get("Www-Authenticate"))
 				}
-				if found := got.header.Get("X-Found"); found != "" {
+				if found := got.Header.Get("X-Found"); found != "" {
 					t.Errorf("got the upstream's header %q, want none", found)
 				}
 			})
@@ -174,8 +176,8 @@ func TestFlows_reload(t *testing.T) {
 	far := newFar(t)
 	config := strings.Replace(httpOnly(gatewayConfig), "reverse_proxy {{.Upstream}}", "reverse_proxy "+far.Listener.Addr().String(), 1)
 	s := start(t, config)
-	c := clients(t, s)[0]
-	key, token := s.create("acme", "Events through a reload", "full_access")
+	c := s.Clients(t)[0]
+	key, token := s.Create("acme", "Events through a reload", "full_access")
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var flows []flow
@@ -184,7 +186,7 @@ func TestFlows_reload(t *testing.T) {
 		<-f.far.begun
 		flows = append(flows, f)
 	}
-	if out, err := s.reload(config); err != nil {
+	if out, err := s.Reload(config); err != nil {
 		t.Fatalf("reloading: %v\n%s", err, out)
 	}
 	for _, f := range flows {
@@ -194,7 +196,7 @@ func TestFlows_reload(t *testing.T) {
 		default:
 		}
 	}
-	s.revoke(key)
+	s.Revoke(key)
 	end := time.Now()
 	for _, f := range flows {
 		t.Run(f.name, func(t *testing.T) { f.wantCut(t, s, endings[0], end) })

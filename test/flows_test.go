@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/agiled/caddy-api-keys/admin/client"
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
 // promised is how soon nothing flows any more once a key has ended.
@@ -31,19 +32,19 @@ type ending struct {
 
 var endings = []ending{
 	{"revoked", "revoked", 401, full, func(_ *testing.T, s *server, key client.Key) time.Time {
-		s.revoke(key)
+		s.Revoke(key)
 		return time.Now()
 	}},
 	{"expired", "expired", 401, living("2s"), func(_ *testing.T, _ *server, key client.Key) time.Time {
 		return key.ExpiresAt
 	}},
 	{"suspended", "suspended", 403, full, func(_ *testing.T, s *server, key client.Key) time.Time {
-		s.post("/workspaces/" + key.WorkspaceID + "/suspend")
+		s.Post("/workspaces/" + key.WorkspaceID + "/suspend")
 		return time.Now()
 	}},
 	{"replaced", "revoked", 401, full, func(t *testing.T, s *server, key client.Key) time.Time {
 		soon := "700ms"
-		rotated, err := s.keys().RotateKey(t.Context(), key.WorkspaceID, key.ID, client.RotateRequest{RevokeOldIn: &soon})
+		rotated, err := s.Keys().RotateKey(t.Context(), key.WorkspaceID, key.ID, client.RotateRequest{RevokeOldIn: &soon})
 		if err != nil {
 			t.Errorf("rotating %s: %v", key.ID, err)
 			return time.Now()
@@ -53,12 +54,12 @@ var endings = []ending{
 }
 
 func full(_ *testing.T, s *server, ws, name string) (client.Key, string) {
-	return s.create(ws, name, "full_access")
+	return s.Create(ws, name, "full_access")
 }
 
 func living(life string) func(*testing.T, *server, string, string) (client.Key, string) {
 	return func(t *testing.T, s *server, ws, name string) (client.Key, string) {
-		made, err := s.keys().CreateKey(t.Context(), ws, client.CreateRequest{Name: name, Preset: "full_access", ExpiresIn: &life})
+		made, err := s.Keys().CreateKey(t.Context(), ws, client.CreateRequest{Name: name, Preset: "full_access", ExpiresIn: &life})
 		must(t, err)
 		return made.Key, made.Token
 	}
@@ -107,8 +108,8 @@ type flow struct {
 }
 
 // begin begins a flow.
-func (x transfer) begin(ctx context.Context, upstream *far, c httpClient, token, name string) flow {
-	path := "/" + x.kind + "/" + name + "/" + c.name
+func (x transfer) begin(ctx context.Context, upstream *far, c gatewaytest.Client, token, name string) flow {
+	path := "/" + x.kind + "/" + name + "/" + c.Name
 	if x.idle {
 		path += "/idle"
 	}
@@ -122,7 +123,7 @@ func (x transfer) begin(ctx context.Context, upstream *far, c httpClient, token,
 	return f
 }
 
-func (x transfer) run(ctx context.Context, c httpClient, token, path string) (n near) {
+func (x transfer) run(ctx context.Context, c gatewaytest.Client, token, path string) (n near) {
 	method, body := http.MethodGet, io.Reader(nil)
 	if x.upload {
 		pipe, sender := io.Pipe()
@@ -131,7 +132,7 @@ func (x transfer) run(ctx context.Context, c httpClient, token, path string) (n 
 		method, body = http.MethodPost, pipe
 	}
 	var request *http.Request
-	if request, n.err = http.NewRequestWithContext(ctx, method, c.base+path, body); n.err != nil {
+	if request, n.err = http.NewRequestWithContext(ctx, method, c.Base+path, body); n.err != nil {
 		return n
 	}
 	request.ContentLength = x.length
@@ -179,10 +180,10 @@ func (x transfer) send(ctx context.Context, to *io.PipeWriter) {
 func TestFlows_endWithTheirKey(t *testing.T) {
 	far := newFar(t)
 	s := start(t, strings.Replace(gatewayConfig, "reverse_proxy {{.Upstream}}", "reverse_proxy "+far.Listener.Addr().String(), 1))
-	_, bystander := s.create("initech", "A key that goes on", "full_access")
-	for i, c := range clients(t, s) {
+	_, bystander := s.Create("initech", "A key that goes on", "full_access")
+	for i, c := range s.Clients(t) {
 		c.Timeout = 0
-		t.Run(c.name, func(t *testing.T) {
+		t.Run(c.Name, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			var stay []flow
@@ -260,7 +261,7 @@ func (s *server) wantLogged(t *testing.T, path, result string) {
 		if time.Now().After(deadline) {
 			t.Fatalf("the access log has no line of %s", path)
 		}
-		for l := range strings.Lines(s.log.String()) {
+		for l := range strings.Lines(s.Log.String()) {
 			if strings.Contains(l, `"logger":"http.log.access`) && strings.Contains(l, `"uri":"`+path+`"`) {
 				line = l
 			}

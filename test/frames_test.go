@@ -12,6 +12,8 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
 // frames is an HTTP/2 connection that sends what it is told to, frame by frame:
@@ -27,7 +29,7 @@ type frames struct {
 // dialFrames connects, and exchanges settings.
 func dialFrames(t *testing.T, address string) *frames {
 	t.Helper()
-	config := insecure.Clone()
+	config := gatewaytest.Insecure.Clone()
 	config.NextProtos = []string{"h2"}
 	conn, err := tls.Dial("tcp", address, config)
 	must(t, err)
@@ -112,8 +114,8 @@ func (f *frames) read(stream uint32) (http2.Frame, error) {
 
 // answer reads the answer on a stream to its end; a reset comes back as an
 // error.
-func (f *frames) answer(stream uint32) (answer, error) {
-	got := answer{proto: 2, header: make(http.Header)}
+func (f *frames) answer(stream uint32) (gatewaytest.Answer, error) {
+	got := gatewaytest.Answer{Proto: 2, Header: make(http.Header)}
 	for {
 		frame, err := f.read(stream)
 		if err != nil {
@@ -121,12 +123,12 @@ func (f *frames) answer(stream uint32) (answer, error) {
 		}
 		switch frame := frame.(type) {
 		case *http2.MetaHeadersFrame:
-			got.status, _ = strconv.Atoi(frame.PseudoValue("status"))
+			got.Status, _ = strconv.Atoi(frame.PseudoValue("status"))
 			for _, field := range frame.RegularFields() {
-				got.header.Add(field.Name, field.Value)
+				got.Header.Add(field.Name, field.Value)
 			}
 		case *http2.DataFrame:
-			got.body += string(frame.Data())
+			got.Body += string(frame.Data())
 		}
 		if frame.Header().Flags.Has(http2.FlagDataEndStream) { // the same bit in HEADERS
 			return got, nil

@@ -5,9 +5,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/agiled/caddy-api-keys/admin/client"
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
 const (
@@ -22,14 +22,14 @@ const (
 func TestGateway_answers(t *testing.T) {
 	t.Parallel()
 	s := start(t, gatewayConfig)
-	_, full := s.create("acme", "Warehouse sync", "full_access")
-	_, readOnly := s.create("acme", "Zapier production", "read_only")
-	revokedKey, revoked := s.create("acme", "Old export job", "full_access")
-	s.revoke(revokedKey)
-	_, suspended := s.create("globex", "Globex billing", "full_access")
-	s.post("/workspaces/globex/suspend")
-	expired := s.createExpired(t)
-	unknown := reChecksum(full)
+	_, full := s.Create("acme", "Warehouse sync", "full_access")
+	_, readOnly := s.Create("acme", "Zapier production", "read_only")
+	revokedKey, revoked := s.Create("acme", "Old export job", "full_access")
+	s.Revoke(revokedKey)
+	_, suspended := s.Create("globex", "Globex billing", "full_access")
+	s.Post("/workspaces/globex/suspend")
+	expired := s.CreateExpired(t)
+	unknown := gatewaytest.OtherToken(full)
 
 	bearer := func(token string) []string { return []string{"Authorization", "Bearer " + token} }
 	tests := []struct {
@@ -65,19 +65,19 @@ func TestGateway_answers(t *testing.T) {
 		{"read only invents a method", "FROB", bearer(readOnly), 403, forbidden, challenge + `, error="insufficient_scope", scope="write"`},
 		{"TRACE", "TRACE", bearer(full), 405, `{"error":"Method Not Allowed."}`, ""},
 	}
-	for _, c := range clients(t, s) {
-		t.Run(c.name, func(t *testing.T) {
+	for _, c := range s.Clients(t) {
+		t.Run(c.Name, func(t *testing.T) {
 			for _, test := range tests {
 				t.Run(test.name, func(t *testing.T) {
-					s.upstream.take()
-					got := c.send(t, test.method, "/public/v1/contacts", nil, test.fields...)
-					if got.status != test.status || got.body != test.body {
-						t.Errorf("got %d %q, want %d %q", got.status, got.body, test.status, test.body)
+					s.Upstream.Take()
+					got := c.Send(t, test.method, "/public/v1/contacts", nil, test.fields...)
+					if got.Status != test.status || got.Body != test.body {
+						t.Errorf("got %d %q, want %d %q", got.Status, got.Body, test.status, test.body)
 					}
-					if got := got.header.Get("WWW-Authenticate"); got != test.challenge {
+					if got := got.Header.Get("WWW-Authenticate"); got != test.challenge {
 						t.Errorf("got WWW-Authenticate %q, want %q", got, test.challenge)
 					}
-					received := s.upstream.take()
+					received := s.Upstream.Take()
 					if test.status == 200 {
 						if len(received) != 1 {
 							t.Errorf("the upstream received %d requests, want 1", len(received))
@@ -86,7 +86,7 @@ func TestGateway_answers(t *testing.T) {
 					}
 					wantRefusalHeaders(t, got)
 					if len(received) != 0 {
-						t.Errorf("the upstream received a refused request:\n%s", received[0].head)
+						t.Errorf("the upstream received a refused request:\n%s", received[0].Head)
 					}
 				})
 			}
@@ -95,28 +95,16 @@ func TestGateway_answers(t *testing.T) {
 }
 
 // wantRefusalHeaders checks what every refusal has.
-func wantRefusalHeaders(t *testing.T, got answer) {
+func wantRefusalHeaders(t *testing.T, got gatewaytest.Answer) {
 	t.Helper()
 	for name, want := range map[string]string{"Content-Type": "application/json", "Cache-Control": "no-store"} {
-		if got := got.header.Get(name); got != want {
+		if got := got.Header.Get(name); got != want {
 			t.Errorf("got %s %q, want %q", name, got, want)
 		}
 	}
-	if got.status == http.StatusMethodNotAllowed && got.header.Get("Allow") == "" {
+	if got.Status == http.StatusMethodNotAllowed && got.Header.Get("Allow") == "" {
 		t.Error("got a 405 without Allow")
 	}
-}
-
-// createExpired returns the token of a key whose life is over.
-func (s *server) createExpired(t *testing.T) string {
-	t.Helper()
-	life := "1ms"
-	answer, err := s.keys().CreateKey(t.Context(), "acme", client.CreateRequest{Name: "Short lived job", Preset: "full_access", ExpiresIn: &life})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.await("the key to expire", func() bool { return time.Now().After(answer.Key.ExpiresAt) })
-	return answer.Token
 }
 
 // TestGateway_identity holds that the upstream sees exactly one value of each
@@ -124,7 +112,7 @@ func (s *server) createExpired(t *testing.T) string {
 func TestGateway_identity(t *testing.T) {
 	t.Parallel()
 	s := start(t, gatewayConfig)
-	key, token := s.create("acme", "Warehouse sync", "full_access")
+	key, token := s.Create("acme", "Warehouse sync", "full_access")
 	auth := []string{"Authorization", "Bearer " + token}
 
 	tests := []struct {
@@ -139,15 +127,15 @@ func TestGateway_identity(t *testing.T) {
 		{"underscores", []string{"X_Workspace_Id", "evil", "x-workspace_id", "evil"}},
 		{"dots", []string{"X.Workspace.Id", "evil", "x.api-key_access", "evil"}},
 	}
-	for _, c := range clients(t, s) {
+	for _, c := range s.Clients(t) {
 		for _, test := range tests {
-			t.Run(c.name+"/"+test.name, func(t *testing.T) {
-				s.upstream.take()
-				got := c.send(t, "GET", "/public/v1/me", nil, append(test.fields, auth...)...)
-				if got.status != 200 {
-					t.Fatalf("got status %d, want 200", got.status)
+			t.Run(c.Name+"/"+test.name, func(t *testing.T) {
+				s.Upstream.Take()
+				got := c.Send(t, "GET", "/public/v1/me", nil, append(test.fields, auth...)...)
+				if got.Status != 200 {
+					t.Fatalf("got status %d, want 200", got.Status)
 				}
-				wantIdentity(t, s.upstream.take(), key)
+				wantIdentity(t, s.Upstream.Take(), key)
 			})
 		}
 	}
@@ -158,7 +146,7 @@ func TestGateway_identity(t *testing.T) {
 func TestGateway_connection(t *testing.T) {
 	t.Parallel()
 	s := start(t, gatewayConfig)
-	key, token := s.create("acme", "Warehouse sync", "full_access")
+	key, token := s.Create("acme", "Warehouse sync", "full_access")
 	head := "GET /public/v1/me HTTP/1.1\r\nHost: " + s.Plain + "\r\nAuthorization: Bearer " + token + "\r\n"
 	chunked := strings.Replace(head, "GET", "POST", 1) + "Transfer-Encoding: chunked\r\n"
 	const body = "\r\n3\r\nabc\r\n0\r\n"
@@ -174,18 +162,18 @@ func TestGateway_connection(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			s.upstream.take()
-			got := raw(t, s.Plain, test.request)
-			if got.status != 200 {
-				t.Fatalf("got %d %s, want 200", got.status, got.body)
+			s.Upstream.Take()
+			got := gatewaytest.Raw(t, s.Plain, test.request)
+			if got.Status != 200 {
+				t.Fatalf("got %d %s, want 200", got.Status, got.Body)
 			}
-			s.await("the upstream to receive it", func() bool { s.upstream.mu.Lock(); defer s.upstream.mu.Unlock(); return len(s.upstream.received) > 0 })
-			wantIdentity(t, s.upstream.take(), key)
+			s.Await("the upstream to receive it", func() bool { return s.Upstream.Count() > 0 })
+			wantIdentity(t, s.Upstream.Take(), key)
 		})
 	}
 }
 
-func wantIdentity(t *testing.T, received []wire, key client.Key) {
+func wantIdentity(t *testing.T, received []gatewaytest.Received, key client.Key) {
 	t.Helper()
 	if len(received) != 1 {
 		t.Fatalf("the upstream received %d requests, want 1", len(received))
@@ -198,12 +186,12 @@ func wantIdentity(t *testing.T, received []wire, key client.Key) {
 		"X-API-Key-Assertion": nil,
 		"Authorization":       nil,
 	} {
-		if got := request.values(name); !slices.Equal(got, want) {
-			t.Errorf("the upstream got %s %q, want %q; it received:\n%s\n%s", name, got, want, request.head, request.trailer)
+		if got := request.Values(name); !slices.Equal(got, want) {
+			t.Errorf("the upstream got %s %q, want %q; it received:\n%s\n%s", name, got, want, request.Head, request.Trailer)
 		}
 	}
-	if strings.Contains(request.head+request.trailer, "evil") {
-		t.Errorf("the client's own value arrived:\n%s\n%s", request.head, request.trailer)
+	if strings.Contains(request.Head+request.Trailer, "evil") {
+		t.Errorf("the client's own value arrived:\n%s\n%s", request.Head, request.Trailer)
 	}
 }
 
@@ -212,15 +200,15 @@ func wantIdentity(t *testing.T, received []wire, key client.Key) {
 func TestGateway_refusesBeforeTheBody(t *testing.T) {
 	t.Parallel()
 	s := start(t, gatewayConfig)
-	_, token := s.create("acme", "Zapier production", "read_only")
-	got := raw(t, s.Plain, "POST /public/v1/contacts HTTP/1.1\r\nHost: "+s.Plain+"\r\nAuthorization: Bearer "+token+
+	_, token := s.Create("acme", "Zapier production", "read_only")
+	got := gatewaytest.Raw(t, s.Plain, "POST /public/v1/contacts HTTP/1.1\r\nHost: "+s.Plain+"\r\nAuthorization: Bearer "+token+
 		"\r\nContent-Length: 1000000\r\nExpect: 100-continue\r\n\r\n")
-	if got.status != 403 || !got.closes {
-		t.Errorf("got %d, closing %v; want 403, closing", got.status, got.closes)
+	if got.Status != 403 || !got.Closes {
+		t.Errorf("got %d, closing %v; want 403, closing", got.Status, got.Closes)
 	}
-	got = raw(t, s.Plain, "POST /public/v1/contacts HTTP/1.1\r\nHost: "+s.Plain+"\r\nContent-Length: 1000000\r\n\r\nbegun")
-	if got.status != 401 || !got.closes {
-		t.Errorf("got %d, closing %v; want 401, closing", got.status, got.closes)
+	got = gatewaytest.Raw(t, s.Plain, "POST /public/v1/contacts HTTP/1.1\r\nHost: "+s.Plain+"\r\nContent-Length: 1000000\r\n\r\nbegun")
+	if got.Status != 401 || !got.Closes {
+		t.Errorf("got %d, closing %v; want 401, closing", got.Status, got.Closes)
 	}
 }
 
@@ -229,14 +217,14 @@ func TestGateway_refusesBeforeTheBody(t *testing.T) {
 func TestGateway_revokes(t *testing.T) {
 	t.Parallel()
 	s := start(t, gatewayConfig)
-	for _, c := range clients(t, s) {
-		key, token := s.create("acme", "Key over "+c.name, "full_access")
-		if got := c.send(t, "GET", "/public/v1/me", nil, "Authorization", "Bearer "+token); got.status != 200 {
-			t.Fatalf("over %s: got status %d before the revocation, want 200", c.name, got.status)
+	for _, c := range s.Clients(t) {
+		key, token := s.Create("acme", "Key over "+c.Name, "full_access")
+		if got := c.Send(t, "GET", "/public/v1/me", nil, "Authorization", "Bearer "+token); got.Status != 200 {
+			t.Fatalf("over %s: got status %d before the revocation, want 200", c.Name, got.Status)
 		}
-		s.revoke(key)
-		if got := c.send(t, "GET", "/public/v1/me", nil, "Authorization", "Bearer "+token); got.status != 401 {
-			t.Errorf("over %s: got status %d after the revocation, want 401", c.name, got.status)
+		s.Revoke(key)
+		if got := c.Send(t, "GET", "/public/v1/me", nil, "Authorization", "Bearer "+token); got.Status != 401 {
+			t.Errorf("over %s: got status %d after the revocation, want 401", c.Name, got.Status)
 		}
 	}
 }

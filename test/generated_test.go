@@ -63,10 +63,10 @@ func TestGenerated(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newServer(t)
-			s.env = []string{"TEST_ADMIN_TOKEN=" + adminToken}
-			must(t, os.WriteFile(filepath.Join(s.dir, "admin-token"), []byte(adminToken), 0o600))
-			s.run(mountConfig)
-			s.awaitReady()
+			s.Env = []string{"TEST_ADMIN_TOKEN=" + adminToken}
+			must(t, os.WriteFile(filepath.Join(s.Dir, "admin-token"), []byte(adminToken), 0o600))
+			s.Run(mountConfig)
+			s.AwaitReady()
 			got := test(t, []string{"ADMIN_API=http://" + s.Plain + "/token", "ADMIN_TOKEN=" + adminToken})
 			if !token.MatchString(got) {
 				t.Errorf("got %q, want the new key's token", got)

@@ -27,11 +27,11 @@ func TestHypercorn(t *testing.T) {
 	t.Parallel()
 	upstream := startHypercorn(t)
 	s := newServer(t)
-	s.Upstream = upstream.address
-	s.run(gatewayConfig)
-	s.awaitReady()
-	key, full := s.create("acme", "Warehouse sync", "full_access")
-	_, readOnly := s.create("acme", "Zapier production", "read_only")
+	s.Upstream.Address = upstream.address
+	s.Run(gatewayConfig)
+	s.AwaitReady()
+	key, full := s.Create("acme", "Warehouse sync", "full_access")
+	_, readOnly := s.Create("acme", "Zapier production", "read_only")
 
 	// The attack works, where the gateway is not in its way.
 	status, received := upstream.smuggle(t, upstream.address, "")
@@ -114,7 +114,7 @@ func startHypercorn(t *testing.T) *hypercorn {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // its worker is a process of its own
 	stdout, err := cmd.StdoutPipe()
 	must(t, err)
-	var stderr buffer
+	var stderr gatewaytest.Log
 	cmd.Stderr = &stderr
 	must(t, cmd.Start())
 	done := make(chan struct{})
@@ -132,7 +132,7 @@ func startHypercorn(t *testing.T) *hypercorn {
 		<-done
 		_ = cmd.Wait()
 		if t.Failed() {
-			t.Logf("hypercorn said:\n%s", stderr.tail(3000))
+			t.Logf("hypercorn said:\n%s", stderr.Tail(3000))
 		}
 	})
 	deadline := time.Now().Add(60 * time.Second)
@@ -143,7 +143,7 @@ func startHypercorn(t *testing.T) *hypercorn {
 			return h
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("hypercorn does not listen: %v\n%s", err, stderr.tail(3000))
+			t.Fatalf("hypercorn does not listen: %v\n%s", err, stderr.Tail(3000))
 		}
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
 // TestBackup_interrupted holds that a backup which somebody breaks off leaves
@@ -32,7 +34,7 @@ func TestBackup_interrupted(t *testing.T) {
 			file := filepath.Join(dir, "keys.backup")
 			must(t, os.WriteFile(file, []byte("yesterday's"), 0o600))
 			cmd := exec.Command(binary, "api-keys", "backup", "--address", strings.TrimPrefix(endless.URL, "http://"), file)
-			var said buffer
+			var said gatewaytest.Log
 			cmd.Stderr = &said
 			must(t, cmd.Start())
 			<-begun

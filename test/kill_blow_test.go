@@ -55,7 +55,7 @@ func (w watched) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // kill lets the clients ask for whatever they like, until the server is killed.
 func (o *ordeal) kill(b *blow) {
-	o.t.Helper()
+	o.T.Helper()
 	o.next.Store(b)
 	o.dying.Store(false)
 	var clients sync.WaitGroup
@@ -74,13 +74,13 @@ func (o *ordeal) kill(b *blow) {
 	case <-over: // none of them was content
 	}
 	if !o.strike() {
-		o.t.Fatalf("caddy ended by itself, with %v:\n%s", o.process.ProcessState, o.log.troubles())
+		o.T.Fatalf("caddy ended by itself, with %v:\n%s", o.Cmd.ProcessState, o.Log.Troubles())
 	}
 	<-over
 	for _, w := range o.atWork {
 		o.acknowledged += len(w.told)
 	}
-	o.upstream.take()
+	o.Upstream.Take()
 }
 
 // work has a client ask for one thing after another, until it is not answered.
@@ -95,7 +95,7 @@ func (o *ordeal) work(w *tenant, reading bool) {
 			continue
 		}
 		if answered(err) || !o.dying.Load() {
-			o.t.Errorf("%s: %v", w.id, err)
+			o.T.Errorf("%s: %v", w.id, err)
 		}
 		return
 	}
@@ -104,8 +104,8 @@ func (o *ordeal) work(w *tenant, reading bool) {
 // strike kills the server, and reports whether it had not ended by itself.
 func (o *ordeal) strike() bool {
 	o.dying.Store(true)
-	_ = o.process.Process.Kill()
-	<-o.exited
-	status, ok := o.process.ProcessState.Sys().(syscall.WaitStatus)
+	_ = o.Cmd.Process.Kill()
+	<-o.Exited
+	status, ok := o.Cmd.ProcessState.Sys().(syscall.WaitStatus)
 	return ok && status.Signal() == syscall.SIGKILL
 }

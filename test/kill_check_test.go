@@ -15,7 +15,7 @@ import (
 // the numbers and the audit trail of all. With everything it tries each key, and
 // otherwise those that the latest changes were about.
 func (o *ordeal) check(everything bool) {
-	o.t.Helper()
+	o.T.Helper()
 	var fresh []client.Event
 	for _, w := range o.tenants {
 		if len(w.told)+len(w.doubt) == 0 && !everything {
@@ -25,13 +25,13 @@ func (o *ordeal) check(everything bool) {
 		o.doubtful += len(w.doubt)
 		made, err := w.reconcile()
 		if err != nil {
-			o.t.Errorf("%s: %v", w.id, err)
+			o.T.Errorf("%s: %v", w.id, err)
 			continue
 		}
 		o.made += made
 		fresh = append(fresh, w.trail[before:]...)
 	}
-	if o.t.Failed() {
+	if o.T.Failed() {
 		return // the rest would only say so once more
 	}
 	o.checkTrail(fresh)
@@ -44,7 +44,7 @@ func (o *ordeal) check(everything bool) {
 		}
 		clients.Go(func() {
 			if err := w.tryOut(about); err != nil {
-				o.t.Errorf("%s: %v", w.id, err)
+				o.T.Errorf("%s: %v", w.id, err)
 			}
 		})
 	}
@@ -54,12 +54,12 @@ func (o *ordeal) check(everything bool) {
 // checkTrail wants that the audit trail of all has the events of each workspace,
 // and no others.
 func (o *ordeal) checkTrail(fresh []client.Event) {
-	o.t.Helper()
+	o.T.Helper()
 	slices.SortFunc(fresh, func(a, b client.Event) int { return strings.Compare(a.ID, b.ID) })
-	got, err := trailSince(o.keys(), o.t.Context(), "", o.lastEvent)
-	must(o.t, err)
+	got, err := trailSince(o.Keys(), o.T.Context(), "", o.lastEvent)
+	must(o.T, err)
 	if err := wantEvents(got, fresh); err != nil {
-		o.t.Errorf("the audit trail of all, beside those of the workspaces: %v", err)
+		o.T.Errorf("the audit trail of all, beside those of the workspaces: %v", err)
 	}
 	if len(got) > 0 {
 		o.lastEvent = got[len(got)-1].ID
@@ -68,7 +68,7 @@ func (o *ordeal) checkTrail(fresh []client.Event) {
 
 // checkNumbers wants that the metrics count the keys that the lists have.
 func (o *ordeal) checkNumbers() {
-	o.t.Helper()
+	o.T.Helper()
 	want := map[string]float64{"caddy_api_keys_suspended_workspaces": 0, `caddy_api_keys_expiring_keys{within="30d"}`: 0}
 	for _, status := range []string{"active", "revoked", "expired"} {
 		for _, preset := range []string{"full_access", "read_only"} {
@@ -90,7 +90,7 @@ func (o *ordeal) checkNumbers() {
 	got := o.metrics()
 	for series, n := range want {
 		if value, ok := got[series]; !ok || value != n {
-			o.t.Errorf("got %s %v, want %v", series, value, n)
+			o.T.Errorf("got %s %v, want %v", series, value, n)
 		}
 	}
 }

@@ -8,12 +8,12 @@ import (
 // restart starts the server once more. Now and then it is killed while it does,
 // and again.
 func (o *ordeal) restart() {
-	o.t.Helper()
+	o.T.Helper()
 	for o.chance.IntN(4) == 0 {
 		o.launchAgain()
 		select {
 		case <-time.After(o.within(o.ready)):
-		case <-o.exited:
+		case <-o.Exited:
 		}
 		if !o.strike() {
 			break // it was refused: begin sees why
@@ -26,28 +26,28 @@ func (o *ordeal) restart() {
 // begin starts the server and waits until it serves. A kill damages no file: what
 // the store does about damage would hide that something was lost.
 func (o *ordeal) begin() {
-	o.t.Helper()
-	begun, said := time.Now(), len(o.log.String())
+	o.T.Helper()
+	begun, said := time.Now(), len(o.Log.String())
 	o.launchAgain()
-	o.await("the server to answer, or to end", func() bool { return o.ended() || o.healthy() })
+	o.Await("the server to answer, or to end", func() bool { return o.ended() || o.Healthy() })
 	if o.ended() {
-		o.t.Fatalf("caddy ended by itself, with %v:\n%s", o.process.ProcessState, o.log.troubles())
+		o.T.Fatalf("caddy ended by itself, with %v:\n%s", o.Cmd.ProcessState, o.Log.Troubles())
 	}
-	if strings.Contains(o.log.String()[said:], "are damaged") {
-		o.t.Errorf("after a kill, files are taken for damaged:\n%s", o.log.troubles())
+	if strings.Contains(o.Log.String()[said:], "are damaged") {
+		o.T.Errorf("after a kill, files are taken for damaged:\n%s", o.Log.Troubles())
 	}
 	o.ready = time.Since(begun)
 }
 
 func (o *ordeal) launchAgain() {
-	o.t.Helper()
-	o.exited = make(chan struct{})
-	o.run(killConfig)
+	o.T.Helper()
+	o.Exited = make(chan struct{})
+	o.Run(killConfig)
 }
 
 func (o *ordeal) ended() bool {
 	select {
-	case <-o.exited:
+	case <-o.Exited:
 		return true
 	default:
 		return false

@@ -37,8 +37,8 @@ type tenant struct {
 
 func newTenant(s *server, id string, chance *rand.Rand) *tenant {
 	return &tenant{
-		t: s.t, id: id, plain: "http://" + s.Plain + contacts, chance: chance,
-		api:  &client.Client{HTTP: &http.Client{Transport: new(http.Transport)}, BaseURL: s.keys().BaseURL},
+		t: s.T, id: id, plain: "http://" + s.Plain + contacts, chance: chance,
+		api:  &client.Client{HTTP: &http.Client{Transport: new(http.Transport)}, BaseURL: s.Keys().BaseURL},
 		keys: make(map[string]client.Key), tokens: make(map[string]string), used: make(map[string]bool),
 		workspace: client.Workspace{ID: id},
 	}

@@ -16,8 +16,8 @@ import (
 func TestReload_underLoad(t *testing.T) {
 	t.Parallel()
 	s := start(t, gatewayConfig)
-	_, full := s.create("acme", "Warehouse sync", "full_access")
-	_, readOnly := s.create("acme", "Zapier production", "read_only")
+	_, full := s.Create("acme", "Warehouse sync", "full_access")
+	_, readOnly := s.Create("acme", "Zapier production", "read_only")
 	other := s.copyStore("keys-moved")
 	moved := strings.Replace(gatewayConfig, "{{.Store}}", other, 1)
 	changed := strings.Replace(gatewayConfig, "api_key_auth", "api_key_auth {\n\t\trealm changed\n\t}", 1)
@@ -36,7 +36,7 @@ func TestReload_underLoad(t *testing.T) {
 			{"refused with the store moved", moved + "http://:1 {\n\tbind 203.0.113.1\n}\n", true},
 			{"store moved back", gatewayConfig, false},
 		} {
-			out, err := s.reload(step.config)
+			out, err := s.Reload(step.config)
 			if rejected := err != nil; rejected != step.rejected {
 				t.Fatalf("%s: got rejected = %v, want %v:\n%s", step.name, rejected, step.rejected, out)
 			}
@@ -44,26 +44,26 @@ func TestReload_underLoad(t *testing.T) {
 		}
 	}
 	load.stop()
-	if keys, err := s.keys().ListKeys(t.Context(), "acme", client.ListOptions{Limit: 200}); err != nil || len(keys.Keys) != 2+5*5 {
+	if keys, err := s.Keys().ListKeys(t.Context(), "acme", client.ListOptions{Limit: 200}); err != nil || len(keys.Keys) != 2+5*5 {
 		t.Errorf("got %d keys (%v) in the first store, want %d", len(keys.Keys), err, 2+5*5)
 	}
 
-	s.stop()
+	s.Stop()
 	load.wantAnswered(t, s)
 	t.Logf("%d requests got the right answer during 35 reloads; %d were never read", load.right.Load(), len(load.unanswered))
 }
 
 // copyStore stops the server, copies its store, and starts it again.
 func (s *server) copyStore(name string) string {
-	s.t.Helper()
-	s.stop()
-	target := s.dir + "/" + name
+	s.T.Helper()
+	s.Stop()
+	target := s.Dir + "/" + name
 	if err := os.CopyFS(target, os.DirFS(s.Store)); err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
-	s.exited = make(chan struct{})
-	s.run(gatewayConfig)
-	s.awaitReady()
+	s.Exited = make(chan struct{})
+	s.Run(gatewayConfig)
+	s.AwaitReady()
 	return target
 }
 
@@ -72,14 +72,14 @@ func (s *server) copyStore(name string) string {
 func TestBesideARunningServer(t *testing.T) {
 	t.Parallel()
 	s := start(t, gatewayConfig)
-	_, token := s.create("acme", "Warehouse sync", "full_access")
+	_, token := s.Create("acme", "Warehouse sync", "full_access")
 	for _, command := range []string{"adapt", "validate"} {
-		if out, err := s.caddy(command, "--config", s.dir+"/Caddyfile").CombinedOutput(); err != nil {
+		if out, err := s.Command(command, "--config", s.Dir+"/Caddyfile").CombinedOutput(); err != nil {
 			t.Errorf("caddy %s: %v\n%s", command, err, out)
 		}
 	}
-	if got := clients(t, s)[0].send(t, "GET", "/public/v1/me", nil, "Authorization", "Bearer "+token); got.status != 200 {
-		t.Errorf("got status %d afterwards, want 200", got.status)
+	if got := s.Clients(t)[0].Send(t, "GET", "/public/v1/me", nil, "Authorization", "Bearer "+token); got.Status != 200 {
+		t.Errorf("got status %d afterwards, want 200", got.Status)
 	}
 }
 
@@ -94,21 +94,21 @@ func TestStart_refused(t *testing.T) {
 		want    []string
 	}{
 		{"another process has it", func(_ *testing.T, s *server) { s.Store = running.Store },
-			[]string{running.Store, fmt.Sprintf("locked by another process (pid %d)", running.process.Process.Pid)}},
+			[]string{running.Store, fmt.Sprintf("locked by another process (pid %d)", running.Cmd.Process.Pid)}},
 		{"a file stands there", func(t *testing.T, s *server) { must(t, os.WriteFile(s.Store, nil, 0o600)) },
 			[]string{"the path must be a directory"}},
 		{"it holds something else", func(t *testing.T, s *server) {
 			must(t, os.Mkdir(s.Store, 0o700))
 			must(t, os.WriteFile(s.Store+"/invoices.csv", nil, 0o600))
 		}, []string{`"invoices.csv"`, "and no key store: give the path of your key store"}},
-		{"its disk is not mounted", func(t *testing.T, s *server) { must(t, os.Symlink(s.dir+"/unmounted", s.Store)) },
+		{"its disk is not mounted", func(t *testing.T, s *server) { must(t, os.Symlink(s.Dir+"/unmounted", s.Store)) },
 			[]string{"/unmounted", "which does not exist: mount or make that directory"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			s := newServer(t)
 			test.prepare(t, s)
-			out, err := s.caddy("run", "--config", s.write("Caddyfile", gatewayConfig)).CombinedOutput()
+			out, err := s.Command("run", "--config", s.Write("Caddyfile", gatewayConfig)).CombinedOutput()
 			if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() <= 0 {
 				t.Fatalf("got %v, want an exit status above 0", err)
 			}

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
 const tooMany = `{"error":"Too Many Requests."}`
@@ -16,7 +18,7 @@ const tooMany = `{"error":"Too Many Requests."}`
 // instant between the two.
 type attempt struct {
 	sent, answered time.Time
-	got            answer
+	got            gatewaytest.Answer
 }
 
 // TestLimits_window sends far more than a limit allows, over all versions of
@@ -32,11 +34,11 @@ func TestLimits_window(t *testing.T) {
 	}{{"read", "GET", 5}, {"write", "POST", 3}} {
 		t.Run(test.action, func(t *testing.T) {
 			t.Parallel()
-			_, token := s.create("acme", "Hasty client that "+test.action+"s", "full_access")
+			_, token := s.Create("acme", "Hasty client that "+test.action+"s", "full_access")
 			attempts := hammer(t, s, test.method, token, 3*test.n+1)
 			var passes []attempt
 			for _, a := range attempts {
-				if a.got.status == 200 {
+				if a.got.Status == 200 {
 					passes = append(passes, a)
 				}
 			}
@@ -50,7 +52,7 @@ func TestLimits_window(t *testing.T) {
 			}
 			refused := 0
 			for _, a := range attempts {
-				if a.got.status == 200 {
+				if a.got.Status == 200 {
 					continue
 				}
 				refused++
@@ -83,16 +85,16 @@ func hammer(t *testing.T, s *server, method, token string, passes int) []attempt
 		workers  sync.WaitGroup
 	)
 	deadline := time.Now().Add(time.Minute)
-	for _, c := range clients(t, s) {
+	for _, c := range s.Clients(t) {
 		workers.Go(func() {
 			pace := time.NewTicker(3 * time.Millisecond)
 			defer pace.Stop()
 			for ; time.Now().Before(deadline); <-pace.C {
-				a := attempt{sent: time.Now(), got: c.send(t, method, contacts, nil, bearer(token)...)}
+				a := attempt{sent: time.Now(), got: c.Send(t, method, contacts, nil, bearer(token)...)}
 				a.answered = time.Now()
 				mu.Lock()
 				attempts = append(attempts, a)
-				if a.got.status == 200 {
+				if a.got.Status == 200 {
 					passed++
 				}
 				done := passed >= passes
@@ -111,22 +113,22 @@ func hammer(t *testing.T, s *server, method, token string, passes int) []attempt
 }
 
 // wantTooMany checks a refusal by a limit of two seconds.
-func wantTooMany(t *testing.T, got answer, action string, n int) {
+func wantTooMany(t *testing.T, got gatewaytest.Answer, action string, n int) {
 	t.Helper()
-	if got.status != 429 || got.body != tooMany {
-		t.Fatalf("got %d %q, want 429 %q", got.status, got.body, tooMany)
+	if got.Status != 429 || got.Body != tooMany {
+		t.Fatalf("got %d %q, want 429 %q", got.Status, got.Body, tooMany)
 	}
 	wantRefusalHeaders(t, got)
-	if seconds, err := strconv.Atoi(got.header.Get("Retry-After")); err != nil || seconds < 1 || seconds > 2 {
-		t.Errorf("got Retry-After %q, want 1 or 2", got.header.Get("Retry-After"))
+	if seconds, err := strconv.Atoi(got.Header.Get("Retry-After")); err != nil || seconds < 1 || seconds > 2 {
+		t.Errorf("got Retry-After %q, want 1 or 2", got.Header.Get("Retry-After"))
 	}
-	if got, want := got.header.Get("RateLimit-Policy"), fmt.Sprintf(`"%s";q=%d;w=2`, action, n); got != want {
+	if got, want := got.Header.Get("RateLimit-Policy"), fmt.Sprintf(`"%s";q=%d;w=2`, action, n); got != want {
 		t.Errorf("got RateLimit-Policy %q, want %q", got, want)
 	}
-	if got, want := got.header.Get("RateLimit"), fmt.Sprintf(`"%s";r=0;t=`, action); !strings.HasPrefix(got, want) {
+	if got, want := got.Header.Get("RateLimit"), fmt.Sprintf(`"%s";r=0;t=`, action); !strings.HasPrefix(got, want) {
 		t.Errorf("got RateLimit %q, want %q and a number", got, want)
 	}
-	if got := got.header.Get("WWW-Authenticate"); got != "" {
+	if got := got.Header.Get("WWW-Authenticate"); got != "" {
 		t.Errorf("got WWW-Authenticate %q, want none", got)
 	}
 }
@@ -135,18 +137,18 @@ func wantTooMany(t *testing.T, got answer, action string, n int) {
 func TestLimits_retryAfter(t *testing.T) {
 	t.Parallel()
 	s := start(t, withOptions("rate_limit read 2 2s"))
-	_, token := s.create("acme", "Patient client", "read_only")
-	c := clients(t, s)[0]
+	_, token := s.Create("acme", "Patient client", "read_only")
+	c := s.Clients(t)[0]
 	for range 3 {
-		got := c.send(t, "GET", contacts, nil, bearer(token)...)
-		for got.status == 200 {
-			got = c.send(t, "GET", contacts, nil, bearer(token)...)
+		got := c.Send(t, "GET", contacts, nil, bearer(token)...)
+		for got.Status == 200 {
+			got = c.Send(t, "GET", contacts, nil, bearer(token)...)
 		}
-		seconds, err := strconv.Atoi(got.header.Get("Retry-After"))
+		seconds, err := strconv.Atoi(got.Header.Get("Retry-After"))
 		must(t, err)
 		<-time.After(time.Duration(seconds) * time.Second)
-		if got := c.send(t, "GET", contacts, nil, bearer(token)...); got.status != 200 {
-			t.Errorf("got status %d after %d s, want 200", got.status, seconds)
+		if got := c.Send(t, "GET", contacts, nil, bearer(token)...); got.Status != 200 {
+			t.Errorf("got status %d after %d s, want 200", got.Status, seconds)
 		}
 	}
 }
@@ -156,13 +158,13 @@ func TestLimits_retryAfter(t *testing.T) {
 func TestLimits_apart(t *testing.T) {
 	t.Parallel()
 	s := start(t, withOptions("rate_limit read 5 1m", "rate_limit write 3 1m"))
-	for _, c := range clients(t, s) {
-		t.Run(c.name, func(t *testing.T) {
-			_, token := s.create("acme", "Full over "+c.name, "full_access")
-			_, other := s.create("acme", "Other over "+c.name, "full_access")
-			_, readOnly := s.create("acme", "Reader over "+c.name, "read_only")
-			send := func(method, token string, fields ...string) answer {
-				return c.send(t, method, contacts, nil, append(fields, bearer(token)...)...)
+	for _, c := range s.Clients(t) {
+		t.Run(c.Name, func(t *testing.T) {
+			_, token := s.Create("acme", "Full over "+c.Name, "full_access")
+			_, other := s.Create("acme", "Other over "+c.Name, "full_access")
+			_, readOnly := s.Create("acme", "Reader over "+c.Name, "read_only")
+			send := func(method, token string, fields ...string) gatewaytest.Answer {
+				return c.Send(t, method, contacts, nil, append(fields, bearer(token)...)...)
 			}
 			for range 10 { // refused for other reasons
 				send("POST", readOnly)
@@ -170,30 +172,30 @@ func TestLimits_apart(t *testing.T) {
 				send("GET", token, "Sec-Fetch-Site", "same-origin")
 				send("POST", token, "Early-Data", "1")
 			}
-			s.upstream.take()
+			s.Upstream.Take()
 			for i, method := range []string{"POST", "GET", "GET", "DELETE", "HEAD", "PUT", "OPTIONS", "GET"} {
-				if got := send(method, token); got.status != 200 {
-					t.Errorf("got status %d for request %d, a %s, want 200", got.status, i+1, method)
+				if got := send(method, token); got.Status != 200 {
+					t.Errorf("got status %d for request %d, a %s, want 200", got.Status, i+1, method)
 				}
 			}
-			s.upstream.take()
+			s.Upstream.Take()
 			for _, method := range []string{"GET", "POST", "GET", "PATCH"} {
-				if got := send(method, token); got.status != 429 {
-					t.Errorf("got status %d for one more %s, want 429", got.status, method)
+				if got := send(method, token); got.Status != 429 {
+					t.Errorf("got status %d for one more %s, want 429", got.Status, method)
 				}
 			}
 			s.wantNothing(t)
 			for want := 4; want >= 0; want-- {
 				got := send("GET", readOnly)
-				if prefix := fmt.Sprintf(`"read";r=%d;t=`, want); got.status != 200 || !strings.HasPrefix(got.header.Get("RateLimit"), prefix) {
-					t.Errorf("got %d with RateLimit %q, want 200 with %q", got.status, got.header.Get("RateLimit"), prefix)
+				if prefix := fmt.Sprintf(`"read";r=%d;t=`, want); got.Status != 200 || !strings.HasPrefix(got.Header.Get("RateLimit"), prefix) {
+					t.Errorf("got %d with RateLimit %q, want 200 with %q", got.Status, got.Header.Get("RateLimit"), prefix)
 				}
-				if got, want := got.header.Get("RateLimit-Policy"), `"read";q=5;w=60`; got != want {
+				if got, want := got.Header.Get("RateLimit-Policy"), `"read";q=5;w=60`; got != want {
 					t.Errorf("got RateLimit-Policy %q, want %q", got, want)
 				}
 			}
-			if got := send("POST", other); got.status != 200 || !strings.HasPrefix(got.header.Get("RateLimit"), `"write";r=2;t=`) {
-				t.Errorf("got %d with RateLimit %q for another key's write, want 200 and 2 left", got.status, got.header.Get("RateLimit"))
+			if got := send("POST", other); got.Status != 200 || !strings.HasPrefix(got.Header.Get("RateLimit"), `"write";r=2;t=`) {
+				t.Errorf("got %d with RateLimit %q for another key's write, want 200 and 2 left", got.Status, got.Header.Get("RateLimit"))
 			}
 		})
 	}
@@ -206,8 +208,8 @@ func TestLimits_reload(t *testing.T) {
 	t.Parallel()
 	config := func(n int) string { return withOptions(fmt.Sprintf("rate_limit read %d 10m", n)) }
 	s := start(t, config(3))
-	_, token := s.create("acme", "Warehouse sync", "full_access")
-	send := func() int { return clients(t, s)[0].send(t, "GET", contacts, nil, bearer(token)...).status }
+	_, token := s.Create("acme", "Warehouse sync", "full_access")
+	send := func() int { return s.Clients(t)[0].Send(t, "GET", contacts, nil, bearer(token)...).Status }
 	for _, step := range []struct {
 		name string
 		n    int
@@ -219,7 +221,7 @@ func TestLimits_reload(t *testing.T) {
 		{"lowered", 2, []int{200, 200, 429}},
 		{"as at first", 3, []int{429}},
 	} {
-		if out, err := s.reload(config(step.n)); err != nil {
+		if out, err := s.Reload(config(step.n)); err != nil {
 			t.Fatalf("%s: %v\n%s", step.name, err, out)
 		}
 		for i, want := range step.want {
@@ -244,18 +246,18 @@ func TestLimits_blocks(t *testing.T) {
 		rate_limit read 3 20m
 	}
 	api_key_auth /free`, 1))
-	for _, c := range clients(t, s) {
-		t.Run(c.name, func(t *testing.T) {
-			_, token := s.create("acme", "Client over "+c.name, "full_access")
+	for _, c := range s.Clients(t) {
+		t.Run(c.Name, func(t *testing.T) {
+			_, token := s.Create("acme", "Client over "+c.Name, "full_access")
 			send := func(path string, times, want int, left string) {
 				t.Helper()
 				for i := range times {
-					got := c.send(t, "GET", path, nil, bearer(token)...)
-					if got.status != want {
-						t.Errorf("got status %d for GET %d of %s, want %d", got.status, i+1, path, want)
+					got := c.Send(t, "GET", path, nil, bearer(token)...)
+					if got.Status != want {
+						t.Errorf("got status %d for GET %d of %s, want %d", got.Status, i+1, path, want)
 					}
-					if prefix := `"read";r=` + left + ";"; left != "" && !strings.HasPrefix(got.header.Get("RateLimit"), prefix) {
-						t.Errorf("got RateLimit %q for GET %d of %s, want %q", got.header.Get("RateLimit"), i+1, path, prefix)
+					if prefix := `"read";r=` + left + ";"; left != "" && !strings.HasPrefix(got.Header.Get("RateLimit"), prefix) {
+						t.Errorf("got RateLimit %q for GET %d of %s, want %q", got.Header.Get("RateLimit"), i+1, path, prefix)
 					}
 				}
 			}

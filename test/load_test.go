@@ -15,12 +15,13 @@ import (
 	"text/template"
 
 	"github.com/agiled/caddy-api-keys/admin/client"
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
 // load are requests that come in all the time.
 type load struct {
 	name    string // begins the ids of its requests
-	clients []httpClient
+	clients []gatewaytest.Client
 	right   atomic.Int64
 	cancel  context.CancelFunc
 	workers sync.WaitGroup
@@ -39,7 +40,7 @@ func startLoad(t *testing.T, s *server, full, readOnly string) *load {
 		ask{http.MethodGet, full, []int{http.StatusOK}},
 		ask{http.MethodGet, readOnly, []int{http.StatusOK}},
 		ask{http.MethodPost, readOnly, []int{http.StatusForbidden}},
-		ask{http.MethodGet, reChecksum(full), []int{http.StatusUnauthorized}},
+		ask{http.MethodGet, gatewaytest.OtherToken(full), []int{http.StatusUnauthorized}},
 	)
 }
 
@@ -51,9 +52,9 @@ type ask struct {
 
 func startLoadOf(t *testing.T, s *server, asks ...ask) *load {
 	ctx, cancel := context.WithCancel(t.Context())
-	l := &load{name: rand.Text(), clients: clients(t, s), cancel: cancel, unanswered: make(map[string]error)}
+	l := &load{name: rand.Text(), clients: s.Clients(t), cancel: cancel, unanswered: make(map[string]error)}
 	t.Cleanup(l.stop)
-	closing := httpClient{"HTTP/1.1, a connection each", "http://" + s.Plain, &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
+	closing := gatewaytest.Client{Name: "HTTP/1.1, a connection each", Base: "http://" + s.Plain, Client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
 	l.clients = append(l.clients, closing)
 	for _, c := range l.clients {
 		l.workers.Go(func() {
@@ -68,8 +69,8 @@ func startLoadOf(t *testing.T, s *server, asks ...ask) *load {
 }
 
 // one makes a request, checks its status and returns it: 0 if there is no answer.
-func (l *load) one(ctx context.Context, t *testing.T, c httpClient, a ask) int {
-	request, err := http.NewRequestWithContext(ctx, a.method, c.base+"/public/v1/contacts", nil)
+func (l *load) one(ctx context.Context, t *testing.T, c gatewaytest.Client, a ask) int {
+	request, err := http.NewRequestWithContext(ctx, a.method, c.Base+"/public/v1/contacts", nil)
 	if err != nil {
 		t.Error(err)
 		return 0
@@ -83,13 +84,13 @@ func (l *load) one(ctx context.Context, t *testing.T, c httpClient, a ask) int {
 	}
 	if err != nil {
 		l.mu.Lock()
-		l.unanswered[id] = fmt.Errorf("%s over %s: %w", a.method, c.name, err)
+		l.unanswered[id] = fmt.Errorf("%s over %s: %w", a.method, c.Name, err)
 		l.mu.Unlock()
 		return 0
 	}
 	response.Body.Close()
 	if !slices.Contains(a.want, response.StatusCode) {
-		t.Errorf("%s over %s: got status %d, want %d", a.method, c.name, response.StatusCode, a.want)
+		t.Errorf("%s over %s: got status %d, want %d", a.method, c.Name, response.StatusCode, a.want)
 	} else {
 		l.right.Add(1)
 	}
@@ -118,7 +119,7 @@ func (l *load) wantAnswered(t *testing.T, s *server) {
 	if l.right.Load() == 0 {
 		t.Error("no request got its answer")
 	}
-	for _, match := range regexp.MustCompile(`"X-Load-Id":\["([^"]+)"`).FindAllStringSubmatch(s.log.String(), -1) {
+	for _, match := range regexp.MustCompile(`"X-Load-Id":\["([^"]+)"`).FindAllStringSubmatch(s.Log.String(), -1) {
 		if err := l.unanswered[match[1]]; err != nil {
 			t.Errorf("request %s was read and got no answer: %v", match[1], err)
 		}
@@ -133,10 +134,10 @@ func (l *load) stop() {
 // createAfterReload makes a key while the admin endpoint may still be changing
 // hands: a connection to the old one can be closed unread, and is tried again.
 func (s *server) createAfterReload(name string) (client.Key, string) {
-	s.t.Helper()
+	s.T.Helper()
 	var made client.NewKey
 	s.afterReload(func(keys *client.Client) (err error) {
-		made, err = keys.CreateKey(s.t.Context(), "acme", client.CreateRequest{Name: name, Preset: "full_access"})
+		made, err = keys.CreateKey(s.T.Context(), "acme", client.CreateRequest{Name: name, Preset: "full_access"})
 		return err
 	})
 	return made.Key, made.Token
@@ -144,21 +145,21 @@ func (s *server) createAfterReload(name string) (client.Key, string) {
 
 // revokeAfterReload ends a key likewise.
 func (s *server) revokeAfterReload(key client.Key) {
-	s.t.Helper()
+	s.T.Helper()
 	s.afterReload(func(keys *client.Client) error {
-		_, err := keys.RevokeKey(s.t.Context(), key.WorkspaceID, key.ID, "")
+		_, err := keys.RevokeKey(s.T.Context(), key.WorkspaceID, key.ID, "")
 		return err
 	})
 }
 
 // afterReload makes a change until there is an answer.
 func (s *server) afterReload(change func(*client.Client) error) {
-	s.t.Helper()
-	api := &client.Client{BaseURL: s.keys().BaseURL, HTTP: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
-	s.await("the admin endpoint", func() bool {
+	s.T.Helper()
+	api := &client.Client{BaseURL: s.Keys().BaseURL, HTTP: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
+	s.Await("the admin endpoint", func() bool {
 		err := change(api)
 		if codeOf(err) != "" {
-			s.t.Fatalf("changing a key: %v", err)
+			s.T.Fatalf("changing a key: %v", err)
 		}
 		return err == nil
 	})
@@ -167,12 +168,12 @@ func (s *server) afterReload(change func(*client.Client) error) {
 // offer loads a configuration without a command, and so as fast as can be. It
 // returns whether it was accepted, and what was said.
 func (s *server) offer(config string) (accepted bool, said string) {
-	s.t.Helper()
+	s.T.Helper()
 	var text bytes.Buffer
-	must(s.t, template.Must(template.New("").Parse(config)).Execute(&text, s))
-	s.await("the admin endpoint", func() bool {
+	must(s.T, template.Must(template.New("").Parse(config)).Execute(&text, s))
+	s.Await("the admin endpoint", func() bool {
 		request, err := http.NewRequest(http.MethodPost, "http://"+s.Admin+"/load", bytes.NewReader(text.Bytes()))
-		must(s.t, err)
+		must(s.T, err)
 		request.Header = http.Header{"Content-Type": {"text/caddyfile"}, "Cache-Control": {"must-revalidate"}}
 		request.Close = true
 		response, err := http.DefaultClient.Do(request)

@@ -17,10 +17,10 @@ func TestMetrics_wellFormed(t *testing.T) {
 	t.Parallel()
 	promtool := testenv.Tool(t, "promtool")
 	s := start(t, gatewayConfig)
-	_, token := s.create("acme", "Warehouse sync", "full_access")
-	c := clients(t, s)[0]
-	c.send(t, "GET", "/public/v1/me", nil, "Authorization", "Bearer "+token)
-	c.send(t, "GET", "/public/v1/me", nil)
+	_, token := s.Create("acme", "Warehouse sync", "full_access")
+	c := s.Clients(t)[0]
+	c.Send(t, "GET", "/public/v1/me", nil, "Authorization", "Bearer "+token)
+	c.Send(t, "GET", "/public/v1/me", nil)
 
 	response, err := http.Get("http://" + s.Admin + "/metrics")
 	must(t, err)

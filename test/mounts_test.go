@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/agiled/caddy-api-keys/admin/client"
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
 // mountConfig has the admin API on both of its mounts. {{.Dir}} is the server's
@@ -60,18 +61,18 @@ func TestMounts(t *testing.T) {
 	t.Parallel()
 	const token = "an-admin-token-of-the-test"
 	s := newServer(t)
-	s.env = []string{"TEST_ADMIN_TOKEN=" + token}
-	must(t, os.WriteFile(s.dir+"/admin-token", []byte(token+"\n"), 0o600))
-	s.run(mountConfig)
-	s.awaitReady()
-	key, dataPlane := s.create("acme", "Warehouse sync", "full_access")
+	s.Env = []string{"TEST_ADMIN_TOKEN=" + token}
+	must(t, os.WriteFile(s.Dir+"/admin-token", []byte(token+"\n"), 0o600))
+	s.Run(mountConfig)
+	s.AwaitReady()
+	key, dataPlane := s.Create("acme", "Warehouse sync", "full_access")
 	show := "/workspaces/acme/keys/" + key.ID
-	site := httpClient{"HTTP/1.1", "http://" + s.Plain, http.DefaultClient}
-	endpoint := httpClient{"the admin endpoint", "http://" + s.Admin, http.DefaultClient}
+	site := gatewaytest.Client{Name: "HTTP/1.1", Base: "http://" + s.Plain, Client: http.DefaultClient}
+	endpoint := gatewaytest.Client{Name: "the admin endpoint", Base: "http://" + s.Admin, Client: http.DefaultClient}
 
 	tests := []struct {
 		name   string
-		client httpClient
+		client gatewaytest.Client
 		path   string
 		fields []string
 		status int
@@ -95,12 +96,12 @@ func TestMounts(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			got := test.client.send(t, "GET", test.path, nil, test.fields...)
-			if got.status != test.status || !strings.Contains(got.body, test.code) {
-				t.Errorf("got %d %s, want %d with %q", got.status, got.body, test.status, test.code)
+			got := test.client.Send(t, "GET", test.path, nil, test.fields...)
+			if got.Status != test.status || !strings.Contains(got.Body, test.code) {
+				t.Errorf("got %d %s, want %d with %q", got.Status, got.Body, test.status, test.code)
 			}
-			if test.client.name == site.name && got.header.Get("Cache-Control") != "no-store" {
-				t.Errorf("got Cache-Control %q, want no-store", got.header.Get("Cache-Control"))
+			if test.client.Name == site.Name && got.Header.Get("Cache-Control") != "no-store" {
+				t.Errorf("got Cache-Control %q, want no-store", got.Header.Get("Cache-Control"))
 			}
 		})
 	}

@@ -15,7 +15,7 @@ func TestReload_moved(t *testing.T) {
 	t.Parallel()
 	const rounds = 6
 	s := start(t, gatewayConfig)
-	elsewhere := filepath.Join(s.dir, "keys-elsewhere")
+	elsewhere := filepath.Join(s.Dir, "keys-elsewhere")
 	moved := strings.Replace(gatewayConfig, "{{.Store}}", elsewhere, 1)
 	load := func(config string) {
 		t.Helper()
@@ -23,7 +23,7 @@ func TestReload_moved(t *testing.T) {
 			t.Fatal(said)
 		}
 	}
-	_, here := s.create("acme", "Known here", "full_access")
+	_, here := s.Create("acme", "Known here", "full_access")
 	load(moved)
 	_, there := s.createAfterReload("Known elsewhere")
 
@@ -34,7 +34,7 @@ func TestReload_moved(t *testing.T) {
 	wantJudged := func(passes, fails string) {
 		t.Helper()
 		for _, c := range busy.clients {
-			s.await(c.name+" to lead to the other store", func() bool {
+			s.Await(c.Name+" to lead to the other store", func() bool {
 				c.CloseIdleConnections()
 				return busy.one(t.Context(), t, c, ask{http.MethodGet, passes, either}) == http.StatusOK &&
 					busy.one(t.Context(), t, c, ask{http.MethodGet, fails, either}) == http.StatusUnauthorized
@@ -50,13 +50,13 @@ func TestReload_moved(t *testing.T) {
 	busy.stop()
 	other := newServer(t)
 	other.Store = s.Store
-	other.wantLocked(t, s.process.Process.Pid) // for two minutes
+	other.wantLocked(t, s.Cmd.Process.Pid) // for two minutes
 
 	s.wantCleanStop(t)
 	busy.wantAnswered(t, s)
 	t.Logf("%d requests were judged during %d moves; %d were never read", busy.right.Load(), 2*rounds, len(busy.unanswered))
-	other.run(httpOnly(gatewayConfig))
-	other.awaitReady()
+	other.Run(httpOnly(gatewayConfig))
+	other.AwaitReady()
 	other.wantStatus(t, here, http.StatusOK)
 	other.wantStatus(t, there, http.StatusUnauthorized)
 	other.wantCleanStop(t)

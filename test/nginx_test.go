@@ -79,17 +79,17 @@ func startNginx(t *testing.T, s *server) []nginxWay {
 	path := filepath.Join(dir, "nginx.conf")
 	must(t, os.WriteFile(path, config.Bytes(), 0o600))
 	nginx := exec.Command(program, "-p", dir, "-c", path, "-e", "stderr")
-	var log buffer
+	var log gatewaytest.Log
 	nginx.Stderr = &log
 	must(t, nginx.Start())
 	t.Cleanup(func() {
 		_ = nginx.Process.Signal(syscall.SIGTERM)
 		_ = nginx.Wait()
 		if t.Failed() {
-			t.Logf("nginx:\n%s", log.tail(4000))
+			t.Logf("nginx:\n%s", log.Tail(4000))
 		}
 	})
-	s.await("nginx", func() bool {
+	s.Await("nginx", func() bool {
 		response, err := http.Get("http://" + ways[0].Listen)
 		if err != nil {
 			return false
@@ -106,7 +106,7 @@ func TestNginx(t *testing.T) {
 	t.Parallel()
 	s := start(t, withOptions("rate_limit write 1 1h"))
 	refused := refusedUploads(t, s)
-	_, good := s.create("acme", "Warehouse sync", "full_access")
+	_, good := s.Create("acme", "Warehouse sync", "full_access")
 	for _, way := range startNginx(t, s) {
 		t.Run(way.Name, func(t *testing.T) {
 			// nginx closes a client's connection without a word after an answer that came

@@ -73,25 +73,25 @@ func TestObservability_commands(t *testing.T) {
 	t.Parallel()
 	testenv.Tool(t, "jq")
 	s := start(t, loggedConfig)
-	must(t, os.Symlink(binary, filepath.Join(s.dir, "caddy")))
+	must(t, os.Symlink(binary, filepath.Join(s.Dir, "caddy")))
 	life := "12h"
-	made, err := s.keys().CreateKey(t.Context(), "acme", client.CreateRequest{
+	made, err := s.Keys().CreateKey(t.Context(), "acme", client.CreateRequest{
 		Name: "Warehouse sync", Owner: "Ops", Preset: "full_access", ExpiresIn: &life})
 	must(t, err)
 	bearer := []string{"Authorization", "Bearer " + made.Token}
-	c := clients(t, s)[0]
+	c := s.Clients(t)[0]
 	for range 3 { // one of them over the limit
-		c.send(t, "GET", "/public/v1/contacts", nil, bearer...)
+		c.Send(t, "GET", "/public/v1/contacts", nil, bearer...)
 	}
-	c.send(t, "GET", "/public/v1/contacts", nil, "Authorization", "Bearer "+s.createExpired(t))
-	c.send(t, "GET", "/public/v1/contacts", nil, append(bearer, "Sec-Fetch-Site", "cross-site", "Origin", "https://app.example")...)
-	id := c.send(t, "GET", "/public/v1/contacts", nil).header.Get("X-Request-ID")
-	s.await("the last line of the access log", func() bool {
-		text, _ := os.ReadFile(filepath.Join(s.dir, "access.log"))
+	c.Send(t, "GET", "/public/v1/contacts", nil, "Authorization", "Bearer "+s.CreateExpired(t))
+	c.Send(t, "GET", "/public/v1/contacts", nil, append(bearer, "Sec-Fetch-Site", "cross-site", "Origin", "https://app.example")...)
+	id := c.Send(t, "GET", "/public/v1/contacts", nil).Header.Get("X-Request-ID")
+	s.Await("the last line of the access log", func() bool {
+		text, _ := os.ReadFile(filepath.Join(s.Dir, "access.log"))
 		return id != "" && strings.Contains(string(text), id)
 	})
-	s.await("the key's last use", func() bool {
-		shown, err := s.keys().ShowKey(t.Context(), "acme", made.Key.ID)
+	s.Await("the key's last use", func() bool {
+		shown, err := s.Keys().ShowKey(t.Context(), "acme", made.Key.ID)
 		must(t, err)
 		return shown.LastUsedAt != nil
 	})
@@ -106,7 +106,7 @@ func TestObservability_commands(t *testing.T) {
 			ran++
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			cmd := exec.CommandContext(ctx, "bash", "-o", "pipefail", "-c", actual.Replace(command))
-			cmd.Dir, cmd.Env = s.dir, append(os.Environ(), "PATH="+s.dir+":"+os.Getenv("PATH"))
+			cmd.Dir, cmd.Env = s.Dir, append(os.Environ(), "PATH="+s.Dir+":"+os.Getenv("PATH"))
 			out, err := cmd.CombinedOutput()
 			cancel()
 			if err != nil || len(strings.TrimSpace(string(out))) == 0 {

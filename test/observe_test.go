@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"testing"
 
 	"github.com/agiled/caddy-api-keys/admin/client"
 )
@@ -17,7 +16,7 @@ import (
 // metrics returns every series that the server exports, by its name and labels
 // as they are written.
 func (s *server) metrics() map[string]float64 {
-	s.t.Helper()
+	s.T.Helper()
 	series := make(map[string]float64)
 	for line := range strings.Lines(s.fetch("/metrics")) {
 		line = strings.TrimSpace(line)
@@ -27,7 +26,7 @@ func (s *server) metrics() map[string]float64 {
 		}
 		value, err := strconv.ParseFloat(line[split+1:], 64)
 		if err != nil {
-			s.t.Fatalf("the metric %q: %v", line, err)
+			s.T.Fatalf("the metric %q: %v", line, err)
 		}
 		series[line[:split]] = value
 	}
@@ -37,7 +36,7 @@ func (s *server) metrics() map[string]float64 {
 // counted returns how many requests were counted with a result, whatever their
 // other labels.
 func (s *server) counted(result string) (n int) {
-	s.t.Helper()
+	s.T.Helper()
 	for series, value := range s.metrics() {
 		if strings.HasPrefix(series, "caddy_api_keys_requests_total{") && strings.Contains(series, `result="`+result+`"`) {
 			n += int(value)
@@ -49,9 +48,9 @@ func (s *server) counted(result string) (n int) {
 // fetch returns what the admin endpoint has at a path. During a reload a
 // connection can be closed unread, and is tried again.
 func (s *server) fetch(path string) string {
-	s.t.Helper()
+	s.T.Helper()
 	var body []byte
-	s.await("the admin endpoint", func() bool {
+	s.Await("the admin endpoint", func() bool {
 		response, err := http.Get("http://" + s.Admin + path)
 		if err != nil {
 			return false
@@ -59,7 +58,7 @@ func (s *server) fetch(path string) string {
 		defer response.Body.Close()
 		body, err = io.ReadAll(response.Body)
 		if err != nil || response.StatusCode != http.StatusOK {
-			s.t.Fatalf("GET %s: got status %d (%v), want 200", path, response.StatusCode, err)
+			s.T.Fatalf("GET %s: got status %d (%v), want 200", path, response.StatusCode, err)
 		}
 		return true
 	})
@@ -68,18 +67,18 @@ func (s *server) fetch(path string) string {
 
 // resident returns the memory that the process has in RAM.
 func (s *server) resident() int {
-	s.t.Helper()
-	status, err := os.Open(filepath.Join("/proc", strconv.Itoa(s.process.Process.Pid), "status"))
-	must(s.t, err)
+	s.T.Helper()
+	status, err := os.Open(filepath.Join("/proc", strconv.Itoa(s.Cmd.Process.Pid), "status"))
+	must(s.T, err)
 	defer status.Close()
 	for lines := bufio.NewScanner(status); lines.Scan(); {
 		if fields := strings.Fields(lines.Text()); fields[0] == "VmRSS:" {
 			kilobytes, err := strconv.Atoi(fields[1])
-			must(s.t, err)
+			must(s.T, err)
 			return kilobytes << 10
 		}
 	}
-	s.t.Fatal("the process has no VmRSS")
+	s.T.Fatal("the process has no VmRSS")
 	return 0
 }
 
@@ -99,13 +98,13 @@ type logged struct {
 // accessLog returns the lines of the access log so far for one path. A line is
 // written after its answer: whoever wants to see one waits for it.
 func (s *server) accessLog(path string) (found []logged) {
-	s.t.Helper()
-	for line := range strings.Lines(s.log.String()) {
+	s.T.Helper()
+	for line := range strings.Lines(s.Log.String()) {
 		if !strings.Contains(line, `"logger":"http.log.access`) || !strings.Contains(line, `"uri":"`+path+`"`) {
 			continue
 		}
 		var entry logged
-		must(s.t, json.Unmarshal([]byte(line), &entry))
+		must(s.T, json.Unmarshal([]byte(line), &entry))
 		found = append(found, entry)
 	}
 	return found
@@ -113,17 +112,8 @@ func (s *server) accessLog(path string) (found []logged) {
 
 // events returns the newest events of the audit trail of a workspace.
 func (s *server) events(ws string) []client.Event {
-	s.t.Helper()
+	s.T.Helper()
 	var answer client.EventPage
-	must(s.t, json.Unmarshal([]byte(s.fetch("/api-keys/workspaces/"+ws+"/audit?limit=200")), &answer))
+	must(s.T, json.Unmarshal([]byte(s.fetch("/api-keys/workspaces/"+ws+"/audit?limit=200")), &answer))
 	return answer.Events
-}
-
-// wantNothing checks that the upstream has received nothing since it was last
-// looked at.
-func (u *upstream) wantNothing(t *testing.T) {
-	t.Helper()
-	for _, request := range u.take() {
-		t.Errorf("the upstream received:\n%s", request.head)
-	}
 }

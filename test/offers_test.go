@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
 // TestOffer_declined offers to speak another protocol than WebSocket. The offer
@@ -12,8 +14,8 @@ import (
 func TestOffer_declined(t *testing.T) {
 	t.Parallel()
 	s := start(t, gatewayConfig)
-	_, full := s.create("acme", "Warehouse sync", "full_access")
-	_, readOnly := s.create("acme", "Zapier production", "read_only")
+	_, full := s.Create("acme", "Warehouse sync", "full_access")
+	_, readOnly := s.Create("acme", "Zapier production", "read_only")
 	for _, upgrade := range []string{
 		"Upgrade: h2c", "Upgrade: H2C", "Upgrade: TLS/1.0", "Upgrade: invented", "Upgrade:", "Upgrade: websocket/13",
 		"Upgrade: websocket, h2c", "Upgrade: h2c, websocket", "Upgrade: websocket,", "Upgrade: webso\u212aet",
@@ -24,8 +26,8 @@ func TestOffer_declined(t *testing.T) {
 			"Connection: keep-alive\r\nConnection: HTTP2.Settings\r\nconnection: UPGRADE", "X-Nothing: 1",
 		} {
 			t.Run(upgrade+", "+connection, func(t *testing.T) {
-				send := func(method, token string) answer {
-					return raw(t, s.Plain, method+" "+contacts+" HTTP/1.1\r\nHost: "+s.Plain+"\r\nAuthorization: Bearer "+token+
+				send := func(method, token string) gatewaytest.Answer {
+					return gatewaytest.Raw(t, s.Plain, method+" "+contacts+" HTTP/1.1\r\nHost: "+s.Plain+"\r\nAuthorization: Bearer "+token+
 						"\r\n"+connection+"\r\n"+upgrade+"\r\nHTTP2-Settings: "+someSettings+"\r\nContent-Length: 0\r\n\r\n")
 				}
 				s.wantNoOffer(t, s.wantPassed(t, send("GET", readOnly)))
@@ -35,7 +37,7 @@ func TestOffer_declined(t *testing.T) {
 		}
 	}
 	t.Run("HTTP/1.0", func(t *testing.T) {
-		got := raw(t, s.Plain, "GET "+contacts+" HTTP/1.0\r\nHost: "+s.Plain+"\r\nAuthorization: Bearer "+readOnly+
+		got := gatewaytest.Raw(t, s.Plain, "GET "+contacts+" HTTP/1.0\r\nHost: "+s.Plain+"\r\nAuthorization: Bearer "+readOnly+
 			"\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
 		s.wantNoOffer(t, s.wantPassed(t, got))
 	})
@@ -45,14 +47,14 @@ func TestOffer_declined(t *testing.T) {
 const someSettings = "AAMAAABkAAQCAAAAAAIAAAAA"
 
 // wantNoOffer checks that a request asks its receiver for no other protocol.
-func (s *server) wantNoOffer(t *testing.T, got wire) {
+func (s *server) wantNoOffer(t *testing.T, got gatewaytest.Received) {
 	t.Helper()
 	for _, name := range []string{"Upgrade", "HTTP2-Settings"} {
-		if values := got.values(name); values != nil {
+		if values := got.Values(name); values != nil {
 			t.Errorf("got %s %q upstream, want none", name, values)
 		}
 	}
-	if connection := strings.ToLower(strings.Join(got.values("Connection"), ",")); strings.ContainsAny(connection, "u2") {
+	if connection := strings.ToLower(strings.Join(got.Values("Connection"), ",")); strings.ContainsAny(connection, "u2") {
 		t.Errorf("got Connection %q upstream, want neither upgrade nor http2-settings", connection)
 	}
 }
@@ -63,13 +65,13 @@ func (s *server) wantNoOffer(t *testing.T, got wire) {
 func TestOffer_laterVersions(t *testing.T) {
 	t.Parallel()
 	s := startWithConnect(t, gatewayConfig)
-	_, readOnly := s.create("acme", "Zapier production", "read_only")
+	_, readOnly := s.Create("acme", "Zapier production", "read_only")
 	for _, fields := range [][2]string{{"upgrade", "websocket"}, {"upgrade", "h2c"}, {"connection", "upgrade"}} {
 		t.Run(fields[0]+": "+fields[1], func(t *testing.T) {
 			f := dialFrames(t, s.Secure)
 			got, err := f.answer(f.open(true, append(getOf(s, readOnly), fields[:]...)...))
-			if err == nil && got.status < 400 {
-				t.Errorf("over HTTP/2: got %d, want no answer to a request with a connection header", got.status)
+			if err == nil && got.Status < 400 {
+				t.Errorf("over HTTP/2: got %d, want no answer to a request with a connection header", got.Status)
 			}
 			s.wantNothing(t)
 
@@ -87,8 +89,8 @@ func TestOffer_laterVersions(t *testing.T) {
 		})
 	}
 	t.Run("http2-settings", func(t *testing.T) {
-		for _, c := range clients(t, s) {
-			s.wantNoOffer(t, s.wantPassed(t, c.send(t, "GET", contacts, nil, append(bearer(readOnly), "HTTP2-Settings", someSettings)...)))
+		for _, c := range s.Clients(t) {
+			s.wantNoOffer(t, s.wantPassed(t, c.Send(t, "GET", contacts, nil, append(bearer(readOnly), "HTTP2-Settings", someSettings)...)))
 		}
 	})
 	t.Run("a GET with :protocol", func(t *testing.T) {
@@ -112,23 +114,23 @@ func getOf(s *server, token string) []string {
 func TestOffer_unasked(t *testing.T) {
 	t.Parallel()
 	s := start(t, gatewayConfig)
-	_, full := s.create("acme", "Warehouse sync", "full_access")
+	_, full := s.Create("acme", "Warehouse sync", "full_access")
 	for _, answer := range []string{
 		"Connection: Upgrade\r\nUpgrade: h2c\r\n", "Connection: Upgrade\r\nUpgrade: websocket\r\n",
 		"Connection: Upgrade\r\n", "Upgrade: h2c\r\n", "Connection: Upgrade\r\nUpgrade:\r\n", "",
 	} {
 		for _, offer := range []string{"", "Connection: Upgrade\r\nUpgrade: h2c\r\n", "Connection: Upgrade\r\n"} {
 			t.Run(answer+"to "+offer, func(t *testing.T) {
-				s.upstream.answers("HTTP/1.1 101 Switching Protocols\r\n" + answer + "\r\n")
-				defer s.upstream.take()
+				s.Upstream.AnswerWith("HTTP/1.1 101 Switching Protocols\r\n" + answer + "\r\n")
+				defer s.Upstream.Take()
 				smuggled := "DELETE " + contacts + " HTTP/1.1\r\nHost: " + s.Plain + "\r\nX-Workspace-ID: evil\r\n\r\n"
-				got := raw(t, s.Plain, "GET "+contacts+" HTTP/1.1\r\nHost: "+s.Plain+"\r\nAuthorization: Bearer "+full+"\r\n"+offer+"\r\n"+smuggled)
-				if got.status == 101 {
+				got := gatewaytest.Raw(t, s.Plain, "GET "+contacts+" HTTP/1.1\r\nHost: "+s.Plain+"\r\nAuthorization: Bearer "+full+"\r\n"+offer+"\r\n"+smuggled)
+				if got.Status == 101 {
 					t.Errorf("got status 101 to a request that did not ask for a WebSocket")
 				}
-				for _, received := range s.upstream.take() {
-					if strings.Contains(received.head, "evil") {
-						t.Errorf("the upstream received what nobody had judged:\n%s", received.head)
+				for _, received := range s.Upstream.Take() {
+					if strings.Contains(received.Head, "evil") {
+						t.Errorf("the upstream received what nobody had judged:\n%s", received.Head)
 					}
 				}
 			})

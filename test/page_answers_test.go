@@ -55,8 +55,8 @@ func TestPage_oddAnswers(t *testing.T) {
 func TestPage_suspended(t *testing.T) {
 	t.Parallel()
 	s := start(t, pageConfig)
-	key, _ := s.create("acme", "Zapier production", "read_only")
-	s.post("/workspaces/acme/suspend")
+	key, _ := s.Create("acme", "Zapier production", "read_only")
+	s.Post("/workspaces/acme/suspend")
 	b := newTab(t)
 	b.open(s.page() + "#/acme")
 	b.sees("This workspace is suspended")
@@ -110,7 +110,7 @@ func TestPage_tryCommand(t *testing.T) {
 	if out, err := shell.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", command, err, out)
 	}
-	if got := s.upstream.take(); len(got) != 1 || !strings.HasPrefix(got[0].head, "GET /public/v1/me ") {
+	if got := s.Upstream.Take(); len(got) != 1 || !strings.HasPrefix(got[0].Head, "GET /public/v1/me ") {
 		t.Errorf("got %d requests upstream, want one for /public/v1/me", len(got))
 	}
 
@@ -130,7 +130,7 @@ func TestPage_ended(t *testing.T) {
 	b.open(s.page() + "#/acme")
 	b.sees("No keys yet", "dana@acme.example")
 	signedOut := strings.Replace(pageConfig, "\thandle /settings/api* {", "\tredir /settings/api/workspaces* /login\n\thandle /settings/api* {", 1)
-	if out, err := s.reload(signedOut); err != nil {
+	if out, err := s.Reload(signedOut); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	b.look()

@@ -70,8 +70,8 @@ func furnished(t *testing.T) *server {
 	t.Helper()
 	s := newServer(t)
 	furnish(t, s.Store)
-	s.run(pageConfig)
-	s.awaitReady()
+	s.Run(pageConfig)
+	s.AwaitReady()
 	return s
 }
 

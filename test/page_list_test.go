@@ -36,8 +36,8 @@ func crowded(t *testing.T) (s *server, last apikey.Key) {
 		}
 	}
 	must(t, keys.Close())
-	s.run(pageConfig)
-	s.awaitReady()
+	s.Run(pageConfig)
+	s.AwaitReady()
 	return s, last
 }
 
@@ -107,8 +107,8 @@ func TestPage_list(t *testing.T) {
 func TestPage_searchForToken(t *testing.T) {
 	t.Parallel()
 	s := start(t, pageConfig)
-	s.create("acme", "Zapier production", "read_only")
-	_, token := s.create("acme", "Warehouse sync", "read_only")
+	s.Create("acme", "Zapier production", "read_only")
+	_, token := s.Create("acme", "Warehouse sync", "read_only")
 	b := newTab(t)
 	b.open(s.page() + "#/acme")
 	b.wantRows(2, "Warehouse sync")
@@ -147,7 +147,7 @@ func (b *tab) searched() string {
 func TestPage_listFails(t *testing.T) {
 	t.Parallel()
 	s := start(t, pageConfig)
-	s.create("acme", "Zapier production", "read_only")
+	s.Create("acme", "Zapier production", "read_only")
 	b := newTab(t)
 	b.open(s.page() + "#/acme")
 	b.wantRows(1, "Zapier production")
@@ -156,11 +156,11 @@ func TestPage_listFails(t *testing.T) {
 		{"500", "The keys could not be loaded: The server responded with the unexpected status 500"},
 	} {
 		broken := "\thandle /settings/api/workspaces/* {\n\t\trespond " + failure.status + "\n\t}\n"
-		_, err := s.reload(strings.Replace(pageConfig, "\thandle /settings/api* {", broken+"\thandle /settings/api* {", 1))
+		_, err := s.Reload(strings.Replace(pageConfig, "\thandle /settings/api* {", broken+"\thandle /settings/api* {", 1))
 		must(t, err)
 		b.look()
 		b.sees(failure.said)
-		_, err = s.reload(pageConfig)
+		_, err = s.Reload(pageConfig)
 		must(t, err)
 		b.look()
 		b.misses(failure.said)

@@ -130,7 +130,7 @@ func testForcedColours(t *testing.T, b *tab) {
 func TestPage_times(t *testing.T) {
 	t.Parallel()
 	s := start(t, pageConfig)
-	key, _ := s.create("acme", "Zapier production", "read_only")
+	key, _ := s.Create("acme", "Zapier production", "read_only")
 	b := newTab(t)
 	_, err := chromedp.Call(b.ctx, emulation.SetTimezoneOverride, emulation.SetTimezoneOverrideParams{TimezoneID: "Asia/Kathmandu"})
 	must(t, err)

@@ -17,7 +17,7 @@ func TestPage_signIn(t *testing.T) {
 	t.Parallel()
 	const token = "an-admin-token-of-the-test"
 	s := start(t, pageConfig)
-	s.create("acme", "Zapier production", "read_only")
+	s.Create("acme", "Zapier production", "read_only")
 	b := newTab(t)
 	b.open(s.origin() + "/token/")
 	b.sees("Sign in", "Admin token")
@@ -61,8 +61,8 @@ func TestPage_signIn(t *testing.T) {
 func TestPage_pinned(t *testing.T) {
 	t.Parallel()
 	s := start(t, pageConfig)
-	s.create("acme", "Zapier production", "read_only")
-	s.create("globex", "Warehouse sync", "read_only")
+	s.Create("acme", "Zapier production", "read_only")
+	s.Create("globex", "Warehouse sync", "read_only")
 	b := newTab(t)
 	for _, address := range []string{"", "#/globex", "#/globex/activity", "#/../globex", "#/acme"} {
 		b.open("about:blank")
@@ -84,7 +84,7 @@ func TestPage_pinned(t *testing.T) {
 func TestPage_foreignOrigin(t *testing.T) {
 	t.Parallel()
 	s := start(t, pageConfig)
-	key, _ := s.create("acme", "Zapier production", "read_only")
+	key, _ := s.Create("acme", "Zapier production", "read_only")
 	api := s.page() + "workspaces/acme/keys"
 	foreign := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
@@ -115,7 +115,7 @@ func TestPage_foreignOrigin(t *testing.T) {
 		document.forms[0].submit();
 		await answered;
 	})()`, api, key.ID))
-	keys, err := s.keys().ListKeys(t.Context(), "acme", client.ListOptions{})
+	keys, err := s.Keys().ListKeys(t.Context(), "acme", client.ListOptions{})
 	must(t, err)
 	if len(keys.Keys) != 1 || keys.Keys[0].Status != "active" {
 		t.Errorf("got the keys %+v, want the one there was, active", keys.Keys)

@@ -66,9 +66,9 @@ func TestPage_sizes(t *testing.T) {
 	t.Parallel()
 	s := furnished(t)
 	ws, widest := strings.Repeat("w", 64), strings.Repeat("W", 80)
-	old, err := s.keys().CreateKey(t.Context(), ws, client.CreateRequest{Name: widest, Owner: widest, Preset: "full_access"})
+	old, err := s.Keys().CreateKey(t.Context(), ws, client.CreateRequest{Name: widest, Owner: widest, Preset: "full_access"})
 	must(t, err)
-	_, err = s.keys().RotateKey(t.Context(), ws, old.Key.ID, client.RotateRequest{Name: new(strings.Repeat("M", 80))})
+	_, err = s.Keys().RotateKey(t.Context(), ws, old.Key.ID, client.RotateRequest{Name: new(strings.Repeat("M", 80))})
 	must(t, err)
 	p := newScene(t, s, ws, strings.Repeat("Q", 80), widest)
 	for _, state := range p.states() {

@@ -32,8 +32,8 @@ func newScene(t *testing.T, s *server, ws, key, old string) *scene {
 	p := &scene{tab: newTab(t), s: s, ws: ws, key: key, old: old}
 	p.empty = strings.Repeat("e", len(ws))
 	p.stopped = strings.Repeat("s", len(ws))
-	s.create(p.stopped, "Zapier production", "read_only")
-	_, err := s.keys().Suspend(t.Context(), p.stopped, "Invoice 4711 is open")
+	s.Create(p.stopped, "Zapier production", "read_only")
+	_, err := s.Keys().Suspend(t.Context(), p.stopped, "Invoice 4711 is open")
 	must(t, err)
 	p.mayCopy(s.origin())
 	return p
@@ -42,7 +42,7 @@ func newScene(t *testing.T, s *server, ws, key, old string) *scene {
 // id returns the id of the active key of a name.
 func (p *scene) id(name string) string {
 	p.t.Helper()
-	page, err := p.s.keys().ListKeys(p.t.Context(), p.ws, client.ListOptions{Status: "active", Query: name})
+	page, err := p.s.Keys().ListKeys(p.t.Context(), p.ws, client.ListOptions{Status: "active", Query: name})
 	must(p.t, err)
 	for _, key := range page.Keys {
 		if key.Name == name {
@@ -121,7 +121,7 @@ func (p *scene) states() []state {
 		{"server gone", func() {
 			p.goTo(p.ws)
 			p.sees(p.key)
-			p.s.stop()
+			p.s.Stop()
 			p.look()
 			p.sees("The server is not responding")
 		}},

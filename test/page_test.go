@@ -9,16 +9,19 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/agiled/caddy-api-keys/admin/client"
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
 // gateway returns a client of the public API.
-func (s *server) gateway() httpClient { return httpClient{"HTTP/1.1", s.origin(), http.DefaultClient} }
+func (s *server) gateway() gatewaytest.Client {
+	return gatewaytest.Client{Name: "HTTP/1.1", Base: s.origin(), Client: http.DefaultClient}
+}
 
 // wantGateway asks the public API with a token.
 func (s *server) wantGateway(token string, status int) {
-	s.t.Helper()
-	if got := s.gateway().send(s.t, "GET", "/public/v1/contacts", nil, "Authorization", "Bearer "+token); got.status != status {
-		s.t.Errorf("the gateway: got %d %s, want %d", got.status, got.body, status)
+	s.T.Helper()
+	if got := s.gateway().Send(s.T, "GET", "/public/v1/contacts", nil, "Authorization", "Bearer "+token); got.Status != status {
+		s.T.Errorf("the gateway: got %d %s, want %d", got.Status, got.Body, status)
 	}
 }
 
@@ -196,7 +199,7 @@ func TestPage_hostileNames(t *testing.T) {
 	}
 	s := start(t, pageConfig)
 	for _, name := range names {
-		_, err := s.keys().CreateKey(t.Context(), "acme", client.CreateRequest{Name: name, Owner: name, Preset: "read_only"})
+		_, err := s.Keys().CreateKey(t.Context(), "acme", client.CreateRequest{Name: name, Owner: name, Preset: "read_only"})
 		must(t, err)
 	}
 	b := newTab(t)
@@ -225,7 +228,7 @@ func TestPage_hostileNames(t *testing.T) {
 func TestPage_twoTabs(t *testing.T) {
 	t.Parallel()
 	s := start(t, pageConfig)
-	s.create("acme", "Zapier production", "read_only")
+	s.Create("acme", "Zapier production", "read_only")
 	one := newTab(t)
 	one.open(s.page() + "#/acme")
 	one.click("link", "Zapier production")
@@ -253,13 +256,13 @@ func TestPage_twoTabs(t *testing.T) {
 func TestPage_serverGone(t *testing.T) {
 	t.Parallel()
 	s := start(t, pageConfig)
-	s.create("acme", "Zapier production", "read_only")
+	s.Create("acme", "Zapier production", "read_only")
 	b := newTab(t)
 	b.open(s.page() + "#/acme")
 	b.sees("Zapier production")
 	b.click("button", "Create key")
 	b.fill("Name", "Warehouse sync")
-	s.stop()
+	s.Stop()
 
 	b.click("button", "Create key")
 	b.sees("this may or may not have been done")
@@ -279,10 +282,10 @@ func TestPage_serverGone(t *testing.T) {
 func TestPage_failedRotation(t *testing.T) {
 	t.Parallel()
 	s := start(t, pageConfig)
-	key, _ := s.create("acme", "Zapier production", "read_only")
-	lost, err := s.keys().RotateKey(t.Context(), "acme", key.ID, client.RotateRequest{})
+	key, _ := s.Create("acme", "Zapier production", "read_only")
+	lost, err := s.Keys().RotateKey(t.Context(), "acme", key.ID, client.RotateRequest{})
 	must(t, err)
-	s.revoke(lost.Key)
+	s.Revoke(lost.Key)
 	b := newTab(t)
 	b.open(s.page() + "#/acme")
 	b.sees("Zapier production No owner Read only")

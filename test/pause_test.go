@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/agiled/caddy-api-keys/admin/client"
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
 // TestPause stops the process for a while, as a debugger or an overloaded host
@@ -19,30 +20,30 @@ import (
 func TestPause(t *testing.T) {
 	t.Parallel()
 	s := start(t, httpOnly(gatewayConfig))
-	_, token := s.create("acme", "Warehouse sync", "full_access")
+	_, token := s.Create("acme", "Warehouse sync", "full_access")
 	life := "1s"
-	answer, err := s.keys().CreateKey(t.Context(), "acme", client.CreateRequest{Name: "Short lived job", Preset: "full_access", ExpiresIn: &life})
+	answer, err := s.Keys().CreateKey(t.Context(), "acme", client.CreateRequest{Name: "Short lived job", Preset: "full_access", ExpiresIn: &life})
 	must(t, err)
 	s.wantStatus(t, answer.Token, 200)
 	s.wantStatus(t, token, 200)
 
-	must(t, s.process.Process.Signal(syscall.SIGSTOP))
-	s.await("every thread to stop", s.paused)
-	requests := map[string]int{token: 200, answer.Token: 401, reChecksum(token): 401}
+	must(t, s.Cmd.Process.Signal(syscall.SIGSTOP))
+	s.Await("every thread to stop", s.paused)
+	requests := map[string]int{token: 200, answer.Token: 401, gatewaytest.OtherToken(token): 401}
 	var waiting sync.WaitGroup
 	for token, want := range requests {
 		waiting.Go(func() { s.wantStatus(t, token, want) })
 	}
-	s.await("the key to expire", func() bool { return time.Now().After(answer.Key.ExpiresAt) })
-	must(t, s.process.Process.Signal(syscall.SIGCONT))
+	s.Await("the key to expire", func() bool { return time.Now().After(answer.Key.ExpiresAt) })
+	must(t, s.Cmd.Process.Signal(syscall.SIGCONT))
 	waiting.Wait()
 }
 
 // paused reports whether every thread of the process is stopped: each of them
 // does so on its own, and until then may still answer a request.
 func (s *server) paused() bool {
-	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", s.process.Process.Pid))
-	must(s.t, err)
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", s.Cmd.Process.Pid))
+	must(s.T, err)
 	for _, thread := range threads {
 		status, err := os.ReadFile(thread)
 		if err != nil || !strings.Contains(string(status), "State:\tT") {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 	"github.com/agiled/caddy-api-keys/internal/testenv"
 )
 
@@ -43,7 +44,7 @@ var programs = []program{
 func TestPrograms(t *testing.T) {
 	t.Parallel()
 	s := start(t, gatewayConfig)
-	key, token := s.create("acme", "Warehouse sync", "full_access")
+	key, token := s.Create("acme", "Warehouse sync", "full_access")
 	tests := []struct {
 		method string
 		token  string
@@ -51,34 +52,34 @@ func TestPrograms(t *testing.T) {
 	}{
 		{"GET", token, "200 ok"},
 		{"POST", token, "200 ok"},
-		{"GET", reChecksum(token), "401 " + unauthorized},
+		{"GET", gatewaytest.OtherToken(token), "401 " + unauthorized},
 		{"POST", token[:20], "401 " + unauthorized},
 	}
 	for _, p := range programs {
 		t.Run(p.name, func(t *testing.T) {
 			path := testenv.Tool(t, p.tool)
 			for _, test := range tests {
-				s.upstream.take()
+				s.Upstream.Take()
 				got := p.run(t, path, p.args(test.method, "http://"+s.Plain+"/public/v1/contacts", test.token))
 				if got != test.want {
 					t.Errorf("%s: got %q, want %q", test.method, got, test.want)
 				}
 				if strings.HasPrefix(test.want, "401") {
-					s.upstream.wantNothing(t)
+					s.Upstream.WantNothing(t)
 					continue
 				}
-				received := s.upstream.take()
+				received := s.Upstream.Take()
 				wantIdentity(t, received, key)
-				if method, _, _ := strings.Cut(received[0].head, " "); method != test.method {
+				if method, _, _ := strings.Cut(received[0].Head, " "); method != test.method {
 					t.Errorf("the upstream received the method %s, want %s", method, test.method)
 				}
-				if test.method == "POST" && received[0].body != `{"name":"Ada"}` {
-					t.Errorf("the upstream received the body %q", received[0].body)
+				if test.method == "POST" && received[0].Body != `{"name":"Ada"}` {
+					t.Errorf("the upstream received the body %q", received[0].Body)
 				}
 			}
 		})
 	}
-	answer, err := s.keys().ShowKey(t.Context(), "acme", key.ID)
+	answer, err := s.Keys().ShowKey(t.Context(), "acme", key.ID)
 	if err != nil || answer.ExposedAt != nil {
 		t.Errorf("got exposed_at %v (%v) without a browser, want none", answer.ExposedAt, err)
 	}
@@ -89,7 +90,7 @@ func TestPrograms(t *testing.T) {
 func TestPrograms_readOnly(t *testing.T) {
 	t.Parallel()
 	s := start(t, httpOnly(gatewayConfig))
-	_, token := s.create("acme", "Zapier production", "read_only")
+	_, token := s.Create("acme", "Zapier production", "read_only")
 	for _, p := range programs {
 		t.Run(p.name, func(t *testing.T) {
 			path := testenv.Tool(t, p.tool)
@@ -98,7 +99,7 @@ func TestPrograms_readOnly(t *testing.T) {
 					t.Errorf("%s: got %q, want %q", method, got, want)
 				}
 			}
-			s.wantNoOffer(t, s.wantPassed(t, answer{status: 200}))
+			s.wantNoOffer(t, s.wantPassed(t, gatewaytest.Answer{Status: 200}))
 		})
 	}
 }
@@ -123,18 +124,18 @@ func (p program) run(t *testing.T, path string, args []string) string {
 func TestPrograms_go(t *testing.T) {
 	t.Parallel()
 	s := start(t, gatewayConfig)
-	key, token := s.create("acme", "Warehouse sync", "full_access")
-	for _, c := range clients(t, s) {
+	key, token := s.Create("acme", "Warehouse sync", "full_access")
+	for _, c := range s.Clients(t) {
 		for _, method := range []string{"GET", "POST"} {
-			s.upstream.take()
-			if got := c.send(t, method, "/public/v1/contacts", strings.NewReader(`{}`), "Authorization", "Bearer "+token); got.status != 200 {
-				t.Errorf("%s over %s: got status %d, want 200", method, c.name, got.status)
+			s.Upstream.Take()
+			if got := c.Send(t, method, "/public/v1/contacts", strings.NewReader(`{}`), "Authorization", "Bearer "+token); got.Status != 200 {
+				t.Errorf("%s over %s: got status %d, want 200", method, c.Name, got.Status)
 			}
-			wantIdentity(t, s.upstream.take(), key)
-			if got := c.send(t, method, "/public/v1/contacts", nil, "Authorization", "Bearer "+reChecksum(token)); got.status != 401 {
-				t.Errorf("%s with an unknown token over %s: got status %d, want 401", method, c.name, got.status)
+			wantIdentity(t, s.Upstream.Take(), key)
+			if got := c.Send(t, method, "/public/v1/contacts", nil, "Authorization", "Bearer "+gatewaytest.OtherToken(token)); got.Status != 401 {
+				t.Errorf("%s with an unknown token over %s: got status %d, want 401", method, c.Name, got.Status)
 			}
-			s.upstream.wantNothing(t)
+			s.Upstream.WantNothing(t)
 		}
 	}
 }

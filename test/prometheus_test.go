@@ -45,7 +45,7 @@ scrape_configs:
 `, shipped, s.Plain), 0o600))
 
 	p := &prometheus{s, gatewaytest.Address(t)}
-	var said buffer
+	var said gatewaytest.Log
 	cmd := exec.Command(program, append(args, "--config.file", config, "--storage.tsdb.path", filepath.Join(dir, "data"),
 		"--web.listen-address", p.address, "--log.level", "warn")...)
 	cmd.Stdout, cmd.Stderr = &said, &said
@@ -54,10 +54,10 @@ scrape_configs:
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		_ = cmd.Wait()
 		if t.Failed() {
-			t.Logf("Prometheus said:\n%s", said.tail(4000))
+			t.Logf("Prometheus said:\n%s", said.Tail(4000))
 		}
 	})
-	s.await("the first scrape", func() bool {
+	s.Await("the first scrape", func() bool {
 		samples, err := p.query("caddy_api_keys_requests_total")
 		return err == nil && len(samples) > 0
 	})
@@ -105,21 +105,21 @@ func (p *prometheus) query(expr string) ([]sample, error) {
 // wantValue waits until an expression comes to one value: a scrape is behind
 // what it scrapes.
 func (p *prometheus) wantValue(expr string, want float64) {
-	p.s.t.Helper()
+	p.s.T.Helper()
 	var got float64
 	deadline := time.Now().Add(15 * time.Second)
 	for tick := time.NewTicker(100 * time.Millisecond); time.Now().Before(deadline); <-tick.C {
 		samples, err := p.query(expr)
-		must(p.s.t, err)
+		must(p.s.T, err)
 		got = math.NaN()
 		if len(samples) == 1 {
-			got = samples[0].value(p.s.t)
+			got = samples[0].value(p.s.T)
 		}
 		if math.Abs(got-want) < 1e-6 {
 			return
 		}
 	}
-	p.s.t.Errorf("got %v, want %v, from:\n%s", got, want, expr)
+	p.s.T.Errorf("got %v, want %v, from:\n%s", got, want, expr)
 }
 
 // watchedConfig is a gateway with all that there is to be counted, and Caddy's
@@ -149,16 +149,16 @@ http://{{.Plain}} {
 func drive(t *testing.T, s *server) map[string]int {
 	t.Helper()
 	tomorrow := "12h"
-	ending, err := s.keys().CreateKey(t.Context(), "acme", client.CreateRequest{
+	ending, err := s.Keys().CreateKey(t.Context(), "acme", client.CreateRequest{
 		Name: "Warehouse sync", Preset: "full_access", ExpiresIn: &tomorrow})
 	must(t, err)
 	full := ending.Token
-	_, readOnly := s.create("acme", "Zapier production", "read_only")
-	old, revoked := s.create("acme", "Old export job", "full_access")
-	s.revoke(old)
-	_, suspended := s.create("globex", "Globex billing", "full_access")
-	s.post("/workspaces/globex/suspend")
-	expired := s.createExpired(t)
+	_, readOnly := s.Create("acme", "Zapier production", "read_only")
+	old, revoked := s.Create("acme", "Old export job", "full_access")
+	s.Revoke(old)
+	_, suspended := s.Create("globex", "Globex billing", "full_access")
+	s.Post("/workspaces/globex/suspend")
+	expired := s.CreateExpired(t)
 
 	bearer := func(token string) []string { return []string{"Authorization", "Bearer " + token} }
 	made := make(map[string]int)
@@ -173,7 +173,7 @@ func drive(t *testing.T, s *server) map[string]int {
 		{"read_only", "POST", 2, bearer(readOnly)},
 		{"missing", "GET", 3, nil},
 		{"malformed", "GET", 1, bearer("agk_short")},
-		{"unknown", "GET", 2, bearer(reChecksum(full))},
+		{"unknown", "GET", 2, bearer(gatewaytest.OtherToken(full))},
 		{"expired", "GET", 1, bearer(expired)},
 		{"revoked", "GET", 1, bearer(revoked)},
 		{"suspended", "GET", 1, bearer(suspended)},
@@ -183,7 +183,7 @@ func drive(t *testing.T, s *server) map[string]int {
 		{"early_data", "POST", 1, append(bearer(full), "Early-Data", "1")},
 	} {
 		for range request.times {
-			clients(t, s)[0].send(t, request.method, "/public/v1/contacts", nil, request.fields...)
+			s.Clients(t)[0].Send(t, request.method, "/public/v1/contacts", nil, request.fields...)
 		}
 		made[request.result] += request.times
 	}
@@ -214,7 +214,7 @@ func TestPrometheus_nativeHistograms(t *testing.T) {
 	s := start(t, watchedConfig)
 	p := startPrometheus(t, s, "--enable-feature=native-histograms")
 	drive(t, s)
-	s.await("a native histogram", func() bool {
+	s.Await("a native histogram", func() bool {
 		samples, err := p.query(`histogram_count(caddy_api_keys_check_duration_seconds) > 0`)
 		must(t, err)
 		return len(samples) == 1
@@ -230,7 +230,7 @@ func TestPrometheus_nativeHistograms(t *testing.T) {
 		}
 		asked++
 		expr, _, _ := strings.Cut(q.expr, " > ") // the value, not whether it is alarming
-		s.await(q.at, func() bool {
+		s.Await(q.at, func() bool {
 			samples, err := p.query(expr)
 			must(t, err)
 			return len(samples) == 1
@@ -284,7 +284,7 @@ func rulesEvaluate(t *testing.T, p *prometheus, allowed, all int) {
 		if r.Record == "" {
 			continue
 		}
-		p.s.await(r.Record, func() bool {
+		p.s.Await(r.Record, func() bool {
 			samples, err := p.query(r.Record)
 			must(t, err)
 			return len(samples) > 0

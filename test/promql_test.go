@@ -40,7 +40,7 @@ type labelValues map[string]map[string]bool
 
 // exported returns the metrics of keys that the server has, by their name.
 func (s *server) exported() map[string]labelValues {
-	s.t.Helper()
+	s.T.Helper()
 	label := regexp.MustCompile(`(\w+)="([^"]*)"`)
 	all := make(map[string]labelValues)
 	for series := range s.metrics() {

@@ -32,8 +32,8 @@ func TestREADME(t *testing.T) {
 	}
 
 	s := newServer(t)
-	s.dir = t.TempDir()
-	must(t, os.Symlink(binary, filepath.Join(s.dir, "caddy")))
+	s.Dir = t.TempDir()
+	must(t, os.Symlink(binary, filepath.Join(s.Dir, "caddy")))
 	toOurs, toWritten := ownPorts(t, "2019", "8080", "8081", "9000")
 	s.runExample(t, root, sessions[0], toOurs)
 
@@ -46,10 +46,10 @@ func TestREADME(t *testing.T) {
 			}
 			command := toOurs.Replace(said.translate(step.command))
 			if name, value, ok := strings.Cut(command, "="); ok && regexp.MustCompile(`^[A-Z]+$`).MatchString(name) {
-				env = append(env, name+"="+inTerminal(t, s.dir, env, "printf %s "+value))
+				env = append(env, name+"="+inTerminal(t, s.Dir, env, "printf %s "+value))
 				continue
 			}
-			got := toWritten.Replace(inTerminal(t, s.dir, env, command))
+			got := toWritten.Replace(inTerminal(t, s.Dir, env, command))
 			said.learn(step.output, got)
 			if got, want := alike(got), alike(step.output); got != want {
 				t.Errorf("$ %s\ngot:\n%s\nwant:\n%s", step.command, got, want)
@@ -81,12 +81,12 @@ func (s *server) runExample(t *testing.T, root string, session []step, toOurs *s
 	}
 	example, err := os.ReadFile(filepath.Join(root, "Caddyfile.example"))
 	must(t, err)
-	file := filepath.Join(s.dir, "Caddyfile.example")
+	file := filepath.Join(s.Dir, "Caddyfile.example")
 	must(t, os.WriteFile(file, []byte(toOurs.Replace(string(example))), 0o600))
 	s.Admin = toOurs.Replace("localhost:2019")
-	s.process = s.caddy("run", "--config", file)
-	s.launch()
-	s.awaitReady()
+	s.Cmd = s.Command("run", "--config", file)
+	s.Launch()
+	s.AwaitReady()
 }
 
 // step is one command of a transcript, and what it prints.

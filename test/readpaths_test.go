@@ -10,18 +10,20 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
+
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
 // target sends a request whose target is exactly the given bytes, over HTTP/1.1
 // or HTTP/2. At status 0 the server took it for no request.
 type target struct {
 	name string
-	send func(t *testing.T, s *server, method, path, token string) answer
+	send func(t *testing.T, s *server, method, path, token string) gatewaytest.Answer
 }
 
 var targets = []target{{"HTTP/1.1", targetH1}, {"HTTP/2", targetH2}}
 
-func targetH1(t *testing.T, s *server, method, path, token string) answer {
+func targetH1(t *testing.T, s *server, method, path, token string) gatewaytest.Answer {
 	t.Helper()
 	conn, err := net.DialTimeout("tcp", s.Plain, 5*time.Second)
 	must(t, err)
@@ -33,16 +35,16 @@ func targetH1(t *testing.T, s *server, method, path, token string) answer {
 	must(t, err)
 	body, err := io.ReadAll(response.Body)
 	must(t, err)
-	return answer{response.StatusCode, 1, response.Header, string(body), response.Close}
+	return gatewaytest.Answer{Status: response.StatusCode, Proto: 1, Header: response.Header, Body: string(body), Closes: response.Close}
 }
 
-func targetH2(t *testing.T, s *server, method, path, token string) answer {
+func targetH2(t *testing.T, s *server, method, path, token string) gatewaytest.Answer {
 	t.Helper()
 	f := dialFrames(t, s.Secure)
 	got, err := f.answer(f.open(true, ":method", method, ":scheme", "https", ":path", path, ":authority", s.Secure,
 		"authorization", "Bearer "+token))
 	if r, ok := err.(reset); ok && r.code == http2.ErrCodeProtocol {
-		return answer{proto: 2}
+		return gatewaytest.Answer{Proto: 2}
 	}
 	must(t, err)
 	return got
@@ -55,7 +57,7 @@ const readPaths = "read_paths /public/v1/search /public/v1/reports/* /public/v1/
 func TestReadPaths_clean(t *testing.T) {
 	t.Parallel()
 	s := start(t, withOptions(readPaths))
-	_, readOnly := s.create("acme", "Zapier production", "read_only")
+	_, readOnly := s.Create("acme", "Zapier production", "read_only")
 	for _, via := range targets {
 		for _, path := range []string{
 			"/public/v1/search", "/public/v1/search?q=../admin", "/public/v1/search?path=%2e%2e%2fadmin;x",
@@ -64,8 +66,8 @@ func TestReadPaths_clean(t *testing.T) {
 		} {
 			t.Run(via.name+path, func(t *testing.T) {
 				got := s.wantPassed(t, via.send(t, s, "POST", path, readOnly))
-				if want := "POST " + path + " HTTP/1.1"; got.line() != want {
-					t.Errorf("got %q upstream, want %q", got.line(), want)
+				if want := "POST " + path + " HTTP/1.1"; got.Line() != want {
+					t.Errorf("got %q upstream, want %q", got.Line(), want)
 				}
 			})
 		}
@@ -77,8 +79,8 @@ func TestReadPaths_clean(t *testing.T) {
 func TestReadPaths_writes(t *testing.T) {
 	t.Parallel()
 	s := start(t, withOptions(readPaths))
-	_, readOnly := s.create("acme", "Zapier production", "read_only")
-	_, full := s.create("acme", "Warehouse sync", "full_access")
+	_, readOnly := s.Create("acme", "Zapier production", "read_only")
+	_, full := s.Create("acme", "Warehouse sync", "full_access")
 	paths := []struct{ name, path string }{
 		{"another path", "/public/v1/contacts"},
 		{"the start of one", "/public/v1/searc"},
@@ -132,15 +134,15 @@ func TestReadPaths_writes(t *testing.T) {
 		for _, test := range paths {
 			t.Run(via.name+"/"+test.name, func(t *testing.T) {
 				s.wantRefused(t, via.send(t, s, "POST", test.path, readOnly), 403, forbidden, needsWrite)
-				if got := via.send(t, s, "GET", test.path, readOnly); got.status != 200 {
-					t.Errorf("got status %d for a GET, want 200", got.status)
+				if got := via.send(t, s, "GET", test.path, readOnly); got.Status != 200 {
+					t.Errorf("got status %d for a GET, want 200", got.Status)
 				}
-				if got := via.send(t, s, "POST", test.path, full); got.status != 200 {
-					t.Errorf("got status %d with full access, want 200", got.status)
+				if got := via.send(t, s, "POST", test.path, full); got.Status != 200 {
+					t.Errorf("got status %d with full access, want 200", got.Status)
 				}
-				for _, got := range s.upstream.take() {
-					if !strings.Contains(got.line(), strings.ReplaceAll(test.path, `\`, "%5C")) {
-						t.Errorf("got %q upstream, want the path %q", got.line(), test.path)
+				for _, got := range s.Upstream.Take() {
+					if !strings.Contains(got.Line(), strings.ReplaceAll(test.path, `\`, "%5C")) {
+						t.Errorf("got %q upstream, want the path %q", got.Line(), test.path)
 					}
 				}
 			})
@@ -148,8 +150,8 @@ func TestReadPaths_writes(t *testing.T) {
 		for _, path := range []string{"/public/v1/search\x00", "/public/v1/reports/\x00", "/public/v1/search\x7f", "/public/v1/%zz", "/public/v1/search%", "public/v1/search"} {
 			t.Run(via.name+"/no target at all: "+path, func(t *testing.T) {
 				got := via.send(t, s, "POST", path, readOnly)
-				if got.status != 400 && got.status != 0 {
-					t.Errorf("got status %d, want 400 or no answer", got.status)
+				if got.Status != 400 && got.Status != 0 {
+					t.Errorf("got status %d, want 400 or no answer", got.Status)
 				}
 				s.wantNothing(t)
 			})
@@ -184,11 +186,11 @@ func TestReadPaths_otherPath(t *testing.T) {
 		{tolerant, true, []string{"X_Forwarded_Prefix", "SCRIPT_NAME"}},
 	} {
 		s := start(t, test.config)
-		_, full := s.create("acme", "Warehouse sync", "full_access")
-		_, readOnly := s.create("acme", "Zapier production", "read_only")
+		_, full := s.Create("acme", "Warehouse sync", "full_access")
+		_, readOnly := s.Create("acme", "Zapier production", "read_only")
 		for _, name := range test.names {
-			for _, c := range clients(t, s) {
-				t.Run(c.name+"/"+name, func(t *testing.T) {
+			for _, c := range s.Clients(t) {
+				t.Run(c.Name+"/"+name, func(t *testing.T) {
 					s.wantOtherPath(t, c, name, test.arrives, full, readOnly)
 				})
 			}
@@ -197,20 +199,20 @@ func TestReadPaths_otherPath(t *testing.T) {
 }
 
 // wantOtherPath sends a header that names another path.
-func (s *server) wantOtherPath(t *testing.T, c httpClient, name string, arrives bool, full, readOnly string) {
+func (s *server) wantOtherPath(t *testing.T, c gatewaytest.Client, name string, arrives bool, full, readOnly string) {
 	t.Helper()
 	const search = "/public/v1/search"
-	send := func(method, token string) answer {
-		return c.send(t, method, search, strings.NewReader("{}"), append(bearer(token), name, "/evil")...)
+	send := func(method, token string) gatewaytest.Answer {
+		return c.Send(t, method, search, strings.NewReader("{}"), append(bearer(token), name, "/evil")...)
 	}
 	s.wantRefused(t, send("POST", readOnly), 403, forbidden, needsWrite)
 	for token, method := range map[string]string{full: "POST", readOnly: "GET"} {
 		got := s.wantPassed(t, send(method, token))
-		if want := method + " " + search + " HTTP/1.1"; got.line() != want {
-			t.Errorf("got %q upstream, want %q", got.line(), want)
+		if want := method + " " + search + " HTTP/1.1"; got.Line() != want {
+			t.Errorf("got %q upstream, want %q", got.Line(), want)
 		}
-		if arrived := strings.Contains(got.head, "/evil"); arrived != arrives {
-			t.Errorf("got %q upstream, want %s there: %t", got.head, name, arrives)
+		if arrived := strings.Contains(got.Head, "/evil"); arrived != arrives {
+			t.Errorf("got %q upstream, want %s there: %t", got.Head, name, arrives)
 		}
 	}
 }
@@ -219,7 +221,7 @@ func (s *server) wantOtherPath(t *testing.T, c httpClient, name string, arrives 
 func TestReadPaths_onlyPost(t *testing.T) {
 	t.Parallel()
 	s := start(t, withOptions(readPaths))
-	_, readOnly := s.create("acme", "Zapier production", "read_only")
+	_, readOnly := s.Create("acme", "Zapier production", "read_only")
 	for _, via := range targets {
 		for _, method := range []string{"PUT", "PATCH", "DELETE", "post", "QUERY"} {
 			for _, path := range []string{"/public/v1/search", "/public/v1/reports/x"} {
@@ -227,9 +229,9 @@ func TestReadPaths_onlyPost(t *testing.T) {
 			}
 		}
 	}
-	for _, c := range clients(t, s) {
+	for _, c := range s.Clients(t) {
 		fields := append(bearer(readOnly), "X-Http-Method-Override", "DELETE")
-		s.wantRefused(t, c.send(t, "POST", "/public/v1/search", nil, fields...), 403, forbidden, needsWrite)
-		s.wantPassed(t, c.send(t, "POST", "/public/v1/search", strings.NewReader("q=x"), bearer(readOnly)...))
+		s.wantRefused(t, c.Send(t, "POST", "/public/v1/search", nil, fields...), 403, forbidden, needsWrite)
+		s.wantPassed(t, c.Send(t, "POST", "/public/v1/search", strings.NewReader("q=x"), bearer(readOnly)...))
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
 // reentryGlobal begins the configurations of TestReentry.
@@ -100,17 +102,17 @@ http://{{.Plain}} {
 			t.Parallel()
 			s := newServer(t)
 			if strings.HasPrefix(test.config, "{") {
-				s.process = s.caddy("run", "--config", s.write("caddy.json", test.config))
-				s.launch()
+				s.Cmd = s.Command("run", "--config", s.Write("caddy.json", test.config))
+				s.Launch()
 			} else {
-				s.run(reentryGlobal + test.config)
+				s.Run(reentryGlobal + test.config)
 			}
-			s.awaitReady()
-			c := httpClient{"HTTP/1.1", "http://" + s.Plain, &http.Client{Timeout: 10 * time.Second}}
+			s.AwaitReady()
+			c := gatewaytest.Client{Name: "HTTP/1.1", Base: "http://" + s.Plain, Client: &http.Client{Timeout: 10 * time.Second}}
 			for _, body := range []string{"", "hello", strings.Repeat("x", 300000)} {
-				got := c.send(t, "POST", "/", strings.NewReader(body))
-				if got.status != 401 || got.body != unauthorized {
-					t.Errorf("got %d %q to a body of %d bytes, want 401 %q", got.status, got.body, len(body), unauthorized)
+				got := c.Send(t, "POST", "/", strings.NewReader(body))
+				if got.Status != 401 || got.Body != unauthorized {
+					t.Errorf("got %d %q to a body of %d bytes, want 401 %q", got.Status, got.Body, len(body), unauthorized)
 				}
 				wantRefusalHeaders(t, got)
 			}
@@ -129,11 +131,11 @@ func TestErrorRoutes_ofOthers(t *testing.T) {
 		respond "{err.status_code} for {http.api_key.workspace_id}" {err.status_code}
 	}
 }`)
-	_, token := s.create("acme", "Warehouse sync", "full_access")
-	c := clients(t, s)[0]
-	got := c.send(t, "GET", contacts, nil)
+	_, token := s.Create("acme", "Warehouse sync", "full_access")
+	c := s.Clients(t)[0]
+	got := c.Send(t, "GET", contacts, nil)
 	s.wantRefused(t, got, 401, unauthorized, challenge)
-	if got := c.send(t, "GET", contacts, nil, bearer(token)...); got.status != 502 || got.body != "502 for acme" {
-		t.Errorf("got %d %q with a good key, want 502 for its workspace", got.status, got.body)
+	if got := c.Send(t, "GET", contacts, nil, bearer(token)...); got.Status != 502 || got.Body != "502 for acme" {
+		t.Errorf("got %d %q with a good key, want 502 for its workspace", got.Status, got.Body)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 	"github.com/agiled/caddy-api-keys/internal/testenv"
 )
 
@@ -54,9 +55,9 @@ func (r refusedUpload) fields() []string {
 // configuration must allow one write.
 func refusedUploads(t *testing.T, s *server) []refusedUpload {
 	t.Helper()
-	_, readOnly := s.create("acme", "Finance export", "read_only")
-	_, spent := s.create("acme", "Zapier production", "full_access")
-	s.wantPassed(t, clients(t, s)[0].send(t, "POST", contacts, nil, bearer(spent)...))
+	_, readOnly := s.Create("acme", "Finance export", "read_only")
+	_, spent := s.Create("acme", "Zapier production", "full_access")
+	s.wantPassed(t, s.Clients(t)[0].Send(t, "POST", contacts, nil, bearer(spent)...))
 	return []refusedUpload{{"", 401, unauthorized}, {readOnly, 403, forbidden}, {spent, 429, tooMany}}
 }
 
@@ -101,10 +102,10 @@ func TestRefusedUpload_versions(t *testing.T) {
 	for _, r := range refusedUploads(t, s) {
 		for _, size := range uploadSizes {
 			body := make([]byte, size)
-			for _, c := range clients(t, s) {
-				got := c.send(t, "POST", contacts, bytes.NewReader(body), r.fields()...)
-				if got.status != r.status || got.body != r.body {
-					t.Errorf("Go over %s, %d bytes: got %d %q, want %d %q", c.name, size, got.status, got.body, r.status, r.body)
+			for _, c := range s.Clients(t) {
+				got := c.Send(t, "POST", contacts, bytes.NewReader(body), r.fields()...)
+				if got.Status != r.status || got.Body != r.body {
+					t.Errorf("Go over %s, %d bytes: got %d %q, want %d %q", c.Name, size, got.Status, got.Body, r.status, r.body)
 				}
 			}
 			for _, to := range [][]string{{"http://" + s.Plain}, {"https://" + s.Secure, "--http1.1"}, {"https://" + s.Secure, "--http2"}} {
@@ -145,8 +146,8 @@ const adminToken = "only-a-test-would-use-this-token"
 func TestRefusedUpload_connection(t *testing.T) {
 	t.Parallel()
 	s := start(t, withAdmin(gatewayConfig))
-	_, token := s.create("acme", "Warehouse sync", "full_access")
-	conn, err := tls.Dial("tcp", s.Secure, insecure.Clone())
+	_, token := s.Create("acme", "Warehouse sync", "full_access")
+	conn, err := tls.Dial("tcp", s.Secure, gatewaytest.Insecure.Clone())
 	must(t, err)
 	defer conn.Close()
 	reader := bufio.NewReader(conn)

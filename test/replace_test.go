@@ -21,23 +21,23 @@ func TestReplace(t *testing.T) {
 		restart func(s *server)
 	}{
 		{"with SIGTERM and caddy run", func(s *server) {
-			s.wantCleanStop(s.t)
+			s.wantCleanStop(s.T)
 			s.restart(gatewayConfig)
 		}},
 		{"with caddy stop and caddy start", (*server).stopAndStart},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := newServer(t)
-			s.program = filepath.Join(s.dir, "caddy")
+			s.Program = filepath.Join(s.Dir, "caddy")
 			s.install(t)
-			s.run(gatewayConfig)
-			s.awaitReady()
-			key, token := s.create("acme", "Warehouse sync", "full_access")
-			revoked, revokedToken := s.create("acme", "Old export job", "full_access")
-			s.revoke(revoked)
+			s.Run(gatewayConfig)
+			s.AwaitReady()
+			key, token := s.Create("acme", "Warehouse sync", "full_access")
+			revoked, revokedToken := s.Create("acme", "Old export job", "full_access")
+			s.Revoke(revoked)
 
 			s.install(t)
-			running, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", s.process.Process.Pid))
+			running, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", s.Cmd.Process.Pid))
 			if err != nil || !strings.HasSuffix(running, " (deleted)") {
 				t.Fatalf("got the process running %q (%v), want it to run what was replaced", running, err)
 			}
@@ -46,19 +46,19 @@ func TestReplace(t *testing.T) {
 				{"adapt", "--config", "Caddyfile"},
 				{"api-keys", "list", "--workspace", "acme", "--address", s.Admin},
 			} {
-				if out, err := s.caddy(args...).CombinedOutput(); err != nil {
+				if out, err := s.Command(args...).CombinedOutput(); err != nil {
 					t.Errorf("caddy %s beside the old one: %v\n%s", strings.Join(args, " "), err, out)
 				}
 			}
 			next := newServer(t)
-			next.program, next.Store = s.program, s.Store
-			next.wantLocked(t, s.process.Process.Pid)
+			next.Program, next.Store = s.Program, s.Store
+			next.wantLocked(t, s.Cmd.Process.Pid)
 
 			used := time.Now().Truncate(time.Millisecond)
 			s.wantStatus(t, token, 200)
 			test.restart(s)
 			s.wantStatus(t, revokedToken, 401)
-			shown, err := s.keys().ShowKey(t.Context(), "acme", key.ID)
+			shown, err := s.Keys().ShowKey(t.Context(), "acme", key.ID)
 			must(t, err)
 			if last := shown.LastUsedAt; last == nil || last.Before(used) {
 				t.Errorf("got a last use at %v, want %v or later: that of just before the end", last, used)
@@ -73,14 +73,14 @@ func TestReplace(t *testing.T) {
 func TestReplace_whenTheOldIsGone(t *testing.T) {
 	t.Parallel()
 	old := start(t, httpOnly(gatewayConfig))
-	_, token := old.create("acme", "Warehouse sync", "full_access")
+	_, token := old.Create("acme", "Warehouse sync", "full_access")
 	next := newServer(t)
 	next.Store = old.Store
-	next.wantLocked(t, old.process.Process.Pid)
+	next.wantLocked(t, old.Cmd.Process.Pid)
 	old.wantStatus(t, token, 200)
 	old.wantCleanStop(t)
-	next.run(httpOnly(gatewayConfig))
-	next.awaitReady()
+	next.Run(httpOnly(gatewayConfig))
+	next.AwaitReady()
 	next.wantStatus(t, token, 200)
 }
 
@@ -88,7 +88,7 @@ func TestReplace_whenTheOldIsGone(t *testing.T) {
 // its store.
 func (s *server) wantLocked(t *testing.T, pid int) {
 	t.Helper()
-	out, err := s.caddy("run", "--config", s.write("Caddyfile", httpOnly(gatewayConfig))).CombinedOutput()
+	out, err := s.Command("run", "--config", s.Write("Caddyfile", httpOnly(gatewayConfig))).CombinedOutput()
 	want := fmt.Sprintf("locked by another process (pid %d): stop that one, or give this one another path", pid)
 	if err == nil || !strings.Contains(string(out), want) {
 		t.Errorf("got %v, want an error and %q in:\n%s", err, want, out)
@@ -101,42 +101,42 @@ func (s *server) install(t *testing.T) {
 	from, err := os.Open(binary)
 	must(t, err)
 	defer from.Close()
-	to, err := os.OpenFile(s.program+".new", os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o700)
+	to, err := os.OpenFile(s.Program+".new", os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o700)
 	must(t, err)
 	_, err = io.Copy(to, from)
 	must(t, err)
 	must(t, to.Close())
-	must(t, os.Rename(s.program+".new", s.program))
+	must(t, os.Rename(s.Program+".new", s.Program))
 }
 
 // stopAndStart restarts the server with Caddy's own commands: the second one
 // leaves a process behind that is not this one's child.
 func (s *server) stopAndStart() {
-	s.t.Helper()
+	s.T.Helper()
 	stop := func() {
-		if out, err := s.caddy("stop", "--address", s.Admin).CombinedOutput(); err != nil {
-			s.t.Errorf("caddy stop: %v\n%s", err, out)
+		if out, err := s.Command("stop", "--address", s.Admin).CombinedOutput(); err != nil {
+			s.T.Errorf("caddy stop: %v\n%s", err, out)
 		}
 	}
 	stop()
-	<-s.exited
-	if got := s.process.ProcessState.ExitCode(); got != 0 {
-		s.t.Errorf("got exit status %d, want 0", got)
+	<-s.Exited
+	if got := s.Cmd.ProcessState.ExitCode(); got != 0 {
+		s.T.Errorf("got exit status %d, want 0", got)
 	}
-	s.process, s.exited = nil, make(chan struct{})
+	s.Cmd, s.Exited = nil, make(chan struct{})
 
-	start := s.caddy("start", "--config", "Caddyfile")
-	log, err := os.Create(filepath.Join(s.dir, "log")) // a pipe would not end before the process
-	must(s.t, err)
+	start := s.Command("start", "--config", "Caddyfile")
+	log, err := os.Create(filepath.Join(s.Dir, "log")) // a pipe would not end before the process
+	must(s.T, err)
 	defer log.Close()
 	start.Stdout, start.Stderr = log, log
 	if err := start.Run(); err != nil {
 		text, _ := os.ReadFile(log.Name())
-		s.t.Fatalf("caddy start: %v\n%s", err, text)
+		s.T.Fatalf("caddy start: %v\n%s", err, text)
 	}
-	s.t.Cleanup(func() {
+	s.T.Cleanup(func() {
 		stop()
-		s.await("the process to end", func() bool { // its admin endpoint goes last
+		s.Await("the process to end", func() bool { // its admin endpoint goes last
 			response, err := http.Get("http://" + s.Admin + "/config/")
 			if err == nil {
 				response.Body.Close()
@@ -144,5 +144,5 @@ func (s *server) stopAndStart() {
 			return err != nil
 		})
 	})
-	s.awaitReady()
+	s.AwaitReady()
 }

@@ -79,9 +79,9 @@ func TestRestore_crafted(t *testing.T) {
 func TestRestore_unsigned(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	s.env = append(s.env, "API_KEYS_BACKUP_KEY="+strings.Repeat("a1", 32))
-	s.run(strings.Replace(gatewayConfig, "api_keys {", "api_keys {\n\t\tbackup_key {env.API_KEYS_BACKUP_KEY}", 1))
-	s.awaitReady()
+	s.Env = append(s.Env, "API_KEYS_BACKUP_KEY="+strings.Repeat("a1", 32))
+	s.Run(strings.Replace(gatewayConfig, "api_keys {", "api_keys {\n\t\tbackup_key {env.API_KEYS_BACKUP_KEY}", 1))
+	s.AwaitReady()
 	response, err := http.Post("http://"+s.Admin+"/api-keys/restore", "application/octet-stream", bytes.NewReader(craftedBackup(t, craftedKey(1, ""))))
 	must(t, err)
 	defer response.Body.Close()

@@ -27,7 +27,7 @@ func TestRevoke_underLoad(t *testing.T) {
 	t.Parallel()
 	const rounds, users = 25, 4
 	s := start(t, floodConfig)
-	_, busy := s.create("acme", "Warehouse sync", "full_access")
+	_, busy := s.Create("acme", "Warehouse sync", "full_access")
 	done := make(chan struct{})
 	var load sync.WaitGroup
 	var served atomic.Int64
@@ -66,7 +66,7 @@ func TestRevoke_underLoad(t *testing.T) {
 // when the revocation was asked for.
 func revokeInUse(t *testing.T, s *server, name string, users int, warm bool) (answer, refusal time.Duration, total int) {
 	t.Helper()
-	key, token := s.create("acme", name, "full_access")
+	key, token := s.Create("acme", name, "full_access")
 	var (
 		begin, revoked = make(chan struct{}), make(chan struct{})
 		used           sync.WaitGroup // each user has been accepted once
@@ -99,7 +99,7 @@ func revokeInUse(t *testing.T, s *server, name string, users int, warm bool) (an
 	if !warm {
 		close(begin)
 	}
-	s.revoke(key)
+	s.Revoke(key)
 	answered := time.Now()
 	close(revoked)
 	over.Wait()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/agiled/caddy-api-keys/admin/client"
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
 // TestRotate holds what the holder of a key can tell of its rotation: answers to
@@ -15,19 +16,19 @@ import (
 func TestRotate(t *testing.T) {
 	t.Parallel()
 	s := start(t, gatewayConfig)
-	for _, c := range clients(t, s) {
-		t.Run(c.name, func(t *testing.T) {
-			get := func(token string) answer {
+	for _, c := range s.Clients(t) {
+		t.Run(c.Name, func(t *testing.T) {
+			get := func(token string) gatewaytest.Answer {
 				t.Helper()
-				return c.send(t, "GET", "/public/v1/contacts", nil, "Authorization", "Bearer "+token)
+				return c.Send(t, "GET", "/public/v1/contacts", nil, "Authorization", "Bearer "+token)
 			}
 			rotate := func(id string, revokeOldIn *string) client.Rotation {
 				t.Helper()
-				rotated, err := s.keys().RotateKey(t.Context(), "acme", id, client.RotateRequest{RevokeOldIn: revokeOldIn})
+				rotated, err := s.Keys().RotateKey(t.Context(), "acme", id, client.RotateRequest{RevokeOldIn: revokeOldIn})
 				must(t, err)
 				return rotated
 			}
-			key, first := s.create("acme", "Key over "+c.name, "full_access")
+			key, first := s.Create("acme", "Key over "+c.Name, "full_access")
 			wantHeaders(t, get(first), 200, "", "")
 
 			// Without an end of its own, the old key goes on.
@@ -38,7 +39,7 @@ func TestRotate(t *testing.T) {
 			if at.Before(before.Truncate(time.Second)) || at.After(time.Now()) {
 				t.Errorf("got Deprecation %v, want the time of the rotation", at)
 			}
-			wantHeaders(t, got, 200, got.header.Get("Deprecation"), "")
+			wantHeaders(t, got, 200, got.Header.Get("Deprecation"), "")
 			wantHeaders(t, get(rotated.Token), 200, "", "")
 
 			// With one, answers say when that is, and then it is over. The key's own
@@ -50,21 +51,21 @@ func TestRotate(t *testing.T) {
 				t.Fatal("got no revokes_at for the old key")
 			}
 			got = get(rotated.Token)
-			wantHeaders(t, got, 200, got.header.Get("Deprecation"), ends.UTC().Format(http.TimeFormat))
+			wantHeaders(t, got, 200, got.Header.Get("Deprecation"), ends.UTC().Format(http.TimeFormat))
 			deprecation(t, got)
 			wantHeaders(t, get(again.Token), 200, "", "")
 			for time.Now().Before(ends.Add(-100 * time.Millisecond)) {
-				if got := get(rotated.Token); got.status != 200 && time.Now().Before(*ends) {
-					t.Fatalf("got status %d at %v, before it ends at %v", got.status, time.Now(), ends)
+				if got := get(rotated.Token); got.Status != 200 && time.Now().Before(*ends) {
+					t.Fatalf("got status %d at %v, before it ends at %v", got.Status, time.Now(), ends)
 				}
 				time.Sleep(100 * time.Millisecond)
 			}
 			time.Sleep(time.Until(ends.Add(5 * time.Millisecond)))
 			got = get(rotated.Token)
-			if want := `Bearer realm="api", error="invalid_token", error_description="The token was revoked."`; got.status != 401 || got.header.Get("WWW-Authenticate") != want {
-				t.Errorf("got %d with %q after revokes_at, want 401 with %q", got.status, got.header.Get("WWW-Authenticate"), want)
+			if want := `Bearer realm="api", error="invalid_token", error_description="The token was revoked."`; got.Status != 401 || got.Header.Get("WWW-Authenticate") != want {
+				t.Errorf("got %d with %q after revokes_at, want 401 with %q", got.Status, got.Header.Get("WWW-Authenticate"), want)
 			}
-			shown, err := s.keys().ShowKey(t.Context(), "acme", rotated.Key.ID)
+			shown, err := s.Keys().ShowKey(t.Context(), "acme", rotated.Key.ID)
 			must(t, err)
 			if shown.Status != "revoked" || shown.RevokedAt == nil || !shown.RevokedAt.Equal(*ends) {
 				t.Errorf("got %+v, want a key revoked at %v", shown, ends)
@@ -74,18 +75,18 @@ func TestRotate(t *testing.T) {
 	}
 }
 
-func wantHeaders(t *testing.T, got answer, status int, deprecation, sunset string) {
+func wantHeaders(t *testing.T, got gatewaytest.Answer, status int, deprecation, sunset string) {
 	t.Helper()
-	if got.status != status || got.header.Get("Deprecation") != deprecation || got.header.Get("Sunset") != sunset {
+	if got.Status != status || got.Header.Get("Deprecation") != deprecation || got.Header.Get("Sunset") != sunset {
 		t.Errorf("got %d, Deprecation %q, Sunset %q; want %d, %q, %q",
-			got.status, got.header.Get("Deprecation"), got.header.Get("Sunset"), status, deprecation, sunset)
+			got.Status, got.Header.Get("Deprecation"), got.Header.Get("Sunset"), status, deprecation, sunset)
 	}
 }
 
 // deprecation returns the date that an answer's Deprecation states (RFC 9745).
-func deprecation(t *testing.T, got answer) time.Time {
+func deprecation(t *testing.T, got gatewaytest.Answer) time.Time {
 	t.Helper()
-	value := got.header.Get("Deprecation")
+	value := got.Header.Get("Deprecation")
 	if len(value) < 2 || value[0] != '@' {
 		t.Fatalf("got Deprecation %q, want @ and seconds since 1970", value)
 	}

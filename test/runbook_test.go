@@ -24,26 +24,26 @@ func TestRunbook_commands(t *testing.T) {
 	testenv.Tool(t, "jq")
 	testenv.Tool(t, "curl")
 	s := newServer(t)
-	socket := filepath.Join(s.dir, "admin.sock")
-	s.run(strings.NewReplacer("admin {{.Admin}}", "admin unix/"+socket+"|0220", "\tlog\n", "\tlog {\n\t\toutput file access.log\n\t}\n").Replace(httpOnly(gatewayConfig)))
+	socket := filepath.Join(s.Dir, "admin.sock")
+	s.Run(strings.NewReplacer("admin {{.Admin}}", "admin unix/"+socket+"|0220", "\tlog\n", "\tlog {\n\t\toutput file access.log\n\t}\n").Replace(httpOnly(gatewayConfig)))
 	overSocket := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", socket)
 	}}}
-	s.await("the server to answer", func() bool {
+	s.Await("the server to answer", func() bool {
 		response, err := overSocket.Get("http://localhost/api-keys/healthz")
 		return err == nil && response.Body.Close() == nil && response.StatusCode == http.StatusOK
 	})
-	if got := clients(t, s)[0].send(t, "GET", "/public/v1/contacts", nil); got.status != 401 {
-		t.Fatalf("got status %d, want a line in the access log", got.status)
+	if got := s.Clients(t)[0].Send(t, "GET", "/public/v1/contacts", nil); got.Status != 401 {
+		t.Fatalf("got status %d, want a line in the access log", got.Status)
 	}
 
-	programs := filepath.Join(s.dir, "bin")
+	programs := filepath.Join(s.Dir, "bin")
 	must(t, os.Mkdir(programs, 0o700))
 	must(t, os.Symlink(binary, filepath.Join(programs, "caddy")))
-	must(t, os.WriteFile(filepath.Join(s.dir, "journal"), []byte(s.log.String()), 0o600))
+	must(t, os.WriteFile(filepath.Join(s.Dir, "journal"), []byte(s.Log.String()), 0o600))
 	for name, does := range map[string]string{
-		"systemctl":  fmt.Sprintf(`case "$*" in *MainPID*) echo %d ;; esac`, s.process.Process.Pid),
-		"journalctl": "cat '" + s.dir + "/journal'",
+		"systemctl":  fmt.Sprintf(`case "$*" in *MainPID*) echo %d ;; esac`, s.Cmd.Process.Pid),
+		"journalctl": "cat '" + s.Dir + "/journal'",
 		"iostat":     ":",
 		"top":        ":",
 	} {
@@ -51,8 +51,8 @@ func TestRunbook_commands(t *testing.T) {
 	}
 
 	text := strings.NewReplacer(
-		"/run/caddy/admin.sock", socket, "/var/lib/caddy/api_keys", s.Store, "/var/log/caddy/", s.dir+"/",
-		"/var/tmp", s.dir, "--max-depth 2 /var ", "--max-depth 2 "+s.dir+" ",
+		"/run/caddy/admin.sock", socket, "/var/lib/caddy/api_keys", s.Store, "/var/log/caddy/", s.Dir+"/",
+		"/var/tmp", s.Dir, "--max-depth 2 /var ", "--max-depth 2 "+s.Dir+" ",
 	).Replace(documents(t)["docs/runbook.md"])
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()

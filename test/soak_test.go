@@ -48,9 +48,9 @@ const (
 func TestSoak(t *testing.T) {
 	t.Parallel()
 	s := startWithConnect(t, soakConfig)
-	w := &soak{server: s, expired: s.createExpired(t)}
-	_, w.full = s.create("acme", "Warehouse sync", "full_access")
-	_, w.readOnly = s.create("acme", "Zapier production", "read_only")
+	w := &soak{server: s, expired: s.CreateExpired(t)}
+	_, w.full = s.Create("acme", "Warehouse sync", "full_access")
+	_, w.readOnly = s.Create("acme", "Zapier production", "read_only")
 	t.Run("warming up", w.round)
 	first := w.rest()
 	t.Logf("after the first round: %v", first)
@@ -107,7 +107,7 @@ func (l level) String() string {
 
 // level returns what the server has now, but for the memory.
 func (w *soak) level() level {
-	w.t.Helper()
+	w.T.Helper()
 	series := w.metrics()
 	l := level{goroutines: int(series["go_goroutines"]), files: w.files(), keys: w.made}
 	for name, value := range series {
@@ -115,7 +115,7 @@ func (w *soak) level() level {
 			l.requests += int(value)
 		}
 	}
-	must(w.t, filepath.WalkDir(w.Store, func(_ string, file fs.DirEntry, err error) error {
+	must(w.T, filepath.WalkDir(w.Store, func(_ string, file fs.DirEntry, err error) error {
 		if err != nil || file.IsDir() {
 			return nil // a compaction has just removed it
 		}
@@ -130,10 +130,10 @@ func (w *soak) level() level {
 // files returns how many files and sockets the process has open, without the
 // store's: it has more of those the more there is in it.
 func (w *soak) files() (n int) {
-	w.t.Helper()
-	dir := fmt.Sprintf("/proc/%d/fd", w.process.Process.Pid)
+	w.T.Helper()
+	dir := fmt.Sprintf("/proc/%d/fd", w.Cmd.Process.Pid)
 	all, err := os.ReadDir(dir)
-	must(w.t, err)
+	must(w.T, err)
 	for _, one := range all {
 		if target, err := os.Readlink(filepath.Join(dir, one.Name())); err == nil && !strings.HasPrefix(target, w.Store) {
 			n++
@@ -146,9 +146,9 @@ func (w *soak) files() (n int) {
 // is there when there have not been fewer goroutines and files for longer than
 // idle connections stay.
 func (w *soak) rest() level {
-	w.t.Helper()
+	w.T.Helper()
 	least, same := w.level(), 0
-	w.await("the server to come to rest", func() bool {
+	w.Await("the server to come to rest", func() bool {
 		now := w.level()
 		if same++; now.goroutines < least.goroutines || now.files < least.files {
 			least, same = now, 0
@@ -162,7 +162,7 @@ func (w *soak) rest() level {
 // kept returns the bytes of what is still used after a collection: and another,
 // for what the first one only let go.
 func (w *soak) kept() int {
-	w.t.Helper()
+	w.T.Helper()
 	w.heap()
 	return int(w.metrics()["go_memstats_heap_alloc_bytes"])
 }
@@ -225,7 +225,7 @@ func (w *soak) round(t *testing.T) {
 	}
 	w.wantLoaded(t, soakConfig, true) // ends the sockets that are open
 	load.stop()
-	w.upstream.take()
+	w.Upstream.Take()
 }
 
 func (w *soak) wantLoaded(t *testing.T, config string, want bool) {
@@ -241,17 +241,17 @@ func (w *soak) change(t *testing.T, n int) {
 	t.Helper()
 	ws := fmt.Sprintf("workspace-%d", w.made)
 	for i := range n {
-		key, token := w.create(ws, fmt.Sprintf("Key number %d", i), "full_access")
+		key, token := w.Create(ws, fmt.Sprintf("Key number %d", i), "full_access")
 		w.wantStatus(t, token, 200, 503)
 		w.made++
 		if i%3 == 0 {
-			rotated, err := w.keys().RotateKey(context.Background(), ws, key.ID, client.RotateRequest{})
+			rotated, err := w.Keys().RotateKey(context.Background(), ws, key.ID, client.RotateRequest{})
 			must(t, err)
 			w.wantStatus(t, rotated.Token, 200, 503)
-			w.revoke(rotated.Key)
+			w.Revoke(rotated.Key)
 			w.made++
 		}
-		w.revoke(key)
+		w.Revoke(key)
 		w.wantStatus(t, token, 401, 503)
 		w.metrics()
 	}

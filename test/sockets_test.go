@@ -12,13 +12,15 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
+
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
 // socket is a WebSocket, opened over one version of HTTP. What is sent on it
 // comes back: the frames mean nothing to the gateway, so they are any bytes.
 type socket struct {
 	status   int
-	refusal  answer // if status says so
+	refusal  gatewaytest.Answer // if status says so
 	write    func(string) error
 	read     func([]byte) (int, error)
 	deadline func(time.Time) error
@@ -53,7 +55,7 @@ func openH1(t *testing.T, s *server, token string) *socket {
 	if got.status != http.StatusSwitchingProtocols {
 		body, err := io.ReadAll(response.Body)
 		must(t, err)
-		got.refusal = answer{response.StatusCode, 1, response.Header, string(body), response.Close}
+		got.refusal = gatewaytest.Answer{Status: response.StatusCode, Proto: 1, Header: response.Header, Body: string(body), Closes: response.Close}
 	}
 	return got
 }
@@ -102,16 +104,16 @@ func openH2(t *testing.T, s *server, token string) *socket {
 		got.status = 200
 		return got
 	}
-	got.refusal = answer{proto: 2, header: make(http.Header)}
+	got.refusal = gatewaytest.Answer{Proto: 2, Header: make(http.Header)}
 	for _, field := range head.RegularFields() {
-		got.refusal.header.Add(field.Name, field.Value)
+		got.refusal.Header.Add(field.Name, field.Value)
 	}
 	body, err := io.ReadAll(readerFunc(got.read))
 	must(t, err)
-	got.refusal.body = string(body)
+	got.refusal.Body = string(body)
 	got.status, err = strconv.Atoi(head.PseudoValue("status"))
 	must(t, err)
-	got.refusal.status = got.status
+	got.refusal.Status = got.status
 	return got
 }
 
@@ -130,7 +132,7 @@ func openH3(t *testing.T, s *server, token string) *socket {
 	if got.status != 200 {
 		body, err := io.ReadAll(response.Body)
 		must(t, err)
-		got.refusal = answer{response.StatusCode, 3, response.Header, string(body), response.Close}
+		got.refusal = gatewaytest.Answer{Status: response.StatusCode, Proto: 3, Header: response.Header, Body: string(body), Closes: response.Close}
 	}
 	return got
 }

@@ -24,20 +24,20 @@ func TestStop_underLoad(t *testing.T) {
 	}))
 	t.Cleanup(slow.Close)
 	s := newServer(t)
-	s.Upstream = slow.Listener.Addr().String()
-	s.run(gatewayConfig)
-	s.awaitReady()
-	_, token := s.create("acme", "Warehouse sync", "full_access")
+	s.Upstream.Address = slow.Listener.Addr().String()
+	s.Run(gatewayConfig)
+	s.AwaitReady()
+	_, token := s.Create("acme", "Warehouse sync", "full_access")
 
 	const each = 8
-	versions := clients(t, s)
+	versions := s.Clients(t)
 	var requests sync.WaitGroup
 	for _, c := range versions {
 		for range each {
 			requests.Go(func() {
-				got := c.send(t, "POST", "/public/v1/contacts", nil, "Authorization", "Bearer "+token)
-				if got.status != 200 || got.body != "at last" {
-					t.Errorf("over %s: got %d %q, want 200 %q", c.name, got.status, got.body, "at last")
+				got := c.Send(t, "POST", "/public/v1/contacts", nil, "Authorization", "Bearer "+token)
+				if got.Status != 200 || got.Body != "at last" {
+					t.Errorf("over %s: got %d %q, want 200 %q", c.Name, got.Status, got.Body, "at last")
 				}
 			})
 		}
@@ -45,8 +45,8 @@ func TestStop_underLoad(t *testing.T) {
 	for range each * len(versions) {
 		<-arrived
 	}
-	must(t, s.process.Process.Signal(syscall.SIGTERM))
-	s.await("the server to take no more connections", func() bool {
+	must(t, s.Cmd.Process.Signal(syscall.SIGTERM))
+	s.Await("the server to take no more connections", func() bool {
 		conn, err := net.Dial("tcp", s.Plain)
 		if err == nil {
 			conn.Close()
@@ -55,8 +55,8 @@ func TestStop_underLoad(t *testing.T) {
 	})
 	close(release)
 	requests.Wait()
-	<-s.exited
-	if got := s.process.ProcessState.ExitCode(); got != 0 {
+	<-s.Exited
+	if got := s.Cmd.ProcessState.ExitCode(); got != 0 {
 		t.Errorf("got exit status %d, want 0", got)
 	}
 }
@@ -70,14 +70,14 @@ func TestStop_whileChecking(t *testing.T) {
 	// Of two keys that are used in turn, neither is in memory.
 	config := strings.Replace(gatewayConfig, "badger {", "badger {\n\t\t\tcache_size 1", 1)
 	s := start(t, config)
-	_, full := s.create("acme", "Warehouse sync", "full_access")
-	_, readOnly := s.create("acme", "Zapier production", "read_only")
+	_, full := s.Create("acme", "Warehouse sync", "full_access")
+	_, readOnly := s.Create("acme", "Zapier production", "read_only")
 	changes, right := 0, int64(0)
 	for round := range rounds {
 		load := startLoad(t, s, full, readOnly)
 		fates := s.changeUntilStopped(round)
 		load.stop()
-		if got := s.process.ProcessState.ExitCode(); got != 0 {
+		if got := s.Cmd.ProcessState.ExitCode(); got != 0 {
 			t.Errorf("got exit status %d, want 0", got)
 		}
 		load.wantAnswered(t, s)
@@ -96,17 +96,17 @@ func TestStop_bounded(t *testing.T) {
 	t.Parallel()
 	arrived, release := make(chan struct{}), make(chan struct{})
 	s := newServer(t)
-	echoing := s.Upstream
+	echoing := s.Upstream.Address
 	hanging := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		close(arrived)
 		<-release
 	}))
 	t.Cleanup(func() { close(release); hanging.Close() })
-	s.Upstream = hanging.Listener.Addr().String()
-	s.run(strings.NewReplacer("grace_period 5s", "grace_period 1s",
+	s.Upstream.Address = hanging.Listener.Addr().String()
+	s.Run(strings.NewReplacer("grace_period 5s", "grace_period 1s",
 		"\treverse_proxy", "\treverse_proxy "+contacts+" "+echoing+"\n\treverse_proxy").Replace(gatewayConfig))
-	s.awaitReady()
-	_, token := s.create("acme", "Warehouse sync", "full_access")
+	s.AwaitReady()
+	_, token := s.Create("acme", "Warehouse sync", "full_access")
 
 	open := openH1(t, s, token)
 	open.wantOpen(t)

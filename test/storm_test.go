@@ -15,8 +15,8 @@ func TestReload_storm(t *testing.T) {
 	t.Parallel()
 	const rounds = 40
 	s := start(t, gatewayConfig)
-	_, full := s.create("acme", "Warehouse sync", "full_access")
-	_, readOnly := s.create("acme", "Zapier production", "read_only")
+	_, full := s.Create("acme", "Warehouse sync", "full_access")
+	_, readOnly := s.Create("acme", "Zapier production", "read_only")
 	load := startLoad(t, s, full, readOnly)
 	over := make(chan struct{})
 	go func() {
@@ -55,7 +55,7 @@ func TestReload_storm(t *testing.T) {
 			t.Errorf("got %d counted, want %d: %s", got, want, series)
 		}
 	}
-	s.stop()
+	s.Stop()
 	load.wantAnswered(t, s)
 	t.Logf("%d requests got the right answer and %d keys were made during %d loads; %d were never read",
 		load.right.Load(), made, 2*rounds, len(load.unanswered))

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	traces "go.opentelemetry.io/proto/otlp/trace/v1"
+
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
 // TestTraces_sayWhoseRequestItWas: the server's span of a request has what the
@@ -14,9 +16,9 @@ func TestTraces_sayWhoseRequestItWas(t *testing.T) {
 	t.Parallel()
 	collected := collect(t)
 	s := startWith(t, collected.env, traced("public_api"))
-	reader, readOnly := s.create("acme", "Zapier production", "read_only")
-	old, revoked := s.create("globex", "Old export", "full_access")
-	s.revoke(old)
+	reader, readOnly := s.Create("acme", "Zapier production", "read_only")
+	old, revoked := s.Create("globex", "Old export", "full_access")
+	s.Revoke(old)
 	tests := []struct {
 		path, method, token        string
 		result, keyID, workspaceID string
@@ -24,14 +26,14 @@ func TestTraces_sayWhoseRequestItWas(t *testing.T) {
 		{"/allowed", "GET", readOnly, "allowed", reader.ID, "acme"},
 		{"/read-only", "POST", readOnly, "read_only", reader.ID, "acme"},
 		{"/revoked", "GET", revoked, "revoked", old.ID, "globex"},
-		{"/unknown", "GET", reChecksum(readOnly), "unknown", "", ""},
+		{"/unknown", "GET", gatewaytest.OtherToken(readOnly), "unknown", "", ""},
 		{"/malformed", "GET", readOnly[:20], "malformed", "", ""},
 	}
-	c := clients(t, s)[0]
+	c := s.Clients(t)[0]
 	for _, test := range tests {
-		c.send(t, test.method, test.path, nil, "Authorization", "Bearer "+test.token)
+		c.Send(t, test.method, test.path, nil, "Authorization", "Bearer "+test.token)
 	}
-	s.stop()
+	s.Stop()
 
 	got := make(map[string]map[string]string) // attributes, by path
 	all, _ := collected.received(t)
@@ -59,16 +61,16 @@ func TestTraces_holdNoToken(t *testing.T) {
 	t.Parallel()
 	collected := collect(t)
 	s := startWith(t, collected.env, traced("public_api"))
-	_, full := s.create("acme", "Warehouse sync", "full_access")
-	key, revoked := s.create("acme", "Old export", "full_access")
-	s.revoke(key)
-	tokens := []string{full, revoked, reChecksum(full), full[:len(full)-1]}
-	for _, c := range clients(t, s) {
+	_, full := s.Create("acme", "Warehouse sync", "full_access")
+	key, revoked := s.Create("acme", "Old export", "full_access")
+	s.Revoke(key)
+	tokens := []string{full, revoked, gatewaytest.OtherToken(full), full[:len(full)-1]}
+	for _, c := range s.Clients(t) {
 		for _, token := range tokens {
-			c.send(t, http.MethodGet, "/public/v1/me", nil, "Authorization", "Bearer "+token)
+			c.Send(t, http.MethodGet, "/public/v1/me", nil, "Authorization", "Bearer "+token)
 		}
 	}
-	s.stop()
+	s.Stop()
 
 	_, raw := collected.received(t)
 	if !bytes.Contains(raw, []byte("public_api")) {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/agiled/caddy-api-keys/admin/client"
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
 // trailerNames speak of a key's end, which is the gateway's to say.
@@ -31,19 +32,19 @@ func TestTrailers(t *testing.T) {
 	} {
 		t.Run(from.name, func(t *testing.T) {
 			s := start(t, strings.Replace(gatewayConfig, "reverse_proxy {{.Upstream}}", "reverse_proxy "+from.proxy, 1))
-			s.upstream.answers(from.answer)
+			s.Upstream.AnswerWith(from.answer)
 			soon, day := "7d", "24h"
-			made, err := s.keys().CreateKey(t.Context(), "acme", client.CreateRequest{Name: "Zapier production", Preset: "read_only", ExpiresIn: &soon})
+			made, err := s.Keys().CreateKey(t.Context(), "acme", client.CreateRequest{Name: "Zapier production", Preset: "read_only", ExpiresIn: &soon})
 			must(t, err)
-			_, err = s.keys().RotateKey(t.Context(), "acme", made.Key.ID, client.RotateRequest{RevokeOldIn: &day})
+			_, err = s.Keys().RotateKey(t.Context(), "acme", made.Key.ID, client.RotateRequest{RevokeOldIn: &day})
 			must(t, err)
-			_, quiet := s.create("acme", "Nothing to say", "full_access")
-			for _, c := range clients(t, s) {
+			_, quiet := s.Create("acme", "Nothing to say", "full_access")
+			for _, c := range s.Clients(t) {
 				for name, test := range map[string]struct {
 					token string
 					says  int
 				}{"the gateway says something": {made.Token, 1}, "it says nothing": {quiet, 0}} {
-					t.Run(c.name+"/"+name, func(t *testing.T) {
+					t.Run(c.Name+"/"+name, func(t *testing.T) {
 						wantOwnWord(t, c, from.answer, test.token, test.says)
 					})
 				}
@@ -54,9 +55,9 @@ func TestTrailers(t *testing.T) {
 
 // wantOwnWord checks that an answer has the announcements so many times in its
 // header, and never in its trailers.
-func wantOwnWord(t *testing.T, c httpClient, asks, token string, times int) {
+func wantOwnWord(t *testing.T, c gatewaytest.Client, asks, token string, times int) {
 	t.Helper()
-	request, err := http.NewRequest("GET", c.base+contacts, nil)
+	request, err := http.NewRequest("GET", c.Base+contacts, nil)
 	must(t, err)
 	request.Header.Set("Authorization", "Bearer "+token)
 	if asks == "declared" {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/agiled/caddy-api-keys/admin/client"
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
 // TestUpgrade_passes opens a WebSocket with full access, and checks who the
@@ -15,18 +16,18 @@ import (
 func TestUpgrade_passes(t *testing.T) {
 	t.Parallel()
 	s := startWithConnect(t, gatewayConfig)
-	key, full := s.create("acme", "Warehouse sync", "full_access")
+	key, full := s.Create("acme", "Warehouse sync", "full_access")
 	for _, o := range openers {
 		t.Run(o.name, func(t *testing.T) {
 			k := o.open(t, s, full)
 			if k.status != 101 && k.status != 200 {
-				t.Fatalf("got status %d %s, want the socket to open", k.status, k.refusal.body)
+				t.Fatalf("got status %d %s, want the socket to open", k.status, k.refusal.Body)
 			}
 			k.wantOpen(t)
-			received := s.upstream.take()
+			received := s.Upstream.Take()
 			wantIdentity(t, received, key)
-			if want := "GET " + contacts + " HTTP/1.1"; received[0].line() != want {
-				t.Errorf("got %q upstream, want %q", received[0].line(), want)
+			if want := "GET " + contacts + " HTTP/1.1"; received[0].Line() != want {
+				t.Errorf("got %q upstream, want %q", received[0].Line(), want)
 			}
 		})
 	}
@@ -37,7 +38,7 @@ func TestUpgrade_passes(t *testing.T) {
 func TestUpgrade_readOnly(t *testing.T) {
 	t.Parallel()
 	s := startWithConnect(t, gatewayConfig)
-	_, readOnly := s.create("acme", "Zapier production", "read_only")
+	_, readOnly := s.Create("acme", "Zapier production", "read_only")
 	for _, o := range openers {
 		t.Run(o.name, func(t *testing.T) {
 			s.wantRefused(t, o.open(t, s, readOnly).refusal, 403, forbidden, needsWrite)
@@ -46,7 +47,7 @@ func TestUpgrade_readOnly(t *testing.T) {
 	for _, upgrade := range []string{"websocket", "WebSocket", "WEBSOCKET"} {
 		for _, connection := range []string{"Connection: Upgrade", "Connection: keep-alive, upgrade", "X-Nothing: 1"} {
 			t.Run("Upgrade: "+upgrade+", "+connection, func(t *testing.T) {
-				got := raw(t, s.Plain, "GET "+contacts+" HTTP/1.1\r\nHost: "+s.Plain+"\r\nAuthorization: Bearer "+readOnly+
+				got := gatewaytest.Raw(t, s.Plain, "GET "+contacts+" HTTP/1.1\r\nHost: "+s.Plain+"\r\nAuthorization: Bearer "+readOnly+
 					"\r\n"+connection+"\r\nUpgrade: "+upgrade+"\r\n\r\n")
 				s.wantRefused(t, got, 403, forbidden, needsWrite)
 			})
@@ -59,23 +60,23 @@ func TestUpgrade_readOnly(t *testing.T) {
 func TestUpgrade_endsWithItsKey(t *testing.T) {
 	t.Parallel()
 	s := startWithConnect(t, gatewayConfig)
-	_, other := s.create("acme", "Another key of acme", "full_access")
-	_, elsewhere := s.create("initech", "A key of initech", "full_access")
+	_, other := s.Create("acme", "Another key of acme", "full_access")
+	_, elsewhere := s.Create("initech", "A key of initech", "full_access")
 	for _, o := range openers {
 		t.Run(o.name, func(t *testing.T) {
 			stays, away := o.open(t, s, other), o.open(t, s, elsewhere)
 
 			t.Run("revoked", func(t *testing.T) {
-				key, token := s.create("acme", "Revoked over "+o.name, "full_access")
+				key, token := s.Create("acme", "Revoked over "+o.name, "full_access")
 				k, second := o.open(t, s, token), o.open(t, s, token)
 				k.wantOpen(t)
-				s.revoke(key)
+				s.Revoke(key)
 				k.wantClosed(t, time.Second)
 				second.wantClosed(t, time.Second)
 			})
 			t.Run("expired", func(t *testing.T) {
 				life := "2s"
-				made, err := s.keys().CreateKey(t.Context(), "acme", client.CreateRequest{Name: "Expired over " + o.name, Preset: "full_access", ExpiresIn: &life})
+				made, err := s.Keys().CreateKey(t.Context(), "acme", client.CreateRequest{Name: "Expired over " + o.name, Preset: "full_access", ExpiresIn: &life})
 				must(t, err)
 				k := o.open(t, s, made.Token)
 				k.wantOpen(t)
@@ -85,12 +86,12 @@ func TestUpgrade_endsWithItsKey(t *testing.T) {
 				}
 			})
 			t.Run("suspended", func(t *testing.T) {
-				_, token := s.create("globex", "Suspended over "+o.name, "full_access")
+				_, token := s.Create("globex", "Suspended over "+o.name, "full_access")
 				k := o.open(t, s, token)
 				k.wantOpen(t)
-				s.post("/workspaces/globex/suspend")
+				s.Post("/workspaces/globex/suspend")
 				k.wantClosed(t, time.Second)
-				s.post("/workspaces/globex/resume")
+				s.Post("/workspaces/globex/resume")
 			})
 
 			stays.wantOpen(t)
@@ -107,7 +108,7 @@ func TestUpgrade_whileRevoking(t *testing.T) {
 	s := start(t, gatewayConfig)
 	opened := 0
 	for range rounds {
-		key, token := s.create("acme", "Made to be revoked", "full_access")
+		key, token := s.Create("acme", "Made to be revoked", "full_access")
 		var racing sync.WaitGroup
 		sockets := make([][]*socket, workers)
 		for worker := range workers {
@@ -125,7 +126,7 @@ func TestUpgrade_whileRevoking(t *testing.T) {
 				}
 			})
 		}
-		s.revoke(key)
+		s.Revoke(key)
 		racing.Wait()
 		for _, k := range slices.Concat(sockets...) {
 			k.wantClosed(t, time.Second)
@@ -143,8 +144,8 @@ func TestReload_sockets(t *testing.T) {
 	t.Parallel()
 	delayed := strings.Replace(gatewayConfig, "{{.Upstream}}", "{{.Upstream}} {\n\t\tstream_close_delay 1h\n\t}", 1)
 	s := start(t, gatewayConfig)
-	key, token := s.create("acme", "Warehouse sync", "full_access")
-	_, other := s.create("acme", "Another one", "full_access")
+	key, token := s.Create("acme", "Warehouse sync", "full_access")
+	_, other := s.Create("acme", "Another one", "full_access")
 
 	ends := openH1(t, s, token)
 	ends.wantOpen(t)
@@ -173,7 +174,7 @@ func TestReload_movedSockets(t *testing.T) {
 	delayed := strings.Replace(gatewayConfig, "{{.Upstream}}", "{{.Upstream}} {\n\t\tstream_close_delay 1h\n\t}", 1)
 	moved := strings.Replace(delayed, "{{.Store}}", "{{.Store}}-elsewhere", 1)
 	s := startWithConnect(t, delayed)
-	_, token := s.create("acme", "Warehouse sync", "full_access")
+	_, token := s.Create("acme", "Warehouse sync", "full_access")
 	for _, o := range openers {
 		t.Run(o.name, func(t *testing.T) {
 			k := o.open(t, s, token)

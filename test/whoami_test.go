@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/agiled/caddy-api-keys/admin/client"
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
 // TestWhoami holds what a key is told of itself, and that the upstream has no
@@ -16,28 +17,28 @@ import (
 func TestWhoami(t *testing.T) {
 	t.Parallel()
 	s := start(t, withOptions("whoami /public/v1/me", "rate_limit read 4 10m"))
-	for _, c := range clients(t, s) {
+	for _, c := range s.Clients(t) {
 		for _, preset := range []string{"full_access", "read_only"} {
-			t.Run(c.name+"/"+preset, func(t *testing.T) {
-				key, token := s.create("acme", strings.Map(dashed, preset+" over "+c.name), preset)
-				got := c.send(t, "GET", "/public/v1/me?verbose=1", nil, bearer(token)...)
-				if got.status != 200 || got.header.Get("Content-Type") != "application/json" || got.header.Get("Cache-Control") != "no-store" {
-					t.Errorf("got %d %v, want 200, JSON, not stored", got.status, got.header)
+			t.Run(c.Name+"/"+preset, func(t *testing.T) {
+				key, token := s.Create("acme", strings.Map(dashed, preset+" over "+c.Name), preset)
+				got := c.Send(t, "GET", "/public/v1/me?verbose=1", nil, bearer(token)...)
+				if got.Status != 200 || got.Header.Get("Content-Type") != "application/json" || got.Header.Get("Cache-Control") != "no-store" {
+					t.Errorf("got %d %v, want 200, JSON, not stored", got.Status, got.Header)
 				}
-				wantWhoami(t, got.body, key)
-				head := c.send(t, "HEAD", "/public/v1/me", nil, bearer(token)...)
-				if head.status != 200 || head.body != "" || head.header.Get("Content-Type") != "application/json" {
-					t.Errorf("got %d %q for HEAD, want 200 without a body", head.status, head.body)
+				wantWhoami(t, got.Body, key)
+				head := c.Send(t, "HEAD", "/public/v1/me", nil, bearer(token)...)
+				if head.Status != 200 || head.Body != "" || head.Header.Get("Content-Type") != "application/json" {
+					t.Errorf("got %d %q for HEAD, want 200 without a body", head.Status, head.Body)
 				}
 				s.wantNothing(t)
 
 				for _, path := range []string{"/public/v1/me/", "/public/v1/ME"} {
-					s.wantPassed(t, c.send(t, "GET", path, nil, bearer(token)...))
+					s.wantPassed(t, c.Send(t, "GET", path, nil, bearer(token)...))
 				}
-				if got := c.send(t, "GET", "/public/v1/me", nil, bearer(token)...); got.status != 429 {
-					t.Errorf("got status %d, want 429: it counts as a read", got.status)
+				if got := c.Send(t, "GET", "/public/v1/me", nil, bearer(token)...); got.Status != 429 {
+					t.Errorf("got status %d, want 429: it counts as a read", got.Status)
 				}
-				got = c.send(t, "POST", "/public/v1/me", nil, bearer(token)...)
+				got = c.Send(t, "POST", "/public/v1/me", nil, bearer(token)...)
 				if preset == "read_only" {
 					s.wantRefused(t, got, 403, forbidden, needsWrite)
 				} else {
@@ -45,12 +46,12 @@ func TestWhoami(t *testing.T) {
 				}
 			})
 		}
-		t.Run(c.name+"/refused", func(t *testing.T) {
-			key, revoked := s.create("acme", "Revoked over "+strings.Map(dashed, c.name), "full_access")
-			s.revoke(key)
-			s.wantRefused(t, c.send(t, "GET", "/public/v1/me", nil), 401, unauthorized, challenge)
-			s.wantRefused(t, c.send(t, "GET", "/public/v1/me", nil, bearer(reChecksum(revoked))...), 401, unauthorized, invalidToken)
-			s.wantRefused(t, c.send(t, "GET", "/public/v1/me", nil, bearer(revoked)...), 401, unauthorized,
+		t.Run(c.Name+"/refused", func(t *testing.T) {
+			key, revoked := s.Create("acme", "Revoked over "+strings.Map(dashed, c.Name), "full_access")
+			s.Revoke(key)
+			s.wantRefused(t, c.Send(t, "GET", "/public/v1/me", nil), 401, unauthorized, challenge)
+			s.wantRefused(t, c.Send(t, "GET", "/public/v1/me", nil, bearer(gatewaytest.OtherToken(revoked))...), 401, unauthorized, invalidToken)
+			s.wantRefused(t, c.Send(t, "GET", "/public/v1/me", nil, bearer(revoked)...), 401, unauthorized,
 				invalidToken+`, error_description="The token was revoked."`)
 		})
 	}
@@ -102,28 +103,28 @@ func wantWhoami(t *testing.T, body string, key client.Key) {
 func TestExpiryNotice(t *testing.T) {
 	t.Parallel()
 	s := start(t, withOptions("whoami /public/v1/me"))
-	for _, c := range clients(t, s) {
+	for _, c := range s.Clients(t) {
 		for life, noticed := range map[string]bool{"1h": true, "13d": true, "335h59m": true, "336h1m": false, "15d": false, "90d": false} {
-			t.Run(c.name+"/"+life, func(t *testing.T) {
-				made, err := s.keys().CreateKey(t.Context(), "acme", client.CreateRequest{
-					Name: strings.Map(dashed, "Lives "+life+" over "+c.name), Preset: "read_only", ExpiresIn: &life,
+			t.Run(c.Name+"/"+life, func(t *testing.T) {
+				made, err := s.Keys().CreateKey(t.Context(), "acme", client.CreateRequest{
+					Name: strings.Map(dashed, "Lives "+life+" over "+c.Name), Preset: "read_only", ExpiresIn: &life,
 				})
 				must(t, err)
 				want := ""
 				if noticed {
 					want = made.Key.ExpiresAt.Format(time.RFC3339)
 				}
-				got := c.send(t, "GET", contacts, nil, bearer(made.Token)...)
+				got := c.Send(t, "GET", contacts, nil, bearer(made.Token)...)
 				s.wantPassed(t, got)
-				if got := got.header.Get("X-API-Key-Expires"); got != want {
+				if got := got.Header.Get("X-API-Key-Expires"); got != want {
 					t.Errorf("got X-API-Key-Expires %q, want %q", got, want)
 				}
-				for _, other := range []answer{
-					c.send(t, "POST", contacts, nil, bearer(made.Token)...),
-					c.send(t, "GET", "/public/v1/me", nil, bearer(made.Token)...),
+				for _, other := range []gatewaytest.Answer{
+					c.Send(t, "POST", contacts, nil, bearer(made.Token)...),
+					c.Send(t, "GET", "/public/v1/me", nil, bearer(made.Token)...),
 				} {
-					if got := other.header.Get("X-API-Key-Expires"); got != "" {
-						t.Errorf("got X-API-Key-Expires %q on a %d of the gateway, want none", got, other.status)
+					if got := other.Header.Get("X-API-Key-Expires"); got != "" {
+						t.Errorf("got X-API-Key-Expires %q on a %d of the gateway, want none", got, other.Status)
 					}
 				}
 			})

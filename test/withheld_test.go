@@ -8,14 +8,16 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
 // TestWithheldBody holds that a refusal waits for no body: not for one that the
 // client keeps until it is told to send it, and not for one that trickles in.
 func TestWithheldBody(t *testing.T) {
 	s := start(t, gatewayConfig)
-	_, readOnly := s.create("acme", "Zapier production", "read_only")
-	_, full := s.create("acme", "Warehouse sync", "full_access")
+	_, readOnly := s.Create("acme", "Zapier production", "read_only")
+	_, full := s.Create("acme", "Warehouse sync", "full_access")
 	const line = "POST " + contacts + " HTTP/1.1\r\n"
 	head := line + "Host: " + s.Plain + "\r\nAuthorization: Bearer " + readOnly + "\r\n"
 	nobody := line + "Host: " + s.Plain + "\r\n"
@@ -39,10 +41,10 @@ func TestWithheldBody(t *testing.T) {
 	for _, test := range tests {
 		t.Run("HTTP/1.1/"+test.name, func(t *testing.T) {
 			begun := time.Now()
-			got := raw(t, s.Plain, test.request)
+			got := gatewaytest.Raw(t, s.Plain, test.request)
 			s.wantRefused(t, got, test.status, test.body, test.challenge)
-			if got.closes != test.closes {
-				t.Errorf("got Connection: close %v, want %v", got.closes, test.closes)
+			if got.Closes != test.closes {
+				t.Errorf("got Connection: close %v, want %v", got.Closes, test.closes)
 			}
 			if took := time.Since(begun); took > 2*time.Second {
 				t.Errorf("got the answer after %s, want it at once", took)
@@ -60,7 +62,7 @@ func TestWithheldBody(t *testing.T) {
 	t.Run("HTTP/3", func(t *testing.T) {
 		body, sender := io.Pipe()
 		defer sender.Close()
-		got := clients(t, s)[2].send(t, "POST", contacts, body, bearer(readOnly)...)
+		got := s.Clients(t)[2].Send(t, "POST", contacts, body, bearer(readOnly)...)
 		s.wantRefused(t, got, 403, forbidden, needsWrite)
 	})
 	t.Run("told to send it with full access", func(t *testing.T) {
@@ -80,8 +82,8 @@ func TestWithheldBody(t *testing.T) {
 		must(t, err)
 		response, err = http.ReadResponse(reader, nil)
 		must(t, err)
-		if got := s.wantPassed(t, answer{status: response.StatusCode}); got.body != "hello" {
-			t.Errorf("got the body %q upstream, want hello", got.body)
+		if got := s.wantPassed(t, gatewaytest.Answer{Status: response.StatusCode}); got.Body != "hello" {
+			t.Errorf("got the body %q upstream, want hello", got.Body)
 		}
 	})
 }

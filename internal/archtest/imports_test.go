@@ -48,7 +48,7 @@ var layers = []layer{
 
 	// What builds and tests.
 	{dir: "internal/archtest"},
-	{dir: "internal/gatewaytest"},
+	{dir: "internal/gatewaytest", mayImport: []string{"admin/client"}},
 	{dir: "internal/testenv"},
 	{dir: "internal/xbuild"},
 	{dir: "test", optional: true, mayImport: append([]string{

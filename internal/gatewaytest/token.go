@@ -1,4 +1,4 @@
-package test
+package gatewaytest
 
 import (
 	"hash/crc32"
@@ -7,9 +7,9 @@ import (
 
 const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-// reChecksum returns a well-formed token that differs from the given one in its
+// OtherToken returns a well-formed token that differs from the given one in its
 // secret.
-func reChecksum(token string) string {
+func OtherToken(token string) string {
 	body := []byte(token[:len(token)-6])
 	last := &body[len(body)-1]
 	*last = base62[(strings.IndexByte(base62, *last)+1)%62]

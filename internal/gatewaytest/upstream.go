@@ -1,4 +1,4 @@
-package test
+package gatewaytest
 
 import (
 	"bufio"
@@ -11,31 +11,35 @@ import (
 	"testing"
 )
 
-// upstream is a server behind the gateway that keeps every request as it came
-// over the wire. It speaks HTTP/1.1 by hand, because a library would tidy up
+// Upstream is a server behind the gateway that keeps every request as it came
+// over the wire. It reads HTTP/1.1 byte by byte, because a library would normalise
 // what it is there to see.
-type upstream struct {
-	address  string
+type Upstream struct {
+	Address  string
 	mu       sync.Mutex
-	received []wire
+	received []Received
 	fields   string // more fields of its answers, each ended by CR LF
 	answer   string // if not empty, what it sends in place of its usual answer
 }
 
-// wire is one request as received.
-type wire struct {
-	head    string // request line and fields, without the empty line
-	body    string
-	trailer string
+// String returns the address, for configurations.
+func (u *Upstream) String() string { return u.Address }
+
+// Received is one request as it came.
+type Received struct {
+	Head    string // request line and fields, without the empty line
+	Body    string
+	Trailer string
 }
 
-func newUpstream(t *testing.T) *upstream {
+// NewUpstream starts an upstream, which serves until the test ends.
+func NewUpstream(t *testing.T) *Upstream {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := &upstream{address: listener.Addr().String()}
+	u := &Upstream{Address: listener.Addr().String()}
 	var serving sync.WaitGroup
 	conns := make(map[net.Conn]bool)
 	var mu sync.Mutex
@@ -67,19 +71,19 @@ func newUpstream(t *testing.T) *upstream {
 }
 
 // serve answers the requests of one connection.
-func (u *upstream) serve(conn net.Conn) {
+func (u *Upstream) serve(conn net.Conn) {
 	reader := bufio.NewReader(conn)
 	for {
-		head, err := readBlock(reader)
+		head, err := ReadHead(reader)
 		if err != nil {
 			return
 		}
-		request := wire{head: head}
+		request := Received{Head: head}
 		switch {
 		case strings.Contains(strings.ToLower(head), "\r\ntransfer-encoding: chunked"):
-			request.body, request.trailer, err = readChunks(reader)
+			request.Body, request.Trailer, err = readChunks(reader)
 		default:
-			request.body, err = readLength(reader, head)
+			request.Body, err = ReadBody(reader, head)
 		}
 		if err != nil {
 			return
@@ -88,7 +92,7 @@ func (u *upstream) serve(conn net.Conn) {
 		u.received = append(u.received, request)
 		extra, whole := u.fields, u.answer
 		u.mu.Unlock()
-		if upgrade := request.values("Upgrade"); len(upgrade) == 1 && strings.EqualFold(upgrade[0], "websocket") {
+		if upgrade := request.Values("Upgrade"); len(upgrade) == 1 && strings.EqualFold(upgrade[0], "websocket") {
 			echo(conn, reader)
 			return
 		}
@@ -116,8 +120,8 @@ func echo(conn net.Conn, reader *bufio.Reader) {
 	}
 }
 
-// readBlock reads lines up to the empty one.
-func readBlock(reader *bufio.Reader) (string, error) {
+// ReadHead reads lines up to the empty one.
+func ReadHead(reader *bufio.Reader) (string, error) {
 	var block bytes.Buffer
 	for {
 		line, err := reader.ReadString('\n')
@@ -131,7 +135,8 @@ func readBlock(reader *bufio.Reader) (string, error) {
 	}
 }
 
-func readLength(reader *bufio.Reader, head string) (string, error) {
+// ReadBody reads as many bytes as the Content-Length in a head says.
+func ReadBody(reader *bufio.Reader, head string) (string, error) {
 	fields, err := textproto.NewReader(bufio.NewReader(strings.NewReader(head[strings.Index(head, "\r\n")+2:] + "\r\n\r\n"))).ReadMIMEHeader()
 	if err != nil {
 		return "", err
@@ -157,7 +162,7 @@ func readChunks(reader *bufio.Reader) (body, trailer string, err error) {
 			n = n*16 + strings.IndexRune("0123456789abcdef", c)
 		}
 		if n == 0 {
-			trailer, err = readBlock(reader)
+			trailer, err = ReadHead(reader)
 			return data.String(), trailer, err
 		}
 		chunk := make([]byte, n+2)
@@ -168,15 +173,23 @@ func readChunks(reader *bufio.Reader) (body, trailer string, err error) {
 	}
 }
 
-// answers makes the upstream send these bytes as its answer.
-func (u *upstream) answers(whole string) {
+// SetFields makes the upstream send these fields, each ended by CR LF, with its
+// usual answer.
+func (u *Upstream) SetFields(fields string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.fields = fields
+}
+
+// AnswerWith makes the upstream send these bytes as its answer.
+func (u *Upstream) AnswerWith(whole string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.answer = whole
 }
 
-// take returns what was received since the last time.
-func (u *upstream) take() []wire {
+// Take returns what was received since the last time.
+func (u *Upstream) Take() []Received {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	taken := u.received
@@ -184,10 +197,28 @@ func (u *upstream) take() []wire {
 	return taken
 }
 
-// values returns the values of all fields that an upstream could take for the
-// named one, in whatever spelling they arrived.
-func (w wire) values(name string) []string {
-	return fieldValues(w.head+"\r\n"+w.trailer, name)
+// Count returns how many requests were received since the last Take.
+func (u *Upstream) Count() int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return len(u.received)
+}
+
+// WantNothing checks that nothing was received since the last Take.
+func (u *Upstream) WantNothing(t *testing.T) {
+	t.Helper()
+	for _, request := range u.Take() {
+		t.Errorf("the upstream received:\n%s", request.Head)
+	}
+}
+
+// Line returns the request line.
+func (r Received) Line() string { return strings.SplitN(r.Head, "\r\n", 2)[0] }
+
+// Values returns the values of all fields that an upstream could take for the
+// named one, in any spelling.
+func (r Received) Values(name string) []string {
+	return fieldValues(r.Head+"\r\n"+r.Trailer, name)
 }
 
 func fieldValues(block, name string) []string {
