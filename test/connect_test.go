@@ -131,6 +131,16 @@ func connect(s *server, protocol, token string) *http.Request {
 // own.
 func dialStream(t *testing.T, s *server) *http3.RequestStream {
 	t.Helper()
+	_, client := dialHTTP3(t, s)
+	stream, err := client.OpenRequestStream(t.Context())
+	must(t, err)
+	_ = stream.SetDeadline(time.Now().Add(20 * time.Second))
+	return stream
+}
+
+// dialHTTP3 returns a connection, and HTTP/3 on it.
+func dialHTTP3(t *testing.T, s *server) (*quic.Conn, *http3.ClientConn) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	t.Cleanup(cancel)
 	config := gatewaytest.Insecure.Clone()
@@ -138,10 +148,7 @@ func dialStream(t *testing.T, s *server) *http3.RequestStream {
 	conn, err := quic.DialAddr(ctx, s.Secure, config, nil)
 	must(t, err)
 	t.Cleanup(func() { _ = conn.CloseWithError(0, "") })
-	stream, err := (&http3.Transport{}).NewClientConn(conn).OpenRequestStream(ctx)
-	must(t, err)
-	_ = stream.SetDeadline(time.Now().Add(20 * time.Second))
-	return stream
+	return conn, (&http3.Transport{}).NewClientConn(conn)
 }
 
 // readStream reads the answer on a stream to its end.

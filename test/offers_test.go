@@ -1,9 +1,15 @@
 package test
 
 import (
-	"net/http"
+	"errors"
+	"io"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
+	"github.com/quic-go/quic-go/quicvarint"
 
 	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
@@ -60,7 +66,7 @@ func (s *server) wantNoOffer(t *testing.T, got gatewaytest.Received) {
 }
 
 // TestOffer_laterVersions sends, over HTTP/2 and HTTP/3, what belongs to a
-// connection of HTTP/1.1. The libraries take such a request for none, but for
+// connection of HTTP/1.1. The servers refuse such a request as malformed, but for
 // the field that they do not know.
 func TestOffer_laterVersions(t *testing.T) {
 	t.Parallel()
@@ -75,19 +81,17 @@ func TestOffer_laterVersions(t *testing.T) {
 			}
 			s.wantNothing(t)
 
-			stream := dialStream(t, s)
-			request := connect(s, "", readOnly)
-			request.Method, request.URL.Path = http.MethodGet, contacts
-			request.Header[fields[0]] = []string{fields[1]}
-			if err := stream.SendRequestHeader(request); err != nil {
-				return // this client sends no such thing
-			}
-			if response, err := stream.ReadResponse(); err == nil && response.StatusCode < 400 {
-				t.Errorf("over HTTP/3: got %d, want no answer to a request with a connection header", response.StatusCode)
+			err = sendFields(t, s, append(getOf(s, readOnly), fields[:]...)...)
+			if refused, ok := errors.AsType[*quic.StreamError](err); !ok || refused.ErrorCode != quic.StreamErrorCode(http3.ErrCodeMessageError) {
+				t.Errorf("over HTTP/3: got %v, want a stream that was reset as malformed", err)
 			}
 			s.wantNothing(t)
 		})
 	}
+	t.Run("none of them", func(t *testing.T) {
+		must(t, sendFields(t, s, getOf(s, readOnly)...))
+		s.wantPassed(t, gatewaytest.Answer{Status: 200})
+	})
 	t.Run("http2-settings", func(t *testing.T) {
 		for _, c := range s.Clients(t) {
 			s.wantNoOffer(t, s.wantPassed(t, c.Send(t, "GET", contacts, nil, append(bearer(readOnly), "HTTP2-Settings", someSettings)...)))
@@ -104,7 +108,7 @@ func TestOffer_laterVersions(t *testing.T) {
 	})
 }
 
-// getOf returns the fields of a GET over HTTP/2.
+// getOf returns the fields of a GET over HTTP/2 or HTTP/3.
 func getOf(s *server, token string) []string {
 	return []string{":method", "GET", ":scheme", "https", ":path", contacts, ":authority", s.Secure, "authorization", "Bearer " + token}
 }
@@ -136,4 +140,40 @@ func TestOffer_unasked(t *testing.T) {
 			})
 		}
 	}
+}
+
+// sendFields sends a request of these fields, name and value in turn, over HTTP/3,
+// and reads to the end of the answer. A library would leave some of them out.
+func sendFields(t *testing.T, s *server, fields ...string) error {
+	t.Helper()
+	block := []byte{0, 0} // refers to no dynamic table (RFC 9204, 4.5.1)
+	for i := 0; i < len(fields); i += 2 {
+		block = append(appendPrefixed(block, 0x20, 3, len(fields[i])), fields[i]...) // a literal name
+		block = append(appendPrefixed(block, 0, 7, len(fields[i+1])), fields[i+1]...)
+	}
+	const headers = 1 // the type of the frame (RFC 9114, 7.2.2)
+	frame := quicvarint.Append(quicvarint.Append(nil, headers), uint64(len(block)))
+	conn, _ := dialHTTP3(t, s)
+	stream, err := conn.OpenStream()
+	must(t, err)
+	must(t, stream.SetDeadline(time.Now().Add(20*time.Second)))
+	_, err = stream.Write(append(frame, block...))
+	must(t, err)
+	_ = stream.Close() // fails if the server has reset it already
+	_, err = io.Copy(io.Discard, stream)
+	return err
+}
+
+// appendPrefixed appends an integer that begins in the last bits of a byte (RFC
+// 7541, 5.1).
+func appendPrefixed(to []byte, first byte, bits, n int) []byte {
+	most := 1<<bits - 1
+	if n < most {
+		return append(to, first|byte(n))
+	}
+	to = append(to, first|byte(most))
+	for n -= most; n >= 128; n /= 128 {
+		to = append(to, byte(n%128)|128)
+	}
+	return append(to, byte(n))
 }
