@@ -16,6 +16,8 @@ var caddysRaces = [][2]string{
 	{"caddytls.(*TLS).Start()", "caddytls.(*TLS).CaddyModule()"},
 	// The last word to a WebSocket that is ended, and what is being copied to it.
 	{"reverseproxy.writeCloseControl()", "reverseproxy.switchProtocolCopier.copyFromBackend()"},
+	// An upstream resets an HTTP/2 stream while the request's body is being sent.
+	{"reverseproxy.(*bodyNopCloserIfNotRead).Read()", "reverseproxy.(*bodyNopCloserIfNotRead).Close()"},
 }
 
 // races returns the reports of data races in a log that are not known to be
