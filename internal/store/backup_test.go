@@ -261,9 +261,9 @@ func TestRestore_largeRecords(t *testing.T) {
 	details := map[string]any{"reason": strings.Repeat("\U0001F511", 500), "revoked": float64(len(ids)), "key_ids": ids}
 	for i := range restoredAtOnce {
 		err := behind(s, func(txn *transaction) error {
-			return record(txn, apikey.Event{
+			return putEvent(txn, toEventRecord(apikey.Event{
 				ID: apikey.NewEventID(start.Add(time.Duration(i) * time.Second)), At: start, Actor: "tester", Operation: apikey.OpRevokeAll, WorkspaceID: "acme", Details: details,
-			})
+			}))
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -164,7 +164,7 @@ func apply(txn *transaction, change apikey.Change) (outcome apikey.Outcome, err 
 		return outcome, err
 	}
 	outcome.Event = eventOf(change, outcome.Event)
-	return outcome, record(txn, outcome.Event)
+	return outcome, putEvent(txn, toEventRecord(outcome.Event))
 }
 
 // eventOf completes the event of a change with who made it, when, and about
@@ -183,18 +183,6 @@ func about(key *apikey.Key, details map[string]any) apikey.Event {
 	return apikey.Event{WorkspaceID: key.WorkspaceID, KeyID: key.ID, Details: details}
 }
 
-// record writes an event of the audit trail and its index.
-func record(txn *transaction, event apikey.Event) error {
-	err := save(txn, eventKey(event.ID), eventRecord{
-		ID: event.ID, At: toMillis(event.At), Actor: event.Actor, RemoteIP: event.RemoteIP,
-		Operation: string(event.Operation), WorkspaceID: event.WorkspaceID, KeyID: event.KeyID, Details: event.Details,
-	})
-	if err != nil || event.WorkspaceID == "" {
-		return err
-	}
-	return txn.Set(eventIndexKey(event.WorkspaceID, event.ID), nil)
-}
-
 // recordRefusal notes that somebody wanted a change that was refused. The
 // refusal stands whether or not it could be noted.
 func (s *Store) recordRefusal(turn *durable.Turn, change apikey.Change, refusal *apikey.Error) {
@@ -208,7 +196,7 @@ func (s *Store) recordRefusal(turn *durable.Turn, change apikey.Change, refusal 
 	if apikey.ValidateWorkspaceID(event.WorkspaceID) != nil {
 		event.WorkspaceID = ""
 	}
-	if err := s.write(turn, event.At, func(txn *transaction) error { return record(txn, event) }); err != nil {
+	if err := s.write(turn, event.At, func(txn *transaction) error { return putEvent(txn, toEventRecord(event)) }); err != nil {
 		s.log.Error("recording a refused change", zap.String("operation", string(event.Operation)), zap.Error(err))
 		return
 	}

@@ -42,10 +42,7 @@ func (s *Store) forgetSome(ctx context.Context, after string, before, now time.T
 		err := s.write(turn, now, func(txn *transaction) error {
 			events, err := oldEvents(txn, after, before)
 			for _, event := range events {
-				err = errors.Join(err, txn.Delete(eventKey(event.ID)))
-				if event.WorkspaceID != "" {
-					err = errors.Join(err, txn.Delete(eventIndexKey(event.WorkspaceID, event.ID)))
-				}
+				err = errors.Join(err, eraseEvent(txn, &event))
 				n, last = n+1, event.ID
 			}
 			return err

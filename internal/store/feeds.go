@@ -72,12 +72,9 @@ func openFeed(txn *transaction, change apikey.Change, do apikey.OpenFeed) (apike
 	if _, err := txn.Get(feedKey(do.Digest)); !errors.Is(err, durable.ErrNotFound) {
 		return apikey.Outcome{}, errors.Join(errors.New("the digest of a new calendar feed is known already"), err)
 	}
-	return apikey.Outcome{Event: apikey.Event{Details: map[string]any{"replaced": replaced}}}, errors.Join(
-		txn.Set(feedKey(do.Digest), []byte(do.WorkspaceID)),
-		save(txn, workspaceFeedKey(do.WorkspaceID), feedRecord{
-			WorkspaceID: do.WorkspaceID, Digest: do.Digest[:], CreatedAt: toMillis(change.At), CreatedBy: change.Actor,
-		}),
-	)
+	return apikey.Outcome{Event: apikey.Event{Details: map[string]any{"replaced": replaced}}}, putFeed(txn, &feedRecord{
+		WorkspaceID: do.WorkspaceID, Digest: do.Digest[:], CreatedAt: toMillis(change.At), CreatedBy: change.Actor,
+	})
 }
 
 func closeFeed(txn *transaction, do apikey.CloseFeed) (apikey.Outcome, error) {
@@ -85,12 +82,11 @@ func closeFeed(txn *transaction, do apikey.CloseFeed) (apikey.Outcome, error) {
 	return apikey.Outcome{Unchanged: !ended}, err
 }
 
-// endFeed ends the feed of a workspace, and reports whether it had one. That it
-// has ended stays known, like the end of a key: no backup brings it back.
+// endFeed ends the feed of a workspace, and reports whether it had one.
 func endFeed(txn *transaction, workspaceID string) (bool, error) {
 	digest, err := feedOf(txn, workspaceID)
 	if err != nil || digest == (apikey.Digest{}) {
 		return false, err
 	}
-	return true, errors.Join(txn.Set(feedKey(digest), nil), txn.Delete(workspaceFeedKey(workspaceID)))
+	return true, putEndedFeed(txn, digest, workspaceID)
 }

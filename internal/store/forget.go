@@ -61,7 +61,7 @@ func (w *settling) some(ctx context.Context, txn *transaction) (more bool, err e
 		if loadErr != nil {
 			return false, loadErr
 		}
-		err = errors.Join(err, settle(txn, key, w.confirmed))
+		err = errors.Join(err, settleKey(txn, key, w.confirmed))
 	}
 	w.from = next
 	if err != nil || next != nil || len(ids) == 0 && w.settled < w.confirmed {
@@ -87,15 +87,6 @@ func (w *settling) entries(ctx context.Context, txn reader) (ids []string, next 
 		err = nil
 	}
 	return ids, next, err
-}
-
-// settle brings a key to where it belongs by the confirmed time.
-func settle(txn *transaction, key *apikey.Key, confirmed millis) error {
-	return errors.Join(
-		replaceInRoster(txn, key, key, confirmed),
-		replaceMember(txn, nameOf, key, key, confirmed),
-		replaceMember(txn, familyOf, key, key, confirmed),
-	)
 }
 
 func settledTime(txn reader) (at millis, err error) {
@@ -139,7 +130,7 @@ func (s *Store) forgetSomeKeys(ctx context.Context, turn *durable.Turn, from, to
 	err = s.write(turn, now, func(txn *transaction) error {
 		old, next, err = forgettable(ctx, txn, from, to, now)
 		for _, key := range old {
-			err = errors.Join(err, erase(txn, key))
+			err = errors.Join(err, eraseKey(txn, key))
 		}
 		return err
 	})

@@ -48,7 +48,7 @@ func insert(txn *transaction, key *apikey.Key) error {
 			return errors.Join(fmt.Errorf("the id or the digest of %s is known already", key.ID), err)
 		}
 	}
-	return put(txn, key)
+	return putNewKey(txn, key)
 }
 
 func update(txn *transaction, change apikey.Change, do apikey.Update) (apikey.Outcome, error) {
@@ -71,7 +71,7 @@ func update(txn *transaction, change apikey.Change, do apikey.Update) (apikey.Ou
 	if len(details) == 0 {
 		return apikey.Outcome{Key: *key, Unchanged: true}, nil
 	}
-	err = put(txn, key)
+	err = putKey(txn, key)
 	return apikey.Outcome{Key: *key, Stale: []apikey.Digest{key.Digest}, Event: about(key, details)}, err
 }
 
@@ -126,7 +126,7 @@ func rotate(txn *transaction, change apikey.Change, do apikey.Rotate) (apikey.Ou
 		details["revokes_at"] = old.RevokesAt.Format(time.RFC3339Nano)
 	}
 	outcome.Key, outcome.Replaced, outcome.Event = key, *old, about(old, details)
-	return outcome, errors.Join(put(txn, old), insert(txn, &key))
+	return outcome, errors.Join(putKey(txn, old), insert(txn, &key))
 }
 
 // maxOverlap is how many keys that were rotated may go on beside the one that is
@@ -158,7 +158,7 @@ func revoke(txn *transaction, change apikey.Change, do apikey.Revoke) (apikey.Ou
 // end writes that a key is revoked.
 func end(txn *transaction, key *apikey.Key, change apikey.Change, reason string) error {
 	key.RevokedAt, key.RevokedBy, key.RevokeReason = change.At, change.Actor, reason
-	return put(txn, key)
+	return putKey(txn, key)
 }
 
 // maxRevoked bounds the keys that one transaction revokes: it can hold 1.2 MB,
@@ -211,6 +211,6 @@ func expose(txn *transaction, change apikey.Change, do apikey.Expose) (apikey.Ou
 		return apikey.Outcome{Key: *key, Unchanged: true}, nil
 	}
 	key.ExposedAt = change.At
-	err = put(txn, key)
+	err = putKey(txn, key)
 	return apikey.Outcome{Key: *key, Stale: []apikey.Digest{key.Digest}, Event: about(key, map[string]any{"name": key.Name})}, err
 }

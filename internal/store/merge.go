@@ -92,7 +92,7 @@ func (m *merge) newKey(key *apikey.Key) error {
 		return err
 	}
 	m.done.Keys++
-	return putAfter(m.txn, nil, key)
+	return putNewKey(m.txn, key)
 }
 
 // join links a key with the one that it replaces, if that is there. It can be in
@@ -114,7 +114,7 @@ func (m *merge) join(key *apikey.Key) error {
 	}
 	older.ReplacedBy, older.ReplacedAt = key.ID, key.CreatedAt
 	m.outcomes = append(m.outcomes, apikey.Outcome{Stale: []apikey.Digest{older.Digest}})
-	return put(m.txn, older)
+	return putKey(m.txn, older)
 }
 
 // name gives a restored key another name where its own was given to another one
@@ -186,7 +186,7 @@ func (m *merge) knownKey(known, restored *apikey.Key) error {
 		outcome.Ended = outcome.Stale
 	}
 	m.outcomes = append(m.outcomes, outcome)
-	return put(m.txn, known)
+	return putKey(m.txn, known)
 }
 
 func mergeUse(txn *durable.Txn, record *useRecord) error {
@@ -221,14 +221,14 @@ func (m *merge) suspension(record *suspensionRecord) error {
 	ws.SuspendedAt, ws.Reason = record.SuspendedAt.time(), record.Reason
 	m.outcomes = append(m.outcomes, apikey.Outcome{Workspace: ws})
 	m.done.Suspended++
-	return save(m.txn, suspensionKey(ws.ID), record.workspaceRecord)
+	return putSuspension(m.txn, ws)
 }
 
 // feed opens a calendar feed that the backup has, unless it has ended in the
 // store, or the workspace has another: then this one ends.
 func (m *merge) feed(record *feedRecord) error {
-	digest := feedKey(apikey.Digest(record.Digest))
-	if _, err := m.txn.Get(digest); !errors.Is(err, durable.ErrNotFound) {
+	digest := apikey.Digest(record.Digest)
+	if _, err := m.txn.Get(feedKey(digest)); !errors.Is(err, durable.ErrNotFound) {
 		return err // nil: the store knows what became of it
 	}
 	current, err := feedOf(m.txn, record.WorkspaceID)
@@ -236,9 +236,9 @@ func (m *merge) feed(record *feedRecord) error {
 		return err
 	}
 	if current != (apikey.Digest{}) {
-		return m.txn.Set(digest, nil)
+		return putEndedFeed(m.txn, digest, "")
 	}
-	return errors.Join(m.txn.Set(digest, []byte(record.WorkspaceID)), save(m.txn, workspaceFeedKey(record.WorkspaceID), record))
+	return putFeed(m.txn, record)
 }
 
 // endedFeed ends a feed that has ended in the backup. That it is open in the store
@@ -247,11 +247,11 @@ func (m *merge) endedFeed(digest apikey.Digest) error {
 	ws, err := m.txn.Get(feedKey(digest))
 	switch {
 	case errors.Is(err, durable.ErrNotFound):
-		return m.txn.Set(feedKey(digest), nil)
-	case err != nil || len(ws) == 0:
+		return putEndedFeed(m.txn, digest, "")
+	case err != nil || len(ws) == 0: // it has ended in the store too
 		return err
 	}
-	return errors.Join(m.txn.Set(feedKey(digest), nil), m.txn.Delete(workspaceFeedKey(string(ws))))
+	return putEndedFeed(m.txn, digest, string(ws))
 }
 
 // resumedSince reports whether the trail of the store has it that a workspace was
@@ -278,8 +278,5 @@ func (m *merge) event(record *eventRecord) error {
 		return err // nil: it is there
 	}
 	m.done.Events++
-	if err := save(m.txn, eventKey(record.ID), record); err != nil || record.WorkspaceID == "" {
-		return err
-	}
-	return m.txn.Set(eventIndexKey(record.WorkspaceID, record.ID), nil)
+	return putEvent(m.txn, record)
 }

@@ -10,30 +10,87 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
-// put writes a key, new or changed, with everything that follows from it: its
-// place in each index, and in each count. No key is written in another way.
-func put(txn *transaction, key *apikey.Key) error {
+// What is in the store, its notes apart, is written by the functions of this file:
+// each record together with the indexes and counts that follow from it. Nothing else
+// writes a key, a suspension, a calendar feed or an event.
+
+// putKey writes a key, new or changed.
+func putKey(txn *transaction, key *apikey.Key) error {
 	before, err := keyByID(txn, key.ID)
 	if err != nil && !errors.Is(err, durable.ErrNotFound) {
 		return err
 	}
-	return putAfter(txn, before, key)
+	return errors.Join(reindex(txn, before, key), save(txn, recordKey(key.ID), toRecord(key)))
 }
 
-// putAfter is put where it is known what the key was; nil for a new one.
-func putAfter(txn *transaction, before, key *apikey.Key) error {
-	return errors.Join(replace(txn, before, key), save(txn, recordKey(key.ID), toRecord(key)))
+// putNewKey is putKey for a key that is known to be new.
+func putNewKey(txn *transaction, key *apikey.Key) error {
+	return errors.Join(reindex(txn, nil, key), save(txn, recordKey(key.ID), toRecord(key)))
 }
 
-// erase removes a key and everything that follows from it, but for the notes of
-// its uses.
-func erase(txn *transaction, key *apikey.Key) error {
-	return errors.Join(replace(txn, key, nil), txn.Delete(recordKey(key.ID)))
+// eraseKey removes a key, but not the notes of its uses.
+func eraseKey(txn *transaction, key *apikey.Key) error {
+	return errors.Join(reindex(txn, key, nil), txn.Delete(recordKey(key.ID)))
 }
 
-// replace brings the indexes from what a key was to what it is. before is nil for
-// a new key, and after for one that is erased.
-func replace(txn *transaction, before, after *apikey.Key) error {
+// settleKey moves a key to where it belongs by the confirmed time.
+func settleKey(txn *transaction, key *apikey.Key, confirmed millis) error {
+	return errors.Join(
+		replaceInRoster(txn, key, key, confirmed),
+		replaceMember(txn, nameOf, key, key, confirmed),
+		replaceMember(txn, familyOf, key, key, confirmed),
+	)
+}
+
+// putSuspension suspends a workspace.
+func putSuspension(txn *transaction, ws apikey.Workspace) error {
+	return save(txn, suspensionKey(ws.ID), workspaceRecord{SuspendedAt: toMillis(ws.SuspendedAt), Reason: ws.Reason})
+}
+
+// eraseSuspension resumes a workspace.
+func eraseSuspension(txn *transaction, workspaceID string) error {
+	return txn.Delete(suspensionKey(workspaceID))
+}
+
+// putFeed opens the calendar feed of a workspace that has none.
+func putFeed(txn *transaction, r *feedRecord) error {
+	return errors.Join(
+		txn.Set(feedKey(apikey.Digest(r.Digest)), []byte(r.WorkspaceID)),
+		save(txn, workspaceFeedKey(r.WorkspaceID), r),
+	)
+}
+
+// putEndedFeed ends the calendar feed of a workspace, or, with "", notes that one has
+// ended which the store did not have. That it has ended stays known, as for a key: no
+// backup brings it back.
+func putEndedFeed(txn *transaction, digest apikey.Digest, workspaceID string) error {
+	err := txn.Set(feedKey(digest), nil)
+	if workspaceID == "" {
+		return err
+	}
+	return errors.Join(err, txn.Delete(workspaceFeedKey(workspaceID)))
+}
+
+// putEvent writes an event of the audit trail.
+func putEvent(txn *transaction, r *eventRecord) error {
+	err := save(txn, eventKey(r.ID), r)
+	if r.WorkspaceID == "" {
+		return err
+	}
+	return errors.Join(err, txn.Set(eventIndexKey(r.WorkspaceID, r.ID), nil))
+}
+
+func eraseEvent(txn *transaction, r *eventRecord) error {
+	err := txn.Delete(eventKey(r.ID))
+	if r.WorkspaceID == "" {
+		return err
+	}
+	return errors.Join(err, txn.Delete(eventIndexKey(r.WorkspaceID, r.ID)))
+}
+
+// reindex brings the indexes from what a key was to what it is. before is nil for a
+// new key, and after for one that is erased.
+func reindex(txn *transaction, before, after *apikey.Key) error {
 	confirmed, err := confirmedTime(txn)
 	if err != nil {
 		return err

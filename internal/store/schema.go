@@ -124,6 +124,13 @@ type eventRecord struct {
 	Details     map[string]any `json:"details,omitempty"`
 }
 
+func toEventRecord(e apikey.Event) *eventRecord {
+	return &eventRecord{
+		ID: e.ID, At: toMillis(e.At), Actor: e.Actor, RemoteIP: e.RemoteIP,
+		Operation: string(e.Operation), WorkspaceID: e.WorkspaceID, KeyID: e.KeyID, Details: e.Details,
+	}
+}
+
 func (r *eventRecord) event() apikey.Event {
 	return apikey.Event{
 		ID: r.ID, At: r.At.time(), Actor: r.Actor, RemoteIP: r.RemoteIP, Operation: apikey.Operation(r.Operation),

@@ -85,7 +85,7 @@ func (r *revival) run(until time.Time) (done bool, err error) {
 
 func (r *revival) revoke(key *apikey.Key) error {
 	r.revoked = append(r.revoked, key)
-	return put(r.txn, key)
+	return putKey(r.txn, key)
 }
 
 // successor returns the active key that was given the name of a key when that had

@@ -13,7 +13,7 @@ func suspend(txn *transaction, change apikey.Change, do apikey.Suspend) (apikey.
 		return apikey.Outcome{Workspace: ws, Unchanged: true}, nil
 	}
 	ws.SuspendedAt, ws.Reason = change.At, do.Reason
-	err = save(txn, suspensionKey(ws.ID), workspaceRecord{SuspendedAt: toMillis(ws.SuspendedAt), Reason: ws.Reason})
+	err = putSuspension(txn, ws)
 	return apikey.Outcome{Workspace: ws, Event: apikey.Event{Details: map[string]any{"reason": ws.Reason}}}, err
 }
 
@@ -25,5 +25,5 @@ func resume(txn *transaction, do apikey.Resume) (apikey.Outcome, error) {
 	if !ws.Suspended() {
 		return apikey.Outcome{Workspace: ws, Unchanged: true}, nil
 	}
-	return apikey.Outcome{Workspace: apikey.Workspace{ID: ws.ID}}, txn.Delete(suspensionKey(ws.ID))
+	return apikey.Outcome{Workspace: apikey.Workspace{ID: ws.ID}}, eraseSuspension(txn, ws.ID)
 }
