@@ -2,11 +2,9 @@ package caddymodule
 
 import (
 	"crypto/sha256"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,16 +18,16 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// Admin serves the admin API of the keys to others than Caddy's own admin
-// endpoint: to the application that makes keys for its customers, say. At its
-// root is the Settings > API page, on which people do the same.
+// Admin serves the admin API outside Caddy's own admin endpoint: to an application
+// that creates keys for its customers, for example. At its root is the Settings >
+// API page, where people do the same.
 //
-// It needs to know who may call it. That is either whoever presents the admin
-// token as a bearer token, or whoever gets that far, where something before it
-// has authenticated the request already.
+// It needs to know who may call it: either callers that present the admin token as
+// a bearer token, or all requests that reach it, if a handler before it has
+// authenticated them.
 type Admin struct {
-	// The path below which the API is, which the handler removes. Requests for
-	// other paths go on to the next handler. Default: `/`.
+	// The path below which the API is served. Requests for other paths are passed to
+	// the next handler. Default: `/`.
 	BasePath string `json:"base_path,omitempty"`
 
 	// The admin token. May be a placeholder such as `{env.API_KEYS_ADMIN_TOKEN}`,
@@ -41,19 +39,18 @@ type Admin struct {
 	TokenFile string `json:"token_file,omitempty"`
 
 	// Whether to answer every request, because a handler before this one has
-	// made sure of who sends it.
+	// authenticated it.
 	TrustUpstreamAuth bool `json:"trust_upstream_auth,omitempty"`
 
-	// The one workspace that requests may be about, as a placeholder. A request
-	// for which it is empty is refused. Default: all workspaces.
+	// The only workspace that requests may be about, as a placeholder. Requests for
+	// which it is empty are refused. Default: all workspaces.
 	Workspace string `json:"workspace,omitempty"`
 
 	// Who is recorded in the audit trail, as a placeholder. Default:
 	// `admin_token` or `upstream_auth`.
 	Actor string `json:"actor,omitempty"`
 
-	// Where the Settings page tells the holder of a new key to try it: an
-	// address such as `https://api.example.com/public/v1/me`, or a path on the
+	// Where the Settings page suggests trying a new key: an address such as `https://api.example.com/public/v1/me`, or a path on the
 	// site of this handler. Default: `/public/v1/me`.
 	TestURL string `json:"test_url,omitempty"`
 
@@ -90,17 +87,14 @@ func (h *Admin) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-// shortToken is the length below which an admin token is worth a warning.
-const shortToken = 32
-
 var errNoAdminAuth = errors.New("api_key_admin needs to know who may call it: set token, token_file or trust_upstream_auth")
 
-// check refuses a mount that would be open to everybody, or that says two
-// things at once.
+// check refuses a mount that would be open to everybody, or that has more than one
+// way to authenticate.
 func (h *Admin) check() error {
 	stated := 0
-	for _, is := range []bool{h.Token != "", h.TokenFile != "", h.TrustUpstreamAuth} {
-		if is {
+	for _, set := range []bool{h.Token != "", h.TokenFile != "", h.TrustUpstreamAuth} {
+		if set {
 			stated++
 		}
 	}
@@ -113,7 +107,7 @@ func (h *Admin) check() error {
 	return nil
 }
 
-// checkValues refuses what a Caddyfile cannot state.
+// checkValues refuses values that only a JSON configuration can have.
 func (h *Admin) checkValues() error {
 	setDefault(&h.BasePath, "/")
 	if err := validateBasePath(h.BasePath); err != nil {
@@ -131,64 +125,6 @@ func (h *Admin) checkValues() error {
 	}
 	return nil
 }
-
-// readToken keeps the digest of the admin token: comparing digests takes the
-// same time whatever was presented.
-func (h *Admin) readToken(log *zap.Logger) error {
-	if h.TrustUpstreamAuth {
-		return nil
-	}
-	token, err := h.token()
-	if err != nil {
-		return err
-	}
-	if token == "" {
-		return fmt.Errorf("the admin token of api_key_admin is empty: check its %s", h.source())
-	}
-	if err := validateToken(token); err != nil {
-		return fmt.Errorf("the %s of api_key_admin: %w", h.source(), err)
-	}
-	h.secret = sha256.Sum256([]byte(token))
-	if len(token) < shortToken {
-		log.Warn("the admin token of api_key_admin is short: anybody who guesses it can create keys for every workspace. Make a longer one with: openssl rand -hex 32")
-	}
-	return nil
-}
-
-func (h *Admin) token() (string, error) {
-	repl := caddy.NewReplacer()
-	if h.TokenFile != "" {
-		path, err := repl.ReplaceOrErr(h.TokenFile, true, true)
-		if err != nil {
-			return "", fmt.Errorf("the token_file of api_key_admin: %w", err)
-		}
-		content, err := os.ReadFile(path)
-		if err != nil {
-			return "", fmt.Errorf("reading the token_file of api_key_admin: %w", err)
-		}
-		text, err := apikey.PlainText(content)
-		if err != nil {
-			return "", fmt.Errorf("the token_file %s of api_key_admin: %w", path, err)
-		}
-		return trimmed(text), nil
-	}
-	token, err := repl.ReplaceOrErr(h.Token, true, true)
-	if err != nil {
-		return "", fmt.Errorf("resolving the token of api_key_admin, which must be known when the configuration is loaded: %w", err)
-	}
-	return trimmed(token), nil
-}
-
-// source says where the admin token comes from.
-func (h *Admin) source() string {
-	if h.TokenFile != "" {
-		return "token_file " + h.TokenFile
-	}
-	return "token"
-}
-
-// trimmed returns a token without the spaces and line ends around it.
-func trimmed(token string) string { return strings.Trim(token, " \t\r\n") }
 
 // ServeHTTP answers the requests below the base path.
 func (h *Admin) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
@@ -213,53 +149,22 @@ func (h *Admin) serve(w http.ResponseWriter, call *http.Request) {
 	}
 }
 
-// ownActors are the names by which the gateway speaks of itself, of its mounts,
-// and of nobody.
-var ownActors = []string{gatewayActor, endpointActor, apikey.CommandLine, "admin_token", "upstream_auth", "unknown"}
-
-// someone returns who a placeholder names. Whoever has chosen a name of the
-// gateway's own stands in quotes, so that the audit trail tells them apart.
-func someone(name string) string {
-	if slices.Contains(ownActors, strings.TrimSpace(name)) {
-		return strconv.Quote(name)
-	}
-	return name
-}
-
-// servePage answers with a file of the Settings page, which calls the API in its
-// turn.
+// servePage serves a file of the Settings page, which calls the API itself.
 func (h *Admin) servePage(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		h.api.MethodNotAllowed(w, r, "GET, HEAD")
 		return
 	}
 	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && r.URL.Path == "/" && !strings.HasSuffix(original.URL.Path, "/") {
-		r.URL.Path, r.RequestURI = "", original.RequestURI // handle_path makes a slash of nothing
+		r.URL.Path, r.RequestURI = "", original.RequestURI // handle_path turns an empty path into a slash
 	}
 	page.Serve(w, r)
 }
 
-// authorized reports whether a request carries the admin token, exactly once.
-func (h *Admin) authorized(r *http.Request) bool {
-	if h.TrustUpstreamAuth {
-		return true
-	}
-	values := r.Header["Authorization"]
-	if len(values) != 1 {
-		return false
-	}
-	token, ok := apikey.Bearer(values[0])
-	if !ok {
-		return false
-	}
-	presented := sha256.Sum256([]byte(token))
-	return subtle.ConstantTimeCompare(presented[:], h.secret[:]) == 1
-}
-
-// actor says who makes a request.
+// actor returns who makes a request.
 func (h *Admin) actor(r *http.Request) string {
 	if h.Actor != "" {
-		return someone(expand(r, h.Actor))
+		return quoteOwn(expand(r, h.Actor))
 	}
 	if h.TrustUpstreamAuth {
 		return "upstream_auth"
@@ -267,8 +172,20 @@ func (h *Admin) actor(r *http.Request) string {
 	return "admin_token"
 }
 
-// pin returns the one workspace that a request may be about, or "" where any
-// placeholder of it has no value: what stands around it is no workspace.
+// ownActors are the names that the gateway itself records as actors.
+var ownActors = []string{gatewayActor, endpointActor, apikey.CommandLine, "admin_token", "upstream_auth", "unknown"}
+
+// quoteOwn returns the name of an actor, in quotes if it is one of the gateway's
+// own, so that the audit trail distinguishes the two.
+func quoteOwn(name string) string {
+	if slices.Contains(ownActors, strings.TrimSpace(name)) {
+		return strconv.Quote(name)
+	}
+	return name
+}
+
+// pin returns the workspace that a request may be about, or "" if one of its
+// placeholders has no value: the text around it is not a workspace.
 func (h *Admin) pin(r *http.Request) string {
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	ws, err := repl.ReplaceOrErr(h.Workspace, true, true)
@@ -278,8 +195,8 @@ func (h *Admin) pin(r *http.Request) string {
 	return ws
 }
 
-// expand evaluates the operator's placeholder for a request. What it evaluates
-// to is not evaluated again.
+// expand evaluates the operator's placeholders for a request. Their values are not
+// evaluated again.
 func expand(r *http.Request, placeholder string) string {
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	return repl.ReplaceAll(placeholder, "")

@@ -17,17 +17,17 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// A calendar that subscribes to a feed sends nothing but its URL, so the path is the
-// secret. Caddy's access log has URLs as they were sent, from before any handler
-// runs; but a handler can have a request left out of it. So the request is left out,
-// and a line of the same form is written in place of that, without the secret.
+// A calendar that subscribes to a feed sends nothing but its URL, so the path contains
+// the secret. Caddy's access log records URLs as they were sent, before any handler
+// runs; but a handler can have a request left out of the log. So such a request is left
+// out, and an entry of the same form is written without the secret.
 
 // withoutSecretPath serves a request, and keeps a token in its path out of the access
-// log and out of the span.
+// log and the span.
 func (h *Admin) withoutSecretPath(w http.ResponseWriter, r *http.Request, serve func(http.ResponseWriter)) {
 	asked := r.URL
 	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
-		asked = original.URL // as the log has it, before handlers have rewritten it
+		asked = original.URL // as logged, before handlers rewrote it
 	}
 	if !apikey.HoldsToken(asked.Path) {
 		serve(w)
@@ -51,7 +51,7 @@ func (h *Admin) withoutSecretPath(w http.ResponseWriter, r *http.Request, serve 
 	h.logAccess(server.Logs, logged, recorder, time.Since(begun))
 }
 
-// redactedURI returns a path without the tokens in it, and no query.
+// redactedURI returns the path of a URL with its tokens redacted, and no query.
 func redactedURI(u *url.URL) string {
 	segments := strings.Split(u.Path, "/")
 	for i, segment := range segments {
@@ -62,7 +62,7 @@ func redactedURI(u *url.URL) string {
 	return (&url.URL{Path: strings.Join(segments, "/")}).EscapedPath()
 }
 
-// logAccess writes the line that Caddy would have written.
+// logAccess writes the entry that Caddy would have written.
 func (h *Admin) logAccess(logs *caddyhttp.ServerLogConfig, r *http.Request, sent caddyhttp.ResponseRecorder, took time.Duration) {
 	level := zapcore.InfoLevel
 	if sent.Status() >= http.StatusInternalServerError {
@@ -80,8 +80,8 @@ func (h *Admin) logAccess(logs *caddyhttp.ServerLogConfig, r *http.Request, sent
 	}
 }
 
-// accessLoggers returns the names of the loggers that a server has for a request, as
-// Caddy finds them; "" is that of all others.
+// accessLoggers returns the names of a server's loggers for a request, as Caddy selects
+// them; "" is the default logger.
 func accessLoggers(logs *caddyhttp.ServerLogConfig, r *http.Request) (names []string) {
 	host := strings.ToLower(r.Host)
 	if name, _, err := net.SplitHostPort(host); err == nil {
@@ -109,7 +109,7 @@ func accessLoggers(logs *caddyhttp.ServerLogConfig, r *http.Request) (names []st
 	return []string{logs.DefaultLoggerName}
 }
 
-// hostPatterns returns a host, and the wildcards that match it, from the narrowest on.
+// hostPatterns returns a host and the wildcards that match it, most specific first.
 func hostPatterns(host string) []string {
 	patterns, labels := []string{host}, strings.Split(host, ".")
 	for i := range labels {

@@ -29,12 +29,12 @@ const (
 	defaultLastUsedResolution = time.Minute
 )
 
-// App keeps API keys: it opens the store in which they are, and holds the rules
-// for new ones. The handlers `api_key_auth` and `api_key_admin` and the admin
-// endpoint's `/api-keys/` use it. A configuration that uses one of them needs
-// no `api_keys` app of its own unless a default is to be changed.
+// App manages API keys: it opens the store and has the rules for new keys. The
+// handlers `api_key_auth` and `api_key_admin` and the admin endpoint's `/api-keys/`
+// use it. A configuration that uses one of them needs no `api_keys` app unless it
+// changes a default.
 type App struct {
-	// Where the keys are kept.
+	// Where the keys are stored.
 	Store Store `json:"store,omitzero"`
 
 	// What new tokens begin with, before an underscore: 2 to 20 of a-z, 0-9
@@ -50,58 +50,58 @@ type App struct {
 	// as "test": `refuse` or `allow`. Default: `refuse`.
 	VagueNames string `json:"vague_names,omitempty"`
 
-	// How many keys of one workspace may be active at once. A key counts once
-	// together with those that it has replaced and that still go on, two at most.
-	// Default: 100.
+	// How many keys of one workspace may be active at once. A key counts as one
+	// together with those that it has replaced and that are still active, of which
+	// there are two at most. Default: 100.
 	MaxActiveKeys int `json:"max_active_keys,omitempty"`
 
-	// How long events of the audit trail are kept, and keys after they have ended: a
-	// key at least until its own expiry. Default: `400d`.
+	// How long audit events are kept, and keys after they have expired or were
+	// revoked. A key is kept at least until it expires. Default: `400d`.
 	AuditRetention caddy.Duration `json:"audit_retention,omitempty"`
 
-	// How many changes a workspace may ask for, where a mount is pinned to it. Calls
-	// count whatever comes of them. Those that revoke keys are not held up by it.
-	// Default: 120 a minute.
+	// How many changes a workspace may request on mounts that are pinned to it.
+	// Refused calls count too. Calls that revoke keys are never delayed. Default: 120
+	// per minute.
 	MaxChanges *MaxChanges `json:"max_changes,omitempty"`
 
-	// How exactly it is known when a key was last used. Default: `1m`.
+	// The resolution of the time when a key was last used. Default: `1m`.
 	LastUsedResolution caddy.Duration `json:"last_used_resolution,omitempty"`
 
-	// A secret of 64 hexadecimal digits or more with which backups are signed:
-	// only such backups are restored then. State it as a placeholder, such as
-	// `{env.API_KEYS_BACKUP_KEY}`, so that the configuration does not hold it.
-	// Default: none, and backups are not signed.
+	// A secret of at least 64 hexadecimal digits that backups are signed with: only
+	// backups signed with it can then be restored. Use a placeholder, such as
+	// `{env.API_KEYS_BACKUP_KEY}`, so that the configuration does not contain the
+	// secret. Default: none, and backups are not signed.
 	BackupKey string `json:"backup_key,omitempty"`
 
 	backupKey apikey.BackupKey
 
-	ctx      caddy.Context // of the configuration, for what Start looks up in it
+	ctx      caddy.Context // of the configuration
 	log      *zap.Logger
 	path     string         // of the store: absolute, and free of symbolic links
 	endpoint *admin.Handler // for Caddy's own admin endpoint
 
-	// shared is nil until the app has started. ready is closed then, and where it
-	// could not start: Caddy starts apps in no particular order, and a request may
-	// come before.
+	// shared is nil until the app has started. ready is closed when it has started
+	// or failed to: Caddy starts apps in no particular order, and requests may come
+	// earlier.
 	shared atomic.Pointer[instance]
 	ready  chan struct{}
 	start  sync.Once
 
-	kept sync.Map // the servers that keep room for the admin socket
+	guarded sync.Map // the servers that reserve descriptors
 }
 
-// Store says where keys are kept.
+// Store configures where keys are stored.
 type Store struct {
 	// The kind of store. The only one is `badger`, which is the default.
 	Module string `json:"module,omitempty"`
 
-	// The directory of the store. It is made if there is none. One process at
-	// a time can use it. May hold placeholders such as `{env.STATE_DIRECTORY}`.
-	// Default: `api_keys` in Caddy's data directory.
+	// The directory of the store. It is created if it does not exist. Only one
+	// process at a time can use it. May contain placeholders such as
+	// `{env.STATE_DIRECTORY}`. Default: `api_keys` in Caddy's data directory.
 	Path string `json:"path,omitempty"`
 
-	// How many keys are kept in memory. The store may hold far more; a key that
-	// is not in memory costs a read from the disk. Default: 100000.
+	// How many keys are kept in memory. The store may have many more; a key that is
+	// not in memory costs a disk read. Default: 100000.
 	CacheSize int `json:"cache_size,omitempty"`
 }
 
@@ -143,7 +143,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-// readBackupKey reads the secret that backups are signed with, if there is one.
+// readBackupKey reads the secret that backups are signed with, if any.
 func (a *App) readBackupKey() error {
 	if a.BackupKey == "" {
 		return nil
@@ -176,7 +176,7 @@ func (a *App) newAPI(config admin.Config) *admin.Handler {
 	return newAPI(config)
 }
 
-// Validate refuses values that mean nothing.
+// Validate refuses invalid values.
 func (a *App) Validate() error {
 	var errs []error
 	if a.Store.Module != "badger" {
@@ -210,8 +210,8 @@ func (a *App) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Start opens the store, or joins those who have it open already: the
-// configuration that this one replaces.
+// Start opens the store, or shares it with the configuration that this one
+// replaces.
 func (a *App) Start() error {
 	i, err := acquire(a.path, settings{
 		cacheSize:          a.Store.CacheSize,
@@ -229,23 +229,23 @@ func (a *App) Start() error {
 	return nil
 }
 
-// Stop does nothing: requests that were accepted before it may still have to be
-// judged. See Cleanup.
+// Stop does nothing: requests that have been accepted may still have to be judged.
+// See Cleanup.
 func (a *App) Stop() error { return nil }
 
-// Cleanup lets go of the store, if Start got hold of it.
+// Cleanup releases the store if Start acquired it.
 func (a *App) Cleanup() error {
 	i := a.shared.Load()
 	if i == nil {
 		return nil
 	}
 	if soleUser(a.path) {
-		i.authn.Retire(true) // a key is revoked in another store now, of which its WebSockets would not hear
+		i.authn.Retire(true) // keys are now revoked in another store, and WebSockets here would not notice
 	}
 	return release(a.path)
 }
 
-// rules returns what the operator decided about new keys.
+// rules returns the operator's rules for new keys.
 func (a *App) rules() admin.Rules {
 	return admin.Rules{
 		TokenPrefix:     a.TokenPrefix,

@@ -11,27 +11,28 @@ import (
 	"go.uber.org/zap"
 )
 
-// A process may open so many files and connections, and no more: once clients have
-// taken them all, none is left for the admin socket, just when a key is to be
-// revoked. So the last ones are not for clients, nor for the upstreams of their
-// requests. The system gives a new connection
-// the lowest number that is free, and so that says how many there are.
+// The number of files and connections that a process may open is limited. If clients
+// used all of them, none would be left for the admin socket, possibly just when a key
+// has to be revoked. So the last ones are reserved: neither clients nor the upstreams
+// of their requests may use them. The system gives a new connection the lowest free
+// descriptor, so its number tells how many are open.
 
 // fewDescriptors is a limit that a public site may reach on an ordinary day.
 const fewDescriptors = 4096
 
-// reservedOf returns how many of the files that a process may open are kept from
-// clients: for the admin socket, the store and logs.
+// reservedOf returns how many of the files that a process may open are reserved for
+// the admin socket, the store and logs.
 func reservedOf(limit uint64) uint64 { return min(limit/8, 1024) }
 
-// keepDescriptors has a server close at once what would take the last of them.
-func (a *App) keepDescriptors(ctx caddy.Context) {
+// reserveDescriptors has a server close new connections that would use reserved
+// descriptors.
+func (a *App) reserveDescriptors(ctx caddy.Context) {
 	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	limit, known := descriptorLimit()
 	if !ok || !known {
 		return
 	}
-	if _, twice := a.kept.LoadOrStore(server, true); twice {
+	if _, twice := a.guarded.LoadOrStore(server, true); twice {
 		return
 	}
 	log, last := sampledLogger(), limit-reservedOf(limit)
@@ -43,7 +44,7 @@ func (a *App) keepDescriptors(ctx caddy.Context) {
 		}
 		number, ok := descriptorOf(conn)
 		descriptors.crowded.Store(!ok || number >= limit/4)
-		if ok && number >= last-last/4 { // the rest is for the upstreams of those that are open
+		if ok && number >= last-last/4 { // the rest is for the upstreams of open connections
 			_ = conn.Close()
 			log.Error("closed a connection, because this process has almost reached its limit of open files: raise the limit (ulimit -n, or LimitNOFILE of the systemd unit)",
 				zap.Uint64("limit", limit))
@@ -51,16 +52,17 @@ func (a *App) keepDescriptors(ctx caddy.Context) {
 	})
 }
 
-// descriptors says whether a request still leaves the last ones free: it takes one
-// for its upstream, beside that of its connection, or many of one connection do.
+// descriptors tracks how close the process is to its limit. A request needs a
+// descriptor for its upstream in addition to that of its connection, and one HTTP/2
+// connection may carry many requests.
 var descriptors struct {
-	many, last atomic.Uint64 // from how many on they are counted, and what is not for clients; 0 if that is not known
-	crowded    atomic.Bool   // the last connection was given one of many
-	requests   atomic.Int64  // under way
+	many, last atomic.Uint64 // when to start counting, and the first reserved one; 0 if the limit is not known
+	crowded    atomic.Bool   // the latest connection got a number above many
+	requests   atomic.Int64  // in flight
 }
 
-// roomForRequest reports whether one more request may be handed on. It asks the
-// system only where connections or requests have taken a quarter of what there is.
+// roomForRequest reports whether one more request may be passed on. It asks the
+// system only if connections or requests use a quarter of the limit.
 func roomForRequest() bool {
 	d := &descriptors
 	last := d.last.Load()
@@ -71,7 +73,7 @@ func roomForRequest() bool {
 	return ok && number < last
 }
 
-// descriptorOf returns the number that the system has given to a connection.
+// descriptorOf returns the descriptor of a connection.
 func descriptorOf(conn net.Conn) (number uint64, ok bool) {
 	for {
 		wrapper, wrapped := conn.(interface{ NetConn() net.Conn })
@@ -92,8 +94,7 @@ func descriptorOf(conn net.Conn) (number uint64, ok bool) {
 	return number, err == nil
 }
 
-// warnOfFewDescriptors says in the log that clients will soon have taken what the
-// limit allows.
+// warnOfFewDescriptors logs a warning if clients could easily reach the limit.
 func warnOfFewDescriptors(log *zap.Logger) {
 	if limit, known := descriptorLimit(); known && limit < fewDescriptors {
 		log.Warn("this process has a low limit of open files, and a request takes up to two: raise the limit (ulimit -n, or LimitNOFILE of the systemd unit)",

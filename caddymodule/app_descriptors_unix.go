@@ -4,8 +4,8 @@ package caddymodule
 
 import "golang.org/x/sys/unix"
 
-// descriptorLimit returns how many files this process may open. Go has raised the
-// soft limit to the hard one by then.
+// descriptorLimit returns how many files this process may open. Go raises the soft
+// limit to the hard one at startup.
 func descriptorLimit() (limit uint64, known bool) {
 	var r unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
@@ -14,8 +14,8 @@ func descriptorLimit() (limit uint64, known bool) {
 	return uint64(r.Cur), true
 }
 
-// nextDescriptor returns the number that the next file would get; it is not ok
-// where there is none left.
+// nextDescriptor returns the number that the next file would get. It is not ok if
+// there is none left.
 func nextDescriptor() (number uint64, ok bool) {
 	fd, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {

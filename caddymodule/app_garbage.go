@@ -8,16 +8,16 @@ import (
 	"sync/atomic"
 )
 
-// A gateway keeps little, and makes much that lives for one request. Go's
-// collector, which runs whenever the garbage has become as much as what is kept,
-// would run all the time. So it may become four times as much, as long as it
-// takes no more than maxGarbage bytes. What that spares is in docs/benchmarks.md.
+// A gateway has a small live heap, and allocates much that lives for one request. With
+// its default setting, Go's garbage collector would run all the time, because it runs
+// whenever the heap has doubled. So the heap may grow to five times the live heap, by
+// maxGarbage bytes at most. docs/benchmarks.md says what that saves.
 //
-// The memory limit that Caddy takes from its container holds all the same, and
-// operators who set GOGC or GOMEMLIMIT have decided for themselves.
+// The memory limit that Caddy takes from its container still applies, and GOGC and
+// GOMEMLIMIT override all this.
 //
-// Work that takes as long as the store is large makes garbage of its own, and is to
-// take little memory beside what requests have: while it is done, there is less.
+// Work on the whole store allocates much more, and should use little memory next to
+// that of requests: while it runs, the heap may grow by lessGarbage at most.
 const (
 	maxGarbage   = 128 << 20
 	lessGarbage  = 32 << 20
@@ -27,16 +27,16 @@ const (
 	leastSparingPercent = 25
 )
 
-// collector is the garbage collector's setting, which is the whole process's.
+// collector sets the garbage collector's target for the whole process.
 type collector struct {
 	mu      sync.Mutex
 	percent int
-	sparing atomic.Int64 // how many want less garbage
+	sparing atomic.Int64 // how many callers of spare are running
 }
 
 var garbage collector
 
-// tune adapts the setting to what is kept now. It is cheap enough to be called
+// tune adapts the setting to the current live heap. It is cheap enough to be called
 // every second.
 func (c *collector) tune() {
 	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
@@ -56,7 +56,7 @@ func (c *collector) tune() {
 	}
 }
 
-// spare has less garbage be kept until the returned function is called.
+// spare limits garbage further until the returned function is called.
 func (c *collector) spare() (done func()) {
 	c.sparing.Add(1)
 	c.tune()
@@ -66,15 +66,15 @@ func (c *collector) spare() (done func()) {
 	}
 }
 
-// gcPercent returns the setting for so many bytes that are kept, in steps of
-// 50: each change of it stops the world.
+// gcPercent returns the setting for a live heap, in steps of 50: each change stops the
+// world.
 func gcPercent(live uint64) int {
 	percent := int(min(maxGarbage*100/max(live, 1), mostPercent))
 	return max(percent/50*50, leastPercent)
 }
 
-// sparingPercent is gcPercent while long work is done. Most of what that keeps is
-// tables that are being written, in which the collector has nothing to look for.
+// sparingPercent is gcPercent while long work runs. Most of its live heap is tables
+// that are being written, which contain no pointers to follow.
 func sparingPercent(live uint64) int {
 	percent := int(min(lessGarbage*100/max(live, 1), mostPercent))
 	return max(percent/25*25, leastSparingPercent)

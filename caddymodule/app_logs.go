@@ -10,34 +10,33 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// sampled returns a logger that says the same thing once a second, for what can
-// go wrong on every request: a flood of them must not fill the disk.
+// sampled returns a logger that logs the same message once per second, for failures
+// that can happen on every request: a flood of requests must not fill the disk.
 func sampled(log *zap.Logger) *zap.Logger {
 	return log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
 		return zapcore.NewSamplerWithOptions(core, time.Second, 1, 0)
 	}))
 }
 
-// sampledLogger returns the logger of what can go wrong on every request. The
-// process has one: what a sampler counts takes half a megabyte, and a
-// configuration that was replaced can be remembered by a connection for minutes.
+// sampledLogger returns the logger for failures that can happen on every request.
+// The process has one: a sampler's counters take half a megabyte, and a connection
+// can hold on to a replaced configuration for minutes.
 var sampledLogger = sync.OnceValue(func() *zap.Logger {
 	return sampled(reloadSafe(caddy.Log().Named(appName)))
 })
 
-// reloadSafe returns a logger for what outlives the configuration that the given
-// logger belongs to. Each configuration has loggers of its own, and closes them
-// when it is replaced.
+// reloadSafe returns a logger for values that outlive the configuration of the given
+// logger. Each configuration has its own loggers, and closes them when it is replaced.
 func reloadSafe(log *zap.Logger) *zap.Logger {
 	return log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
 		return reloadSafeCore{first: core}
 	}))
 }
 
-// reloadSafeCore logs where, and from which level on, the running configuration
-// says that this app does.
+// reloadSafeCore logs to the output, and from the level, that the running
+// configuration has for this app.
 type reloadSafeCore struct {
-	first  zapcore.Core // while no configuration runs yet
+	first  zapcore.Core // until a configuration runs
 	fields []zap.Field
 }
 
@@ -51,7 +50,7 @@ func (c reloadSafeCore) current() zapcore.Core {
 	return c.first
 }
 
-// Enabled implements zapcore.Core. What is enabled is found out once, by Check.
+// Enabled implements zapcore.Core. Check decides what is enabled.
 func (reloadSafeCore) Enabled(zapcore.Level) bool { return true }
 
 func (c reloadSafeCore) With(fields []zap.Field) zapcore.Core {

@@ -15,21 +15,21 @@ import (
 	"github.com/agiled/caddy-api-keys/identity"
 )
 
-// neighbours walks the routes of a server in the order in which they run, and
-// notes handlers that undo what an api_key_auth beside them does:
+// neighbours walks the routes of a server in the order in which they run, and finds
+// handlers that undo what an api_key_auth does:
 //
-//   - before it, what copies a header that it removes to where it stays;
-//   - after it, what gives the request another method than the one it judged.
+//   - before it, those that copy a header that it removes;
+//   - after it, those that change the method that it has judged.
 //
-// It sees what is configured, not what a request will match, and so it warns.
+// It sees what is configured, not what a request will match, so it only warns.
 type neighbours struct {
-	copies   []copied // seen so far, with no api_key_auth after them yet
+	copies   []copied // seen so far
 	guarded  bool     // an api_key_auth came before
 	warnings []string
 }
 
-// warnOfNeighbours logs what is to be said about the routes of every server. It
-// is for the start: until then not all of them are there.
+// warnOfNeighbours logs warnings about the routes of every server. Start calls it,
+// because not all routes are provisioned before.
 func (a *App) warnOfNeighbours() {
 	app, err := a.ctx.AppIfConfigured("http")
 	if err != nil {
@@ -42,10 +42,10 @@ func (a *App) warnOfNeighbours() {
 	}
 }
 
-// copied is a handler that takes the value of a request's header.
+// copied is a request header that a handler copies.
 type copied struct{ by, header string }
 
-// misplaced returns what is to be said about the routes of a server.
+// misplaced returns the warnings about the routes of a server.
 func misplaced(server *caddyhttp.Server) []string {
 	var n neighbours
 	n.routes(server.Routes)
@@ -53,8 +53,8 @@ func misplaced(server *caddyhttp.Server) []string {
 	return slices.Compact(n.warnings)
 }
 
-// routes walks a list of routes. Of those in one group only one runs, so each
-// begins with what was before the first.
+// routes walks a list of routes. Only one route of a group runs, so each starts from
+// what came before the group.
 func (n *neighbours) routes(routes caddyhttp.RouteList) {
 	type state struct {
 		copies  []copied
@@ -111,7 +111,7 @@ func headerValues(ops *headers.HeaderOps) (values []string) {
 	return values
 }
 
-// copyIn notes the request's headers whose values a handler's texts hold.
+// copyIn records the request headers that a handler's values refer to.
 func (n *neighbours) copyIn(by string, texts ...string) {
 	for _, text := range texts {
 		for _, part := range strings.Split(text, "{http.request.header.")[1:] {
@@ -131,8 +131,8 @@ func (n *neighbours) auth(h *Auth) {
 	n.guarded = true
 }
 
-// method notes what gives a judged request another method. A placeholder can
-// stand for any.
+// method records a handler that changes the method of a judged request. A
+// placeholder can be any method.
 func (n *neighbours) method(by, method string) {
 	if method == "" || !n.guarded {
 		return

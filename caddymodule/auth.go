@@ -106,7 +106,7 @@ func (h *Auth) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("loading the api_keys app: %w", err)
 	}
 	h.app = app.(*App)
-	h.app.keepDescriptors(ctx)
+	h.app.reserveDescriptors(ctx)
 	h.log = sampledLogger()
 	h.policy = authn.Policy{
 		ReadMethods: h.ReadMethods, ReadPaths: h.ReadPaths,

@@ -13,26 +13,25 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/ratelimit"
 )
 
-// RateLimits say how often a key may be used. Each key has counts of its own for
-// reads, for writes and for each limit: handlers with the same limit share a
-// count, and handlers with another one have another. They are exact: in any
-// window of the given length, wherever it begins, no more pass, and within the
-// limit none is refused. They survive a reload, and are kept by each process for
-// itself.
+// RateLimits limit how often a key may be used. Each key has separate counts for
+// reads, for writes and for each limit: handlers with the same limit share a count,
+// handlers with different limits do not. The limits are exact: no more requests pass
+// in any window of the given length, wherever it begins, and none within the limit is
+// refused. Counts survive a reload. Each process counts for itself.
 type RateLimits struct {
-	// The limit of requests that read.
+	// The limit for requests that read.
 	Read *RateLimit `json:"read,omitempty"`
 
-	// The limit of requests that write.
+	// The limit for requests that write.
 	Write *RateLimit `json:"write,omitempty"`
 }
 
-// RateLimit is so many requests in any window of a length.
+// RateLimit is a number of requests per window.
 type RateLimit struct {
 	// How many requests may pass in a window.
 	Requests int `json:"requests,omitempty"`
 
-	// The length of the window: whole seconds.
+	// The length of the window, in whole seconds.
 	Window caddy.Duration `json:"window,omitempty"`
 }
 
@@ -60,12 +59,12 @@ func validateWindow(window caddy.Duration) error {
 	return nil
 }
 
-// MaxChanges is so many changes in any window of a length.
+// MaxChanges is a number of changes per window.
 type MaxChanges struct {
-	// How many changes may be asked for in a window.
+	// How many changes may be requested in a window.
 	Changes int `json:"changes,omitempty"`
 
-	// The length of the window: whole seconds.
+	// The length of the window, in whole seconds.
 	Window caddy.Duration `json:"window,omitempty"`
 }
 
@@ -79,12 +78,12 @@ func (m *MaxChanges) validate() error {
 	return validateWindow(m.Window)
 }
 
-// changes counts the changes that workspaces ask for. The process has one, so that a
-// reload forgets none.
+// changes counts the changes that workspaces request. It belongs to the process, so
+// that counts survive a reload.
 var changes = ratelimit.New()
 
-// countChange counts a change of a workspace, and returns how long that has to wait
-// for it.
+// countChange counts a change requested by a workspace, and returns how long the
+// workspace has to wait; zero if it does not.
 func (a *App) countChange(workspaceID string) time.Duration {
 	limit := ratelimit.Limit{N: a.MaxChanges.Changes, Window: time.Duration(a.MaxChanges.Window)}
 	return changes.Allow(workspaceID, 0, limit, time.Now(), nil).RetryAfter
@@ -123,6 +122,6 @@ func parameters(item authn.Action, first byte, n int, second byte, m int) string
 	return string(strconv.AppendInt(b, int64(m), 10))
 }
 
-// seconds returns a duration in whole seconds, rounded up: who waits for so
-// long has waited long enough.
+// seconds returns a duration in whole seconds, rounded up, so that waiting for that
+// long is enough.
 func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }

@@ -13,7 +13,7 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/unread"
 )
 
-// refusal is how a result is answered.
+// refusal is the response to a request that may not pass.
 type refusal struct {
 	status int
 	body   string
@@ -21,7 +21,7 @@ type refusal struct {
 	challenge string
 	allow     string // the Allow header
 	retry     string // the Retry-After header, in seconds
-	// err is what handle_errors may show as {err.message}: never a detail.
+	// err is visible to handle_errors as {err.message}: it has no details.
 	err error
 }
 
@@ -30,10 +30,10 @@ const (
 	bodyForbidden    = `{"error":"Forbidden."}`
 )
 
-// methodsThatMakeSense are answered to TRACE and CONNECT.
-const methodsThatMakeSense = "GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE"
+// allowedMethods is the Allow header of refusals of TRACE and CONNECT.
+const allowedMethods = "GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE"
 
-// refusals returns the answers of a handler with the given realm.
+// refusals returns the responses of a handler with the given realm.
 func refusals(realm string) map[authn.Result]refusal {
 	challenge := `Bearer realm="` + realm + `"`
 	invalid := challenge + `, error="invalid_token"`
@@ -55,7 +55,7 @@ func refusals(realm string) map[authn.Result]refusal {
 		authn.Browser:   forbidden("", "a key must not be used from a browser"),
 		authn.MethodNotAllowed: {
 			status: http.StatusMethodNotAllowed, body: `{"error":"Method Not Allowed."}`,
-			allow: methodsThatMakeSense, err: errors.New("method not allowed"),
+			allow: allowedMethods, err: errors.New("method not allowed"),
 		},
 		authn.EarlyData: {
 			status: http.StatusTooEarly, body: `{"error":"Too Early."}`, err: errors.New("a write in early data"),
@@ -93,9 +93,9 @@ func (h *Auth) refuse(w http.ResponseWriter, r *http.Request, d *authn.Decision)
 	return answer.write(w, r)
 }
 
-// write answers with the site's error routes, where they have an answer, and
-// with the body of the contract where they have none. The status and the headers
-// of the refusal stay either way.
+// write responds with the site's error routes if one of them matches, and with the
+// documented body otherwise. The status and the headers are those of the refusal in
+// both cases.
 func (a refusal) write(w http.ResponseWriter, r *http.Request) error {
 	unread.Answer(w, r, func(w http.ResponseWriter) {
 		answer := &pinned{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, refusal: a}
@@ -107,9 +107,9 @@ func (a refusal) write(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// runErrorRoutes has the site's error routes answer, if any is for this refusal.
-// It does nothing for a request that is in an error route already: with an
-// api_key_auth in it, the routes would run themselves again without end.
+// runErrorRoutes runs the site's error routes if one of them matches the refusal. It
+// does nothing for a request that is already in an error route: an api_key_auth in
+// that route would make the routes run again without end.
 func (a refusal) runErrorRoutes(answer http.ResponseWriter, r *http.Request) {
 	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if !ok || server.Errors == nil || r.Context().Value(caddyhttp.ErrorCtxKey) != nil {
@@ -119,14 +119,14 @@ func (a refusal) runErrorRoutes(answer http.ResponseWriter, r *http.Request) {
 	if !anyRoute(server.Errors.Routes, failed) {
 		return
 	}
-	// Caddy's own way is to return the error. But then its routes would have the
-	// body that nobody waits for, could take the connection over, and could
-	// answer with success.
+	// Caddy's own way is to return the error. But then error routes would get the
+	// request's body, which must not delay the refusal, could hijack the connection,
+	// and could respond with success.
 	_ = server.Errors.Routes.Compile(caddyhttp.HandlerFunc(a.writeBody)).ServeHTTP(answer, failed)
 }
 
-// writeBody answers with the body of the contract. It is also what follows the
-// site's error routes.
+// writeBody writes the documented body. It is also the handler after the site's error
+// routes.
 func (a refusal) writeBody(w http.ResponseWriter, _ *http.Request) error {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(a.status)
@@ -134,9 +134,9 @@ func (a refusal) writeBody(w http.ResponseWriter, _ *http.Request) error {
 	return nil
 }
 
-// failedRequest returns what the error routes are to see of a refused request:
-// its method and target as they came, its cleaned headers, and nothing that
-// would let them pass on more than a question.
+// failedRequest returns the refused request as error routes see it: with the method
+// and target that the client sent, the stripped headers, and no body or upgrade that
+// they could forward.
 func (a refusal) failedRequest(server *caddyhttp.Server, r *http.Request) *http.Request {
 	failed := server.Errors.WithError(r, caddyhttp.HandlerError{StatusCode: a.status, Err: a.err})
 	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
@@ -153,8 +153,8 @@ func (a refusal) failedRequest(server *caddyhttp.Server, r *http.Request) *http.
 	return failed
 }
 
-// pinned is a response whose status and headers are those of a refusal,
-// whatever an error route says.
+// pinned is a response whose status and headers are those of a refusal, whatever an
+// error route sets.
 type pinned struct {
 	*caddyhttp.ResponseWriterWrapper
 	refusal refusal
@@ -183,7 +183,7 @@ func (p *pinned) Write(b []byte) (int, error) {
 	return p.ResponseWriterWrapper.Write(b)
 }
 
-// ReadFrom is what io.Copy calls in place of Write.
+// ReadFrom is what io.Copy calls instead of Write.
 func (p *pinned) ReadFrom(from io.Reader) (int64, error) {
 	p.WriteHeader(http.StatusOK)
 	return p.ResponseWriterWrapper.ReadFrom(from)
@@ -195,9 +195,9 @@ func setIfAny(header http.Header, name, value string) {
 	}
 }
 
-// anyRoute reports whether a route, or one within it, would handle a request. A
-// server has the error routes of all its sites, and a site may have some for
-// other errors only: Caddy would answer with no body where none matches.
+// anyRoute reports whether a route, or a nested one, handles a request. A server has
+// the error routes of all its sites, and a site may have routes for other errors only:
+// if none matches, Caddy would respond without a body.
 func anyRoute(routes caddyhttp.RouteList, r *http.Request) bool {
 	for _, route := range routes {
 		if match, err := route.MatcherSets.AnyMatchWithError(r); err != nil || !match {

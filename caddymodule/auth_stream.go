@@ -15,36 +15,36 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/authn"
 )
 
-// stream stands between a request that passed and the handlers after it. It hands
-// their answer and the request's body on for as long as the key may be used.
+// stream passes on the body of a request and the response to it, for as long as the
+// key may be used.
 type stream struct {
 	caddyhttp.ResponseWriterWrapper
 	authn.Stream
 	body streamBody
 
 	cancel context.CancelCauseFunc // nil for most: see cancellable
-	socket bool                    // it asks to become a WebSocket
+	socket bool                    // the request asks for a WebSocket
 	ending bool                    // End was called before
-	begun  bool                    // the answer, or the socket
+	begun  bool                    // the response, or the socket
 	wrote  bool
-	flows  atomic.Bool // the answer, in more than a piece
-	cut    atomic.Bool // something was not handed on
+	flows  atomic.Bool // the response has more than one piece
+	cut    atomic.Bool // something was not passed on
 }
 
-// streamBody is the body of a request that passed. Transports read it in
-// goroutines of their own, also after the request is over.
+// streamBody is the body of a request that passed. Transports read it in their own
+// goroutines, even after the request has ended.
 type streamBody struct {
 	io.ReadCloser
 	stream *stream
-	length int64        // below zero if it is not known
+	length int64        // negative if not known
 	read   atomic.Int64 // how much of it was handed on; during a Read, with inRead
 }
 
 // inRead marks a body that a Read waits for.
 const inRead = 1 << 62
 
-// begin puts the stream between a request and what answers it. It returns the
-// request to hand on.
+// begin inserts the stream between a request and its handlers. It returns the request
+// to pass on.
 func (s *stream) begin(w http.ResponseWriter, r *http.Request, a *authn.Authenticator, key *apikey.Key, socket bool) *http.Request {
 	s.ResponseWriter, s.socket, s.Endless = w, socket, socket
 	s.Begin(a, key, s)
@@ -63,7 +63,7 @@ func (s *stream) begin(w http.ResponseWriter, r *http.Request, a *authn.Authenti
 	return r
 }
 
-// smallBody is the longest body that is as good as sent once it has begun.
+// smallBody is the longest body that counts as sent once it has begun.
 const smallBody = 64 << 10
 
 // cancellable reports whether a request needs a context that ends with its key.
@@ -75,7 +75,7 @@ func cancellable(r *http.Request) bool {
 	return r.ContentLength < 0 || r.ContentLength > smallBody || r.ProtoMajor == 3
 }
 
-// done says that the request is over.
+// done says that the request has ended.
 func (s *stream) done() {
 	s.Done()
 	if s.cancel != nil {
@@ -118,7 +118,7 @@ func innermost(w http.ResponseWriter) http.ResponseWriter {
 	}
 }
 
-// Read hands on a piece of the body.
+// Read passes on a piece of the body.
 func (b *streamBody) Read(p []byte) (n int, err error) {
 	read := b.read.Load() // only Read changes it
 	if read == b.length { // the end is all that is left, unless a handler made the body longer
@@ -141,8 +141,8 @@ func (b *streamBody) Read(p []byte) (n int, err error) {
 	return n, err
 }
 
-// rest returns what is left of a body whose key has ended: the refusal reads it.
-// While a transport waits for a piece of it, nobody else may, and this fails.
+// rest returns the rest of a body whose key has ended, for the refusal to read. While a
+// transport is reading the body, nobody else may, and reading the rest fails.
 func (b *streamBody) rest() io.ReadCloser {
 	if b.read.Load() >= inRead {
 		return b
@@ -158,19 +158,19 @@ func (b *streamBody) passes() bool {
 	return false
 }
 
-// passes reports whether a piece of the answer may be handed on.
+// passes reports whether a piece of the response may be passed on.
 func (s *stream) passes() bool {
 	if s.Stands() {
 		return true
 	}
 	s.cut.Store(true)
 	if !s.begun {
-		clear(s.Header()) // it describes the answer that is not given
+		clear(s.Header()) // it describes the response that is not sent
 	}
 	return false
 }
 
-// beginAnswer reports whether a piece of the answer itself may be handed on.
+// beginAnswer reports whether a piece of the final response may be passed on.
 func (s *stream) beginAnswer() bool {
 	if !s.passes() {
 		return false
@@ -179,8 +179,8 @@ func (s *stream) beginAnswer() bool {
 	return true
 }
 
-// sent returns what came of handing a piece on. One that End has interrupted is cut
-// off, though the handler may not care: net/http's server of files does not.
+// sent returns the result of passing on a piece. One that End has interrupted is cut
+// off, even if the handler ignores the error, as net/http's file server does.
 func (s *stream) sent(err error) error {
 	if err != nil && s.Ended() != "" {
 		s.cut.Store(true)
@@ -188,7 +188,7 @@ func (s *stream) sent(err error) error {
 	return err
 }
 
-// flow notes that the answer comes in more than a piece, and may be long in coming.
+// flow records that the response comes in more than one piece, and may take long.
 func (s *stream) flow() {
 	if !s.flows.Load() {
 		s.flows.Store(true)
@@ -196,7 +196,8 @@ func (s *stream) flow() {
 	}
 }
 
-// WriteHeader begins the answer, or sends one before it (RFC 9110, section 15.2).
+// WriteHeader begins the response, or sends an informational one (RFC 9110, section
+// 15.2).
 func (s *stream) WriteHeader(status int) {
 	final := status >= 200 || status == http.StatusSwitchingProtocols
 	if final && s.beginAnswer() || !final && s.passes() {
@@ -216,15 +217,15 @@ func (s *stream) Write(p []byte) (int, error) {
 	return n, s.sent(err)
 }
 
-// maxPiece is how much of an answer is handed on before the key is looked at again.
+// maxPiece is how much of a response is passed on before the key is checked again.
 const maxPiece = 64 << 10
 
-// ReadFrom is what io.Copy calls in place of Write. What comes from a file goes to
-// the connection without a copy in memory, as it would without a stream.
+// ReadFrom is what io.Copy calls instead of Write. A file goes to the connection without
+// being copied through memory, as it would without a stream.
 func (s *stream) ReadFrom(from io.Reader) (total int64, err error) {
 	source := &io.LimitedReader{R: from, N: 1<<63 - 1}
 	if limited, ok := from.(*io.LimitedReader); ok {
-		source = limited // net finds a file through one of them, not through two
+		source = limited // net recognizes a file within one of them, not within two
 	}
 	for source.N > 0 {
 		if !s.beginAnswer() {
@@ -242,8 +243,8 @@ func (s *stream) ReadFrom(from io.Reader) (total int64, err error) {
 	return total, nil
 }
 
-// FlushError is what http.ResponseController calls. Who flushes has more to say,
-// now or later.
+// FlushError is what http.ResponseController calls. A handler that flushes will write
+// more later.
 func (s *stream) FlushError() error {
 	if !s.beginAnswer() {
 		return authn.ErrEnded
@@ -252,8 +253,8 @@ func (s *stream) FlushError() error {
 	return s.sent(http.NewResponseController(s.ResponseWriter).Flush())
 }
 
-// Hijack is what http.ResponseController calls, for a WebSocket of HTTP/1.1. Its
-// answer is written by then or never.
+// Hijack is what http.ResponseController calls for a WebSocket over HTTP/1.1, whose
+// response has been written by then.
 func (s *stream) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if !s.begun && !s.beginAnswer() {
 		return nil, nil, authn.ErrEnded

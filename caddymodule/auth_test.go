@@ -328,7 +328,7 @@ func TestAuth_forgedIdentityInErrorRoutes(t *testing.T) {
 				received.mustNotHold(t, "evil")
 				received.mustNotHold(t, unknown.token)
 				for name := range received.header {
-					if taken := strings.ToLower(name); strings.Contains(taken, "workspace") || strings.Contains(taken, "api") {
+					if folded := strings.ToLower(name); strings.Contains(folded, "workspace") || strings.Contains(folded, "api") {
 						t.Errorf("got %s in the error route, want no identity", name)
 					}
 				}

@@ -125,7 +125,7 @@ func (g *framingGateway) exchange(t *testing.T, odd bool, input []byte) {
 	_ = conn.SetDeadline(time.Now().Add(100 * time.Millisecond))
 	_, _ = io.WriteString(conn, g.tokens.Replace(string(input))+framingEnd)
 	_, err = io.Copy(io.Discard, conn)
-	patient := !errors.Is(err, os.ErrDeadlineExceeded) // it was not the client that hung up
+	waited := !errors.Is(err, os.ErrDeadlineExceeded) // it was not the client that hung up
 	_ = conn.Close()
 	waitForConnections(t)
 	takeLog()
@@ -140,9 +140,9 @@ func (g *framingGateway) exchange(t *testing.T, odd bool, input []byte) {
 		switch {
 		case !j.passed && j.received > 0:
 			t.Errorf("refused with %d, and received: %+v", j.status, j)
-		case patient && j.whole > 0 && j.status/100 != 2:
+		case waited && j.whole > 0 && j.status/100 != 2:
 			t.Errorf("answered with %d, and received: %+v", j.status, j)
-		case patient && j.status/100 == 2 && j.whole != 1:
+		case waited && j.status/100 == 2 && j.whole != 1:
 			t.Errorf("answered with %d, and received %d times: %+v", j.status, j.whole, j)
 		}
 	}

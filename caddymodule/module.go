@@ -1,16 +1,15 @@
-// Package caddymodule makes the gateway a part of Caddy. It registers
+// Package caddymodule makes the gateway part of Caddy. It registers
 //
 //   - the app api_keys ([App]), which opens the key store,
-//   - the handler api_key_auth ([Auth]), which stands in front of an API,
-//   - the handler api_key_admin ([Admin]), which serves the admin API to others
-//     than Caddy's own admin endpoint,
-//   - the admin module admin.api.api_keys, which serves it there,
+//   - the handler api_key_auth ([Auth]), which protects an API,
+//   - the handler api_key_admin ([Admin]), which serves the admin API on a site,
+//   - the admin module admin.api.api_keys, which serves it on Caddy's admin endpoint,
 //   - the log format lazy (package lazylog), and
 //   - the command api-keys (package cli).
 //
 // Only it and the packages below it import Caddy. It decides nothing about a request
-// itself: it reads the [authn.Facts], asks, and turns the decision into headers
-// or into a refusal.
+// itself: it reads the [authn.Facts], asks the authenticator, and turns the
+// decision into headers or a refusal.
 package caddymodule
 
 import (

@@ -15,8 +15,8 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// adminEndpoint serves the admin API on Caddy's own admin endpoint, which says
-// itself who may reach it.
+// adminEndpoint serves the admin API on Caddy's own admin endpoint, which decides who
+// may reach it.
 type adminEndpoint struct{}
 
 // CaddyModule returns the Caddy module information.
@@ -24,9 +24,9 @@ func (adminEndpoint) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "admin.api.api_keys", New: func() caddy.Module { return new(adminEndpoint) }}
 }
 
-// Provision adds the metrics to the registry of a configuration before any app
-// does. A configuration that is rejected has already replaced the admin
-// endpoint, and its /metrics shows this registry from then on.
+// Provision registers the metrics of a configuration before any app does. A
+// configuration that is rejected later has already replaced the admin endpoint, whose
+// /metrics shows this registry from then on.
 func (adminEndpoint) Provision(ctx caddy.Context) error {
 	return collectors.Register(ctx.GetMetricsRegistry())
 }
@@ -45,7 +45,7 @@ func serveEndpoint(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// withoutApp answers where no configuration uses keys.
+// withoutApp answers while the configuration does not use API keys.
 var withoutApp = newAPI(admin.Config{
 	Keys:  func() admin.Keys { return nil },
 	Clock: machineClock,
@@ -54,28 +54,28 @@ var withoutApp = newAPI(admin.Config{
 	Idle:  true,
 })
 
-// machineClock tells the machine's time where there is no store that knows better.
+// machineClock reads the machine's clock, if there is no store to compare it with.
 func machineClock() apikey.ClockReading {
 	now := time.Now()
 	return apikey.ClockReading{Machine: now, Confirmed: now, Judged: now}
 }
 
-// Who the audit trail says made a change, besides [apikey.CommandLine]: whoever
-// reached Caddy's endpoint, or the gateway by itself.
+// Actors in the audit trail besides [apikey.CommandLine]: callers of Caddy's admin
+// endpoint, and the gateway itself.
 const (
 	endpointActor = "admin_endpoint"
 	gatewayActor  = "gateway"
 )
 
-// newAPI completes a configuration with what all mounts have in common.
+// newAPI adds what all mounts have in common to a configuration.
 func newAPI(config admin.Config) *admin.Handler {
 	config.RemoteIP = remoteIP
 	config.Observe = collectors.CountOperation
 	return admin.New(config)
 }
 
-// remoteIP returns the address that a request comes from: the client's, where
-// the site trusts a proxy before it to tell, and the peer's elsewhere.
+// remoteIP returns the address that a request comes from: the client's if the site
+// trusts the proxy in front of it, otherwise the peer's.
 func remoteIP(r *http.Request) string {
 	if _, vars := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any); vars {
 		if ip, ok := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string); ok {
@@ -89,9 +89,9 @@ func remoteIP(r *http.Request) string {
 	return host
 }
 
-// withoutPrefix returns r as seen from below a prefix of its path. A path that
-// spells the prefix with percent-encoding stays as it is, and so names no call:
-// without it, an encoded slash further on would become one that separates.
+// withoutPrefix returns r with a path relative to a prefix. A path that has the prefix
+// percent-encoded is left as it is, and so matches no call: otherwise, an encoded slash
+// after the prefix would become a separator.
 func withoutPrefix(r *http.Request, prefix string) *http.Request {
 	below := r.Clone(r.Context())
 	if raw, ok := strings.CutPrefix(r.URL.RawPath, prefix); ok || r.URL.RawPath == "" {

@@ -354,19 +354,19 @@ func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (u *upstream) take() []received {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	taken := u.received
+	received := u.received
 	u.received = nil
-	return taken
+	return received
 }
 
 // one returns the only request that was received.
 func (u *upstream) one(t *testing.T) received {
 	t.Helper()
-	taken := u.take()
-	if len(taken) != 1 {
-		t.Fatalf("got %d requests upstream, want 1", len(taken))
+	received := u.take()
+	if len(received) != 1 {
+		t.Fatalf("got %d requests upstream, want 1", len(received))
 	}
-	return taken[0]
+	return received[0]
 }
 
 // none fails if anything was received.

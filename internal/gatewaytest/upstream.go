@@ -192,9 +192,9 @@ func (u *Upstream) AnswerWith(whole string) {
 func (u *Upstream) Take() []Received {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	taken := u.received
+	received := u.received
 	u.received = nil
-	return taken
+	return received
 }
 
 // Count returns how many requests were received since the last Take.
