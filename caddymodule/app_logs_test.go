@@ -34,7 +34,7 @@ func said(t *testing.T, log []byte, message string) (lines []map[string]any) {
 // TestLogs_afterReload: the store outlives configurations, but what it says is
 // logged as the running one wants it.
 func TestLogs_afterReload(t *testing.T) {
-	const trouble, change = "looking up a key", "audit event"
+	const trouble, change = "could not look up a key", "audit event"
 	s := serve(t, proxied)
 	k := s.create(apikey.FullAccess)
 	first, second := s.log, filepath.Join(t.TempDir(), "log")
@@ -86,7 +86,7 @@ func TestLogs_flood(t *testing.T) {
 	if err := s.instance().store.Close(); err != nil {
 		t.Fatal(err)
 	}
-	wantFew("looking up a key", func() { s.send("GET /", k.bearer()).mustBe(t, 503, bodies[503]) })
+	wantFew("could not look up a key", func() { s.send("GET /", k.bearer()).mustBe(t, 503, bodies[503]) })
 }
 
 // TestLogs_refusals: at debug level, and at no other, each refused request has

@@ -1,11 +1,12 @@
-// Package identity names the headers in which the gateway tells an upstream
-// who is calling, and removes from a request whatever a client could have sent
-// in their place.
+// Package identity names the headers in which the gateway tells an upstream who is
+// calling, and removes from a request anything that a client could have sent in their
+// place. The headers are not signed: trust them only if all requests come through the
+// gateway.
 //
-// It promises that after [Headers.Strip] no field of the request, no token of
-// its Connection header and no trailer can be taken for one of those headers:
-// not in another case, not with "_", "." or another mark for "-" (CGI, WSGI, PHP
-// and their kin fold them into one variable name), and not repeated.
+// After [Headers.Strip], no field of the request, no token of its Connection header and no
+// trailer can be taken for one of these headers: not in another case, not with "_", "." or
+// another character for "-" (CGI, WSGI, PHP and others fold them into one variable name),
+// and not repeated.
 package identity
 
 import (
@@ -14,20 +15,19 @@ import (
 	"strings"
 )
 
-// The headers that the gateway injects, unless it is configured otherwise.
+// The default names of the identity headers.
 const (
 	WorkspaceHeader = "X-Workspace-ID"      // the workspace that the key belongs to
 	KeyIDHeader     = "X-API-Key-ID"        // the key's id
 	AccessHeader    = "X-API-Key-Access"    // "full_access" or "read_only"
-	AssertionHeader = "X-API-Key-Assertion" // all of them, signed
+	AssertionHeader = "X-API-Key-Assertion" // reserved: the gateway removes it and does not set it
 )
 
-// Headers is a set of header names, matched in every spelling that an upstream
-// could take for them. It is immutable and safe for concurrent use. The zero
-// set matches nothing.
+// Headers is a set of header names, matched in every spelling that an upstream could take
+// for them. It is immutable and safe for concurrent use. The zero set matches nothing.
 type Headers struct {
-	// byLength holds the names, folded (see fold), at the index of their length:
-	// most fields of a request are passed over by it.
+	// byLength holds the names, folded (see fold), at the index of their length, which
+	// excludes most fields of a request.
 	byLength [][]string
 }
 
@@ -84,14 +84,13 @@ func fold(c byte) byte {
 	return '-'
 }
 
-// Strip removes every trace of the set from a request: the fields, the tokens
-// of Connection (a proxy deletes whatever header a client names there, ours
-// included: RFC 9110, section 7.6.1), and all trailers, which proxies forward
-// whether they were declared or not. It reports whether it removed a field.
+// Strip removes every trace of the set from a request: the fields, the tokens of
+// Connection (a proxy deletes any header that a client names there: RFC 9110, section
+// 7.6.1), and all trailers, which proxies forward whether or not they were declared. It
+// reports whether it removed a field.
 //
-// Give it a copy of the request that net/http made, such as WithContext returns:
-// the server puts trailers that were not declared into its own, once the body
-// has been read.
+// Pass it a copy of the server's request, such as WithContext returns: net/http adds
+// undeclared trailers to its own request once the body has been read.
 func (h Headers) Strip(r *http.Request) bool {
 	r.Trailer = nil
 	found := false
@@ -105,9 +104,9 @@ func (h Headers) Strip(r *http.Request) bool {
 	return found
 }
 
-// StripConnection removes the set from the tokens of a Connection header. It
-// rewrites the header only where a token has to go, and then builds a new slice,
-// because the old one may be shared with a clone of the request.
+// StripConnection removes the set from the tokens of a Connection header. It rewrites the
+// header only if it removes a token, and then builds a new slice, because the old one may
+// be shared with a clone of the request.
 func (h Headers) StripConnection(header http.Header) {
 	values := header["Connection"]
 	if !h.inConnection(values) {

@@ -3,8 +3,8 @@
 // It promises that nothing passes by accident: the zero [Decision] is a
 // refusal, every error, timeout and panic of the store is one too, and a key
 // that was revoked is refused by every check that begins after
-// [Authenticator.Changed] has returned. It knows no HTTP server: its user tells
-// it the [Facts] of a request, and turns its Decision into an answer.
+// [Authenticator.Changed] has returned. It does not depend on an HTTP server: the
+// caller passes in the [Facts] of a request, and turns the Decision into a response.
 package authn
 
 import (
@@ -19,20 +19,20 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/ratelimit"
 )
 
-// Source is where the authenticator looks up what it does not remember.
+// Source is where the authenticator looks up keys that are not in its cache.
 type Source interface {
 	// Lookup returns the key whose token has the digest, whatever its status,
-	// or [apikey.ErrNotFound]. Any other error means that it cannot tell.
+	// or [apikey.ErrNotFound]. Any other error means that the source is unavailable.
 	Lookup(apikey.Digest) (*apikey.Key, error)
-	// MayHave reports whether Lookup may find the digest: where it says no,
-	// there is no such key. It waits for nothing.
+	// MayHave reports whether Lookup may find the digest; if not, there is no such
+	// key. It never blocks.
 	MayHave(apikey.Digest) bool
 	// SuspendedWorkspaces returns the ids of all suspended workspaces.
 	SuspendedWorkspaces() ([]string, error)
 }
 
-// Authenticator judges requests. It is safe for concurrent use, and shares no
-// lock between requests whose keys it remembers.
+// Authenticator judges requests. It is safe for concurrent use. Requests whose keys
+// are cached share no lock.
 type Authenticator struct {
 	keys      *cache
 	suspended suspensions
@@ -40,16 +40,16 @@ type Authenticator struct {
 	uses      uses
 	limiter   *ratelimit.Limiter
 	limited   limited
-	ended     atomic.Int64 // the latest end of a key that was refused for it, in milliseconds since 1970
-	confirmed atomic.Int64 // the ends up to this time count for that, likewise
+	ended     atomic.Int64 // the latest end of a key refused because it had ended, in milliseconds since 1970
+	confirmed atomic.Int64 // only ends up to this time count, likewise
 	closed    atomic.Bool
 	retired   atomic.Bool
 	now       func() time.Time
 }
 
-// New returns an authenticator that remembers up to cacheSize keys of the
-// source. It must be told of every change to the source by Changed, and closed. A
-// source that fails does so for every request, and log is told each time.
+// New returns an authenticator that caches up to cacheSize keys of the source. Call
+// Changed for every change to the source, and Close at the end. The log gets an entry
+// for every failed look-up, so it should be sampled.
 func New(source Source, cacheSize int, now func() time.Time, log *zap.Logger) (*Authenticator, error) {
 	ids, err := source.SuspendedWorkspaces()
 	if err != nil {
@@ -66,9 +66,9 @@ func New(source Source, cacheSize int, now func() time.Time, log *zap.Logger) (*
 	return a, nil
 }
 
-// Changed forgets what a change made untrue. It must be called after the change
-// is durable and before whoever asked for it is answered: then no check that
-// begins after that answer sees the old state.
+// Changed invalidates what a change has made stale. It must be called after the change
+// is durable and before its caller is answered: then no check that begins after that
+// answer sees the old state.
 func (a *Authenticator) Changed(outcome apikey.Outcome) {
 	for _, digest := range outcome.Stale {
 		a.keys.forget(digest)
@@ -82,8 +82,8 @@ func (a *Authenticator) Changed(outcome apikey.Outcome) {
 	}
 }
 
-// Close makes every later check answer that it cannot tell, and ends all streams:
-// once the source is closed, nothing says any more what has changed.
+// Close makes every later check return Unavailable, and ends all streams: once the
+// source is closed, changes are no longer reported.
 func (a *Authenticator) Close() {
 	if a.closed.Swap(true) {
 		return
@@ -93,16 +93,16 @@ func (a *Authenticator) Close() {
 	a.streams.hurry()
 }
 
-// Retire says whether requests come only from before another source took over.
-// They are still judged, but streams that have no end of their own are ended:
-// whoever revokes a key now does so at the other source.
+// Retire says whether another source has taken over, so that only requests from before
+// still arrive. They are judged as usual, but endless streams are ended: keys are now
+// revoked at the other source.
 func (a *Authenticator) Retire(retired bool) {
 	a.retired.Store(retired)
 	a.streams.round.Add(1)
 	a.streams.hurry()
 }
 
-// Remember sets how many keys are remembered.
+// Remember sets how many keys are cached.
 func (a *Authenticator) Remember(cacheSize int) { a.keys.resize(cacheSize) }
 
 // Check judges a request. The rules are applied in the order in which the
@@ -167,10 +167,10 @@ func (a *Authenticator) noteEnd(at time.Time) {
 	}
 }
 
-// LatestEnd returns the latest time at which a key has ended that was refused for
-// it. Once the clock is known to have come so far, whatever happens, none of these
-// keys comes back. It is to be called every second with the time that is confirmed:
-// the ends that only a clock which is ahead has reached do not count.
+// LatestEnd returns the latest end of a key that was refused because it had ended. Once
+// that time is recorded as passed, no such key can become valid again. Call it every
+// second with the confirmed time: ends that only a clock that is ahead has reached do
+// not count.
 func (a *Authenticator) LatestEnd(confirmed time.Time) time.Time {
 	until := confirmed.Add(2 * time.Second).UnixMilli() // when it is called again, at the latest
 	a.confirmed.Store(until)
@@ -182,7 +182,7 @@ func (a *Authenticator) LatestEnd(confirmed time.Time) time.Time {
 	return time.UnixMilli(latest)
 }
 
-// bucket keeps the reads of a key apart from its writes.
+// bucket separates the reads of a key from its writes.
 func bucket(action Action) uint8 {
 	if action == Read {
 		return 0
@@ -190,9 +190,8 @@ func bucket(action Action) uint8 {
 	return 1
 }
 
-// Sweep lets go of the counts of keys that have not been used for as long as
-// their limits look back, and of those that no limit refused of late. It is to
-// be called now and then.
+// Sweep frees the rate limit counts of keys that have not been used within their
+// windows. Call it from time to time.
 func (a *Authenticator) Sweep() {
 	now := a.now()
 	a.limiter.Sweep(now)

@@ -13,17 +13,17 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/ratelimit"
 )
 
-// errUnknown says that the source knows no such key, as otter wants to hear it.
+// errUnknown says that there is no such key, in the form that otter expects.
 const errUnknown = otter.ErrNotFound
 
 var errNeither = errors.New("the key store returned neither a key nor an error")
 
-// cache remembers keys by the digest of their token, known ones only: a flood
-// of invented tokens must not push out the keys of customers.
+// cache holds keys by the digest of their token. It holds existing keys only: a flood of
+// invented tokens must not evict the keys of customers.
 //
-// A key is put in by otter's loader alone. Reading the source and then setting
-// the entry would leave a stale one behind if the key changed in between;
-// otter drops the result of a load that an invalidation overtook.
+// Only otter's loader adds entries. Reading the source and then setting the entry would
+// leave a stale one if the key changed in between; otter drops the result of a load that
+// an invalidation has overtaken.
 type cache struct {
 	entries *otter.Cache[apikey.Digest, *entry]
 	loader  otter.LoaderFunc[apikey.Digest, *entry]
@@ -32,8 +32,8 @@ type cache struct {
 	log     *zap.Logger
 }
 
-// entry is a key that is remembered, and what a request with it changes: all in
-// one piece of memory, because what costs most in a check is to wait for it.
+// entry is a cached key with what its requests change. It is one allocation, because
+// cache misses of the processor are most of what a check costs.
 type entry struct {
 	apikey.Key
 	use     use
@@ -43,7 +43,7 @@ type entry struct {
 func newCache(source Source, size int, log *zap.Logger) (*cache, error) {
 	entries, err := otter.New(&otter.Options[apikey.Digest, *entry]{MaximumSize: size})
 	if err != nil {
-		return nil, fmt.Errorf("making a cache of %d keys: %w", size, err)
+		return nil, fmt.Errorf("creating a cache for %d keys: %w", size, err)
 	}
 	c := &cache{
 		entries: entries,
@@ -71,14 +71,14 @@ func newCache(source Source, size int, log *zap.Logger) (*cache, error) {
 	return c, nil
 }
 
-// read asks the source. Requests for one key that come together share one
-// answer; the first of them may hang up, and the others still want it.
+// read asks the source. Concurrent requests for one key share one answer, which the
+// others still need if the first client hangs up.
 func (c *cache) read(digest apikey.Digest) (*entry, error) {
 	return c.entries.Get(context.Background(), digest, c.loader)
 }
 
-// get returns the key of a digest. Its errors are errUnknown, and whatever else
-// kept it from telling.
+// get returns the key of a digest. Its error is errUnknown, or the reason why the
+// source could not be asked.
 func (c *cache) get(ctx context.Context, digest apikey.Digest) (*entry, Lookup, error) {
 	if found, ok := c.entries.GetIfPresent(digest); ok {
 		return found, Hit, nil
@@ -86,12 +86,12 @@ func (c *cache) get(ctx context.Context, digest apikey.Digest) (*entry, Lookup, 
 	if !c.mayHave(digest) {
 		return nil, Miss, errUnknown
 	}
-	if err := ctx.Err(); err != nil { // a reader would be kept busy for nobody
+	if err := ctx.Err(); err != nil { // nobody is waiting for the answer
 		return nil, Miss, err
 	}
 	found, err := c.readers.ask(ctx, digest)
 	if err != nil && err != errUnknown && ctx.Err() == nil {
-		c.log.Error("looking up a key", zap.Error(err))
+		c.log.Error("could not look up a key", zap.Error(err))
 		return nil, Failed, err
 	}
 	return found, Miss, err

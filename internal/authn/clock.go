@@ -8,20 +8,20 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// Clock tells the time by which keys are judged. See [apikey.ClockNote] for when
-// the machine's clock is confirmed.
+// Clock returns the time by which keys are judged. See [apikey.ClockNote] for when the
+// machine's clock is confirmed.
 //
-// It never tells a time before the confirmed one, whatever the machine's clock
-// says: a key that had expired by then stays expired. A machine's clock that is
-// ahead is followed for as long as it is, so that no key outlives its end; when it
-// is corrected, the keys that it had made expire are valid again.
+// It never returns a time before the confirmed one, whatever the machine's clock says: a
+// key that had expired by then stays expired. It follows a machine's clock that is ahead,
+// so that no key outlives its end; when that clock is corrected, the keys that it expired
+// are valid again.
 type Clock struct {
 	read  func() (wall time.Time, elapsed time.Duration)
 	state atomic.Pointer[clockState]
 
 	mu       sync.Mutex    // held while state is replaced
-	observed time.Duration // the elapsed time when Note was last called
-	pause    time.Duration // how much of a pause before this run may still be believed
+	observed time.Duration // the elapsed time at the last call of Note
+	pause    time.Duration // how long a pause before this run can still explain
 }
 
 type clockState struct {
@@ -30,8 +30,8 @@ type clockState struct {
 	stood time.Duration
 }
 
-// ClockShift is what has become of a difference between the machine's clock and
-// the confirmed time. The zero value says that nothing has.
+// ClockShift is a change in the difference between the machine's clock and the confirmed
+// time. The zero value means no change.
 type ClockShift struct {
 	What ShiftKind
 	By   time.Duration
@@ -42,13 +42,13 @@ type ShiftKind int
 
 const (
 	_              ShiftKind = iota
-	ClockJumped              // it is further ahead than can be believed at once
-	ClockCorrected           // it had been ahead, and has gone back
-	ClockConfirmed           // it has been ahead for so long that it is confirmed
+	ClockJumped              // it has jumped implausibly far ahead
+	ClockCorrected           // it was ahead, and has gone back
+	ClockConfirmed           // it has been ahead long enough to be trusted
 )
 
-// NewClock begins a clock with the note of the last run, and says what the
-// machine's clock makes of that.
+// NewClock returns a clock that continues from the note of the last run, and how the
+// machine's clock differs from it.
 func NewClock(note apikey.ClockNote) (*Clock, ClockShift) {
 	start := time.Now()
 	return newClock(note, func() (time.Time, time.Duration) {
@@ -68,8 +68,8 @@ func newClock(note apikey.ClockNote, read func() (time.Time, time.Duration)) (*C
 	return c, shift
 }
 
-// keep makes a note the state. Round takes the monotonic reading away, by which
-// times would be compared otherwise.
+// keep makes a note the state. Round strips the monotonic reading, which would otherwise
+// be used to compare times.
 func (c *Clock) keep(note apikey.ClockNote, elapsed time.Duration) {
 	c.state.Store(&clockState{note.Confirmed.Round(0).Add(-elapsed), note.Ahead, note.Stood})
 }
@@ -80,14 +80,14 @@ func (c *Clock) Now() time.Time {
 	return c.state.Load().judged(wall, elapsed)
 }
 
-// Confirmed returns the time that is certain to have passed: nothing may be
-// deleted for its age by a later one.
+// Confirmed returns the time that has certainly passed: nothing may be deleted for its
+// age by a later one.
 func (c *Clock) Confirmed() time.Time {
 	_, elapsed := c.read()
 	return c.state.Load().floor.Add(elapsed)
 }
 
-// Read returns the time, and what it is made of.
+// Read returns the time and its components.
 func (c *Clock) Read() apikey.ClockReading {
 	wall, elapsed := c.read()
 	state := c.state.Load()
@@ -105,13 +105,13 @@ func (s *clockState) judged(wall time.Time, elapsed time.Duration) time.Time {
 	return confirmed
 }
 
-// plainlyWrong reports whether a machine's clock is so far behind that it says
-// nothing about the time. An earlier run may have seen a later time than the
-// confirmed one, and such a clock is no reason to doubt that.
+// plainlyWrong reports whether a machine's clock is too far behind to say anything about
+// the time. An earlier run may have seen a later time than the confirmed one, and such a
+// clock is no reason to doubt it.
 func plainlyWrong(ahead time.Duration) bool { return ahead < -apikey.MaxPause }
 
-// Note returns what the next run is to begin with, and what has become of the
-// machine's clock since the last call. It is to be called once a minute.
+// Note returns the note to store for the next run, and how the machine's clock has
+// shifted since the last call. Call it once a minute.
 func (c *Clock) Note() (apikey.ClockNote, ClockShift) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -122,14 +122,14 @@ func (c *Clock) Note() (apikey.ClockNote, ClockShift) {
 	after, shift := settle(before, wall, elapsed-c.observed, c.pause)
 	c.pause = max(c.pause-after.Confirmed.Sub(before.Confirmed), 0)
 	if wall.Sub(after.Confirmed).Abs() <= apikey.ClockTolerance {
-		c.pause = 0 // they agree: what comes now is no pause
+		c.pause = 0 // they agree: a later difference is not a pause
 	}
 	c.observed = elapsed
 	c.keep(after, elapsed)
 	return after, shift
 }
 
-// Trust makes a time the confirmed one, on an operator's word.
+// Trust makes a time the confirmed one, because an operator says so.
 func (c *Clock) Trust(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -138,10 +138,9 @@ func (c *Clock) Trust(now time.Time) {
 	c.keep(apikey.ClockNote{Confirmed: now}, elapsed)
 }
 
-// settle brings a note up to what the machine's clock says, after the server has
-// run for a while: the confirmed time of the note has come as far as it has run.
-// What the clock is further ahead is believed to be the pause before this run, up
-// to a length.
+// settle updates a note from the machine's clock after the server has run for a while;
+// the note's confirmed time has already advanced by that. If the clock is further ahead,
+// the difference counts as the pause before this run, up to its maximum.
 func settle(note apikey.ClockNote, wall time.Time, ran, pause time.Duration) (apikey.ClockNote, ClockShift) {
 	ahead := wall.Sub(note.Confirmed)
 	moved := ahead - note.Ahead

@@ -21,11 +21,11 @@ const (
 	ReadOnly         Result = "read_only"    // a write by a key that may only read
 	Suspended        Result = "suspended"    // the key's workspace is suspended
 	Browser          Result = "browser"      // a browser sent it
-	Preflight        Result = "preflight"    // a browser asks whether a page may send it
+	Preflight        Result = "preflight"    // a browser asks whether a page may send a request
 	MethodNotAllowed Result = "method"       // TRACE or CONNECT
 	RateLimited      Result = "rate_limited" // over the limit
 	EarlyData        Result = "early_data"   // a write that could be a replay
-	Unavailable      Result = "unavailable"  // the store cannot tell
+	Unavailable      Result = "unavailable"  // the store could not answer
 )
 
 // Results returns every result.
@@ -48,25 +48,25 @@ const (
 type Lookup string
 
 const (
-	Hit    Lookup = "hit"    // it was remembered
+	Hit    Lookup = "hit"    // the key was in the cache
 	Miss   Lookup = "miss"   // the source was asked
-	Failed Lookup = "failed" // the source was asked, and could not tell
+	Failed Lookup = "failed" // the source failed
 )
 
 // Decision is what a check found. The zero Decision refuses.
 type Decision struct {
 	Result Result
 	Action Action
-	// Key is the key whose whole token has matched, also if the request is
-	// refused; nil before that. It is shared: never change it.
+	// Key is the key whose complete token matched, even if the request is refused;
+	// otherwise nil. It is shared: never change it.
 	Key *apikey.Key
 	// At is when the decision was made; zero if no key was found.
 	At time.Time
-	// Limit is the limit that the request was counted against, if there is one,
-	// and Usage how much of it is left.
+	// Limit is the limit that the request was counted against, if any, and Usage is
+	// what is left of it.
 	Limit ratelimit.Limit
 	Usage ratelimit.Verdict
-	// Lookup is how Key was looked for; "" if no look-up was made.
+	// Lookup is how the key was looked up; "" if it was not.
 	Lookup Lookup
 }
 

@@ -7,7 +7,7 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/ratelimit"
 )
 
-// Facts are what a request says of itself that has a say in the decision.
+// Facts are the properties of a request that the decision depends on.
 type Facts struct {
 	Method string
 	// Path is the path as the upstream will see it, still escaped.
@@ -27,14 +27,14 @@ type Facts struct {
 	Preflight bool
 	// Browser says that a browser sent the request.
 	Browser bool
-	// Client is who sent the request; nil where nobody needs to know.
+	// Client is who sent the request; nil if that is not needed.
 	Client Client
-	// Before is the check that let the same request pass before, if there was one.
-	// The key that it found is judged, whatever Authorization says.
+	// Before is an earlier check that let the same request pass, if there was one. Its
+	// key is judged, whatever Authorization says.
 	Before *Pass
 }
 
-// Pass is what a check has found that let a request pass.
+// Pass is the result of a check that let a request pass.
 type Pass struct {
 	Key    *apikey.Key
 	Action Action
@@ -66,13 +66,13 @@ func (f *Facts) credential() (apikey.Digest, Result) {
 
 // Client is who sent a request.
 type Client interface {
-	// Address returns the client's IP address. It is asked rarely: when the use
-	// of a key is to be noted.
+	// Address returns the client's IP address. It is called rarely: when the use of a
+	// key is recorded.
 	Address() string
 }
 
-// forbiddenMethod reports whether the method makes no sense for an API: TRACE
-// echoes credentials, CONNECT asks for a tunnel.
+// forbiddenMethod reports whether the method is never allowed: TRACE echoes
+// credentials, CONNECT asks for a tunnel.
 func (f *Facts) forbiddenMethod() bool {
 	return f.Method == http.MethodTrace || f.Method == http.MethodConnect && !f.WebSocket
 }

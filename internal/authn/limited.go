@@ -6,16 +6,16 @@ import (
 	"time"
 )
 
-// limitedFor is how long a key counts as limited after a limit refused it.
+// limitedFor is how long a key counts as limited after a limit has refused it.
 const limitedFor = 5 * time.Minute
 
-// limited are the keys that a limit refused of late. Only a request that is
-// refused touches it, and only keys that there are can be in it.
+// limited tracks the keys that a limit has refused recently. Only refused requests touch
+// it, and it contains existing keys only.
 type limited struct {
 	keys sync.Map // of key id to *atomic.Int64: the last refusal, in nanoseconds since 1970
 }
 
-// note remembers that a key is refused at a time.
+// note records that a key was refused.
 func (l *limited) note(keyID string, at time.Time) {
 	if last, ok := l.keys.Load(keyID); ok {
 		last.(*atomic.Int64).Store(at.UnixNano())
@@ -26,8 +26,8 @@ func (l *limited) note(keyID string, at time.Time) {
 	l.keys.LoadOrStore(keyID, first)
 }
 
-// count returns how many keys were refused of late, and forgets the others. One
-// that is refused in the same moment may be forgotten, until it is again.
+// count returns how many keys were refused recently, and removes the others. A key that
+// is refused at the same moment may be removed until it is refused again.
 func (l *limited) count(now time.Time) (n int) {
 	since := now.Add(-limitedFor).UnixNano()
 	l.keys.Range(func(keyID, last any) bool {

@@ -11,21 +11,20 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/ratelimit"
 )
 
-// Policy is what one mount of the gateway asks of a request. It must not be
-// changed while it is used.
+// Policy is what one mount of the gateway requires of requests. Do not change it while
+// it is in use.
 type Policy struct {
 	// ReadMethods are the methods that only read, compared exactly.
 	ReadMethods []string
 	// ReadPaths are paths to which a POST only reads. See [ValidateReadPath].
 	ReadPaths []string
-	// ReadLimit and WriteLimit are how often a key may be used. N = 0 is no
-	// limit.
+	// ReadLimit and WriteLimit limit how often a key may be used. N = 0 means no limit.
 	ReadLimit, WriteLimit ratelimit.Limit
 	// AllowBrowsers lets keys be used from browsers.
 	AllowBrowsers bool
 }
 
-// action says what a request wants to do. What is not clearly a read is a
+// action returns what a request wants to do. Anything that is not clearly a read is a
 // write.
 func (p *Policy) action(f *Facts) Action {
 	if f.OtherMethod || f.WebSocket {
@@ -47,8 +46,8 @@ func (p *Policy) limit(action Action) ratelimit.Limit {
 	return p.WriteLimit
 }
 
-// readPath reports whether an escaped path is certainly one of ReadPaths,
-// however the upstream reads it.
+// readPath reports whether an escaped path is one of ReadPaths, however an upstream
+// interprets it.
 func (p *Policy) readPath(escaped string) bool {
 	if ambiguous(escaped) {
 		return false
@@ -65,9 +64,9 @@ func (p *Policy) readPath(escaped string) bool {
 	})
 }
 
-// ambiguous reports whether two servers could take a path for different ones:
-// because it is not clean, or because it holds what one of them decodes,
-// normalises or cuts off and the other does not.
+// ambiguous reports whether two servers could interpret a path differently: because it
+// is not clean, or because it contains something that one of them decodes, normalises or
+// cuts off and the other does not.
 func ambiguous(p string) bool {
 	clean := path.Clean(p)
 	if len(p) > 1 && strings.HasSuffix(p, "/") {
@@ -85,8 +84,8 @@ func ambiguous(p string) bool {
 	return strings.ContainsFunc(p, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\uFFFD' })
 }
 
-// ValidateReadPath says what is wrong with a read path, if anything is: it is
-// a clean path, or one that ends in "*" for all that begin with it.
+// ValidateReadPath returns an error unless pattern is a clean path, or one that ends in
+// "*", which stands for all paths that begin with it.
 func ValidateReadPath(pattern string) error {
 	plain := strings.TrimSuffix(pattern, "*")
 	if plain == "" || plain == "/" || strings.Contains(plain, "*") || ambiguous(plain) || strings.Contains(plain, "%") {

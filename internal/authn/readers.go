@@ -8,37 +8,36 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// How long a check waits for the source, and how many may wait at once. Beyond
-// either it answers that it cannot tell, rather than pile up behind a disk that
-// hangs.
+// How long a check waits for the source, and how many may wait at once. Beyond either
+// limit a check returns Unavailable, rather than pile up behind a disk that hangs.
 const (
 	lookupTimeout = 2 * time.Second
 	maxReaders    = 1024
 )
 
-// maxIdle is how many readers stay when they have nothing to do. A new one costs
-// a look-up several times what it needs itself: its stack has to grow.
+// maxIdle is how many idle readers are kept. Starting a new one costs several times as
+// much as a look-up, because its stack has to grow.
 const maxIdle = 32
 
 var (
 	errSlow = errors.New("the key store did not answer in time")
-	errBusy = errors.New("too many requests wait for the key store")
+	errBusy = errors.New("too many requests are waiting for the key store")
 )
 
-// readers ask the source in goroutines of their own, because a disk cannot be
-// interrupted: whoever waits for an answer can go, and the reader stays behind.
+// readers ask the source in their own goroutines, because disk I/O cannot be
+// interrupted: a check can stop waiting, and the reader stays behind.
 type readers struct {
 	read      func(apikey.Digest) (*entry, error)
-	questions chan question // to a reader that is idle
-	busy      chan struct{} // holds one for each reader
-	idle      chan struct{} // holds one for each that is idle
+	questions chan question // to an idle reader
+	busy      chan struct{} // has an element for each reader
+	idle      chan struct{} // has an element for each idle reader
 	closed    chan struct{}
 	timeout   time.Duration
 }
 
 type question struct {
 	digest apikey.Digest
-	answer chan<- answer // takes one without waiting
+	answer chan<- answer // has room for one
 }
 
 type answer struct {
@@ -57,7 +56,7 @@ func newReaders(read func(apikey.Digest) (*entry, error)) *readers {
 	}
 }
 
-// ask returns what the source says of a digest.
+// ask returns the source's answer for a digest.
 func (r *readers) ask(ctx context.Context, digest apikey.Digest) (*entry, error) {
 	answers := make(chan answer, 1)
 	if !r.take(question{digest, answers}) {
@@ -75,7 +74,7 @@ func (r *readers) ask(ctx context.Context, digest apikey.Digest) (*entry, error)
 	}
 }
 
-// take hands a question to an idle reader, or else to a new one.
+// take gives a question to an idle reader, or starts a new one.
 func (r *readers) take(q question) bool {
 	select {
 	case r.questions <- q:
@@ -91,7 +90,7 @@ func (r *readers) take(q question) bool {
 	}
 }
 
-// run answers one question, and more if there are any.
+// run answers one question, and further ones if there are any.
 func (r *readers) run(q question) {
 	defer func() { <-r.busy }()
 	for {
@@ -111,5 +110,5 @@ func (r *readers) run(q question) {
 	}
 }
 
-// close lets the idle readers go, and the others once they have answered.
+// close stops the idle readers, and the others once they have answered.
 func (r *readers) close() { close(r.closed) }

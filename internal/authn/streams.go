@@ -11,33 +11,33 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// ErrEnded is why a stream is cut off: its key may not be used any more.
+// ErrEnded is why a stream is cut off: its key may no longer be used.
 var ErrEnded = errors.New("the key of this request has ended")
 
 const (
-	// streamInterval is how old the last look at a stream's key may be.
+	// streamInterval is how long ago a stream's key was checked at most.
 	streamInterval = 250 * time.Millisecond
-	// recheckTimeout is how long a look may wait for the source. A key that is in
-	// memory waits for nothing. Together they stay below the second that is promised.
+	// recheckTimeout is how long such a check may wait for the source; a cached key
+	// needs no wait. Together they stay below the promised second.
 	recheckTimeout = 500 * time.Millisecond
 )
 
 // Ender cuts a stream off.
 type Ender interface {
-	// End is called when the key has ended, and again after each interval until
-	// the stream is done. It must not block.
+	// End is called when the key has ended, and again in each interval until the
+	// stream is done. It must not block.
 	End()
 }
 
-// Stream is a request that was allowed, while its body and its answer flow. Who
-// hands them on asks Stands before each piece. That costs a nanosecond, and a
-// look at the key once per interval, so a short request never pays for one.
+// Stream is a request that was allowed, while its body and its response are passed on.
+// Whoever passes them on calls Stands before each piece. That costs a nanosecond, and
+// one check of the key per interval, so a short request never pays for one.
 //
-// A stream that can be idle for long is watched: then End is called when its key
-// ends, so it ends without waiting for the next piece.
+// A stream that may be idle for long is watched: End is called when its key ends, so it
+// ends without waiting for the next piece.
 type Stream struct {
-	// Endless says that the stream has no end of its own, such as a WebSocket. It is
-	// set before Begin, and ends it when the authenticator retires.
+	// Endless says that the stream does not end by itself, such as a WebSocket. It is
+	// ended when the authenticator retires. Set it before Begin.
 	Endless bool
 
 	authn *Authenticator
@@ -46,34 +46,34 @@ type Stream struct {
 
 	round uint32                 // of streams.round: when the key was last looked at, or never; atomic once it has begun
 	state atomic.Uint32          // fresh, watched or done
-	ended atomic.Pointer[Result] // nil while the key stands
+	ended atomic.Pointer[Result] // nil while the key may be used
 	next  *Stream                // of streams.fresh
-	mu    sync.Mutex             // held while End is called
+	mu    sync.Mutex             // held while End runs
 }
 
-// never is the round of a stream whose key has ended. The rounds reach it after a
-// process has run for 34 years.
+// never is the round of a stream whose key has ended. A process would have to run for 34
+// years to reach it.
 const never = 1<<32 - 1
 
-// The states of a stream, in the order in which it comes to them.
+// The states of a stream, in order.
 const (
 	fresh uint32 = iota
 	watched
 	done
 )
 
-// streams are those that are watched. Adding one takes no lock, and removing
-// one nothing at all: the watcher drops it on its next look.
+// streams are the watched ones. Adding one takes no lock, and removing one takes nothing:
+// the watcher drops it in its next round.
 type streams struct {
 	round atomic.Uint32          // counts the intervals
-	fresh atomic.Pointer[Stream] // those added since the watcher last looked, a list
-	wake  chan struct{}          // holds one
+	fresh atomic.Pointer[Stream] // a list of those added since the watcher's last round
+	wake  chan struct{}          // has room for one
 }
 
-// Begin starts a stream of a request that was just allowed.
+// Begin starts the stream of a request that was just allowed.
 func (s *Stream) Begin(a *Authenticator, key *apikey.Key, ender Ender) {
 	s.authn, s.key, s.ender, s.round = a, key, ender, a.streams.round.Load()
-	// Close counts the round up after it has closed: this stream sees one or the
+	// Close increments the round after setting closed: this stream sees one or the
 	// other.
 	if a.closed.Load() {
 		s.end(Unavailable)
@@ -85,7 +85,7 @@ func (s *Stream) Stands() bool {
 	return s.authn.streams.round.Load() == atomic.LoadUint32(&s.round) || s.recheck()
 }
 
-// Ended returns why the key may not be used any more; "" while it may.
+// Ended returns why the key may no longer be used; "" while it may.
 func (s *Stream) Ended() Result {
 	if why := s.ended.Load(); why != nil {
 		return *why
@@ -93,7 +93,7 @@ func (s *Stream) Ended() Result {
 	return ""
 }
 
-// Watch has the stream ended with its key even while nothing flows.
+// Watch ends the stream with its key even while nothing is passed on.
 func (s *Stream) Watch() {
 	if s.state.Load() != fresh || !s.state.CompareAndSwap(fresh, watched) {
 		return
@@ -105,13 +105,13 @@ func (s *Stream) Watch() {
 			break
 		}
 	}
-	if s.authn.closed.Load() { // the watcher may have gone
+	if s.authn.closed.Load() { // the watcher may have stopped
 		s.end(Unavailable)
 		s.cutOff()
 	}
 }
 
-// Done says that the request is over. End is not called after it has returned.
+// Done says that the request has ended. End is not called after Done has returned.
 func (s *Stream) Done() {
 	if s.state.Swap(done) == watched {
 		s.mu.Lock() // waits for End
@@ -125,7 +125,7 @@ func (s *Stream) end(why Result) {
 	atomic.StoreUint32(&s.round, never)
 }
 
-// recheck looks at the key in an interval in which nobody has.
+// recheck checks the key if that has not been done in this interval.
 func (s *Stream) recheck() bool {
 	if s.ended.Load() == nil {
 		ctx, cancel := context.WithTimeout(context.Background(), recheckTimeout)
@@ -135,8 +135,8 @@ func (s *Stream) recheck() bool {
 	return s.ended.Load() == nil
 }
 
-// look asks what has become of the key. If the source cannot tell, the stream
-// ends: a new request with that key would be refused too.
+// look checks the key. If the source cannot answer, the stream ends: a new request with
+// that key would be refused too.
 func (s *Stream) look(ctx context.Context, round uint32) {
 	last := atomic.LoadUint32(&s.round)
 	if s.ended.Load() != nil {
@@ -150,7 +150,7 @@ func (s *Stream) look(ctx context.Context, round uint32) {
 		s.end(now)
 		return
 	}
-	atomic.CompareAndSwapUint32(&s.round, last, round) // another look may have ended it
+	atomic.CompareAndSwapUint32(&s.round, last, round) // another check may have ended it
 }
 
 // cutOff calls End, unless the stream is done.
@@ -164,7 +164,7 @@ func (s *Stream) cutOff() {
 
 func (s *Stream) isDone() bool { return s.state.Load() == done }
 
-// standing judges a key by what the source says of it now.
+// standing judges a key by its current record.
 func (a *Authenticator) standing(ctx context.Context, digest apikey.Digest) Result {
 	if a.closed.Load() {
 		return Unavailable
@@ -176,11 +176,11 @@ func (a *Authenticator) standing(ctx context.Context, digest apikey.Digest) Resu
 	return a.judge(&key.Key, a.now())
 }
 
-// judge says whether a key may be used at a time, for whatever.
+// judge returns whether a key may be used at all at the given time.
 func (a *Authenticator) judge(key *apikey.Key, at time.Time) Result {
 	switch key.Status(at) {
 	case apikey.Revoked:
-		if key.RevokedAt.IsZero() { // as was scheduled
+		if key.RevokedAt.IsZero() { // as scheduled
 			a.noteEnd(key.ActiveUntil())
 		}
 		return Revoked
@@ -195,7 +195,7 @@ func (a *Authenticator) judge(key *apikey.Key, at time.Time) Result {
 	return Allowed
 }
 
-// hurry has the watcher look at all streams now.
+// hurry makes the watcher check all streams now.
 func (s *streams) hurry() {
 	select {
 	case s.wake <- struct{}{}:
@@ -203,8 +203,8 @@ func (s *streams) hurry() {
 	}
 }
 
-// watch looks at all watched streams in each interval, and when a key has ended,
-// until the authenticator is closed and they are done.
+// watch checks all watched streams in each interval, and whenever a key has ended, until
+// the authenticator is closed and they are done.
 func (a *Authenticator) watch() {
 	tick := time.NewTicker(streamInterval)
 	defer tick.Stop()
@@ -215,7 +215,7 @@ func (a *Authenticator) watch() {
 			a.streams.round.Add(1)
 		case <-a.streams.wake:
 		}
-		closed := a.closed.Load() // before the last look at what is fresh
+		closed := a.closed.Load() // before the last look at the fresh ones
 		open = a.lookAt(open)
 		if closed && len(open) == 0 {
 			return
@@ -223,7 +223,7 @@ func (a *Authenticator) watch() {
 	}
 }
 
-// lookAt ends the streams whose keys have ended, and returns those that go on.
+// lookAt ends the streams whose keys have ended, and returns those that are not done.
 func (a *Authenticator) lookAt(open []*Stream) []*Stream {
 	for s := a.streams.fresh.Swap(nil); s != nil; {
 		open = append(open, s)

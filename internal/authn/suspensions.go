@@ -6,8 +6,8 @@ import (
 	"sync/atomic"
 )
 
-// suspensions is the set of suspended workspaces. It is read on every request
-// and hardly ever written, so a write copies it.
+// suspensions is the set of suspended workspaces. Every request reads it and it rarely
+// changes, so a change copies it.
 type suspensions struct {
 	writing sync.Mutex
 	current atomic.Pointer[map[string]struct{}]

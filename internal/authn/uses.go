@@ -10,45 +10,44 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// maxUses bounds the keys whose uses are followed at once. A use beyond it is
-// noted with the key's next one.
+// maxUses bounds the keys whose uses are tracked at once. A use beyond it is recorded
+// with the key's next one.
 const maxUses = 1 << 17
 
-// A use is when a remembered key was last used. A key that was forgotten and is
-// remembered again has another one; the newer counts.
+// A use is when a cached key was last used. A key that was evicted and loaded again has
+// another one; the newer counts.
 type use struct {
 	keyID string
 	at    atomic.Int64 // in milliseconds since 1970
-	// from is the address of the client that used it first since it was written.
+	// from is the address of the first client since the last write.
 	from atomic.Pointer[string]
-	// listed says that the next flush looks at it, or a later one.
+	// listed says that a flush will look at it.
 	listed atomic.Bool
-	// written is the use that was written; for flush alone.
+	// written is the use that was last written. Only flushes use it.
 	written int64
 }
 
-// uses follows the last uses of keys until they are written. A request does no
-// more than put a number into what it has at hand; only a key's first use after
-// a pause takes the lock.
+// uses tracks the last uses of keys until they are written. A request only stores a
+// number in the entry it has; only a key's first use after a pause takes the lock.
 type uses struct {
-	count atomic.Int64 // those that are listed
+	count atomic.Int64 // how many are listed
 
 	mu    sync.Mutex
 	fresh []*use // listed since the last flush
 
-	flushing sync.Mutex      // held for all that follows
+	flushing sync.Mutex      // held for all fields below
 	followed map[string]*use // by key id
-	written  []writing       // of the followed ones, in the order of their times
-	failed   []string        // ids of the followed ones that could not be written
+	written  []writing       // in order of time
+	failed   []string        // ids of those that could not be written
 }
 
-// writing is that a key's use was written.
+// writing is when a key's use was written.
 type writing struct {
 	keyID string
 	at    time.Time
 }
 
-// note remembers that a key is used at a time, by a client.
+// note records a use of a key by a client.
 func (u *uses) note(one *use, at time.Time, client Client) {
 	if now := at.UnixMilli(); one.at.Load() != now {
 		one.at.Store(now)
@@ -57,7 +56,7 @@ func (u *uses) note(one *use, at time.Time, client Client) {
 		address := client.Address()
 		one.from.Store(&address)
 	}
-	// After the store: whoever takes it off the list looks at the time once more.
+	// After the store: unlist reads the time once more.
 	if !one.listed.Load() {
 		u.list(one)
 	}
@@ -73,7 +72,7 @@ func (u *uses) list(one *use) {
 	u.fresh = append(u.fresh, one)
 }
 
-// unlist takes a use off the list. It returns when the key was last used: no use
+// unlist removes a use from the list. It returns when the key was last used: no use
 // before that time is lost, and the next one lists it again.
 func (u *uses) unlist(one *use) int64 {
 	one.listed.Store(false)
@@ -88,11 +87,11 @@ func (one *use) address() string {
 	return ""
 }
 
-// FlushUses hands write the keys that were used and not yet written, by id, with
-// their last uses: each key at its first use, and from then on whenever the
-// resolution has passed since it was written last. It is to be called every
-// second or so, with the time, and once with a resolution of zero in the end. If
-// write fails, the uses are handed to it again the next time.
+// FlushUses calls write with the keys that were used since they were last written, by
+// id, and their last uses: each key at its first use, and then whenever the resolution
+// has passed since its last write. Call it about every second with the current time, and
+// finally with a resolution of zero. If write fails, it gets the same uses again the next
+// time.
 func (a *Authenticator) FlushUses(now time.Time, resolution time.Duration, write func(map[string]apikey.Use) error) error {
 	u := &a.uses
 	u.flushing.Lock()
@@ -104,7 +103,7 @@ func (a *Authenticator) FlushUses(now time.Time, resolution time.Duration, write
 			batch[id] = apikey.Use{At: time.UnixMilli(at), From: one.address(), Noted: one.written != 0}
 			continue
 		}
-		// Not used for as long as the resolution: it need not be followed.
+		// Not used within the resolution: stop tracking it.
 		delete(u.followed, id)
 		if u.unlist(one) != one.written {
 			u.list(one)
@@ -119,17 +118,17 @@ func (a *Authenticator) FlushUses(now time.Time, resolution time.Duration, write
 	}
 	for id, noted := range batch {
 		u.followed[id].written = noted.At.UnixMilli()
-		u.followed[id].from.Store(nil) // the next request says its own
+		u.followed[id].from.Store(nil) // the next request sets its own
 		u.written = append(u.written, writing{id, now})
 	}
 	return nil
 }
 
-// early is how long before its time a use is due: a flush that comes a little
-// sooner than the one of the second before would leave it to the next.
+// early is how much too early a use may be written: a flush that runs slightly sooner
+// than a second after the last one would otherwise leave it to the next.
 const early = 500 * time.Millisecond
 
-// due returns the ids of the followed uses that are to be looked at now.
+// due returns the ids of the tracked uses to look at now.
 func (u *uses) due(now time.Time, resolution time.Duration) []string {
 	ids := u.failed
 	u.failed = nil
@@ -151,11 +150,10 @@ func (u *uses) due(now time.Time, resolution time.Duration) []string {
 			ids = append(ids, one.keyID)
 			continue
 		}
-		// It takes the place of one that was forgotten, and which is due in its
-		// own time.
+		// It replaces one that was evicted, which keeps its due time.
 		one.written = older.written
 		if at, newer := u.unlist(older), one.at.Load(); at > newer {
-			one.at.CompareAndSwap(newer, at) // or it was used just now
+			one.at.CompareAndSwap(newer, at) // unless it was used just now
 		}
 	}
 	return ids

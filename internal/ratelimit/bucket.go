@@ -47,8 +47,8 @@ func (b *bucket) advance(at instant) {
 	b.passes.drop(b.passes.len - b.passes.within(b.clock, b.limit.Window))
 }
 
-// ring holds instants, oldest first. It grows by doubling, so that a bucket
-// takes the memory of what passed and not of what could have.
+// ring holds instants, oldest first. It grows by doubling, so that a bucket uses
+// memory for the requests that passed, not for those that could.
 type ring struct {
 	slots []int64
 	first int // the oldest's slot
@@ -66,7 +66,7 @@ func (r *ring) slot(i int) int {
 	return i
 }
 
-// within counts those in the window that ends with now, which none is after.
+// within counts those in the window that ends now. None is later than now.
 func (r *ring) within(now int64, window time.Duration) int {
 	if r.len == 0 || now-r.at(0) < int64(window) {
 		return r.len

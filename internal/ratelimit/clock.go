@@ -2,8 +2,8 @@ package ratelimit
 
 import "time"
 
-// eternity, some 36 years, bounds instants and windows, so that their sums and
-// differences stay within an int64.
+// eternity, about 36 years, bounds instants and windows, so that their sums and
+// differences fit an int64.
 const eternity = 1 << 60
 
 // maxLate is by how much a time without a monotonic reading may be behind a

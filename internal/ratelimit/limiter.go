@@ -1,6 +1,6 @@
 // Package ratelimit limits requests by an exact sliding window.
 //
-// It promises three things of a limit of N requests in a window:
+// For a limit of N requests per window, it promises:
 //
 //   - Never more than N pass in any half-open window [t, t+Window), wherever
 //     it begins. A token bucket of burst N passes nearly 2N in its first
@@ -8,29 +8,27 @@
 //   - A client that stays within the limit is never refused: a request passes
 //     if fewer than N passed in the window that ends with it. One that passed
 //     exactly Window ago no longer counts.
-//   - A refused request uses nothing up.
+//   - A refused request does not count.
 //
-// To keep them, it remembers the instant of each pass for as long as it
-// counts: a sliding window log, of 8 bytes a pass.
+// To do so, it stores the instant of each pass for as long as it counts: a sliding
+// window log, of 8 bytes per pass.
 //
 // # Time
 //
 // The package never reads a clock; the caller passes the time of the request.
-// Instants are compared with the first one seen by [time.Time.Sub], so while
-// the caller passes what [time.Now] returned, setting the wall clock changes
-// nothing: Sub uses the monotonic reading. (UTC, In, Local and Round strip it.)
+// Instants are computed relative to the first one seen, by [time.Time.Sub]. As long as
+// the caller passes what [time.Now] returned, setting the wall clock changes nothing,
+// because Sub uses the monotonic reading. (UTC, In, Local and Round strip it.)
 //
-// Concurrent requests may arrive in another order than they read the clock in.
-// Each bucket therefore has a clock of its own that does not go back: an
-// earlier time is taken as the latest that the bucket has seen, and the
-// promises above hold in the time of that clock.
+// Concurrent requests may arrive in a different order than they read the clock. So each
+// bucket has its own clock, which does not go back: an earlier time counts as the latest
+// that the bucket has seen, and the promises hold in the time of that clock.
 //
-// Times without a monotonic reading follow the wall clock. While it is behind
-// by up to a minute, that is taken for a late request, as above. Further back,
-// the clock was set: the whole log moves with it, every pass keeping its age,
-// so that nobody waits for the clock to catch up and nothing is forgiven.
-// A wall clock that is set forward ages the log by as much: nothing in such
-// times tells the two apart.
+// Times without a monotonic reading follow the wall clock. If such a time is behind by up
+// to a minute, the request is late, as above. If it is further behind, the clock was set
+// back: the whole log moves with it and every pass keeps its age, so that nobody waits for
+// the clock to catch up and no pass is lost. A wall clock that is set forward ages the log
+// by as much: such times do not distinguish the two.
 package ratelimit
 
 import (
@@ -39,34 +37,33 @@ import (
 	"time"
 )
 
-// Limit is N requests in any window of the given length. An N below 1 passes
-// nothing; a Window of nothing holds no request, so it passes everything.
+// Limit is N requests in any window of the given length. If N is below 1, nothing
+// passes. If Window is zero, everything passes, because no window contains a request.
 type Limit struct {
 	N      int
 	Window time.Duration
 }
 
-// Verdict is what a [Limiter] says of one request. Its durations count from
-// the request's own time, and hold while nothing else passes.
+// Verdict is the decision on one request. Its durations count from the time of the
+// request, and hold as long as nothing else passes.
 type Verdict struct {
-	// Allowed reports whether the request passes. It is then counted.
+	// Allowed reports whether the request passes. If so, it counts.
 	Allowed bool
 
 	// Remaining is how many more would pass now.
 	Remaining int
 
-	// RetryAfter is how long until one would pass, to the nanosecond. It is
-	// more than zero for a refused request and zero for one that passes.
+	// RetryAfter is how long until a request would pass, to the nanosecond. It is above
+	// zero for a refused request, and zero for one that passes.
 	RetryAfter time.Duration
 
-	// Reset is how long until Remaining would next grow, and zero when nothing
-	// of the limit is used.
+	// Reset is how long until Remaining grows. It is zero if none of the limit is used.
 	Reset time.Duration
 }
 
-// Limiter judges the requests of any number of buckets. A bucket is a key, an
-// action and a limit, and has a log of its own: whoever asks with the same limit
-// shares it, and whoever asks with another one does not.
+// Limiter judges the requests of any number of buckets. A bucket belongs to a key, an
+// action and a limit, and has its own log: callers with the same limit share it, callers
+// with different limits do not.
 //
 // Its methods may be called concurrently. Requests of different buckets share
 // no lock.
@@ -118,11 +115,10 @@ func (l *Limiter) Allow(keyID string, action uint8, limit Limit, now time.Time, 
 	}
 }
 
-// Hint is where the buckets of one key and one action were. Whoever remembers the
-// key can remember it too: finding a bucket among many costs more than judging by
-// it (see BenchmarkLimiter_hinted). It has room for two, as a site has that limits
-// some of its paths more strictly. It is safe for concurrent use; the zero Hint
-// knows nothing.
+// Hint caches the buckets of one key and one action. Store it with the key: finding a
+// bucket among many costs more than the decision itself (see BenchmarkLimiter_hinted). It
+// has room for two, for a site with a stricter limit on some of its paths. It is safe for
+// concurrent use; the zero Hint is empty.
 type Hint struct{ buckets [2]atomic.Pointer[bucket] }
 
 func (h *Hint) take(limit Limit) *bucket {
@@ -137,8 +133,7 @@ func (h *Hint) take(limit Limit) *bucket {
 	return nil
 }
 
-// keep remembers a bucket in place of its predecessor, or of the one that was
-// remembered first.
+// keep stores a bucket in place of its predecessor, or of the older one.
 func (h *Hint) keep(b *bucket) {
 	if h == nil {
 		return
@@ -149,8 +144,8 @@ func (h *Hint) keep(b *bucket) {
 	h.buckets[0].Store(b)
 }
 
-// judge decides on one request unless a Sweep has released the bucket since it
-// was looked up: what passes is then to be counted in its successor.
+// judge decides on one request, unless a Sweep has released the bucket since it was
+// looked up: then the request must count in the bucket's successor.
 func (l *Limiter) judge(b *bucket, at instant) (v Verdict, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -175,23 +170,22 @@ func (l *Limiter) bucket(id bucketID) *bucket {
 	return b.(*bucket)
 }
 
-// Sweep releases the buckets in which nothing counts any more, and returns how
-// many remain. The caller runs it from time to time; requests go on meanwhile.
+// Sweep releases the buckets in which nothing counts any more, and returns how many
+// remain. Call it from time to time; it does not block requests.
 func (l *Limiter) Sweep(now time.Time) int {
 	at := l.instant(now)
 	l.sweeping.Lock()
 	defer l.sweeping.Unlock()
-	// The successor of a released bucket must not begin before the instant at
-	// which the passes were found to count no more, or a late request would be
-	// judged without them.
+	// The successor of a released bucket must not begin before the instant at which the
+	// passes stopped counting, or a late request would be judged without them.
 	l.swept.Store(advance(l.swept.Load(), at))
 	l.buckets.Range(func(id, value any) bool {
 		b := value.(*bucket)
 		b.mu.Lock()
 		if b.idle(at) {
-			// Deleted before the lock is given up, so that who finds the
-			// bucket released also finds it gone.
-			b.released, b.passes = true, ring{} // a Hint may know it for long
+			// Deleted before the lock is released, so that whoever finds the bucket
+			// released also finds it gone.
+			b.released, b.passes = true, ring{} // a Hint may keep it for long
 			l.buckets.Delete(id)
 			l.len.Add(-1)
 		}

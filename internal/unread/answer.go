@@ -5,19 +5,19 @@ import (
 	"strconv"
 )
 
-// maxHeld is the longest answer that is held until its length is known.
+// maxHeld is the size of the longest response that is held until its length is known.
 const maxHeld = 64 << 10
 
-// answer holds the body that is written to it, so that the header can state its
-// length: without that, a client would wait for the end of the answer until the
-// handler returns. It hides what else the writer can do: the answer is all.
+// answer holds the body that is written to it, so that the header can state its length:
+// otherwise a client would wait for the end of the response until the handler returns. It
+// hides the other methods of the writer.
 type answer struct {
 	http.ResponseWriter
 	head   bool // the request was a HEAD
-	costly bool // an answer that is too long to be held costs the connection
+	costly bool // a response that is too long to hold closes the connection
 	status int
 	body   []byte
-	begun  bool // the answer was too long to be held
+	begun  bool // the response was too long to hold
 }
 
 func (a *answer) WriteHeader(status int) {
@@ -58,8 +58,8 @@ func (a *answer) begin() error {
 	return err
 }
 
-// send sends what is held, and reports whether the whole answer is on its way to
-// the client, as far as can be told from here.
+// send sends what is held, and reports whether the complete response is on its way to the
+// client, as far as can be determined here.
 func (a *answer) send(control *http.ResponseController) bool {
 	length := a.Header().Get("Content-Length")
 	if !a.begun {
@@ -78,13 +78,13 @@ func (a *answer) send(control *http.ResponseController) bool {
 	if err := control.Flush(); err != nil {
 		return false
 	}
-	// A handler that compresses the answer takes its length away, and ends it
-	// when this one has returned.
+	// A handler that compresses the response removes its length, and ends it after this
+	// one has returned.
 	return a.head || length != "" && a.Header().Get("Content-Length") == length
 }
 
-// buffers reports whether a handler before this one holds the answer back. The
-// method is that of Caddy's ResponseRecorder.
+// buffers reports whether a handler before this one buffers the response. The method is
+// that of Caddy's ResponseRecorder.
 func buffers(w http.ResponseWriter) bool {
 	for w := range chain(w) {
 		if b, ok := w.(interface{ Buffered() bool }); ok && b.Buffered() {

@@ -11,17 +11,17 @@ import (
 	"time"
 )
 
-// How long a connection is read after the answer that ended it, close to what
-// nginx's lingering_close does. An attacker gains nothing: an idle connection
-// costs the same, and may stay for longer.
+// How long a connection is read after the response that ended it, similar to nginx's
+// lingering_close. An attacker gains nothing: an idle connection costs the same, and may
+// stay open longer.
 const (
 	lingerTime = 20 * time.Second
 	quietTime  = 5 * time.Second // without a byte
 )
 
-// closeAfter has net/http's writer close its connection after the answer, and
-// reports whether the header of the answer has been written. net/http then stops
-// sending, and waits half a second before it closes.
+// closeAfter makes net/http close the connection after the response, and reports whether
+// the response's header has been written. net/http then stops sending, and waits half a
+// second before it closes.
 func closeAfter(server http.ResponseWriter) bool {
 	header := server.Header()
 	header.Del("Connection")
@@ -31,11 +31,11 @@ func closeAfter(server http.ResponseWriter) bool {
 	return header.Get("Connection") == ""
 }
 
-// linger takes the connection over from net/http, stops sending, and reads on
-// for a while, in the background. The answer must have been sent.
+// linger hijacks the connection, stops sending, and continues to read in the background
+// for a while. The response must have been sent.
 func linger(server http.ResponseWriter, r *http.Request) {
-	// Not through the writers around it: Caddy's recorder would count what is read
-	// while the access log is being written.
+	// Not through the wrapping writers: Caddy's recorder would count what is read while the
+	// access log is being written.
 	conn, _, err := http.NewResponseController(server).Hijack()
 	if err != nil {
 		return // net/http closes it
@@ -48,8 +48,8 @@ func linger(server http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// stopSending tells the client that nothing more follows, and returns the
-// connection to read from: what comes over TLS is dropped without decryption.
+// stopSending tells the client that nothing more follows, and returns the connection to
+// read from. TLS records are discarded without decrypting them.
 func stopSending(conn net.Conn) net.Conn {
 	if secure, ok := conn.(*tls.Conn); ok {
 		_ = secure.CloseWrite()
@@ -61,7 +61,7 @@ func stopSending(conn net.Conn) net.Conn {
 	return conn
 }
 
-// discard reads until the client closes the connection, or its time is over.
+// discard reads until the client closes the connection, or time is up.
 func discard(conn net.Conn) {
 	end := time.Now().Add(lingerTime)
 	buffer := make([]byte, 4<<10)

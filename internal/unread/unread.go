@@ -1,11 +1,11 @@
-// Package unread answers a request whose body nobody wants.
+// Package unread responds to a request without reading its body first.
 //
-// It promises that the answer waits for no body, and that the client reads it
-// however much it is still sending. On HTTP/1 both take some care: net/http
-// would read the body before the answer, and a connection that is closed with
-// bytes unread is reset, which makes the client's kernel drop the answer
-// (RFC 9112, section 9.6). HTTP/2 and HTTP/3 end the stream alone, but some
-// clients lose an answer that comes together with that end.
+// It promises that the response does not wait for the body, and that the client can read
+// it however much it is still sending. Both need care on HTTP/1: net/http would read the
+// body before it sends the response, and a connection that is closed with bytes unread is
+// reset, which makes the client's kernel drop the response (RFC 9112, section 9.6). HTTP/2
+// and HTTP/3 only end the stream, but some clients lose a response that arrives together
+// with that end.
 package unread
 
 import (
@@ -17,21 +17,21 @@ import (
 )
 
 const (
-	// maxDrain is how much of a body is read to keep the connection. It is the
+	// maxDrain is how much of a body is read to keep the connection alive. It is the
 	// limit of net/http.
 	maxDrain = 256 << 10
 	// drainTime is how long that may take.
 	drainTime = 5 * time.Second
-	// streamTime is how long the body of an HTTP/2 request is read after the
-	// answer, and streamQuiet how long without a byte.
+	// streamTime is how long the body of an HTTP/2 request is read after the response,
+	// and streamQuiet how long if nothing arrives.
 	streamTime  = time.Second
 	streamQuiet = 250 * time.Millisecond
 )
 
-// Answer has write send the answer to r, and then sees to the rest of its body:
-// a short one is read and dropped, and the connection lives on; a longer one
-// costs the connection, which is closed when the client has had time to read the
-// answer. The handler must return after it, and write nothing more.
+// Answer sends the response that write writes, and then handles the rest of the request's
+// body. A short one is read and discarded, and the connection stays open. With a longer
+// one, the connection is closed after the client has had time to read the response. The
+// handler must write nothing more, and return.
 func Answer(w http.ResponseWriter, r *http.Request, write func(http.ResponseWriter)) {
 	switch {
 	case r.ContentLength == 0, r.ProtoMajor == 3, r.ProtoMajor == 2 && withheld(r):
@@ -43,17 +43,17 @@ func Answer(w http.ResponseWriter, r *http.Request, write func(http.ResponseWrit
 	}
 }
 
-// answerStream answers on HTTP/2. A server that ends a stream asks the client to
-// send no more, but curl drops what it has not read by then, and Java's
-// HttpClient waits for ever to send the rest: so the body is read for a moment.
+// answerStream responds on HTTP/2. A server that ends a stream asks the client to stop
+// sending, but curl drops what it has not read by then, and Java's HttpClient waits
+// forever to send the rest. So the body is read for a moment.
 func answerStream(w http.ResponseWriter, r *http.Request, write func(http.ResponseWriter)) {
 	a := &answer{ResponseWriter: w, head: r.Method == http.MethodHead}
 	write(a)
 	if !a.send(http.NewResponseController(w)) {
 		return
 	}
-	// While the client sends, the body is not closed, nor given a deadline: what
-	// arrives after that would reset the stream before its end.
+	// While the client sends, the body is neither closed nor given a deadline: anything
+	// that arrives after that would reset the stream early.
 	quiet := time.AfterFunc(streamQuiet, func() { _ = r.Body.Close() })
 	defer quiet.Stop()
 	var err error
@@ -64,7 +64,7 @@ func answerStream(w http.ResponseWriter, r *http.Request, write func(http.Respon
 	}
 }
 
-// answerConnection answers on HTTP/1.
+// answerConnection responds on HTTP/1.
 func answerConnection(w http.ResponseWriter, r *http.Request, write func(http.ResponseWriter)) {
 	control := http.NewResponseController(w)
 	// Without it, net/http reads up to maxDrain bytes before it sends the answer.
@@ -89,13 +89,13 @@ func answerConnection(w http.ResponseWriter, r *http.Request, write func(http.Re
 	}
 }
 
-// withheld reports whether the client waits for a word before it sends the body.
-// net/http closes the connection of one that was not given.
+// withheld reports whether the client waits for permission before it sends the body. If
+// none is given, net/http closes the connection.
 func withheld(r *http.Request) bool {
 	return strings.EqualFold(r.Header.Get("Expect"), "100-continue")
 }
 
-// drained reads the rest of a short body, and reports whether it came to its end.
+// drained reads the rest of a short body, and reports whether it reached the end.
 func drained(control *http.ResponseController, body io.Reader) bool {
 	if err := control.SetReadDeadline(time.Now().Add(drainTime)); err != nil {
 		return false
@@ -103,7 +103,7 @@ func drained(control *http.ResponseController, body io.Reader) bool {
 	if _, err := io.CopyN(io.Discard, body, maxDrain+1); !errors.Is(err, io.EOF) {
 		return false
 	}
-	// An old deadline must not cut a body that somebody put in front of this one:
-	// net/http would take what is left of it for the next request.
+	// An old deadline must not cut off a body that wraps this one: net/http would take the
+	// rest of it for the next request.
 	return control.SetReadDeadline(time.Time{}) == nil
 }
