@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -47,8 +49,34 @@ func makeData(ctx context.Context, path string, n, perWorkspace int) (*data, err
 	if _, err := s.Restore(ctx, from, apikey.Change{EventID: apikey.NewEventID(now), At: now, Actor: "bench"}, apikey.Restore{}, bar); err != nil {
 		return nil, err
 	}
+	if err := awaitSnapshot(ctx, path); err != nil {
+		return nil, err
+	}
 	rand.Shuffle(len(d.tokens), func(i, j int) { d.tokens[i], d.tokens[j] = d.tokens[j], d.tokens[i] })
 	return d, bar.Finish()
+}
+
+// awaitSnapshot waits until a snapshot has taken the place of what the journal has of
+// the restore, as it will have when a server starts that has run for a while.
+func awaitSnapshot(ctx context.Context, path string) error {
+	const small = 16 << 20
+	for {
+		segments, err := filepath.Glob(filepath.Join(path, "journal", "*.journal"))
+		var size int64
+		for _, name := range segments {
+			if info, err := os.Stat(name); err == nil {
+				size += info.Size()
+			}
+		}
+		if err != nil || size < small {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 func newKey(workspace, number int, token apikey.Token, at time.Time) apikey.Key {

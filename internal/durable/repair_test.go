@@ -194,6 +194,31 @@ func TestLimitJournalAge(t *testing.T) {
 	equal(t, "findings", check(t, db), map[string]string{})
 }
 
+// Many changes are followed by a snapshot, also where the process has ended before it
+// was made: the next start need not read them all.
+func TestSetBulk(t *testing.T) {
+	db := openNew(t)
+	db.StopUpkeep()
+	db.SetBulk(true)
+	for db.journal.Size() < minJournal {
+		mustChange(t, db, func(txn *Txn) error { return txn.Set([]byte("k/large"), make([]byte, 900<<10)) })
+	}
+	equal(t, "whether a snapshot is due meanwhile", len(db.upkeep.snapshot), 0)
+	db.SetBulk(false)
+	equal(t, "whether a snapshot is due at the end", len(db.upkeep.snapshot), 1)
+	db = reopen(t, db)
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		var size int64
+		db.BetweenChanges(func() { size = db.journal.Size() })
+		if size < minJournal {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the journal still has %d bytes of changes", size)
+		}
+	}
+}
+
 // inJournal reports whether the journal has something in a key.
 func inJournal(t *testing.T, db *DB, text string) (found bool) {
 	t.Helper()

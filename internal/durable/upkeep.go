@@ -34,9 +34,10 @@ type upkeep struct {
 func (db *DB) StartUpkeep(own func(context.Context)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	u := &upkeep{snapshot: make(chan struct{}, 1), own: make(chan struct{}, 1), cancel: cancel}
-	db.changes.Lock() // whoever has made a change asks it
-	db.upkeep = u
-	db.changes.Unlock()
+	db.BetweenChanges(func() { // whoever has made a change asks it
+		db.upkeep = u
+		db.askForSnapshot() // the process may have ended before one that was due
+	})
 	u.done.Go(func() {
 		own(ctx)
 		if !db.snapshotWhole(ctx) {
@@ -111,8 +112,13 @@ func (db *DB) readSnapshot(ctx context.Context) error {
 }
 
 // SetBulk says whether many changes are being made, of which more are still to come:
-// then a snapshot is not made at every eighth of the way.
-func (db *DB) SetBulk(bulk bool) { db.BetweenChanges(func() { db.bulk = bulk }) }
+// then a snapshot is not made at every eighth of the way, but at the end.
+func (db *DB) SetBulk(bulk bool) {
+	db.BetweenChanges(func() {
+		db.bulk = bulk
+		db.askForSnapshot()
+	})
+}
 
 // askForSnapshot asks for one where the journal has grown. Its caller holds changes.
 func (db *DB) askForSnapshot() {
