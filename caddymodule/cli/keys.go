@@ -230,11 +230,3 @@ func lookupCommand() *cobra.Command {
 		return t.inspected(key)
 	})
 }
-
-// given returns the value of a flag if it was stated, and nil if not.
-func given(cmd *cobra.Command, name string, value *string) *string {
-	if !cmd.Flags().Changed(name) {
-		return nil
-	}
-	return value
-}

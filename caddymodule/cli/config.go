@@ -1,0 +1,57 @@
+package cli
+
+import (
+	"errors"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/spf13/cobra"
+)
+
+// onStdin is the name of standard input, in place of a file's.
+const onStdin = "-"
+
+// readConfig returns a configuration as JSON, or nil if none is named. Caddy's
+// own way to read one also logs that it did.
+func readConfig(file, adapter string, stdin io.Reader) ([]byte, error) {
+	var config []byte
+	var err error
+	switch file {
+	case "":
+		return nil, nil
+	case onStdin:
+		config, err = io.ReadAll(stdin)
+	default:
+		config, err = os.ReadFile(file)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if file == onStdin && len(config) == 0 {
+		return nil, errors.New("there is nothing on standard input")
+	}
+	if adapter == "" {
+		if strings.HasSuffix(file, ".json") || file == onStdin && jsontext.Value(config).IsValid() {
+			return config, nil
+		}
+		adapter = "caddyfile"
+	}
+	using := caddyconfig.GetAdapter(adapter)
+	if using == nil {
+		return nil, usagef("there is no adapter %q", adapter)
+	}
+	config, _, err = using.Adapt(config, map[string]any{"filename": file})
+	return config, err
+}
+
+// stdin returns standard input for what a command reads, unless its configuration
+// was read from there.
+func stdin(cmd *cobra.Command) (io.Reader, error) {
+	if cmd.Flag("config").Value.String() == onStdin {
+		return nil, usagef("standard input is read once: --config - has it already")
+	}
+	return cmd.InOrStdin(), nil
+}

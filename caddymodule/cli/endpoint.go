@@ -1,0 +1,87 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+
+	"github.com/caddyserver/caddy/v2"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/go-json-experiment/json"
+	"github.com/spf13/cobra"
+
+	"github.com/agiled/caddy-api-keys/admin/client"
+)
+
+// newClient returns a client of the admin endpoint that the flags point at.
+func newClient(cmd *cobra.Command, config []byte) (*client.Client, error) {
+	flag := func(name string) string { return cmd.Flag(name).Value.String() }
+	if flag("address") == "" && adminOff(config) {
+		return nil, fmt.Errorf("the admin endpoint is switched off in %s: without it, keys can only be managed through an api_key_admin", flag("config"))
+	}
+	address, err := caddycmd.DetermineAdminAPIAddress(flag("address"), config, flag("config"), flag("adapter"))
+	if err != nil {
+		return nil, fmt.Errorf("finding the admin endpoint: %w", err)
+	}
+	endpoint, err := caddy.ParseNetworkAddress(address)
+	if strings.HasPrefix(address, "/") || strings.Contains(address, "://") || err != nil || endpoint.PortRangeSize() > 1 {
+		return nil, usagef("--address %q: write host:port, or unix//path of a socket", address)
+	}
+	return clientFor(address, endpoint), nil
+}
+
+// adminOff reports whether a configuration has no admin endpoint.
+func adminOff(config []byte) bool {
+	var parsed struct {
+		Admin struct {
+			Disabled bool `json:"disabled"`
+		} `json:"admin"`
+	}
+	return json.Unmarshal(config, &parsed) == nil && parsed.Admin.Disabled
+}
+
+func clientFor(address string, endpoint caddy.NetworkAddress) *client.Client {
+	origin := "http://" + endpoint.JoinHostPort(0)
+	if endpoint.IsUnixNetwork() {
+		// The path may be followed by the permissions that the server gives the
+		// socket. The host in the origin is only a form.
+		endpoint.Host, _, _ = strings.Cut(endpoint.Host, "|")
+		origin = "http://127.0.0.1"
+	}
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, endpoint.Network, endpoint.JoinHostPort(0))
+		switch {
+		case err == nil:
+			return conn, nil
+		case errors.Is(err, fs.ErrPermission):
+			return nil, fmt.Errorf("you may not open the admin endpoint %s: become a member of its group, or its owner (%w)", address, err)
+		case endpoint.IsUnixNetwork() && errors.Is(err, syscall.ECONNREFUSED):
+			return nil, fmt.Errorf("nobody listens at the admin endpoint %s any more: another start may have replaced it. Restart the server (%w)", address, err)
+		}
+		return nil, fmt.Errorf("no server answers at the admin endpoint %s: is it running? --address or --config say where it is (%w)", address, err)
+	}
+	var transport http.RoundTripper = &http.Transport{DialContext: dial}
+	if !endpoint.IsUnixNetwork() { // where Caddy takes any origin for a browser's
+		transport = ownOrigin{transport, origin}
+	}
+	return &client.Client{BaseURL: origin + client.EndpointPath, HTTP: &http.Client{Transport: transport, Timeout: client.DefaultTimeout}}
+}
+
+// ownOrigin sends the endpoint's own origin along, as caddy reload does: with
+// enforce_origin in its configuration, the endpoint wants to see one.
+type ownOrigin struct {
+	http.RoundTripper
+	origin string
+}
+
+// RoundTrip sends a request with the origin.
+func (t ownOrigin) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("Origin", t.origin)
+	return t.RoundTripper.RoundTrip(r)
+}

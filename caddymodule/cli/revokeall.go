@@ -1,0 +1,79 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/agiled/caddy-api-keys/admin/client"
+)
+
+func revokeAllCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "revoke-all --workspace WORKSPACE --reason REASON [--yes]",
+		Short: "Revokes every active key of a workspace",
+		Long: `Revokes every active key of a workspace. That cannot be undone, so on a terminal it
+asks first. In a script, or with --yes, it does not.`,
+		Example: `  caddy api-keys revoke-all --workspace acme --reason "the customer left"`,
+	}
+	workspaceFlag(cmd)
+	yes := cmd.Flags().BoolP("yes", "y", false, "Do not ask")
+	reason := cmd.Flags().String("reason", "", "Why, for the audit trail")
+	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
+		ws, err := onlyWorkspace(cmd, args)
+		if err != nil {
+			return err
+		}
+		if *reason == "" {
+			return usagef("--reason is wanted")
+		}
+		if !*yes && term.IsTerminal(int(os.Stdin.Fd())) {
+			if err := confirm(ctx, cmd, t.client, ws); err != nil {
+				return err
+			}
+		}
+		revoked, err := t.client.RevokeAll(ctx, ws, *reason)
+		if err != nil {
+			return err
+		}
+		if revoked == 0 {
+			if now, err := t.client.ShowWorkspace(ctx, ws); err == nil {
+				warnOfNoKeys(cmd, now)
+			}
+		}
+		return t.revokedAll(revoked, ws)
+	})
+}
+
+// confirm asks whether all keys of a workspace are to be revoked.
+func confirm(ctx context.Context, cmd *cobra.Command, c *client.Client, ws string) error {
+	now, err := c.ShowWorkspace(ctx, ws)
+	if err != nil {
+		return err
+	}
+	_ = say(cmd.ErrOrStderr(), "Revoke %s of %s? This cannot be undone. [y/N] ", plural(now.Keys.Active, "active key"), ws)
+	answer, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
+	if err != nil && err != io.EOF {
+		return fmt.Errorf("reading the answer: %w", err)
+	}
+	switch strings.ToLower(strings.TrimSpace(answer)) {
+	case "y", "yes":
+		return nil
+	}
+	return errors.New("nothing was revoked")
+}
+
+// revokedAll prints how many keys were revoked.
+func (t *terminal) revokedAll(revoked int, ws string) error {
+	if t.form == "json" {
+		return t.json(map[string]any{"revoked": revoked})
+	}
+	return say(t.out, "%s of %s revoked.\n", plural(revoked, "key"), ws)
+}
