@@ -24,12 +24,12 @@ func backupCommand() *cobra.Command {
 		Use:   "backup [FILE]",
 		Short: "Writes a backup of all keys and their audit trail to a file, or to standard output",
 		Long: `Writes a backup of all keys, suspensions, uses, calendar feeds and the audit trail,
-as they are at one instant, while the server goes on. There are no tokens in it.
-A file is made anew, for you alone, and is there only once the backup is whole and
-was read again.
+as they are at one instant, while the server keeps running. It contains no tokens. The
+file is readable by you alone, and appears only once the backup is complete and has been
+read back.
 
-Where the server has a backup_key, the backup is signed. With the same key in
-` + store.BackupKeyVariable + `, that is verified too when a file is read again.`,
+If the server has a backup_key, the backup is signed. With the same key in
+` + store.BackupKeyVariable + `, the signature is verified when the file is read back.`,
 		Example: `  caddy api-keys backup /var/backups/keys.backup
   caddy api-keys backup | ssh backup.example.com 'cat > keys.backup'`,
 	}
@@ -40,13 +40,13 @@ Where the server has a backup_key, the backup is signed. With the same key in
 		case len(args) == 1 && args[0] != "-":
 			return backUpToFile(ctx, t, cmd.ErrOrStderr(), args[0])
 		case term.IsTerminal(int(os.Stdout.Fd())):
-			return usagef("a backup is nothing for a terminal: name a FILE, or send it on")
+			return usagef("a backup cannot be written to a terminal: name a FILE, or redirect the output")
 		}
 		return backUp(ctx, t, cmd.ErrOrStderr(), t.out)
 	})
 }
 
-// backUpToFile writes a file under another name until it is whole.
+// backUpToFile writes a file under a temporary name until it is complete.
 func backUpToFile(ctx context.Context, t *terminal, log io.Writer, path string) error {
 	ctx, stop := interruptible(ctx)
 	defer stop()
@@ -98,7 +98,7 @@ func readAgain(ctx context.Context, file *os.File) (store.BackupContents, error)
 	return store.CheckBackup(ctx, key, file, time.Now())
 }
 
-// backupKey returns the key in the environment, if there is one.
+// backupKey returns the key from the environment, the zero one if there is none.
 func backupKey() (apikey.BackupKey, error) {
 	digits := strings.TrimSpace(os.Getenv(store.BackupKeyVariable))
 	if digits == "" {
@@ -111,15 +111,15 @@ func backupKey() (apikey.BackupKey, error) {
 	return key, err
 }
 
-// interruptible returns a context that ends with the process's first signal to
-// end, so that what was begun is cleared away. The second one ends the process.
+// interruptible returns a context that the first interrupt cancels, so that the command
+// can clean up. The second one ends the process.
 func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	context.AfterFunc(ctx, stop)
 	return ctx, stop
 }
 
-// backedUp prints what is in a backup.
+// backedUp prints what a backup contains.
 func (t *terminal) backedUp(path string, contents store.BackupContents) error {
 	if t.form == "json" {
 		return t.json(map[string]any{"file": path, "made_at": contents.MadeAt, "keys": contents.Keys, "events": contents.Events})

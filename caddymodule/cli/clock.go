@@ -12,20 +12,20 @@ import (
 func clockCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "clock [--trust [--reason REASON]]",
-		Short: "Shows what the server makes of its machine's clock, or has it trust the clock",
-		Long: `Shows the machine's clock beside the confirmed time, which is certain to have passed,
-and which of them keys are judged by.
+		Short: "Shows whether the server trusts its machine's clock, or makes it trust the clock",
+		Long: `Shows the machine's clock, the confirmed time, which is certain to have passed, and the
+time by which keys are judged.
 
---trust makes what the machine's clock says the confirmed time. Make sure first that
-the clock is right. Where an earlier clock was ahead, this sets the confirmed time back:
-keys that had expired only by that clock are active again, and no revoked key is. Where
-the clock is ahead because the server was stopped for long, it need not be waited for
-until that is confirmed.`,
+--trust makes the time of the machine's clock the confirmed time. Make sure first that
+the clock is right. If the clock was ahead before, this sets the confirmed time back:
+keys that expired only by the earlier clock become active again, but no revoked key does.
+If the clock is ahead because the server was stopped for a long time, this saves waiting
+until the gateway confirms it by itself.`,
 		Example: `  caddy api-keys clock
   caddy api-keys clock --trust --reason "the clock was three months ahead before NTP set it"`,
 	}
-	trust := cmd.Flags().Bool("trust", false, "Take the machine's clock for right")
-	reason := cmd.Flags().String("reason", "", "Why, for the audit trail")
+	trust := cmd.Flags().Bool("trust", false, "Trust the machine's clock")
+	reason := cmd.Flags().String("reason", "", "Reason, for the audit trail")
 	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
 		switch {
 		case len(args) > 0:

@@ -18,23 +18,23 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// Command is `caddy api-keys …`. It talks to the admin endpoint of a running
-// server, and finds that as `caddy reload` does.
+// Command is `caddy api-keys …`. It calls the admin endpoint of a running server,
+// which it finds as `caddy reload` does.
 var Command = caddycmd.Command{
 	Name:  "api-keys",
 	Short: "Makes, shows and revokes API keys of a running server",
 	Long: `
-Makes, shows and revokes API keys, through the admin endpoint of a running
-server. --address says where that is, or --config which configuration states
-it; without either, the default address is asked.
+Makes, shows and revokes API keys through the admin endpoint of a running
+server. Give its address with --address, or with --config the configuration that
+sets it. The default is Caddy's default address.
 
 The exit status is 0 if it was done, 1 if it was refused or failed, and 2 if
 the command was not understood.`,
 	CobraFunc: func(cmd *cobra.Command) {
 		cmd.PersistentFlags().String("address", "", "Address of the admin endpoint")
-		cmd.PersistentFlags().StringP("config", "c", "", "Configuration file that states the admin endpoint, or - for standard input")
+		cmd.PersistentFlags().StringP("config", "c", "", "Configuration file that sets the admin endpoint, or - for standard input")
 		cmd.PersistentFlags().StringP("adapter", "a", "", "Name of the adapter for the configuration file")
-		cmd.PersistentFlags().StringP("output", "o", "", "Output: table or json, and token where a token was made (default: table on a terminal, json elsewhere)")
+		cmd.PersistentFlags().StringP("output", "o", "", "Output format: table or json, or token for create and rotate (default: table on a terminal, json otherwise)")
 		cmd.AddCommand(
 			createCommand(), listCommand(), showCommand(), renameCommand(), rotateCommand(), revokeCommand(),
 			showWorkspaceCommand(), revokeAllCommand(), suspendCommand(), resumeCommand(), suspensionsCommand(), lookupCommand(), auditCommand(),
@@ -54,7 +54,7 @@ the command was not understood.`,
 	},
 }
 
-// noCommand says that the first argument is no command, and which may be meant.
+// noCommand returns an error about an unknown command, with the nearest known ones.
 func noCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return usagef("which command?")
@@ -66,8 +66,8 @@ func noCommand(cmd *cobra.Command, args []string) error {
 	return usagef("there is no command %q", args[0])
 }
 
-// prepare gives a command its function, and its errors their form: one line,
-// and a status that tells misuse from failure.
+// prepare sets the function of a command. Errors are printed on one line, and the exit
+// status distinguishes wrong usage from failure.
 func prepare(cmd *cobra.Command, run func(context.Context, *terminal, []string) error) *cobra.Command {
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return finish(cmd, usagef("%v", err)) })
@@ -81,14 +81,14 @@ func prepare(cmd *cobra.Command, run func(context.Context, *terminal, []string) 
 	return cmd
 }
 
-// usageError says that a command was not understood.
+// usageError is an error in how a command was called.
 type usageError string
 
 func (e usageError) Error() string { return string(e) }
 
 func usagef(format string, args ...any) error { return usageError(fmt.Sprintf(format, args...)) }
 
-// finish prints an error, and returns what makes Caddy exit with its status.
+// finish prints an error, and returns the error that makes Caddy exit with its status.
 func finish(cmd *cobra.Command, err error) error {
 	if err == nil {
 		return nil
@@ -101,8 +101,8 @@ func finish(cmd *cobra.Command, err error) error {
 	return exitWith(cmd, 1)
 }
 
-// exitWith returns the error that makes Caddy exit with a status. Caddy makes
-// that error for statuses above 1 alone; any other error is status 1.
+// exitWith returns an error that makes Caddy exit with a status. Caddy creates one only
+// for a status above 1; any other error is status 1.
 func exitWith(cmd *cobra.Command, status int) error {
 	exit := caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) { return status, nil })
 	if err := exit(cmd, nil); err != nil {
@@ -116,11 +116,10 @@ func sentence(err error) string {
 	if refusal, ok := errors.AsType[*client.Error](err); ok && refusal.Code != "" {
 		return refusal.Message
 	}
-	if refusal, ok := errors.AsType[*apikey.Error](err); ok { // of the store of a stopped server
+	if refusal, ok := errors.AsType[*apikey.Error](err); ok { // from the store of a stopped server
 		return refusal.Message
 	}
-	// The transport's error begins with a method and an address that say less
-	// than what follows.
+	// The transport's error begins with a method and an address that help nobody.
 	if transport, ok := errors.AsType[*url.Error](err); ok {
 		err = transport.Err
 	}

@@ -11,11 +11,11 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// onStdin is the name of standard input, in place of a file's.
+// onStdin is the file name that means standard input.
 const onStdin = "-"
 
-// readConfig returns a configuration as JSON, or nil if none is named. Caddy's
-// own way to read one also logs that it did.
+// readConfig returns a configuration as JSON, or nil if no file is given. Caddy's own
+// function for this also logs.
 func readConfig(file, adapter string, stdin io.Reader) ([]byte, error) {
 	var config []byte
 	var err error
@@ -47,8 +47,7 @@ func readConfig(file, adapter string, stdin io.Reader) ([]byte, error) {
 	return config, err
 }
 
-// stdin returns standard input for what a command reads, unless its configuration
-// was read from there.
+// stdin returns standard input, unless the configuration was read from it.
 func stdin(cmd *cobra.Command) (io.Reader, error) {
 	if cmd.Flag("config").Value.String() == onStdin {
 		return nil, usagef("standard input is read once: --config - has it already")

@@ -16,29 +16,28 @@ func doctorCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor [--store PATH [--new-journal]]",
 		Short: "Checks the store and its server, and says what is wrong and what to do",
-		Long: `Reads everything in the store and holds it against itself: the journal, the tables,
-records, indexes and counts; and checks permissions, room on the disk, the clock, and
-what in the configuration is not safe. The exit status is 1 if something is wrong.
-It changes nothing, and the server goes on.
+		Long: `Reads everything in the store and checks that it is consistent: the journal, tables,
+records, indexes and counts. It also checks permissions, disk space and the clock, and
+looks for what is unsafe in the configuration. The exit status is 1 if something is
+wrong. It changes nothing, and the server keeps running.
 
-Without --store, the running server does it. With it, the store of a server that is
-stopped is checked, and the configuration that --config names.
+Without --store, the running server checks its own store. With --store, this command
+checks the store of a stopped server, and the configuration that --config names.
 
---new-journal begins a new journal from what is in the store, and keeps the old one
-aside. It is for a journal that is damaged beyond what it says, where the store is
-known to have every change, or where nothing better is left: restoring a backup is
-better than a revocation that is missing.`,
+--new-journal starts a new journal from what is in the store, and keeps the old one. Use
+it if the journal is damaged beyond repair and the store is known to have every change,
+or if nothing better is left: restoring a backup is better than missing a revocation.`,
 		Example: `  caddy api-keys doctor
   caddy api-keys doctor --store /var/lib/caddy/api_keys`,
 	}
-	path := cmd.Flags().String("store", "", "Directory of the store of a server that is stopped")
-	newJournal := cmd.Flags().Bool("new-journal", false, "Begin a new journal from what is in the store")
+	path := cmd.Flags().String("store", "", "Store directory of a stopped server")
+	newJournal := cmd.Flags().Bool("new-journal", false, "Start a new journal from what is in the store")
 	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
 		switch {
 		case len(args) > 0:
 			return usagef("no argument is wanted")
 		case *newJournal && *path == "":
-			return usagef("--new-journal is for the store of a server that is stopped: --store PATH is missing")
+			return usagef("--new-journal is for the store of a stopped server: --store PATH is missing")
 		case *newJournal:
 			return t.newJournal(*path)
 		}
@@ -55,8 +54,8 @@ better than a revocation that is missing.`,
 	})
 }
 
-// examine returns what the server finds, or what is found in a closed store, and
-// what is found in the configuration.
+// examine returns findings about the store, by the server or in the directory of a
+// stopped one, and about the configuration.
 func examine(ctx context.Context, t *terminal, path string) ([]client.Finding, error) {
 	if path == "" {
 		found, err := t.client.Doctor(ctx)
@@ -95,10 +94,10 @@ func (t *terminal) newJournal(path string) error {
 	if kept != "" {
 		old = "The old one is kept in " + kept + "."
 	}
-	return say(t.out, "A new journal was begun. %s\nTake a backup, and revoke again what was revoked since the last one.\n", old)
+	return say(t.out, "A new journal was begun. %s\nTake a backup, and repeat every revocation since the last one.\n", old)
 }
 
-// findings prints what was found.
+// findings prints findings.
 func (t *terminal) findings(found []client.Finding) error {
 	if t.form == "json" {
 		return t.json(map[string]any{"findings": found})
@@ -116,7 +115,7 @@ func (t *terminal) findings(found []client.Finding) error {
 	return nil
 }
 
-// verdict is an error if something is wrong.
+// verdict returns an error if a finding is one.
 func verdict(found []client.Finding) error {
 	wrong := 0
 	for _, f := range found {

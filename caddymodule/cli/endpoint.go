@@ -48,8 +48,8 @@ func adminOff(config []byte) bool {
 func clientFor(address string, endpoint caddy.NetworkAddress) *client.Client {
 	origin := "http://" + endpoint.JoinHostPort(0)
 	if endpoint.IsUnixNetwork() {
-		// The path may be followed by the permissions that the server gives the
-		// socket. The host in the origin is only a form.
+		// The path may be followed by the socket's permissions. The host in the origin
+		// is a placeholder.
 		endpoint.Host, _, _ = strings.Cut(endpoint.Host, "|")
 		origin = "http://127.0.0.1"
 	}
@@ -59,27 +59,27 @@ func clientFor(address string, endpoint caddy.NetworkAddress) *client.Client {
 		case err == nil:
 			return conn, nil
 		case errors.Is(err, fs.ErrPermission):
-			return nil, fmt.Errorf("you may not open the admin endpoint %s: become a member of its group, or its owner (%w)", address, err)
+			return nil, fmt.Errorf("permission to open the admin endpoint %s was denied: run this as its owner, or as a member of its group (%w)", address, err)
 		case endpoint.IsUnixNetwork() && errors.Is(err, syscall.ECONNREFUSED):
-			return nil, fmt.Errorf("nobody listens at the admin endpoint %s any more: another start may have replaced it. Restart the server (%w)", address, err)
+			return nil, fmt.Errorf("nothing listens on the admin endpoint %s any more: another server may have replaced its socket. Restart the server (%w)", address, err)
 		}
 		return nil, fmt.Errorf("no server answers at the admin endpoint %s: is it running? --address or --config say where it is (%w)", address, err)
 	}
 	var transport http.RoundTripper = &http.Transport{DialContext: dial}
-	if !endpoint.IsUnixNetwork() { // where Caddy takes any origin for a browser's
+	if !endpoint.IsUnixNetwork() { // on which Caddy takes every origin for a browser's
 		transport = ownOrigin{transport, origin}
 	}
 	return &client.Client{BaseURL: origin + client.EndpointPath, HTTP: &http.Client{Transport: transport, Timeout: client.DefaultTimeout}}
 }
 
-// ownOrigin sends the endpoint's own origin along, as caddy reload does: with
-// enforce_origin in its configuration, the endpoint wants to see one.
+// ownOrigin adds the endpoint's own origin to requests, as caddy reload does: an
+// endpoint with enforce_origin requires one.
 type ownOrigin struct {
 	http.RoundTripper
 	origin string
 }
 
-// RoundTrip sends a request with the origin.
+// RoundTrip adds the origin to a request and sends it.
 func (t ownOrigin) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
 	r.Header.Set("Origin", t.origin)

@@ -16,7 +16,7 @@ func requiredWorkspace(cmd *cobra.Command) (string, error) {
 	return ws, nil
 }
 
-// onlyWorkspace returns what a command about a workspace needs.
+// onlyWorkspace returns the workspace of a command that takes no arguments.
 func onlyWorkspace(cmd *cobra.Command, args []string) (string, error) {
 	if len(args) > 0 {
 		return "", usagef("%q is not wanted", args[0])
@@ -24,7 +24,7 @@ func onlyWorkspace(cmd *cobra.Command, args []string) (string, error) {
 	return requiredWorkspace(cmd)
 }
 
-// workspaceAndKey returns what a command about one key needs.
+// workspaceAndKey returns the arguments of a command about one key.
 func workspaceAndKey(cmd *cobra.Command, args []string) (ws, id string, err error) {
 	if ws, err = requiredWorkspace(cmd); err != nil {
 		return "", "", err
@@ -35,12 +35,12 @@ func workspaceAndKey(cmd *cobra.Command, args []string) (ws, id string, err erro
 	return ws, args[0], refuseToken(args[0])
 }
 
-// pageFlags adds the flags of a command that lists things in pages, and returns
-// what reads them.
+// pageFlags adds the flags of a command that prints a page of a list, and returns a
+// function that reads them.
 func pageFlags(cmd *cobra.Command, things string) func() (client.PageOptions, error) {
 	flags := cmd.Flags()
-	limit := flags.Int("limit", 0, "At most so many "+things+", 1 to 200 (default 50)")
-	cursor := flags.String("cursor", "", "Go on where a list ended: its next_cursor")
+	limit := flags.Int("limit", 0, "Maximum number of "+things+", 1 to 200 (default 50)")
+	cursor := flags.String("cursor", "", "Continue a list: the next_cursor of the page before")
 	return func() (client.PageOptions, error) {
 		if flags.Changed("limit") && (*limit < 1 || *limit > 200) {
 			return client.PageOptions{}, usagef("--limit is a number from 1 to 200")
@@ -49,7 +49,7 @@ func pageFlags(cmd *cobra.Command, things string) func() (client.PageOptions, er
 	}
 }
 
-// given returns the value of a flag if it was stated, and nil if not.
+// given returns the value of a flag that was set, and nil for one that was not.
 func given(cmd *cobra.Command, name string, value *string) *string {
 	if !cmd.Flags().Changed(name) {
 		return nil

@@ -21,8 +21,8 @@ func createCommand() *cobra.Command {
 	flags := cmd.Flags()
 	name := flags.String("name", "", "Name of the system that uses the key, and its environment")
 	preset := flags.String("preset", "", "What the key may do: full-access or read-only")
-	owner := flags.String("owner", "", "Who knows where the key is kept and when to rotate it")
-	expiresIn := flags.String("expires-in", "", "How long the key lives, such as 30d (default: as long as it may)")
+	owner := flags.String("owner", "", "Who knows where the key is stored and when to rotate it")
+	expiresIn := flags.String("expires-in", "", "Lifetime of the key, such as 30d (default: the longest that is allowed)")
 	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
 		ws, err := requiredWorkspace(cmd)
 		if err != nil {
@@ -58,7 +58,7 @@ func listCommand() *cobra.Command {
 	workspaceFlag(cmd)
 	flags := cmd.Flags()
 	status := flags.String("status", "", "Only keys that are active, expired or revoked")
-	query := flags.StringP("query", "q", "", "Only keys with this text in name, owner, id or hint")
+	query := flags.StringP("query", "q", "", "Only keys with this text in their name, owner, id or hint")
 	pageOptions := pageFlags(cmd, "keys")
 	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
 		ws, err := requiredWorkspace(cmd)
@@ -80,7 +80,7 @@ func listCommand() *cobra.Command {
 		}
 		options := client.ListOptions{Status: *status, Query: *query, Limit: page.Limit, Cursor: page.Cursor}
 		keys, err := t.client.ListKeys(ctx, ws, options)
-		for err == nil && len(keys.Keys) == 0 && keys.NextCursor != nil { // the search has found nothing yet
+		for err == nil && len(keys.Keys) == 0 && keys.NextCursor != nil { // nothing found so far
 			options.Cursor = *keys.NextCursor
 			keys, err = t.client.ListKeys(ctx, ws, options)
 		}
@@ -115,7 +115,7 @@ func renameCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:        "rename --workspace WORKSPACE [--name NAME] [--owner OWNER] KEY_ID",
 		SuggestFor: []string{"update", "edit"},
-		Short:      "Gives a key another name, another owner, or both",
+		Short:      "Changes the name or the owner of a key",
 		Example:    `  caddy api-keys rename --workspace acme --name "Zapier production - Ops" key_01JD…`,
 	}
 	workspaceFlag(cmd)
@@ -143,10 +143,10 @@ func rotateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:        "rotate --workspace WORKSPACE [--revoke-old-in DURATION] KEY_ID",
 		SuggestFor: []string{"replace", "renew", "regenerate"},
-		Short:      "Makes a replacement of a key, and shows its token once",
-		Long: `Makes a replacement of a key, and shows its token once. The old key goes on until
-it expires, or for as long as --revoke-old-in says, so that the new token can be
-put in place. "show" of the old key tells when it was last used.`,
+		Short:      "Creates a replacement for a key and shows its token, once",
+		Long: `Creates a replacement for a key and shows its token, once. The old key stays active
+until it expires, or for as long as --revoke-old-in says, so that there is time to put
+the new token in place. "show" says when the old key was last used.`,
 		Example: "  caddy api-keys rotate --workspace acme --revoke-old-in 24h key_01JD…",
 	}
 	workspaceFlag(cmd)
@@ -173,13 +173,13 @@ func revokeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:        "revoke --workspace WORKSPACE KEY_ID | revoke --token-stdin",
 		SuggestFor: []string{"delete", "remove", "rm", "del"},
-		Short:      "Revokes a key: no request that starts later passes",
+		Short:      "Revokes a key: requests with it are refused from then on",
 		Example: `  caddy api-keys revoke --workspace acme --reason "left in a public repository" key_01JD…
   pbpaste | caddy api-keys revoke --token-stdin --reason "seen in a chat"`,
 	}
 	workspaceFlag(cmd)
 	flags := cmd.Flags()
-	reason := flags.String("reason", "", "Why, for the audit trail")
+	reason := flags.String("reason", "", "Reason, for the audit trail")
 	fromStdin := flags.Bool("token-stdin", false, "Read the token of the key from standard input")
 	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
 		if *fromStdin {
@@ -212,7 +212,7 @@ func lookupCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:        "lookup",
 		SuggestFor: []string{"whose"},
-		Short:      "Says whose a token is, which it reads from standard input",
+		Short:      "Reads a token from standard input and says whose it is",
 		Example:    "  pbpaste | caddy api-keys lookup",
 	}
 	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {

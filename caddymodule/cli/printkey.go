@@ -9,7 +9,7 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// created prints a new key, and its token this once.
+// created prints a new key and its token.
 func (t *terminal) created(created client.NewKey) error {
 	switch t.form {
 	case "token":
@@ -23,19 +23,19 @@ func (t *terminal) created(created client.NewKey) error {
 	return t.token(tokenForPeople, created.Token)
 }
 
-// unwritten returns the error of a token that was made and could not be printed.
-// Nobody has it, and no call gives it again.
+// unwritten returns the error for a new token that could not be printed, and that no call
+// returns again.
 func unwritten(key client.Key, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("%s was made, but its token could not be written, and cannot be shown again: revoke it (%w)", key.ID, err)
+	return fmt.Errorf("%s was created, but its token could not be written and cannot be shown again: revoke it (%w)", key.ID, err)
 }
 
-// tokenForPeople is how a token is printed for a person to copy.
+// tokenForPeople formats a token for a person to copy.
 const tokenForPeople = "\nThe token, shown this once. Keep it in a secret manager:\n\n  %s\n"
 
-// token prints the token that a server has made, unless it is something else.
+// token prints a new token, if what the server sent is one.
 func (t *terminal) token(format, token string) error {
 	if _, ok := apikey.ParseToken(token); !ok {
 		return errors.New("what the server sent is not a token")
@@ -43,8 +43,7 @@ func (t *terminal) token(format, token string) error {
 	return say(t.out, format, token)
 }
 
-// rotated prints a replacement, its token this once, and what becomes of the
-// key that it replaces.
+// rotated prints a replacement, its token, and what happens to the old key.
 func (t *terminal) rotated(rotation client.Rotation) error {
 	switch t.form {
 	case "token":
@@ -61,7 +60,7 @@ func (t *terminal) rotated(rotation client.Rotation) error {
 	return say(t.out, "\nThe old key, %s, %s.\n", rotation.Replaced.ID, t.future(rotation.Replaced))
 }
 
-// future says how long a replaced key goes on.
+// future says how long a replaced key stays active.
 func (t *terminal) future(old client.Key) string {
 	switch {
 	case old.RevokedAt != nil:
@@ -72,7 +71,7 @@ func (t *terminal) future(old client.Key) string {
 	return "goes on until " + t.moment(&old.ExpiresAt) + ": revoke it when the new one is in place"
 }
 
-// shown prints one key, as it is after a change.
+// shown prints a key after a change.
 func (t *terminal) shown(key client.Key) error {
 	if t.form == "json" {
 		return t.json(map[string]any{"key": key})
@@ -80,7 +79,7 @@ func (t *terminal) shown(key client.Key) error {
 	return t.details(key)
 }
 
-// inspected prints one key that somebody asks about: when it was used as well.
+// inspected prints a key that was asked for, with its last use.
 func (t *terminal) inspected(key client.Key) error {
 	if t.form == "json" {
 		return t.json(map[string]any{"key": key})
@@ -88,8 +87,8 @@ func (t *terminal) inspected(key client.Key) error {
 	return t.details(key, "Last used", t.lastUse(key.LastUsedAt))
 }
 
-// details prints what is known of a key, a line each, leaving out what has not
-// happened; and one line more, if given.
+// details prints a key, one property a line, without those that are not set, and an
+// additional line if one is given.
 func (t *terminal) details(key client.Key, more ...string) error {
 	var lines table
 	line := func(label, value string) {
@@ -109,7 +108,7 @@ func (t *terminal) details(key client.Key, more ...string) error {
 	if active {
 		line("Expires", t.moment(&key.ExpiresAt))
 	} else {
-		line("Expires", stamp(key.ExpiresAt)) // how far away that is means nothing
+		line("Expires", stamp(key.ExpiresAt)) // without the days until then, which mean nothing
 	}
 	if len(more) > 0 {
 		lines.row(more...)
@@ -145,7 +144,7 @@ func (t *terminal) listed(page client.KeyPage, ws string, all bool) error {
 	return t.more(list, page.NextCursor)
 }
 
-// statusWords returns a key's status, and whether another key replaces it.
+// statusWords formats a key's status, and whether it was replaced.
 func statusWords(key client.Key) string {
 	if key.Status == "active" && key.ReplacedBy != nil {
 		return "active, replaced"
@@ -153,8 +152,8 @@ func statusWords(key client.Key) string {
 	return key.Status
 }
 
-// end returns the day on which a key ends, or has ended, by whatever comes
-// first; with the time of day where that is within two days.
+// end returns the day on which a key expires or is revoked, whichever is first, with the
+// time of day if that is within the next two days.
 func (t *terminal) end(key client.Key) string {
 	at := key.ExpiresAt
 	for _, earlier := range []*time.Time{key.RevokesAt, key.RevokedAt} {

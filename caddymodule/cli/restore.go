@@ -19,25 +19,25 @@ func restoreCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "restore [--quarantine] [--store PATH] FILE",
 		Short: "Adds what is in a backup and not in the store",
-		Long: `Adds what is in a backup and not in the store, which knows better: what was made or
-changed after the backup stays as it is, and no revoked key comes back to life. The
-backup is read to its end and found whole before anything is changed.
+		Long: `Adds what is in a backup and not in the store. What was created or changed after the
+backup stays as it is, and no revoked key becomes active again. The whole backup is read
+and checked before anything is changed.
 
 A store that was lost does not know what was revoked after the backup. With
---quarantine, every workspace with keys in it that are not revoked is suspended first,
-to be reviewed and resumed one by one.
+--quarantine, every workspace with keys in the backup that are not revoked is suspended
+first: review them, and resume them one by one.
 
-Without --store, the running server restores it, and --quarantine refuses requests
-with those keys from then on. With it, the store of a server that is stopped is opened.
-FILE may be -, for standard input.
+Without --store, the running server restores the backup, and suspensions take effect at
+once. With --store, this command restores it into the store of a stopped server. FILE
+may be - for standard input.
 
-A server with a backup_key restores only what was signed with it. With --store, the key
-is taken from ` + store.BackupKeyVariable + `, and without one nothing need be signed.`,
+A server with a backup_key restores only backups signed with it. With --store, the key
+is taken from ` + store.BackupKeyVariable + `. Without a key, no signature is required.`,
 		Example: `  caddy api-keys restore /var/backups/keys.backup
   runuser -u caddy -- caddy api-keys restore --store /var/lib/caddy/api_keys --quarantine - < /var/backups/keys.backup`,
 	}
-	quarantine := cmd.Flags().Bool("quarantine", false, "Suspend every workspace that has keys in the backup which are not revoked")
-	path := cmd.Flags().String("store", "", "Directory of the store of a server that is stopped")
+	quarantine := cmd.Flags().Bool("quarantine", false, "Suspend every workspace with keys in the backup that are not revoked")
+	path := cmd.Flags().String("store", "", "Store directory of a stopped server")
 	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
 		if len(args) != 1 {
 			return usagef("one FILE is wanted")
@@ -70,8 +70,8 @@ is taken from ` + store.BackupKeyVariable + `, and without one nothing need be s
 	})
 }
 
-// openBackup returns a file, or what comes on standard input as one: it is read
-// twice, and its size is to be known.
+// openBackup opens a file, or copies standard input to a temporary one: a backup is read
+// twice, and its size has to be known.
 func openBackup(path string, stdin io.Reader) (*os.File, error) {
 	if path != "-" {
 		return os.Open(path)
@@ -101,7 +101,7 @@ func restoreFile(ctx context.Context, t *terminal, log io.Writer, file io.ReadSe
 	if err != nil {
 		return client.Restoration{}, err
 	}
-	// Before a store is made for it.
+	// Before a store is created for it.
 	if _, err := store.CheckBackup(ctx, key, file, time.Now()); err != nil {
 		return client.Restoration{}, err
 	}
@@ -123,7 +123,7 @@ func restoreFile(ctx context.Context, t *terminal, log io.Writer, file io.ReadSe
 	return restoration(done), errors.Join(err, keys.Close())
 }
 
-// restoration returns what came of a restore as the API says it.
+// restoration returns the result of a restore in the form of the API.
 func restoration(done apikey.Restored) client.Restoration {
 	return client.Restoration{Restored: client.Restored{
 		MadeAt: done.MadeAt, Keys: done.Keys, Known: done.Known, Revoked: done.Revoked, Renamed: done.Renamed,
@@ -131,7 +131,7 @@ func restoration(done apikey.Restored) client.Restoration {
 	}, Warning: done.Warning()}
 }
 
-// restored prints what came of a restore.
+// restored prints the result of a restore.
 func (t *terminal) restored(answer client.Restoration) error {
 	if t.form == "json" {
 		return t.json(answer)

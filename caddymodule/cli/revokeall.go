@@ -19,13 +19,13 @@ func revokeAllCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "revoke-all --workspace WORKSPACE --reason REASON [--yes]",
 		Short: "Revokes every active key of a workspace",
-		Long: `Revokes every active key of a workspace. That cannot be undone, so on a terminal it
-asks first. In a script, or with --yes, it does not.`,
+		Long: `Revokes every active key of a workspace. This cannot be undone. On a terminal, the
+command asks for confirmation, unless --yes is given.`,
 		Example: `  caddy api-keys revoke-all --workspace acme --reason "the customer left"`,
 	}
 	workspaceFlag(cmd)
-	yes := cmd.Flags().BoolP("yes", "y", false, "Do not ask")
-	reason := cmd.Flags().String("reason", "", "Why, for the audit trail")
+	yes := cmd.Flags().BoolP("yes", "y", false, "Do not ask for confirmation")
+	reason := cmd.Flags().String("reason", "", "Reason, for the audit trail")
 	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
 		ws, err := onlyWorkspace(cmd, args)
 		if err != nil {
@@ -52,7 +52,7 @@ asks first. In a script, or with --yes, it does not.`,
 	})
 }
 
-// confirm asks whether all keys of a workspace are to be revoked.
+// confirm asks whether to revoke all keys of a workspace.
 func confirm(ctx context.Context, cmd *cobra.Command, c *client.Client, ws string) error {
 	now, err := c.ShowWorkspace(ctx, ws)
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 	"github.com/agiled/caddy-api-keys/admin/client"
 )
 
-// configFindings says what in a configuration is not safe.
+// configFindings returns what is unsafe in a configuration.
 func configFindings(config []byte, err error) []client.Finding {
 	const check = "config"
 	var parsed safetyConfig
@@ -39,13 +39,13 @@ func configFindings(config []byte, err error) []client.Finding {
 	if reach := reachable(listen); reach != "" && !parsed.Admin.Disabled {
 		found = append(found, client.Finding{Check: check, Severity: client.SeverityWarning,
 			Message: "The admin endpoint listens on " + listen + ", " + reach + ": whoever can connect can make keys.",
-			Advice:  "Let it listen on a unix socket that its owner alone may open.",
+			Advice:  "Let it listen on a Unix socket that only its owner can open.",
 		})
 	}
 	if parsed.Apps.HTTP.GracePeriod == 0 {
 		found = append(found, client.Finding{Check: check, Severity: client.SeverityWarning,
 			Message: "There is no grace_period: a stop waits for the last request, however long that takes.",
-			Advice:  "Set grace_period, 30s for instance, in the global options.",
+			Advice:  "Set grace_period in the global options, for instance to 30s.",
 		})
 	}
 	if len(found) == 0 {
@@ -54,7 +54,7 @@ func configFindings(config []byte, err error) []client.Finding {
 	return found
 }
 
-// safetyConfig is the part of a configuration that is looked at.
+// safetyConfig is the part of a configuration that configFindings checks.
 type safetyConfig struct {
 	Admin struct {
 		Disabled bool   `json:"disabled"`
@@ -82,7 +82,7 @@ func (c *safetyConfig) loggingCredentials() (names []string) {
 	return names
 }
 
-// reachable says who else can connect to an address of the admin endpoint, or "".
+// reachable says who else can connect to an admin endpoint, and is empty if nobody can.
 func reachable(listen string) string {
 	address, err := caddy.ParseNetworkAddress(listen)
 	switch {
@@ -126,15 +126,14 @@ func elsewhere(config []byte, path string) []client.Finding {
 	}}
 }
 
-// sameDirectory reports whether two paths lead to one directory. One that does not
-// exist is not the one that was examined.
+// sameDirectory reports whether two paths lead to the same directory.
 func sameDirectory(a, b string) bool {
 	infoA, errA := os.Stat(a)
 	infoB, errB := os.Stat(b)
 	return errA == nil && errB == nil && os.SameFile(infoA, infoB)
 }
 
-// runningConfig returns the configuration that the server has.
+// runningConfig returns the configuration of the running server.
 func runningConfig(ctx context.Context, c *client.Client) ([]byte, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(c.BaseURL, client.EndpointPath)+"/config/", nil)
 	if err != nil {

@@ -132,8 +132,8 @@ func cut(text string, most int) string {
 	return text
 }
 
-// say prints what a person reads. The format is the command's own; its strings may
-// be anybody's, and are made visible, so that none can begin a line either.
+// say prints text for a person. The format is ours; the strings in it may come from
+// anybody, and are made visible: none can move the cursor or begin a line.
 func say(w io.Writer, format string, values ...any) error {
 	for i, value := range values {
 		if text, ok := value.(string); ok {

@@ -16,7 +16,7 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// terminal prints the answers of one command, in the form that was asked for.
+// terminal prints the answers of one command in the requested format.
 type terminal struct {
 	client *client.Client
 	config []byte // that --config names, as JSON; nil where none is named
@@ -53,7 +53,7 @@ func newTerminal(cmd *cobra.Command) (*terminal, error) {
 	return t, err
 }
 
-// json prints an answer as the API gave it.
+// json prints an answer of the API as JSON.
 func (t *terminal) json(answer any) error {
 	encoded, err := json.Marshal(answer, jsontext.WithIndent("  "), json.Deterministic(true))
 	if err != nil {
@@ -63,8 +63,8 @@ func (t *terminal) json(answer any) error {
 	return err
 }
 
-// visibleJSON escapes what JSON lets stand and a terminal would obey: who made
-// a change can be any text. It means the same.
+// visibleJSON escapes characters that JSON allows and a terminal would obey: an actor in
+// the audit trail may contain any text. The JSON keeps its meaning.
 func visibleJSON(encoded string) string {
 	return apikey.ReplaceInvisible(encoded, func(r rune) string {
 		switch {
@@ -78,7 +78,7 @@ func visibleJSON(encoded string) string {
 	})
 }
 
-// more ends a table, and says how to see what follows.
+// more prints a table, and how to see the next page.
 func (t *terminal) more(list table, cursor *string) error {
 	if err := list.write(t.out); err != nil || cursor == nil {
 		return err

@@ -10,11 +10,11 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// maxTokenInput bounds what is read to find one token in it.
+// maxTokenInput is the most that is read from standard input to find a token in it.
 const maxTokenInput = 64 << 10
 
-// readToken reads the one token that standard input holds. What does not look
-// like one is returned as it is, for the server to say what is wrong with it.
+// readToken reads a token from standard input. Text that does not look like one is
+// returned as it is, so that the server says what is wrong with it.
 func readToken(cmd *cobra.Command) (string, error) {
 	in, err := stdin(cmd)
 	if err != nil {
@@ -23,7 +23,7 @@ func readToken(cmd *cobra.Command) (string, error) {
 	return tokenIn(in)
 }
 
-// tokenIn returns the one token of a text.
+// tokenIn returns the token in a text.
 func tokenIn(in io.Reader) (string, error) {
 	content, err := io.ReadAll(io.LimitReader(in, maxTokenInput))
 	if err != nil {
@@ -52,15 +52,15 @@ func tokenIn(in io.Reader) (string, error) {
 	return found[0], nil
 }
 
-// refuseToken keeps a token that was given in place of something else out of the
-// address of a request, which the server logs.
+// refuseToken refuses a token in place of an id or a search text, which become part of
+// an address that the server logs.
 func refuseToken(text string) error {
 	tokens := apikey.FindTokens(text)
 	switch {
 	case len(tokens) == 1:
 		return usagef("that is a whole token, and not a key's id: find its key by its last four characters, with list --query %s", tokens[0][len(tokens[0])-4:])
 	case apikey.HoldsToken(text):
-		return usagef("there is a token in that, and it would be logged: pass it to lookup on standard input")
+		return usagef("that contains a token, which would be logged: pass it to lookup on standard input")
 	}
 	return nil
 }

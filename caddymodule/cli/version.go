@@ -13,9 +13,8 @@ func versionCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Prints the version of the gateway in this binary",
-		Long: `Prints the version of the gateway in this binary. "caddy version" has that of
-Caddy; a server that is running may be of another binary, and says its version in
-its log when it starts.`,
+		Long: `Prints the version of the gateway in this binary. "caddy version" prints the version
+of Caddy. A running server may be another binary: it logs its version when it starts.`,
 	}
 	return prepare(cmd, func(_ context.Context, t *terminal, args []string) error {
 		if len(args) > 0 {

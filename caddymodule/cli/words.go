@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// lastUse returns when a key was last used, and how long ago that is.
+// lastUse formats when a key was last used, and how long ago that is.
 func (t *terminal) lastUse(at *time.Time) string {
 	if at == nil {
 		return "never"
@@ -14,7 +14,7 @@ func (t *terminal) lastUse(at *time.Time) string {
 	return t.moment(at) + " (" + t.ago(at) + ")"
 }
 
-// ago returns how long ago something was.
+// ago formats how long ago something was.
 func (t *terminal) ago(at *time.Time) string {
 	if at == nil {
 		return "never"
@@ -31,7 +31,7 @@ func (t *terminal) ago(at *time.Time) string {
 	return plural(int(passed/(24*time.Hour)), "day") + " ago"
 }
 
-// moment prints a time, and how far away it is.
+// moment formats a time, with the days until then.
 func (t *terminal) moment(at *time.Time) string {
 	if at == nil {
 		return ""

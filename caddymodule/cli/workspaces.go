@@ -12,7 +12,7 @@ import (
 func showWorkspaceCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "workspace --workspace WORKSPACE",
-		Short: "Says whether a workspace is suspended, and how many keys it has",
+		Short: "Shows whether a workspace is suspended, and how many keys it has",
 	}
 	workspaceFlag(cmd)
 	return workspaceCommand(cmd, func(ctx context.Context, t *terminal, ws string) (client.Workspace, error) {
@@ -23,11 +23,11 @@ func showWorkspaceCommand() *cobra.Command {
 func suspendCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "suspend --workspace WORKSPACE",
-		Short:   "Refuses every key of a workspace until it is resumed",
+		Short:   "Refuses all keys of a workspace until it is resumed",
 		Example: `  caddy api-keys suspend --workspace acme --reason "invoice 4711 is not paid"`,
 	}
 	workspaceFlag(cmd)
-	reason := cmd.Flags().String("reason", "", "Why, for the audit trail")
+	reason := cmd.Flags().String("reason", "", "Reason, for the audit trail")
 	return workspaceCommand(cmd, func(ctx context.Context, t *terminal, ws string) (client.Workspace, error) {
 		suspended, err := t.client.Suspend(ctx, ws, *reason)
 		if err == nil {
@@ -48,7 +48,7 @@ func resumeCommand() *cobra.Command {
 	})
 }
 
-// workspaceCommand prepares a command about one workspace as a whole.
+// workspaceCommand prepares a command about a whole workspace.
 func workspaceCommand(cmd *cobra.Command, call func(context.Context, *terminal, string) (client.Workspace, error)) *cobra.Command {
 	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
 		ws, err := onlyWorkspace(cmd, args)
@@ -86,9 +86,8 @@ func suspensionsCommand() *cobra.Command {
 	})
 }
 
-// warnOfNoKeys says that a workspace has no keys, where it may be a mistyped one.
-// A key that has ended is kept for audit_retention, so what the store does not
-// know has either never been or ended that long ago.
+// warnOfNoKeys warns that a workspace has no keys, because its id may be mistyped. Ended
+// keys are kept for audit_retention, so the workspace had none within that time.
 func warnOfNoKeys(cmd *cobra.Command, ws client.Workspace) {
 	if ws.Keys == (client.KeyCounts{}) {
 		_ = say(cmd.ErrOrStderr(), "%s never had a key, or none since audit_retention ago: is this the workspace that you mean?\n", ws.ID)
