@@ -11,7 +11,7 @@ import (
 const adminToken = "admin-token-for-tests"
 
 func adminMount(lines string) string {
-	return "\tapi_key_admin {\n\t\tbase_path /settings/api\n" + lines + "\n\t}\n\treverse_proxy $UPSTREAM\n"
+	return "\tapi_key_admin {\n\t\tbase_path /settings/api\n" + lines + "\n\t}\n\treverse_proxy {{.Upstream}}\n"
 }
 
 func TestAdmin_credentials(t *testing.T) {
@@ -38,14 +38,14 @@ func TestAdmin_credentials(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got := s.send("GET /settings/api/healthz?token="+adminToken, test.header)
-			if got.status != test.status {
-				t.Errorf("got %d %s, want %d", got.status, got.body, test.status)
+			if got.Status != test.status {
+				t.Errorf("got %d %s, want %d", got.Status, got.Body, test.status)
 			}
 			got.mustHave(t, "Cache-Control", "no-store")
 			if test.status == 401 {
 				got.mustHave(t, "WWW-Authenticate", `Bearer realm="api-keys-admin"`)
 			}
-			s.upstream.none(t)
+			s.Upstream.WantNothing(t)
 		})
 	}
 }
@@ -70,10 +70,10 @@ func TestAdmin_paths(t *testing.T) {
 		{"/healthz", 200, true},
 	} {
 		got := s.send("GET "+test.path, "")
-		if got.status != test.status {
-			t.Errorf("%s: got %d %s, want %d", test.path, got.status, got.body, test.status)
+		if got.Status != test.status {
+			t.Errorf("%s: got %d %s, want %d", test.path, got.Status, got.Body, test.status)
 		}
-		if there := len(s.upstream.take()) > 0; there != test.upstream {
+		if there := len(s.Upstream.Take()) > 0; there != test.upstream {
 			t.Errorf("%s: got upstream=%v, want %v", test.path, there, test.upstream)
 		}
 	}
@@ -94,12 +94,12 @@ func TestAdmin_pinnedWorkspace(t *testing.T) {
 		if test.team != "" {
 			header += "X-Team: " + test.team + "\r\n"
 		}
-		if got := s.send("GET /settings/api/workspaces/"+test.workspace+"/keys", header); got.status != test.status {
-			t.Errorf("%q asks for %s: got %d %s, want %d", test.team, test.workspace, got.status, got.body, test.status)
+		if got := s.send("GET /settings/api/workspaces/"+test.workspace+"/keys", header); got.Status != test.status {
+			t.Errorf("%q asks for %s: got %d %s, want %d", test.team, test.workspace, got.Status, got.Body, test.status)
 		}
 	}
-	if got := s.send("GET /settings/api/audit", "X-Team: acme\r\n"); got.status != 403 {
-		t.Errorf("all events: got %d, want 403", got.status)
+	if got := s.send("GET /settings/api/audit", "X-Team: acme\r\n"); got.Status != 403 {
+		t.Errorf("all events: got %d, want 403", got.Status)
 	}
 }
 
@@ -115,8 +115,8 @@ func TestAdmin_pinnedWithPrefix(t *testing.T) {
 		{"X-Team: \r\n", "tenant-", 403},
 		{"", "tenant-", 403},
 	} {
-		if got := s.send("GET /settings/api/workspaces/"+test.workspace+"/keys", test.headers); got.status != test.status {
-			t.Errorf("%q asks for %s: got %d %s, want %d", test.headers, test.workspace, got.status, got.body, test.status)
+		if got := s.send("GET /settings/api/workspaces/"+test.workspace+"/keys", test.headers); got.Status != test.status {
+			t.Errorf("%q asks for %s: got %d %s, want %d", test.headers, test.workspace, got.Status, got.Body, test.status)
 		}
 	}
 }
@@ -138,8 +138,8 @@ func TestAdmin_actor(t *testing.T) {
 		body := `{"name":"Zapier production","preset":"read_only"}`
 		got := s.sendBody("POST /settings/api/workspaces/acme/keys", "Authorization: Bearer "+adminToken+
 			"\r\nX-User: "+test.user+"\r\nContent-Type: application/json\r\nContent-Length: "+strconv.Itoa(len(body))+"\r\n", body)
-		if got.status != 201 || !strings.Contains(got.body, `"created_by":"`+test.want+`"`) {
-			t.Errorf("%s, %q: got %d %s, want it created by %s", test.lines, test.user, got.status, got.body, test.want)
+		if got.Status != 201 || !strings.Contains(got.Body, `"created_by":"`+test.want+`"`) {
+			t.Errorf("%s, %q: got %d %s, want it created by %s", test.lines, test.user, got.Status, got.Body, test.want)
 		}
 	}
 }
@@ -148,12 +148,12 @@ func TestAdmin_actor(t *testing.T) {
 // uses keys.
 func TestAdminEndpoint_withoutApp(t *testing.T) {
 	s := newServer(t)
-	if err := load([]byte(`{"admin":{"listen":"` + s.admin + `","config":{"persist":false}}}`)); err != nil {
+	if err := load([]byte(`{"admin":{"listen":"` + s.Admin + `","config":{"persist":false}}}`)); err != nil {
 		t.Fatal(err)
 	}
 	got := s.call("GET", "/api-keys/healthz", "")
-	if got.status != 503 || !strings.Contains(got.body, `"store_unavailable"`) {
-		t.Errorf("got %d %s, want 503 store_unavailable", got.status, got.body)
+	if got.Status != 503 || !strings.Contains(got.Body, `"store_unavailable"`) {
+		t.Errorf("got %d %s, want 503 store_unavailable", got.Status, got.Body)
 	}
 }
 
@@ -177,10 +177,10 @@ func TestAdmin_page(t *testing.T) {
 		{"GET /settings/api/mount", 401, "application/json"},
 	} {
 		got := s.send(test.request, "")
-		if kind := got.header.Get("Content-Type"); got.status != test.status || kind != test.kind {
-			t.Errorf("%s: got %d as %q, want %d as %q", test.request, got.status, kind, test.status, test.kind)
+		if kind := got.Header.Get("Content-Type"); got.Status != test.status || kind != test.kind {
+			t.Errorf("%s: got %d as %q, want %d as %q", test.request, got.Status, kind, test.status, test.kind)
 		}
-		s.upstream.none(t)
+		s.Upstream.WantNothing(t)
 	}
 }
 
@@ -196,8 +196,8 @@ func TestAdmin_pageBelowHandlePath(t *testing.T) {
 		{"/stripped/page/main.js", "", 200},
 	} {
 		got := s.send("GET "+test.path, "")
-		if location := got.header.Get("Location"); got.status != test.status || location != test.location {
-			t.Errorf("%s: got %d to %q, want %d to %q", test.path, got.status, location, test.status, test.location)
+		if location := got.Header.Get("Location"); got.Status != test.status || location != test.location {
+			t.Errorf("%s: got %d to %q, want %d to %q", test.path, got.Status, location, test.status, test.location)
 		}
 	}
 }

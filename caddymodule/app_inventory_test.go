@@ -25,7 +25,7 @@ func endsIn(d time.Duration) func(*apikey.Key) {
 // TestInventory: whoever looks at the metrics sees what there is at that moment.
 func TestInventory(t *testing.T) {
 	const day = 24 * time.Hour
-	s := serve(t, "\tapi_key_auth {\n\t\trate_limit read 1 1h\n\t}\n\treverse_proxy $UPSTREAM\n")
+	s := serve(t, "\tapi_key_auth {\n\t\trate_limit read 1 1h\n\t}\n\treverse_proxy {{.Upstream}}\n")
 	s.create(apikey.FullAccess)
 	s.create(apikey.ReadOnly, inWorkspace("globex"))
 	s.create(apikey.ReadOnly, expired)
@@ -36,7 +36,7 @@ func TestInventory(t *testing.T) {
 	s.create(apikey.FullAccess, endsIn(6*day))
 	s.create(apikey.ReadOnly, endsIn(13*day))
 	s.create(apikey.ReadOnly, endsIn(29*day))
-	s.send("GET /", soon.bearer()).mustBe(t, 200, "from upstream")
+	s.send("GET /", soon.bearer()).mustBe(t, 200, "ok")
 	s.send("GET /", soon.bearer()).mustBe(t, 429, `{"error":"Too Many Requests."}`)
 	if err := s.instance().authn.FlushUses(time.Now(), 0, s.instance().store.NoteUses); err != nil {
 		t.Fatal(err)
@@ -96,7 +96,7 @@ func TestInventory_afterReload(t *testing.T) {
 		t.Fatal("got no error, want the configuration to be refused")
 	}
 	wantKeys("after a refused reload", 1)
-	s.store = filepath.Join(t.TempDir(), "others")
+	s.Store = filepath.Join(t.TempDir(), "others")
 	s.mustLoad(proxied)
 	wantKeys("after a reload with an empty store", 0)
 	s.create(apikey.FullAccess)
@@ -112,13 +112,13 @@ func TestChanges(t *testing.T) {
 	if got := s.metric(available); got != "1" {
 		t.Errorf("got %s %q, want 1", available, got)
 	}
-	if err := os.Rename(s.store, s.store+".moved"); err != nil {
+	if err := os.Rename(s.Store, s.Store+".moved"); err != nil {
 		t.Fatal(err)
 	}
 	if got := s.metric(available); got != "0" {
 		t.Errorf("without its directory: got %s %q, want 0", available, got)
 	}
-	if err := os.Rename(s.store+".moved", s.store); err != nil {
+	if err := os.Rename(s.Store+".moved", s.Store); err != nil {
 		t.Fatal(err)
 	}
 	if got := s.metric(available); got != "1" {
@@ -131,7 +131,7 @@ func TestChanges(t *testing.T) {
 func TestInventory_unknown(t *testing.T) {
 	for name, fail := range map[string]func(*server) error{
 		"the store is closed":        func(s *server) error { return s.instance().store.Close() },
-		"its directory is not there": func(s *server) error { return os.Rename(s.store, s.store+".moved") },
+		"its directory is not there": func(s *server) error { return os.Rename(s.Store, s.Store+".moved") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := serve(t, proxied)
@@ -139,7 +139,7 @@ func TestInventory_unknown(t *testing.T) {
 			if err := fail(s); err != nil {
 				t.Fatal(err)
 			}
-			text := s.call("GET", "/metrics", "").body
+			text := s.call("GET", "/metrics", "").Body
 			for _, metric := range inventoryMetrics {
 				if strings.Contains(text, "\n"+metric) {
 					t.Errorf("got samples of %s, want none", metric)

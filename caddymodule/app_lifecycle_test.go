@@ -51,7 +51,7 @@ func (gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Han
 	return next.ServeHTTP(w, r)
 }
 
-const gated = "\troute {\n\t\ttest_gate\n\t\tapi_key_auth\n\t\treverse_proxy $UPSTREAM\n\t}\n"
+const gated = "\troute {\n\t\ttest_gate\n\t\tapi_key_auth\n\t\treverse_proxy {{.Upstream}}\n\t}\n"
 
 // newApp returns an app that has not started.
 func newApp() *App {
@@ -167,7 +167,7 @@ func TestAuth_startsAfterHTTP(t *testing.T) {
 		answered <- w
 	}()
 	<-gateReached
-	if _, err := os.Stat(s.store); err == nil {
+	if _, err := os.Stat(s.Store); err == nil {
 		t.Error("got a store before Start, want none")
 	}
 	gateOpened <- struct{}{}
@@ -210,13 +210,13 @@ func TestValidate_besideRunningServer(t *testing.T) {
 		t.Errorf("validating: got %v, want no error", err)
 	}
 	s.mustUse(t, 1)
-	s.send("GET /", k.bearer()).mustBe(t, 200, "from upstream")
+	s.send("GET /", k.bearer()).mustBe(t, 200, "ok")
 }
 
 // mustUse expects so many configurations to hold the store open.
 func (s *server) mustUse(t *testing.T, want int) {
 	t.Helper()
-	if got, _ := instances.References(s.store); got != want {
+	if got, _ := instances.References(s.Store); got != want {
 		t.Errorf("got %d configurations that hold the store open, want %d", got, want)
 	}
 }
@@ -224,12 +224,12 @@ func (s *server) mustUse(t *testing.T, want int) {
 func TestReload_samePath(t *testing.T) {
 	s := serve(t, proxied)
 	k := s.create(apikey.FullAccess)
-	s.send("GET /", k.bearer()).mustBe(t, 200, "from upstream")
+	s.send("GET /", k.bearer()).mustBe(t, 200, "ok")
 	shared, misses := s.instance(), s.metric(`caddy_api_keys_cache_lookups_total{outcome="miss"}`)
 	for range 3 {
 		s.mustLoad(proxied)
 	}
-	s.send("GET /", k.bearer()).mustBe(t, 200, "from upstream")
+	s.send("GET /", k.bearer()).mustBe(t, 200, "ok")
 	if s.instance() != shared {
 		t.Error("got another instance after a reload, want the same")
 	}
@@ -239,7 +239,7 @@ func TestReload_samePath(t *testing.T) {
 	s.mustUse(t, 4)
 	releaseAll()
 	s.mustUse(t, 1)
-	s.send("GET /", k.bearer()).mustBe(t, 200, "from upstream")
+	s.send("GET /", k.bearer()).mustBe(t, 200, "ok")
 }
 
 // TestReload_anotherPath: requests that a configuration has accepted are judged
@@ -251,15 +251,15 @@ func TestReload_anotherPath(t *testing.T) {
 	go func() { answers <- s.send("GET /", k.bearer()) }()
 	<-gateReached
 
-	s.store = filepath.Join(t.TempDir(), "other")
+	s.Store = filepath.Join(t.TempDir(), "other")
 	s.mustLoad(proxied)
 	gateOpened <- struct{}{}
-	(<-answers).mustBe(t, 200, "from upstream")
-	s.upstream.one(t).mustCarry(t, k)
+	(<-answers).mustBe(t, 200, "ok")
+	s.received(t).mustCarry(t, k)
 
 	s.send("GET /", k.bearer()).mustHave(t, "WWW-Authenticate", invalidChallenge)
-	s.upstream.none(t)
-	if got := s.call("GET", "/api-keys/workspaces/acme/keys", "").body; strings.Contains(got, k.ID) {
+	s.Upstream.WantNothing(t)
+	if got := s.call("GET", "/api-keys/workspaces/acme/keys", "").Body; strings.Contains(got, k.ID) {
 		t.Error("got the key of the old store from the admin endpoint, want those of the new one")
 	}
 }
@@ -285,17 +285,17 @@ func TestReload_rejected(t *testing.T) {
 		}, "{env.NOT_SET_ANYWHERE} is empty"},
 		{"module that there is not, before any key is asked for", func(s *server) error {
 			s.configs++
-			return load([]byte(`{"admin":{"listen":"` + s.admin + `","config":{"persist":false}},
+			return load([]byte(`{"admin":{"listen":"` + s.Admin + `","config":{"persist":false}},
 				"apps":{"http":{"servers":{"s":{"routes":[{"handle":[{"handler":"not_there"}]}]}}}}}`))
 		}, "not_there"},
 		{"server that cannot listen", func(s *server) error {
-			config := s.adapt("http://:$PORT {\n bind 127.0.0.1\n " + proxied + "}\nhttp://" + occupied.Addr().String() + " {\n bind 127.0.0.1\n}")
+			config := s.adapt("http://:{{.Port}} {\n bind 127.0.0.1\n " + proxied + "}\nhttp://" + occupied.Addr().String() + " {\n bind 127.0.0.1\n}")
 			return load(config)
 		}, "address already in use"},
 		{"store that cannot be opened", func(s *server) error {
-			store := s.store
-			s.store = file
-			defer func() { s.store = store }()
+			store := s.Store
+			s.Store = file
+			defer func() { s.Store = store }()
 			return s.load(proxied)
 		}, `opening key store at "` + file + `"`},
 	} {
@@ -303,17 +303,17 @@ func TestReload_rejected(t *testing.T) {
 			s := serve(t, proxied)
 			k := s.create(apikey.FullAccess)
 			const allowed = `caddy_api_keys_requests_total{access="full_access",action="read",result="allowed"}`
-			s.send("GET /", k.bearer()).mustBe(t, 200, "from upstream")
+			s.send("GET /", k.bearer()).mustBe(t, 200, "ok")
 			before := s.metric(allowed)
 			for range 5 {
 				if err := test.load(s); err == nil || !strings.Contains(err.Error(), test.want) {
 					t.Fatalf("got error %v, want one with %q", err, test.want)
 				}
-				if got := s.call("GET", "/api-keys/healthz", ""); got.status != 200 {
-					t.Errorf("got %d %s from the admin endpoint, want 200", got.status, got.body)
+				if got := s.call("GET", "/api-keys/healthz", ""); got.Status != 200 {
+					t.Errorf("got %d %s from the admin endpoint, want 200", got.Status, got.Body)
 				}
-				if got := s.call("GET", "/api-keys/workspaces/acme/keys/"+k.ID, ""); got.status != 200 {
-					t.Errorf("got %d %s from the admin endpoint, want the key", got.status, got.body)
+				if got := s.call("GET", "/api-keys/workspaces/acme/keys/"+k.ID, ""); got.Status != 200 {
+					t.Errorf("got %d %s from the admin endpoint, want the key", got.Status, got.Body)
 				}
 				if got := s.metric(allowed); got != before {
 					t.Errorf("got %q requests counted, want %q as before", got, before)
@@ -321,9 +321,9 @@ func TestReload_rejected(t *testing.T) {
 			}
 			releaseAll()
 			s.mustUse(t, 1)
-			s.send("GET /", k.bearer()).mustBe(t, 200, "from upstream")
+			s.send("GET /", k.bearer()).mustBe(t, 200, "ok")
 			s.mustLoad(proxied)
-			s.send("GET /", k.bearer()).mustBe(t, 200, "from upstream")
+			s.send("GET /", k.bearer()).mustBe(t, 200, "ok")
 		})
 	}
 }
@@ -331,8 +331,8 @@ func TestReload_rejected(t *testing.T) {
 // metric returns the value of one series from the admin endpoint, "" if it is
 // not there.
 func (s *server) metric(series string) string {
-	s.t.Helper()
-	got := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(series) + ` (.*)$`).FindStringSubmatch(s.call("GET", "/metrics", "").body)
+	s.T.Helper()
+	got := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(series) + ` (.*)$`).FindStringSubmatch(s.call("GET", "/metrics", "").Body)
 	if got == nil {
 		return ""
 	}
@@ -349,7 +349,7 @@ func TestReload_metrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := 1; i <= 3; i++ {
-		s.send("GET /", k.bearer()).mustBe(t, 200, "from upstream")
+		s.send("GET /", k.bearer()).mustBe(t, 200, "ok")
 		s.mustLoad(proxied)
 		if _, err := fmt.Sscan(s.metric(series), &got); err != nil || got != first+i {
 			t.Errorf("got %d counted (%v), want %d", got, err, first+i)
@@ -362,7 +362,7 @@ func TestCleanup_withoutStart(t *testing.T) {
 	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
 	defer cancel()
 	app := newApp()
-	app.Store.Path = s.store
+	app.Store.Path = s.Store
 	if err := app.Provision(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -406,9 +406,9 @@ func TestRelease_drains(t *testing.T) {
 // never the name of a directory.
 func TestApp_pathWithPlaceholder(t *testing.T) {
 	s := newServer(t)
-	want := s.store
+	want := s.Store
 	t.Setenv("STATE_DIRECTORY", filepath.Dir(want))
-	s.store = "{env.STATE_DIRECTORY}/keys"
+	s.Store = "{env.STATE_DIRECTORY}/keys"
 	s.mustLoad(proxied)
 	if got := s.instance().store.Path(); got != want {
 		t.Errorf("got the store at %q, want %q", got, want)

@@ -41,8 +41,8 @@ func TestLogs_afterReload(t *testing.T) {
 	s.log = second
 	s.mustLoad(proxied)
 	s.log = filepath.Join(t.TempDir(), "refused")
-	occupied := s.upstream.addr
-	if err := load(s.adapt("http://:$PORT {\n bind 127.0.0.1\n" + proxied + "}\nhttp://" + occupied + " {\n bind 127.0.0.1\n}")); err == nil {
+	occupied := s.Upstream.Address
+	if err := load(s.adapt("http://:{{.Port}} {\n bind 127.0.0.1\n" + proxied + "}\nhttp://" + occupied + " {\n bind 127.0.0.1\n}")); err == nil {
 		t.Fatal("got no error, want the configuration to be refused")
 	}
 
@@ -64,7 +64,7 @@ func TestLogs_flood(t *testing.T) {
 	s := serve(t, proxied)
 	k := s.create(apikey.FullAccess)
 	key := "/api-keys/workspaces/" + k.WorkspaceID + "/keys/" + k.ID
-	if err := os.Rename(s.store, s.store+".moved"); err != nil {
+	if err := os.Rename(s.Store, s.Store+".moved"); err != nil {
 		t.Fatal(err)
 	}
 	wantFew := func(message string, cause func()) {
@@ -95,7 +95,7 @@ func TestLogs_refusals(t *testing.T) {
 	const message = "request refused"
 	s := serve(t, proxied)
 	k := s.create(apikey.ReadOnly)
-	s.send("GET /", k.bearer()).mustBe(t, 200, "from upstream")
+	s.send("GET /", k.bearer()).mustBe(t, 200, "ok")
 	s.send("POST /", k.bearer()).mustBe(t, 403, bodies[403])
 	s.send("GET /", "Authorization: Bearer "+k.token[:20]+"\r\n").mustBe(t, 401, bodies[401])
 	lines := said(t, s.logged(), message)

@@ -46,11 +46,11 @@ func TestNeighbours(t *testing.T) {
 
 // warned returns the warnings about handlers around api_key_auth.
 func (s *server) warned() (all []string) {
-	s.t.Helper()
+	s.T.Helper()
 	for line := range bytes.Lines(s.logged()) {
 		var fields struct{ Level, Msg string }
 		if err := json.Unmarshal(line, &fields); err != nil {
-			s.t.Fatal(err)
+			s.T.Fatal(err)
 		}
 		if fields.Level == "warn" && bytes.Contains(line, []byte("api_key_auth")) {
 			all = append(all, fields.Msg)

@@ -3,9 +3,11 @@ package gatewaytest
 import (
 	"bufio"
 	"bytes"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -69,46 +71,53 @@ func (c Client) Send(t *testing.T, method, path string, body io.Reader, fields .
 	if err != nil {
 		t.Fatalf("%s %s over %s: %v", method, path, c.Name, err)
 	}
-	defer response.Body.Close()
-	content, err := io.ReadAll(response.Body)
+	got, err := ReadAnswer(response)
 	if err != nil {
-		t.Fatalf("reading the answer to %s %s over %s: %v", method, path, c.Name, err)
+		t.Fatalf("%s %s over %s: %v", method, path, c.Name, err)
 	}
-	return Answer{Status: response.StatusCode, Proto: response.ProtoMajor, Header: response.Header, Body: string(content), Closes: response.Close}
+	return got
 }
 
-// Raw sends bytes that a library might not send, and returns the first answer.
+// Raw sends bytes that a library might not send, on a connection of their own, and
+// returns the final answer.
 func Raw(t *testing.T, address, request string) Answer {
 	t.Helper()
-	conn, err := net.DialTimeout("tcp", address, 5*time.Second)
+	got, err := TryRaw(address, request)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("sending %q: %v", request, err)
 	}
-	defer conn.Close()
-	return exchange(t, conn, request)
+	return got
 }
 
-// exchange returns the final answer: a client that hangs up at the interim one
-// takes its request back.
-func exchange(t *testing.T, conn net.Conn, request string) Answer {
-	t.Helper()
+// TryRaw is Raw where an error is no failure.
+func TryRaw(address, request string) (Answer, error) {
+	conn, err := net.DialTimeout("tcp", address, 5*time.Second)
+	if err != nil {
+		return Answer{}, err
+	}
+	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
 	if _, err := io.WriteString(conn, request); err != nil {
-		t.Fatal(err)
+		return Answer{}, err
 	}
-	method, _, _ := bytes.Cut([]byte(request), []byte(" "))
+	method, _, _ := strings.Cut(request, " ")
 	reader := bufio.NewReader(conn)
-	response, err := http.ReadResponse(reader, &http.Request{Method: string(method)})
+	response, err := http.ReadResponse(reader, &http.Request{Method: method})
 	for err == nil && response.StatusCode == http.StatusContinue {
-		response, err = http.ReadResponse(reader, &http.Request{Method: string(method)})
+		response, err = http.ReadResponse(reader, &http.Request{Method: method})
 	}
 	if err != nil {
-		t.Fatalf("reading the answer to %q: %v", request, err)
+		return Answer{}, fmt.Errorf("reading the answer: %w", err)
 	}
+	return ReadAnswer(response)
+}
+
+// ReadAnswer reads a response to its end.
+func ReadAnswer(response *http.Response) (Answer, error) {
 	defer response.Body.Close()
-	content, err := io.ReadAll(response.Body)
+	body, err := io.ReadAll(response.Body)
 	if err != nil {
-		t.Fatal(err)
+		return Answer{}, fmt.Errorf("reading the answer's body: %w", err)
 	}
-	return Answer{Status: response.StatusCode, Proto: 1, Header: response.Header, Body: string(content), Closes: response.Close}
+	return Answer{response.StatusCode, response.ProtoMajor, response.Header, string(body), response.Close}, nil
 }

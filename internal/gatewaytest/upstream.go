@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"io"
 	"net"
+	"net/http"
 	"net/textproto"
 	"strings"
 	"sync"
@@ -215,16 +216,22 @@ func (u *Upstream) WantNothing(t *testing.T) {
 // Line returns the request line.
 func (r Received) Line() string { return strings.SplitN(r.Head, "\r\n", 2)[0] }
 
-// Values returns the values of all fields that an upstream could take for the
-// named one, in any spelling.
-func (r Received) Values(name string) []string {
-	return fieldValues(r.Head+"\r\n"+r.Trailer, name)
+// Fields returns the header fields and the trailers, by their names as they came.
+func (r Received) Fields() http.Header {
+	fields := make(http.Header)
+	for line := range strings.SplitSeq(r.Head+"\r\n"+r.Trailer, "\r\n") {
+		if name, value, ok := strings.Cut(line, ":"); ok {
+			fields[name] = append(fields[name], strings.TrimSpace(value))
+		}
+	}
+	return fields
 }
 
-func fieldValues(block, name string) []string {
+// Values returns the values of all fields that an upstream could take for the
+// named one, in any spelling.
+func (r Received) Values(name string) (values []string) {
 	fold := strings.NewReplacer("_", "-", ".", "-")
-	var values []string
-	for _, line := range strings.Split(block, "\r\n") {
+	for line := range strings.SplitSeq(r.Head+"\r\n"+r.Trailer, "\r\n") {
 		field, value, ok := strings.Cut(line, ":")
 		if ok && strings.EqualFold(fold.Replace(field), name) {
 			values = append(values, strings.TrimSpace(value))
