@@ -191,11 +191,12 @@ func (db *DB) survey() (*fileSurvey, error) {
 // reconcile holds what Badger has against what the journal says, and makes it the same.
 func (db *DB) reconcile(files *fileSurvey, tail *journal.Tail) error {
 	version, err := db.schema()
-	if err != nil {
-		return err
-	}
 	end, base := db.journal.End(), db.journal.Base()
 	switch {
+	case errors.Is(err, errForeign) && end.Number > 0: // the journal is not that of something else
+		return db.discard(errors.New("they have lost what they began with"), tail)
+	case err != nil:
+		return err
 	case version == 0 && end.Number == 0:
 		return db.markMade()
 	case version == 0:

@@ -123,6 +123,21 @@ func TestOpen_rebuilds(t *testing.T) {
 	}
 }
 
+// Files that have lost what they began with are not taken for those of something else
+// while there is a journal.
+func TestOpen_schemaLost(t *testing.T) {
+	db := livedDB(t)
+	want := statuses(t, db)
+	if err := db.Note(func(txn *Txn) error { return txn.Delete(schemaKey) }); err != nil {
+		t.Fatal(err)
+	}
+	closeDB(t, db)
+	again, repairs := openLogged(t, testOptions(db.Path()))
+	equal(t, "repairs", repairs, strings.Join([]string{string(Rebuilding), string(KeptDamaged), string(Rebuilt)}, "\n"))
+	equal(t, "records", statuses(t, again), want)
+	equal(t, "findings", check(t, again), map[string]string{})
+}
+
 // A journal of another store proves nothing.
 func TestOpen_foreignJournal(t *testing.T) {
 	db, other := openNew(t), openNew(t)

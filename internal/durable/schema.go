@@ -24,6 +24,9 @@ func (db *DB) isNote(key []byte) bool {
 	return slices.ContainsFunc(db.options.Notes, func(prefix string) bool { return strings.HasPrefix(string(key), prefix) })
 }
 
+// errForeign says that there is something, but not what a database begins with.
+var errForeign = errors.New("it is a Badger database of something else: choose another path")
+
 // schema returns the version of the schema; 0 where there is nothing at all.
 func (db *DB) schema() (version int, err error) {
 	err = db.view(func(txn *Txn) error {
@@ -32,7 +35,7 @@ func (db *DB) schema() (version int, err error) {
 			return err
 		}
 		for range txn.Below(nil) {
-			return errors.New("it is a Badger database of something else: choose another path")
+			return errForeign
 		}
 		return nil
 	})
