@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"github.com/agiled/caddy-api-keys/internal/durable/journal"
 )
@@ -116,59 +115,6 @@ func Owned(path string) error {
 	return fmt.Errorf("%q belongs to the user %s: run this as that user, with runuser -u %s for instance", path, name, name)
 }
 
-// badgerFile reports whether Badger gives files such a name.
-func badgerFile(name string) bool {
-	switch name {
-	case "MANIFEST", "MANIFEST-REWRITE", "KEYREGISTRY", "REWRITE-KEYREGISTRY", "LOCK", "DISCARD":
-		return true
-	}
-	switch extension := filepath.Ext(name); extension {
-	case ".mem", ".sst", ".vlog":
-		_, err := strconv.ParseUint(strings.TrimSuffix(name, extension), 10, 64)
-		return err == nil
-	}
-	return false
-}
-
-// filesWith returns the paths of Badger's files in a directory whose names end so,
-// in the order of their names.
-func filesWith(path, extension string) (found []string, err error) {
-	entries, err := os.ReadDir(path)
-	for _, entry := range entries {
-		if filepath.Ext(entry.Name()) == extension && badgerFile(entry.Name()) {
-			found = append(found, filepath.Join(path, entry.Name()))
-		}
-	}
-	return found, err
-}
-
-// explain turns Badger's reasons not to open into what an operator can do.
-func explain(path string, err error) error {
-	if locked(err) {
-		return fmt.Errorf("it is locked by %s: stop that one, or give this one another path", lockHolder(path))
-	}
-	return Advise(err)
-}
-
-// locked reports whether an error says that another process has the store open.
-func locked(err error) bool {
-	return errors.Is(err, syscall.EWOULDBLOCK)
-}
-
-// lockHolder names the process that Badger's advisory file says has the lock.
-// A process in another container can have the pid of this one.
-func lockHolder(path string) string {
-	content, _ := os.ReadFile(filepath.Join(path, "LOCK"))
-	switch pid := strings.TrimSpace(string(content)); pid {
-	case "":
-		return "another process"
-	case strconv.Itoa(os.Getpid()):
-		return "this process, or by one in another container"
-	default:
-		return fmt.Sprintf("another process (pid %s)", pid)
-	}
-}
-
 // ours reports whether something in the directory of a store is the store's.
 func ours(entry fs.DirEntry) bool {
 	name := entry.Name()
@@ -198,22 +144,4 @@ func confusing(name string) bool {
 		return true
 	}
 	return badgerFile(name) || name == journalDirectory || name == straysDirectory || name == journalDirectory+unfinished
-}
-
-// emptyFile returns the name of a file of Badger's in which nothing is, or "".
-// Badger would fill it with zeros, and pass over it from then on.
-func emptyFile(path string) string {
-	entries, _ := os.ReadDir(path)
-	for _, entry := range entries {
-		switch filepath.Ext(entry.Name()) {
-		case ".mem", ".vlog":
-			if !badgerFile(entry.Name()) {
-				continue
-			}
-			if info, err := entry.Info(); err == nil && info.Size() == 0 {
-				return entry.Name()
-			}
-		}
-	}
-	return ""
 }

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -219,49 +218,6 @@ func (db *DB) markRebuilt(txn *Txn, tail *journal.Tail, base baseRecord) (err er
 	return errors.Join(err, db.markSchema(txn), save(txn, baseKey, base), mark(txn, db.journal.End()))
 }
 
-// forgotten says that the store has changes that the journal does not.
-func (db *DB) forgotten(has journal.Position, torn *journal.Damage) error {
-	cause := errors.New("the end of its journal is missing")
-	if torn != nil {
-		cause = torn
-	}
-	return db.lost(cause, db.journal.End().Number+1, has.Number)
-}
-
-// lost says which changes can be read in the journal no more, and what to do.
-func (db *DB) lost(cause error, from, to uint64) error {
-	changes := fmt.Sprintf("change %d is", from)
-	switch {
-	case to == 0:
-		changes = fmt.Sprintf("the changes from %d on are", from)
-	case to > from:
-		changes = fmt.Sprintf("the changes from %d to %d are", from, to)
-	}
-	return fmt.Errorf("%w. So nothing proves that %s in the store, and a revocation may be missing. "+
-		"Bring back the journal's files as they were, or restore a backup into an empty directory. "+
-		"If the store is known to be good, begin a new journal from it: caddy api-keys doctor --store %q --new-journal", cause, changes, db.path)
-}
-
-// explainJournal turns the journal's reasons not to open into what an operator
-// can do.
-func (db *DB) explainJournal(err error) error {
-	if errors.Is(err, journal.ErrLocked) {
-		return explain(db.path, syscall.EWOULDBLOCK)
-	}
-	if damage, ok := errors.AsType[*journal.Damage](err); ok {
-		if _, files := db.survey(); files != nil && !isTransient(files) {
-			return bothDamaged(files, damage)
-		}
-		return db.lost(damage, max(damage.Next, 1), 0)
-	}
-	return Advise(err)
-}
-
-// bothDamaged says that neither can be built from the other.
-func bothDamaged(files, journal error) error {
-	return fmt.Errorf("its files are damaged (%w), and so is its journal: %w. Restore a backup into an empty directory", files, journal)
-}
-
 // discard closes Badger, and builds its files anew.
 func (db *DB) discard(reason error, tail *journal.Tail) error {
 	if db.badger != nil {
@@ -271,30 +227,4 @@ func (db *DB) discard(reason error, tail *journal.Tail) error {
 		db.badger = nil
 	}
 	return db.rebuild(reason, tail)
-}
-
-func eachBadgerFile(path string, do func(path string) error) error {
-	entries, err := os.ReadDir(path)
-	for _, entry := range entries {
-		if badgerFile(entry.Name()) {
-			err = errors.Join(err, do(filepath.Join(path, entry.Name())))
-		}
-	}
-	return err
-}
-
-// remnantsIn reports whether there is a file that Badger does not make first of
-// all. A store is begun with its journal, so without one it is left of a store.
-func remnantsIn(path string) bool {
-	logs, _ := filesWith(path, ".vlog")
-	return len(logs) > 0 || badgerIn(path)
-}
-
-// badgerIn reports whether Badger has anything in a directory.
-func badgerIn(path string) bool {
-	entries, _ := os.ReadDir(path)
-	return slices.ContainsFunc(entries, func(e os.DirEntry) bool {
-		extension := filepath.Ext(e.Name())
-		return badgerFile(e.Name()) && (e.Name() == "MANIFEST" || extension == ".mem" || extension == ".sst")
-	})
 }

@@ -1,0 +1,83 @@
+package durable
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/agiled/caddy-api-keys/internal/durable/journal"
+)
+
+// forgotten says that the store has changes that the journal does not.
+func (db *DB) forgotten(has journal.Position, torn *journal.Damage) error {
+	cause := errors.New("the end of its journal is missing")
+	if torn != nil {
+		cause = torn
+	}
+	return db.lost(cause, db.journal.End().Number+1, has.Number)
+}
+
+// lost says which changes can be read in the journal no more, and what to do.
+func (db *DB) lost(cause error, from, to uint64) error {
+	changes := fmt.Sprintf("change %d is", from)
+	switch {
+	case to == 0:
+		changes = fmt.Sprintf("the changes from %d on are", from)
+	case to > from:
+		changes = fmt.Sprintf("the changes from %d to %d are", from, to)
+	}
+	return fmt.Errorf("%w. So nothing proves that %s in the store, and a revocation may be missing. "+
+		"Bring back the journal's files as they were, or restore a backup into an empty directory. "+
+		"If the store is known to be good, begin a new journal from it: caddy api-keys doctor --store %q --new-journal", cause, changes, db.path)
+}
+
+// explainJournal turns the journal's reasons not to open into what an operator
+// can do.
+func (db *DB) explainJournal(err error) error {
+	if errors.Is(err, journal.ErrLocked) {
+		return explain(db.path, syscall.EWOULDBLOCK)
+	}
+	if damage, ok := errors.AsType[*journal.Damage](err); ok {
+		if _, files := db.survey(); files != nil && !isTransient(files) {
+			return bothDamaged(files, damage)
+		}
+		return db.lost(damage, max(damage.Next, 1), 0)
+	}
+	return Advise(err)
+}
+
+// bothDamaged says that neither can be built from the other.
+func bothDamaged(files, journal error) error {
+	return fmt.Errorf("its files are damaged (%w), and so is its journal: %w. Restore a backup into an empty directory", files, journal)
+}
+
+// explain turns Badger's reasons not to open into what an operator can do.
+func explain(path string, err error) error {
+	if locked(err) {
+		return fmt.Errorf("it is locked by %s: stop that one, or give this one another path", lockHolder(path))
+	}
+	return Advise(err)
+}
+
+// locked reports whether an error says that another process has the store open.
+func locked(err error) bool {
+	return errors.Is(err, syscall.EWOULDBLOCK)
+}
+
+// lockHolder names the process that Badger's advisory file says has the lock.
+// A process in another container can have the pid of this one.
+func lockHolder(path string) string {
+	content, _ := os.ReadFile(filepath.Join(path, "LOCK"))
+	switch pid := strings.TrimSpace(string(content)); pid {
+	case "":
+		return "another process"
+	case strconv.Itoa(os.Getpid()):
+		return "this process, or by one in another container"
+	default:
+		return fmt.Sprintf("another process (pid %s)", pid)
+	}
+}
