@@ -87,6 +87,8 @@ type App struct {
 	ready  chan struct{}
 	start  sync.Once
 
+	holdsRequests bool // see neighbours; set before shared is
+
 	guarded sync.Map // the servers that reserve descriptors
 }
 
@@ -224,8 +226,8 @@ func (a *App) Start() error {
 		return err
 	}
 	garbage.tune()
+	a.lookAround()
 	a.shared.Store(i)
-	a.warnOfNeighbours()
 	return nil
 }
 

@@ -19,24 +19,32 @@ import (
 // handlers that undo what an api_key_auth does:
 //
 //   - before it, those that copy a header that it removes;
-//   - after it, those that change the method that it has judged.
+//   - after it, those that change the method that it has judged;
+//   - in error routes, proxies that get no identity because no api_key_auth comes
+//     before them.
 //
-// It sees what is configured, not what a request will match, so it only warns.
+// It sees what is configured, not what a request will match, so it only warns. It
+// also finds out whether a proxy may hold requests back.
 type neighbours struct {
 	copies   []copied // seen so far
 	guarded  bool     // an api_key_auth came before
+	seen     bool     // there is one in these routes
+	errors   bool     // these are error routes of a server that has one
+	holds    bool     // a proxy may send a request long after it got it
 	warnings []string
 }
 
-// warnOfNeighbours logs warnings about the routes of every server. Start calls it,
-// because not all routes are provisioned before.
-func (a *App) warnOfNeighbours() {
+// lookAround walks the routes of every server, and logs warnings about them. Start
+// calls it, because not all routes are provisioned before.
+func (a *App) lookAround() {
 	app, err := a.ctx.AppIfConfigured("http")
 	if err != nil {
 		return // there are no routes
 	}
 	for name, server := range app.(*caddyhttp.App).Servers {
-		for _, warning := range misplaced(server) {
+		n := neighboursOf(server)
+		a.holdsRequests = a.holdsRequests || n.holds
+		for _, warning := range n.warnings {
 			a.log.Warn(warning, zap.String("server", name))
 		}
 	}
@@ -45,12 +53,20 @@ func (a *App) warnOfNeighbours() {
 // copied is a request header that a handler copies.
 type copied struct{ by, header string }
 
-// misplaced returns the warnings about the routes of a server.
-func misplaced(server *caddyhttp.Server) []string {
-	var n neighbours
+// neighboursOf walks the routes of a server.
+func neighboursOf(server *caddyhttp.Server) (n neighbours) {
 	n.routes(server.Routes)
+	for _, name := range slices.Sorted(maps.Keys(server.NamedRoutes)) {
+		n.copies, n.guarded = nil, false
+		n.routes(caddyhttp.RouteList{*server.NamedRoutes[name]})
+	}
+	if server.Errors != nil && n.seen {
+		n.copies, n.guarded, n.errors = nil, false, true
+		n.routes(server.Errors.Routes)
+	}
 	slices.Sort(n.warnings)
-	return slices.Compact(n.warnings)
+	n.warnings = slices.Compact(n.warnings)
+	return n
 }
 
 // routes walks a list of routes. Only one route of a group runs, so each starts from
@@ -91,9 +107,25 @@ func (n *neighbours) handler(handler caddyhttp.MiddlewareHandler) {
 	case *rewrite.Rewrite:
 		n.method("method", h.Method)
 	case *reverseproxy.Handler:
-		if h.Rewrite != nil {
-			n.method("method of reverse_proxy", h.Rewrite.Method)
-		}
+		n.proxy(h)
+	}
+}
+
+func (n *neighbours) proxy(h *reverseproxy.Handler) {
+	if n.errors && !n.guarded {
+		n.warnings = append(n.warnings, "reverse_proxy in handle_errors has no api_key_auth before it: its upstream is not told whose key a request has. Put api_key_auth before it if the upstream needs to know")
+	}
+	if h.Rewrite != nil {
+		n.method("method of reverse_proxy", h.Rewrite.Method)
+	}
+	if lb := h.LoadBalancing; lb != nil && (lb.TryDuration > 0 || lb.Retries > 0) {
+		n.holds = true
+	}
+	if transport, ok := h.Transport.(*reverseproxy.HTTPTransport); ok && transport.MaxConnsPerHost > 0 {
+		n.holds = true
+	}
+	for _, handler := range h.HandleResponse {
+		n.routes(handler.Routes)
 	}
 }
 
@@ -128,7 +160,7 @@ func (n *neighbours) auth(h *Auth) {
 			n.warnings = append(n.warnings, fmt.Sprintf("%s before api_key_auth copies the client's %s. api_key_auth removes the header but not the copy, and anything that reads the copy trusts the client. Remove it, or move it after api_key_auth", c.by, c.header))
 		}
 	}
-	n.guarded = true
+	n.guarded, n.seen = true, true
 }
 
 // method records a handler that changes the method of a judged request. A

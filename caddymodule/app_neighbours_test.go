@@ -32,6 +32,11 @@ func TestNeighbours(t *testing.T) {
 		{"method before it", "route {\nmethod POST\napi_key_auth\n}", nil},
 		{"method of the proxy", "api_key_auth\nreverse_proxy 127.0.0.1:1 {\nmethod {vars.m}\n}", []string{"method of reverse_proxy {http.vars.m} after api_key_auth " + changes}},
 		{"a proxy on another path", "handle /a/* {\napi_key_auth\n}\nhandle /b/* {\nreverse_proxy 127.0.0.1:1 {\nmethod POST\n}\n}", nil},
+		{"error routes that proxy", "api_key_auth\nhandle_errors {\nreverse_proxy 127.0.0.1:1\n}", []string{"reverse_proxy in handle_errors has no api_key_auth"}},
+		{"error routes that check and proxy", "api_key_auth\nhandle_errors {\nroute {\napi_key_auth\nreverse_proxy 127.0.0.1:1\n}\n}", nil},
+		{"error routes that respond", "api_key_auth\nhandle_errors {\nrespond oops\n}", nil},
+		{"error routes of a part", "handle /a/* {\napi_key_auth\n}\nhandle_errors {\nreverse_proxy 127.0.0.1:1\n}", []string{"reverse_proxy in handle_errors has no api_key_auth"}},
+		{"error routes of a site without a check", "handle_errors {\nreverse_proxy 127.0.0.1:1\n}", nil},
 		{"one of each", "route {\nrequest_header X-Was {header.Authorization}\napi_key_auth\nmethod PUT\n}", []string{"method PUT", "request_header before"}},
 	}
 	for _, test := range tests {

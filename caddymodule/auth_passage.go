@@ -105,3 +105,13 @@ func (p *passage) setHeaders(header http.Header) {
 	header[p.block.KeyIDHeader] = p.identity[1:2:2]
 	header[p.block.AccessHeader] = p.identity[2:3:3]
 }
+
+// withdraw removes the identity headers of this block and of the earlier ones. An
+// api_key_auth in the error routes sets them again.
+func (p *passage) withdraw(r *http.Request) {
+	for ; p != nil; p = p.before {
+		delete(r.Header, p.block.WorkspaceHeader)
+		delete(r.Header, p.block.KeyIDHeader)
+		delete(r.Header, p.block.AccessHeader)
+	}
+}

@@ -61,7 +61,8 @@ func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	if whoami {
 		return answerWhoami(w, decision.Key)
 	}
-	onward := passed.stream.begin(w, r, shared.authn, decision.Key, facts.WebSocket)
+	held := h.app.holdsRequests && decision.Action == authn.Write
+	onward := passed.stream.begin(w, r, shared.authn, decision.Key, facts.WebSocket, held)
 	passed.response.begin(&passed.stream, &decision)
 	return h.serve(passed, r, onward, next, &decision)
 }
@@ -92,20 +93,25 @@ func (h *Auth) decide(ctx context.Context, shared *instance, facts *authn.Facts)
 // may be used. If the key ends before the response has begun, the request is
 // refused like any other with that key. A response that has begun is cut off, so
 // that nobody takes it for complete.
+//
+// Once an error is returned, error routes answer in place of the handlers, and
+// nothing ends what they do with the key. So they do it in nobody's name.
 func (h *Auth) serve(passed *passage, r, onward *http.Request, next caddyhttp.Handler, d *authn.Decision) (err error) {
 	flow, returned := &passed.stream, false
 	descriptors.requests.Add(1)
 	defer func() {
 		descriptors.requests.Add(-1)
 		flow.done()
-		if why := flow.Ended(); why != "" && (!returned || err != nil || flow.cut.Load()) {
+		if why := flow.Ended(); why != "" && (!returned || err != nil || flow.cut.Load() || flow.broken) {
 			ended := *d
 			ended.Result = why
 			err = h.cutOff(flow, r, &ended, err, recover())
 		}
 	}()
 	err = next.ServeHTTP(&passed.response, onward)
-	returned = true
+	if returned = true; err != nil {
+		passed.withdraw(r)
+	}
 	removeKeyEndTrailers(passed.response.Header())
 	return err
 }
@@ -122,6 +128,11 @@ func (h *Auth) cutOff(flow *stream, r *http.Request, ended *authn.Decision, err 
 			return err
 		}
 		panic(http.ErrAbortHandler) // as reverse_proxy does
+	}
+	if flow.broken && r.ProtoMajor == 1 {
+		// net/http has cancelled the connection's context, from which those of the
+		// next requests on it derive.
+		flow.Header().Set("Connection", "close")
 	}
 	if flow.body.ReadCloser != nil {
 		r.Body = flow.body.rest()

@@ -25,6 +25,7 @@ type stream struct {
 	cancel context.CancelCauseFunc // nil for most: see cancellable
 	socket bool                    // the request asks for a WebSocket
 	ending bool                    // End was called before
+	broken bool                    // End has broken the connection
 	begun  bool                    // the response, or the socket
 	wrote  bool
 	flows  atomic.Bool // the response has more than one piece
@@ -44,16 +45,16 @@ type streamBody struct {
 const inRead = 1 << 62
 
 // begin inserts the stream between a request and its handlers. It returns the request
-// to pass on.
-func (s *stream) begin(w http.ResponseWriter, r *http.Request, a *authn.Authenticator, key *apikey.Key, socket bool) *http.Request {
+// to pass on. A request that may be held back must not be sent once its key has ended.
+func (s *stream) begin(w http.ResponseWriter, r *http.Request, a *authn.Authenticator, key *apikey.Key, socket, held bool) *http.Request {
 	s.ResponseWriter, s.socket, s.Endless = w, socket, socket
 	s.Begin(a, key, s)
-	if socket || cancellable(r) {
+	if socket || held || cancellable(r) {
 		var ctx context.Context
 		ctx, s.cancel = context.WithCancelCause(r.Context())
 		r = r.WithContext(ctx)
 	}
-	if socket {
+	if socket || held {
 		s.Watch()
 	}
 	if r.Body != nil && r.Body != http.NoBody {
@@ -75,7 +76,7 @@ func cancellable(r *http.Request) bool {
 	return r.ContentLength < 0 || r.ContentLength > smallBody || r.ProtoMajor == 3
 }
 
-// done says that the request has ended.
+// done says that the request has ended. End is not called afterwards.
 func (s *stream) done() {
 	s.Done()
 	if s.cancel != nil {
@@ -96,6 +97,7 @@ func (s *stream) End() {
 		s.ending = true
 		return
 	}
+	s.broken = true
 	past := time.Unix(1, 0)
 	// A handler that waits for the body fails. So does net/http's own wait for the
 	// client to hang up, once the body has been read: it cancels the request.

@@ -52,7 +52,7 @@ func BenchmarkStream(b *testing.B) {
 			for b.Loop() {
 				passed := new(passage)
 				identify(r, &passed.identity)
-				onward := passed.stream.begin(w, r, a, d.Key, false)
+				onward := passed.stream.begin(w, r, a, d.Key, false, false)
 				passed.response.begin(&passed.stream, &d)
 				if err := h.serve(passed, r, onward, short, &d); err != nil {
 					b.Fatal(err)

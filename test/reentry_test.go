@@ -2,6 +2,7 @@ package test
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -137,5 +138,36 @@ func TestErrorRoutes_ofOthers(t *testing.T) {
 	s.wantRefused(t, got, 401, unauthorized, challenge)
 	if got := c.Send(t, "GET", contacts, nil, bearer(token)...); got.Status != 502 || got.Body != "502 for acme" {
 		t.Errorf("got %d %q with a good key, want 502 for its workspace", got.Status, got.Body)
+	}
+}
+
+// TestErrorRoutes_identity holds that error routes send an upstream no identity:
+// what they answer does not end with the key. It does where they have an
+// api_key_auth, which identifies the key again.
+func TestErrorRoutes_identity(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, check string
+		want        []string
+	}{
+		{"unchecked", "", nil},
+		{"checked", "api_key_auth", []string{"acme"}},
+	} {
+		fallback := "reverse_proxy 127.0.0.1:1\n\thandle_errors {\n\t\t" + tt.check + "\n\t\treverse_proxy {{.Upstream}}\n\t}"
+		s := start(t, strings.Replace(gatewayConfig, "reverse_proxy {{.Upstream}}", fallback, 1))
+		_, token := s.Create("acme", "Zapier production", "full_access")
+		for _, c := range s.Clients(t) {
+			t.Run(tt.name+"/"+c.Name, func(t *testing.T) {
+				received := s.wantPassed(t, c.Send(t, "DELETE", contacts, nil, append(bearer(token), "X-Workspace-ID", "evil")...))
+				if got := received.Values("X-Workspace-ID"); !slices.Equal(got, tt.want) {
+					t.Errorf("got the workspace %q upstream, want %q", got, tt.want)
+				}
+				for _, name := range []string{"X-API-Key-ID", "X-API-Key-Access"} {
+					if got := received.Values(name); len(got) != len(tt.want) {
+						t.Errorf("got %s %q upstream, want %d", name, got, len(tt.want))
+					}
+				}
+			})
+		}
 	}
 }
