@@ -58,11 +58,13 @@ func declineUpgrade(header http.Header) {
 var (
 	// methodHeaders name another method. A request with one is a write. Rack,
 	// Symfony, Express and many others read the first, OData services the second.
-	// The last two tell a server for forward authentication, such as Authelia,
-	// which request to judge.
+	// The next two tell a server for forward authentication, such as Authelia,
+	// which request to judge. Single applications read the others, some of them
+	// unconditionally.
 	methodHeaders = []string{
 		"X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "X-HTTP-Verb-Override",
 		"X-Forwarded-Method", "X-Original-Method",
+		"X-Method", "X-REST-Method", "X-Override-Method", "X-Requested-Method", "Method-Override",
 	}
 
 	// pathHeaders name another path. The first two are those of IIS's modules, and
@@ -70,19 +72,23 @@ var (
 	// (SA-CORE-2018-005) and Zend (ZF2018-01); Yii 2 still reads the second. The
 	// next three are set by proxies (nginx's auth_request, Traefik and Caddy's
 	// forward_auth, Kong), and read by what stands behind them. PATH_INFO is one of
-	// Gunicorn's forwarder_headers. Single applications read the others.
+	// Gunicorn's forwarder_headers. Astro's Vercel adapter obeyed x-astro-path
+	// (CVE-2026-33768), Svelte's adapter for Azure Static Web Apps x-ms-original-url.
+	// Single applications read the others.
 	pathHeaders = []string{
 		"X-Original-URL", "X-Rewrite-URL",
 		"X-Original-URI", "X-Forwarded-URI", "X-Forwarded-Path",
 		"Path-Info",
 		"X-Forwarded-URL", "X-Original-Path", "X-Request-URI", "X-Override-URL", "X-HTTP-Path-Override",
+		"X-Astro-Path", "X-MS-Original-URL", "X-WAWS-Unencoded-URL", "X-Now-Route-Matches",
+		"X-Matched-Path", "X-Invoke-Path", "X-Envoy-Original-Path",
 	}
 
 	// prefixHeaders name the part of the path that an outer proxy has removed.
 	// Applications build links with it, so these headers are forwarded. But some
 	// applications also change the path that they route by (Gunicorn's SCRIPT_NAME,
-	// Flask's recipe for X-Script-Name).
-	prefixHeaders = []string{"X-Forwarded-Prefix", "X-Script-Name", "Script-Name"}
+	// Flask's recipe for X-Script-Name, mod_wsgi with WSGITrustedProxyHeaders).
+	prefixHeaders = []string{"X-Forwarded-Prefix", "X-Script-Name", "Script-Name", "X-Forwarded-Script-Name", "X-Traversal-Path"}
 )
 
 var (

@@ -152,7 +152,7 @@ func (v verdict) refuse(status int, message, challenge, result string) verdict {
 // cut off by one of them only.
 var (
 	cleanPath = regexp.MustCompile(`^(/[^/]+)*/?$`)
-	doubtful  = regexp.MustCompile(`(?i)/\.\.?(/|$)|%2f|%5c|%2e|%25|%3b|;|\\|[\x00-\x1f\x7f\x{fffd}]`)
+	doubtful  = regexp.MustCompile(`(?i)[. ](/|$)|[．。｡․‥…]|%2f|%5c|%2e|%25|%3b|;|\\|[\x00-\x1f\x7f\x{fffd}]`)
 )
 
 func isWrite(p policy, q request) bool {
@@ -204,6 +204,7 @@ func (q request) asksWebSocket() bool {
 func isOverride(name string) bool {
 	return slices.Contains([]string{
 		"x-http-method-override", "x-http-method", "x-method-override", "x-http-verb-override", "x-forwarded-method", "x-original-method",
+		"x-method", "x-rest-method", "x-override-method", "x-requested-method", "method-override",
 	}, fold(name))
 }
 
@@ -212,11 +213,13 @@ func isPath(name string) bool {
 	return slices.Contains([]string{
 		"x-original-url", "x-rewrite-url", "x-original-uri", "x-forwarded-uri", "x-forwarded-path", "path-info",
 		"x-forwarded-url", "x-original-path", "x-request-uri", "x-override-url", "x-http-path-override",
+		"x-astro-path", "x-ms-original-url", "x-waws-unencoded-url", "x-now-route-matches",
+		"x-matched-path", "x-invoke-path", "x-envoy-original-path",
 	}, fold(name))
 }
 
 func isPrefix(name string) bool {
-	return slices.Contains([]string{"x-forwarded-prefix", "x-script-name", "script-name"}, fold(name))
+	return slices.Contains([]string{"x-forwarded-prefix", "x-script-name", "script-name", "x-forwarded-script-name", "x-traversal-path"}, fold(name))
 }
 
 // fold is the name as a careless upstream could read it.

@@ -111,7 +111,8 @@ func TestMethods_override(t *testing.T) {
 	names := []string{
 		"X-Http-Method-Override", "X-HTTP-Method-Override", "x-http-method-override", "X-HTTP-METHOD-OVERRIDE",
 		"X-Http-Method", "x-http-method", "X-Method-Override", "x-METHOD-override",
-		"X-HTTP-Verb-Override", "X-Forwarded-Method", "X-Original-Method", "X~HTTP-Verb~Override", "x-original~method",
+		"X-HTTP-Verb-Override", "X-Forwarded-Method", "X-Original-Method",
+		"X-Method", "X-REST-Method", "X-Override-Method", "X-Requested-Method", "Method-Override", "X~HTTP-Verb~Override", "x-original~method",
 	}
 	for _, c := range s.Clients(t) {
 		for _, name := range names {

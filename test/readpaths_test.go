@@ -103,6 +103,11 @@ func TestReadPaths_writes(t *testing.T) {
 		{"encoded dots, upper case", "/public/v1/reports/%2E%2E/contacts"},
 		{"one encoded dot", "/public/v1/reports/.%2e/contacts"},
 		{"an encoded dot in a name", "/public/v1/reports/a%2ejson"},
+		{"full-width dots", "/public/v1/reports/%EF%BC%8E%EF%BC%8E/contacts"},
+		{"dots before a space", "/public/v1/reports/..%20/contacts"},
+		{"dots after a space", "/public/v1/reports/%20../contacts"},
+		{"three dots", "/public/v1/reports/.../contacts"},
+		{"a dot at the end of a name", "/public/v1/search."},
 		{"encoded slash", "/public/v1/reports/..%2fcontacts"},
 		{"encoded slash, upper case", "/public/v1/reports/x%2Fy"},
 		{"encoded slash in the read path", "/public/v1%2fsearch"},
@@ -180,9 +185,10 @@ func TestReadPaths_otherPath(t *testing.T) {
 		{plain, false, []string{
 			"X-Original-URL", "X-Rewrite-URL", "X-Original-URI", "X-Forwarded-Uri", "X-Forwarded-Path", "X-Forwarded-URL",
 			"X-Original-Path", "X-Request-URI", "X-Override-URL", "X-HTTP-Path-Override", "Path-Info", "x-original-uri", "X~Original~URI",
+			"X-Astro-Path", "X-MS-Original-URL", "X-WAWS-Unencoded-URL", "X-Now-Route-Matches", "X-Matched-Path", "X-Invoke-Path", "X-Envoy-Original-Path",
 		}},
 		{tolerant, false, []string{"X_Original_URI", "X.Original.URI", "X-Original_Uri", "X_Forwarded~Uri", "Path_Info"}},
-		{plain, true, []string{"X-Forwarded-Prefix", "X-Script-Name", "X~Script~Name"}},
+		{plain, true, []string{"X-Forwarded-Prefix", "X-Script-Name", "X~Script~Name", "X-Forwarded-Script-Name", "X-Traversal-Path"}},
 		{tolerant, true, []string{"X_Forwarded_Prefix", "SCRIPT_NAME"}},
 	} {
 		s := start(t, test.config)

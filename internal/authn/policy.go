@@ -75,6 +75,9 @@ func ambiguous(p string) bool {
 	if p != clean || !strings.HasPrefix(p, "/") {
 		return true
 	}
+	if slices.ContainsFunc(strings.Split(p, "/"), losesDots) {
+		return true
+	}
 	lower := strings.ToLower(p)
 	for _, trouble := range []string{"%2f", "%5c", "%2e", "%25", "%3b", ";", `\`} {
 		if strings.Contains(lower, trouble) {
@@ -82,6 +85,13 @@ func ambiguous(p string) bool {
 		}
 	}
 	return strings.ContainsFunc(p, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\uFFFD' })
+}
+
+// losesDots reports whether a server could take a segment for another name or
+// directory: Windows ignores dots and spaces at the end, and some servers take
+// full-width dots for dots.
+func losesDots(segment string) bool {
+	return strings.HasSuffix(segment, ".") || strings.HasSuffix(segment, " ") || strings.ContainsAny(segment, "．。｡․‥…")
 }
 
 // ValidateReadPath returns an error unless pattern is a clean path, or one that ends in
