@@ -69,64 +69,6 @@ func TestPlaceholders(t *testing.T) {
 	}
 }
 
-// TestAccessLog holds that each request's result and key are in the access
-// log, and its token is not.
-func TestAccessLog(t *testing.T) {
-	t.Parallel()
-	s := start(t, withOptions("rate_limit write 1 10m"))
-	key, full := s.Create("acme", "Warehouse sync", "full_access")
-	reader, readOnly := s.Create("acme", "Zapier production", "read_only")
-	old, revoked := s.Create("acme", "Old export job", "full_access")
-	s.Revoke(old)
-	globex, suspended := s.Create("globex", "Globex billing", "full_access")
-	s.Post("/workspaces/globex/suspend")
-	expired := s.CreateExpired(t)
-
-	tests := []struct {
-		result, method, id, workspace string
-		fields                        []string
-	}{
-		{"allowed", "GET", key.ID, "acme", bearer(full)},
-		{"missing", "GET", "", "", nil},
-		{"malformed", "GET", "", "", []string{"Authorization", "Basic " + full}},
-		{"unknown", "GET", "", "", bearer(gatewaytest.OtherToken(full))},
-		{"expired", "GET", "any", "acme", bearer(expired)},
-		{"revoked", "GET", old.ID, "acme", bearer(revoked)},
-		{"read_only", "POST", reader.ID, "acme", bearer(readOnly)},
-		{"suspended", "GET", globex.ID, "globex", bearer(suspended)},
-		{"browser", "GET", key.ID, "acme", append(bearer(full), "Sec-Fetch-Site", "cross-site")},
-		{"preflight", "OPTIONS", "", "", append(bearer(full), "Origin", "https://evil.example", "Access-Control-Request-Method", "POST")},
-		{"method", "TRACE", "", "", bearer(full)},
-		{"early_data", "POST", "", "", append(bearer(full), "Early-Data", "1")},
-		{"rate_limited", "POST", key.ID, "acme", bearer(full)},
-	}
-	versions := s.Clients(t)
-	versions[0].Send(t, "POST", contacts, nil, bearer(full)...) // the one that the limit allows
-	for _, c := range versions {
-		for _, test := range tests {
-			t.Run(c.Name+"/"+test.result, func(t *testing.T) {
-				path := contacts + "/" + test.result + "-" + strings.ReplaceAll(c.Name, "/", "")
-				c.Send(t, test.method, path, nil, test.fields...)
-				entry := s.awaitAccess(path)
-				if entry.Result != test.result {
-					t.Errorf("got api_key_result %q, want %q", entry.Result, test.result)
-				}
-				if entry.KeyID != test.id && (test.id != "any" || entry.KeyID == "") {
-					t.Errorf("got api_key_id %q, want %q", entry.KeyID, test.id)
-				}
-				if entry.WorkspaceID != test.workspace {
-					t.Errorf("got workspace_id %q, want %q", entry.WorkspaceID, test.workspace)
-				}
-			})
-		}
-	}
-	for _, token := range []string{full, readOnly, revoked, suspended, expired} {
-		if strings.Contains(s.Log.String(), token) || strings.Contains(s.Log.String(), token[4:40]) {
-			t.Error("got a token in the log")
-		}
-	}
-}
-
 // access is what the gateway adds to a line of the access log.
 type access struct {
 	Logger      string `json:"logger"`

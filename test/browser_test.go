@@ -123,7 +123,7 @@ func TestBrowser(t *testing.T) {
 	for i, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			key, token := s.Create("acme", fmt.Sprintf("In the code of page %d", i), "full_access")
-			browsers, preflights := s.counted("browser"), s.counted("preflight")
+			browsers, preflights := s.counted(`result="browser"`), s.counted(`result="preflight"`)
 			s.Upstream.Take()
 
 			var fetches []fetch
@@ -165,10 +165,10 @@ func TestBrowser(t *testing.T) {
 					t.Errorf("the upstream received:\n%s", request.Head)
 				}
 			}
-			if got := s.counted("browser") - browsers; got != wantBrowser {
+			if got := s.counted(`result="browser"`) - browsers; got != wantBrowser {
 				t.Errorf("got %d more requests of result browser, want %d", got, wantBrowser)
 			}
-			if got := s.counted("preflight") - preflights; got != wantPreflight {
+			if got := s.counted(`result="preflight"`) - preflights; got != wantPreflight {
 				t.Errorf("got %d more requests of result preflight, want %d", got, wantPreflight)
 			}
 			s.wantExposedOnce(t, key.ID)

@@ -95,13 +95,14 @@ func (s *server) canaries() []canary {
 	s.Revoke(revokedKey)
 	_, suspended := s.Create("globex", "Globex billing", "full_access")
 	s.Post("/workspaces/globex/suspend")
+	_, expired := s.CreateExpired(s.T)
 	_, other := s.Create("acme", "A base for invented ones", "full_access")
 	return []canary{
 		{"full access", full},
 		{"read-only", readOnly},
 		{"revoked", revoked},
 		{"suspended", suspended},
-		{"expired", s.CreateExpired(s.T)},
+		{"expired", expired},
 		{"unknown", gatewaytest.OtherToken(other)},
 		{"of a wrong checksum", other[:len(other)-1] + strings.ToUpper(other[len(other)-1:]) + "x"},
 		{"truncated", gatewaytest.OtherToken(gatewaytest.OtherToken(other))[:50]},

@@ -1,7 +1,6 @@
 package test
 
 import (
-	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -16,96 +15,6 @@ const (
 	challenge    = `Bearer realm="api"`
 	invalidToken = challenge + `, error="invalid_token"`
 )
-
-// TestGateway_answers holds the table of answers in every version of HTTP, and
-// that the upstream sees nothing of a refused request.
-func TestGateway_answers(t *testing.T) {
-	t.Parallel()
-	s := start(t, gatewayConfig)
-	_, full := s.Create("acme", "Warehouse sync", "full_access")
-	_, readOnly := s.Create("acme", "Zapier production", "read_only")
-	revokedKey, revoked := s.Create("acme", "Old export job", "full_access")
-	s.Revoke(revokedKey)
-	_, suspended := s.Create("globex", "Globex billing", "full_access")
-	s.Post("/workspaces/globex/suspend")
-	expired := s.CreateExpired(t)
-	unknown := gatewaytest.OtherToken(full)
-
-	bearer := func(token string) []string { return []string{"Authorization", "Bearer " + token} }
-	tests := []struct {
-		name      string
-		method    string
-		fields    []string
-		status    int
-		body      string
-		challenge string
-	}{
-		{"full access reads", "GET", bearer(full), 200, "ok", ""},
-		{"full access writes", "POST", bearer(full), 200, "ok", ""},
-		{"read only reads", "GET", bearer(readOnly), 200, "ok", ""},
-		{"read only asks for headers", "HEAD", bearer(readOnly), 200, "", ""},
-		{"the scheme in any case", "GET", []string{"Authorization", "bEARER " + full}, 200, "ok", ""},
-
-		{"no credentials", "GET", nil, 401, unauthorized, challenge},
-		{"an empty header", "GET", []string{"Authorization", ""}, 401, unauthorized, invalidToken},
-		{"Bearer alone", "GET", []string{"Authorization", "Bearer"}, 401, unauthorized, invalidToken},
-		{"another scheme", "GET", []string{"Authorization", "Basic " + full}, 401, unauthorized, invalidToken},
-		{"two headers", "GET", append(bearer(full), bearer(full)...), 401, unauthorized, invalidToken},
-		{"two tokens in one", "GET", []string{"Authorization", "Bearer " + full + ", Bearer " + full}, 401, unauthorized, invalidToken},
-		{"two spaces", "GET", []string{"Authorization", "Bearer  " + full}, 401, unauthorized, invalidToken},
-		{"a tab", "GET", []string{"Authorization", "Bearer\t" + full}, 401, unauthorized, invalidToken},
-		{"truncated", "GET", bearer(full[:len(full)-1]), 401, unauthorized, invalidToken},
-		{"extended", "GET", bearer(full + "0"), 401, unauthorized, invalidToken},
-		{"unknown", "GET", bearer(unknown), 401, unauthorized, invalidToken},
-		{"expired", "GET", bearer(expired), 401, unauthorized, invalidToken + `, error_description="The token expired."`},
-		{"revoked", "GET", bearer(revoked), 401, unauthorized, invalidToken + `, error_description="The token was revoked."`},
-		{"suspended", "GET", bearer(suspended), 403, forbidden, ""},
-		{"read only writes", "POST", bearer(readOnly), 403, forbidden, challenge + `, error="insufficient_scope", scope="write"`},
-		{"read only deletes", "DELETE", bearer(readOnly), 403, forbidden, challenge + `, error="insufficient_scope", scope="write"`},
-		{"read only invents a method", "FROB", bearer(readOnly), 403, forbidden, challenge + `, error="insufficient_scope", scope="write"`},
-		{"TRACE", "TRACE", bearer(full), 405, `{"error":"Method Not Allowed."}`, ""},
-	}
-	for _, c := range s.Clients(t) {
-		t.Run(c.Name, func(t *testing.T) {
-			for _, test := range tests {
-				t.Run(test.name, func(t *testing.T) {
-					s.Upstream.Take()
-					got := c.Send(t, test.method, "/public/v1/contacts", nil, test.fields...)
-					if got.Status != test.status || got.Body != test.body {
-						t.Errorf("got %d %q, want %d %q", got.Status, got.Body, test.status, test.body)
-					}
-					if got := got.Header.Get("WWW-Authenticate"); got != test.challenge {
-						t.Errorf("got WWW-Authenticate %q, want %q", got, test.challenge)
-					}
-					received := s.Upstream.Take()
-					if test.status == 200 {
-						if len(received) != 1 {
-							t.Errorf("the upstream received %d requests, want 1", len(received))
-						}
-						return
-					}
-					wantRefusalHeaders(t, got)
-					if len(received) != 0 {
-						t.Errorf("the upstream received a refused request:\n%s", received[0].Head)
-					}
-				})
-			}
-		})
-	}
-}
-
-// wantRefusalHeaders checks what every refusal has.
-func wantRefusalHeaders(t *testing.T, got gatewaytest.Answer) {
-	t.Helper()
-	for name, want := range map[string]string{"Content-Type": "application/json", "Cache-Control": "no-store"} {
-		if got := got.Header.Get(name); got != want {
-			t.Errorf("got %s %q, want %q", name, got, want)
-		}
-	}
-	if got.Status == http.StatusMethodNotAllowed && got.Header.Get("Allow") == "" {
-		t.Error("got a 405 without Allow")
-	}
-}
 
 // TestGateway_identity holds that the upstream sees exactly one value of each
 // identity header, the gateway's, whatever the client sends in its place.

@@ -118,7 +118,7 @@ func wantTooMany(t *testing.T, got gatewaytest.Answer, action string, n int) {
 	if got.Status != 429 || got.Body != tooMany {
 		t.Fatalf("got %d %q, want 429 %q", got.Status, got.Body, tooMany)
 	}
-	wantRefusalHeaders(t, got)
+	wantRefusal(t, got, nil)
 	if seconds, err := strconv.Atoi(got.Header.Get("Retry-After")); err != nil || seconds < 1 || seconds > 2 {
 		t.Errorf("got Retry-After %q, want 1 or 2", got.Header.Get("Retry-After"))
 	}

@@ -24,8 +24,7 @@ func (s *server) wantRefused(t *testing.T, got gatewaytest.Answer, status int, b
 	if got := got.Header.Get("WWW-Authenticate"); got != challenge {
 		t.Errorf("got WWW-Authenticate %q, want %q", got, challenge)
 	}
-	wantRefusalHeaders(t, got)
-	s.wantNothing(t)
+	wantRefusal(t, got, s.Upstream.Take())
 }
 
 // wantNothing checks that nothing reached the upstream.

@@ -83,7 +83,8 @@ func TestObservability_commands(t *testing.T) {
 	for range 3 { // one of them over the limit
 		c.Send(t, "GET", "/public/v1/contacts", nil, bearer...)
 	}
-	c.Send(t, "GET", "/public/v1/contacts", nil, "Authorization", "Bearer "+s.CreateExpired(t))
+	_, expired := s.CreateExpired(t)
+	c.Send(t, "GET", "/public/v1/contacts", nil, "Authorization", "Bearer "+expired)
 	c.Send(t, "GET", "/public/v1/contacts", nil, append(bearer, "Sec-Fetch-Site", "cross-site", "Origin", "https://app.example")...)
 	id := c.Send(t, "GET", "/public/v1/contacts", nil).Header.Get("X-Request-ID")
 	s.Await("the last line of the access log", func() bool {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -33,12 +34,13 @@ func (s *server) metrics() map[string]float64 {
 	return series
 }
 
-// counted returns how many requests were counted with a result, whatever their
-// other labels.
-func (s *server) counted(result string) (n int) {
+// counted returns how many requests were counted with these labels, as they are
+// written, and any others.
+func (s *server) counted(labels ...string) (n int) {
 	s.T.Helper()
 	for series, value := range s.metrics() {
-		if strings.HasPrefix(series, "caddy_api_keys_requests_total{") && strings.Contains(series, `result="`+result+`"`) {
+		other := func(label string) bool { return !strings.Contains(series, label) }
+		if strings.HasPrefix(series, "caddy_api_keys_requests_total{") && !slices.ContainsFunc(labels, other) {
 			n += int(value)
 		}
 	}

@@ -158,7 +158,7 @@ func drive(t *testing.T, s *server) map[string]int {
 	s.Revoke(old)
 	_, suspended := s.Create("globex", "Globex billing", "full_access")
 	s.Post("/workspaces/globex/suspend")
-	expired := s.CreateExpired(t)
+	_, expired := s.CreateExpired(t)
 
 	bearer := func(token string) []string { return []string{"Authorization", "Bearer " + token} }
 	made := make(map[string]int)

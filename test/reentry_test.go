@@ -115,7 +115,7 @@ http://{{.Plain}} {
 				if got.Status != 401 || got.Body != unauthorized {
 					t.Errorf("got %d %q to a body of %d bytes, want 401 %q", got.Status, got.Body, len(body), unauthorized)
 				}
-				wantRefusalHeaders(t, got)
+				wantRefusal(t, got, nil)
 			}
 		})
 	}

@@ -48,7 +48,8 @@ const (
 func TestSoak(t *testing.T) {
 	t.Parallel()
 	s := startWithConnect(t, soakConfig)
-	w := &soak{server: s, expired: s.CreateExpired(t)}
+	w := &soak{server: s}
+	_, w.expired = s.CreateExpired(t)
 	_, w.full = s.Create("acme", "Warehouse sync", "full_access")
 	_, w.readOnly = s.Create("acme", "Zapier production", "read_only")
 	t.Run("warming up", w.round)

@@ -129,8 +129,9 @@ func (g *Gateway) Post(path string) {
 	}
 }
 
-// CreateExpired creates a key, waits until it has expired, and returns its token.
-func (g *Gateway) CreateExpired(t *testing.T) string {
+// CreateExpired creates a key, waits until it has expired, and returns it with its
+// token.
+func (g *Gateway) CreateExpired(t *testing.T) (client.Key, string) {
 	t.Helper()
 	life := "1ms"
 	answer, err := g.Keys().CreateKey(t.Context(), "acme", client.CreateRequest{Name: "Short lived job", Preset: "full_access", ExpiresIn: &life})
@@ -138,5 +139,5 @@ func (g *Gateway) CreateExpired(t *testing.T) string {
 		t.Fatal(err)
 	}
 	g.Await("the key to expire", func() bool { return time.Now().After(answer.Key.ExpiresAt) })
-	return answer.Token
+	return answer.Key, answer.Token
 }
