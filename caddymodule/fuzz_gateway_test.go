@@ -100,11 +100,11 @@ func newFuzzGateway(t testing.TB, servers object) *fuzzGateway {
 
 // create makes a key that is what the given one says.
 func (g *fuzzGateway) create(t testing.TB, key knownKey, number int) {
-	wish := object{"name": fmt.Sprintf("Number %d of the fuzzer", number), "preset": key.access}
+	request := object{"name": fmt.Sprintf("Number %d of the fuzzer", number), "preset": key.access}
 	if key.expires != "" {
-		wish["expires_in"] = key.expires
+		request["expires_in"] = key.expires
 	}
-	answer := g.post(t, "/workspaces/"+key.workspace+"/keys", wish)
+	answer := g.post(t, "/workspaces/"+key.workspace+"/keys", request)
 	made := answer["key"].(object)
 	key.id = made["id"].(string)
 	if key.status == "revoked" {

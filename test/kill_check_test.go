@@ -14,7 +14,7 @@ import (
 // check looks at what there is after a kill: in the workspaces at work, and in
 // the numbers and the audit trail of all. With everything it tries each key, and
 // otherwise those that the latest changes were about.
-func (o *ordeal) check(everything bool) {
+func (o *crashTest) check(everything bool) {
 	o.T.Helper()
 	var fresh []client.Event
 	for _, w := range o.tenants {
@@ -53,7 +53,7 @@ func (o *ordeal) check(everything bool) {
 
 // checkTrail wants that the audit trail of all has the events of each workspace,
 // and no others.
-func (o *ordeal) checkTrail(fresh []client.Event) {
+func (o *crashTest) checkTrail(fresh []client.Event) {
 	o.T.Helper()
 	slices.SortFunc(fresh, func(a, b client.Event) int { return strings.Compare(a.ID, b.ID) })
 	got, err := trailSince(o.Keys(), o.T.Context(), "", o.lastEvent)
@@ -67,7 +67,7 @@ func (o *ordeal) checkTrail(fresh []client.Event) {
 }
 
 // checkNumbers wants that the metrics count the keys that the lists have.
-func (o *ordeal) checkNumbers() {
+func (o *crashTest) checkNumbers() {
 	o.T.Helper()
 	want := map[string]float64{"caddy_api_keys_suspended_workspaces": 0, `caddy_api_keys_expiring_keys{within="30d"}`: 0}
 	for _, status := range []string{"active", "revoked", "expired"} {
@@ -99,7 +99,7 @@ func keysSeries(status, preset string) string {
 	return fmt.Sprintf("caddy_api_keys_keys{preset=%q,status=%q}", preset, status)
 }
 
-func (o *ordeal) keyCount() (n int) {
+func (o *crashTest) keyCount() (n int) {
 	for _, w := range o.tenants {
 		n += len(w.keys)
 	}

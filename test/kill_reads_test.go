@@ -14,7 +14,7 @@ import (
 
 // reads are what a client may ask for that changes nothing. Uses of keys are
 // noted, though: by and by, apart from all changes.
-var reads = []wish{{6, (*tenant).use}, {2, (*tenant).show}, {1, (*tenant).count}}
+var reads = []weightedCall{{6, (*tenant).use}, {2, (*tenant).show}, {1, (*tenant).count}}
 
 // use makes a request with a token.
 func (w *tenant) use() error {

@@ -7,7 +7,7 @@ import (
 
 // restart starts the server once more. Now and then it is killed while it does,
 // and again.
-func (o *ordeal) restart() {
+func (o *crashTest) restart() {
 	o.T.Helper()
 	for o.chance.IntN(4) == 0 {
 		o.launchAgain()
@@ -15,7 +15,7 @@ func (o *ordeal) restart() {
 		case <-time.After(o.within(o.ready)):
 		case <-o.Exited:
 		}
-		if !o.strike() {
+		if !o.killProcess() {
 			break // it was refused: begin sees why
 		}
 		o.starts++
@@ -25,7 +25,7 @@ func (o *ordeal) restart() {
 
 // begin starts the server and waits until it serves. A kill damages no file: what
 // the store does about damage would hide that something was lost.
-func (o *ordeal) begin() {
+func (o *crashTest) begin() {
 	o.T.Helper()
 	begun, said := time.Now(), len(o.Log.String())
 	o.launchAgain()
@@ -39,13 +39,13 @@ func (o *ordeal) begin() {
 	o.ready = time.Since(begun)
 }
 
-func (o *ordeal) launchAgain() {
+func (o *crashTest) launchAgain() {
 	o.T.Helper()
 	o.Exited = make(chan struct{})
 	o.Run(killConfig)
 }
 
-func (o *ordeal) ended() bool {
+func (o *crashTest) ended() bool {
 	select {
 	case <-o.Exited:
 		return true

@@ -14,7 +14,7 @@ const maxActive = 6
 
 // changes are what a client may ask for, and how often it does. Each returns an
 // error if there was no answer, or a wrong one.
-var changes = []wish{
+var changes = []weightedCall{
 	{6, (*tenant).create}, {1, (*tenant).createTaken}, {5, (*tenant).rotate}, {3, (*tenant).rename}, {4, (*tenant).revoke},
 	{1, (*tenant).revokeAgain}, {1, (*tenant).revokeAll}, {2, (*tenant).suspendOrResume}, {2, (*tenant).openOrCloseFeed},
 }

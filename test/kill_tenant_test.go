@@ -44,21 +44,21 @@ func newTenant(s *server, id string, chance *rand.Rand) *tenant {
 	}
 }
 
-// wish is something that a client may ask for, with its share in all that it does.
-type wish struct {
+// weightedCall is something that a client may ask for, with its share in all that it does.
+type weightedCall struct {
 	weight int
 	do     func(*tenant) error
 }
 
-// choose returns one of the wishes, by their weights.
-func (w *tenant) choose(wishes []wish) func(*tenant) error {
+// choose returns one of the calls, by their weights.
+func (w *tenant) choose(calls []weightedCall) func(*tenant) error {
 	var tickets []int
-	for i, wish := range wishes {
-		for range wish.weight {
+	for i, call := range calls {
+		for range call.weight {
 			tickets = append(tickets, i)
 		}
 	}
-	return wishes[one(w, tickets...)].do
+	return calls[one(w, tickets...)].do
 }
 
 // errWrong is an answer that there should not have been.

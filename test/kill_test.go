@@ -40,12 +40,12 @@ func TestKill(t *testing.T) {
 		seed = rand.Uint64()
 	}
 	t.Logf("the seed is %d", seed)
-	o := newOrdeal(t, seed)
+	o := newCrashTest(t, seed)
 	for round := range *kills {
 		if round%aWhile == 0 {
 			o.turn(round / aWhile)
 		}
-		o.kill(o.blow(round))
+		o.kill(o.drawKillPoint(round))
 		o.restart()
 		o.check(false)
 		if t.Failed() {
@@ -58,8 +58,8 @@ func TestKill(t *testing.T) {
 		*kills, o.starts, o.acknowledged, o.doubtful, o.made, o.keyCount())
 }
 
-// ordeal is a server that is killed again and again, and its clients.
-type ordeal struct {
+// crashTest is a server that is killed again and again, and its clients.
+type crashTest struct {
 	*server
 	chance    *rand.Rand
 	tenants   []*tenant // all there ever were
@@ -70,20 +70,20 @@ type ordeal struct {
 	// dying says that the server is about to be killed: who asks for something
 	// need not be answered any more.
 	dying atomic.Bool
-	next  atomic.Pointer[blow]
+	next  atomic.Pointer[killPoint]
 
 	starts, acknowledged, doubtful, made int
 }
 
-func newOrdeal(t *testing.T, seed uint64) *ordeal {
-	o := &ordeal{server: newServer(t), chance: rand.New(rand.NewPCG(seed, 0))}
-	o.next.Store(new(blow))
+func newCrashTest(t *testing.T, seed uint64) *crashTest {
+	o := &crashTest{server: newServer(t), chance: rand.New(rand.NewPCG(seed, 0))}
+	o.next.Store(new(killPoint))
 	o.begin()
 	return o
 }
 
 // turn gives each client a workspace that is new.
-func (o *ordeal) turn(turn int) {
+func (o *crashTest) turn(turn int) {
 	o.atWork = nil
 	for i := range killClients {
 		w := newTenant(o.server, fmt.Sprintf("turn-%d-%d", turn, i), rand.New(rand.NewPCG(o.chance.Uint64(), 0)))

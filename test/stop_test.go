@@ -75,17 +75,17 @@ func TestStop_whileChecking(t *testing.T) {
 	changes, right := 0, int64(0)
 	for round := range rounds {
 		load := startLoad(t, s, full, readOnly)
-		fates := s.changeUntilStopped(round)
+		keys := s.changeUntilStopped(round)
 		load.stop()
 		if got := s.Cmd.ProcessState.ExitCode(); got != 0 {
 			t.Errorf("got exit status %d, want 0", got)
 		}
 		load.wantAnswered(t, s)
 		s.restart(config)
-		for _, f := range fates {
+		for _, f := range keys {
 			s.wantFate(t, f)
 		}
-		changes, right = changes+len(fates), right+load.right.Load()
+		changes, right = changes+len(keys), right+load.right.Load()
 	}
 	t.Logf("%d requests got the right answer, and %d keys were made, until %d stops", right, changes, rounds)
 }

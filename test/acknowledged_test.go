@@ -12,8 +12,8 @@ import (
 	"github.com/agiled/caddy-api-keys/admin/client"
 )
 
-// fate is what became of a key whose creation was acknowledged.
-type fate struct {
+// createdKey is what became of a key whose creation was acknowledged.
+type createdKey struct {
 	key     client.Key
 	token   string
 	revoked progress
@@ -30,7 +30,7 @@ const (
 
 // changeUntilStopped makes and revokes keys from several clients at once, stops
 // the server after so and so many answers, and returns what they were told.
-func (s *server) changeUntilStopped(round int) (fates []*fate) {
+func (s *server) changeUntilStopped(round int) (created []*createdKey) {
 	s.T.Helper()
 	ctx := s.T.Context()
 	left := atomic.Int32{}
@@ -51,9 +51,9 @@ func (s *server) changeUntilStopped(round int) (fates []*fate) {
 				if err != nil {
 					return
 				}
-				f := &fate{key: answer.Key, token: answer.Token}
+				f := &createdKey{key: answer.Key, token: answer.Token}
 				mu.Lock()
-				fates = append(fates, f)
+				created = append(created, f)
 				mu.Unlock()
 				answered()
 				if i%2 == 0 {
@@ -70,11 +70,11 @@ func (s *server) changeUntilStopped(round int) (fates []*fate) {
 	}
 	workers.Wait()
 	<-s.Exited
-	return fates
+	return created
 }
 
 // wantFate checks what a token is worth, and that the key is shown so.
-func (s *server) wantFate(t *testing.T, f *fate) {
+func (s *server) wantFate(t *testing.T, f *createdKey) {
 	t.Helper()
 	shown, err := s.Keys().ShowKey(t.Context(), f.key.WorkspaceID, f.key.ID)
 	if err != nil {

@@ -8,20 +8,20 @@ import (
 	"time"
 )
 
-// blow is when the server is killed: some time after so and so many requests
+// killPoint is when the server is killed: some time after a number of requests
 // have begun.
-type blow struct {
+type killPoint struct {
 	left    atomic.Int64 // requests
 	begun   chan struct{}
 	wait    time.Duration
 	reading bool // the clients make few changes meanwhile
 }
 
-// blow draws the instant at which a load ends: any one, or one shortly after a
+// drawKillPoint draws the instant at which a load ends: any one, or one shortly after a
 // request has begun, which is when it is being answered. Now and then the load
 // goes on until uses have been noted, which is done once a second.
-func (o *ordeal) blow(round int) *blow {
-	b := &blow{begun: make(chan struct{})}
+func (o *crashTest) drawKillPoint(round int) *killPoint {
+	b := &killPoint{begun: make(chan struct{})}
 	b.left.Store(1)
 	switch {
 	case round%12 == 11:
@@ -36,25 +36,25 @@ func (o *ordeal) blow(round int) *blow {
 }
 
 // within draws a time.
-func (o *ordeal) within(d time.Duration) time.Duration {
+func (o *crashTest) within(d time.Duration) time.Duration {
 	return time.Duration(o.chance.Int64N(int64(d)))
 }
 
 // watched tells of each request that begins.
 type watched struct {
 	http.RoundTripper
-	ordeal *ordeal
+	crashTest *crashTest
 }
 
 func (w watched) RoundTrip(r *http.Request) (*http.Response, error) {
-	if b := w.ordeal.next.Load(); b.left.Add(-1) == 0 {
+	if b := w.crashTest.next.Load(); b.left.Add(-1) == 0 {
 		close(b.begun)
 	}
 	return w.RoundTripper.RoundTrip(r)
 }
 
 // kill lets the clients ask for whatever they like, until the server is killed.
-func (o *ordeal) kill(b *blow) {
+func (o *crashTest) kill(b *killPoint) {
 	o.T.Helper()
 	o.next.Store(b)
 	o.dying.Store(false)
@@ -73,7 +73,7 @@ func (o *ordeal) kill(b *blow) {
 		time.Sleep(b.wait)
 	case <-over: // none of them was content
 	}
-	if !o.strike() {
+	if !o.killProcess() {
 		o.T.Fatalf("caddy ended by itself, with %v:\n%s", o.Cmd.ProcessState, o.Log.Troubles())
 	}
 	<-over
@@ -84,13 +84,13 @@ func (o *ordeal) kill(b *blow) {
 }
 
 // work has a client ask for one thing after another, until it is not answered.
-func (o *ordeal) work(w *tenant, reading bool) {
+func (o *crashTest) work(w *tenant, reading bool) {
 	for {
-		wishes := changes
+		calls := changes
 		if w.chance.IntN(3) == 0 || reading && w.chance.IntN(20) > 0 {
-			wishes = reads
+			calls = reads
 		}
-		err := w.choose(wishes)(w)
+		err := w.choose(calls)(w)
 		if err == nil {
 			continue
 		}
@@ -101,8 +101,8 @@ func (o *ordeal) work(w *tenant, reading bool) {
 	}
 }
 
-// strike kills the server, and reports whether it had not ended by itself.
-func (o *ordeal) strike() bool {
+// killProcess kills the server, and reports whether it had not ended by itself.
+func (o *crashTest) killProcess() bool {
 	o.dying.Store(true)
 	_ = o.Cmd.Process.Kill()
 	<-o.Exited
