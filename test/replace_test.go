@@ -89,7 +89,7 @@ func TestReplace_whenTheOldIsGone(t *testing.T) {
 func (s *server) wantLocked(t *testing.T, pid int) {
 	t.Helper()
 	out, err := s.Command("run", "--config", s.Write("Caddyfile", httpOnly(gatewayConfig))).CombinedOutput()
-	want := fmt.Sprintf("locked by another process (pid %d): stop that one, or give this one another path", pid)
+	want := fmt.Sprintf("locked by another process (pid %d): stop that process, or choose another path", pid)
 	if err == nil || !strings.Contains(string(out), want) {
 		t.Errorf("got %v, want an error and %q in:\n%s", err, want, out)
 	}

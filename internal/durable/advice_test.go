@@ -155,7 +155,7 @@ func TestOpen_othersBesideStore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lines := logged.FilterMessage("the directory of the key store holds files that are not the store's: they are left alone").All()
+	lines := logged.FilterMessage("the key store's directory contains files that do not belong to it: they were left alone, and should be moved elsewhere").All()
 	if len(lines) != 1 || lines[0].ContextMap()["path"] != path {
 		t.Fatalf("got %d lines, want one that names the store", len(lines))
 	}

@@ -180,7 +180,7 @@ func TestExamine(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(db.Path(), journalDirectory)); err != nil {
 		t.Fatal(err)
 	}
-	if got := examine(db.Path()); !strings.HasPrefix(got["opening"], "error: It cannot be opened: the files of its journal, in the directory journal in it, are missing.") {
+	if got := examine(db.Path()); !strings.HasPrefix(got["opening"], "error: It cannot be opened: the journal's files are missing from the store's subdirectory journal.") {
 		t.Errorf("without a journal: got %q", got)
 	}
 }

@@ -92,7 +92,7 @@ func TestOpen_remnants(t *testing.T) {
 			}
 		}
 	}
-	if _, err := openAt(db.Path()); err == nil || !strings.Contains(err.Error(), "it has no journal to build them from") {
+	if _, err := openAt(db.Path()); err == nil || !strings.Contains(err.Error(), "there is no journal to rebuild them from") {
 		t.Errorf("got error %v, want that nothing is left to build the files from", err)
 	}
 }
@@ -222,8 +222,8 @@ func TestNewJournal_olderTables(t *testing.T) {
 	killed := copyOf(t, db.Path())
 	closeDB(t, db)
 	putBack(killed)
-	if _, err := NewJournal(testOptions(killed), start); err == nil || !strings.Contains(err.Error(), "there is nothing to begin a journal from") {
-		t.Errorf("got error %v, want that there is nothing to begin a journal from", err)
+	if _, err := NewJournal(testOptions(killed), start); err == nil || !strings.Contains(err.Error(), "the journal cannot be rebuilt") {
+		t.Errorf("got error %v, want that the journal cannot be rebuilt", err)
 	}
 }
 
@@ -245,14 +245,14 @@ func TestNewJournal_salvages(t *testing.T) {
 	}
 	t.Run("a journal that is whole", func(t *testing.T) {
 		path, id := older(t)
-		if _, err := NewJournal(testOptions(path), start); err == nil || !strings.Contains(err.Error(), "its journal is whole") {
-			t.Errorf("got error %v, want that the journal is whole", err)
+		if _, err := NewJournal(testOptions(path), start); err == nil || !strings.Contains(err.Error(), "the journal is intact") {
+			t.Errorf("got error %v, want that the journal is intact", err)
 		}
 		found, err := Examine(t.Context(), testOptions(path), checkContents)
 		if err != nil {
 			t.Fatal(err)
 		}
-		equal(t, "findings", wrong(found)["opening"], "warning: To be opened, it had to be mended: the files of the key store had lost changes, which its journal has: they are made again.")
+		equal(t, "findings", wrong(found)["opening"], "warning: To be opened, it had to be mended: the key store's files had lost changes, which were restored from its journal.")
 		mustStayRevoked(t, path, id)
 	})
 	t.Run("a journal that is damaged after it", func(t *testing.T) {

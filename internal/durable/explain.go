@@ -23,16 +23,16 @@ func (db *DB) forgotten(has journal.Position, torn *journal.Damage) error {
 
 // lost says which changes can be read in the journal no more, and what to do.
 func (db *DB) lost(cause error, from, to uint64) error {
-	changes := fmt.Sprintf("change %d is", from)
+	changes := fmt.Sprintf("change %d", from)
 	switch {
 	case to == 0:
-		changes = fmt.Sprintf("the changes from %d on are", from)
+		changes = fmt.Sprintf("the changes from %d on", from)
 	case to > from:
-		changes = fmt.Sprintf("the changes from %d to %d are", from, to)
+		changes = fmt.Sprintf("the changes from %d to %d", from, to)
 	}
-	return fmt.Errorf("%w. So nothing proves that %s in the store, and a revocation may be missing. "+
-		"Bring back the journal's files as they were, or restore a backup into an empty directory. "+
-		"If the store is known to be good, begin a new journal from it: caddy api-keys doctor --store %q --new-journal", cause, changes, db.path)
+	return fmt.Errorf("%w. So it is uncertain whether the store contains %s, and a revocation may be missing. "+
+		"Recover the journal's original files, or restore a backup into an empty directory. "+
+		"If you are sure that the store is complete, create a new journal from it: caddy api-keys doctor --store %q --new-journal", cause, changes, db.path)
 }
 
 // explainJournal turns the journal's reasons not to open into what an operator
@@ -58,7 +58,7 @@ func bothDamaged(files, journal error) error {
 // explain turns Badger's reasons not to open into what an operator can do.
 func explain(path string, err error) error {
 	if locked(err) {
-		return fmt.Errorf("it is locked by %s: stop that one, or give this one another path", lockHolder(path))
+		return fmt.Errorf("it is locked by %s: stop that process, or choose another path", lockHolder(path))
 	}
 	return Advise(err)
 }
@@ -76,7 +76,7 @@ func lockHolder(path string) string {
 	case "":
 		return "another process"
 	case strconv.Itoa(os.Getpid()):
-		return "this process, or by one in another container"
+		return "this process, or one in another container"
 	default:
 		return fmt.Sprintf("another process (pid %s)", pid)
 	}

@@ -26,14 +26,14 @@ func NewJournal(o Options, now time.Time) (kept string, err error) {
 	}
 	defer func() { err = errors.Join(err, db.release()) }()
 	if db.rebuilding() {
-		return "", errors.New("there is nothing to begin a journal from, for building the files of the store anew was interrupted: start the server, which goes on with it. If it cannot, restore a backup into an empty directory")
+		return "", errors.New("the journal cannot be rebuilt because an earlier rebuild of the store's files was interrupted: start the server, which resumes that rebuild. If it cannot, restore a backup into an empty directory")
 	}
 	files, err := db.survey()
 	if err != nil {
-		return "", fmt.Errorf("there is nothing to begin a journal from, for the files of the store are damaged too: %w. Restore a backup into an empty directory", err)
+		return "", fmt.Errorf("the journal cannot be rebuilt because the store's files are damaged too: %w. Restore a backup into an empty directory", err)
 	}
 	if name := emptyFile(db.path); name != "" {
-		return "", fmt.Errorf("there is nothing to begin a journal from, for the file %q of the store is empty. Restore a backup into an empty directory", name)
+		return "", fmt.Errorf("the journal cannot be rebuilt because the store's file %q is empty. Restore a backup into an empty directory", name)
 	}
 	lost, err := db.openOn(files)
 	if err != nil {
@@ -66,11 +66,11 @@ func (db *DB) salvage() error {
 	case tail == nil || has.position.Number > end.Number: // and what it has is older
 		return nil
 	case has.position.Number < base.Number:
-		return fmt.Errorf("the files of the store have the changes up to %d, and the snapshot of its journal those up to %d: there is nothing to begin a journal from. Restore a backup into an empty directory", has.position.Number, base.Number)
+		return fmt.Errorf("the journal cannot be rebuilt because the store's files end at change %d, and the journal's snapshot at change %d. Restore a backup into an empty directory", has.position.Number, base.Number)
 	case has.position != base && has.position != tail.Positions[has.position.Number]: // it is another store's
 		return nil
 	case damage == nil:
-		return errors.New("its journal is whole, and proves more than what could be begun now: start the server")
+		return errors.New("the journal is intact, so there is no need for a new one: start the server")
 	}
 	missing, err := db.missing(tail.InOrder())
 	if err != nil {
@@ -87,7 +87,7 @@ func (db *DB) provable(files *fileSurvey, lost bool) error {
 		return err
 	}
 	if lost || files.predate(&has.base) || has.base.Number > 0 && !has.base.Footprint.leadsTo(files) {
-		return errors.New("there is nothing to begin a journal from, for the files of the store are not those that it had: its manifest is cut off, or some are older than others. Restore a backup into an empty directory")
+		return errors.New("the journal cannot be rebuilt because the store's files are inconsistent: the manifest is truncated, or some files are older than others. Restore a backup into an empty directory")
 	}
 	return nil
 }

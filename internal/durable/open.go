@@ -38,7 +38,7 @@ func (db *DB) open() (err error) {
 		return err
 	}
 	if len(others) > 0 {
-		db.log.Warn("the directory of the key store holds files that are not the store's: they are left alone",
+		db.log.Warn("the key store's directory contains files that do not belong to it: they were left alone, and should be moved elsewhere",
 			zap.String("path", db.path), zap.Strings("files", others))
 	}
 	if err := db.openFiles(); err != nil {
@@ -80,7 +80,7 @@ func (db *DB) openFiles() error {
 	case err != nil:
 		return db.discard(err, tail)
 	case lost:
-		return db.discard(errors.New("the manifest is cut off"), tail)
+		return db.discard(errors.New("the manifest is truncated"), tail)
 	}
 	return db.reconcile(files, tail)
 }
@@ -111,20 +111,20 @@ func (db *DB) openWithoutJournal() error {
 		return db.begin()
 	}
 	if name := emptyFile(db.path); name != "" {
-		return fmt.Errorf("its file %q is empty: a crash has left it so in the moment that it was made, or what it held is lost. Remove the file if the process was killed, or the machine stopped, at that moment; restore a backup if not", name)
+		return fmt.Errorf("its file %q is empty: either a crash interrupted its creation, or its contents are lost. If the process or the machine stopped just as the file was created, remove the file; otherwise restore a backup into an empty directory", name)
 	}
 	files, err := db.survey()
 	if err != nil && isTransient(err) {
 		return Advise(err)
 	}
 	if err != nil {
-		return fmt.Errorf("its files are damaged, and it has no journal to build them from: %w. Restore a backup into an empty directory", err)
+		return fmt.Errorf("its files are damaged, and there is no journal to rebuild them from: %w. Restore a backup into an empty directory", err)
 	}
 	switch lost, err := db.openOn(files); {
 	case err != nil:
 		return explain(db.path, err)
 	case lost:
-		return errors.New("its manifest is cut off, and it has no journal to build it from: restore a backup into an empty directory")
+		return errors.New("its manifest is truncated, and there is no journal to rebuild it from: restore a backup into an empty directory")
 	}
 	switch version, err := db.schema(); {
 	case err != nil:
@@ -136,7 +136,7 @@ func (db *DB) openWithoutJournal() error {
 		_, err := db.openJournal()
 		return err
 	}
-	return db.lost(errors.New("the files of its journal, in the directory "+journalDirectory+" in it, are missing"), 1, 0)
+	return db.lost(errors.New("the journal's files are missing from the store's subdirectory "+journalDirectory), 1, 0)
 }
 
 func (db *DB) openJournal() (tail *journal.Tail, err error) {
@@ -148,7 +148,7 @@ func (db *DB) openJournal() (tail *journal.Tail, err error) {
 func (db *DB) openBadger() (err error) {
 	defer func() {
 		if reason := recover(); reason != nil {
-			db.badger, err = nil, fmt.Errorf("they cannot be read: %v", reason)
+			db.badger, err = nil, fmt.Errorf("the store's files cannot be read: %v", reason)
 		}
 	}()
 	opened, err := badger.Open(badgerOptions(db.path, db.log))
@@ -162,13 +162,13 @@ func (db *DB) openBadger() (err error) {
 // usableFiles surveys Badger's files, or says why they are not to be opened.
 func (db *DB) usableFiles() (*fileSurvey, error) {
 	if db.rebuilding() {
-		return nil, errors.New("building them anew was interrupted")
+		return nil, errors.New("an earlier rebuild was interrupted")
 	}
 	if !badgerIn(db.path) {
 		if db.journal.End().Number == 0 {
 			return &fileSurvey{}, nil // the first start was interrupted
 		}
-		return nil, errors.New("they are not there")
+		return nil, errors.New("the store's files are missing")
 	}
 	for name := emptyFile(db.path); name != ""; name = emptyFile(db.path) {
 		// A crash has left it so, or what it held is in the journal.
@@ -194,28 +194,28 @@ func (db *DB) reconcile(files *fileSurvey, tail *journal.Tail) error {
 	end, base := db.journal.End(), db.journal.Base()
 	switch {
 	case errors.Is(err, errForeign) && end.Number > 0: // the journal is not that of something else
-		return db.discard(errors.New("they have lost what they began with"), tail)
+		return db.discard(errors.New("the store's files have lost their schema version"), tail)
 	case err != nil:
 		return err
 	case version == 0 && end.Number == 0:
 		return db.markMade()
 	case version == 0:
-		return db.discard(errors.New("they are those of an empty store"), tail)
+		return db.discard(errors.New("the store's files are those of an empty store"), tail)
 	}
 	has, err := db.marks()
 	switch {
 	case err != nil:
 		return err
 	case files.predate(&has.base):
-		return db.discard(errors.New("one of them is from before they were built anew"), tail)
+		return db.discard(errors.New("one of the store's files is older than the last rebuild"), tail)
 	case has.position.Number > end.Number:
 		return db.forgotten(has.position, tail.Torn)
 	case has.position.Number < base.Number || has.base.Number < base.Number:
-		return db.discard(fmt.Errorf("they have the changes up to %d, of %d", has.position.Number, end.Number), tail)
+		return db.discard(fmt.Errorf("the store's files end at change %d of %d", has.position.Number, end.Number), tail)
 	case base.Number > 0 && !has.base.Footprint.leadsTo(files):
-		return db.discard(errors.New("some of them are not those that they were when the journal's snapshot was made, nor come from them"), tail)
+		return db.discard(errors.New("some of the store's files neither match nor descend from those recorded with the journal's snapshot"), tail)
 	case has.position != base && has.position != tail.Positions[has.position.Number]:
-		return errors.New("its journal is that of another store: bring the one back that belongs to it, or restore a backup into an empty directory")
+		return errors.New("its journal belongs to another store: put the right journal back, or restore a backup into an empty directory")
 	}
 	if tail.Torn != nil {
 		db.repair(Repair{Kind: DroppedTorn, Reason: tail.Torn})

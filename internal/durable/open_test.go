@@ -51,7 +51,7 @@ func TestOpen_relativePath(t *testing.T) {
 func TestOpen_lockedByAnotherProcess(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys")
 	p := startProcess(t, roleHold, path)
-	want := fmt.Sprintf("it is locked by another process (pid %d): stop that one, or give this one another path", p.Process.Pid)
+	want := fmt.Sprintf("it is locked by another process (pid %d): stop that process, or choose another path", p.Process.Pid)
 	equal(t, "error", openFails(t, path), want)
 	p.end()
 	open(t, path)
@@ -59,7 +59,7 @@ func TestOpen_lockedByAnotherProcess(t *testing.T) {
 
 func TestOpen_lockedByThisProcess(t *testing.T) {
 	db := openNew(t)
-	equal(t, "error", openFails(t, db.Path()), "it is locked by this process, or by one in another container: stop that one, or give this one another path")
+	equal(t, "error", openFails(t, db.Path()), "it is locked by this process, or one in another container: stop that process, or choose another path")
 	mustCreate(t, db)
 }
 
@@ -188,8 +188,8 @@ func TestOpen_emptyFile(t *testing.T) {
 			if err := os.WriteFile(file, nil, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			want := fmt.Sprintf("its file %q is empty: a crash has left it so in the moment that it was made, or what it held is lost. "+
-				"Remove the file if the process was killed, or the machine stopped, at that moment; restore a backup if not", empty)
+			want := fmt.Sprintf("its file %q is empty: either a crash interrupted its creation, or its contents are lost. "+
+				"If the process or the machine stopped just as the file was created, remove the file; otherwise restore a backup into an empty directory", empty)
 			for range 2 {
 				equal(t, "error", openFails(t, db.Path()), want)
 			}

@@ -70,7 +70,7 @@ func (db *DB) roomToRebuild() error {
 	}
 	free, err := db.free()
 	if err == nil && free < needed {
-		err = fmt.Errorf("to build its files anew, %d MiB must be free on the disk, and %d MiB are: make room, or move the store to a larger disk", needed>>20, free>>20)
+		err = fmt.Errorf("rebuilding the store's files needs %d MiB of free disk space, but only %d MiB are free: free some space, or move the store to a larger disk", needed>>20, free>>20)
 	}
 	return err
 }
@@ -195,7 +195,7 @@ func (db *DB) restoreSnapshot(from *journal.Snapshot) error {
 	n := 0
 	err := from.Read(func(key, value []byte) error {
 		if n++; n%rebuiltPerReport == 0 {
-			db.log.Info("building the files of the key store anew", zap.String("path", db.path), zap.Int("records", n))
+			db.log.Info("rebuilding the key store's files", zap.String("path", db.path), zap.Int("records", n))
 		}
 		if n%rebuiltPerLook == 0 {
 			if err := db.enoughSpace(); err != nil {

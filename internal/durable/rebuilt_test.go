@@ -109,7 +109,7 @@ func TestRebuild_withoutRoom(t *testing.T) {
 		t.Fatal(err)
 	}
 	leave(full, 0)
-	if err := full.roomToRebuild(); err == nil || !strings.Contains(err.Error(), "must be free on the disk") {
+	if err := full.roomToRebuild(); err == nil || !strings.Contains(err.Error(), "needs 64 MiB of free disk space, but only 0 MiB are free") {
 		t.Errorf("got error %v, want how much must be free", err)
 	}
 

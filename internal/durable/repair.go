@@ -15,14 +15,14 @@ type RepairKind string
 
 const (
 	// Replayed changes were in the journal, and the files had lost them.
-	Replayed RepairKind = "the files of the key store had lost changes, which its journal has: they are made again"
+	Replayed RepairKind = "the key store's files had lost changes, which were restored from its journal"
 	// Rebuilding comes before Rebuilt: all files were built from the journal.
-	Rebuilding RepairKind = "the files of the key store are damaged: they are built anew from its journal, which takes a while"
-	Rebuilt    RepairKind = "the files of the key store were built anew: what is not known any more is when keys were used since the journal's snapshot"
+	Rebuilding RepairKind = "the key store's files are damaged: rebuilding them from its journal, which takes a while"
+	Rebuilt    RepairKind = "the key store's files were rebuilt: last-used times since the journal's snapshot are lost"
 	// KeptDamaged files are what was there before.
-	KeptDamaged RepairKind = "the damaged files are kept: delete them when nobody needs them"
+	KeptDamaged RepairKind = "the key store's damaged files were kept: delete them when they are no longer needed"
 	// DroppedTorn is what a crash had left of a change.
-	DroppedTorn RepairKind = "a change that was not acknowledged is not in the journal as a whole, and was not made"
+	DroppedTorn RepairKind = "the key store's journal ended with an incomplete change, which was never acknowledged and has been discarded"
 )
 
 // Repairs returns what Open had to do, in that order; nothing where all was as it

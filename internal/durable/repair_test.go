@@ -150,7 +150,7 @@ func TestOpen_foreignJournal(t *testing.T) {
 	if err := errors.Join(os.RemoveAll(db.journalPath()), os.Rename(other.journalPath(), db.journalPath())); err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "error", openFails(t, db.Path()), "its journal is that of another store: bring the one back that belongs to it, or restore a backup into an empty directory")
+	equal(t, "error", openFails(t, db.Path()), "its journal belongs to another store: put the right journal back, or restore a backup into an empty directory")
 }
 
 // A snapshot that is damaged is made again, before it is needed.

@@ -33,7 +33,7 @@ func openFails(t *testing.T, path string) string {
 // Whatever keeps a store from being opened, its path is said.
 func TestOpen_fails(t *testing.T) {
 	s := openNew(t)
-	equal(t, "error", openFails(t, s.Path()), "it is locked by this process, or by one in another container: stop that one, or give this one another path")
+	equal(t, "error", openFails(t, s.Path()), "it is locked by this process, or one in another container: stop that process, or choose another path")
 	closeStore(t, s)
 	other, err := durable.Open(durable.Options{Path: s.Path(), Schema: schemaVersion, Log: zap.NewNop()})
 	if err != nil {
