@@ -11,7 +11,7 @@ const (
 )
 
 // ErrInvalidBackup refuses what is not a whole and undamaged backup.
-var ErrInvalidBackup = &Error{Code: "invalid_backup", Message: "This is not a whole and undamaged backup. Nothing was changed."}
+var ErrInvalidBackup = &Error{Code: "invalid_backup", Message: "This backup is damaged or incomplete, and nothing was changed."}
 
 // Backup changes nothing, but who took one is in the audit trail.
 type Backup struct{}

@@ -17,7 +17,7 @@ var (
 	ErrTooBig = errors.New("the transaction is too big")
 	// ErrNoSpace says that the disk has too little room for a change.
 	ErrNoSpace = errors.New("there is too little room on the disk")
-	// ErrInDoubt says that it is not known whether a change was made.
+	// ErrInDoubt says that a change may or may not have been made.
 	ErrInDoubt = errors.New("a change could not be brought to the disk, and none will be tried before the server is restarted")
 	// ErrMoved says that the directory is not the one that was opened.
 	ErrMoved = errors.New("its directory was removed, moved or replaced under this process: what is written now would be lost")

@@ -64,7 +64,7 @@ func (a *admission) against(s *Store, txn *durable.Txn) (done func()) {
 // restored, and why.
 func errNotAdmitted(line int, format string, args ...any) error {
 	return &apikey.Error{Code: apikey.ErrInvalidBackup.Code, Message: fmt.Sprintf(
-		"This backup holds what no call can have left behind, and nothing was changed: in line %d of what zstd makes of it, "+format+".", append([]any{line}, args...)...,
+		"This backup contains a record that no API call could have created, and nothing was changed: in line %d of the decompressed backup, "+format+".", append([]any{line}, args...)...,
 	)}
 }
 
@@ -84,7 +84,7 @@ func (a *admission) line(n int, line *backupLine) error {
 	case endedFeedKind:
 		return a.endedFeed(n, line.EndedFeed)
 	}
-	return errDamaged(n, "there is no record that this version knows, or there is more than one")
+	return errDamaged(n, "it must contain exactly one record, of a type that this version supports")
 }
 
 // record checks what holds for a record of every kind: it has no flaw, and it
@@ -94,7 +94,7 @@ func (a *admission) record(n int, kind recordKind, what string, key []byte, flaw
 		return errNotAdmitted(n, "the record of %s cannot be restored: %s", what, flaw)
 	}
 	if bytes.Compare(key, a.last[kind]) <= 0 {
-		return errNotAdmitted(n, "the record of %s comes twice, or in the wrong order", what)
+		return errNotAdmitted(n, "the record of %s is a duplicate or out of order", what)
 	}
 	a.last[kind] = key
 	return nil
@@ -103,13 +103,13 @@ func (a *admission) record(n int, kind recordKind, what string, key []byte, flaw
 func (a *admission) key(n int, record *keyRecord) error {
 	key, err := record.key()
 	if err != nil {
-		return errNotAdmitted(n, "the record of a key cannot be restored: what it has to have is missing or not valid")
+		return errNotAdmitted(n, "the record of a key cannot be restored: a required field is missing or invalid")
 	}
 	if err := a.record(n, keyKind, "a key", recordKey(key.ID), firstFlaw(key, a.now)); err != nil {
 		return err
 	}
 	if !a.newDigest(key.Digest[:]) {
-		return errNotAdmitted(n, "the key %s has the token of another one", key.ID)
+		return errNotAdmitted(n, "the key %s has the same token as another one", key.ID)
 	}
 	met := admitted{idOf(key.ID), idOf(key.FamilyID()), a.hash(key.WorkspaceID), key.ReplacedBy != ""}
 	if ws, ok := a.eventsOf[met.id]; ok && ws != met.workspace {
@@ -161,7 +161,7 @@ func (a *admission) feed(n int, r *feedRecord) error {
 		return err
 	}
 	if !a.newDigest(r.Digest) {
-		return errNotAdmitted(n, "a calendar feed has the token of another one")
+		return errNotAdmitted(n, "a calendar feed has the same token as another one")
 	}
 	return nil
 }
@@ -171,7 +171,7 @@ func (a *admission) endedFeed(n int, digest []byte) error {
 		return errNotAdmitted(n, "the record of a calendar feed cannot be restored: it has no digest")
 	}
 	if !a.newDigest(digest) {
-		return errNotAdmitted(n, "a calendar feed that has ended has the token of another one")
+		return errNotAdmitted(n, "a deleted calendar feed has the same token as another one")
 	}
 	return a.record(n, endedFeedKind, "a calendar feed", bytes.Clone(digest), "")
 }
@@ -254,7 +254,7 @@ func (a *admission) aheadFlaw(t time.Time) string {
 // madeAt checks when the backup was made.
 func (a *admission) madeAt(t time.Time) error {
 	if apikey.Ahead(t, a.now) {
-		return errNotAdmitted(1, "it is said to have been made at %s, and this machine's clock says %s", t.Format(time.RFC3339), a.now.Format(time.RFC3339))
+		return errNotAdmitted(1, "the header is dated %s, but this machine's clock says %s", t.Format(time.RFC3339), a.now.Format(time.RFC3339))
 	}
 	return nil
 }

@@ -27,7 +27,7 @@ func (a *admission) links(key *apikey.Key, met admitted) string {
 	if key.ReplacedBy != "" {
 		newer := idOf(key.ReplacedBy)
 		if _, ok := a.awaited[newer]; ok {
-			return "has the same replacement as another one"
+			return "has the same replacement as another key"
 		}
 		a.awaited[newer] = met.id
 	}
@@ -44,15 +44,15 @@ func (a *admission) linkToOlder(key *apikey.Key, met admitted) string {
 	older, ok := a.find(key.Replaces)
 	switch {
 	case a.families[met.family] > maxFamily:
-		return "goes on beside too many that go back to the same one"
+		return "has too many unrevoked keys in its chain of rotations"
 	case !ok: // it is forgotten already
 		return ""
 	case older.workspace != met.workspace:
-		return "replaces one of another workspace"
+		return "replaces a key of another workspace"
 	case !older.replaced:
-		return "replaces one that has no replacement"
+		return "replaces a key that has no replacement"
 	case key.Family != "" && older.family != met.family:
-		return "does not go back to the one that its predecessor goes back to"
+		return "does not belong to the same chain of rotations as the key it replaces"
 	}
 	return ""
 }
@@ -65,11 +65,11 @@ func (a *admission) contradiction(key *apikey.Key) (string, error) {
 			return "", err
 		}
 		if there.Digest != key.Digest || there.WorkspaceID != key.WorkspaceID || there.Preset != key.Preset || there.Replaces != key.Replaces || key.Family != "" && there.Family != key.Family {
-			return "is not the one that has this id in the store", nil
+			return "differs from the key with this id in the store", nil
 		}
 	} else if a.mayHave(key.Digest) {
 		if _, err := a.txn.Get(digestKey(key.Digest)); !errors.Is(err, durable.ErrNotFound) {
-			return "has the token of another one in the store", err
+			return "has the same token as another one in the store", err
 		}
 	}
 	for _, other := range []string{key.Replaces, key.ReplacedBy} {
@@ -82,9 +82,9 @@ func (a *admission) contradiction(key *apikey.Key) (string, error) {
 		case err != nil:
 			return "", err
 		case linked.WorkspaceID != key.WorkspaceID:
-			return "is linked to one of another workspace in the store", nil
+			return "is linked to a key of another workspace in the store", nil
 		case other == key.ReplacedBy && linked.Replaces != key.ID:
-			return "is not replaced, in the store, by the one that it names", nil
+			return "names a replacement that, in the store, does not replace it", nil
 		}
 	}
 	return "", nil

@@ -79,26 +79,26 @@ var notAdmitted = []struct {
 	{"a cycle of links that agree", []backupLine{craftedKey(1, replaces(2), replacedBy(2)), craftedKey(2, replaces(1), replacedBy(1))}, "not an older one"},
 	{"a key that replaces itself", []backupLine{craftedKey(1, replaces(1))}, "not an older one"},
 	{"a long cycle", []backupLine{craftedKey(1, replaces(3), replacedBy(2)), craftedKey(2, replaces(1), replacedBy(3)), craftedKey(3, replaces(2), replacedBy(1))}, "not an older one"},
-	{"a replacement in another workspace", []backupLine{craftedKey(1, replacedBy(2)), craftedKey(2, replaces(1), in("other"))}, "line 3 of what zstd makes of it, the key key_01KJMMBX300000000000000002 replaces one of another workspace"},
+	{"a replacement in another workspace", []backupLine{craftedKey(1, replacedBy(2)), craftedKey(2, replaces(1), in("other"))}, "line 3 of the decompressed backup, the key key_01KJMMBX300000000000000002 replaces a key of another workspace"},
 	{"a replacement that knows nothing of it", []backupLine{craftedKey(1, replacedBy(2)), craftedKey(2)}, "is named as the replacement of a key that it does not replace"},
-	{"a replaced key that knows nothing of it", []backupLine{craftedKey(1), craftedKey(2, replaces(1))}, "replaces one that has no replacement"},
+	{"a replaced key that knows nothing of it", []backupLine{craftedKey(1), craftedKey(2, replaces(1))}, "replaces a key that has no replacement"},
 	{"two keys with one replacement", []backupLine{craftedKey(1, replacedBy(3)), craftedKey(2, replacedBy(3)), craftedKey(3, replaces(1))}, "the same replacement"},
-	{"a family of its own", []backupLine{craftedKey(1), craftedKey(2, replacedBy(3)), craftedKey(3, replaces(2), func(r *keyRecord) { r.Family = craftedID("key_", 1) })}, "does not go back to the one"},
+	{"a family of its own", []backupLine{craftedKey(1), craftedKey(2, replacedBy(3)), craftedKey(3, replaces(2), func(r *keyRecord) { r.Family = craftedID("key_", 1) })}, "does not belong to the same chain of rotations"},
 	{"a younger family", []backupLine{craftedKey(1, func(r *keyRecord) { r.Family = craftedID("key_", 2) })}, "the key that it goes back to"},
-	{"one token", []backupLine{craftedKey(1), craftedKey(2, tokenOf(1))}, "has the token of another one"},
-	{"one id", []backupLine{craftedKey(1), craftedKey(1, tokenOf(2))}, "comes twice"},
-	{"the wrong order", []backupLine{craftedKey(2), craftedKey(1)}, "in the wrong order"},
+	{"one token", []backupLine{craftedKey(1), craftedKey(2, tokenOf(1))}, "has the same token as another one"},
+	{"one id", []backupLine{craftedKey(1), craftedKey(1, tokenOf(2))}, "a duplicate"},
+	{"the wrong order", []backupLine{craftedKey(2), craftedKey(1)}, "out of order"},
 	{"an id that is none", []backupLine{craftedKey(1, func(r *keyRecord) { r.ID = "key_1" })}, "its id is not valid"},
 	{"a name with an escape", []backupLine{craftedKey(1, func(r *keyRecord) { r.Name = "Zapier \x1b[2J" })}, "its name is not valid"},
 	{"the year 10000", []backupLine{craftedKey(1, func(r *keyRecord) { r.ExpiresAt = 4e15 })}, "its expiry is out of range"},
-	{"a foreign workspace id", []backupLine{craftedKey(1, in(strings.Repeat("x", 260)))}, "what it has to have is missing or not valid"},
+	{"a foreign workspace id", []backupLine{craftedKey(1, in(strings.Repeat("x", 260)))}, "a required field is missing or invalid"},
 
-	{"an event of a foreign workspace", []backupLine{craftedEvent(1, func(r *eventRecord) { r.WorkspaceID = "acme" + strings.Repeat("x", 256) })}, "line 2 of what zstd makes of it, the record of an event cannot be restored: its workspace id is not valid"},
+	{"an event of a foreign workspace", []backupLine{craftedEvent(1, func(r *eventRecord) { r.WorkspaceID = "acme" + strings.Repeat("x", 256) })}, "line 2 of the decompressed backup, the record of an event cannot be restored: its workspace id is not valid"},
 	{"an event of the year 55000", []backupLine{craftedEvent(1, func(r *eventRecord) { r.At = 17e14 })}, "its time is out of range"},
 	{"an invented operation", []backupLine{craftedEvent(1, func(r *eventRecord) { r.Operation = "forge" })}, "its operation is not known"},
 	{"an event of another workspace's key", []backupLine{craftedKey(1), craftedEvent(1, eventAbout("other", 1))}, "is of a key of another workspace"},
 	{"an event of another workspace's key, before it", []backupLine{craftedEvent(1, eventAbout("other", 1)), craftedKey(1)}, "has events of another workspace"},
-	{"an event twice", []backupLine{craftedEvent(1), craftedEvent(1)}, "comes twice"},
+	{"an event twice", []backupLine{craftedEvent(1), craftedEvent(1)}, "a duplicate"},
 
 	{"a suspension of a foreign workspace", []backupLine{{Suspension: &suspensionRecord{strings.Repeat("x", 300), workspaceRecord{SuspendedAt: 1}}}}, "its workspace id is not valid"},
 	{"a suspension that is none", []backupLine{{Suspension: &suspensionRecord{WorkspaceID: "acme"}}}, "its time is out of range"},
@@ -108,11 +108,11 @@ var notAdmitted = []struct {
 	{"a use from nowhere", []backupLine{{Use: &useRecord{KeyID: craftedID("key_", 1), Last: 1, From: "\x1b"}}}, "its address is not valid"},
 	{"a feed without a token", []backupLine{{Feed: &feedRecord{WorkspaceID: "acme", CreatedAt: 1}}}, "it has no digest"},
 	{"a feed of a foreign workspace", []backupLine{{Feed: &feedRecord{WorkspaceID: "..", Digest: craftedKey(1).Key.Digest, CreatedAt: 1}}}, "its workspace id is not valid"},
-	{"a feed with the token of a key", []backupLine{craftedKey(1), {Feed: &feedRecord{WorkspaceID: "acme", Digest: craftedKey(1).Key.Digest, CreatedAt: 1}}}, "has the token of another one"},
-	{"a feed that has ended and has not", []backupLine{{Feed: &feedRecord{WorkspaceID: "acme", Digest: craftedKey(1).Key.Digest, CreatedAt: 1}}, {EndedFeed: craftedKey(1).Key.Digest}}, "has the token of another one"},
+	{"a feed with the token of a key", []backupLine{craftedKey(1), {Feed: &feedRecord{WorkspaceID: "acme", Digest: craftedKey(1).Key.Digest, CreatedAt: 1}}}, "has the same token as another one"},
+	{"a feed that has ended and has not", []backupLine{{Feed: &feedRecord{WorkspaceID: "acme", Digest: craftedKey(1).Key.Digest, CreatedAt: 1}}, {EndedFeed: craftedKey(1).Key.Digest}}, "has the same token as another one"},
 	{"an ended feed without a token", []backupLine{{EndedFeed: []byte("x")}}, "it has no digest"},
-	{"two records in one", []backupLine{{Key: craftedKey(1).Key, Event: craftedEvent(1).Event}}, "there is more than one"},
-	{"no record", []backupLine{{}}, "there is no record"},
+	{"two records in one", []backupLine{{Key: craftedKey(1).Key, Event: craftedEvent(1).Event}}, "exactly one record"},
+	{"no record", []backupLine{{}}, "exactly one record"},
 }
 
 // TestRestore_crafted: the checksum of a backup proves nothing, so its records are
@@ -158,12 +158,12 @@ func TestRestore_contradictsTheStore(t *testing.T) {
 		there, restored []backupLine
 		want            string
 	}{
-		"another token":            {[]backupLine{craftedKey(1)}, []backupLine{craftedKey(1, tokenOf(2))}, "is not the one that has this id in the store"},
-		"another workspace":        {[]backupLine{craftedKey(1)}, []backupLine{craftedKey(1, in("other"))}, "is not the one that has this id in the store"},
-		"its token":                {[]backupLine{craftedKey(1)}, []backupLine{craftedKey(2, tokenOf(1))}, "has the token of another one in the store"},
-		"an older key elsewhere":   {[]backupLine{craftedKey(1)}, []backupLine{craftedKey(2, in("other"), replaces(1))}, "is linked to one of another workspace in the store"},
-		"a newer key elsewhere":    {[]backupLine{craftedKey(2)}, []backupLine{craftedKey(1, in("other"), replacedBy(2))}, "is linked to one of another workspace in the store"},
-		"a key that replaces none": {[]backupLine{craftedKey(2)}, []backupLine{craftedKey(1, replacedBy(2))}, "is not replaced, in the store"},
+		"another token":            {[]backupLine{craftedKey(1)}, []backupLine{craftedKey(1, tokenOf(2))}, "differs from the key with this id in the store"},
+		"another workspace":        {[]backupLine{craftedKey(1)}, []backupLine{craftedKey(1, in("other"))}, "differs from the key with this id in the store"},
+		"its token":                {[]backupLine{craftedKey(1)}, []backupLine{craftedKey(2, tokenOf(1))}, "has the same token as another one in the store"},
+		"an older key elsewhere":   {[]backupLine{craftedKey(1)}, []backupLine{craftedKey(2, in("other"), replaces(1))}, "is linked to a key of another workspace in the store"},
+		"a newer key elsewhere":    {[]backupLine{craftedKey(2)}, []backupLine{craftedKey(1, in("other"), replacedBy(2))}, "is linked to a key of another workspace in the store"},
+		"a key that replaces none": {[]backupLine{craftedKey(2)}, []backupLine{craftedKey(1, replacedBy(2))}, "names a replacement that, in the store, does not replace it"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := openNew(t)
@@ -221,7 +221,7 @@ func TestRestore_bomb(t *testing.T) {
 	}
 	bomb := zstdOf(t, plain.Bytes())
 	_, err = CheckBackup(t.Context(), apikey.BackupKey{}, bytes.NewReader(bomb), start)
-	if !errors.Is(err, apikey.ErrInvalidBackup) || !strings.Contains(err.Error(), "as large as it was") {
+	if !errors.Is(err, apikey.ErrInvalidBackup) || !strings.Contains(err.Error(), "more than 256 times its size") {
 		t.Errorf("got error %v of %d bytes, want that it has become too large", err, len(bomb))
 	}
 }
@@ -303,7 +303,7 @@ func TestCheck_foreignRecords(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := check(t, s, start)["records"]
-			if !strings.Contains(got, "are not what any call leaves behind") || !strings.Contains(got, test.want) {
+			if !strings.Contains(got, "could not have been created by any API call") || !strings.Contains(got, test.want) {
 				t.Errorf("got %q, want %q in it", got, test.want)
 			}
 		})

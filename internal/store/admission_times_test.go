@@ -50,7 +50,7 @@ func TestRestore_timesThatNoClockLeaves(t *testing.T) {
 	} {
 		notRestored(t, s, test.name, crafted(t, apikey.BackupKey{}, test.line), test.want)
 	}
-	notRestored(t, s, "a backup made in 2260", craftedAt(t, far), "made at 2260")
+	notRestored(t, s, "a backup made in 2260", craftedAt(t, far), "the header is dated 2260")
 	if id := apikey.NewEventID(start); id >= idAt("evt_", start.Add(apikey.MaxAhead)) {
 		t.Errorf("got the new id %s: it sorts after one that was refused", id)
 	}

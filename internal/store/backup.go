@@ -210,6 +210,6 @@ func (w *lineWriter) uses(txn *durable.Txn) error {
 // errDamaged says in which line a backup is damaged, and how.
 func errDamaged(line int, format string, args ...any) error {
 	return &apikey.Error{Code: apikey.ErrInvalidBackup.Code, Message: fmt.Sprintf(
-		"This is not a whole and undamaged backup, and nothing was changed: in line %d of what zstd makes of it, "+format+".", append([]any{line}, args...)...,
+		"This backup is damaged or incomplete, and nothing was changed: line %d of the decompressed backup is invalid: "+format+".", append([]any{line}, args...)...,
 	)}
 }

@@ -118,11 +118,11 @@ func (r *backupReader) next() (*backupLine, error) {
 	}
 	r.total += int64(len(r.encoded))
 	if r.total > anyRatio && r.total/maxRatio > r.compressed.n {
-		return nil, errDamaged(r.n, "it has become %d times as large as it was, which no backup does", maxRatio)
+		return nil, errDamaged(r.n, "the backup decompresses to more than %d times its size, which no genuine backup does", maxRatio)
 	}
 	line := &backupLine{size: len(r.encoded)}
 	if err := json.Unmarshal(r.encoded, line); err != nil {
-		return nil, errDamaged(r.n, "there is no record")
+		return nil, errDamaged(r.n, "it is not a record")
 	}
 	return line, nil
 }
@@ -139,11 +139,11 @@ func (r *backupReader) read() error {
 		case errors.Is(err, bufio.ErrBufferFull) && len(r.encoded) <= maxLine:
 			continue
 		case errors.Is(err, io.EOF) && r.n == 1 && len(r.encoded) == 0:
-			return errDamaged(r.n, "there is nothing")
+			return errDamaged(r.n, "the backup is empty")
 		case errors.Is(err, io.EOF):
-			return errDamaged(r.n, "it ends before its end")
+			return errDamaged(r.n, "the backup is truncated")
 		}
-		return errDamaged(r.n, "it cannot be read")
+		return errDamaged(r.n, "it cannot be decompressed, or is too long")
 	}
 }
 
@@ -153,7 +153,7 @@ func (r *backupReader) end(last *backupEnd) error {
 		return err
 	}
 	if _, err := r.in.ReadByte(); err != io.EOF {
-		return errDamaged(r.n+1, "something follows its end")
+		return errDamaged(r.n+1, "there is data after the end of the backup")
 	}
 	return nil
 }
@@ -162,9 +162,9 @@ func (r *backupReader) end(last *backupEnd) error {
 func (l *backupLine) madeAt() (time.Time, error) {
 	switch {
 	case l.Begin == nil || l.Begin.MadeAt == 0:
-		return time.Time{}, errDamaged(1, "it does not say what it is")
+		return time.Time{}, errDamaged(1, "the backup's header is missing")
 	case l.Begin.Version != backupVersion:
-		return time.Time{}, errDamaged(1, "it says that it has form %d, and this version reads form %d: use the version that made it, or a newer one", l.Begin.Version, backupVersion)
+		return time.Time{}, errDamaged(1, "the backup has format %d, but this version reads format %d: use the version that made the backup, or a newer one", l.Begin.Version, backupVersion)
 	case !apikey.InRange(l.Begin.MadeAt.time()):
 		return time.Time{}, errNotAdmitted(1, "the time at which it was made is out of range")
 	}

@@ -62,7 +62,7 @@ func (s sums) check(n int, last *backupEnd) error {
 	want := s.end(n - 1)
 	switch {
 	case last.Lines != want.Lines || last.SHA256 != want.SHA256:
-		return errDamaged(n, "the checksum is of something else")
+		return errDamaged(n, "the checksum does not match")
 	case s.key.IsZero():
 		return nil
 	case last.HMAC == "":

@@ -140,7 +140,7 @@ func TestRestore_interrupted(t *testing.T) {
 	equal(t, "keys after the first batch", len(keysByID(t, other)), restoredAtOnce)
 
 	other = reopen(t, other)
-	equal(t, "finding", told(mustCheck(t, other))["restore"], "error: A restore of the backup of 2026-03-01T13:00:00Z was begun, and has not come to its end: keys are missing.")
+	equal(t, "finding", told(mustCheck(t, other))["restore"], "error: A restore of the backup of 2026-03-01T13:00:00Z was started but did not finish: keys are missing.")
 	done := mustRestore(t, other, backup, now)
 	equal(t, "findings afterwards", told(mustCheck(t, other)), map[string]string{})
 	equal(t, "restored", done, apikey.Restored{MadeAt: now, WasEmpty: true, Keys: keys - restoredAtOnce, Known: restoredAtOnce, Events: keys})
@@ -373,7 +373,7 @@ func TestBackup_newerForm(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := restoreAt(t, s, zstdOf(t, out.Bytes()), start, apikey.Restore{})
-	if !errors.Is(err, apikey.ErrInvalidBackup) || !strings.Contains(err.Error(), "form 2") {
+	if !errors.Is(err, apikey.ErrInvalidBackup) || !strings.Contains(err.Error(), "format 2") {
 		t.Errorf("got error %v, want one that names the form", err)
 	}
 }

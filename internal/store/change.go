@@ -104,10 +104,10 @@ func (s *Store) commit(turn *durable.Turn, change apikey.Change) (outcome apikey
 	return outcome, nil
 }
 
-// distrust says that it is not known whether a change was made. What it was to end
+// distrust says that a change may or may not have been made. What it was to end
 // is refused from now on, whether it will last or not.
 func (s *Store) distrust(err error, change apikey.Change, outcome apikey.Outcome) error {
-	s.log.Error("it is not known whether a change was made: restart the server, and look", zap.String("path", s.Path()),
+	s.log.Error("a change may or may not have been made: restart the server, then check", zap.String("path", s.Path()),
 		zap.String("operation", string(change.Do.Operation())), zap.String("workspace_id", outcome.Event.WorkspaceID),
 		zap.String("key_id", outcome.Key.ID), zap.Error(durable.Advise(err)))
 	if s.onChange != nil && (len(outcome.Ended) > 0 || outcome.Workspace.Suspended()) {

@@ -90,11 +90,11 @@ func (s *Store) checkContents(ctx context.Context, now time.Time, checks []conte
 func (s *Store) checkRestore() (findings []durable.Finding) {
 	var r restoring
 	if err := s.view(func(txn *durable.Txn) (err error) { r, err = restoringNow(txn); return err }); err != nil {
-		return []durable.Finding{durable.Faultf("restore", durable.AdviceRestart, "Whether a restore has come to its end cannot be read: %v.", err)}
+		return []durable.Finding{durable.Faultf("restore", durable.AdviceRestart, "It cannot be determined whether a restore is incomplete: %v.", err)}
 	}
 	if r.MadeAt != 0 {
-		findings = append(findings, durable.Faultf("restore", "Restore that backup again: what is there already stays as it is.",
-			"A restore of the backup of %s was begun, and has not come to its end: keys are missing.", r.MadeAt.time().Format(time.RFC3339)))
+		findings = append(findings, durable.Faultf("restore", "Restore that backup again: keys that are already there stay as they are.",
+			"A restore of the backup of %s was started but did not finish: keys are missing.", r.MadeAt.time().Format(time.RFC3339)))
 	}
 	return findings
 }
@@ -110,7 +110,7 @@ func (s *Store) checkRecords(ctx context.Context) (finding durable.Finding, err 
 		v = &verifier{ctx: ctx, txn: txn, pacer: s.db.Pacer(ctx)} // to say what differs
 		err := v.all()
 		if v.wrong.n == 0 {
-			v.say("an index does not hold what follows from the records")
+			v.say("an index does not match the records")
 		}
 		return err
 	})
@@ -118,11 +118,11 @@ func (s *Store) checkRecords(ctx context.Context) (finding durable.Finding, err 
 	case err != nil:
 		return finding, err
 	case v.foreign.n > 0:
-		return durable.Faultf(check, "Restore a backup from before they came into an empty directory, in quarantine. A backup of this store is not restored, for they would be in it.",
-			"%d records are not what any call leaves behind, as after the restore of a backup that somebody else has written: %s.", v.foreign.n, v.foreign.first), nil
+		return durable.Faultf(check, "Restore a backup from before these records appeared into an empty directory, in quarantine. A backup of this store cannot be restored, because it would contain them.",
+			"%d records could not have been created by any API call, and may come from a forged backup. The first: %s.", v.foreign.n, v.foreign.first), nil
 	case v.wrong.n > 0:
-		return durable.Faultf(check, "Take a backup and restore it into an empty directory: indexes and counts are made anew. Please report this.",
-			"%d records do not agree with each other, the first of them: %s.", v.wrong.n, v.wrong.first), nil
+		return durable.Faultf(check, "Take a backup and restore it into an empty directory, which rebuilds indexes and counts. Please report this.",
+			"%d records contradict each other, starting with: %s.", v.wrong.n, v.wrong.first), nil
 	}
-	return durable.Finef(check, "The records of %d keys, their indexes and counts, and %d events agree with each other.", v.keys, v.events), nil
+	return durable.Finef(check, "The records of %d keys, their indexes and counts, and %d events are consistent.", v.keys, v.events), nil
 }

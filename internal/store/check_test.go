@@ -104,22 +104,22 @@ func TestCheck_records(t *testing.T) {
 		{"a damaged record", func(txn *transaction, k apikey.Key) error { return txn.Set(recordKey(k.ID), []byte("{}")) }, "is of another key"},
 		{"a count too many", func(txn *transaction, k apikey.Key) error {
 			return addTo(txn, timeKey(days.prefix, days.begin(toMillis(k.ExpiresAt))), 0, 1)
-		}, "keys are counted to end from"},
+		}, "the count of keys that end from"},
 		{"a name of nobody", func(txn *transaction, k apikey.Key) error {
 			return save(txn, nameKey("acme", "x"), []member{{ID: "key_x"}})
-		}, "has key_x, which does not belong in it"},
+		}, "has key_x, which does not belong there"},
 		{"a name of another", func(txn *transaction, k apikey.Key) error {
 			return save(txn, nameKey("acme", "x"), []member{memberOf(&k)})
-		}, "which does not belong in it"},
+		}, "which does not belong there"},
 		{"no name", func(txn *transaction, k apikey.Key) error { return txn.Delete(nameOf(&k)) }, "is not in the list"},
 		{"no slot", func(txn *transaction, k apikey.Key) error { return txn.Delete(slotKey(k.ID)) }, "the index has no"},
 		{"another's slot", func(txn *transaction, k apikey.Key) error { return save(txn, placeKey("acme", 0), member{ID: "key_x"}) }, "is not "},
-		{"a roster of more", func(txn *transaction, k apikey.Key) error { return save(txn, rosterKey("acme"), roster{Current: 2}) }, "is said to have the keys"},
+		{"a roster of more", func(txn *transaction, k apikey.Key) error { return save(txn, rosterKey("acme"), roster{Current: 2}) }, "the count of the workspace"},
 		{"an ended key of nobody", func(txn *transaction, k apikey.Key) error {
 			return txn.Set(endedKey("acme", apikey.Expired, "key_x"), nil)
 		}, "the index d/ has 1 entries, and should have 0"},
 		{"an event of no workspace", func(txn *transaction, _ apikey.Key) error { return txn.Set(eventIndexKey("acme", "evt_x"), nil) }, "the index b/ has 2 entries, and should have 1"},
-		{"a damaged event", func(txn *transaction, _ apikey.Key) error { return txn.Set(eventKey("evt_x"), []byte("{}")) }, "the record of the event evt_x is of another one"},
+		{"a damaged event", func(txn *transaction, _ apikey.Key) error { return txn.Set(eventKey("evt_x"), []byte("{}")) }, "the record of the event evt_x belongs to another event"},
 		{"a feed of nobody", func(txn *transaction, _ apikey.Key) error { return txn.Set(feedKey(apikey.Digest{}), []byte("acme")) }, "the index f/ has 1 entries, and should have 0"},
 		{"a damaged suspension", func(txn *transaction, _ apikey.Key) error { return txn.Set(suspensionKey("acme"), []byte("{}")) }, "acme"},
 	} {

@@ -86,7 +86,7 @@ func (s *Store) addToFilter(turn *durable.Turn, digests []apikey.Digest) {
 // the present one was made for.
 func (s *Store) rebuildFilter(ctx context.Context) {
 	if err := s.tryRebuildFilter(ctx); err != nil && ctx.Err() == nil {
-		s.log.Error("reading which keys there are: unknown tokens are looked up on the disk", zap.String("path", s.Path()), zap.Error(err))
+		s.log.Error("indexing the tokens of all keys failed: unknown tokens are looked up on disk instead", zap.String("path", s.Path()), zap.Error(err))
 	}
 }
 

@@ -24,7 +24,7 @@ func (s *Store) Unchangeable() string {
 	case errors.Is(err, durable.ErrHangs):
 		return "the disk of the key store does not answer"
 	case errors.Is(err, durable.ErrOnlyUrgent):
-		return "the disk of the key store is full, but for revoking and suspending"
+		return "the disk of the key store is full: only revoking and suspending still work"
 	case errors.Is(err, durable.ErrInDoubt):
 		return "the disk of the key store did not take a change: the server must be restarted"
 	case errors.Is(err, durable.ErrMoved):

@@ -18,7 +18,7 @@ func TestUnchangeable(t *testing.T) {
 	}{
 		{"as it should be", "", func(*Store) error { return nil }},
 		{"a full disk", "the disk of the key store is full", func(s *Store) error { leave(s, 0); return nil }},
-		{"a disk that is nearly full", "the disk of the key store is full, but for revoking and suspending", func(s *Store) error { leave(s, 70<<20); return nil }},
+		{"a disk that is nearly full", "the disk of the key store is full: only revoking and suspending still work", func(s *Store) error { leave(s, 70<<20); return nil }},
 		{"a directory that is gone", "the directory of the key store was removed, moved or replaced", func(s *Store) error { return os.RemoveAll(s.Path()) }},
 		{"a journal that is gone", "a file of the key store's journal was removed or replaced", func(s *Store) error { return os.RemoveAll(journalOf(s)) }},
 		{"a change in doubt", "the disk of the key store did not take a change: the server must be restarted", inDoubt},

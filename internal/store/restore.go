@@ -49,7 +49,7 @@ func (s *Store) Restore(ctx context.Context, from io.Reader, change apikey.Chang
 		if errors.Is(err, durable.ErrNoSpace) {
 			return done, apikey.ErrNoSpace
 		}
-		return done, errDamaged(1, "nothing can be said: it could not be read to its end")
+		return done, errDamaged(1, "the backup could not be read to the end")
 	}
 	r := &restore{store: s, key: s.signingKey(), change: change, done: &done, file: file, admitted: newAdmission(change.At)}
 	if do.Quarantine {

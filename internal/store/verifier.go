@@ -49,7 +49,7 @@ func (v *verifier) say(format string, args ...any) { v.wrong.add(format, args...
 // flaw notes what is wrong with a record, if anything is.
 func (v *verifier) flaw(what, id, flaw string) {
 	if flaw != "" {
-		v.foreign.add("of the %s %.100q, %s", what, id, flaw)
+		v.foreign.add("in the record of the %s %.100q, %s", what, id, flaw)
 	}
 }
 
@@ -113,7 +113,7 @@ func (v *verifier) entry(key []byte, want string) {
 func (v *verifier) roster(key, _ []byte) error {
 	ws := string(key[len("q/")+1:])
 	if got, err := loadRoster(v.txn, ws); err != nil || got != v.rosters[ws] {
-		v.say("the workspace %q is said to have the keys %+v, and has %+v (%v)", ws, got, v.rosters[ws], err)
+		v.say("the count of the workspace %q is %+v keys, and should be %+v (%v)", ws, got, v.rosters[ws], err)
 	}
 	return nil
 }
@@ -126,7 +126,7 @@ func (v *verifier) event(key, value []byte) error {
 		return nil
 	}
 	if id := string(key[len("a/"):]); r.ID != id {
-		v.say("the record of the event %s is of another one", id)
+		v.say("the record of the event %s belongs to another event", id)
 	} else {
 		event := r.event()
 		v.flaw("event", event.ID, event.Flaw())
@@ -176,7 +176,7 @@ func (v *verifier) tallies(s span, want map[millis]tally) error {
 	n := 0
 	err := eachTally(v.ctx, v.txn, s, 0, math.MaxInt64, func(begin millis, t tally) {
 		if n++; t != want[begin] {
-			v.say("%v keys are counted to end from %s on, and there are %v", t, begin.time().Format("2006-01-02 15:04"), want[begin])
+			v.say("the count of keys that end from %s on is %v, and should be %v", begin.time().Format("2006-01-02 15:04"), t, want[begin])
 		}
 	})
 	if errors.Is(err, errTally) {
@@ -184,7 +184,7 @@ func (v *verifier) tallies(s span, want map[millis]tally) error {
 		return nil
 	}
 	if n != len(want) {
-		v.say("there are %d counts %s, and should be %d", n, s.prefix, len(want))
+		v.say("there are %d counts under %s, and should be %d", n, s.prefix, len(want))
 	}
 	return err
 }

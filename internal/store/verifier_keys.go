@@ -114,7 +114,7 @@ func (v *verifier) members(list, value []byte, listOf func(*apikey.Key) []byte) 
 			continue
 		}
 		if key, err := keyByID(v.txn, m.ID); err != nil || memberOf(key) != m || !bytes.Equal(listOf(key), list) {
-			v.say("the list %q has %s, which does not belong in it (%v)", list, m.ID, err)
+			v.say("the list %q has %s, which does not belong there (%v)", list, m.ID, err)
 		}
 	}
 	return nil
