@@ -1,11 +1,11 @@
-// Package admin is the API that makes, shows and revokes keys: one
+// Package admin is the API that creates, shows and revokes keys: one
 // [http.Handler] on plain net/http, for both places where it is mounted.
 //
-// It promises that a change is durable, and known to the gateway, before it is
-// answered; that a token is in one answer, once; that every refusal has the
-// same shape, a sentence and a stable code; and that no answer may be stored.
-// It does not decide who may call it, beyond refusing what a browser sends
-// across origins: that is for the mount to do.
+// It guarantees that a change is durable and in effect before it is answered;
+// that a token appears in one response, once; that every refusal has the same
+// shape, with a message and a stable code; and that no response may be cached.
+// Apart from refusing cross-origin requests from browsers, it does not decide who
+// may call it: that is up to the mount.
 package admin
 
 import (
@@ -22,33 +22,33 @@ import (
 // Keys is the key store, as this package needs it. Its errors are
 // [*apikey.Error], or mean that the store cannot answer.
 type Keys interface {
-	// Apply makes one change. It is durable, and in force, when Apply returns.
+	// Apply makes one change, which is durable and in effect when Apply returns.
 	Apply(ctx context.Context, change apikey.Change) (apikey.Outcome, error)
 	// Lookup returns the key whose token has a digest.
 	Lookup(digest apikey.Digest) (*apikey.Key, error)
 	Key(ctx context.Context, workspaceID, keyID string) (*apikey.Key, error)
 	Keys(ctx context.Context, workspaceID string, filter apikey.KeyFilter, page apikey.Page, now time.Time) (keys []*apikey.Key, next string, err error)
-	// EachActive calls visit for every active key of a workspace, the one that ends
-	// first first.
+	// EachActive calls visit for every active key of a workspace, in the order in
+	// which they end.
 	EachActive(ctx context.Context, workspaceID string, now time.Time, visit func(*apikey.Key) error) error
-	// Version is another number once the keys of a workspace have been changed.
+	// Version returns a number that changes whenever the keys of a workspace change.
 	Version(workspaceID string) uint64
 	Events(ctx context.Context, workspaceID string, page apikey.Page) (events []apikey.Event, next string, err error)
 	Workspace(ctx context.Context, workspaceID string) (apikey.Workspace, error)
-	// Suspensions returns a page of the workspaces that are suspended.
+	// Suspensions returns a page of suspended workspaces.
 	Suspensions(ctx context.Context, page apikey.Page) (suspended []apikey.Workspace, next string, err error)
 	CountKeys(ctx context.Context, workspaceID string, now time.Time) (map[apikey.Status]int, error)
 	// Feed returns the workspace whose calendar feed's token has a digest.
 	Feed(ctx context.Context, digest apikey.Digest) (workspaceID string, err error)
-	// Backup returns all that is kept, at one instant.
+	// Backup returns a consistent snapshot of the whole store.
 	Backup(ctx context.Context, now time.Time) (io.ReadSeekCloser, error)
-	// Restore adds what is in a backup. What do says is done in the name of
-	// whoever made the change. What has been restored of it is written to progress.
+	// Restore adds the contents of a backup, as do specifies, on behalf of the
+	// change's actor. The bytes restored so far are also written to progress.
 	Restore(ctx context.Context, from io.Reader, change apikey.Change, do apikey.Restore, progress io.Writer) (apikey.Restored, error)
-	// Check reads all that is kept, and says what it has found.
+	// Check reads the whole store and returns its findings.
 	Check(ctx context.Context, now time.Time) ([]apikey.Finding, error)
 	Ping() error
-	// Unchangeable says why no change can be made now, or "".
+	// Unchangeable returns why no change can be made now, or "".
 	Unchangeable() string
 }
 
@@ -69,7 +69,7 @@ type Rules struct {
 type Config struct {
 	// Keys returns the key store, or nil while none is open.
 	Keys func() Keys
-	// Rules apply to every change. An idle handler needs none.
+	// Rules apply to new keys and new names. An idle handler needs none.
 	Rules Rules
 	// Clock reads the time.
 	Clock func() apikey.ClockReading
@@ -92,8 +92,9 @@ type Config struct {
 	// TestURL is where a new key can be tried: an address, or a path on the site of
 	// the mount. Default: none.
 	TestURL string
-	// Idle says that the configuration does not use API keys. Keys returns nil then,
-	// and refusals say so instead of asking the caller to try again.
+	// Idle means that the configuration does not use API keys. Keys must return nil
+	// then, and responses with status 503 say so instead of asking the caller to try
+	// again.
 	Idle bool
 	// Observe is called with the outcome of every call: [OK], or the error's code.
 	Observe func(operation, outcome string)
@@ -104,7 +105,7 @@ type Handler struct {
 	Config
 	mux   *http.ServeMux
 	calls map[string]map[string]call // by the mux's pattern, and by method
-	// sameOrigin refuses what a page of another origin sends.
+	// sameOrigin refuses cross-origin requests from browsers.
 	sameOrigin *http.CrossOriginProtection
 	calendars  calendars
 	shares     *shares

@@ -16,7 +16,7 @@ import (
 // backupType is the media type of a backup.
 const backupType = "application/octet-stream"
 
-// file is an answer that is read while it is sent.
+// file is a response that is streamed.
 type file struct {
 	content io.ReadSeekCloser
 	name    string
@@ -26,8 +26,8 @@ type file struct {
 // body.
 const sendTimeout = time.Minute
 
-// send answers with a file, for as long as somebody takes it: the server's own
-// time for an answer was not meant for one.
+// send responds with a file for as long as the client keeps reading: the server's
+// write timeout was not chosen for such a response.
 func (h *Handler) send(w http.ResponseWriter, r *http.Request, sent file) {
 	defer sent.content.Close()
 	size, err := sent.content.Seek(0, io.SeekEnd)
@@ -67,14 +67,14 @@ func (b extendedBody) Read(p []byte) (int, error) {
 	return b.ReadCloser.Read(p)
 }
 
-// takeBackup answers with all that is in the store. A store that cannot note that
-// any more is the one that most needs it: then the log has it.
+// takeBackup responds with a backup of the whole store. A store that can no longer
+// record the event is the one that most needs a backup: the log records it then.
 func (h *Handler) takeBackup(r *http.Request) (int, any, error) {
 	now := h.now()
 	_, err := h.apply(r, now, apikey.Backup{})
 	switch {
 	case errors.Is(err, apikey.ErrStoreUnavailable), errors.Is(err, apikey.ErrNoSpace):
-		h.Log.Warn("a backup is taken which the audit trail does not have", zap.String("actor", h.actor(r)), zap.Error(err))
+		h.Log.Warn("taking a backup that the audit trail could not record", zap.String("actor", h.actor(r)), zap.Error(err))
 	case err != nil:
 		return 0, nil, err
 	}
@@ -85,7 +85,7 @@ func (h *Handler) takeBackup(r *http.Request) (int, any, error) {
 	return http.StatusOK, file{content, "api-keys-" + now.Format("20060102T150405Z") + ".backup"}, nil
 }
 
-// restoreBackup adds what is in a backup and not in the store.
+// restoreBackup adds records that are in a backup but not in the store.
 func (h *Handler) restoreBackup(r *http.Request) (int, any, error) {
 	query, err := queryOf(r, "quarantine")
 	if err != nil {
@@ -108,7 +108,7 @@ func (h *Handler) restoreBackup(r *http.Request) (int, any, error) {
 	return http.StatusOK, restorationOf(done), nil
 }
 
-// restorationOf says what came of a restore, and what the operator has to do now.
+// restorationOf returns the result of a restore, and what the operator must do next.
 func restorationOf(done apikey.Restored) client.Restoration {
 	return client.Restoration{Restored: client.Restored{
 		MadeAt: done.MadeAt, Keys: done.Keys, Known: done.Known, Revoked: done.Revoked, Renamed: done.Renamed,

@@ -20,8 +20,8 @@ const (
 	calendarsSize = 32 << 20
 )
 
-// calendars remembers the calendars of workspaces for a while: whoever knows the
-// address of a feed can ask for it as often as they like.
+// calendars caches the calendars of workspaces for a while: anyone who knows the
+// address of a feed can request it as often as they like.
 type calendars struct {
 	making singleflight.Group
 
@@ -70,8 +70,8 @@ func (c *calendars) remembered(ws string) (calendar, bool) {
 	return made, ok
 }
 
-// remember keeps a calendar, and forgets others, in no order, where all together are
-// too large.
+// remember caches a calendar, and evicts others, in no particular order, if they
+// exceed the limit together.
 func (c *calendars) remember(ws string, made calendar) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

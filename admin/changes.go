@@ -11,12 +11,12 @@ import (
 // errTooManyChanges refuses a change of a workspace that makes too many.
 var errTooManyChanges = &apikey.Error{
 	Code:    "too_many_changes",
-	Message: "This workspace asks for more changes than it may. Wait for as long as Retry-After says. Keys can be revoked meanwhile.",
+	Message: "This workspace has requested too many changes. Wait as long as Retry-After says. Keys can still be revoked in the meantime.",
 }
 
-// untilChange counts a call that would change something, where the mount is pinned
-// to one workspace, and returns how long that has to wait for it; zero if it need
-// not. Calls count whatever comes of them, but for those that have to wait.
+// untilChange counts a call that would change something on a pinned mount, and
+// returns how long the workspace must wait before it; zero if it need not. Calls
+// count whatever their outcome, except those that must wait.
 func (h *Handler) untilChange(r *http.Request) time.Duration {
 	if h.Workspace == nil || h.CountChange == nil || methodOf(r) == http.MethodGet {
 		return 0
@@ -24,8 +24,7 @@ func (h *Handler) untilChange(r *http.Request) time.Duration {
 	return h.CountChange(h.Workspace(r))
 }
 
-// wholeSeconds returns a duration rounded up: who waits for so long has waited long
-// enough.
+// wholeSeconds rounds a duration up to whole seconds.
 func wholeSeconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }
 
 type unrecordedKey struct{}

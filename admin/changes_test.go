@@ -96,8 +96,8 @@ func TestChanges_onlyWherePinned(t *testing.T) {
 	a.create(t, "acme", "Zapier")
 }
 
-// A page of another origin cannot have a browser make a call that is dear.
-func TestDear_crossSite(t *testing.T) {
+// A page of another origin cannot make a browser send an expensive call.
+func TestExpensive_crossSite(t *testing.T) {
 	a := newAPI(t)
 	for _, path := range []string{"/backup", "/doctor"} {
 		get := func(fields ...string) int {

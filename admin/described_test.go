@@ -65,8 +65,8 @@ func held(t testing.TB, next http.Handler) http.Handler {
 		var sent bytes.Buffer
 		heard := &recorder{ResponseWriter: w, status: http.StatusOK}
 		next.ServeHTTP(heard, teed(r, &sent))
-		for _, complaint := range d.complaints(r, sent.Bytes(), heard) {
-			t.Errorf("%s %s answered with %d and %s: %s", r.Method, r.URL, heard.status, heard.body.Bytes(), complaint)
+		for _, mismatch := range d.mismatches(r, sent.Bytes(), heard) {
+			t.Errorf("%s %s answered with %d and %s: %s", r.Method, r.URL, heard.status, heard.body.Bytes(), mismatch)
 		}
 	})
 }
@@ -98,15 +98,15 @@ func (w *recorder) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(p)
 }
 
-// complaints says what about a call is not as described.
-func (d *description) complaints(r *http.Request, sent []byte, got *recorder) []string {
+// mismatches returns how a call differs from the description.
+func (d *description) mismatches(r *http.Request, sent []byte, got *recorder) []string {
 	path, item := d.path(r.URL.EscapedPath())
 	method := r.Method
 	if method == http.MethodHead {
 		method = http.MethodGet // which it stands for
 	}
 	if item == nil || item.GetOperations().GetOrZero(strings.ToLower(method)) == nil || method != strings.ToUpper(method) {
-		return d.complaintsOfNoCall(got)
+		return d.mismatchesOfNoCall(got)
 	}
 	request := &http.Request{Method: method, URL: r.URL, Header: r.Header, Host: r.Host, Body: io.NopCloser(bytes.NewReader(sent)), ContentLength: int64(len(sent))}
 	response := &http.Response{StatusCode: got.status, Header: got.Header(), Body: io.NopCloser(bytes.NewReader(got.body.Bytes()))}
@@ -118,11 +118,11 @@ func (d *description) complaints(r *http.Request, sent []byte, got *recorder) []
 	return texts(append(errs, wrong...))
 }
 
-// complaintsOfNoCall says what about the answer to something that is no call is
+// mismatchesOfNoCall says what about the answer to something that is no call is
 // not as described.
-func (d *description) complaintsOfNoCall(got *recorder) []string {
+func (d *description) mismatchesOfNoCall(got *recorder) []string {
 	if got.status == http.StatusMethodNotAllowed {
-		return d.complaintsOfMethod(got)
+		return d.mismatchesOfMethod(got)
 	}
 	name := map[int]string{
 		http.StatusUnauthorized: "Unauthorized", http.StatusForbidden: "Forbidden", http.StatusNotFound: "NotFound",
@@ -140,9 +140,9 @@ func (d *description) complaintsOfNoCall(got *recorder) []string {
 	return texts(errs)
 }
 
-// complaintsOfMethod says what about the answer to a method that a path does not
+// mismatchesOfMethod says what about the answer to a method that a path does not
 // take is not as the description says in prose.
-func (d *description) complaintsOfMethod(got *recorder) []string {
+func (d *description) mismatchesOfMethod(got *recorder) []string {
 	if got.Header().Get("Allow") == "" {
 		return []string{"the header Allow is missing"}
 	}

@@ -13,32 +13,32 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/unread"
 )
 
-// What is wrong with a request, rather than with what it asks for.
+// Errors in the form of a request.
 var (
-	errInvalidJSON       = &apikey.Error{Code: "invalid_json", Message: "The body is not the JSON object that this call takes."}
+	errInvalidJSON       = &apikey.Error{Code: "invalid_json", Message: "The body is not the JSON object that this call expects."}
 	errNotJSON           = &apikey.Error{Code: "not_json", Message: `The body must be JSON: send "Content-Type: application/json".`}
 	errBodyTooLarge      = &apikey.Error{Code: "body_too_large", Message: "The body is larger than 64 KiB."}
-	errInvalidLimit      = &apikey.Error{Code: "invalid_limit", Field: "limit", Message: "The limit is a number from 1 to 200."}
-	errInvalidStatus     = &apikey.Error{Code: "invalid_status", Field: "status", Message: `The status is "active", "expired" or "revoked".`}
-	errUnauthorized      = &apikey.Error{Code: "unauthorized", Message: `This call needs "Authorization: Bearer" and the admin token.`}
-	errCrossOrigin       = &apikey.Error{Code: "cross_origin", Message: "A page of another origin cannot make this call."}
-	errWrongWorkspace    = &apikey.Error{Code: "workspace_mismatch", Message: "This address serves one workspace, and not the one that the call is about."}
-	errIdle              = &apikey.Error{Code: "store_unavailable", Message: "This server keeps no keys: its configuration has neither the option api_keys nor the handler api_key_auth."}
+	errInvalidLimit      = &apikey.Error{Code: "invalid_limit", Field: "limit", Message: "The limit must be a number from 1 to 200."}
+	errInvalidStatus     = &apikey.Error{Code: "invalid_status", Field: "status", Message: `The status must be "active", "expired" or "revoked".`}
+	errUnauthorized      = &apikey.Error{Code: "unauthorized", Message: `This call requires "Authorization: Bearer" with the admin token.`}
+	errCrossOrigin       = &apikey.Error{Code: "cross_origin", Message: "A page from another origin cannot make this call."}
+	errWrongWorkspace    = &apikey.Error{Code: "workspace_mismatch", Message: "This address serves a single workspace, and this call is about another."}
+	errIdle              = &apikey.Error{Code: "store_unavailable", Message: "This server has no key store: its configuration has neither the option api_keys nor the handler api_key_auth."}
 	errUnknownToken      = &apikey.Error{Code: "not_found", Message: "No key has this token."}
-	errUnknownFeed       = &apikey.Error{Code: "not_found", Message: "There is no such calendar feed. It was revoked, or replaced by another."}
-	errInvalidQuarantine = &apikey.Error{Code: errInvalidQuery("").Code, Field: "quarantine", Message: `quarantine is "true" or "false".`}
-	errNoBackup          = &apikey.Error{Code: apikey.ErrInvalidBackup.Code, Message: "The body is to be the backup as it was taken, without a Content-Encoding. Nothing was changed."}
-	errReasonWanted      = &apikey.Error{Code: "invalid_reason", Field: "reason", Message: "Say why: the reason is kept in the audit trail."}
+	errUnknownFeed       = &apikey.Error{Code: "not_found", Message: "There is no such calendar feed. It may have been revoked, or replaced by another."}
+	errInvalidQuarantine = &apikey.Error{Code: errInvalidQuery("").Code, Field: "quarantine", Message: `quarantine must be "true" or "false".`}
+	errNoBackup          = &apikey.Error{Code: apikey.ErrInvalidBackup.Code, Message: "The body must be the backup exactly as it was taken, without a Content-Encoding. Nothing was changed."}
+	errReasonRequired    = &apikey.Error{Code: "invalid_reason", Field: "reason", Message: "Give a reason: it is recorded in the audit trail."}
 	errNoSuchCall        = &apikey.Error{Code: "not_found", Message: "There is no such call."}
-	errMethodNotAllowed  = &apikey.Error{Code: "method_not_allowed", Message: "This address does not take that method. The Allow header lists those that it takes."}
+	errMethodNotAllowed  = &apikey.Error{Code: "method_not_allowed", Message: "This address does not accept that method. The Allow header lists the methods it accepts."}
 )
 
-// errInvalidQuery says that a query cannot be read, or has a parameter twice.
+// errInvalidQuery refuses a query that cannot be parsed, or has a parameter twice.
 func errInvalidQuery(parameter string) *apikey.Error {
-	return &apikey.Error{Code: "invalid_query", Field: parameter, Message: "The query is not one that this call takes: give each parameter once, with what is special percent-encoded."}
+	return &apikey.Error{Code: "invalid_query", Field: parameter, Message: "The query is not valid for this call: give each parameter at most once, and percent-encode special characters."}
 }
 
-// statuses is the one place where a code becomes a status.
+// statuses maps every code to its status.
 var statuses = map[string]int{
 	client.CodeInvalidJSON:      http.StatusBadRequest,
 	client.CodeInvalidCursor:    http.StatusBadRequest,
@@ -92,7 +92,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, operation strin
 	})
 }
 
-// failure is an error of the store that says what the caller is told.
+// failure is an error of the store that determines what the caller is told.
 type failure interface {
 	error
 	Answer() *apikey.Error
@@ -120,13 +120,13 @@ func (h *Handler) report(r *http.Request, operation string, err error) *apikey.E
 	return refusal
 }
 
-// tried are the codes of changes that the store was asked for: it has them in
-// the audit trail.
+// tried are the codes of refusals by the store, which records them in the audit
+// trail.
 var tried = []string{"name_taken", "too_many_keys", "already_rotated", "not_active", "clock_agrees", "not_found", "store_unavailable", "no_space"}
 
-// logUntried says in the log who wanted a change that was refused before the
-// store was asked. It leaves no event: whatever a caller sends would fill the
-// trail. Who was not recognized is nobody, whatever they say of themselves.
+// logUntried logs who requested a change that was refused before it reached the
+// store. Such a refusal is not in the audit trail, which callers could fill
+// otherwise. The claimed identity of an unauthorized caller is ignored.
 func (h *Handler) logUntried(r *http.Request, operation string, refusal *apikey.Error) {
 	if methodOf(r) == http.MethodGet || slices.Contains(tried, refusal.Code) && !isUnrecorded(r) {
 		return

@@ -20,7 +20,7 @@ type feedRevokedAnswer struct {
 }
 
 // createFeed gives a workspace a calendar feed that can be read without
-// credentials, by whoever knows its path. The feed before it ends.
+// credentials, by anyone who knows its path. It replaces the previous feed.
 func (h *Handler) createFeed(r *http.Request) (int, any, error) {
 	ws, err := workspaceOf(r)
 	if err != nil {
@@ -52,9 +52,9 @@ func (h *Handler) revokeFeed(r *http.Request) (int, any, error) {
 	return http.StatusOK, feedRevokedAnswer{Revoked: !outcome.Unchanged}, nil
 }
 
-// showFeed answers whoever knows the path of a feed. It is found by the digest
-// of its token, so that the time which that takes says nothing of the token. A
-// mount for one workspace does not tell the feeds of others from unknown ones.
+// showFeed serves anyone who knows the path of a feed. The feed is looked up by the
+// digest of its token, so that timing reveals nothing about the token. A pinned
+// mount does not distinguish other workspaces' feeds from unknown ones.
 func (h *Handler) showFeed(r *http.Request) (int, any, error) {
 	name, _ := strings.CutSuffix(r.PathValue("feed"), ".ics")
 	token, ok := apikey.ParseFeedToken(name)

@@ -64,7 +64,7 @@ func strictly(body []byte) (request client.CreateRequest, err error) {
 	for decoder.More() {
 		name, _ := decoder.Token()
 		if seen[name.(string)] {
-			return request, errors.New("a member stands in it twice")
+			return request, errors.New("a member appears twice")
 		}
 		seen[name.(string)] = true
 		var value any

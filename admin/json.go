@@ -44,7 +44,7 @@ func decode(r *http.Request, into any) error {
 		return explainJSON(notAnObject(body))
 	}
 	if err := json.Unmarshal(body, into, json.RejectUnknownMembers(true)); err != nil {
-		return explainJSON(complaint(err))
+		return explainJSON(describeJSONError(err))
 	}
 	if name := nullMember(body); name != "" {
 		return explainJSON("its member " + name + " is null: leave it out")
@@ -69,7 +69,7 @@ func nullMember(object jsontext.Value) string {
 }
 
 func explainJSON(why string) error {
-	return &apikey.Error{Code: errInvalidJSON.Code, Message: "The body is not the JSON object that this call takes: " + why + "."}
+	return &apikey.Error{Code: errInvalidJSON.Code, Message: "The body is not the JSON object that this call expects: " + why + "."}
 }
 
 // notAnObject says why a body does not begin as an object does.
@@ -83,17 +83,17 @@ func notAnObject(body []byte) string {
 	return "it is not an object"
 }
 
-// complaint says where the JSON is wrong, without a word of the values in it: a
-// token may be among them.
-func complaint(err error) string {
+// describeJSONError says where the JSON is invalid, without quoting any of its
+// values: one may be a token.
+func describeJSONError(err error) string {
 	if twice, ok := errors.AsType[*jsontext.SyntacticError](err); ok && errors.Is(err, jsontext.ErrDuplicateName) {
-		return "the member " + quoted(twice.JSONPointer.LastToken()) + " stands in it twice"
+		return "the member " + quoted(twice.JSONPointer.LastToken()) + " appears twice"
 	}
 	if semantic, ok := errors.AsType[*json.SemanticError](err); ok {
 		name := semantic.JSONPointer.LastToken()
 		switch {
 		case errors.Is(err, json.ErrUnknownName):
-			return "it has the member " + quoted(name) + ", which this call does not know"
+			return "it has the unknown member " + quoted(name)
 		case name != "":
 			return "its member " + name + " has the wrong type"
 		}
@@ -140,7 +140,7 @@ func (h *Handler) answer(w http.ResponseWriter, status int, body any) {
 	header.Set("X-Content-Type-Options", "nosniff")
 	sent, err := documentOf(body)
 	if err != nil {
-		h.Log.Error("encoding an answer", zap.Error(err))
+		h.Log.Error("the answer could not be encoded", zap.Error(err))
 		w.WriteHeader(http.StatusInternalServerError)
 		return
 	}

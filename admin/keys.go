@@ -48,7 +48,7 @@ func (h *Handler) createKey(r *http.Request) (int, any, error) {
 	return http.StatusCreated, client.NewKey{Key: present(&outcome.Key, now), Token: token.Reveal()}, nil
 }
 
-// newKey checks what was asked for against the rules.
+// newKey checks a request against the rules, and returns the key without its token.
 func (h *Handler) newKey(request client.CreateRequest, ws string, now time.Time) (apikey.Key, error) {
 	name, err := h.parseName(request.Name)
 	if err != nil {
@@ -72,24 +72,24 @@ func (h *Handler) newKey(request client.CreateRequest, ws string, now time.Time)
 	}, nil
 }
 
-func (h *Handler) life(asked *string) (time.Duration, error) {
-	if asked == nil {
+func (h *Handler) life(requested *string) (time.Duration, error) {
+	if requested == nil {
 		return h.Rules.Life, nil
 	}
 	const field = "expires_in"
-	life, err := apikey.ParseDuration(field, *asked)
+	life, err := apikey.ParseDuration(field, *requested)
 	switch {
 	case err != nil:
 		return 0, err
 	case life > h.Rules.Life:
 		return 0, &apikey.Error{
 			Code: apikey.ErrInvalidDuration.Code, Field: field,
-			Message: "A key lives at most " + apikey.FormatDuration(h.Rules.Life) + " here.",
+			Message: "A key can live at most " + apikey.FormatDuration(h.Rules.Life) + " on this server.",
 		}
 	case life < time.Millisecond:
 		return 0, &apikey.Error{
 			Code: apikey.ErrInvalidDuration.Code, Field: field,
-			Message: "A key lives at least a millisecond.",
+			Message: "A key must live for at least a millisecond.",
 		}
 	}
 	// Times are kept to the millisecond.
@@ -135,8 +135,8 @@ func filterOf(query url.Values) (apikey.KeyFilter, error) {
 	return apikey.KeyFilter{}, errInvalidStatus
 }
 
-// askedFor returns the key that a call is about.
-func (h *Handler) askedFor(r *http.Request) (*apikey.Key, error) {
+// keyFor returns the key that a call is about.
+func (h *Handler) keyFor(r *http.Request) (*apikey.Key, error) {
 	ws, id, err := keyOf(r)
 	if err != nil {
 		return nil, err
@@ -145,7 +145,7 @@ func (h *Handler) askedFor(r *http.Request) (*apikey.Key, error) {
 }
 
 func (h *Handler) showKey(r *http.Request) (int, any, error) {
-	key, err := h.askedFor(r)
+	key, err := h.keyFor(r)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -153,7 +153,7 @@ func (h *Handler) showKey(r *http.Request) (int, any, error) {
 }
 
 func (h *Handler) showUses(r *http.Request) (int, any, error) {
-	key, err := h.askedFor(r)
+	key, err := h.keyFor(r)
 	if err != nil {
 		return 0, nil, err
 	}

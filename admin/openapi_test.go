@@ -290,7 +290,7 @@ func TestDescription_catches(t *testing.T) {
 			r.Header.Set("Content-Type", "application/json")
 			h.ServeHTTP(httptest.NewRecorder(), r)
 			if caught := len(noted.all) > 0; caught != test.caught {
-				t.Errorf("got the complaints %q, want some: %t", noted.all, test.caught)
+				t.Errorf("got the mismatches %q, want some: %t", noted.all, test.caught)
 			}
 		})
 	}

@@ -28,12 +28,12 @@ func (h *Handler) actor(r *http.Request) string {
 		return "unknown"
 	}
 	if apikey.HoldsToken(string(actor)) {
-		return "a token, which is not kept"
+		return "a token, which is not recorded"
 	}
 	return string(actor[:min(len(actor), apikey.MaxActor)])
 }
 
-// apply makes a change in the name of whoever sent the request.
+// apply makes a change on behalf of the request's actor.
 func (h *Handler) apply(r *http.Request, now time.Time, do apikey.Action) (apikey.Outcome, error) {
 	return h.keys().Apply(r.Context(), apikey.Change{
 		EventID: apikey.NewEventID(now), At: now, Actor: h.actor(r), RemoteIP: h.RemoteIP(r), Do: do, Unrecorded: isUnrecorded(r),

@@ -82,7 +82,7 @@ func (h *Handler) parseName(s string) (string, error) {
 	return name, nil
 }
 
-// optionally parses what is there.
+// optionally parses a value, if there is one.
 func optionally(value *string, parse func(string) (string, error)) (*string, error) {
 	if value == nil {
 		return nil, nil

@@ -15,16 +15,16 @@ import (
 type call struct {
 	operation string
 	do        func(*Handler, *http.Request) (status int, answer any, err error)
-	// everywhere says that a mount for one workspace answers the call too.
+	// everywhere means that pinned mounts serve the call too.
 	everywhere bool
-	// open says that the call needs no credentials of the mount's.
+	// open means that the call does not need the mount's credentials.
 	open bool
-	// long says that the body may be as long as it is, and take its time.
+	// long means that the body has no time limit as long as it makes progress.
 	long bool
-	// dear says that the call takes so much that no page of another origin may have
-	// a browser make it, although it changes nothing.
-	dear bool
-	// endsAccess says that no limit of changes holds the call up.
+	// expensive means that the call is refused to pages from other origins, although
+	// it changes nothing, because of what it costs.
+	expensive bool
+	// endsAccess means that the limit of changes does not apply to the call.
 	endsAccess bool
 }
 
@@ -101,13 +101,13 @@ func resources() map[string]map[string]call {
 			http.MethodPost: {operation: "clock_trust", do: (*Handler).trustClock},
 		},
 		"/backup": {
-			http.MethodGet: {operation: "backup", do: (*Handler).takeBackup, dear: true},
+			http.MethodGet: {operation: "backup", do: (*Handler).takeBackup, expensive: true},
 		},
 		"/restore": {
 			http.MethodPost: {operation: "restore", do: (*Handler).restoreBackup, long: true},
 		},
 		"/doctor": {
-			http.MethodGet: {operation: "doctor", do: (*Handler).checkStore, dear: true},
+			http.MethodGet: {operation: "doctor", do: (*Handler).checkStore, expensive: true},
 		},
 	}
 }
@@ -140,7 +140,7 @@ func (h *Handler) resource(calls map[string]call) http.Handler {
 			h.MethodNotAllowed(w, r, allow)
 			return
 		}
-		if call.dear && fromElsewhere(r) {
+		if call.expensive && fromElsewhere(r) {
 			h.refuse(w, r, call.operation, errCrossOrigin)
 			return
 		}

@@ -11,9 +11,10 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// A workspace can have a calendar of many megabytes, and whoever has the address of
-// its feed can ask for it as often as they like. What that costs is the share of the
-// workspace: whoever asks for more waits, and nobody else does.
+// A workspace can have a calendar of many megabytes, and anyone who has the address
+// of its feed can request it as often as they like. Each workspace has a fixed share
+// of the server's resources for that, and requests beyond it wait, without delaying
+// other workspaces.
 const (
 	// shareAtOnce is how many of its answers are made or sent at a time, which bounds
 	// the memory that they take.

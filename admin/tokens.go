@@ -15,8 +15,8 @@ type tokenRequest struct {
 	Reason string `json:"reason,omitzero"`
 }
 
-// lookUpToken says whose a token is. That somebody asked is in the audit trail;
-// the token is nowhere.
+// lookUpToken finds the key of a token. The audit trail records the look-up, but
+// never the token.
 func (h *Handler) lookUpToken(r *http.Request) (int, any, error) {
 	var request struct {
 		Token string `json:"token"`
@@ -65,16 +65,16 @@ func (h *Handler) toRevoke(r *http.Request, presented string) (*apikey.Key, erro
 	return key, err
 }
 
-// noToken says that a text is no token, and what would be one. Whether a token
-// was cut short, or something stands around it, shows in its length.
+// noToken explains what a token looks like. The length in its message shows whether
+// a token was truncated, or has extra characters.
 func noToken(presented string) error {
 	return &apikey.Error{Code: errUnknownToken.Code, Message: fmt.Sprintf(
-		"This is no token. One is a prefix such as agk, an underscore and 49 letters and digits, the last 6 a checksum, and nothing else. This has %d characters.",
+		"This is not a token. A token is a prefix such as agk, an underscore, and 49 letters and digits of which the last 6 are a checksum. This has %d characters.",
 		utf8.RuneCountInString(presented),
 	)}
 }
 
-// keyByToken finds the key of a token. What is no token is nobody's.
+// keyByToken finds the key of a token.
 func (h *Handler) keyByToken(r *http.Request, presented string) (*apikey.Key, error) {
 	token, ok := apikey.ParseToken(presented)
 	if !ok {

@@ -81,8 +81,8 @@ type revokedAnswer struct {
 	Revoked int `json:"revoked"`
 }
 
-// revokeAll ends every active key of a workspace. It wants a reason: it is the
-// call that nobody can take back.
+// revokeAll revokes every active key of a workspace. It requires a reason, because
+// it cannot be undone.
 func (h *Handler) revokeAll(r *http.Request) (int, any, error) {
 	id, err := workspaceOf(r)
 	if err != nil {
@@ -93,7 +93,7 @@ func (h *Handler) revokeAll(r *http.Request) (int, any, error) {
 		return 0, nil, err
 	}
 	if reason == "" {
-		return 0, nil, errReasonWanted
+		return 0, nil, errReasonRequired
 	}
 	outcome, err := h.apply(r, h.now(), apikey.RevokeAll{WorkspaceID: id, Reason: reason})
 	if err != nil {

@@ -243,7 +243,7 @@ func TestPage_twoTabs(t *testing.T) {
 	two.sees("It cannot be reactivated")
 
 	one.click("button", "Create the replacement")
-	one.sees("This key is not active any more")
+	one.sees("This key is no longer active")
 	one.click("button", "Cancel")
 	eval[any](one, `void document.dispatchEvent(new Event("visibilitychange"))`)
 	one.sees("It cannot be reactivated")

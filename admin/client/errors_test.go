@@ -87,7 +87,7 @@ func TestClient_refused(t *testing.T) {
 		{"show an odd id", func() error { _, err := c.ShowKey(t.Context(), "acme", "a/b?c#d%2f"); return err },
 			&apikey.Error{Code: "not_found", Message: `This is no key id: one begins with "key_".`}, 0},
 		{"revoke", func() error { _, err := c.RevokeKey(t.Context(), "acme", someKey, "a\nb"); return err },
-			&apikey.Error{Code: "invalid_reason", Field: "reason", Message: "A reason cannot hold the control character or line break U+000A."}, 422},
+			&apikey.Error{Code: "invalid_reason", Field: "reason", Message: "A reason cannot contain the control character or line break U+000A."}, 422},
 	} {
 		t.Run(tt.title, func(t *testing.T) {
 			refusal, ok := errors.AsType[*client.Error](tt.call())

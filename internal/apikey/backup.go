@@ -10,13 +10,13 @@ const (
 	OpRestore Operation = "restore"
 )
 
-// ErrInvalidBackup refuses what is not a whole and undamaged backup.
+// ErrInvalidBackup refuses anything but a complete, undamaged backup.
 var ErrInvalidBackup = &Error{Code: "invalid_backup", Message: "This backup is damaged or incomplete, and nothing was changed."}
 
-// Backup changes nothing, but who took one is in the audit trail.
+// Backup changes nothing, but the audit trail records who took it.
 type Backup struct{}
 
-// Restore says that a backup was restored, and what came of it.
+// Restore records that a backup was restored, with the result.
 type Restore struct {
 	// Quarantine suspends every workspace that has active keys in the backup,
 	// before they are restored.
@@ -24,7 +24,7 @@ type Restore struct {
 	Restored   Restored
 }
 
-// Restored is what came of a restore.
+// Restored is the result of a restore.
 type Restored struct {
 	MadeAt      time.Time // when the backup was made
 	Unverified  bool      // it is signed, and there is no key to verify that with
@@ -38,7 +38,7 @@ type Restored struct {
 	Events      int       // of the audit trail, that were added
 }
 
-// Details are what the audit trail says of a restore.
+// Details returns the details of a restore's audit event.
 func (r Restored) Details() map[string]any {
 	return map[string]any{
 		"made_at": r.MadeAt.Format(time.RFC3339Nano), "keys": r.Keys, "known": r.Known, "revoked": r.Revoked, "renamed": r.Renamed,
@@ -46,20 +46,20 @@ func (r Restored) Details() map[string]any {
 	}
 }
 
-// Warning says what the operator has to do after a restore; "" if there is nothing.
+// Warning returns what the operator must do after a restore; "" if nothing.
 func (r Restored) Warning() string {
 	var warnings []string
 	if r.Unverified {
-		warnings = append(warnings, "The backup is signed, which was not verified, because there is no backup_key to verify it with.")
+		warnings = append(warnings, "The backup is signed, but its signature was not verified: there is no backup_key to verify it with.")
 	}
 	madeAt := r.MadeAt.Format(time.RFC3339)
 	switch {
 	case !r.WasEmpty || r.Keys+r.Known == 0:
 	case r.Quarantined > 0:
-		warnings = append(warnings, "The store was empty, and does not know what was revoked after "+madeAt+", when the backup was made. "+
-			"Every workspace with keys that are not revoked is suspended: review each, and resume it.")
+		warnings = append(warnings, "The store was empty, and does not know which keys were revoked after "+madeAt+", when the backup was made. "+
+			"Every workspace with unrevoked keys is suspended: review each one, then resume it.")
 	default:
-		warnings = append(warnings, "The store was empty. Keys that were revoked after "+madeAt+", when the backup was made, are valid in it: revoke them again.")
+		warnings = append(warnings, "The store was empty. Keys that were revoked after "+madeAt+", when the backup was made, are valid again: revoke them again.")
 	}
 	return strings.Join(warnings, " ")
 }

@@ -10,11 +10,11 @@ import (
 	"io"
 )
 
-// minBackupKey is the fewest bytes that a backup key has.
+// minBackupKey is the minimum length of a backup key, in bytes.
 const minBackupKey = 32
 
-// BackupKey is the secret by which a gateway recognises the backups that it has
-// made. The zero BackupKey is none. Like [Token] it redacts itself wherever it is
+// BackupKey is the secret with which a gateway signs its backups and verifies
+// them. The zero BackupKey means that there is none. Like [Token] it redacts itself wherever it is
 // printed.
 type BackupKey struct{ secret string }
 
@@ -34,8 +34,8 @@ func (k BackupKey) IsZero() bool { return k.secret == "" }
 // MAC returns an HMAC-SHA-256 of what is written to it.
 func (k BackupKey) MAC() hash.Hash { return hmac.New(sha256.New, []byte(k.secret)) }
 
-// Format writes nothing of the key, for any verb.
+// Format never reveals the key, whatever the verb.
 func (k BackupKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "(backup key)") }
 
-// MarshalText encodes nothing of the key.
+// MarshalText never reveals the key.
 func (k BackupKey) MarshalText() ([]byte, error) { return []byte("(backup key)"), nil }

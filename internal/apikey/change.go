@@ -17,35 +17,35 @@ const (
 	OpExpose    Operation = "expose"
 )
 
-// operations are all that an event can be of.
+// operations are all the operations that an event can record.
 var operations = []Operation{
 	OpCreate, OpUpdate, OpRotate, OpRevoke, OpRevokeAll, OpSuspend, OpResume, OpLookup, OpExpose,
 	OpCalendarFeed, OpCalendarFeedRevoke, OpClock, OpBackup, OpRestore,
 }
 
-// CommandLine is the actor of what the command line does to the store of a stopped
-// server.
+// CommandLine is the actor recorded for changes that the command line makes to the
+// store of a stopped server.
 const CommandLine = "command_line"
 
-// Change is one change to keys, as a value: who wants what, and when. It holds
-// everything that chance or the clock had a say in (ids, digests, times), so
-// that applying it to the same store gives the same result anywhere.
+// Change is one change to keys, as a value: who requests what, and when. It holds
+// everything random or time-dependent (ids, digests, times), so that applying it
+// to the same store always gives the same result.
 type Change struct {
-	EventID  string // of the audit event that the change leaves behind, unless a later one is there already
+	EventID  string // of the audit event that records the change, unless a later one already exists
 	At       time.Time
-	Actor    string // who, as the mount knows them
+	Actor    string // who made the change, as identified by the mount
 	RemoteIP string
 	Do       Action
-	// Unrecorded says that the change leaves no event if it is refused: there were
-	// too many of its workspace.
+	// Unrecorded means that no event is recorded if the change is refused, because
+	// its workspace has exceeded its limit of changes.
 	Unrecorded bool
 }
 
 // Action is one of the changes below.
 type Action interface {
 	Operation() Operation
-	// Subject returns what the action is about, as far as it is known before it
-	// is done.
+	// Subject returns the workspace and key that the action is about, as far as
+	// they are known before it is applied.
 	Subject() (workspaceID, keyID string)
 }
 
@@ -57,8 +57,8 @@ type Create struct {
 	MaxActive int
 }
 
-// Update gives an active key another name, another owner, or both; nil leaves
-// one as it is. It fails with [ErrNotActive] or [ErrNameTaken].
+// Update changes the name of an active key, its owner, or both; nil leaves a
+// field unchanged. It fails with [ErrNotActive] or [ErrNameTaken].
 type Update struct {
 	WorkspaceID string
 	KeyID       string
@@ -66,14 +66,14 @@ type Update struct {
 	Owner       *string
 }
 
-// Rotate adds a key in place of an active one, which goes on until RevokeOldAt,
-// or until it would end anyway: zero changes nothing about that, and an end that
-// was set before is never put off. The replacement has the preset of the old key
-// and, where Replacement has no name, its name. It fails with
-// [ErrNotActive], with [ErrAlreadyRotated] if the replacement of the old key, or
-// what that was replaced by, is active, with [ErrTooManyKeys] if keys that were
-// rotated before it still go on, and with [ErrNameTaken] if a key has the name
-// that is not the old one.
+// Rotate adds a key to replace an active one, which stays active until RevokeOldAt
+// or until it would end anyway: a zero RevokeOldAt leaves its end unchanged, and an
+// end that was set earlier is never postponed. The replacement has the preset of the
+// old key and, if Replacement has no name, its name. Rotate fails with
+// [ErrNotActive], with [ErrAlreadyRotated] if the old key's replacement, or a later
+// one in its chain, is active, with [ErrTooManyKeys] if keys that it was rotated
+// from are still active, and with [ErrNameTaken] if a key other than the old one has
+// the name.
 type Rotate struct {
 	WorkspaceID string
 	KeyID       string
@@ -88,12 +88,12 @@ type RevokeAll struct {
 	Reason      string
 }
 
-// Lookup finds out whose token has a digest. It changes nothing, but who asked
-// is in the audit trail.
+// Lookup finds the key whose token has a digest. It changes nothing, but the audit
+// trail records who asked.
 type Lookup struct{ Digest Digest }
 
-// Revoke ends a key at once. Revoking a revoked key changes nothing and leaves
-// no event behind.
+// Revoke ends a key immediately. Revoking a revoked key changes nothing and
+// records no event.
 type Revoke struct {
 	WorkspaceID string
 	KeyID       string
@@ -137,22 +137,22 @@ func (a Resume) Subject() (string, string)    { return a.WorkspaceID, "" }
 func (a Lookup) Subject() (string, string)    { return "", "" }
 func (a Expose) Subject() (string, string)    { return a.WorkspaceID, a.KeyID }
 
-// Outcome is what a change left behind.
+// Outcome is the result of a change.
 type Outcome struct {
-	Key       Key       // the key that was made or changed, as it is now
-	Replaced  Key       // the key that Key replaces, if it was made for that
+	Key       Key       // the key that was created or changed, as it is now
+	Replaced  Key       // the key that Key replaces, after a rotation
 	Workspace Workspace // the workspace that was changed, as it is now
 	Revoked   int       // how many keys were revoked
-	Trusted   time.Time // the time that is confirmed from now on, if it was set
-	// Stale are the credentials whose cached copies are no longer true.
+	Trusted   time.Time // the newly confirmed time, if it was set
+	// Stale are the digests whose cached keys are out of date.
 	Stale []Digest
-	// Ended are the credentials, all of them Stale, that may not go on.
+	// Ended are those of the Stale digests whose keys may no longer be used.
 	Ended []Digest
-	// Event is what the audit trail says of the change.
+	// Event is the audit event of the change.
 	Event Event
-	// Unchanged says that things were so already, and that no event was kept.
+	// Unchanged means that there was nothing to change, and that no event was recorded.
 	Unchanged bool
-	// Unfinished says that there is more to do than one transaction holds.
+	// Unfinished means that there is more to do than fits into one transaction.
 	Unfinished bool
 }
 
@@ -168,11 +168,11 @@ type Event struct {
 	Details     map[string]any
 }
 
-// Page asks for a part of a list, newest first.
+// Page selects a part of a list, newest first.
 type Page struct {
-	// Limit is the largest number of items wanted; more than zero.
+	// Limit is the maximum number of items; it must be more than zero.
 	Limit int
-	// After is the id of the last item of the page before; "" for the first
+	// After is the id of the last item of the previous page; "" for the first
 	// page. An id that is not in the list is [ErrInvalidCursor].
 	After string
 }
@@ -180,7 +180,7 @@ type Page struct {
 // KeyFilter chooses among a workspace's keys. The zero filter chooses all.
 type KeyFilter struct {
 	Status Status // "" = any
-	// Query is text to be found in a key's name, owner, id or token hint, in
-	// any case.
+	// Query is text to find in a key's name, owner, id or token hint, ignoring
+	// case.
 	Query string
 }

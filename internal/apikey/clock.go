@@ -2,7 +2,7 @@ package apikey
 
 import "time"
 
-// ClockNote is what is kept of the time from one run of the server to the next.
+// ClockNote is what is stored about the time between runs of the server.
 //
 // A machine's clock may be wrong, so what it says becomes certain in two steps.
 // Confirmed is the time that is certain to have passed: it advances as the server
@@ -18,23 +18,23 @@ type ClockNote struct {
 }
 
 const (
-	// MaxPause is the longest pause between two runs that a clock is believed about
-	// at once. A restart and an outage of a night are shorter; the clocks that come
+	// MaxPause is the longest pause between two runs over which a clock is trusted
+	// immediately. A restart and an outage of a night are shorter; the clocks that come
 	// up wrong are off by months or years.
 	MaxPause = 24 * time.Hour
 	// ConfirmAfter is how long the server runs with a clock that is ahead before
-	// that is confirmed. It is time enough for somebody to act on the alarm, over a
-	// weekend too.
+	// that is confirmed. It leaves enough time to act on the alarm, even over a
+	// weekend.
 	ConfirmAfter = 3 * 24 * time.Hour
-	// ClockTolerance is what a clock may be off by: the note is made once a minute.
+	// ClockTolerance is how far off a clock may be: the note is made once a minute.
 	ClockTolerance = time.Minute
 )
 
-// ClockReading is what a machine's clock says, and what is made of it.
+// ClockReading is the time on a machine's clock, and the times derived from it.
 type ClockReading struct {
 	Machine   time.Time
-	Confirmed time.Time // nothing that is later is deleted for its age
-	Judged    time.Time // keys are judged by this
+	Confirmed time.Time // nothing later than this is deleted because of its age
+	Judged    time.Time // used to decide whether keys have expired
 }
 
 // Offset is how far the machine's clock is ahead of the confirmed time; below

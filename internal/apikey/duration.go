@@ -9,7 +9,7 @@ import (
 
 const day = 24 * time.Hour
 
-// ParseDuration parses a Go duration that may begin with a whole or broken
+// ParseDuration parses a Go duration that may begin with a whole or decimal
 // number of days: "90d", "1d12h", "36h". The result is more than zero, or
 // [ErrInvalidDuration] with the given field.
 func ParseDuration(field, s string) (time.Duration, error) {
@@ -20,8 +20,7 @@ func ParseDuration(field, s string) (time.Duration, error) {
 	return d, nil
 }
 
-// ParseWait is ParseDuration for how long something is to wait, which may be not
-// at all: "0s".
+// ParseWait is like ParseDuration, but also accepts zero, such as "0s".
 func ParseWait(field, s string) (time.Duration, error) {
 	d, ok := parseDuration(s)
 	if !ok || d < 0 {
@@ -56,8 +55,8 @@ func parseDuration(s string) (time.Duration, bool) {
 	return total + d, ok
 }
 
-// FormatDuration returns a duration as ParseDuration takes it, in days where it
-// has any.
+// FormatDuration formats a duration so that ParseDuration can parse it, in days if
+// it is at least one day.
 func FormatDuration(d time.Duration) string {
 	if d < day {
 		return d.String()

@@ -20,7 +20,7 @@ const feedPrefix = "cal_"
 // wherever it is printed, logged or encoded. The zero FeedToken is none.
 type FeedToken struct{ secret *string }
 
-// NewFeedToken makes a feed token from the operating system's random source.
+// NewFeedToken generates a feed token from the operating system's random source.
 func NewFeedToken() FeedToken {
 	secret := string(appendSecret([]byte(feedPrefix), rand.Reader))
 	return FeedToken{&secret}
@@ -40,7 +40,7 @@ func ParseFeedToken(s string) (FeedToken, bool) {
 	return FeedToken{&s}, true
 }
 
-// Digest returns what the store knows the feed by.
+// Digest returns the digest under which the store finds the feed.
 func (t FeedToken) Digest() Digest { return sha256.Sum256([]byte(t.Reveal())) }
 
 // Reveal returns the token itself. It is for the one answer that shows it.
@@ -51,13 +51,13 @@ func (t FeedToken) Reveal() string {
 	return *t.secret
 }
 
-// String returns what all feed tokens begin with.
+// String returns only the prefix that all feed tokens have.
 func (t FeedToken) String() string { return feedPrefix + "…" }
 
 // Format writes the same for every verb.
 func (t FeedToken) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, t.String()) }
 
-// MarshalText encodes what all feed tokens begin with.
+// MarshalText encodes only the prefix that all feed tokens have.
 func (t FeedToken) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
 const (
@@ -65,15 +65,15 @@ const (
 	OpCalendarFeedRevoke Operation = "calendar_feed_revoke"
 )
 
-// OpenFeed gives a workspace a calendar feed. The one that it had, if any,
-// ends: a workspace has one at most.
+// OpenFeed creates a workspace's calendar feed, replacing its previous one, if any:
+// a workspace has at most one.
 type OpenFeed struct {
 	WorkspaceID string
 	Digest      Digest // of its token
 }
 
-// CloseFeed ends the calendar feed of a workspace. Where there is none it
-// changes nothing.
+// CloseFeed revokes the calendar feed of a workspace. If there is none, it changes
+// nothing.
 type CloseFeed struct{ WorkspaceID string }
 
 func (OpenFeed) Operation() Operation  { return OpCalendarFeed }

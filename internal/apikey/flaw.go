@@ -21,7 +21,7 @@ import (
 // TimeFlaw functions say.
 
 const (
-	// MaxActor is the most characters of the name of whoever made a change.
+	// MaxActor is the maximum length of an actor's name, in characters.
 	MaxActor   = 200
 	maxHint    = 64
 	maxAddress = 64
@@ -199,7 +199,7 @@ func text(s string, least, most int) bool {
 	return n >= least && n <= most && s == strings.TrimSpace(s) && unsafe(s) == ""
 }
 
-// actor reports whether a text can be the name of whoever made a change.
+// actor reports whether a string can be the name of an actor.
 func actor(name string) bool {
 	return utf8.RuneCountInString(name) <= MaxActor && !HoldsToken(name) && Visible(name) == name
 }

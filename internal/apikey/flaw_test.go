@@ -125,7 +125,7 @@ func wantFlaw(t *testing.T, name, got, want string) {
 	}
 }
 
-// Whatever operation there is, its events can be restored.
+// Events of every operation can be restored.
 func TestOperations_complete(t *testing.T) {
 	found := 0
 	names, err := filepath.Glob("*.go")

@@ -8,7 +8,7 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// Preset is what a key may do. It is chosen when the key is made, has no
+// Preset is what a key may do. It is chosen when the key is created, has no
 // default, and never changes.
 type Preset string
 
@@ -34,7 +34,7 @@ func (p Preset) Abilities() []string {
 	return []string{"read"}
 }
 
-// Status is where a key is in its life.
+// Status is a key's place in its life cycle.
 type Status string
 
 const (
@@ -43,8 +43,8 @@ const (
 	Revoked Status = "revoked"
 )
 
-// Key is everything that is known of an API key, but for its token, of which
-// only the digest is kept. Times are UTC, to the millisecond; a zero time means
+// Key is everything that is known about an API key, except its token, of which
+// only the digest is stored. Times are UTC, to the millisecond; a zero time means
 // that it has not happened.
 type Key struct {
 	ID          string
@@ -59,28 +59,28 @@ type Key struct {
 	CreatedBy string
 	ExpiresAt time.Time
 
-	// RevokesAt is when a replaced key will be revoked by itself.
+	// RevokesAt is when a replaced key will be revoked automatically.
 	RevokesAt    time.Time
 	RevokedAt    time.Time
 	RevokedBy    string
 	RevokeReason string
 
 	Replaces   string    // the id of the key that this one replaces
-	Family     string    // the id of the key that this one goes back to by rotation, "" if it replaces none
+	Family     string    // the id of the first key in this one's chain of rotations, "" if it replaces none
 	ReplacedBy string    // the id of the key that replaces this one
-	ReplacedAt time.Time // when that one was made
+	ReplacedAt time.Time // when the replacement was created
 
-	// LastUsedAt is when a request last came with the key while it was active
-	// and its workspace not suspended. It is noted now and then, apart from the
-	// rest, and known only where a key is shown.
+	// LastUsedAt is when a request last used the key while it was active and its
+	// workspace was not suspended. It is recorded periodically and separately, and
+	// is set only on keys that are read to be shown.
 	LastUsedAt time.Time
 
 	// LastUsedFrom is the address of a client that used the key then, or shortly
-	// before. It is empty where it is not known.
+	// before. It is empty if it is not known.
 	LastUsedFrom string
 
-	// FirstUsedAt is the first such time. It is zero for a key whose first use
-	// was before first uses were noted.
+	// FirstUsedAt is the first such time. It is zero for a key that was first used
+	// before first uses were recorded.
 	FirstUsedAt time.Time
 
 	// ExposedAt is when the key was first seen in a browser.
@@ -110,12 +110,12 @@ func (k *Key) revokedBySchedule(now time.Time) bool {
 type Use struct {
 	At   time.Time
 	From string
-	// Noted says that the key is known to have been used before, so that nobody
-	// need look whether it is the first time.
+	// Noted means that the key is known to have been used before, so that no
+	// look-up is needed to tell whether this is its first use.
 	Noted bool
 }
 
-// ActiveUntil returns when the key, active now, ends if nobody does anything.
+// ActiveUntil returns when a key that is active now ends if it is not changed.
 func (k *Key) ActiveUntil() time.Time {
 	if !k.RevokesAt.IsZero() && k.RevokesAt.Before(k.ExpiresAt) {
 		return k.RevokesAt
@@ -141,14 +141,14 @@ func (k *Key) EffectiveRevokedAt(now time.Time) time.Time {
 	return k.RevokedAt
 }
 
-// Workspace is what is known of a workspace beside its keys.
+// Workspace is what is known about a workspace apart from its keys.
 type Workspace struct {
 	ID          string
 	SuspendedAt time.Time // zero if it is not suspended
 	Reason      string
 }
 
-// Suspended reports whether no key of the workspace may do anything.
+// Suspended reports whether all keys of the workspace are refused.
 func (w Workspace) Suspended() bool { return !w.SuspendedAt.IsZero() }
 
 const (
@@ -190,7 +190,7 @@ var ulids = struct {
 	last    uint64
 }{entropy: ulid.Monotonic(rand.Reader, 0)}
 
-// SortAfter has new ids sort after an id that was made earlier, possibly by another
+// SortAfter makes new ids sort after an id that was created earlier, possibly by another
 // process, or while the clock was ahead. Where it is no id, nothing changes. No id
 // gets a time that [Key.Flaw] refuses.
 func SortAfter(id string) {

@@ -69,7 +69,7 @@ func TestKey_Status(t *testing.T) {
 	}
 }
 
-// A key that has ended never comes back while the clock goes on.
+// A key that has ended never becomes active again as time passes.
 func TestKey_Status_neverReturns(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		instant := rapid.Custom(func(t *rapid.T) time.Time {
@@ -185,7 +185,7 @@ func TestNewKeyID_concurrent(t *testing.T) {
 	}
 }
 
-// forgetIDs lets a test begin at its own epoch, whatever ran before it.
+// forgetIDs lets a test begin at its own epoch, independently of earlier tests.
 func forgetIDs(t *testing.T) {
 	t.Helper()
 	ulids.Lock()
@@ -220,14 +220,14 @@ func TestValidKeyID(t *testing.T) {
 }
 
 func TestError_Is(t *testing.T) {
-	refusal := fmt.Errorf("creating a key: %w", ErrInvalidName.because("A name cannot hold this."))
+	refusal := fmt.Errorf("creating a key: %w", ErrInvalidName.because("A name cannot contain this."))
 	if !errors.Is(refusal, ErrInvalidName) {
 		t.Error("a refusal with another sentence is not the same refusal")
 	}
-	if errors.Is(refusal, ErrVagueName) || errors.Is(refusal, errors.New("A name cannot hold this.")) {
+	if errors.Is(refusal, ErrVagueName) || errors.Is(refusal, errors.New("A name cannot contain this.")) {
 		t.Error("refusals with other codes are the same refusal")
 	}
-	if got, want := errors.Unwrap(refusal).Error(), "A name cannot hold this."; got != want {
+	if got, want := errors.Unwrap(refusal).Error(), "A name cannot contain this."; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -21,14 +21,14 @@ const (
 )
 
 // ParseName trims a key's name and checks its length and characters. Whether
-// it is vague is for [IsVague] to say.
+// it is vague is decided by [IsVague].
 func ParseName(s string) (string, error) {
 	s = strings.TrimSpace(s)
 	if problem := unprintable(s); problem != "" {
-		return "", ErrInvalidName.because("A name cannot hold " + problem + ".")
+		return "", ErrInvalidName.because("A name cannot contain " + problem + ".")
 	}
 	if n := utf8.RuneCountInString(s); n < minName || n > MaxName {
-		return "", ErrInvalidName.because(fmt.Sprintf("A name has %d to %d characters; this one has %d.", minName, MaxName, n))
+		return "", ErrInvalidName.because(fmt.Sprintf("A name must have %d to %d characters; this one has %d.", minName, MaxName, n))
 	}
 	if len(FoldText(s)) > maxFoldedName || len(FoldName(s)) > maxFoldedName { // the first is the cheaper
 		return "", ErrInvalidName.because("A name cannot have so many characters that stand for several others.")
@@ -39,13 +39,13 @@ func ParseName(s string) (string, error) {
 	return s, nil
 }
 
-// NameTaken returns the [ErrNameTaken] that tells a person why a name cannot
-// stand beside that of an active key.
+// NameTaken returns an [ErrNameTaken] that explains why a name conflicts with that
+// of an active key.
 func NameTaken(name, active string) error {
 	if FoldText(name) == FoldText(active) {
 		return ErrNameTaken
 	}
-	return ErrNameTaken.because(fmt.Sprintf(`This name looks like "%s", the name of an active key of this workspace. Give the new one a name that tells them apart.`, active))
+	return ErrNameTaken.because(fmt.Sprintf(`This name looks like "%s", the name of an active key in this workspace. Choose a name that tells them apart.`, active))
 }
 
 // ParseOwner trims a key's owner and checks it. No owner is a valid owner.
@@ -62,10 +62,10 @@ func ParseReason(s string) (string, error) {
 func optionalText(s string, most int, refusal *Error, what string) (string, error) {
 	s = strings.TrimSpace(s)
 	if problem := unprintable(s); problem != "" {
-		return "", refusal.because(what + " cannot hold " + problem + ".")
+		return "", refusal.because(what + " cannot contain " + problem + ".")
 	}
 	if n := utf8.RuneCountInString(s); n > most {
-		return "", refusal.because(fmt.Sprintf("%s has at most %d characters; this one has %d.", what, most, n))
+		return "", refusal.because(fmt.Sprintf("%s can have at most %d characters; this one has %d.", what, most, n))
 	}
 	return s, nil
 }
@@ -75,7 +75,7 @@ func optionalText(s string, most int, refusal *Error, what string) (string, erro
 // embedded object, and fillers of Khitan and Egyptian script.
 const blanks = "\u2800\U0001D159\uFFFC\U00016FE4\U00013441\U00013442"
 
-// unprintable says what in s a person could not see, or could be misled by.
+// unprintable describes what in s people could not see, or could be misled by.
 func unprintable(s string) string {
 	if problem := unsafe(s); problem != "" {
 		return problem
@@ -91,13 +91,13 @@ func unprintable(s string) string {
 	return ""
 }
 
-// unsafe says what in s no text may hold, whichever version it was accepted by.
+// unsafe describes what in s no text may contain, whichever version accepted it.
 func unsafe(s string) string {
 	if !utf8.ValidString(s) {
 		return "bytes that are not UTF-8"
 	}
 	if HoldsToken(s) {
-		return "a token: this text is kept, and shown to others"
+		return "a token: it is stored, and shown to others"
 	}
 	for _, r := range s {
 		switch {
@@ -108,7 +108,7 @@ func unsafe(s string) string {
 		// Cf has the bidirectional overrides and the zero-width characters; the
 		// other default-ignorable characters are blank as well.
 		case r >= 0xFDD0 && r <= 0xFDEF || r&0xFFFE == 0xFFFE:
-			return fmt.Sprintf("%U, which is no character", r)
+			return fmt.Sprintf("%U, which is not a character", r)
 		case unicode.In(r, unicode.Cf, unicode.Co, unicode.Other_Default_Ignorable_Code_Point):
 			return fmt.Sprintf("the invisible character %U", r)
 		}
@@ -116,7 +116,7 @@ func unsafe(s string) string {
 	return ""
 }
 
-// vague are names that help nobody to find what to revoke. They are compared
+// vague are names that do not help to find the key to revoke. They are compared
 // without case, spaces, punctuation and trailing digits.
 var vague = map[string]bool{
 	"": true, "abc": true, "api": true, "apikey": true, "apitoken": true, "asdf": true, "bar": true, "default": true, "defaultkey": true,
@@ -144,8 +144,8 @@ func IsVague(name string) bool {
 	return vague[strings.TrimRightFunc(letters, unicode.IsDigit)]
 }
 
-// ValidateWorkspaceID returns [ErrInvalidWorkspace] for what is no workspace id.
-// A token could be one by its characters, and would then be kept and shown.
+// ValidateWorkspaceID returns [ErrInvalidWorkspace] if s is not a workspace id.
+// A token has only valid characters, but is refused because ids are stored and shown.
 func ValidateWorkspaceID(s string) error {
 	if len(s) == 0 || len(s) > maxWorkspace || s[0] == '.' || HoldsToken(s) {
 		return ErrInvalidWorkspace

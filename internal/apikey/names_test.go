@@ -171,7 +171,7 @@ func TestIsVague(t *testing.T) {
 	}
 }
 
-// Whatever is accepted can be stored, compared and shown as it is.
+// Every accepted name can be stored, compared and shown unchanged.
 func TestParseName_properties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		in := rapid.OneOf(rapid.String(), rapid.StringMatching(`[a-zA-Z ]{1,90}`), rapid.Map(rapid.SliceOf(rapid.Byte()), func(b []byte) string { return string(b) })).Draw(t, "name")

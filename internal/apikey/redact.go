@@ -14,8 +14,8 @@ const TokenPattern = `[a-z][a-z0-9_]{0,18}[a-z0-9]_([0-9A-Za-z]{43,})\w*`
 
 var tokenLike = regexp.MustCompile(TokenPattern)
 
-// HoldsToken reports whether a text holds a token, whatever stands before and after
-// it. Nothing that is kept or shown may hold one.
+// HoldsToken reports whether a text contains a token, whatever precedes or follows
+// it. Nothing that is stored or shown may contain one.
 func HoldsToken(s string) bool { return tokenLike.MatchString(s) }
 
 // RedactTokens returns a text with a placeholder for each token in it.

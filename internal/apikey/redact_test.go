@@ -43,7 +43,7 @@ func TestTokenPattern_lengths(t *testing.T) {
 	}
 }
 
-// A token is found whatever stands before and after it.
+// A token is found whatever precedes or follows it.
 func TestHoldsToken(t *testing.T) {
 	token, long, feed := NewToken("agk").Reveal(), NewToken("live_keys_of_somebod").Reveal(), NewFeedToken().Reveal()
 	for _, text := range []string{

@@ -12,12 +12,12 @@ import (
 // and Latin with one other script, but not with one of those whose letters are
 // taken for Latin ones.
 var (
-	written = [][]string{
+	writingSystems = [][]string{
 		{"Latin", "Han", "Hiragana", "Katakana"},
 		{"Latin", "Han", "Bopomofo"},
 		{"Latin", "Han", "Hangul"},
 	}
-	besideLatin = []string{
+	mixableWithLatin = []string{
 		"Arabic", "Armenian", "Bengali", "Bopomofo", "Devanagari", "Ethiopic", "Georgian", "Gujarati", "Gurmukhi", "Han", "Hangul",
 		"Hebrew", "Hiragana", "Kannada", "Katakana", "Khmer", "Lao", "Malayalam", "Myanmar", "Oriya", "Sinhala", "Tamil", "Telugu",
 		"Thaana", "Thai", "Tibetan",
@@ -50,23 +50,23 @@ func mixedWord(word string) string {
 		if scripts = append(scripts, script); len(scripts) == 1 {
 			first = r
 		}
-		if !together(scripts) {
+		if !mayMix(scripts) {
 			return fmt.Sprintf(`"%s" has the %s letter "%c" (%U) and the %s letter "%c" (%U)`, word, scripts[0], first, first, script, r, r)
 		}
 	}
 	return ""
 }
 
-func together(scripts []string) bool {
+func mayMix(scripts []string) bool {
 	if len(scripts) == 1 {
 		return true
 	}
 	if len(scripts) == 2 {
-		if at := slices.Index(scripts, "Latin"); at >= 0 && slices.Contains(besideLatin, scripts[1-at]) {
+		if at := slices.Index(scripts, "Latin"); at >= 0 && slices.Contains(mixableWithLatin, scripts[1-at]) {
 			return true
 		}
 	}
-	return slices.ContainsFunc(written, func(language []string) bool {
+	return slices.ContainsFunc(writingSystems, func(language []string) bool {
 		return !slices.ContainsFunc(scripts, func(script string) bool { return !slices.Contains(language, script) })
 	})
 }

@@ -16,10 +16,10 @@ import (
 //
 // The secret holds 43·log2(62) = 256.03 random bits. The checksum is the
 // CRC-32 (IEEE) of everything before it, so that a mistyped or truncated token
-// is refused without a look-up, and so that secret scanners find few false
-// friends.
+// is refused without a look-up, and so that secret scanners report few false
+// positives.
 const (
-	// DefaultPrefix begins the tokens of a gateway that configures no other.
+	// DefaultPrefix is the token prefix if none is configured.
 	DefaultPrefix = "agk"
 
 	alphabet       = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -32,18 +32,18 @@ const (
 	hintLength     = 4
 )
 
-// Digest is the SHA-256 of a whole token: all that is ever kept of one.
+// Digest is the SHA-256 of a whole token: all that is ever stored of one.
 type Digest [sha256.Size]byte
 
 // Token is a well-formed token. It redacts itself wherever it is printed,
-// logged or encoded; see [Token.Reveal]. The zero Token is no token.
+// logged or encoded; see [Token.Reveal]. The zero Token is not a token.
 //
 // It holds a pointer because package fmt calls no method of a value that it
 // finds in an unexported field: there it prints what the value is made of, and
 // of a string behind a pointer that is an address.
 type Token struct{ secret *string }
 
-// NewToken makes a token from the operating system's random source. The prefix
+// NewToken generates a token from the operating system's random source. The prefix
 // must be valid; see [ValidatePrefix].
 func NewToken(prefix string) Token {
 	return newToken(prefix, rand.Reader)
@@ -80,8 +80,8 @@ func appendSecret(body []byte, random io.Reader) []byte {
 
 // ParseToken accepts a well-formed token of any prefix: tokens stay valid when
 // the configured prefix changes. It says no more than whether s is one, and
-// looks nothing up. It is small enough to be inlined: a caller that keeps no
-// more than the [Token.Digest] pays no allocation.
+// looks nothing up. It is small enough to be inlined: a caller that keeps only
+// the [Token.Digest] does not allocate.
 func ParseToken(s string) (Token, bool) {
 	if !wellFormed(s) {
 		return Token{}, false
@@ -118,7 +118,7 @@ func checksum[T string | []byte](body T) (sum [checksumLength]byte) {
 	return sum
 }
 
-// Digest returns what the store knows the token by.
+// Digest returns the digest under which the store finds the token's key.
 func (t Token) Digest() Digest {
 	var whole [maxTokenLength]byte
 	return sha256.Sum256(whole[:copy(whole[:], t.Reveal())])
@@ -154,7 +154,7 @@ func (t Token) MarshalText() ([]byte, error) { return []byte(t.Hint()), nil }
 // LogValue logs the hint, never the token.
 func (t Token) LogValue() slog.Value { return slog.StringValue(t.Hint()) }
 
-// ValidatePrefix says what is wrong with a token prefix, if anything is.
+// ValidatePrefix returns an error if a token prefix is invalid.
 func ValidatePrefix(prefix string) error {
 	if validPrefix(prefix) {
 		return nil

@@ -18,7 +18,7 @@ func TestApply_createInDoubt(t *testing.T) {
 	do := rotation(old, start)
 	_, err := s.Apply(t.Context(), changeAt(start, do))
 	failed, ok := errors.AsType[*failure](err)
-	if !ok || !strings.Contains(failed.Answer().Message, "The key "+do.Replacement.ID+" may be there then") {
+	if !ok || !strings.Contains(failed.Answer().Message, "If the key "+do.Replacement.ID+" exists then") {
 		t.Fatalf("got %v, want an answer that names %s", err, do.Replacement.ID)
 	}
 	if strings.Contains(failed.Answer().Message, "Try again in a moment") {
