@@ -23,21 +23,21 @@ func TestAdvise(t *testing.T) {
 	for errno, want := range map[syscall.Errno]string{
 		syscall.EACCES:       "must own the directory",
 		syscall.EPERM:        "must own the directory",
-		syscall.EROFS:        "can be written to",
-		syscall.ENOSPC:       "make room on the disk",
+		syscall.EROFS:        "must be writable",
+		syscall.ENOSPC:       "free some disk space",
 		syscall.EDQUOT:       "quota",
 		syscall.EFBIG:        "LimitFSIZE",
 		syscall.EMFILE:       "LimitNOFILE",
 		syscall.ENFILE:       "fs.file-max",
 		syscall.ENOMEM:       "memory",
-		syscall.EIO:          "the disk fails",
+		syscall.EIO:          "the disk is failing",
 		syscall.ESTALE:       "mount it again",
 		syscall.ENOTCONN:     "mount it again",
 		syscall.ETIMEDOUT:    "mount it again",
 		syscall.EHOSTDOWN:    "mount it again",
-		syscall.ENOLCK:       "has no locks",
-		syscall.EOPNOTSUPP:   "has no locks",
-		syscall.ENOSYS:       "has no locks",
+		syscall.ENOLCK:       "does not support locks",
+		syscall.EOPNOTSUPP:   "does not support locks",
+		syscall.ENOSYS:       "does not support locks",
 		syscall.ENODEV:       "cannot map files",
 		syscall.ENAMETOOLONG: "shorter path",
 		syscall.ELOOP:        "in a circle",
@@ -89,8 +89,8 @@ func TestOpen_path(t *testing.T) {
 	dangling, circle := link("dangling", filepath.Join(dir, "unmounted")), link("circle", "circle")
 	long := filepath.Join(dir, strings.Repeat("k", 300))
 	for _, test := range []struct{ name, path, named, advice string }{
-		{"a dangling link", dangling, dangling, fmt.Sprintf("is a symbolic link to %q, which does not exist: mount or make that directory, or correct the link", filepath.Join(dir, "unmounted"))},
-		{"below a dangling link", filepath.Join(dangling, "keys"), dangling, "mount or make that directory, or correct the link"},
+		{"a dangling link", dangling, dangling, fmt.Sprintf("is a symbolic link to %q, which does not exist: mount or create that directory, or correct the link", filepath.Join(dir, "unmounted"))},
+		{"below a dangling link", filepath.Join(dangling, "keys"), dangling, "mount or create that directory, or correct the link"},
 		{"a circle of links", circle, circle, "symbolic links in the path lead in a circle: correct them"},
 		{"below a circle of links", filepath.Join(circle, "keys"), circle, "symbolic links in the path lead in a circle: correct them"},
 		{"a name that is too long", long, long, "choose a shorter path"},
@@ -115,7 +115,7 @@ func TestOpen_foreignDirectory(t *testing.T) {
 				t.Fatal(err)
 			}
 			addOther(t, path, name)
-			want := fmt.Sprintf("the directory holds %q, and no key store: give the path of your key store, or that of an empty directory for a new one", name)
+			want := fmt.Sprintf("the directory contains %q, but no key store: give the path of your key store, or that of an empty directory for a new one", name)
 			equal(t, "error", openFails(t, path), want)
 			entries, err := os.ReadDir(path)
 			if err != nil {
@@ -192,7 +192,7 @@ func TestOpen_confusedNames(t *testing.T) {
 			closeDB(t, db)
 			before := listing(t, db.Path())
 			addOther(t, db.Path(), name)
-			want := fmt.Sprintf("the directory holds %q, which is not the key store's but is named as its files are: move it out of the directory", name)
+			want := fmt.Sprintf("the directory contains %q, which does not belong to the key store but is named like its files: move it out of the directory", name)
 			equal(t, "error", openFails(t, db.Path()), want)
 			if err := os.Remove(filepath.Join(db.Path(), name)); err != nil {
 				t.Fatal(err)

@@ -18,8 +18,8 @@ const (
 var (
 	// ErrHangs says that the disk does not answer.
 	ErrHangs = errors.New("the disk does not answer")
-	// ErrOnlyUrgent says that the disk has room for urgent changes alone.
-	ErrOnlyUrgent = errors.New("the disk has room for urgent changes alone")
+	// ErrOnlyUrgent says that the disk has room for urgent changes only.
+	ErrOnlyUrgent = errors.New("the disk has room for urgent changes only")
 )
 
 // HeldUpError says that one change has held up all others for long.

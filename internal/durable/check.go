@@ -19,18 +19,18 @@ func (db *DB) CheckChanges() (f Finding, why error) {
 	const check = "changes"
 	switch {
 	case errors.Is(why, ErrInDoubt):
-		f = Faultf(check, "Take a backup. See the log for what went wrong with the disk, and restart the server. Then look whether the last change was made: a new key of which nobody has the token is to be revoked.",
-			"No change is made: the disk did not take the last one. Until a restart it is not known whether it was made; the files are not checked before.")
+		f = Faultf(check, "Take a backup. Find the disk error in the server's log, and restart the server. Then check whether the last change was made: revoke a new key whose token nobody received.",
+			"No changes are made: the last one could not be written to disk. Whether it was made can be determined only after a restart, and the files are not checked until then.")
 	case errors.Is(why, ErrMoved):
 		f = Faultf(check, "Take a backup now: the server still has every key. Then move the directory back to where it was, which needs no restart. If it is lost, stop the server, restore the backup into an empty directory, and start it.",
-			"No change is made: the store's directory was removed, moved or replaced.")
+			"No changes are made: the store's directory was removed, moved or replaced.")
 	case errors.Is(why, ErrJournalMoved):
 		f = Faultf(check, "Take a backup now: the server still has every key, and would not start again. Then move the journal's files back, which needs no restart. If they are lost, stop the server, restore the backup into an empty directory, and start it.",
-			"No change is made: a file of the journal was removed or replaced.")
+			"No changes are made: a file of the journal was removed or replaced.")
 	case why != nil && !errors.Is(why, ErrNoSpace): // which CheckSpace says
-		f = Faultf(check, adviceOn(why), "No change is made: %v.", why)
+		f = Faultf(check, adviceOn(why), "No changes are made: %v.", why)
 	default:
-		f = Finef(check, "Changes are made.")
+		f = Finef(check, "Changes can be made.")
 	}
 	return f, why
 }
@@ -61,21 +61,21 @@ func (db *DB) checkJournal(ctx context.Context) (Finding, error) {
 	case ctx.Err() != nil:
 		return Finding{}, ctx.Err()
 	case errors.Is(err, errDiffers):
-		return Faultf(check, "Take a backup. Then stop the server, move the files of Badger away, and start it: it builds them anew from the journal.", "%v.", err), nil
+		return Faultf(check, "Take a backup. Then stop the server, move Badger's files away, and start it: it rebuilds them from the journal.", "%v.", err), nil
 	case errors.Is(err, errSnapshot):
-		return Faultf(check, "Take a backup, then restart the server: it makes another snapshot. Then look for what damages files on this disk.", "%v.", err), nil
+		return Faultf(check, "Take a backup, then restart the server: it makes a new snapshot. Then find out what damages files on this disk.", "%v.", err), nil
 	case isTransient(err):
-		return Faultf(check, adviceOn(err), "It cannot be read: %v.", err), nil
+		return Faultf(check, adviceOn(err), "The journal cannot be read: %v.", err), nil
 	case err != nil:
 		return Faultf(check, AdviceRescue, "%v.", err), nil
 	case j.has.position != j.end:
-		return Faultf(check, AdviceRestart, "The store has the changes up to %d, and the journal those up to %d.", j.has.position.Number, j.end.Number), nil
+		return Faultf(check, AdviceRestart, "The store ends at change %d, but the journal at change %d.", j.has.position.Number, j.end.Number), nil
 	}
 	begin := "the first change"
 	if j.base.Number > 0 {
 		begin = fmt.Sprintf("its snapshot at change %d", j.base.Number)
 	}
-	return Finef(check, "The journal is whole, from %s to change %d, and the store has all of it.", begin, j.end.Number), nil
+	return Finef(check, "The journal is intact, from %s to change %d, and the store matches it.", begin, j.end.Number), nil
 }
 
 // journalRead is what a journal and its database hold at one time.
@@ -106,7 +106,7 @@ func (db *DB) readJournal() (j journalRead, err error) {
 }
 
 var (
-	errDiffers  = errors.New("the store does not hold what its journal does")
+	errDiffers  = errors.New("the store does not match its journal")
 	errSnapshot = errors.New("the journal's snapshot cannot be read")
 )
 

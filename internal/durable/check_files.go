@@ -20,7 +20,7 @@ func checkDirectory(path string) (findings []Finding) {
 	entries, _ := os.ReadDir(path) // which checkPermissions says
 	if others := othersAmong(entries); len(others) > 0 {
 		findings = append(findings, Warningf("directory", "Find out what puts them there, and move them elsewhere. Leave the store's own files as they are.",
-			"The store's directory holds files that are not the store's: %q.", others))
+			"The store's directory contains files that do not belong to the store: %q.", others))
 	}
 	return findings
 }
@@ -29,20 +29,20 @@ func checkPermissions(path string) (findings []Finding) {
 	const check = "permissions"
 	info, err := os.Stat(path)
 	if err != nil {
-		return []Finding{Faultf(check, "Give the store's directory to the user that runs the server.", "The directory cannot be looked at: %v.", err)}
+		return []Finding{Faultf(check, "Make the user that runs the server the owner of the store's directory.", "The directory cannot be examined: %v.", err)}
 	}
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {
 		findings = append(findings, Warningf(check, fmt.Sprintf("chmod 700 %q", path),
-			"Others than its owner may look into the store's directory: its mode is %#o.", mode))
+			"Users other than its owner can access the store's directory: its mode is %#o.", mode))
 	}
 	if name := foreignIn(path, info); name != "" {
-		findings = append(findings, Faultf(check, fmt.Sprintf("chown -R --reference=%q %q", path, path), "%q belongs to another user than the store's directory.", name))
+		findings = append(findings, Faultf(check, fmt.Sprintf("chown -R --reference=%q %q", path, path), "%q does not belong to the owner of the store's directory.", name))
 	}
 	if name, err := unwritableIn(path); err != nil {
 		findings = append(findings, Faultf(check, adviceOn(err), "%q cannot be read and written: %v.", name, err))
 	}
 	if len(findings) == 0 {
-		findings = append(findings, Finef(check, "The store's directory is for its owner alone."))
+		findings = append(findings, Finef(check, "Only its owner can access the store's directory."))
 	}
 	return findings
 }
@@ -124,12 +124,12 @@ func (db *DB) checkTables() Finding {
 		err = db.filesInPlace()
 	}
 	if err != nil {
-		return Faultf(check, AdviceRestart, "The next start will not find the files as they were: %v.", err)
+		return Faultf(check, AdviceRestart, "Files have changed or disappeared since the server opened them: %v.", err)
 	}
 	if err := db.badger.VerifyChecksum(); err != nil {
 		return Faultf(check, AdviceRestart, "A table is damaged: %v.", err)
 	}
-	return Finef(check, "Every table is whole.")
+	return Finef(check, "Every table is intact.")
 }
 
 // filesInPlace says which file of Badger's is not on the disk any more, which a
@@ -146,7 +146,7 @@ func (db *DB) filesInPlace() error {
 	}
 	logs, err := filesWith(db.path, ".mem")
 	if err == nil && len(logs) == 0 {
-		err = errors.New("its log is not there")
+		err = errors.New("its write-ahead log is missing")
 	}
 	return err
 }

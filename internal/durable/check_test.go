@@ -16,9 +16,9 @@ import (
 // What is missing on the disk, a process that has it open does not miss.
 func TestCheck_filesGone(t *testing.T) {
 	for _, test := range []struct{ name, extension, want string }{
-		{"the manifest", "", "the manifest is not there"},
+		{"the manifest", "", "the manifest is missing"},
 		{"a table", ".sst", "no such file"},
-		{"the log", ".mem", "its log is not there"},
+		{"the log", ".mem", "its write-ahead log is missing"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			db := reopen(t, livedDB(t))
@@ -32,7 +32,7 @@ func TestCheck_filesGone(t *testing.T) {
 			if err := os.Remove(gone[0]); err != nil {
 				t.Fatal(err)
 			}
-			if got := check(t, db)["tables"]; !strings.HasPrefix(got, "error: The next start will not find the files as they were") || !strings.Contains(got, test.want) {
+			if got := check(t, db)["tables"]; !strings.HasPrefix(got, "error: Files have changed or disappeared since the server opened them") || !strings.Contains(got, test.want) {
 				t.Errorf("got the finding %q, want that it is missing: %s", got, test.want)
 			}
 		})
@@ -97,10 +97,10 @@ func TestCheck_surroundings(t *testing.T) {
 			db.Inject(Faults{Free: func() uint64 { return 0 }})
 			return func() error { db.Inject(Faults{}); return nil }, nil
 		}},
-		{"open to others", "permissions", "warning: Others than its owner may look into the store's directory: its mode is 0755.", func() (func() error, error) {
+		{"open to others", "permissions", "warning: Users other than its owner can access the store's directory: its mode is 0755.", func() (func() error, error) {
 			return func() error { return os.Chmod(db.Path(), 0o700) }, os.Chmod(db.Path(), 0o755)
 		}},
-		{"in doubt", "changes", "error: No change is made: the disk did not take the last one.", func() (func() error, error) {
+		{"in doubt", "changes", "error: No changes are made: the last one could not be written to disk.", func() (func() error, error) {
 			db.doubt = ErrInDoubt
 			return func() error { db.doubt = nil; return nil }, nil
 		}},
@@ -161,7 +161,7 @@ func TestExamine(t *testing.T) {
 		t.Fatal(err)
 	}
 	equal(t, "findings of one that is open to others", examine(db.Path()), map[string]string{
-		"permissions": "warning: Others than its owner may look into the store's directory: its mode is 0755.",
+		"permissions": "warning: Users other than its owner can access the store's directory: its mode is 0755.",
 	})
 
 	path := copyOf(t, db.Path())
@@ -173,14 +173,14 @@ func TestExamine(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := examine(path)
-	equal(t, "findings without a table", got["files"], "error: Files of the store are damaged: the table "+fmt.Sprintf("%q", filepath.Base(tables[0]))+" is not there.")
+	equal(t, "findings without a table", got["files"], "error: The store's files are damaged: the table "+fmt.Sprintf("%q", filepath.Base(tables[0]))+" is missing.")
 	equal(t, "number of findings without a table", len(got), 1)
 	equal(t, "findings of what is built from the journal", check(t, open(t, path)), map[string]string{})
 
 	if err := os.RemoveAll(filepath.Join(db.Path(), journalDirectory)); err != nil {
 		t.Fatal(err)
 	}
-	if got := examine(db.Path()); !strings.HasPrefix(got["opening"], "error: It cannot be opened: the journal's files are missing from the store's subdirectory journal.") {
+	if got := examine(db.Path()); !strings.HasPrefix(got["opening"], "error: The store cannot be opened: the journal's files are missing from the store's subdirectory journal.") {
 		t.Errorf("without a journal: got %q", got)
 	}
 }

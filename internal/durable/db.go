@@ -149,7 +149,7 @@ func (db *DB) Close() error {
 	if err := db.checkWritable(); err != nil {
 		// Badger would write what it has in memory into a new file, or try to for
 		// ever. All of it is in its log too, from which the next Open reads it.
-		db.log.Warn("the key store is left as after a crash, which loses nothing", zap.String("path", db.path), zap.Error(err))
+		db.log.Warn("the key store was not closed cleanly, as after a crash: no change is lost", zap.String("path", db.path), zap.Error(err))
 		return nil
 	}
 	return db.closeBadger()
@@ -173,7 +173,7 @@ func (db *DB) closeBadger() error {
 		}
 		return nil
 	case <-timeout.C:
-		return fmt.Errorf("closing key store at %q: its disk does not take what is to be written; it is left as after a crash, which loses nothing", db.path)
+		return fmt.Errorf("closing key store at %q: its disk does not accept writes; it was left as after a crash, and no change is lost", db.path)
 	}
 }
 

@@ -59,7 +59,7 @@ func makeDirectory(path string) error {
 	if err != nil {
 		return Advise(err)
 	}
-	return fmt.Errorf("%q is a symbolic link to %q, which does not exist: mount or make that directory, or correct the link", taken.Path, target)
+	return fmt.Errorf("%q is a symbolic link to %q, which does not exist: mount or create that directory, or correct the link", taken.Path, target)
 }
 
 // refuseOthers refuses files that are not a store's where there is no store, and
@@ -69,9 +69,9 @@ func refuseOthers(path string, others []string) error {
 	for _, name := range others {
 		switch {
 		case !known:
-			return fmt.Errorf("the directory holds %q, and no key store: give the path of your key store, or that of an empty directory for a new one", name)
+			return fmt.Errorf("the directory contains %q, but no key store: give the path of your key store, or that of an empty directory for a new one", name)
 		case confusing(name):
-			return fmt.Errorf("the directory holds %q, which is not the key store's but is named as its files are: move it out of the directory", name)
+			return fmt.Errorf("the directory contains %q, which does not belong to the key store but is named like its files: move it out of the directory", name)
 		}
 	}
 	return nil

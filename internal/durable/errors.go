@@ -14,15 +14,15 @@ var (
 	// ErrConflict says that what a note has read was written meanwhile.
 	ErrConflict = errors.New("another transaction wrote what this one has read")
 	// ErrTooBig says that a transaction cannot hold all that was written in it.
-	ErrTooBig = errors.New("the transaction is too big")
+	ErrTooBig = errors.New("the transaction is too large")
 	// ErrNoSpace says that the disk has too little room for a change.
-	ErrNoSpace = errors.New("there is too little room on the disk")
+	ErrNoSpace = errors.New("there is not enough free disk space")
 	// ErrInDoubt says that a change may or may not have been made.
-	ErrInDoubt = errors.New("a change could not be brought to the disk, and none will be tried before the server is restarted")
+	ErrInDoubt = errors.New("a change could not be written to disk, and no more will be made until the server is restarted")
 	// ErrMoved says that the directory is not the one that was opened.
-	ErrMoved = errors.New("its directory was removed, moved or replaced under this process: what is written now would be lost")
+	ErrMoved = errors.New("its directory was removed, moved or replaced while the server was running: changes made now would be lost")
 	// ErrJournalMoved says the same of the journal.
-	ErrJournalMoved = errors.New("a file of its journal was removed or replaced under this process: what is written now would be lost")
+	ErrJournalMoved = errors.New("a file of its journal was removed or replaced while the server was running: changes made now would be lost")
 )
 
 // ImmutableError says why nothing can be changed until somebody has seen to it. Of

@@ -32,7 +32,7 @@ func Examine(ctx context.Context, o Options, contents func(context.Context, *DB)
 	copied, err := db.copyFiles()
 	defer func() { err = errors.Join(err, os.RemoveAll(copied)) }()
 	if err != nil {
-		return nil, fmt.Errorf("the store is examined as a copy, which cannot be made beside it: %w. Copy its directory to another disk with cp -a, and examine that", err)
+		return nil, fmt.Errorf("the store is checked in a temporary copy, which cannot be made in its directory: %w. Copy the directory to another disk with cp -a, and check that copy", err)
 	}
 	found, err := examineCopy(ctx, o, copied, db.path, contents)
 	return append(findings, found...), err
@@ -42,10 +42,10 @@ func examineCopy(ctx context.Context, o Options, copied, original string, conten
 	o.Path, o.Log = copied, zap.NewNop()
 	opened, err := Open(o)
 	if err != nil {
-		return []Finding{Faultf("opening", "", "It cannot be opened: %s.", strings.ReplaceAll(err.Error(), copied, original))}, nil
+		return []Finding{Faultf("opening", "", "The store cannot be opened: %s.", strings.ReplaceAll(err.Error(), copied, original))}, nil
 	}
 	for _, repair := range opened.Repairs() {
-		findings = append(findings, Warningf("opening", "Start the server: it does so too.", "To be opened, it had to be mended: %s.", repair.Kind))
+		findings = append(findings, Warningf("opening", "Start the server: it makes the same repair.", "The store could not be opened without a repair: %s.", repair.Kind))
 	}
 	opened.Alone()
 	found, err := contents(ctx, opened)
@@ -84,7 +84,7 @@ func (db *DB) roomForCopy() error {
 	}
 	free, err := db.free()
 	if err == nil && free < needed+minFree {
-		err = fmt.Errorf("its disk needs %d MiB of room for it, and has %d MiB", (needed+minFree)>>20, free>>20)
+		err = fmt.Errorf("the copy needs %d MiB of free disk space, but only %d MiB are free", (needed+minFree)>>20, free>>20)
 	}
 	return err
 }
@@ -157,7 +157,7 @@ func (db *DB) checkClosedFiles(ctx context.Context) (damaged []Finding, err erro
 	}
 	if db.journal != nil {
 		if err := db.readSnapshot(ctx); err != nil {
-			damaged = append(damaged, Faultf("snapshot", "Start the server: where the store's other files are whole, it makes another snapshot.", "%v.", err))
+			damaged = append(damaged, Faultf("snapshot", "Start the server: if the store's other files are intact, it makes a new snapshot.", "%v.", err))
 		}
 	}
 	switch _, err := db.survey(); {
@@ -165,10 +165,10 @@ func (db *DB) checkClosedFiles(ctx context.Context) (damaged []Finding, err erro
 	case isTransient(err):
 		return damaged, Advise(err)
 	case len(damaged) > 0 || torn != nil:
-		damaged = append(damaged, Faultf("files", "Restore a backup into an empty directory: the files cannot be built anew from a journal that is damaged too.",
-			"Files of the store are damaged: %v.", errors.Join(err, torn)))
+		damaged = append(damaged, Faultf("files", "Restore a backup into an empty directory: the files cannot be rebuilt, because the journal is damaged too.",
+			"The store's files are damaged: %v.", errors.Join(err, torn)))
 	default:
-		damaged = append(damaged, Faultf("files", "Start the server: it builds the files anew from the journal, and keeps the damaged ones aside.", "Files of the store are damaged: %v.", err))
+		damaged = append(damaged, Faultf("files", "Start the server: it rebuilds the files from the journal, and keeps the damaged ones in a separate directory.", "The store's files are damaged: %v.", err))
 	}
 	return damaged, nil
 }

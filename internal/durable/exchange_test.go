@@ -252,7 +252,7 @@ func TestNewJournal_salvages(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		equal(t, "findings", wrong(found)["opening"], "warning: To be opened, it had to be mended: the key store's files had lost changes, which were restored from its journal.")
+		equal(t, "findings", wrong(found)["opening"], "warning: The store could not be opened without a repair: the key store's files had lost changes, which were restored from its journal.")
 		mustStayRevoked(t, path, id)
 	})
 	t.Run("a journal that is damaged after it", func(t *testing.T) {
@@ -294,7 +294,7 @@ func TestChange_journalGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	refusedAsMoved(t, db)
-	equal(t, "finding", check(t, db)["changes"], "error: No change is made: a file of the journal was removed or replaced.")
+	equal(t, "finding", check(t, db)["changes"], "error: No changes are made: a file of the journal was removed or replaced.")
 	if err := os.Rename(aside, segments[0]); err != nil {
 		t.Fatal(err)
 	}

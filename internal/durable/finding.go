@@ -44,8 +44,8 @@ func finding(severity Severity, check, advice, format string, args []any) Findin
 
 const (
 	// AdviceRestart is what to do where files are damaged, and a start can mend them.
-	AdviceRestart = "Take a backup, then restart the server: it builds the files anew from the journal. Then look for what damages files on this disk."
+	AdviceRestart = "Take a backup, then restart the server: it rebuilds the files from the journal. Then find out what damages files on this disk."
 	// AdviceRescue is what to do where a start could build nothing from what is left,
 	// and the process that runs still has everything.
-	AdviceRescue = "Take a backup now, and do not stop the server before: it would not start again. Then stop it, move what is left of the store away, restore the backup into an empty directory, and start it."
+	AdviceRescue = "Take a backup now, before you stop the server: it would not start again. Then stop it, move the damaged store away, restore the backup into an empty directory, and start it."
 )

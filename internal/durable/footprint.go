@@ -86,7 +86,7 @@ func readManifest(path string) (content []byte, manifest badger.Manifest, err er
 	}
 	content, err = os.ReadFile(name)
 	if err == nil && int64(len(content)) < whole {
-		err = errors.New("it has become shorter")
+		err = errors.New("it was truncated while it was being read")
 	}
 	if err != nil {
 		return nil, manifest, err

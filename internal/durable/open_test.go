@@ -112,7 +112,7 @@ func badgerWith(t *testing.T, key, value string) (path string) {
 
 func TestOpen_schema(t *testing.T) {
 	for _, test := range []struct{ title, key, value, want string }{
-		{"somebody else's database", "users/1", "Kim", "it is a Badger database of something else: choose another path"},
+		{"somebody else's database", "users/1", "Kim", "it is a Badger database of another program: choose another path"},
 		{"a newer schema", "m/schema", "8", "it has schema 8, and this version reads schema 7: use the version that wrote it; to leave that version, take a backup with it, and restore the backup into an empty directory"},
 		{"an older schema", "m/schema", "6", "it has schema 6, and this version reads schema 7: use the version that wrote it; to leave that version, take a backup with it, and restore the backup into an empty directory"},
 		{"a schema of nothing", "m/schema", "{}", `decoding "m/schema": json: cannot unmarshal object into Go value of type int`},

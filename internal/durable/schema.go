@@ -25,7 +25,7 @@ func (db *DB) isNote(key []byte) bool {
 }
 
 // errForeign says that there is something, but not what a database begins with.
-var errForeign = errors.New("it is a Badger database of something else: choose another path")
+var errForeign = errors.New("it is a Badger database of another program: choose another path")
 
 // schema returns the version of the schema; 0 where there is nothing at all.
 func (db *DB) schema() (version int, err error) {

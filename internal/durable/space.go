@@ -36,7 +36,7 @@ func (db *DB) wantFree(want uint64) error {
 	if err != nil || free >= want {
 		return nil // where it cannot tell, it lets the write find out
 	}
-	return fmt.Errorf("the disk has %d MiB left, and a write may need %d MiB: make room on it", free>>20, want>>20)
+	return fmt.Errorf("the disk has %d MiB left, but a write may need %d MiB: free some space", free>>20, want>>20)
 }
 
 // spaceWarning is how many times what a write needs is to be free.
@@ -48,14 +48,14 @@ func (db *DB) CheckSpace() Finding {
 	free, err := db.free()
 	switch {
 	case err != nil:
-		return Warningf(check, "", "How much room is left on the disk cannot be told: %v.", err)
+		return Warningf(check, "", "The free disk space cannot be determined: %v.", err)
 	case free < minFree:
-		return Faultf(check, "Make room on the disk: every change is refused until then.", "The disk has %d MiB left, and a change may need %d MiB.", free>>20, minFree>>20)
+		return Faultf(check, "Free some disk space: until then, every change is refused.", "The disk has %d MiB left, but a change may need %d MiB.", free>>20, minFree>>20)
 	case free < minFree+reserve:
-		return Faultf(check, "Make room on the disk: until then keys can be revoked and workspaces suspended, and every other change is refused.",
+		return Faultf(check, "Free some disk space: until then, keys can be revoked and workspaces suspended, but every other change is refused.",
 			"The disk has %d MiB left. The last %d MiB before %d MiB are kept for revoking and suspending.", free>>20, reserve>>20, minFree>>20)
 	case free < spaceWarning*minFree:
-		return Warningf(check, "Make room on the disk.", "The disk has %d MiB left. With less than %d MiB, only revoking and suspending is possible.", free>>20, (minFree+reserve)>>20)
+		return Warningf(check, "Free some disk space.", "The disk has %d MiB left. With less than %d MiB, only revoking and suspending is possible.", free>>20, (minFree+reserve)>>20)
 	}
 	return Finef(check, "The disk has %d MiB left.", free>>20)
 }

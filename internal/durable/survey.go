@@ -59,7 +59,7 @@ func surveyFiles(path string) (*fileSurvey, error) {
 	}
 	for id := range manifest.Tables {
 		if !there[id] {
-			return nil, fmt.Errorf("the table %q is not there", filepath.Base(table.NewFilename(id, path)))
+			return nil, fmt.Errorf("the table %q is missing", filepath.Base(table.NewFilename(id, path)))
 		}
 	}
 	hidden, err := filesWith(filepath.Join(path, straysDirectory), ".sst")
@@ -76,7 +76,7 @@ func surveyFiles(path string) (*fileSurvey, error) {
 func wholeManifest(path string) (content []byte, manifest badger.Manifest, err error) {
 	content, manifest, err = readManifest(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, manifest, errors.New("the manifest is not there")
+		return nil, manifest, errors.New("the manifest is missing")
 	}
 	if isTransient(err) {
 		return nil, manifest, err

@@ -84,7 +84,7 @@ func (db *DB) snapshotWhenSettled(ctx context.Context) {
 	case errors.Is(err, errUnsettled): // Badger does not say when it has written a table
 		time.AfterFunc(time.Second, func() { ask(db.upkeep.snapshot) })
 	case err != nil && ctx.Err() == nil:
-		db.log.Error("making a snapshot for the journal of the key store", zap.String("path", db.path), zap.Error(err))
+		db.log.Error("making a snapshot of the key store for its journal failed", zap.String("path", db.path), zap.Error(err))
 	}
 }
 
@@ -95,7 +95,7 @@ func (db *DB) snapshotWhole(ctx context.Context) bool {
 	if err == nil || ctx.Err() != nil {
 		return true
 	}
-	db.log.Error("the snapshot of the journal of the key store is damaged: it is made again", zap.String("path", db.path), zap.Error(err))
+	db.log.Error("the snapshot in the key store's journal is damaged: making a new one", zap.String("path", db.path), zap.Error(err))
 	return false
 }
 

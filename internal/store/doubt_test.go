@@ -26,7 +26,7 @@ func TestApply_createInDoubt(t *testing.T) {
 	}
 	equal(t, "why nothing is changed", s.Unchangeable(), "the disk of the key store did not take a change: the server must be restarted")
 	found := check(t, s, start)
-	if len(found) != 1 || !strings.HasPrefix(found["changes"], "error: No change is made: the disk did not take the last one.") {
+	if len(found) != 1 || !strings.HasPrefix(found["changes"], "error: No changes are made: the last one could not be written to disk.") {
 		t.Errorf("got the findings %q, want the change in doubt alone, and no damage", found)
 	}
 	s = reopen(t, s)

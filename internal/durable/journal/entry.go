@@ -27,8 +27,8 @@ const (
 )
 
 var (
-	errEntry = errors.New("what is there is not what was written")
-	errCut   = errors.New("it ends in the middle of an entry")
+	errEntry = errors.New("the entry does not match its checksum")
+	errCut   = errors.New("the file ends in the middle of an entry")
 )
 
 func newEntry(last Position, at time.Time, writes []Write) Entry {

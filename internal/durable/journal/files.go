@@ -43,7 +43,7 @@ func list(dir string) (files, error) {
 			found.temporary = append(found.temporary, path)
 		}
 		if !entry.Type().IsRegular() && (suffix == segmentSuffix || suffix == snapshotSuffix) {
-			return found, &Damage{File: path, Next: 1, Reason: "it is not a file"}
+			return found, &Damage{File: path, Next: 1, Reason: "it is not a regular file"}
 		}
 		number, err := strconv.ParseUint(name, 10, 64)
 		switch {
@@ -60,12 +60,12 @@ func list(dir string) (files, error) {
 // base returns the position of the last snapshot.
 func (f files) base() (Position, error) {
 	if len(f.snapshots)+len(f.segments) == 0 {
-		return Position{}, &Damage{File: f.dir, Next: 1, Reason: "none of its files is there"}
+		return Position{}, &Damage{File: f.dir, Next: 1, Reason: "all of its files are missing"}
 	}
 	if len(f.snapshots) == 0 {
 		if first := f.segments[0].number; first > 1 {
 			path := filepath.Join(f.dir, fileName(first-1, snapshotSuffix))
-			return Position{}, &Damage{File: path, Next: 1, Reason: "it is not there"}
+			return Position{}, &Damage{File: path, Next: 1, Reason: "it is missing"}
 		}
 		return Position{}, nil
 	}
@@ -77,7 +77,7 @@ func (f files) base() (Position, error) {
 	defer opened.Close()
 	p, err := readHeader(opened, snapshotMagic)
 	if err == nil && p.Number != last.number {
-		err = fmt.Errorf("it is of entry %d", p.Number)
+		err = fmt.Errorf("it contains entry %d", p.Number)
 	}
 	if err != nil {
 		return Position{}, &Damage{File: last.path, Next: last.number + 1, Reason: err.Error()}

@@ -45,11 +45,11 @@ func (p Position) String() string { return fmt.Sprintf("%d %x", p.Number, p.Sum)
 func ParsePosition(text string) (p Position, err error) {
 	var sum string
 	if _, err := fmt.Sscanf(text, "%d %s", &p.Number, &sum); err != nil {
-		return Position{}, fmt.Errorf("no position in a journal: %q", text)
+		return Position{}, fmt.Errorf("not a journal position: %q", text)
 	}
 	decoded, err := hex.DecodeString(sum)
 	if err != nil || copy(p.Sum[:], decoded) != len(p.Sum) || len(decoded) != len(p.Sum) {
-		return Position{}, fmt.Errorf("no position in a journal: %q", text)
+		return Position{}, fmt.Errorf("not a journal position: %q", text)
 	}
 	return p, nil
 }
@@ -71,7 +71,7 @@ var (
 	ErrLocked = errors.New("the journal is locked by another process")
 	// ErrBroken says that an entry could not be brought to the disk, and that it
 	// is not known how much of it is there: none can be added any more.
-	ErrBroken = errors.New("an entry of the journal could not be brought to the disk")
+	ErrBroken = errors.New("an entry of the journal could not be written to disk")
 )
 
 // Journal is an open journal. Its methods are for one caller at a time.

@@ -31,7 +31,7 @@ func readHeader(from io.Reader, magic string) (p Position, err error) {
 		return Position{}, errors.New("it is too short")
 	}
 	if string(header[:len(magic)]) != magic {
-		return Position{}, errors.New("it does not begin as such a file does")
+		return Position{}, errors.New("it does not have the header of a journal file")
 	}
 	header = header[len(magic):]
 	p.Number = binary.BigEndian.Uint64(header)
@@ -84,7 +84,7 @@ func (j *Journal) read(segments []file) (following []file, tail *Tail, err error
 		following, j.size = append(following, segment), size
 	}
 	if len(following) == 0 {
-		return nil, tail, &Damage{File: segments[0].path, Next: j.base.Number + 1, Reason: "it does not go on where the snapshot ends"}
+		return nil, tail, &Damage{File: segments[0].path, Next: j.base.Number + 1, Reason: "it does not continue from the end of the snapshot"}
 	}
 	return following, tail, nil
 }
@@ -129,7 +129,7 @@ func (j *Journal) readSegment(path string, tail *Tail) (size int64, err error) {
 	case err != nil:
 		return 0, damage("%v", err)
 	case begin != j.end:
-		return 0, damage("it does not go on where the one before it ends, after entry %d", j.end.Number)
+		return 0, damage("it does not continue from the end of the previous file, after entry %d", j.end.Number)
 	}
 	size = int64(len(segmentMagic) + positionSize)
 	for {
@@ -252,7 +252,7 @@ func (f files) after(p Position) ([]file, error) {
 	if i < 0 || f.segments[i].number != p.Number+1 {
 		return nil, &Damage{
 			File: filepath.Join(f.dir, fileName(p.Number+1, segmentSuffix)), Next: p.Number + 1,
-			Reason: "it is not there",
+			Reason: "it is missing",
 		}
 	}
 	return f.segments[i:], nil
