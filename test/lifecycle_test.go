@@ -100,7 +100,7 @@ func TestStart_refused(t *testing.T) {
 		{"it holds something else", func(t *testing.T, s *server) {
 			must(t, os.Mkdir(s.Store, 0o700))
 			must(t, os.WriteFile(s.Store+"/invoices.csv", nil, 0o600))
-		}, []string{`"invoices.csv"`, "and no key store: give the path of your key store"}},
+		}, []string{`"invoices.csv"`, "but no key store: give the path of your key store"}},
 		{"its disk is not mounted", func(t *testing.T, s *server) { must(t, os.Symlink(s.Dir+"/unmounted", s.Store)) },
 			[]string{"/unmounted", "which does not exist: mount or make that directory"}},
 	}
