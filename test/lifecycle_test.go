@@ -102,7 +102,7 @@ func TestStart_refused(t *testing.T) {
 			must(t, os.WriteFile(s.Store+"/invoices.csv", nil, 0o600))
 		}, []string{`"invoices.csv"`, "but no key store: give the path of your key store"}},
 		{"its disk is not mounted", func(t *testing.T, s *server) { must(t, os.Symlink(s.Dir+"/unmounted", s.Store)) },
-			[]string{"/unmounted", "which does not exist: mount or make that directory"}},
+			[]string{"/unmounted", "which does not exist: mount or create that directory"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
