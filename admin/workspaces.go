@@ -54,7 +54,7 @@ func (h *Handler) suspendWorkspace(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	outcome, err := h.apply(r, h.now(), apikey.Suspend{WorkspaceID: id, Reason: reason})
+	outcome, err := h.apply(r, h.now(), apikey.Suspend{WorkspaceID: id, Reason: reason, Own: h.Workspace != nil})
 	if err != nil {
 		return 0, nil, err
 	}
@@ -69,7 +69,7 @@ func (h *Handler) resumeWorkspace(r *http.Request) (int, any, error) {
 	if err := decode(r, &struct{}{}); err != nil {
 		return 0, nil, err
 	}
-	outcome, err := h.apply(r, h.now(), apikey.Resume{WorkspaceID: id})
+	outcome, err := h.apply(r, h.now(), apikey.Resume{WorkspaceID: id, Own: h.Workspace != nil})
 	if err != nil {
 		return 0, nil, err
 	}

@@ -101,15 +101,20 @@ type Revoke struct {
 }
 
 // Suspend refuses every key of a workspace until it is resumed. Suspending a
-// suspended workspace changes nothing.
+// suspended workspace changes nothing, unless an operator takes over what the
+// workspace's own administrator did.
 type Suspend struct {
 	WorkspaceID string
 	Reason      string
+	Own         bool // by an administrator of this workspace alone
 }
 
 // Resume ends a suspension. Resuming a workspace that is not suspended changes
-// nothing.
-type Resume struct{ WorkspaceID string }
+// nothing. A workspace's own administrator cannot end an operator's suspension.
+type Resume struct {
+	WorkspaceID string
+	Own         bool // by an administrator of this workspace alone
+}
 
 // Expose notes that a key was used from a browser. Only the first time counts.
 type Expose struct {

@@ -28,21 +28,22 @@ func (e *Error) because(message string) *Error {
 
 // Refusals, whichever layer detects them.
 var (
-	ErrNotFound         = &Error{Code: "not_found", Message: "There is no such key in this workspace."}
-	ErrNameTaken        = &Error{Code: "name_taken", Field: "name", Message: "An active key in this workspace already has this name. Choose a name that tells them apart."}
-	ErrTooManyKeys      = &Error{Code: "too_many_keys", Message: "This workspace has reached its limit of active keys. Revoke one that is no longer used."}
-	ErrAlreadyRotated   = &Error{Code: "already_rotated", Message: "This key already has an active replacement. Rotate or revoke the replacement."}
-	ErrNotActive        = &Error{Code: "not_active", Message: "This key is no longer active. Create a new one."}
-	ErrClockAgrees      = &Error{Code: "clock_agrees", Message: "The machine's clock agrees with the key store's confirmed time: there is nothing to correct."}
-	ErrInvalidName      = &Error{Code: "invalid_name", Field: "name", Message: "A name must have 3 to 80 characters."}
-	ErrVagueName        = &Error{Code: "vague_name", Field: "name", Message: `This name says nothing about what uses the key. Name the system and its environment, such as "Zapier production".`}
-	ErrInvalidOwner     = &Error{Code: "invalid_owner", Field: "owner", Message: "An owner can have at most 80 characters."}
-	ErrInvalidReason    = &Error{Code: "invalid_reason", Field: "reason", Message: "A reason can have at most 500 characters."}
-	ErrInvalidPreset    = &Error{Code: "invalid_preset", Field: "preset", Message: `The preset must be "full_access" or "read_only".`}
-	ErrInvalidWorkspace = &Error{Code: "invalid_workspace", Field: "workspace", Message: "A workspace id has 1 to 64 characters of A-Z, a-z, 0-9, '.', '_' and '-', and does not begin with '.'."}
-	ErrInvalidDuration  = &Error{Code: "invalid_duration", Message: `A duration looks like "90d", "36h" or "1d12h".`}
-	ErrInvalidCursor    = &Error{Code: "invalid_cursor", Field: "cursor", Message: "This cursor does not belong to this list. Start again without one."}
-	ErrStoreUnavailable = &Error{Code: "store_unavailable", Message: "The key store is unavailable. Try again in a moment."}
+	ErrNotFound            = &Error{Code: "not_found", Message: "There is no such key in this workspace."}
+	ErrNameTaken           = &Error{Code: "name_taken", Field: "name", Message: "An active key in this workspace already has this name. Choose a name that tells them apart."}
+	ErrTooManyKeys         = &Error{Code: "too_many_keys", Message: "This workspace has reached its limit of active keys. Revoke one that is no longer used."}
+	ErrAlreadyRotated      = &Error{Code: "already_rotated", Message: "This key already has an active replacement. Rotate or revoke the replacement."}
+	ErrNotActive           = &Error{Code: "not_active", Message: "This key is no longer active. Create a new one."}
+	ErrSuspendedByOperator = &Error{Code: "workspace_mismatch", Message: "An operator suspended this workspace, and only an operator can resume it."}
+	ErrClockAgrees         = &Error{Code: "clock_agrees", Message: "The machine's clock agrees with the key store's confirmed time: there is nothing to correct."}
+	ErrInvalidName         = &Error{Code: "invalid_name", Field: "name", Message: "A name must have 3 to 80 characters."}
+	ErrVagueName           = &Error{Code: "vague_name", Field: "name", Message: `This name says nothing about what uses the key. Name the system and its environment, such as "Zapier production".`}
+	ErrInvalidOwner        = &Error{Code: "invalid_owner", Field: "owner", Message: "An owner can have at most 80 characters."}
+	ErrInvalidReason       = &Error{Code: "invalid_reason", Field: "reason", Message: "A reason can have at most 500 characters."}
+	ErrInvalidPreset       = &Error{Code: "invalid_preset", Field: "preset", Message: `The preset must be "full_access" or "read_only".`}
+	ErrInvalidWorkspace    = &Error{Code: "invalid_workspace", Field: "workspace", Message: "A workspace id has 1 to 64 characters of A-Z, a-z, 0-9, '.', '_' and '-', and does not begin with '.'."}
+	ErrInvalidDuration     = &Error{Code: "invalid_duration", Message: `A duration looks like "90d", "36h" or "1d12h".`}
+	ErrInvalidCursor       = &Error{Code: "invalid_cursor", Field: "cursor", Message: "This cursor does not belong to this list. Start again without one."}
+	ErrStoreUnavailable    = &Error{Code: "store_unavailable", Message: "The key store is unavailable. Try again in a moment."}
 	// ErrNoChanges is ErrStoreUnavailable for a store that can still be read, but
 	// accepts no changes until an operator intervenes.
 	ErrNoChanges = &Error{Code: "store_unavailable", Message: "Nothing was changed: the key store accepts no changes until an operator intervenes. The server's log says why. Keys are still checked as usual."}

@@ -146,6 +146,7 @@ type Workspace struct {
 	ID          string
 	SuspendedAt time.Time // zero if it is not suspended
 	Reason      string
+	Own         bool // its own administrator suspended it, not an operator
 }
 
 // Suspended reports whether all keys of the workspace are refused.

@@ -130,7 +130,7 @@ func (a *admission) key(n int, record *keyRecord) error {
 }
 
 func (a *admission) suspension(n int, r *suspensionRecord) error {
-	ws := apikey.Workspace{ID: r.WorkspaceID, SuspendedAt: r.SuspendedAt.time(), Reason: r.Reason}
+	ws := apikey.Workspace{ID: r.WorkspaceID, SuspendedAt: r.SuspendedAt.time(), Reason: r.Reason, Own: r.Own}
 	flaw := cmp.Or(ws.Flaw(), a.aheadFlaw(ws.SuspendedAt))
 	return a.record(n, suspensionKind, "a suspension", safeKey(flaw, func() []byte { return suspensionKey(ws.ID) }), flaw)
 }

@@ -102,7 +102,7 @@ var notAdmitted = []struct {
 
 	{"a suspension of a foreign workspace", []backupLine{{Suspension: &suspensionRecord{strings.Repeat("x", 300), workspaceRecord{SuspendedAt: 1}}}}, "its workspace id is not valid"},
 	{"a suspension that is none", []backupLine{{Suspension: &suspensionRecord{WorkspaceID: "acme"}}}, "its time is out of range"},
-	{"a suspension with a long reason", []backupLine{{Suspension: &suspensionRecord{"acme", workspaceRecord{1, strings.Repeat("x", 501)}}}}, "its reason is not valid"},
+	{"a suspension with a long reason", []backupLine{{Suspension: &suspensionRecord{"acme", workspaceRecord{SuspendedAt: 1, Reason: strings.Repeat("x", 501)}}}}, "its reason is not valid"},
 	{"a use of no key", []backupLine{{Use: &useRecord{KeyID: "x", Last: 1}}}, "its key id is not valid"},
 	{"a use in the year 55000", []backupLine{{Use: &useRecord{KeyID: craftedID("key_", 1), Last: 17e14}}}, "its time is out of range"},
 	{"a use from nowhere", []backupLine{{Use: &useRecord{KeyID: craftedID("key_", 1), Last: 1, From: "\x1b"}}}, "its address is not valid"},
@@ -291,7 +291,7 @@ func TestCheck_foreignRecords(t *testing.T) {
 		{"links across workspaces", []backupLine{craftedKey(1, replacedBy(2)), craftedKey(2, in("other"), replaces(1))}, "the key that it is linked to is of another workspace"},
 		{"an event of a foreign workspace", []backupLine{craftedEvent(1, func(r *eventRecord) { r.WorkspaceID = strings.Repeat("x", 260) })}, "its workspace id is not valid"},
 		{"the year 10000", []backupLine{craftedKey(1, func(r *keyRecord) { r.ExpiresAt = 4e15 })}, "its expiry is out of range"},
-		{"a suspension", []backupLine{{Suspension: &suspensionRecord{"acme", workspaceRecord{1, "\x1b"}}}}, "its reason is not valid"},
+		{"a suspension", []backupLine{{Suspension: &suspensionRecord{"acme", workspaceRecord{SuspendedAt: 1, Reason: "\x1b"}}}}, "its reason is not valid"},
 		{"a feed", []backupLine{{Feed: &feedRecord{WorkspaceID: "acme", Digest: craftedKey(1).Key.Digest, CreatedAt: 1, CreatedBy: "\x1b"}}}, "who created it"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -357,7 +357,7 @@ func FuzzRestore(f *testing.F) {
 	}
 	f.Add(linesOf(f, craftedKey(1, replacedBy(2)), craftedKey(2, replaces(1)), craftedEvent(1, eventAbout("acme", 1)),
 		backupLine{Use: &useRecord{KeyID: craftedID("key_", 1), Last: toMillis(start), First: toMillis(start)}},
-		backupLine{Suspension: &suspensionRecord{"acme", workspaceRecord{1, "unpaid"}}},
+		backupLine{Suspension: &suspensionRecord{"acme", workspaceRecord{SuspendedAt: 1, Reason: "unpaid"}}},
 		backupLine{Feed: &feedRecord{WorkspaceID: "acme", Digest: craftedKey(9).Key.Digest, CreatedAt: 1}}, backupLine{EndedFeed: craftedKey(8).Key.Digest}))
 	s := openNew(f)
 	f.Fuzz(func(t *testing.T, lines []byte) {

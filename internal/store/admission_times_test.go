@@ -45,7 +45,7 @@ func TestRestore_timesThatNoClockLeaves(t *testing.T) {
 		{"a replacement of 2260", craftedKey(1, func(r *keyRecord) { r.ReplacedBy, r.ReplacedAt = idAt("key_", far), r.CreatedAt }), "its replacement"},
 		{"a use in 2260", backupLine{Use: &useRecord{KeyID: craftedID("key_", 1), Last: toMillis(far)}}, "a time in it"},
 		{"a first use in 1970", backupLine{Use: &useRecord{KeyID: craftedID("key_", 1), Last: toMillis(start), First: toMillis(past)}}, "a time in it"},
-		{"a suspension in 2260", backupLine{Suspension: &suspensionRecord{"acme", workspaceRecord{toMillis(far), ""}}}, "its time"},
+		{"a suspension in 2260", backupLine{Suspension: &suspensionRecord{"acme", workspaceRecord{SuspendedAt: toMillis(far), Reason: ""}}}, "its time"},
 		{"a feed of 2260", backupLine{Feed: &feedRecord{WorkspaceID: "acme", Digest: digest, CreatedAt: toMillis(far)}}, "its time"},
 	} {
 		notRestored(t, s, test.name, crafted(t, apikey.BackupKey{}, test.line), test.want)

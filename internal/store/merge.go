@@ -218,7 +218,7 @@ func (m *merge) suspension(record *suspensionRecord) error {
 	if err != nil || resumed {
 		return err
 	}
-	ws.SuspendedAt, ws.Reason = record.SuspendedAt.time(), record.Reason
+	ws.SuspendedAt, ws.Reason, ws.Own = record.SuspendedAt.time(), record.Reason, record.Own
 	m.outcomes = append(m.outcomes, apikey.Outcome{Workspace: ws})
 	m.done.Suspended++
 	return putSuspension(m.txn, ws)

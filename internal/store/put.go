@@ -44,7 +44,7 @@ func settleKey(txn *transaction, key *apikey.Key, confirmed millis) error {
 
 // putSuspension suspends a workspace.
 func putSuspension(txn *transaction, ws apikey.Workspace) error {
-	return save(txn, suspensionKey(ws.ID), workspaceRecord{SuspendedAt: toMillis(ws.SuspendedAt), Reason: ws.Reason})
+	return save(txn, suspensionKey(ws.ID), workspaceRecord{SuspendedAt: toMillis(ws.SuspendedAt), Reason: ws.Reason, Own: ws.Own})
 }
 
 // eraseSuspension resumes a workspace.

@@ -187,7 +187,7 @@ func workspaceByID(txn reader, id string) (apikey.Workspace, error) {
 	if errors.Is(err, durable.ErrNotFound) {
 		return apikey.Workspace{ID: id}, nil
 	}
-	ws := apikey.Workspace{ID: id, SuspendedAt: r.SuspendedAt.time(), Reason: r.Reason}
+	ws := apikey.Workspace{ID: id, SuspendedAt: r.SuspendedAt.time(), Reason: r.Reason, Own: r.Own}
 	if err == nil && !ws.Suspended() {
 		// Its keys are refused because the record is there.
 		err = fmt.Errorf("the record of the suspension of %q is damaged", id)

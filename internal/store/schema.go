@@ -111,6 +111,7 @@ type keyRecord struct {
 type workspaceRecord struct {
 	SuspendedAt millis `json:"suspended_at"`
 	Reason      string `json:"reason,omitempty"`
+	Own         bool   `json:"own,omitempty"` // its own administrator suspended it
 }
 
 type eventRecord struct {

@@ -9,10 +9,10 @@ func suspend(txn *transaction, change apikey.Change, do apikey.Suspend) (apikey.
 	if err != nil {
 		return apikey.Outcome{}, err
 	}
-	if ws.Suspended() {
+	if ws.Suspended() && (do.Own || !ws.Own) {
 		return apikey.Outcome{Workspace: ws, Unchanged: true}, nil
 	}
-	ws.SuspendedAt, ws.Reason = change.At, do.Reason
+	ws.SuspendedAt, ws.Reason, ws.Own = change.At, do.Reason, do.Own
 	err = putSuspension(txn, ws)
 	return apikey.Outcome{Workspace: ws, Event: apikey.Event{Details: map[string]any{"reason": ws.Reason}}}, err
 }
@@ -24,6 +24,9 @@ func resume(txn *transaction, do apikey.Resume) (apikey.Outcome, error) {
 	}
 	if !ws.Suspended() {
 		return apikey.Outcome{Workspace: ws, Unchanged: true}, nil
+	}
+	if do.Own && !ws.Own {
+		return apikey.Outcome{}, apikey.ErrSuspendedByOperator
 	}
 	return apikey.Outcome{Workspace: apikey.Workspace{ID: ws.ID}}, eraseSuspension(txn, ws.ID)
 }
