@@ -87,7 +87,9 @@ type App struct {
 	ready  chan struct{}
 	start  sync.Once
 
-	holdsRequests bool // see neighbours; set before shared is
+	// sendsAtOnce is true once it is known that no proxy holds requests back. Requests
+	// can come before that, where another configuration has the store open.
+	sendsAtOnce atomic.Bool
 
 	guarded sync.Map // the servers that reserve descriptors
 }

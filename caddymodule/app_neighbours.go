@@ -41,13 +41,15 @@ func (a *App) lookAround() {
 	if err != nil {
 		return // there are no routes
 	}
+	holds := false
 	for name, server := range app.(*caddyhttp.App).Servers {
 		n := neighboursOf(server)
-		a.holdsRequests = a.holdsRequests || n.holds
+		holds = holds || n.holds
 		for _, warning := range n.warnings {
 			a.log.Warn(warning, zap.String("server", name))
 		}
 	}
+	a.sendsAtOnce.Store(!holds)
 }
 
 // copied is a request header that a handler copies.

@@ -61,7 +61,7 @@ func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	if whoami {
 		return answerWhoami(w, decision.Key)
 	}
-	held := h.app.holdsRequests && decision.Action == authn.Write
+	held := decision.Action == authn.Write && !h.app.sendsAtOnce.Load()
 	onward := passed.stream.begin(w, r, shared.authn, decision.Key, facts.WebSocket, held)
 	passed.response.begin(&passed.stream, &decision)
 	return h.serve(passed, r, onward, next, &decision)
