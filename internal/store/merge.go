@@ -208,10 +208,11 @@ func mergeUse(txn *durable.Txn, record *useRecord) error {
 }
 
 // suspension suspends a workspace that was suspended in the backup, unless it was
-// resumed after that.
+// resumed after that. An operator's suspension takes over one by the workspace's own
+// administrator.
 func (m *merge) suspension(record *suspensionRecord) error {
 	ws, err := workspaceByID(m.txn, record.WorkspaceID)
-	if err != nil || ws.Suspended() {
+	if err != nil || ws.Suspended() && (record.Own || !ws.Own) {
 		return err
 	}
 	resumed, err := m.resumedSince(record.WorkspaceID)
@@ -266,7 +267,7 @@ func (m *merge) resumedSince(ws string) (bool, error) {
 		if r.At.time().Before(m.madeAt) {
 			return false, nil
 		}
-		if r.Operation == string(apikey.OpResume) {
+		if r.Operation == string(apikey.OpResume) && r.Details["refused"] == nil {
 			return true, nil
 		}
 	}
