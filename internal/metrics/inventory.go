@@ -137,12 +137,15 @@ func (c *inventoryCollector) takeInTime() (Inventory, error) {
 
 // tryTake turns a panic into an error: a metric must not end the process.
 func (c *inventoryCollector) tryTake(ctx context.Context) (found Inventory, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic in the key store: %v\n%s", p, debug.Stack())
-		}
-	}()
+	defer panicToError(&err)
 	return c.take(ctx)
+}
+
+// panicToError is deferred where the store is read for a metric.
+func panicToError(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("panic in the key store: %v\n%s", p, debug.Stack())
+	}
 }
 
 func (i *Inventory) send(metrics chan<- prometheus.Metric) {

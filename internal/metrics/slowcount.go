@@ -2,8 +2,6 @@ package metrics
 
 import (
 	"context"
-	"fmt"
-	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -75,10 +73,6 @@ func (c *SlowCount) run(done chan struct{}) {
 // tryCount turns a panic into an error: in this goroutine it would end the
 // process.
 func (c *SlowCount) tryCount() (counts map[time.Duration]int, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			counts, err = nil, fmt.Errorf("panic in the key store: %v\n%s", p, debug.Stack())
-		}
-	}()
+	defer panicToError(&err)
 	return c.Count()
 }
