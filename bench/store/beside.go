@@ -95,15 +95,8 @@ func besideLarge(ctx context.Context, dir, gateway string, d *data, measured map
 
 // besideRestore measures a restore beside requests to a store with few keys.
 func besideRestore(ctx context.Context, dir, gateway string, backup []byte, measured map[string][]beside) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
 	defer os.RemoveAll(dir)
-	d, err := makeData(ctx, filepath.Join(dir, "keys"), inUse, perWorkspace)
-	if err != nil {
-		return err
-	}
-	server, err := startOn(ctx, dir, gateway)
+	server, d, err := startWith(ctx, dir, gateway, inUse, perWorkspace)
 	if err != nil {
 		return err
 	}
@@ -116,6 +109,19 @@ func besideRestore(ctx context.Context, dir, gateway string, backup []byte, meas
 	})
 	measured["restore"] = append(measured["restore"], b)
 	return err
+}
+
+// startWith starts the gateway on a new store of so many keys.
+func startWith(ctx context.Context, dir, gateway string, keys, perWorkspace int) (*server, *data, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, nil, err
+	}
+	d, err := makeData(ctx, filepath.Join(dir, "keys"), keys, perWorkspace)
+	if err != nil {
+		return nil, nil, err
+	}
+	server, err := startOn(ctx, dir, gateway)
+	return server, d, err
 }
 
 // during does something while requests are sent.

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"os"
-	"path/filepath"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -32,15 +31,8 @@ var floods = []flood{
 
 // besideFloods measures what requests notice of each kind of flood.
 func besideFloods(ctx context.Context, dir, gateway string, measured map[string][]beside) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
 	defer os.RemoveAll(dir)
-	d, err := makeData(ctx, filepath.Join(dir, "keys"), floodKeys, floodKeys)
-	if err != nil {
-		return err
-	}
-	server, err := startOn(ctx, dir, gateway)
+	server, d, err := startWith(ctx, dir, gateway, floodKeys, floodKeys)
 	if err != nil {
 		return err
 	}
