@@ -105,11 +105,7 @@ func TestInstance_lastUsed(t *testing.T) {
 		return before
 	}
 	first := use()
-	for deadline := time.Now().Add(10 * time.Second); i.lastUsed(t, key).Before(first); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("the use is not shown")
-		}
-	}
+	eventually(t, "the use to be shown", func() bool { return !i.lastUsed(t, key).Before(first) })
 	last := use() // within the resolution: closing writes it
 	closeIt()
 	i, _ = openTestInstance(t, path, plainSettings, zap.NewNop())
@@ -168,11 +164,7 @@ func TestInstance_auditRetention(t *testing.T) {
 	}
 	closeIt()
 	i, _ = openTestInstance(t, path, plainSettings, zap.NewNop())
-	for deadline := time.Now().Add(10 * time.Second); left() != 3; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("after the start: got %d events, want the 3 of the last 400 days", left())
-		}
-	}
+	eventually(t, "the start to leave the 3 events of the last 400 days", func() bool { return left() == 3 })
 	shorter := plainSettings
 	shorter.auditRetention = 200 * 24 * time.Hour
 	i.adopt(shorter)
