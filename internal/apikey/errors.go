@@ -1,5 +1,10 @@
 package apikey
 
+import (
+	"fmt"
+	"runtime/debug"
+)
+
 // Error is a refusal that a person can act on. Errors are compared by their
 // Code: errors.Is(err, ErrNameTaken) is true for every name_taken, regardless of
 // its message.
@@ -60,4 +65,12 @@ func InDoubt(keyID string) *Error {
 		return ErrInDoubt
 	}
 	return ErrInDoubt.because(ErrInDoubt.Message + " If the key " + keyID + " exists then, it is active and nobody has its token: revoke it.")
+}
+
+// RecoverStore is deferred where the key store is read, and turns a panic in it into an
+// error: a damaged record must fail one request or scrape, and not end the process.
+func RecoverStore(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("panic in the key store: %v\n%s", p, debug.Stack())
+	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 
 	"github.com/maypok86/otter/v2"
 	"go.uber.org/zap"
@@ -50,11 +49,7 @@ func newCache(source Source, size int, log *zap.Logger) (*cache, error) {
 		mayHave: source.MayHave,
 		log:     log,
 		loader: func(_ context.Context, digest apikey.Digest) (loaded *entry, err error) {
-			defer func() {
-				if p := recover(); p != nil {
-					err = fmt.Errorf("panic in the key store: %v\n%s", p, debug.Stack())
-				}
-			}()
+			defer apikey.RecoverStore(&err)
 			key, err := source.Lookup(digest)
 			switch {
 			case errors.Is(err, apikey.ErrNotFound):

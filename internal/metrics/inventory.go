@@ -3,9 +3,7 @@ package metrics
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
-	"runtime/debug"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -137,15 +135,8 @@ func (c *inventoryCollector) takeInTime() (Inventory, error) {
 
 // tryTake turns a panic into an error: a metric must not end the process.
 func (c *inventoryCollector) tryTake(ctx context.Context) (found Inventory, err error) {
-	defer panicToError(&err)
+	defer apikey.RecoverStore(&err)
 	return c.take(ctx)
-}
-
-// panicToError is deferred where the store is read for a metric.
-func panicToError(err *error) {
-	if p := recover(); p != nil {
-		*err = fmt.Errorf("panic in the key store: %v\n%s", p, debug.Stack())
-	}
 }
 
 func (i *Inventory) send(metrics chan<- prometheus.Metric) {

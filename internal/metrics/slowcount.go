@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
 // SlowCount caches counts that take longer the larger the store is. It counts for
@@ -73,6 +75,6 @@ func (c *SlowCount) run(done chan struct{}) {
 // tryCount turns a panic into an error: in this goroutine it would end the
 // process.
 func (c *SlowCount) tryCount() (counts map[time.Duration]int, err error) {
-	defer panicToError(&err)
+	defer apikey.RecoverStore(&err)
 	return c.Count()
 }
