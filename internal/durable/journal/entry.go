@@ -7,13 +7,14 @@ import (
 	"time"
 )
 
-// An entry is written as the length of its payload in four bytes, the payload,
-// and the SHA-256 of the sum before, the length and the payload. The payload is
-// the entry's number, the time in milliseconds since 1970, and the writes: the
-// length of the key, the key, and for a value its length plus one and the value,
-// or 0 for a deletion. All numbers but the first are varints.
+// An entry is stored as the length of its payload (4 bytes, big-endian), the
+// payload, and the SHA-256 over the previous entry's sum, the length and the
+// payload. The payload holds the entry's number, the time in Unix milliseconds, and
+// the writes. A write is the length of the key, the key, and the length of the
+// value plus one and the value, or a 0 for a deletion. All numbers but the first
+// are varints.
 
-// Entry is one entry of a journal: writes that belong together.
+// Entry is a journal entry: the writes of one change.
 type Entry struct {
 	Position
 	at      time.Time
@@ -22,13 +23,13 @@ type Entry struct {
 
 const (
 	lengthSize = 4
-	// maxPayload is more than a transaction of the store can hold.
+	// maxPayload is more than one transaction of the store can hold.
 	maxPayload = 16 << 20
 )
 
 var (
-	errEntry = errors.New("the entry does not match its checksum")
-	errCut   = errors.New("the file ends in the middle of an entry")
+	errEntry     = errors.New("the entry does not match its checksum")
+	errTruncated = errors.New("the file ends in the middle of an entry")
 )
 
 func newEntry(last Position, at time.Time, writes []Write) Entry {
@@ -55,7 +56,8 @@ func newEntry(last Position, at time.Time, writes []Write) Entry {
 	return e
 }
 
-// sumAfter returns the sum of an entry, without its own, that follows another.
+// sumAfter returns the sum of an encoded entry, which lacks it, after another
+// entry.
 func sumAfter(last Position, entry []byte) (sum [sha256.Size]byte) {
 	h := sha256.New()
 	h.Write(last.Sum[:])
@@ -64,9 +66,9 @@ func sumAfter(last Position, entry []byte) (sum [sha256.Size]byte) {
 	return sum
 }
 
-// decodePayload reads the payload of an entry. What it returns is part of it.
+// decodePayload decodes the payload of an entry. The writes alias b.
 func decodePayload(b []byte) (number uint64, at time.Time, writes []Write, err error) {
-	r := reader{rest: b}
+	r := decoder{rest: b}
 	number = r.uvarint()
 	at = time.UnixMilli(r.varint()).UTC()
 	for len(r.rest) > 0 && r.err == nil {
@@ -75,13 +77,13 @@ func decodePayload(b []byte) (number uint64, at time.Time, writes []Write, err e
 	return number, at, writes, r.err
 }
 
-// reader reads from the front of what is left, until it cannot.
-type reader struct {
+// decoder decodes from the front of rest. After an error, it returns zeros.
+type decoder struct {
 	rest []byte
 	err  error
 }
 
-func (r *reader) write() Write {
+func (r *decoder) write() Write {
 	w := Write{Key: r.bytes(r.uvarint())}
 	if length := r.uvarint(); length > 0 {
 		w.Value = r.bytes(length - 1)
@@ -91,18 +93,19 @@ func (r *reader) write() Write {
 	return w
 }
 
-func (r *reader) uvarint() uint64 {
+func (r *decoder) uvarint() uint64 {
 	n, size := binary.Uvarint(r.rest)
 	return n * r.skip(size)
 }
 
-func (r *reader) varint() int64 {
+func (r *decoder) varint() int64 {
 	n, size := binary.Varint(r.rest)
 	return n * int64(r.skip(size))
 }
 
-// skip passes over a number of that size, and returns 1, or 0 where there is none.
-func (r *reader) skip(size int) uint64 {
+// skip advances past a varint of the given size and returns 1, or 0 if there was
+// none.
+func (r *decoder) skip(size int) uint64 {
 	if size <= 0 {
 		r.err, r.rest = errEntry, nil
 		return 0
@@ -111,7 +114,7 @@ func (r *reader) skip(size int) uint64 {
 	return 1
 }
 
-func (r *reader) bytes(n uint64) []byte {
+func (r *decoder) bytes(n uint64) []byte {
 	if n > uint64(len(r.rest)) {
 		r.err, r.rest = errEntry, nil
 		return nil

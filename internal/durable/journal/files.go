@@ -18,7 +18,7 @@ const (
 
 func fileName(number uint64, suffix string) string { return fmt.Sprintf("%020d%s", number, suffix) }
 
-// files are the files of a journal, in order.
+// files lists the files of a journal, in order.
 type files struct {
 	dir                 string
 	segments, snapshots []file
@@ -32,7 +32,7 @@ type file struct {
 
 func list(dir string) (files, error) {
 	found := files{dir: dir}
-	entries, err := os.ReadDir(dir) // in the order of names, which is that of numbers
+	entries, err := os.ReadDir(dir) // sorted by name, and so by number
 	if errors.Is(err, os.ErrNotExist) {
 		return found, nil
 	}
@@ -57,7 +57,7 @@ func list(dir string) (files, error) {
 	return found, err
 }
 
-// base returns the position of the last snapshot.
+// base returns the position of the latest snapshot.
 func (f files) base() (Position, error) {
 	if len(f.snapshots)+len(f.segments) == 0 {
 		return Position{}, &Damage{File: f.dir, Next: 1, Reason: "all of its files are missing"}
@@ -85,9 +85,9 @@ func (f files) base() (Position, error) {
 	return p, nil
 }
 
-// removeBefore removes what a snapshot has made superfluous, and what a crash
-// has left unfinished.
-func (f files) removeBefore(p Position) error {
+// removeObsolete removes what a snapshot made obsolete, and temporary files left by
+// a crash.
+func (f files) removeObsolete(p Position) error {
 	remove := slices.Clone(f.temporary)
 	for _, snapshot := range f.snapshots {
 		if snapshot.number < p.Number {

@@ -1,17 +1,17 @@
-// Package journal keeps, beside a store, what was written to it: the proof of
-// what was acknowledged, and what a damaged store is built from again.
+// Package journal is the write-ahead log of a store. It holds every change since
+// the last snapshot, which shows what was acknowledged and lets a damaged store be
+// rebuilt.
 //
-// It promises that an entry is on the disk when [Journal.Append] returns, and
-// that nothing that was in it can be missing, changed or in another place
-// without [Open] saying so: each entry holds the SHA-256 of itself and of the
-// one before. Only the end can be cut off unseen, at an entry's border. Whoever
-// keeps the [Position] of the last entry elsewhere sees that too.
+// An entry is on disk once [Journal.Append] returns. Each entry carries a SHA-256
+// over itself and its predecessor's, so [Open] reports an entry that is missing,
+// altered or out of order. Only a journal cut off exactly between two entries looks
+// complete; a caller that stores the [Position] of the last entry elsewhere detects
+// that too.
 //
-// The files of a journal are in a directory of their own, and are named by the
-// number of an entry. A segment, <number>.journal, has the entries from that one
-// on. A snapshot, <number>.snapshot, has all that the store held after it, and
-// makes the segments before it superfluous. The journal knows nothing of what
-// keys and values mean.
+// A journal has a directory of its own, with files named after entry numbers. A
+// segment, <number>.journal, holds the entries from that number on. A snapshot,
+// <number>.snapshot, holds everything the store held after that entry, and makes
+// the segments before it obsolete. The journal does not interpret keys or values.
 package journal
 
 import (
@@ -25,23 +25,23 @@ import (
 	"time"
 )
 
-// Write is one write to the store: a value for a key, or the key's deletion.
+// Write is one write to the store: it sets a key to a value, or deletes it.
 type Write struct {
 	Key, Value []byte
 	Delete     bool
 }
 
-// Position is a place in a journal: the number of an entry, from 1 on, and the
-// sum of it and of all before it. The zero Position is before the first.
+// Position identifies an entry: by its number, counted from 1, and by the sum over
+// it and all entries before it. The zero Position precedes the first entry.
 type Position struct {
 	Number uint64
 	Sum    [sha256.Size]byte
 }
 
-// String returns a position as text that [ParsePosition] reads.
+// String formats a position for [ParsePosition].
 func (p Position) String() string { return fmt.Sprintf("%d %x", p.Number, p.Sum) }
 
-// ParsePosition reads what String has written.
+// ParsePosition parses the result of String.
 func ParsePosition(text string) (p Position, err error) {
 	var sum string
 	if _, err := fmt.Sscanf(text, "%d %s", &p.Number, &sum); err != nil {
@@ -54,11 +54,11 @@ func ParsePosition(text string) (p Position, err error) {
 	return p, nil
 }
 
-// Damage is what is wrong with a journal.
+// Damage describes where a journal is damaged, and how.
 type Damage struct {
-	File   string // as an absolute path
-	Offset int64  // in the file, in bytes
-	Next   uint64 // the first entry that cannot be read, or is not there
+	File   string // absolute path
+	Offset int64  // in bytes
+	Next   uint64 // number of the first entry that is unreadable or missing
 	Reason string
 }
 
@@ -67,37 +67,38 @@ func (d *Damage) Error() string {
 }
 
 var (
-	// ErrLocked says that another process has the journal open.
+	// ErrLocked is returned when another process has the journal open.
 	ErrLocked = errors.New("the journal is locked by another process")
-	// ErrBroken says that an entry could not be brought to the disk, and that it
-	// is not known how much of it is there: none can be added any more.
-	ErrBroken = errors.New("an entry of the journal could not be written to disk")
+	// ErrBroken is returned once an entry could not be synced, or a partial one
+	// could not be truncated. What the file holds is unknown, so no more entries
+	// are accepted.
+	ErrBroken = errors.New("a journal entry could not be written to disk")
 )
 
-// Journal is an open journal. Its methods are for one caller at a time.
+// Journal is an open journal. It is not safe for concurrent use.
 type Journal struct {
 	dir     string
 	unlock  func()
 	base    Position  // of the snapshot
 	end     Position  // of the last entry
-	segment *os.File  // the last one
-	size    int64     // of its whole entries, in bytes
-	before  int64     // size of the segments before it, in bytes
-	since   time.Time // when the first entry after the snapshot was made
-	begun   time.Time // when the first entry of the segment was made
+	segment *os.File  // the last segment, which is appended to
+	size    int64     // where the next entry goes in it
+	before  int64     // size of the segments between the snapshot and it
+	since   time.Time // of the first entry in those
+	begun   time.Time // of the first entry in the last segment
 	broken  error
 }
 
-// Exists reports whether there is a journal in a directory.
+// Exists reports whether a directory contains a journal.
 func Exists(dir string) bool {
 	files, err := list(dir)
 	return err != nil || len(files.segments)+len(files.snapshots) > 0
 }
 
-// Open opens the journal in a directory, or makes it if there is none, and reads
-// it from its snapshot on. It fails with [ErrLocked], with a [*Damage], or with
-// an error of the file system. What it leaves to its caller is a damaged end:
-// see Tail.
+// Open opens the journal in a directory, or creates one, and reads it from its
+// snapshot on. It fails with [ErrLocked], a [*Damage] or a file system error. A
+// damaged end is not an error but is reported in [Tail.Torn], for the caller to
+// judge.
 func Open(dir string) (j *Journal, tail *Tail, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, nil, err
@@ -119,7 +120,7 @@ func (j *Journal) open() (*Tail, error) {
 		return nil, err
 	}
 	if len(files.segments)+len(files.snapshots) == 0 {
-		return &Tail{}, j.begin(Position{})
+		return &Tail{}, j.startSegment(Position{})
 	}
 	segments, tail, err := j.load(files)
 	if err != nil {
@@ -137,20 +138,20 @@ func (j *Journal) load(files files) (segments []file, tail *Tail, err error) {
 	if segments, err = files.after(j.base); err != nil {
 		return nil, nil, err
 	}
-	return j.read(segments)
+	return j.replay(segments)
 }
 
-// Tidy removes what the snapshot has made superfluous, and what a crash has left
-// unfinished. Open leaves them, so that to look at a journal does not change it.
+// Tidy removes files that the snapshot made obsolete, and temporary files left by a
+// crash. Open does not, so that opening a journal to examine it changes nothing.
 func (j *Journal) Tidy() error {
 	files, err := list(j.dir)
 	if err != nil {
 		return err
 	}
-	return files.removeBefore(j.base)
+	return files.removeObsolete(j.base)
 }
 
-// Close releases the journal. Every entry is on the disk already.
+// Close closes the journal. Every entry is on disk already.
 func (j *Journal) Close() (err error) {
 	if j.segment != nil {
 		err = j.segment.Close()
@@ -159,17 +160,17 @@ func (j *Journal) Close() (err error) {
 	return err
 }
 
-// Base returns the position of the snapshot; the zero Position if there is none.
+// Base returns the position of the snapshot, or the zero Position without one.
 func (j *Journal) Base() Position { return j.base }
 
 // End returns the position of the last entry.
 func (j *Journal) End() Position { return j.end }
 
-// Size returns how many bytes of entries there are after the snapshot.
+// Size returns the size of the segments since the snapshot, in bytes.
 func (j *Journal) Size() int64 { return j.before + j.size }
 
-// InPlace says why what is appended now would be lost, if so: a file of the
-// journal was removed or replaced.
+// InPlace returns an error if one of the journal's files was removed or replaced,
+// so that an appended entry would be lost.
 func (j *Journal) InPlace() error {
 	open, err := j.segment.Stat()
 	if err != nil {
@@ -185,58 +186,55 @@ func (j *Journal) InPlace() error {
 	return err
 }
 
-// Since returns when the first entry after the snapshot was made; the zero time
-// if there is none.
+// Since returns the time of the first entry after the snapshot, or the zero time
+// without one.
 func (j *Journal) Since() time.Time { return cmp.Or(j.since, j.begun) }
 
-// Next returns an entry with writes that were made at a time, to be appended
-// next.
+// Next returns the entry to append next, with writes made at the given time.
 func (j *Journal) Next(at time.Time, writes []Write) Entry {
 	return newEntry(j.end, at, writes)
 }
 
-// Append adds an entry that Next has just returned. If it fails, the entry is
-// not there, unless the error is [ErrBroken].
+// Append appends the entry that Next returned last, and syncs it. On error, the
+// entry was not added, unless the error is [ErrBroken].
 func (j *Journal) Append(e Entry) error {
 	if j.broken != nil {
 		return j.broken
 	}
 	if _, err := j.segment.WriteAt(e.encoded, j.size); err != nil {
 		if truncateErr := j.segment.Truncate(j.size); truncateErr != nil {
-			return j.breakOff(errors.Join(err, truncateErr))
+			return j.markBroken(errors.Join(err, truncateErr))
 		}
 		return err
 	}
 	if err := j.segment.Sync(); err != nil {
-		// What the disk has now is not known, and to sync again would not tell.
-		return j.breakOff(err)
+		// A second sync may succeed without having written anything.
+		return j.markBroken(err)
 	}
 	j.end, j.size, j.begun = e.Position, j.size+int64(len(e.encoded)), cmp.Or(j.begun, e.at)
 	return nil
 }
 
-func (j *Journal) breakOff(err error) error {
+func (j *Journal) markBroken(err error) error {
 	j.broken = fmt.Errorf("%w: %w", ErrBroken, err)
 	return j.broken
 }
 
-// DropTorn removes what Open has found at the end of the journal that is no
-// entry.
+// DropTorn truncates the torn end that Open reported.
 func (j *Journal) DropTorn() error {
 	return errors.Join(j.segment.Truncate(j.size), j.segment.Sync())
 }
 
-// Salvage reads a journal that nobody has open, up to where it is damaged, and
-// changes nothing. It returns its snapshot's position and that of the last whole
-// entry, and what is wrong, if anything is. There is no tail where not even the
-// beginning can be read.
+// Salvage reads a journal that nobody has open, up to its first damage, and changes
+// nothing. It returns the positions of the snapshot and of the last whole entry,
+// and the damage, if any. The tail is nil if nothing could be read.
 func Salvage(dir string) (tail *Tail, base, end Position, damage error) {
-	j, _, tail, damage := readAgain(dir)
+	j, _, tail, damage := readFiles(dir)
 	return tail, j.base, j.end, damage
 }
 
-// readAgain reads the files of a journal that may be open elsewhere.
-func readAgain(dir string) (j *Journal, segments []file, tail *Tail, err error) {
+// readFiles reads the files of a journal that may be open elsewhere.
+func readFiles(dir string) (j *Journal, segments []file, tail *Tail, err error) {
 	j = &Journal{dir: dir}
 	files, err := list(dir)
 	if err == nil {
@@ -245,17 +243,17 @@ func readAgain(dir string) (j *Journal, segments []file, tail *Tail, err error) 
 	return j, segments, tail, err
 }
 
-// Verify reads the files of the journal again, from the snapshot on. It fails with
-// a [*Damage] if they do not hold the entries that they did.
+// Verify rereads the journal's files from the snapshot on. It fails with a
+// [*Damage] if they no longer hold the same entries.
 func (j *Journal) Verify() (*Tail, error) {
-	again, segments, tail, err := readAgain(j.dir)
+	reread, segments, tail, err := readFiles(j.dir)
 	switch {
 	case err != nil:
 		return nil, err
 	case tail.Torn != nil:
 		return nil, tail.Torn
-	case again.end != j.end:
-		return nil, &Damage{File: segments[len(segments)-1].path, Offset: again.size, Next: again.end.Number + 1, Reason: "its end is missing"}
+	case reread.end != j.end:
+		return nil, &Damage{File: segments[len(segments)-1].path, Offset: reread.size, Next: reread.end.Number + 1, Reason: "its end is missing"}
 	}
 	return tail, nil
 }

@@ -36,7 +36,7 @@ func add(t testing.TB, j *Journal, key, value string) Position {
 	return entry.Position
 }
 
-// snapshot makes a snapshot of a store.
+// snapshot commits a snapshot with the given contents.
 func snapshot(t testing.TB, j *Journal, store map[string]string) {
 	t.Helper()
 	w, err := j.Snapshot(func(w io.Writer) io.Writer { return w })
@@ -53,8 +53,8 @@ func snapshot(t testing.TB, j *Journal, store map[string]string) {
 	}
 }
 
-// held returns what a store has that is made from a journal.
-func held(t testing.TB, j *Journal, tail *Tail) map[string]string {
+// contents returns what a store rebuilt from a journal holds.
+func contents(t testing.TB, j *Journal, tail *Tail) map[string]string {
 	t.Helper()
 	store := map[string]string{}
 	if err := readSnapshot(t, j, store); err != nil {
@@ -108,7 +108,7 @@ func TestJournal(t *testing.T) {
 	j, tail = open(t, dir)
 	equal(t, "end", j.End(), last.Position)
 	equal(t, "first position", tail.Positions[1], first)
-	equal(t, "what it holds", held(t, j, tail), map[string]string{"a": "2", "c": "3"})
+	equal(t, "contents", contents(t, j, tail), map[string]string{"a": "2", "c": "3"})
 	equal(t, "last", tail.Last, start.Add(time.Hour))
 	equal(t, "since", j.Since(), start)
 	if !Exists(dir) {
@@ -126,8 +126,8 @@ func TestOpen_locked(t *testing.T) {
 	open(t, dir)
 }
 
-// A snapshot takes the place of what was before it, and entries go on while it
-// is written.
+// A snapshot replaces earlier entries, and entries can be appended while it is
+// written.
 func TestSnapshot(t *testing.T) {
 	dir := t.TempDir()
 	j, _ := open(t, dir)
@@ -158,14 +158,14 @@ func TestSnapshot(t *testing.T) {
 		j, tail = open(t, dir)
 		equal(t, "base", j.Base(), base)
 		equal(t, "end", j.End().Number, uint64(4))
-		equal(t, "what it holds", held(t, j, tail), want)
+		equal(t, "contents", contents(t, j, tail), want)
 		equal(t, "files", fileNames(t, dir), []string{"00000000000000000002.snapshot", "00000000000000000003.journal", "lock"})
 	}
 	snapshot(t, j, want)
 	snapshot(t, j, want) // with no entry in between
 	_ = j.Close()
 	j, tail := open(t, dir)
-	equal(t, "what it holds", held(t, j, tail), want)
+	equal(t, "contents", contents(t, j, tail), want)
 	equal(t, "entries after it", len(tail.Writes), 0)
 }
 
@@ -181,7 +181,7 @@ func fileNames(t testing.TB, dir string) (names []string) {
 	return names
 }
 
-// Wherever the process ends while a snapshot is made, the journal holds the same.
+// A crash at any point of making a snapshot loses nothing.
 func TestSnapshot_interrupted(t *testing.T) {
 	dir := t.TempDir()
 	j, _ := open(t, dir)
@@ -189,14 +189,14 @@ func TestSnapshot_interrupted(t *testing.T) {
 	snapshot(t, j, map[string]string{"a": "1"})
 	add(t, j, "b", "2")
 	want := map[string]string{"a": "1", "b": "2"}
-	holds := func(title string) {
+	check := func(title string) {
 		t.Helper()
 		left := filepath.Join(t.TempDir(), "journal")
 		if err := os.CopyFS(left, os.DirFS(dir)); err != nil {
 			t.Fatal(err)
 		}
 		copied, tail := open(t, left)
-		equal(t, title, held(t, copied, tail), want)
+		equal(t, title, contents(t, copied, tail), want)
 		if err := copied.Tidy(); err != nil {
 			t.Fatal(err)
 		}
@@ -210,35 +210,35 @@ func TestSnapshot_interrupted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	holds("begun")
+	check("begun")
 	for key, value := range want {
 		if err := w.Write([]byte(key), []byte(value)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	holds("written")
+	check("written")
 	if err := w.Finish(); err != nil {
 		t.Fatal(err)
 	}
-	holds("finished")
-	superfluous := map[string][]byte{}
+	check("finished")
+	obsolete := map[string][]byte{}
 	for _, name := range fileNames(t, dir) {
-		if superfluous[name], err = os.ReadFile(filepath.Join(dir, name)); err != nil {
+		if obsolete[name], err = os.ReadFile(filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if err := w.Commit(); err != nil {
 		t.Fatal(err)
 	}
-	holds("committed")
-	for name, content := range superfluous {
+	check("committed")
+	for name, content := range obsolete {
 		if _, err := os.Stat(filepath.Join(dir, name)); err != nil && !strings.HasSuffix(name, temporarySuffix) {
 			if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	holds("committed, and nothing removed yet")
+	check("committed, but no file removed yet")
 }
 
 func TestSnapshot_discarded(t *testing.T) {
@@ -255,13 +255,13 @@ func TestSnapshot_discarded(t *testing.T) {
 	}
 	_ = j.Close()
 	j, tail := open(t, dir)
-	equal(t, "what it holds", held(t, j, tail), map[string]string{"a": "1", "b": "2"})
+	equal(t, "contents", contents(t, j, tail), map[string]string{"a": "1", "b": "2"})
 	equal(t, "base", j.Base(), Position{})
 }
 
-// lived makes a journal with a snapshot and two segments after it, and returns
-// what it holds and where it ends.
-func lived(t testing.TB) (dir string, want map[string]string, end Position) {
+// populated makes a journal with a snapshot and two segments after it. It returns
+// its contents and the position of its end.
+func populated(t testing.TB) (dir string, want map[string]string, end Position) {
 	t.Helper()
 	dir = t.TempDir()
 	j, _ := open(t, dir)
@@ -277,10 +277,10 @@ func lived(t testing.TB) (dir string, want map[string]string, end Position) {
 	return dir, map[string]string{"a": "5", "b": "2", "c": "3", "d": "4"}, end
 }
 
-// Whatever is changed in any file: the journal says so, unless what it holds and
-// where it ends are as they were.
+// Any bit flipped in any file, and any truncation, is either reported or leaves the
+// contents and the end unchanged.
 func TestOpen_damaged(t *testing.T) {
-	dir, want, end := lived(t)
+	dir, want, end := populated(t)
 	for _, name := range fileNames(t, dir) {
 		whole, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
@@ -300,18 +300,18 @@ func TestOpen_damaged(t *testing.T) {
 				return
 			}
 			if err != nil {
-				t.Fatalf("%s: got error %v, want that it is damaged", title, err)
+				t.Fatalf("%s: got error %v, want *Damage", title, err)
 			}
 			defer j.Close()
 			if j.End() != end {
 				if tail.Torn == nil && !strings.HasPrefix(title, "cut") {
-					t.Errorf("%s: it ends at %d, and says nothing", title, j.End().Number)
+					t.Errorf("%s: it ends at entry %d, and no damage is reported", title, j.End().Number)
 				}
 				return
 			}
 			store := map[string]string{}
-			if err := readSnapshot(t, j, store); err == nil && tail.Torn == nil && !reflect.DeepEqual(held(t, j, tail), want) {
-				t.Errorf("%s: it holds something else, and says nothing", title)
+			if err := readSnapshot(t, j, store); err == nil && tail.Torn == nil && !reflect.DeepEqual(contents(t, j, tail), want) {
+				t.Errorf("%s: the contents differ, and no damage is reported", title)
 			}
 		}
 		for at := range whole {
@@ -322,36 +322,36 @@ func TestOpen_damaged(t *testing.T) {
 			}
 			try(fmt.Sprintf("cut %s after %d bytes", name, at), whole[:at])
 		}
-		try("more in "+name, append(slices.Clone(whole), "more"...))
+		try("appended to "+name, append(slices.Clone(whole), "more"...))
 	}
 }
 
 func TestOpen_missing(t *testing.T) {
-	whole, _, _ := lived(t)
+	whole, _, _ := populated(t)
 	for _, name := range fileNames(t, whole) {
 		if name == "lock" {
 			continue
 		}
-		dir, _, end := lived(t)
+		dir, _, end := populated(t)
 		if err := os.Remove(filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}
 		j, _, err := Open(dir)
 		if err == nil {
 			if j.End() == end {
-				t.Errorf("without %s: it ends where it ended", name)
+				t.Errorf("without %s: it has the same end as before", name)
 			}
-			_ = j.Close() // the last segment: whoever knows the end sees it
+			_ = j.Close() // the last segment: detected only by comparing the end
 			continue
 		}
 		if _, ok := errors.AsType[*Damage](err); !ok {
-			t.Errorf("without %s: got error %v, want that it is damaged", name, err)
+			t.Errorf("without %s: got error %v, want *Damage", name, err)
 		}
 	}
 }
 
-// An entry that could not be brought to the disk is not there, and no entry comes
-// after one of which nobody knows.
+// After a failed append that could not be undone, nothing more is appended, and the
+// entry is not there after reopening.
 func TestAppend_fails(t *testing.T) {
 	dir := t.TempDir()
 	j, _ := open(t, dir)
@@ -361,20 +361,20 @@ func TestAppend_fails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	j.segment = closed // for reading alone
+	j.segment = closed // opened read-only
 	if err := j.Append(j.Next(start, []Write{{Key: []byte("b")}})); !errors.Is(err, ErrBroken) {
-		t.Errorf("Append: got error %v, want ErrBroken: it could not be removed either", err)
+		t.Errorf("Append: got error %v, want ErrBroken, because the truncation fails too", err)
 	}
 	j.segment = file
 	if err := j.Append(j.Next(start, []Write{{Key: []byte("b")}})); !errors.Is(err, ErrBroken) {
-		t.Errorf("Append after that: got error %v, want ErrBroken", err)
+		t.Errorf("Append again: got error %v, want ErrBroken", err)
 	}
 	if _, err := j.Snapshot(nil); !errors.Is(err, ErrBroken) {
-		t.Errorf("Snapshot after that: got error %v, want ErrBroken", err)
+		t.Errorf("Snapshot afterwards: got error %v, want ErrBroken", err)
 	}
 	_ = j.Close()
 	j, tail := open(t, dir)
-	equal(t, "what it holds", held(t, j, tail), map[string]string{"a": "1"})
+	equal(t, "contents", contents(t, j, tail), map[string]string{"a": "1"})
 }
 
 func TestParsePosition(t *testing.T) {
@@ -390,8 +390,7 @@ func TestParsePosition(t *testing.T) {
 	}
 }
 
-// What is read from the payload of an entry is what was written, and nothing
-// else can be read.
+// Payloads survive a round trip, and invalid ones are rejected.
 func FuzzPayload(f *testing.F) {
 	for _, writes := range [][]Write{
 		nil,

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lock takes the lock that a file stands for. The file stays: whoever removed it
-// would let two processes lock two files of one name.
+// lock locks a file, which is never removed: otherwise a second process could lock
+// a new file of the same name while the first still holds the old one.
 func lock(path string) (unlock func(), err error) {
 	opened, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

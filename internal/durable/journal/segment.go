@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// A segment begins with what it is and the position before its first entry.
+// A segment begins with this header and the position of the entry before its first.
 const segmentMagic = "caddy-api-keys journal 1\n"
 
 const positionSize = 8 + len(Position{}.Sum)
@@ -24,7 +24,8 @@ func appendPosition(b []byte, p Position) []byte {
 	return append(binary.BigEndian.AppendUint64(b, p.Number), p.Sum[:]...)
 }
 
-// readHeader reads what a file must begin with, and the position after it.
+// readHeader checks the magic at the start of a file, and returns the position
+// after it.
 func readHeader(from io.Reader, magic string) (p Position, err error) {
 	header := make([]byte, len(magic)+positionSize)
 	if _, err := io.ReadFull(from, header); err != nil {
@@ -39,20 +40,20 @@ func readHeader(from io.Reader, magic string) (p Position, err error) {
 	return p, nil
 }
 
-// Tail is what a journal holds after its snapshot.
+// Tail is the part of a journal after its snapshot.
 type Tail struct {
-	// Writes has the last write to each key.
+	// Writes holds the last write to each key.
 	Writes map[string]Write
-	// Positions has the sum of each entry, by its number.
+	// Positions maps an entry's number to its position.
 	Positions map[uint64]Position
-	Last      time.Time // the latest time at which one was made
-	// Torn is what is wrong with the end, if anything is: what a crash has left
-	// of an entry that was being written, or what is left of entries that were
-	// there. Which of them it is, the store must tell.
+	Last      time.Time // the latest time of any entry
+	// Torn is the damage at the end, if any: either a torn write, which was never
+	// acknowledged, or lost entries, which were. The caller must find out which,
+	// from the last position that the store has applied.
 	Torn *Damage
 }
 
-// InOrder returns the last write to each key, in the order of the keys.
+// InOrder returns the last write to each key, sorted by key.
 func (t *Tail) InOrder() []Write {
 	writes := make([]Write, 0, len(t.Writes))
 	for _, key := range slices.Sorted(maps.Keys(t.Writes)) {
@@ -61,37 +62,37 @@ func (t *Tail) InOrder() []Write {
 	return writes
 }
 
-// read reads segments that follow each other, and returns those that do: one that
-// could not be begun, so that the one before it was gone on with, may have been
-// left behind. Where it fails, the tail has what comes before the damage.
-func (j *Journal) read(segments []file) (following []file, tail *Tail, err error) {
+// replay reads the segments since the snapshot and returns those in use. It skips a
+// segment that was created but could not be opened, after which the one before it
+// was continued. On error, the tail holds what precedes the damage.
+func (j *Journal) replay(segments []file) (inUse []file, tail *Tail, err error) {
 	tail = &Tail{Writes: make(map[string]Write), Positions: make(map[uint64]Position)}
 	j.end = j.base
 	for i, segment := range segments {
-		if j.leftBehind(segment.path, tail) {
+		if j.abandoned(segment.path, tail) {
 			continue
 		}
 		j.roll()
-		size, err := j.readSegment(segment.path, tail)
+		size, err := j.replaySegment(segment.path, tail)
 		damage, damaged := errors.AsType[*Damage](err)
-		follows := func(s file) bool { return !j.leftBehind(s.path, tail) }
-		if damaged && size > 0 && !slices.ContainsFunc(segments[i+1:], follows) {
-			tail.Torn, err = damage, j.unfinished(damage)
+		used := func(s file) bool { return !j.abandoned(s.path, tail) }
+		if damaged && size > 0 && !slices.ContainsFunc(segments[i+1:], used) {
+			tail.Torn, err = damage, j.checkTorn(damage)
 		}
 		if err != nil {
 			return nil, tail, err
 		}
-		following, j.size = append(following, segment), size
+		inUse, j.size = append(inUse, segment), size
 	}
-	if len(following) == 0 {
+	if len(inUse) == 0 {
 		return nil, tail, &Damage{File: segments[0].path, Next: j.base.Number + 1, Reason: "it does not continue from the end of the snapshot"}
 	}
-	return following, tail, nil
+	return inUse, tail, nil
 }
 
-// leftBehind reports whether a segment has nothing but its header, and would
-// begin after an entry that others have followed since.
-func (j *Journal) leftBehind(path string, tail *Tail) bool {
+// abandoned reports whether a segment holds only a header, and an earlier segment
+// was continued past the position in it.
+func (j *Journal) abandoned(path string, tail *Tail) bool {
 	content, err := readUpTo(path, len(segmentMagic)+positionSize+1)
 	if err != nil || len(content) > len(segmentMagic)+positionSize {
 		return false
@@ -113,9 +114,9 @@ func readUpTo(path string, n int) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(opened, int64(n)))
 }
 
-// readSegment adds the entries of a segment to the tail, and returns how many
-// bytes of it are whole: 0 if not even its header is.
-func (j *Journal) readSegment(path string, tail *Tail) (size int64, err error) {
+// replaySegment adds a segment's entries to the tail. It returns the size of the
+// intact part, or 0 if even the header is damaged.
+func (j *Journal) replaySegment(path string, tail *Tail) (size int64, err error) {
 	opened, err := os.Open(path)
 	if err != nil {
 		return 0, err
@@ -138,7 +139,7 @@ func (j *Journal) readSegment(path string, tail *Tail) (size int64, err error) {
 			return size, nil
 		}
 		if err == nil {
-			err = j.follow(entry, tail)
+			err = j.replayEntry(entry, tail)
 		}
 		if err != nil {
 			return size, damage("%v", err)
@@ -147,14 +148,14 @@ func (j *Journal) readSegment(path string, tail *Tail) (size int64, err error) {
 	}
 }
 
-// readEntry returns the bytes of the next entry, or io.EOF where there are none.
+// readEntry returns the encoding of the next entry, or io.EOF at the end.
 func readEntry(in io.Reader) ([]byte, error) {
 	var length [lengthSize]byte
 	if _, err := io.ReadFull(in, length[:]); err != nil {
 		if err == io.EOF {
 			return nil, err
 		}
-		return nil, errCut
+		return nil, errTruncated
 	}
 	n := binary.BigEndian.Uint32(length[:])
 	if n == 0 || n > maxPayload {
@@ -163,13 +164,13 @@ func readEntry(in io.Reader) ([]byte, error) {
 	entry := make([]byte, lengthSize+int(n)+len(Position{}.Sum))
 	copy(entry, length[:])
 	if _, err := io.ReadFull(in, entry[lengthSize:]); err != nil {
-		return nil, errCut
+		return nil, errTruncated
 	}
 	return entry, nil
 }
 
-// follow adds the next entry to the tail.
-func (j *Journal) follow(entry []byte, tail *Tail) error {
+// replayEntry verifies the next entry and adds it to the tail.
+func (j *Journal) replayEntry(entry []byte, tail *Tail) error {
 	content, sum := entry[:len(entry)-len(Position{}.Sum)], entry[len(entry)-len(Position{}.Sum):]
 	next := Position{Number: j.end.Number + 1, Sum: sumAfter(j.end, content)}
 	if string(next.Sum[:]) != string(sum) {
@@ -189,8 +190,9 @@ func (j *Journal) follow(entry []byte, tail *Tail) error {
 	return nil
 }
 
-// begin makes a segment for the entries after a position, and goes on in it.
-func (j *Journal) begin(after Position) error {
+// startSegment creates a segment for the entries after a position, and appends to
+// it from then on.
+func (j *Journal) startSegment(after Position) error {
 	header := appendPosition([]byte(segmentMagic), after)
 	path := filepath.Join(j.dir, fileName(after.Number+1, segmentSuffix))
 	if err := writeFile(path, header); err != nil {
@@ -201,20 +203,20 @@ func (j *Journal) begin(after Position) error {
 		return err
 	}
 	if j.segment != nil {
-		_ = j.segment.Close() // all of it is synced
+		_ = j.segment.Close() // already synced
 	}
 	j.roll()
 	j.segment, j.size = segment, int64(len(header))
 	return nil
 }
 
-// roll counts what is in the last segment to those before the next.
+// roll adds the last segment to those before it.
 func (j *Journal) roll() {
 	j.before, j.size = j.before+j.size, 0
 	j.since, j.begun = cmp.Or(j.since, j.begun), time.Time{}
 }
 
-// writeFile makes a file that is there with all its content, or not at all.
+// writeFile creates a file atomically: with all of its content, or not at all.
 func writeFile(path string, content []byte) error {
 	temporary := path + temporarySuffix
 	opened, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
@@ -227,7 +229,7 @@ func writeFile(path string, content []byte) error {
 	return publish(opened, path)
 }
 
-// publish closes a temporary file and gives it its name, both on the disk.
+// publish syncs and closes a temporary file and renames it durably.
 func publish(temporary *os.File, path string) error {
 	if err := errors.Join(temporary.Sync(), temporary.Close()); err != nil {
 		return errors.Join(err, os.Remove(temporary.Name()))
@@ -246,7 +248,7 @@ func syncDirectory(path string) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
-// after returns the segments that follow a position, in order.
+// after returns the segments after a position, in order.
 func (f files) after(p Position) ([]file, error) {
 	i := slices.IndexFunc(f.segments, func(s file) bool { return s.number > p.Number })
 	if i < 0 || f.segments[i].number != p.Number+1 {

@@ -14,27 +14,30 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// A snapshot begins with what it is and its position. The rest is compressed
-// with zstd: the length of a key, the key, the length of its value and the
-// value, for each key; and after the last one a length of 0 and the SHA-256 of
-// all that came before, as it was before it was compressed. No key is empty.
+// A snapshot begins with this header and its position. The rest is a zstd stream:
+// for each key, the length of the key, the key, the length of the value and the
+// value; then a length of 0, and the SHA-256 over the header and the uncompressed
+// stream so far. No key is empty.
 const snapshotMagic = "caddy-api-keys snapshot 1\n"
 
-// SnapshotWriter writes a snapshot. Entries may be appended to the journal
-// meanwhile.
+var errSnapshot = errors.New("it does not match its checksum")
+
+// SnapshotWriter writes a snapshot. Until it is committed, entries may be appended
+// to the journal.
 type SnapshotWriter struct {
 	journal    *Journal
 	position   Position
-	before     int64 // bytes of entries up to the position
+	before     int64 // size of the segments that it makes obsolete
 	file       *os.File
 	compressed *zstd.Encoder
 	to         *bufio.Writer
 	sum        hash.Hash
 }
 
-// Snapshot begins a snapshot of what the store holds now. to wraps the file that
-// it is written to. It ends with Commit or Discard. There must be an entry.
-func (j *Journal) Snapshot(to func(io.Writer) io.Writer) (*SnapshotWriter, error) {
+// Snapshot starts a snapshot of what the store holds now, through wrap around the
+// file's writer. The caller ends it with Commit or Discard. The journal must not be
+// empty.
+func (j *Journal) Snapshot(wrap func(io.Writer) io.Writer) (*SnapshotWriter, error) {
 	if j.broken != nil {
 		return nil, j.broken
 	}
@@ -52,7 +55,7 @@ func (j *Journal) Snapshot(to func(io.Writer) io.Writer) (*SnapshotWriter, error
 	if _, err := opened.Write(header); err != nil {
 		return nil, errors.Join(err, w.Discard())
 	}
-	w.compressed, err = zstd.NewWriter(to(opened), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
+	w.compressed, err = zstd.NewWriter(wrap(opened), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
 	if err != nil {
 		return nil, errors.Join(err, w.Discard())
 	}
@@ -60,12 +63,12 @@ func (j *Journal) Snapshot(to func(io.Writer) io.Writer) (*SnapshotWriter, error
 	return w, nil
 }
 
-// rotate begins a segment, unless the last one has no entry yet.
+// rotate starts a new segment, unless the last one is still empty.
 func (j *Journal) rotate() error {
 	if j.size == int64(len(segmentMagic)+positionSize) {
 		return nil
 	}
-	return j.begin(j.end)
+	return j.startSegment(j.end)
 }
 
 // Write adds a key and its value.
@@ -82,7 +85,7 @@ func (w *SnapshotWriter) Write(key, value []byte) error {
 	return nil
 }
 
-// Finish writes the end of the snapshot, and brings all of it to the disk.
+// Finish writes the end of the snapshot, and syncs it.
 func (w *SnapshotWriter) Finish() error {
 	if err := errors.Join(w.to.WriteByte(0), w.to.Flush()); err != nil {
 		return err
@@ -93,8 +96,8 @@ func (w *SnapshotWriter) Finish() error {
 	return errors.Join(w.compressed.Close(), w.file.Sync())
 }
 
-// Commit makes a finished snapshot the base of the journal, and removes what it
-// makes superfluous. No entry may be appended meanwhile.
+// Commit makes a finished snapshot the base of the journal, and removes the files
+// that it makes obsolete. No entry may be appended while it runs.
 func (w *SnapshotWriter) Commit() error {
 	j := w.journal
 	if err := publish(w.file, filepath.Join(j.dir, fileName(w.position.Number, snapshotSuffix))); err != nil {
@@ -105,10 +108,10 @@ func (w *SnapshotWriter) Commit() error {
 	if err != nil {
 		return err
 	}
-	return files.removeBefore(j.base)
+	return files.removeObsolete(j.base)
 }
 
-// Discard removes what was written of the snapshot.
+// Discard abandons the snapshot and removes its file.
 func (w *SnapshotWriter) Discard() error {
 	if w.compressed != nil {
 		w.compressed.Reset(nil)
@@ -116,9 +119,9 @@ func (w *SnapshotWriter) Discard() error {
 	return errors.Join(w.file.Close(), os.Remove(w.file.Name()))
 }
 
-// SnapshotSize returns how large the snapshot is, in bytes.
+// SnapshotSize returns the size of the snapshot's file, in bytes, or 0 without one.
 func (j *Journal) SnapshotSize() int64 {
-	info, err := os.Stat(j.snapshotPath()) // none before the first
+	info, err := os.Stat(j.snapshotPath())
 	if err != nil {
 		return 0
 	}
@@ -129,14 +132,14 @@ func (j *Journal) snapshotPath() string {
 	return filepath.Join(j.dir, fileName(j.base.Number, snapshotSuffix))
 }
 
-// Snapshot is a snapshot that was opened for reading. Another one may take its
-// place meanwhile.
+// Snapshot is a snapshot opened for reading. It stays readable when a newer one
+// replaces it.
 type Snapshot struct {
-	file     *os.File // nil for the one before the first entry, which is empty
+	file     *os.File // nil if there is none, which reads as empty
 	position Position
 }
 
-// OpenSnapshot opens the present snapshot, to be read and closed.
+// OpenSnapshot opens the current snapshot for reading. The caller closes it.
 func (j *Journal) OpenSnapshot() (*Snapshot, error) {
 	if j.base.Number == 0 {
 		return &Snapshot{}, nil
@@ -156,9 +159,9 @@ func (s *Snapshot) Close() error {
 	return s.file.Close()
 }
 
-// Read calls visit for each key of the snapshot and its value, which are only
-// valid until it returns. That the snapshot is whole is known when Read has
-// returned: it fails with a [*Damage] if not.
+// Read calls visit with each key and value, which are valid only during the call.
+// Only when Read has returned nil is the snapshot known to be intact; it fails with
+// a [*Damage] if it is not.
 func (s *Snapshot) Read(visit func(key, value []byte) error) error {
 	if s.file == nil {
 		return nil
@@ -170,7 +173,7 @@ func (s *Snapshot) Read(visit func(key, value []byte) error) error {
 	case err != nil:
 		return s.damage(err)
 	case p != s.position:
-		return s.damage(errEntry)
+		return s.damage(errSnapshot)
 	}
 	decompressed, err := zstd.NewReader(s.file, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(64<<20))
 	if err != nil {
@@ -203,43 +206,43 @@ type snapshotReader struct {
 	key, value []byte
 }
 
-// next returns the next key and its value, or io.EOF after the last one.
+// next returns the next key and value, or io.EOF after the last one.
 func (r *snapshotReader) next() (key, value []byte, err error) {
-	if r.key, err = r.part(r.key); err != nil {
+	if r.key, err = r.readPart(r.key); err != nil {
 		return nil, nil, err
 	}
 	if len(r.key) == 0 {
-		return nil, nil, r.end()
+		return nil, nil, r.checkSum()
 	}
-	r.value, err = r.part(r.value)
+	r.value, err = r.readPart(r.value)
 	return r.key, r.value, err
 }
 
-func (r *snapshotReader) part(into []byte) ([]byte, error) {
+func (r *snapshotReader) readPart(into []byte) ([]byte, error) {
 	n, err := binary.ReadUvarint(r.in)
 	if err != nil || n > maxPayload {
-		return nil, errEntry
+		return nil, errSnapshot
 	}
 	if uint64(cap(into)) < n {
 		into = make([]byte, n)
 	}
 	into = into[:n]
 	if _, err := io.ReadFull(r.in, into); err != nil {
-		return nil, errEntry
+		return nil, errSnapshot
 	}
 	_, _ = r.sum.Write(binary.AppendUvarint(nil, n))
 	_, _ = r.sum.Write(into)
 	return into, nil
 }
 
-// end reads the sum, after which there must be nothing.
-func (r *snapshotReader) end() error {
+// checkSum reads the sum, which must be the last thing in the file.
+func (r *snapshotReader) checkSum() error {
 	var sum [sha256.Size]byte
 	if _, err := io.ReadFull(r.in, sum[:]); err != nil || string(sum[:]) != string(r.sum.Sum(nil)) {
-		return errEntry
+		return errSnapshot
 	}
 	if _, err := r.in.ReadByte(); err != io.EOF {
-		return errEntry
+		return errSnapshot
 	}
 	return io.EOF
 }

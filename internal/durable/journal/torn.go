@@ -6,14 +6,14 @@ import (
 	"os"
 )
 
-// pageSize is what a disk writes at once, or not at all: of an entry that was not
-// synced, any page may be missing, and is zeros then.
+// pageSize is what a disk writes atomically. After a crash, any page of an entry
+// that was not synced may hold zeros instead.
 const pageSize = 4096
 
-// unfinished returns the damage unless it can be what a crash has left of one
-// entry: a part of it, or zeros in its place. After what was acknowledged there
-// is more than that, or an entry of which the length alone was changed.
-func (j *Journal) unfinished(damage *Damage) error {
+// checkTorn returns nil if the damage may be a torn write: part of one entry, or
+// zeros in its place. It returns the damage if more was there, because then it was
+// acknowledged: another whole entry, or an entry that is whole but for its length.
+func (j *Journal) checkTorn(damage *Damage) error {
 	content, err := os.ReadFile(damage.File)
 	if err != nil {
 		return err
@@ -23,7 +23,7 @@ func (j *Journal) unfinished(damage *Damage) error {
 		return nil
 	}
 	if page := pageSize - damage.Offset%pageSize; int64(len(rest)) > page && len(bytes.TrimRight(rest[:page], "\x00")) == 0 {
-		if hasNext(j.end.Number+2, rest[page:]) {
+		if containsEntry(j.end.Number+2, rest[page:]) {
 			return damage
 		}
 		return nil
@@ -33,17 +33,17 @@ func (j *Journal) unfinished(damage *Damage) error {
 		if length == 0 || length > maxPayload || uint64(len(rest)) > lengthSize+length+uint64(len(j.end.Sum)) {
 			return damage
 		}
-		if hasEntry(j.end, rest) {
+		if wholeButLength(j.end, rest) {
 			return damage
 		}
 	}
 	return nil
 }
 
-// hasEntry reports whether an entry follows a position that is whole but for its
-// length.
-func hasEntry(last Position, b []byte) bool {
-	r := reader{rest: b[lengthSize:]}
+// wholeButLength reports whether b starts with the entry after last, whole but for
+// its length.
+func wholeButLength(last Position, b []byte) bool {
+	r := decoder{rest: b[lengthSize:]}
 	if number := r.uvarint(); number != last.Number+1 {
 		return false
 	}
@@ -54,8 +54,8 @@ func hasEntry(last Position, b []byte) bool {
 		if r.err != nil || len(r.rest) < len(last.Sum) {
 			return false
 		}
-		if !mayFollow(last.Number+2, r.rest[len(last.Sum):]) {
-			continue // hashing is left to where it can be
+		if !mayStart(last.Number+2, r.rest[len(last.Sum):]) {
+			continue // hash only where the entry can end
 		}
 		content := binary.BigEndian.AppendUint32(nil, uint32(end-lengthSize))
 		if sum := sumAfter(last, append(content, b[lengthSize:end]...)); string(sum[:]) == string(r.rest[:len(sum)]) {
@@ -65,13 +65,14 @@ func hasEntry(last Position, b []byte) bool {
 	return false
 }
 
-// hasNext reports whether an entry of a number, which is whole, is among bytes, in
-// front of which are those of another: its sum goes on from the one before it.
-func hasNext(number uint64, b []byte) bool {
+// containsEntry reports whether b contains the whole entry of the given number,
+// preceded by at least the sum of the entry before it, from which its own is
+// computed.
+func containsEntry(number uint64, b []byte) bool {
 	const sumSize = len(Position{}.Sum)
 	for i := sumSize; i+lengthSize < len(b); i++ {
 		length := uint64(binary.BigEndian.Uint32(b[i:]))
-		if !mayFollow(number, b[i:]) || length == 0 || uint64(len(b)-i) < lengthSize+length+uint64(sumSize) {
+		if !mayStart(number, b[i:]) || length == 0 || uint64(len(b)-i) < lengthSize+length+uint64(sumSize) {
 			continue
 		}
 		end := i + lengthSize + int(length)
@@ -83,12 +84,12 @@ func hasNext(number uint64, b []byte) bool {
 	return false
 }
 
-// mayFollow reports whether what is behind an entry may be the one of a number, or
-// nothing.
-func mayFollow(number uint64, b []byte) bool {
+// mayStart reports whether b is empty or may start with the entry of the given
+// number.
+func mayStart(number uint64, b []byte) bool {
 	if len(b) <= lengthSize {
 		return true
 	}
-	r := reader{rest: b[lengthSize:]}
+	r := decoder{rest: b[lengthSize:]}
 	return r.uvarint() == number
 }

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// What a crash leaves of an entry is no entry, and the next one takes its place.
+// A torn entry is dropped, and the next append replaces it.
 func TestOpen_torn(t *testing.T) {
 	dir := t.TempDir()
 	j, _ := open(t, dir)
@@ -36,12 +36,12 @@ func TestOpen_torn(t *testing.T) {
 		add(t, j, "c", "3")
 		_ = j.Close()
 		j, tail = open(t, left)
-		equal(t, "what it holds", held(t, j, tail), map[string]string{"a": "1", "c": "3"})
+		equal(t, "contents", contents(t, j, tail), map[string]string{"a": "1", "c": "3"})
 		_ = j.Close()
 	}
 }
 
-// Damage in the middle is not taken for what a crash has left: what follows it was
+// Damage before the last entry is not a torn write: the entries after it were
 // acknowledged.
 func TestOpen_tornInTheMiddle(t *testing.T) {
 	dir := t.TempDir()
@@ -77,7 +77,7 @@ func TestOpen_tornInTheMiddle(t *testing.T) {
 			_, damaged := errors.AsType[*Damage](err)
 			switch {
 			case at < last+lengthSize && !damaged:
-				t.Errorf("bit %d of byte %d: got error %v, want that the journal is damaged", bit, at, err)
+				t.Errorf("bit %d of byte %d: got error %v, want *Damage", bit, at, err)
 			case at >= last+lengthSize && (err != nil || tail.Torn == nil):
 				t.Errorf("bit %d of byte %d, in the last entry: got error %v, want a torn end", bit, at, err)
 			}
@@ -91,13 +91,13 @@ func TestOpen_tornInTheMiddle(t *testing.T) {
 	clear(zeros[first:])
 	copy(zeros[last:], whole[last:])
 	if _, err := opened(zeros); err == nil {
-		t.Error("zeros before an entry: got no error, want that the journal is damaged")
+		t.Error("zeros before an entry: got no error, want *Damage")
 	}
 }
 
-// A segment that could not be begun, though it was named, is passed over: the one
-// before it was gone on with.
-func TestOpen_leftBehind(t *testing.T) {
+// A segment that was created but never opened is skipped: the one before it was
+// continued.
+func TestOpen_abandonedSegment(t *testing.T) {
 	dir := t.TempDir()
 	j, _ := open(t, dir)
 	add(t, j, "a", "1")
@@ -108,13 +108,13 @@ func TestOpen_leftBehind(t *testing.T) {
 	add(t, j, "c", "3")
 	_ = j.Close()
 	j, tail := open(t, dir)
-	equal(t, "what it holds", held(t, j, tail), map[string]string{"a": "1", "b": "2", "c": "3"})
+	equal(t, "contents", contents(t, j, tail), map[string]string{"a": "1", "b": "2", "c": "3"})
 	add(t, j, "d", "4")
 	snapshot(t, j, map[string]string{"a": "1", "b": "2", "c": "3", "d": "4"})
 	add(t, j, "e", "5")
 	_ = j.Close()
 	j, tail = open(t, dir)
-	equal(t, "what it holds after a snapshot", held(t, j, tail), map[string]string{"a": "1", "b": "2", "c": "3", "d": "4", "e": "5"})
+	equal(t, "contents after a snapshot", contents(t, j, tail), map[string]string{"a": "1", "b": "2", "c": "3", "d": "4", "e": "5"})
 	_ = j.Close()
 }
 
@@ -135,14 +135,14 @@ func TestVerify(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := j.Verify(); err == nil {
-			t.Errorf("without its %s: got no error, want that it is damaged", name)
+			t.Errorf("without its %s: got no error, want one", name)
 		}
 	}
 }
 
-// Any page of an entry that was not acknowledged may be missing after the power
-// was, but not that of one that was.
-func TestOpen_pageNotWritten(t *testing.T) {
+// A power failure can leave any page of an unacknowledged entry as zeros, but no
+// page of an acknowledged one.
+func TestOpen_zeroedPage(t *testing.T) {
 	for _, test := range []struct {
 		page    string
 		zero    func(content []byte, before int64) []byte
@@ -183,8 +183,8 @@ func TestOpen_pageNotWritten(t *testing.T) {
 	}
 }
 
-// A segment that was left behind is not the end of the journal.
-func TestOpen_tornBeforeLeftBehind(t *testing.T) {
+// An abandoned segment after a torn one does not turn the tear into damage.
+func TestOpen_tornBeforeAbandonedSegment(t *testing.T) {
 	dir := t.TempDir()
 	j, _ := open(t, dir)
 	add(t, j, "a", "1")
@@ -207,8 +207,9 @@ func TestOpen_tornBeforeLeftBehind(t *testing.T) {
 	_ = j.Close()
 }
 
-// The empty first segment of a journal in the place of another one.
-func TestOpen_emptySegmentExchanged(t *testing.T) {
+// The empty first segment of another journal does not pass for the last one of
+// this.
+func TestOpen_foreignEmptySegment(t *testing.T) {
 	fresh := t.TempDir()
 	f, _ := open(t, fresh)
 	_ = f.Close()
@@ -226,6 +227,6 @@ func TestOpen_emptySegmentExchanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, _, err := Open(dir); err == nil {
-		t.Error("got no error, want damage")
+		t.Error("got no error, want *Damage")
 	}
 }
