@@ -105,9 +105,10 @@ func settledTime(txn reader) (at millis, err error) {
 // the confirmed time: see NoteClock.
 func (s *Store) ForgetKeys(ctx context.Context, before, now time.Time) (forgotten int, err error) {
 	pacer := durable.NewPacer(ctx)
+	until := max(toMillis(before), 0) // a long retention goes back to before 1970
 	for _, ends := range [][2][]byte{
-		{timeKey(endPrefix, 1), timeKey(endPrefix, toMillis(before))}, // they expired, or were to be revoked
-		{endKey(ending{}, ""), endKey(ending{revoked: toMillis(before)}, "")},
+		{timeKey(endPrefix, 1), timeKey(endPrefix, until)}, // they expired, or were to be revoked
+		{endKey(ending{}, ""), endKey(ending{revoked: until}, "")},
 	} {
 		for from := ends[0]; from != nil && err == nil; {
 			err = s.inTurn(ctx, "", false, func(turn *durable.Turn) error {

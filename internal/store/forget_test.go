@@ -91,6 +91,17 @@ func TestForgetKeys(t *testing.T) {
 	equal(t, "left in a store that was built from its journal", list(t, s, "acme", apikey.KeyFilter{}, 10, now), []string{"Rotated"})
 }
 
+// A retention that goes back to before 1970 keeps every key.
+func TestForgetKeys_before1970(t *testing.T) {
+	s := openNew(t)
+	mustCreate(t, s, "acme", "Expired", start)
+	mustRevoke(t, s, mustCreate(t, s, "acme", "Revoked", start), start)
+	now := start.Add(2 * life)
+	noteConfirmed(t, s, now)
+	equal(t, "forgotten", mustForgetKeys(t, s, now.AddDate(-100, 0, 0), now), 0)
+	equal(t, "left", list(t, s, "acme", apikey.KeyFilter{}, 10, now), []string{"Revoked", "Expired"})
+}
+
 // More keys than one transaction takes, which all end at once.
 func TestForgetKeys_many(t *testing.T) {
 	const many = 2*endedAtOnce + 50
