@@ -128,7 +128,7 @@ func TestOpen_mixtures(t *testing.T) {
 				}
 				opened++
 				if got := statuses(t, db); !maps.Equal(got, g.acknowledged) {
-					t.Errorf("seed %d: with %q exchanged, it was opened with %v, want %v", seed, exchanged, got, g.acknowledged)
+					t.Errorf("seed %d: with %q exchanged, it was opened with %v after the repairs %v, want %v", seed, exchanged, got, db.Repairs(), g.acknowledged)
 				}
 				closeDB(t, db)
 				if err := os.RemoveAll(path); err != nil {
