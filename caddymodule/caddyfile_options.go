@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -23,14 +24,14 @@ func onlyBlock(d *caddyfile.Dispenser) error {
 // first two if there are several variants.
 type options map[string]func() error
 
-// haveTwoWords reports whether there are variants of an option.
-func (o options) haveTwoWords(first string) bool {
-	for name := range o {
-		if strings.HasPrefix(name, first+" ") {
-			return true
+// variants returns the second words that an option may have, sorted.
+func (o options) variants(first string) (words []string) {
+	for _, name := range slices.Sorted(maps.Keys(o)) {
+		if word, ok := strings.CutPrefix(name, first+" "); ok {
+			words = append(words, word)
 		}
 	}
-	return false
+	return words
 }
 
 // parseBlock parses the lines of a block, each at most once and in any order.
@@ -39,7 +40,13 @@ func parseBlock(d *caddyfile.Dispenser, block string, known options) error {
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		name := d.Val()
 		parse, ok := known[name]
-		if !ok && known.haveTwoWords(name) && d.NextArg() {
+		if variants := known.variants(name); len(variants) > 0 {
+			if !d.NextArg() {
+				return d.Errf("%s is followed by %s", name, strings.Join(variants, " or "))
+			}
+			if !slices.Contains(variants, d.Val()) {
+				return d.Errf("%s is followed by %s, not by %q", name, strings.Join(variants, " or "), d.Val())
+			}
 			name += " " + d.Val()
 			parse, ok = known[name]
 		}
@@ -109,6 +116,9 @@ func number(d *caddyfile.Dispenser, into *int) func() error {
 		if !d.AllArgs(&value) {
 			return d.Errf("%s takes one number, such as %s 100", name, name)
 		}
+		if err := literal(value); err != nil {
+			return located(d, name, err)
+		}
 		n, err := strconv.Atoi(value)
 		if err != nil || n < 1 {
 			return d.Errf("%s: %q is not a whole number above zero, such as 100", name, value)
@@ -124,6 +134,9 @@ func duration(d *caddyfile.Dispenser, into *caddy.Duration) func() error {
 		name, value := d.Val(), ""
 		if !d.AllArgs(&value) {
 			return d.Errf("%s takes one duration, such as %s 90d", name, name)
+		}
+		if err := literal(value); err != nil {
+			return located(d, name, err)
 		}
 		parsed, err := caddy.ParseDuration(value)
 		if err != nil || parsed <= 0 {
@@ -168,9 +181,12 @@ func maxChanges(d *caddyfile.Dispenser, into **MaxChanges) func() error {
 
 // parsePerWindow parses a number of things and a window.
 func parsePerWindow(number, things string, n *int, window string, length *caddy.Duration) error {
+	if err := cmp.Or(literal(number), literal(window)); err != nil {
+		return err
+	}
 	parsed, err := strconv.Atoi(number)
 	if err != nil {
-		return fmt.Errorf("%q is not a number of %s", number, things)
+		return fmt.Errorf("%q is not a number of %s, such as 60", number, things)
 	}
 	duration, err := caddy.ParseDuration(window)
 	if err != nil {
