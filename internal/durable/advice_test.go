@@ -15,6 +15,8 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/agiled/caddy-api-keys/internal/testenv"
 )
 
 // What an operator is told does not depend on who runs the tests, nor on which file
@@ -215,7 +217,7 @@ func TestOpen_fewFiles(t *testing.T) {
 	refusals := 0
 	for limit := 8; limit <= 60; limit += 3 {
 		cmd := exec.CommandContext(t.Context(), "sh", "-c", `ulimit -n "$1" && exec "$0"`, binary, strconv.Itoa(limit))
-		cmd.Env = append(os.Environ(), roleVariable+"="+roleReport, pathVariable+"="+db.Path())
+		cmd.Env = testenv.ChildEnv(roleReport, db.Path())
 		output, _ := cmd.CombinedOutput() // with a status above 0 where it cannot
 		out := string(output)
 		if !strings.Contains(out, syscall.EMFILE.Error()) {

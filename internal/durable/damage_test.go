@@ -17,6 +17,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/agiled/caddy-api-keys/internal/testenv"
 )
 
 // A mishap is something that happens to the files of a store while nobody has it
@@ -188,10 +190,10 @@ func makeFull(t *testing.T) (path, acknowledged string) {
 		db := openNew(t)
 		path = db.Path()
 		closeDB(t, db)
-		p := startProcess(t, roleFill, path)
+		p := testenv.StartChild(t, roleFill, path)
 		for deadline := time.Now().Add(time.Minute); !hasTwoLogs(path) && time.Now().Before(deadline); runtime.Gosched() {
 		}
-		p.end()
+		p.End()
 		if hasTwoLogs(path) {
 			sum, ok := strings.CutPrefix(reportOf(t, copyOf(t, path)), "opened: ")
 			if !ok {

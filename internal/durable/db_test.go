@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/agiled/caddy-api-keys/internal/testenv"
 )
 
 // start is when changes are made, unless a test says otherwise.
@@ -25,8 +27,8 @@ const notePrefix = "note/"
 
 // TestMain also is the other process that some tests need: see child.
 func TestMain(m *testing.M) {
-	if role := os.Getenv(roleVariable); role != "" {
-		os.Exit(child(role, os.Getenv(pathVariable)))
+	if role, path := testenv.ChildRole(); role != "" {
+		os.Exit(child(role, path))
 	}
 	os.Exit(m.Run())
 }

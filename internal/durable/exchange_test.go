@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/agiled/caddy-api-keys/internal/testenv"
 )
 
 // keepFiles copies those files of a store that end so, to be put back later.
@@ -106,9 +108,9 @@ func TestOpen_killedAtSnapshots(t *testing.T) {
 	}
 	path := filepath.Join(t.TempDir(), "keys")
 	for kill := range kills {
-		p := startProcess(t, roleSnapshot, path)
+		p := testenv.StartChild(t, roleSnapshot, path)
 		time.Sleep(time.Duration(rand.IntN(700)) * time.Millisecond) // a kill waits for nothing
-		p.end()
+		p.End()
 		db, err := openAt(path)
 		if err != nil {
 			t.Fatalf("after kill %d: %v", kill, err)

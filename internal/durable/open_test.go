@@ -13,6 +13,8 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/agiled/caddy-api-keys/internal/testenv"
 )
 
 func TestOpen_newDirectory(t *testing.T) {
@@ -50,10 +52,10 @@ func TestOpen_relativePath(t *testing.T) {
 
 func TestOpen_lockedByAnotherProcess(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys")
-	p := startProcess(t, roleHold, path)
+	p := testenv.StartChild(t, roleHold, path)
 	want := fmt.Sprintf("it is locked by another process (pid %d): stop that process, or choose another path", p.Process.Pid)
 	equal(t, "error", openFails(t, path), want)
-	p.end()
+	p.End()
 	open(t, path)
 }
 

@@ -7,15 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/agiled/caddy-api-keys/internal/testenv"
 )
 
 const (
-	roleVariable = "DURABLE_TEST_ROLE"
-	pathVariable = "DURABLE_TEST_PATH"
-
 	roleHold     = "hold"     // opens the database, says "open", and holds it until its input ends
 	roleReport   = "report"   // opens the database, and says what is in it or why not
 	roleFill     = "fill"     // fills the database, with a snapshot of the journal on the way
@@ -37,7 +35,7 @@ func child(role, path string) int {
 		fmt.Println(err)
 		return 1
 	}
-	fmt.Println("open")
+	fmt.Println(testenv.Opened)
 	switch role {
 	case roleHold:
 		_, _ = bufio.NewReader(os.Stdin).ReadString('\n')
@@ -69,48 +67,6 @@ func manyRecords(txn *Txn) (err error) {
 	return err
 }
 
-// process is this test's binary as another process.
-type process struct {
-	*exec.Cmd
-	lines *bufio.Scanner
-}
-
-// startProcess starts another process and waits until it has the database open.
-// The process ends with the test.
-func startProcess(t *testing.T, role, path string) *process {
-	t.Helper()
-	binary, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &process{Cmd: exec.CommandContext(t.Context(), binary)}
-	p.Env = append(os.Environ(), roleVariable+"="+role, pathVariable+"="+path)
-	p.Stderr = os.Stderr
-	out, err := p.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	// An input that stays open for as long as the test does.
-	if _, err := p.StdinPipe(); err != nil {
-		t.Fatal(err)
-	}
-	if err := p.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { p.end() })
-	p.lines = bufio.NewScanner(out)
-	if !p.lines.Scan() || p.lines.Text() != "open" {
-		t.Fatalf("the other process: got %q, want it to open the database", p.lines.Text())
-	}
-	return p
-}
-
-// end kills the process, unless it has ended already, and waits for it.
-func (p *process) end() {
-	_ = p.Process.Kill()
-	_ = p.Wait()
-}
-
 // reportOn opens a database, and says what is in it or why it cannot.
 func reportOn(path string) error {
 	db, err := openAt(path)
@@ -126,12 +82,7 @@ func reportOn(path string) error {
 // reportOf returns what another process says of a database.
 func reportOf(t *testing.T, path string) string {
 	t.Helper()
-	binary, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), binary)
-	cmd.Env = append(os.Environ(), roleVariable+"="+roleReport, pathVariable+"="+path)
+	cmd := testenv.ChildCommand(t.Context(), t, roleReport, path)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

@@ -1,11 +1,8 @@
 package store
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -14,12 +11,10 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/testenv"
 )
 
 const (
-	roleVariable = "STORE_TEST_ROLE"
-	pathVariable = "STORE_TEST_PATH"
-
 	roleWrite = "write" // makes changes and says each one that was acknowledged
 	roleNote  = "note"  // notes uses of one key and says each one that was noted
 )
@@ -35,7 +30,7 @@ func child(role, path string) int {
 		fmt.Println(err)
 		return 1
 	}
-	fmt.Println("open")
+	fmt.Println(testenv.Opened)
 	switch role {
 	case roleWrite:
 		err = write(s)
@@ -73,48 +68,6 @@ func write(s *Store) error {
 	}
 }
 
-// process is this test's binary as another process.
-type process struct {
-	*exec.Cmd
-	lines *bufio.Scanner
-}
-
-// startProcess starts another process and waits until it has the store open.
-// The process ends with the test.
-func startProcess(t *testing.T, role, path string) *process {
-	t.Helper()
-	binary, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &process{Cmd: exec.CommandContext(t.Context(), binary)}
-	p.Env = append(os.Environ(), roleVariable+"="+role, pathVariable+"="+path)
-	p.Stderr = os.Stderr
-	out, err := p.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	// An input that stays open for as long as the test does.
-	if _, err := p.StdinPipe(); err != nil {
-		t.Fatal(err)
-	}
-	if err := p.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { p.end() })
-	p.lines = bufio.NewScanner(out)
-	if !p.lines.Scan() || p.lines.Text() != "open" {
-		t.Fatalf("the other process: got %q, want it to open the store", p.lines.Text())
-	}
-	return p
-}
-
-// end kills the process, unless it has ended already, and waits for it.
-func (p *process) end() {
-	_ = p.Process.Kill()
-	_ = p.Wait()
-}
-
 // What has been acknowledged is there after the process was killed, whenever
 // that was: whole, with its event, and nothing is there in half.
 func TestApply_killed(t *testing.T) {
@@ -127,24 +80,24 @@ func TestApply_killed(t *testing.T) {
 	deadline := time.Now().Add(budget)
 	done := 0
 	for ; done < kills && time.Now().Before(deadline); done++ {
-		p := startProcess(t, roleWrite, path)
+		p := testenv.StartChild(t, roleWrite, path)
 		// From none to some dozens of changes. The kill itself comes from beside,
 		// while the writer goes on writing and its lines are still being read.
-		for n := 0; p.lines.Scan(); n++ {
-			operation, id, _ := strings.Cut(p.lines.Text(), " ")
+		for n := 0; p.Lines.Scan(); n++ {
+			operation, id, _ := strings.Cut(p.Lines.Text(), " ")
 			switch operation {
 			case "created":
 				acknowledged[id] = apikey.Active
 			case "revoked":
 				acknowledged[id] = apikey.Revoked
 			default:
-				t.Fatalf("the writer failed: %s", p.lines.Text())
+				t.Fatalf("the writer failed: %s", p.Lines.Text())
 			}
 			if n == done*3 {
 				_ = p.Process.Kill()
 			}
 		}
-		p.end()
+		p.End()
 		verify(t, path, acknowledged)
 	}
 	if done == 0 || len(acknowledged) == 0 {
@@ -162,17 +115,17 @@ func TestNoteUses_killed(t *testing.T) {
 	mustApply(t, s, start, apikey.Create{Key: key})
 	closeStore(t, s)
 	for kill := range 5 {
-		p := startProcess(t, roleNote, path)
+		p := testenv.StartChild(t, roleNote, path)
 		last := ""
-		for n := 0; p.lines.Scan(); n++ {
-			if _, at, found := strings.Cut(p.lines.Text(), "noted "); found {
+		for n := 0; p.Lines.Scan(); n++ {
+			if _, at, found := strings.Cut(p.Lines.Text(), "noted "); found {
 				last = at
 			}
 			if n == kill*7 {
 				_ = p.Process.Kill()
 			}
 		}
-		p.end()
+		p.End()
 		s := open(t, path, nil)
 		if got := fmt.Sprint(lastUse(t, s, key).UnixMilli()); got < last {
 			t.Errorf("after a kill: got a last use at %s, want %s or later", got, last)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/durable"
+	"github.com/agiled/caddy-api-keys/internal/testenv"
 )
 
 // start is when the tests begin. They have no clock: each says what time it is.
@@ -29,8 +30,8 @@ const (
 
 // TestMain also is the other process that some tests need: see child.
 func TestMain(m *testing.M) {
-	if role := os.Getenv(roleVariable); role != "" {
-		os.Exit(child(role, os.Getenv(pathVariable)))
+	if role, path := testenv.ChildRole(); role != "" {
+		os.Exit(child(role, path))
 	}
 	os.Exit(m.Run())
 }

@@ -1,9 +1,8 @@
-// Package testenv finds the programs and npm packages that some tests need
-// besides Go.
+// Package testenv gives tests what they need besides Go: other programs, npm packages,
+// and their own binary in a process that can be killed.
 //
-// A test that needs one asks for it. Where it is not installed, the
-// test is skipped, saying how to install it; where nothing may be skipped,
-// because API_KEYS_TESTS=all is set, the test fails.
+// A test that needs a program or a package asks for it. If it is not installed, the
+// test is skipped, saying how to install it, or fails if API_KEYS_TESTS=all is set.
 package testenv
 
 import (
