@@ -9,13 +9,13 @@ import (
 	"unicode/utf8"
 )
 
-// causes are the reasons that a system gives for not reading or writing a file,
-// and what an operator does about each.
+// causes are the system errors that reading or writing a file may fail with, and
+// what an operator does about each.
 var causes = []struct {
 	is     []syscall.Errno
 	advice string
-	// transient says that the cause lies outside the files: they are as they were
-	// once it is gone, and are not to be taken for damaged.
+	// transient means that the cause lies outside the files: they are intact once
+	// it is gone, and must not be taken for damaged.
 	transient bool
 }{
 	{[]syscall.Errno{syscall.EACCES, syscall.EPERM}, "the user that runs this process must own the directory and be able to write to it", true},
@@ -25,18 +25,18 @@ var causes = []struct {
 	{[]syscall.Errno{syscall.EFBIG}, "raise the limit on the size of a file (ulimit -f, or LimitFSIZE of the systemd unit)", true},
 	{[]syscall.Errno{syscall.ENFILE}, "raise the limit on open files of this machine (sysctl fs.file-max)", true},
 	{[]syscall.Errno{syscall.EMFILE}, "raise the limit on open files of this process (ulimit -n, or LimitNOFILE of the systemd unit)", true},
-	{[]syscall.Errno{syscall.ENOMEM}, "the machine, or the service's memory limit, has no memory left: add memory, or raise the limit", true},
+	{[]syscall.Errno{syscall.ENOMEM}, "the machine has no memory left, or the service has reached its limit: add memory, or raise the limit", true},
 	{[]syscall.Errno{syscall.EIO}, "the disk is failing: check the kernel's log, and move the whole store directory to a healthy disk", true},
-	{[]syscall.Errno{syscall.ESTALE, syscall.ENOTCONN, syscall.ETIMEDOUT, syscall.EHOSTDOWN}, "its file system does not answer: mount it again; a store belongs on a local disk", true},
+	{[]syscall.Errno{syscall.ESTALE, syscall.ENOTCONN, syscall.ETIMEDOUT, syscall.EHOSTDOWN}, "its file system does not respond: mount it again, or better, put the store on a local disk", true},
 	{[]syscall.Errno{syscall.ENOLCK, syscall.EOPNOTSUPP, syscall.ENOSYS}, "this file system does not support locks, which keep a second process out: put the store on a local disk", true},
 	{[]syscall.Errno{syscall.ENODEV}, "this file system cannot map files into memory: put the store on a local disk", true},
 	{[]syscall.Errno{syscall.ENAMETOOLONG}, "choose a shorter path", true},
-	{[]syscall.Errno{syscall.ELOOP}, "symbolic links in the path lead in a circle: correct them", true},
+	{[]syscall.Errno{syscall.ELOOP}, "the path contains a loop of symbolic links: correct them", true},
 	{[]syscall.Errno{syscall.ENOTDIR}, "the path must be a directory", false},
 	{[]syscall.Errno{syscall.ENOENT}, "correct the path, or mount the file system that it is on", false},
 }
 
-// adviceFor returns what to do about an error of the system, or "".
+// adviceFor returns the advice on a system error, or "".
 func adviceFor(err error) string {
 	for _, cause := range causes {
 		if isAny(err, cause.is) {
@@ -46,7 +46,7 @@ func adviceFor(err error) string {
 	return ""
 }
 
-// Advise adds to an error of the system what to do, once.
+// Advise appends the advice on a system error to it, unless it has been already.
 func Advise(err error) error {
 	if _, already := errors.AsType[*advised](err); already {
 		return err
@@ -65,8 +65,8 @@ type advised struct {
 func (e *advised) Error() string { return e.error.Error() + ": " + e.advice }
 func (e *advised) Unwrap() error { return e.error }
 
-// adviceOn is what to do about an error of the system, as a sentence, or "".
-func adviceOn(err error) string {
+// adviceSentence returns the advice on a system error as a sentence, or "".
+func adviceSentence(err error) string {
 	advice := adviceFor(err)
 	if advice == "" {
 		return ""
@@ -75,8 +75,8 @@ func adviceOn(err error) string {
 	return strings.ReplaceAll(string(unicode.ToUpper(first))+advice[size:]+".", "this process", "the server")
 }
 
-// isTransient reports whether an error says nothing about what the files hold: it may
-// be gone once the system is as it should be.
+// isTransient reports whether an error says nothing about what the files hold,
+// because its cause lies outside them.
 func isTransient(err error) bool {
 	if err == nil {
 		return false
@@ -93,8 +93,8 @@ func isAny(err error, targets []syscall.Errno) bool {
 	return slices.ContainsFunc(targets, func(target syscall.Errno) bool { return errors.Is(err, target) })
 }
 
-// fromBadger gives back to an error of Badger's the cause that it has as text
-// alone: without it, files that could not be opened would be taken for damaged.
+// fromBadger restores the cause of an error that Badger has turned into text.
+// Without it, files that could not be opened would be taken for damaged.
 func fromBadger(err error) error {
 	if err == nil {
 		return nil

@@ -19,8 +19,8 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/testenv"
 )
 
-// What an operator is told does not depend on who runs the tests, nor on which file
-// systems this machine has.
+// The advice depends on neither the user that runs the tests nor the file systems
+// of this machine.
 func TestAdvise(t *testing.T) {
 	for errno, want := range map[syscall.Errno]string{
 		syscall.EACCES:       "must own the directory",
@@ -42,7 +42,7 @@ func TestAdvise(t *testing.T) {
 		syscall.ENOSYS:       "does not support locks",
 		syscall.ENODEV:       "cannot map files",
 		syscall.ENAMETOOLONG: "shorter path",
-		syscall.ELOOP:        "in a circle",
+		syscall.ELOOP:        "loop of symbolic links",
 		syscall.ENOTDIR:      "must be a directory",
 		syscall.ENOENT:       "correct the path",
 	} {
@@ -54,17 +54,17 @@ func TestAdvise(t *testing.T) {
 		if !errors.Is(got, errno) {
 			t.Errorf("%v: got an error that does not wrap it", errno)
 		}
-		if sentence := adviceOn(err); !strings.HasSuffix(sentence, ".") || strings.ToUpper(sentence[:1]) != sentence[:1] {
+		if sentence := adviceSentence(err); !strings.HasSuffix(sentence, ".") || strings.ToUpper(sentence[:1]) != sentence[:1] {
 			t.Errorf("%v: got the finding's advice %q, want a sentence", errno, sentence)
 		}
 		fromText := fromBadger(errors.New("Unable to open log dir. Path=/keys. Error=" + (&fs.PathError{Op: "open", Path: "/keys", Err: errno}).Error()))
-		equal(t, "whether files are taken for damaged after "+errno.Error(), isTransient(fromText), isTransient(errno))
+		equal(t, "whether "+errno.Error()+" is transient", isTransient(fromText), isTransient(errno))
 	}
 	other := errors.New("the record is damaged")
 	equal(t, "another error", Advise(other), other)
 }
 
-// Every advice is in the tables of "When it does not start".
+// Every piece of advice has a row in the tables of "When it does not start".
 func TestAdvise_documented(t *testing.T) {
 	text, err := os.ReadFile("../../docs/operate.md")
 	if err != nil {
@@ -77,7 +77,8 @@ func TestAdvise_documented(t *testing.T) {
 	}
 }
 
-// What stands in the way on the path is named, and nothing is made in its place.
+// The error names the part of the path that is in the way, and nothing is created
+// in its place.
 func TestOpen_path(t *testing.T) {
 	dir := t.TempDir()
 	link := func(name, target string) string {
@@ -88,13 +89,13 @@ func TestOpen_path(t *testing.T) {
 		}
 		return path
 	}
-	dangling, circle := link("dangling", filepath.Join(dir, "unmounted")), link("circle", "circle")
+	dangling, loop := link("dangling", filepath.Join(dir, "unmounted")), link("loop", "loop")
 	long := filepath.Join(dir, strings.Repeat("k", 300))
 	for _, test := range []struct{ name, path, named, advice string }{
 		{"a dangling link", dangling, dangling, fmt.Sprintf("is a symbolic link to %q, which does not exist: mount or create that directory, or correct the link", filepath.Join(dir, "unmounted"))},
 		{"below a dangling link", filepath.Join(dangling, "keys"), dangling, "mount or create that directory, or correct the link"},
-		{"a circle of links", circle, circle, "symbolic links in the path lead in a circle: correct them"},
-		{"below a circle of links", filepath.Join(circle, "keys"), circle, "symbolic links in the path lead in a circle: correct them"},
+		{"a loop of links", loop, loop, "the path contains a loop of symbolic links: correct them"},
+		{"below a loop of links", filepath.Join(loop, "keys"), loop, "the path contains a loop of symbolic links: correct them"},
 		{"a name that is too long", long, long, "choose a shorter path"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -104,11 +105,11 @@ func TestOpen_path(t *testing.T) {
 		})
 	}
 	if _, err := os.Stat(filepath.Join(dir, "unmounted")); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("the link's target: got error %v, want that it was not made", err)
+		t.Errorf("the link's target: got error %v, want that it was not created", err)
 	}
 }
 
-// A directory in which there is no store may be somebody's: nothing is made there.
+// A directory without a store may be somebody else's: nothing is created in it.
 func TestOpen_foreignDirectory(t *testing.T) {
 	for _, name := range []string{"notes.txt", "000001.sst.bak", ".DS_Store", "manifest", "._000001.sst"} {
 		t.Run(name, func(t *testing.T) {
@@ -136,10 +137,10 @@ func addOther(t *testing.T, path, name string) {
 	}
 }
 
-// What a file manager or a network file system leaves beside a store is none of its
-// business: the keys are served, and whoever reads the log is told.
-func TestOpen_othersBesideStore(t *testing.T) {
-	db := livedDB(t)
+// Files that a file manager or a network file system leaves next to a store do no
+// harm: the store opens, and the log names them.
+func TestOpen_foreignFilesNextToStore(t *testing.T) {
+	db := populatedDB(t)
 	path := db.Path()
 	closeDB(t, db)
 	others := []string{".DS_Store", "._000001.sst", "._MANIFEST", ".nfs000000000041d2f300000001", "000001.jpg"}
@@ -147,7 +148,7 @@ func TestOpen_othersBesideStore(t *testing.T) {
 		addOther(t, path, name)
 		addOther(t, filepath.Join(path, journalDirectory), name)
 	}
-	if err := os.Mkdir(filepath.Join(path, ".Trash-1000"), 0); err != nil { // which only root may look into
+	if err := os.Mkdir(filepath.Join(path, ".Trash-1000"), 0); err != nil { // readable only by root
 		t.Fatal(err)
 	}
 	core, logged := observer.New(zapcore.WarnLevel)
@@ -169,7 +170,7 @@ func TestOpen_othersBesideStore(t *testing.T) {
 	}
 	mustCreate(t, db)
 	if got := check(t, db); len(got) != 1 || !strings.HasPrefix(got["directory"], "warning: ") {
-		t.Errorf("got the findings %q, want a warning of the directory", got)
+		t.Errorf("got the findings %q, want one warning about the directory", got)
 	}
 	closeDB(t, db)
 	found, err := Examine(t.Context(), testOptions(path), checkContents)
@@ -177,7 +178,7 @@ func TestOpen_othersBesideStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := wrong(found); len(got) != 1 || !strings.HasPrefix(got["directory"], "warning: ") {
-		t.Errorf("closed: got the findings %q, want a warning of the directory", got)
+		t.Errorf("closed: got the findings %q, want one warning about the directory", got)
 	}
 	for _, name := range others {
 		if _, err := os.Stat(filepath.Join(path, name)); err != nil {
@@ -186,11 +187,11 @@ func TestOpen_othersBesideStore(t *testing.T) {
 	}
 }
 
-// Badger would take these for its own, and fail.
-func TestOpen_confusedNames(t *testing.T) {
+// Badger would take these for its own files, and fail.
+func TestOpen_confusingNames(t *testing.T) {
 	for _, name := range []string{"._000001.vlog", "copy of 00001.mem"} {
 		t.Run(name, func(t *testing.T) {
-			db := livedDB(t)
+			db := populatedDB(t)
 			closeDB(t, db)
 			before := listing(t, db.Path())
 			addOther(t, db.Path(), name)
@@ -204,10 +205,10 @@ func TestOpen_confusedNames(t *testing.T) {
 	}
 }
 
-// However few files it may open, a process that cannot open the store says so, and
-// takes no file that it could not open for a damaged one.
+// A process that may open too few files says so, and does not take a file that it
+// could not open for a damaged one.
 func TestOpen_fewFiles(t *testing.T) {
-	db := livedDB(t)
+	db := populatedDB(t)
 	id := mustCreate(t, db)
 	closeDB(t, db)
 	binary, err := os.Executable()
@@ -218,21 +219,21 @@ func TestOpen_fewFiles(t *testing.T) {
 	for limit := 8; limit <= 60; limit += 3 {
 		cmd := exec.CommandContext(t.Context(), "sh", "-c", `ulimit -n "$1" && exec "$0"`, binary, strconv.Itoa(limit))
 		cmd.Env = testenv.ChildEnv(roleReport, db.Path())
-		output, _ := cmd.CombinedOutput() // with a status above 0 where it cannot
+		output, _ := cmd.CombinedOutput() // exits with an error if it cannot open the store
 		out := string(output)
 		if !strings.Contains(out, syscall.EMFILE.Error()) {
 			continue
 		}
 		refusals++
 		if !strings.Contains(out, "LimitNOFILE") {
-			t.Errorf("with %d files: got %q, want what to do", limit, out)
+			t.Errorf("with %d files: got %q, want advice", limit, out)
 		}
 	}
 	if refusals < 8 {
 		t.Errorf("got %d refusals, want some", refusals)
 	}
 	if damaged, err := filepath.Glob(filepath.Join(db.Path(), damagedDirectory+"*")); err != nil || len(damaged) > 0 {
-		t.Errorf("got %q (%v), want no files set aside", damaged, err)
+		t.Errorf("got %q (%v), want no quarantined files", damaged, err)
 	}
 	db = open(t, db.Path())
 	equal(t, "a record", statuses(t, db)[id], active)

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// badgerFile reports whether Badger gives files such a name.
+// badgerFile reports whether a name is one that Badger gives to files.
 func badgerFile(name string) bool {
 	switch name {
 	case "MANIFEST", "MANIFEST-REWRITE", "KEYREGISTRY", "REWRITE-KEYREGISTRY", "LOCK", "DISCARD":
@@ -23,8 +23,7 @@ func badgerFile(name string) bool {
 	return false
 }
 
-// filesWith returns the paths of Badger's files in a directory whose names end so,
-// in the order of their names.
+// filesWith returns the paths of Badger's files with an extension, sorted by name.
 func filesWith(path, extension string) (found []string, err error) {
 	entries, err := os.ReadDir(path)
 	for _, entry := range entries {
@@ -35,8 +34,8 @@ func filesWith(path, extension string) (found []string, err error) {
 	return found, err
 }
 
-// emptyFile returns the name of a file of Badger's in which nothing is, or "".
-// Badger would fill it with zeros, and pass over it from then on.
+// emptyFile returns the name of an empty log of Badger's, or "". Badger would fill
+// it with zeros, and from then on take it for an unused one.
 func emptyFile(path string) string {
 	entries, _ := os.ReadDir(path)
 	for _, entry := range entries {
@@ -63,15 +62,16 @@ func eachBadgerFile(path string, do func(path string) error) error {
 	return err
 }
 
-// remnantsIn reports whether there is a file that Badger does not make first of
-// all. A store is begun with its journal, so without one it is left of a store.
-func remnantsIn(path string) bool {
+// hasRemnants reports whether there is a file that Badger does not create first. A
+// new store begins with its journal, so without one such a file is what remains of
+// an old store.
+func hasRemnants(path string) bool {
 	logs, _ := filesWith(path, ".vlog")
-	return len(logs) > 0 || badgerIn(path)
+	return len(logs) > 0 || hasBadgerFiles(path)
 }
 
-// badgerIn reports whether Badger has anything in a directory.
-func badgerIn(path string) bool {
+// hasBadgerFiles reports whether a directory contains a Badger database.
+func hasBadgerFiles(path string) bool {
 	entries, _ := os.ReadDir(path)
 	return slices.ContainsFunc(entries, func(e os.DirEntry) bool {
 		extension := filepath.Ext(e.Name())

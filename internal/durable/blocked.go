@@ -8,28 +8,29 @@ import (
 )
 
 const (
-	// slowChange is how long one change may hold up all others without a word.
+	// slowChange is how long a change may hold up all others before Blocked reports
+	// it.
 	slowChange = 2 * time.Second
-	// probeTimeout bounds how long it takes to find out whether a change could be made:
-	// a disk that hangs cannot be interrupted.
+	// probeTimeout bounds how long Blocked takes: a write to a disk that hangs
+	// cannot be interrupted.
 	probeTimeout = time.Second
 )
 
 var (
-	// ErrHangs says that the disk does not answer.
-	ErrHangs = errors.New("the disk does not answer")
-	// ErrOnlyUrgent says that the disk has room for urgent changes only.
+	// ErrHangs is returned if the disk does not respond.
+	ErrHangs = errors.New("the disk does not respond")
+	// ErrOnlyUrgent is returned if the disk has room for urgent changes only.
 	ErrOnlyUrgent = errors.New("the disk has room for urgent changes only")
 )
 
-// HeldUpError says that one change has held up all others for long.
+// HeldUpError is returned if one change has held up all others for long.
 type HeldUpError struct{ For time.Duration }
 
 func (e *HeldUpError) Error() string {
 	return fmt.Sprintf("one change has held up all others for %d seconds", e.For/time.Second)
 }
 
-// Blocked says why no change can be made now, if so. It never waits for long.
+// Blocked returns why no change can be made now, or nil. It never takes long.
 func (db *DB) Blocked() error {
 	timeout := time.NewTimer(probeTimeout)
 	defer timeout.Stop()
@@ -58,7 +59,7 @@ func (db *DB) probe() error {
 		if held := db.changes.heldFor(); held > slowChange {
 			return &HeldUpError{held}
 		}
-		return nil // they are being made
+		return nil // changes are being made
 	}
 	defer db.changes.Unlock()
 	err := db.checkMutable(context.Background(), true)

@@ -14,7 +14,7 @@ func TestBlocked(t *testing.T) {
 		want error
 		do   func(*DB) error
 	}{
-		{"as it should be", nil, func(*DB) error { return nil }},
+		{"nothing wrong", nil, func(*DB) error { return nil }},
 		{"a full disk", ErrNoSpace, func(db *DB) error { leave(db, 0); return nil }},
 		{"a disk that is nearly full", ErrOnlyUrgent, func(db *DB) error { leave(db, minFree+reserve-1); return nil }},
 		{"a directory that is gone", ErrMoved, func(db *DB) error { return os.RemoveAll(db.Path()) }},
@@ -34,28 +34,28 @@ func TestBlocked(t *testing.T) {
 	}
 }
 
-// leave leaves so many bytes on the disk of a database.
+// leave limits the free disk space of a database.
 func leave(db *DB, bytes uint64) { db.Inject(Faults{Free: func() uint64 { return bytes }}) }
 
-// That one change takes long is said, and that one does not is nothing to speak of.
+// A change that takes long is reported, but not at once.
 func TestBlocked_heldUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		db := &DB{probing: make(chan struct{}, 1)}
 		db.changes.Lock()
-		equal(t, "at first", db.Blocked(), error(nil))
+		equal(t, "at once", db.Blocked(), error(nil))
 		time.Sleep(4 * time.Second)
 		if heldUp, ok := errors.AsType[*HeldUpError](db.Blocked()); !ok || heldUp.For < 4*time.Second {
-			t.Errorf("after a while: got %v, want that a change holds up all others", heldUp)
+			t.Errorf("after a while: got %v, want *HeldUpError of 4s or more", heldUp)
 		}
 		db.changes.Unlock()
 	})
 }
 
-// A disk that hangs keeps nobody waiting.
+// Blocked does not wait for a disk that hangs.
 func TestBlocked_hangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		db := &DB{probing: make(chan struct{}, 1)}
-		db.probing <- struct{}{} // somebody probes, and hears nothing
+		db.probing <- struct{}{} // a probe that never returns
 		equal(t, "why", db.Blocked(), ErrHangs)
 	})
 }

@@ -12,12 +12,12 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/durable/journal"
 )
 
-// Turn is the right to change the database, which one caller at a time has.
+// Turn is the exclusive right to change the database.
 type Turn struct{ db *DB }
 
-// Change runs do when it is its turn, unless nothing can be changed now. Those of one
-// party wait for each other, and take turns with other parties'. What is urgent goes
-// first, and may use the last of the disk.
+// Change waits for its turn and runs do, unless the database cannot be changed now.
+// A party's changes queue up behind each other, and parties take turns. Urgent
+// changes go first, and may use the disk's reserve.
 func (db *DB) Change(ctx context.Context, party string, urgent bool, do func(*Turn) error) error {
 	return db.use(func() error {
 		if err := db.changes.LockFor(ctx, party, urgent); err != nil {
@@ -31,8 +31,8 @@ func (db *DB) Change(ctx context.Context, party string, urgent bool, do func(*Tu
 	})
 }
 
-// Note writes in one transaction what can be lost with the files of Badger, and not
-// while a change is being made.
+// Note writes, in one transaction, data that may be lost with Badger's files. It
+// waits for the change in progress.
 func (db *DB) Note(do func(*Txn) error) error {
 	return db.use(func() error {
 		if err := db.checkWritable(); err != nil {
@@ -44,9 +44,9 @@ func (db *DB) Note(do func(*Txn) error) error {
 	})
 }
 
-// NoteAll writes notes like Note, as many as do sets, but conflicts with nothing, and
-// waits for no change. It leaves the last of the disk to changes. If it fails, some
-// may have been written.
+// NoteAll writes as many notes as do sets. Unlike Note, it neither conflicts with
+// changes nor waits for them, and it leaves the disk's reserve to them. If it
+// fails, some notes may have been written.
 func (db *DB) NoteAll(do func(set func(key, value []byte) error) error) error {
 	return db.use(func() error {
 		if err := db.checkWritable(); err != nil {
@@ -64,14 +64,15 @@ func (db *DB) NoteAll(do func(set func(key, value []byte) error) error) error {
 	})
 }
 
-// BetweenChanges runs do while no change is being made.
+// BetweenChanges runs do while no change is in progress.
 func (db *DB) BetweenChanges(do func()) {
 	db.changes.Lock()
 	defer db.changes.Unlock()
 	do()
 }
 
-// checkMutable says why nothing can be changed now, if so. Its caller holds changes.
+// checkMutable returns why nothing can be changed now, or nil. The caller holds
+// changes.
 func (db *DB) checkMutable(ctx context.Context, urgent bool) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -91,14 +92,15 @@ func (db *DB) checkMutable(ctx context.Context, urgent bool) error {
 	return nil
 }
 
-// View reads what was changed before in this turn.
+// View reads the database, including what this turn has changed so far.
 func (t *Turn) View(read func(*Txn) error) error { return t.db.view(read) }
 
-// Update makes a change in one transaction: all that do writes is in the journal, and
-// on its disk, before any of it can be read.
+// Update makes a change in one transaction. All that do writes is synced to the
+// journal before any of it can be read.
 //
 // If it fails, nothing was changed, unless the error is [ErrInDoubt]: then the next
-// Open makes of it either a whole change or none, and no change is made before.
+// Open finds the whole change or none of it, and no other change is made until
+// then.
 func (t *Turn) Update(do func(*Txn) error) error {
 	db := t.db
 	badgerTxn := db.badger.NewTransaction(true)
@@ -122,7 +124,7 @@ func (t *Turn) Update(do func(*Txn) error) error {
 	if err := db.commit(badgerTxn); err != nil {
 		return db.inDoubt(err)
 	}
-	db.askForSnapshot()
+	db.requestSnapshot()
 	return nil
 }
 
@@ -133,16 +135,16 @@ func (db *DB) commit(txn *badger.Txn) error {
 	return txn.Commit()
 }
 
-// inDoubt ends all changes after one that could not be brought to the disk. Badger
-// shows a change before it is there: whoever asked again would be told that it is
+// inDoubt stops all changes after one that may not be on disk. Badger shows a
+// change before it is durable, so a client that retries would be told that it is
 // done.
 func (db *DB) inDoubt(err error) error {
 	db.doubt = fmt.Errorf("%w: %w", ErrInDoubt, err)
 	return db.doubt
 }
 
-// Note writes in one transaction what can be lost with the files of Badger. It may
-// fail with [ErrConflict], where a note that it has read was written meanwhile.
+// Note writes, in one transaction, data that may be lost with Badger's files. It
+// fails with [ErrConflict] if a note that it has read was written meanwhile.
 func (t *Turn) Note(do func(*Txn) error) error { return t.db.note(do) }
 
 func (db *DB) note(do func(*Txn) error) error {
@@ -152,5 +154,5 @@ func (db *DB) note(do func(*Txn) error) error {
 	}))
 }
 
-// SpareSpace reports whether the disk has room for what is not urgent.
+// SpareSpace reports whether the disk has room for changes that are not urgent.
 func (t *Turn) SpareSpace() bool { return t.db.spareSpace() == nil }

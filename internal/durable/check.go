@@ -9,7 +9,7 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/durable/journal"
 )
 
-// CheckChanges says whether changes are being made, and why they are not.
+// CheckChanges reports whether changes can be made, and if not, why.
 func (db *DB) CheckChanges() (f Finding, why error) {
 	why = db.use(func() error {
 		db.changes.Lock()
@@ -27,20 +27,20 @@ func (db *DB) CheckChanges() (f Finding, why error) {
 	case errors.Is(why, ErrJournalMoved):
 		f = Faultf(check, "Take a backup now: the server still has every key, and would not start again. Then move the journal's files back, which needs no restart. If they are lost, stop the server, restore the backup into an empty directory, and start it.",
 			"No changes are made: a file of the journal was removed or replaced.")
-	case why != nil && !errors.Is(why, ErrNoSpace): // which CheckSpace says
-		f = Faultf(check, adviceOn(why), "No changes are made: %v.", why)
+	case why != nil && !errors.Is(why, ErrNoSpace): // CheckSpace reports that
+		f = Faultf(check, adviceSentence(why), "No changes are made: %v.", why)
 	default:
 		f = Finef(check, "Changes can be made.")
 	}
 	return f, why
 }
 
-// CheckSurroundings checks the directory and the disk that it is on.
+// CheckSurroundings checks the directory and its disk.
 func (db *DB) CheckSurroundings() []Finding {
 	return append(checkDirectory(db.path), db.CheckSpace())
 }
 
-// CheckJournal reads the journal, and holds the database against it.
+// CheckJournal reads the journal, and compares the database with it.
 func (db *DB) CheckJournal(ctx context.Context) (f Finding, err error) {
 	err = db.use(func() error {
 		f, err = db.checkJournal(ctx)
@@ -55,7 +55,7 @@ func (db *DB) checkJournal(ctx context.Context) (Finding, error) {
 	if err == nil {
 		defer j.txn.badger.Discard()
 		defer j.snapshot.Close()
-		err = j.txn.result(db.holdAgainst(ctx, j))
+		err = j.txn.result(db.compareWithJournal(ctx, j))
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -65,11 +65,11 @@ func (db *DB) checkJournal(ctx context.Context) (Finding, error) {
 	case errors.Is(err, errSnapshot):
 		return Faultf(check, "Take a backup, then restart the server: it makes a new snapshot. Then find out what damages files on this disk.", "%v.", err), nil
 	case isTransient(err):
-		return Faultf(check, adviceOn(err), "The journal cannot be read: %v.", err), nil
+		return Faultf(check, adviceSentence(err), "The journal cannot be read: %v.", err), nil
 	case err != nil:
 		return Faultf(check, AdviceRescue, "%v.", err), nil
-	case j.has.position != j.end:
-		return Faultf(check, AdviceRestart, "The store ends at change %d, but the journal at change %d.", j.has.position.Number, j.end.Number), nil
+	case j.stored.position != j.end:
+		return Faultf(check, AdviceRestart, "The store ends at change %d, but the journal at change %d.", j.stored.position.Number, j.end.Number), nil
 	}
 	begin := "the first change"
 	if j.base.Number > 0 {
@@ -78,16 +78,16 @@ func (db *DB) checkJournal(ctx context.Context) (Finding, error) {
 	return Finef(check, "The journal is intact, from %s to change %d, and the store matches it.", begin, j.end.Number), nil
 }
 
-// journalRead is what a journal and its database hold at one time.
+// journalRead is the contents of the journal and the database at one moment.
 type journalRead struct {
 	txn       *Txn
 	snapshot  *journal.Snapshot
 	tail      *journal.Tail
-	has       marks
+	stored    marks
 	end, base journal.Position
 }
 
-// readJournal reads the journal but for its snapshot, which takes long.
+// readJournal reads the journal, except for its snapshot, which takes longer.
 func (db *DB) readJournal() (j journalRead, err error) {
 	db.changes.Lock()
 	defer db.changes.Unlock()
@@ -95,7 +95,7 @@ func (db *DB) readJournal() (j journalRead, err error) {
 	if j.tail, err = db.journal.Verify(); err != nil {
 		return j, err
 	}
-	if j.has, err = db.marks(); err != nil {
+	if j.stored, err = db.marks(); err != nil {
 		return j, err
 	}
 	if j.snapshot, err = db.journal.OpenSnapshot(); err != nil {
@@ -110,8 +110,8 @@ var (
 	errSnapshot = errors.New("the journal's snapshot cannot be read")
 )
 
-// holdAgainst holds every record against what was read of the journal.
-func (db *DB) holdAgainst(ctx context.Context, j journalRead) error {
+// compareWithJournal compares every record with the journal.
+func (db *DB) compareWithJournal(ctx context.Context, j journalRead) error {
 	missing, err := missingIn(j.txn, j.tail.InOrder())
 	if err == nil && len(missing) > 0 {
 		err = fmt.Errorf("%w: %d records are missing or differ", errDiffers, len(missing))
@@ -119,7 +119,7 @@ func (db *DB) holdAgainst(ctx context.Context, j journalRead) error {
 	if err != nil {
 		return err
 	}
-	records := j.txn.Cursor(nil) // a snapshot is in the order of the keys
+	records := j.txn.Cursor(nil) // a snapshot is sorted by key
 	defer records.Close()
 	pacer := db.Pacer(ctx)
 	err = j.snapshot.Read(func(key, value []byte) error {

@@ -13,11 +13,11 @@ import (
 	"github.com/dgraph-io/badger/v4/table"
 )
 
-// checkDirectory checks who may read and write the store, and what else is beside
-// its files.
+// checkDirectory checks who can read and write the store, and whether its directory
+// contains foreign files.
 func checkDirectory(path string) (findings []Finding) {
 	findings = checkPermissions(path)
-	entries, _ := os.ReadDir(path) // which checkPermissions says
+	entries, _ := os.ReadDir(path) // checkPermissions reports an error
 	if others := othersAmong(entries); len(others) > 0 {
 		findings = append(findings, Warningf("directory", "Find out what puts them there, and move them elsewhere. Leave the store's own files as they are.",
 			"The store's directory contains files that do not belong to the store: %q.", others))
@@ -29,7 +29,7 @@ func checkPermissions(path string) (findings []Finding) {
 	const check = "permissions"
 	info, err := os.Stat(path)
 	if err != nil {
-		return []Finding{Faultf(check, "Make the user that runs the server the owner of the store's directory.", "The directory cannot be examined: %v.", err)}
+		return []Finding{Faultf(check, "Make the user that runs the server the owner of the store's directory.", "The directory cannot be read: %v.", err)}
 	}
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {
 		findings = append(findings, Warningf(check, fmt.Sprintf("chmod 700 %q", path),
@@ -39,7 +39,7 @@ func checkPermissions(path string) (findings []Finding) {
 		findings = append(findings, Faultf(check, fmt.Sprintf("chown -R --reference=%q %q", path, path), "%q does not belong to the owner of the store's directory.", name))
 	}
 	if name, err := unwritableIn(path); err != nil {
-		findings = append(findings, Faultf(check, adviceOn(err), "%q cannot be read and written: %v.", name, err))
+		findings = append(findings, Faultf(check, adviceSentence(err), "%q cannot be read and written: %v.", name, err))
 	}
 	if len(findings) == 0 {
 		findings = append(findings, Finef(check, "Only its owner can access the store's directory."))
@@ -47,8 +47,7 @@ func checkPermissions(path string) (findings []Finding) {
 	return findings
 }
 
-// eachFile walks over all that is the store's in its directory, but for what was
-// set aside.
+// eachFile walks over the store's own files, except for quarantined ones.
 func eachFile(path string, visit fs.WalkDirFunc) error {
 	return fs.WalkDir(os.DirFS(path), ".", func(name string, entry fs.DirEntry, err error) error {
 		skipped := name != "." && !strings.Contains(name, "/") && (!ours(entry) || strings.HasPrefix(name, damagedDirectory))
@@ -62,13 +61,13 @@ func eachFile(path string, visit fs.WalkDirFunc) error {
 	})
 }
 
-// foreignIn returns a file of a store that is another user's than its directory:
-// root may read it, and the server may not.
+// foreignIn returns a file of the store that has a different owner than its
+// directory: root can read it, but the server cannot.
 func foreignIn(path string, directory os.FileInfo) (foreign string) {
 	owner, known := userOf(directory)
 	_ = eachFile(path, func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || !known {
-			return fs.SkipAll // which unwritableIn says
+			return fs.SkipAll // unwritableIn reports an error
 		}
 		if info, err := entry.Info(); err == nil {
 			if uid, _ := userOf(info); uid != owner {
@@ -81,8 +80,8 @@ func foreignIn(path string, directory os.FileInfo) (foreign string) {
 	return foreign
 }
 
-// unwritableIn returns a file of a store that this process cannot read and write,
-// and why it cannot.
+// unwritableIn returns a file of the store that this process cannot read and write,
+// and why.
 func unwritableIn(path string) (unwritable string, err error) {
 	walkErr := eachFile(path, func(name string, entry fs.DirEntry, err error) error {
 		if err == nil && !entry.Type().IsRegular() {
@@ -92,7 +91,7 @@ func unwritableIn(path string) (unwritable string, err error) {
 		if err == nil {
 			opened, err = os.OpenFile(filepath.Join(path, name), os.O_RDWR, 0)
 		}
-		if errors.Is(err, fs.ErrNotExist) { // it was removed just now
+		if errors.Is(err, fs.ErrNotExist) { // removed meanwhile
 			return nil
 		}
 		if err != nil {
@@ -107,7 +106,7 @@ func unwritableIn(path string) (unwritable string, err error) {
 	return unwritable, walkErr
 }
 
-// CheckTables reads every table, and sees that the next start will find them.
+// CheckTables reads every table, and checks that the next start will find them.
 func (db *DB) CheckTables(context.Context) (f Finding, err error) {
 	err = db.use(func() error {
 		f = db.checkTables()
@@ -119,7 +118,7 @@ func (db *DB) CheckTables(context.Context) (f Finding, err error) {
 func (db *DB) checkTables() Finding {
 	const check = "tables"
 	err := db.filesInPlace()
-	for try := 1; err != nil && try < 3; try++ { // Badger may be at them just now
+	for try := 1; err != nil && try < 3; try++ { // Badger may just be replacing them
 		time.Sleep(50 * time.Millisecond)
 		err = db.filesInPlace()
 	}
@@ -132,8 +131,8 @@ func (db *DB) checkTables() Finding {
 	return Finef(check, "Every table is intact.")
 }
 
-// filesInPlace says which file of Badger's is not on the disk any more, which a
-// process that has it open does not notice.
+// filesInPlace returns an error if a file of Badger's is gone from the disk, which
+// a process that has it open does not notice.
 func (db *DB) filesInPlace() error {
 	_, manifest, err := wholeManifest(db.path)
 	if err != nil {

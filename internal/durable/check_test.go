@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// What is missing on the disk, a process that has it open does not miss.
+// A process that has a file open does not notice that it was removed, but a check
+// does.
 func TestCheck_filesGone(t *testing.T) {
 	for _, test := range []struct{ name, extension, want string }{
 		{"the manifest", "", "the manifest is missing"},
@@ -21,7 +22,7 @@ func TestCheck_filesGone(t *testing.T) {
 		{"the log", ".mem", "its write-ahead log is missing"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			db := reopen(t, livedDB(t))
+			db := reopen(t, populatedDB(t))
 			gone := []string{filepath.Join(db.Path(), "MANIFEST")}
 			if test.extension != "" {
 				var err error
@@ -33,15 +34,15 @@ func TestCheck_filesGone(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got := check(t, db)["tables"]; !strings.HasPrefix(got, "error: Files have changed or disappeared since the server opened them") || !strings.Contains(got, test.want) {
-				t.Errorf("got the finding %q, want that it is missing: %s", got, test.want)
+				t.Errorf("got the finding %q, want that files are gone, and %q", got, test.want)
 			}
 		})
 	}
 }
 
-// A database that is closed while it is checked is closed when that check is done.
+// Closing a database while it is being checked waits for the check.
 func TestCheck_whileClosing(t *testing.T) {
-	db := livedDB(t)
+	db := populatedDB(t)
 	err := db.use(func() error { // as a check does
 		closed := make(chan error, 1)
 		go func() { closed <- db.Close() }()
@@ -69,20 +70,20 @@ func TestCheck_whileClosing(t *testing.T) {
 	if err != nil {
 		t.Errorf("the check: got error %v, want none", err)
 	}
-	// What comes later does not wait either.
+	// A later check does not wait either.
 	if _, err := db.CheckJournal(t.Context()); !errors.Is(err, ErrClosed) {
 		t.Errorf("a check afterwards: got error %v, want ErrClosed", err)
 	}
 }
 
-// awaitClosing waits until Close waits for what is under way, which is known when
-// nothing else is let in.
+// awaitClosing waits until Close waits for what is in progress: then nothing else
+// is let in.
 func awaitClosing(t *testing.T, db *DB) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); db.gate.TryRLock(); runtime.Gosched() {
 		db.gate.RUnlock()
 		if time.Now().After(deadline) {
-			t.Fatal("Close does not wait for what is under way")
+			t.Fatal("Close does not wait for what is in progress")
 		}
 	}
 }
@@ -93,18 +94,18 @@ func TestCheck_surroundings(t *testing.T) {
 		name, check, want string
 		do                func() (undo func() error, err error)
 	}{
-		{"no room", "space", "error: The disk has ", func() (func() error, error) {
+		{"a full disk", "space", "error: The disk has ", func() (func() error, error) {
 			db.Inject(Faults{Free: func() uint64 { return 0 }})
 			return func() error { db.Inject(Faults{}); return nil }, nil
 		}},
-		{"open to others", "permissions", "warning: Users other than its owner can access the store's directory: its mode is 0755.", func() (func() error, error) {
+		{"accessible to other users", "permissions", "warning: Users other than its owner can access the store's directory: its mode is 0755.", func() (func() error, error) {
 			return func() error { return os.Chmod(db.Path(), 0o700) }, os.Chmod(db.Path(), 0o755)
 		}},
-		{"in doubt", "changes", "error: No changes are made: the last one could not be written to disk.", func() (func() error, error) {
+		{"a change in doubt", "changes", "error: No changes are made: the last one could not be written to disk.", func() (func() error, error) {
 			db.doubt = ErrInDoubt
 			return func() error { db.doubt = nil; return nil }, nil
 		}},
-		{"a cut journal", "journal", "error: the journal's file ", func() (func() error, error) {
+		{"a truncated journal", "journal", "error: the journal's file ", func() (func() error, error) {
 			path := filepath.Join(db.journalPath(), fmt.Sprintf("%020d.journal", 1))
 			content, err := os.ReadFile(path)
 			if err != nil {
@@ -139,10 +140,10 @@ func TestExamine(t *testing.T) {
 		if err != nil {
 			t.Fatalf("Examine: got error %v, want findings", err)
 		}
-		equal(t, "the files afterwards", listing(t, path), before)
+		equal(t, "files afterwards", listing(t, path), before)
 		return wrong(found)
 	}
-	db := livedDB(t)
+	db := populatedDB(t)
 	if _, err := Examine(t.Context(), testOptions(db.Path()), checkContents); err == nil || !strings.Contains(err.Error(), "it is locked by") {
 		t.Errorf("an open database: got error %v, want that it is locked", err)
 	}
@@ -150,17 +151,17 @@ func TestExamine(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(killed, journalDirectory, "00000000000000000009.snapshot.tmp"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "findings of a killed one", examine(killed), map[string]string{})
+	equal(t, "findings after a kill", examine(killed), map[string]string{})
 	closeDB(t, db)
 	equal(t, "findings", examine(db.Path()), map[string]string{})
 	if _, err := Examine(t.Context(), testOptions(t.TempDir()), checkContents); err == nil || !strings.Contains(err.Error(), "there is no key store in") {
-		t.Errorf("an empty directory: got error %v, want that there is nothing", err)
+		t.Errorf("an empty directory: got error %v, want that there is no store", err)
 	}
 
 	if err := os.Chmod(db.Path(), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "findings of one that is open to others", examine(db.Path()), map[string]string{
+	equal(t, "findings if other users have access", examine(db.Path()), map[string]string{
 		"permissions": "warning: Users other than its owner can access the store's directory: its mode is 0755.",
 	})
 
@@ -175,7 +176,7 @@ func TestExamine(t *testing.T) {
 	got := examine(path)
 	equal(t, "findings without a table", got["files"], "error: The store's files are damaged: the table "+fmt.Sprintf("%q", filepath.Base(tables[0]))+" is missing.")
 	equal(t, "number of findings without a table", len(got), 1)
-	equal(t, "findings of what is built from the journal", check(t, open(t, path)), map[string]string{})
+	equal(t, "findings after a rebuild", check(t, open(t, path)), map[string]string{})
 
 	if err := os.RemoveAll(filepath.Join(db.Path(), journalDirectory)); err != nil {
 		t.Fatal(err)
@@ -185,7 +186,7 @@ func TestExamine(t *testing.T) {
 	}
 }
 
-// listing returns what can be seen of a directory and all files below it.
+// listing describes a directory and everything in it, with checksums and times.
 func listing(t *testing.T, path string) (files []string) {
 	t.Helper()
 	err := filepath.WalkDir(path, func(name string, entry fs.DirEntry, err error) error {
@@ -213,9 +214,9 @@ func listing(t *testing.T, path string) (files []string) {
 	return files
 }
 
-// A journal that proves nothing any more is put aside, and another one begun.
+// A damaged journal is quarantined, and replaced with a new one.
 func TestNewJournal(t *testing.T) {
-	db := livedDB(t)
+	db := populatedDB(t)
 	id := mustCreate(t, db)
 	closeDB(t, db)
 	before, err := acknowledgedIn(open(t, copyOf(t, db.Path())))
@@ -230,7 +231,7 @@ func TestNewJournal(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := openFails(t, db.Path()); !strings.Contains(got, "--new-journal") {
-		t.Errorf("opening it: got %q, want what to do", got)
+		t.Errorf("opening it: got %q, want advice", got)
 	}
 	kept, err := NewJournal(testOptions(db.Path()), start)
 	if err != nil {
@@ -244,7 +245,7 @@ func TestNewJournal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "what is in it", after, before)
+	equal(t, "contents", after, before)
 	mustRevoke(t, db, id)
 	db = reopen(t, db)
 	equal(t, "findings", check(t, db), map[string]string{})

@@ -7,17 +7,17 @@ import (
 	"github.com/dgraph-io/badger/v4"
 )
 
-// stepsBeforeSeek is how many keys are stepped over before the one wanted is sought.
+// stepsBeforeSeek is how many keys a cursor steps over before it seeks.
 const stepsBeforeSeek = 10
 
-// Cursor finds one key after another. Where they are asked for in their order, to
-// step from one to the next costs far less than to look each up.
+// Cursor looks up one key after another. If they are in order, stepping from one to
+// the next is far cheaper than looking up each.
 type Cursor struct {
 	txn *Txn
 	it  *badger.Iterator
 }
 
-// Cursor returns a cursor over the keys that begin with a prefix. It is to be closed.
+// Cursor returns a cursor over the keys with a prefix. The caller closes it.
 func (t *Txn) Cursor(prefix []byte) Cursor {
 	it := t.badger.NewIterator(badger.IteratorOptions{Prefix: prefix})
 	it.Rewind()
@@ -27,8 +27,8 @@ func (t *Txn) Cursor(prefix []byte) Cursor {
 // Close closes the cursor.
 func (c Cursor) Close() { c.it.Close() }
 
-// At returns the value of a key, and whether it has one. The value holds until the
-// next call.
+// At returns the value of a key, and whether it exists. The value is valid until
+// the next call.
 func (c Cursor) At(key []byte) (value []byte, found bool) {
 	for n := 0; n < stepsBeforeSeek && c.compare(key) < 0; n++ {
 		c.it.Next()
@@ -44,8 +44,7 @@ func (c Cursor) At(key []byte) (value []byte, found bool) {
 	return value, err == nil
 }
 
-// compare says whether the key that has been reached comes before another, is that,
-// or comes after it.
+// compare compares the key that the cursor has reached with another.
 func (c Cursor) compare(key []byte) int {
 	if !c.it.Valid() {
 		return 1

@@ -6,8 +6,7 @@ import (
 	"testing"
 )
 
-// TestCursor: whatever it is asked for, and in whatever order, it finds what is
-// there, and nothing else.
+// A cursor finds what is there and nothing else, in any order of keys.
 func TestCursor(t *testing.T) {
 	db := openNew(t)
 	name := func(n int) []byte { return fmt.Appendf(nil, "x/%03d", n) }
@@ -37,7 +36,7 @@ func TestCursor(t *testing.T) {
 			}
 		}
 		if _, found := c.At([]byte("y/000")); found {
-			t.Error("got a record below another prefix")
+			t.Error("got a record with another prefix")
 		}
 		return nil
 	})

@@ -21,14 +21,14 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/testenv"
 )
 
-// A mishap is something that happens to the files of a store while nobody has it
-// open. It reports whether it changed anything.
+// A mishap damages files of a store that nobody has open. It reports whether it
+// changed anything.
 type mishap struct {
 	name string
 	do   func(path string, files []string, n int) (bool, error)
 }
 
-// mishaps are done to each file of a store, at several places each.
+// mishaps are applied to each file of a store, at several places.
 var mishaps = []mishap{
 	{"a bit flipped", func(path string, files []string, n int) (bool, error) {
 		return mutate(path, files[0], func(b []byte, r *rand.Rand) []byte {
@@ -43,16 +43,16 @@ var mishaps = []mishap{
 			return b
 		}, n)
 	}},
-	{"the end cut off", func(path string, files []string, n int) (bool, error) {
+	{"truncated", func(path string, files []string, n int) (bool, error) {
 		return mutate(path, files[0], func(b []byte, r *rand.Rand) []byte { return b[:place(len(b), n, r)] }, n)
 	}},
-	{"the last entries cut off", func(path string, files []string, n int) (bool, error) {
+	{"whole entries cut off", func(path string, files []string, n int) (bool, error) {
 		content, err := os.ReadFile(filepath.Join(path, files[0]))
-		borders := bordersIn(filepath.Base(files[0]), content)
-		if err != nil || n+1 >= len(borders) {
+		boundaries := boundariesIn(filepath.Base(files[0]), content)
+		if err != nil || n+1 >= len(boundaries) {
 			return false, err
 		}
-		return true, os.Truncate(filepath.Join(path, files[0]), int64(borders[len(borders)-2-n]))
+		return true, os.Truncate(filepath.Join(path, files[0]), int64(boundaries[len(boundaries)-2-n]))
 	}},
 	{"removed", func(path string, files []string, n int) (bool, error) {
 		return n == 0, os.Remove(filepath.Join(path, files[0]))
@@ -61,14 +61,15 @@ var mishaps = []mishap{
 		if n >= len(files) || n == 0 {
 			return false, nil
 		}
-		one, other, aside := filepath.Join(path, files[0]), filepath.Join(path, files[n]), filepath.Join(path, "aside")
-		return true, errors.Join(os.Rename(one, aside), os.Rename(other, one), os.Rename(aside, other))
+		one, other, temporary := filepath.Join(path, files[0]), filepath.Join(path, files[n]), filepath.Join(path, "temporary")
+		return true, errors.Join(os.Rename(one, temporary), os.Rename(other, one), os.Rename(temporary, other))
 	}},
 }
 
-// bordersIn returns where the entries of a file begin that is cut off unseen
-// between two of them: Badger's manifest, and a segment of the journal.
-func bordersIn(name string, content []byte) (borders []int) {
+// boundariesIn returns where the entries of a file begin, if truncating it there
+// cannot be noticed from the file alone: Badger's manifest, or a segment of the
+// journal.
+func boundariesIn(name string, content []byte) (boundaries []int) {
 	at, before, after := len(content), 0, 0
 	switch {
 	case name == "MANIFEST":
@@ -77,13 +78,14 @@ func bordersIn(name string, content []byte) (borders []int) {
 		at, before, after = 65, 4, 32
 	}
 	for at < len(content) {
-		borders = append(borders, at)
+		boundaries = append(boundaries, at)
 		at += before + int(binary.BigEndian.Uint32(content[at:])) + after
 	}
-	return append(borders, at)
+	return append(boundaries, at)
 }
 
-// place is one of several in a file: its beginning, its end, or any.
+// place returns the n-th place to damage in a file: its start, end or middle, or a
+// random one.
 func place(size, n int, r *rand.Rand) int {
 	switch n {
 	case 0:
@@ -96,8 +98,8 @@ func place(size, n int, r *rand.Rand) int {
 	return r.IntN(size)
 }
 
-// mutate changes what a file holds up to the last byte that is not zero: files of
-// Badger are longer than what is in them.
+// mutate changes a file up to its last byte that is not zero: Badger's files are
+// longer than their contents.
 func mutate(path, name string, do func([]byte, *rand.Rand) []byte, n int) (bool, error) {
 	full := filepath.Join(path, name)
 	before, err := os.ReadFile(full)
@@ -115,8 +117,8 @@ func mutate(path, name string, do func([]byte, *rand.Rand) []byte, n int) (bool,
 	return !bytes.Equal(before, after), os.WriteFile(full, after, 0o600)
 }
 
-// acknowledgedIn returns a sum of all that was acknowledged in a database: everything
-// but the notes.
+// acknowledgedIn hashes everything in a database that was acknowledged, which is
+// all but the notes.
 func acknowledgedIn(db *DB) (string, error) {
 	h := sha256.New()
 	err := db.View(func(txn *Txn) error {
@@ -130,10 +132,10 @@ func acknowledgedIn(db *DB) (string, error) {
 	return fmt.Sprintf("%x", h.Sum(nil)), err
 }
 
-// makeLived makes a database that has lived: records that were revoked, in tables and
-// in Badger's log, and a journal with a snapshot and entries after it. It returns
-// where it is as a killed process left it, and as a closed one did.
-func makeLived(t *testing.T) (killed, closed, acknowledged string) {
+// makePopulated makes a database with revoked records both in tables and in
+// Badger's log, and with a snapshot and later entries in its journal. It returns a
+// copy as a kill leaves it, and the path of the closed database.
+func makePopulated(t *testing.T) (killed, closed, acknowledged string) {
 	t.Helper()
 	db := openNew(t)
 	some := func(n int) {
@@ -151,7 +153,7 @@ func makeLived(t *testing.T) (killed, closed, acknowledged string) {
 	db = reopen(t, db)
 	some(30)
 	snapshot(t, db)
-	equal(t, "the number of the snapshot", db.journal.Base().Number, uint64(135))
+	equal(t, "position of the snapshot", db.journal.Base().Number, uint64(135))
 	mustChange(t, db, manyRecords)
 	some(10)
 	killed = copyOf(t, db.Path())
@@ -163,8 +165,7 @@ func makeLived(t *testing.T) (killed, closed, acknowledged string) {
 	return killed, db.Path(), acknowledged
 }
 
-// fillUp revokes records, has a snapshot take their place in the journal, and then
-// writes until it is killed.
+// fillUp revokes records, makes a snapshot, and then writes until it is killed.
 func fillUp(db *DB) error {
 	for range 20 {
 		id := newID()
@@ -182,8 +183,8 @@ func fillUp(db *DB) error {
 	}
 }
 
-// makeFull makes a store that was killed while Badger had more than one log,
-// which is only for as long as it takes to write a table.
+// makeFull makes a store that was killed while Badger had two logs, which it has
+// only while it writes a table.
 func makeFull(t *testing.T) (path, acknowledged string) {
 	t.Helper()
 	for range 50 {
@@ -206,8 +207,8 @@ func makeFull(t *testing.T) (path, acknowledged string) {
 	return "", ""
 }
 
-// hasTwoLogs reports whether Badger is well into a log before it has written what
-// is in the one before into a table.
+// hasTwoLogs reports whether Badger has filled part of a second log before flushing
+// the first.
 func hasTwoLogs(path string) bool {
 	logs, _ := filepath.Glob(filepath.Join(path, "*.mem"))
 	if len(logs) != 2 {
@@ -219,14 +220,14 @@ func hasTwoLogs(path string) bool {
 	}
 	defer opened.Close()
 	some := make([]byte, 64)
-	_, err = opened.ReadAt(some, 128<<10) // after some whole transactions
+	_, err = opened.ReadAt(some, 128<<10) // after several transactions
 	return err == nil && len(bytes.TrimRight(some, "\x00")) > 0
 }
 
-// Whatever happens to any file of a store: either all that was acknowledged is
-// there when it is opened, or it is not opened, and says why.
+// After any damage to any file, the store either opens with everything that was
+// acknowledged, or refuses to open.
 func TestOpen_damaged(t *testing.T) {
-	killed, closed, lived := makeLived(t)
+	killed, closed, lived := makePopulated(t)
 	full, filled := makeFull(t)
 	outcomes := make(map[string]int)
 	var mu sync.Mutex
@@ -259,7 +260,7 @@ func TestOpen_damaged(t *testing.T) {
 						title := fmt.Sprintf("%s, %s %s (%d)", left.name, name, mishap.name, n)
 						switch {
 						case kind == "opened" && got != "opened: "+left.acknowledged:
-							t.Errorf("%s: it was opened, and is not what was acknowledged", title)
+							t.Errorf("%s: it was opened without what was acknowledged", title)
 						case kind != "opened" && kind != "refused":
 							t.Errorf("%s: %.2000s", title, got)
 						}
@@ -281,7 +282,7 @@ func TestOpen_damaged(t *testing.T) {
 		}
 	}
 	if opened < all/2 {
-		t.Errorf("%d of %d were opened, want at least half: what one file has lost, another has", opened, all)
+		t.Errorf("%d of %d were opened, want at least half, because most damage can be repaired", opened, all)
 	}
 }
 

@@ -1,18 +1,17 @@
-// Package durable keeps keys and values in Badger, and proves at its start that
-// nothing acknowledged is missing.
+// Package durable stores keys and values in Badger, and verifies at startup that no
+// acknowledged change is missing.
 //
-// It promises that a change is all there or not there at all, and that it is on
-// the disk before [Turn.Update] returns. A journal beside Badger's files holds
-// every change: what the files have lost is written again from it, and what cannot
-// be proven is not opened. What nobody was promised is written with [Turn.Note],
-// without the journal.
+// A change is atomic, and on disk before [Turn.Update] returns. It is written to a
+// write-ahead log, the journal, before Badger gets it. What Badger's files have
+// lost is replayed from the journal, and a database that cannot be verified is not
+// opened. Data that may be lost is written with [Turn.Note], which bypasses the
+// journal.
 //
-// Reads and writes may be made from many goroutines, also while the database is
-// being closed: they fail with [ErrClosed] from then on, and Close waits for those
-// under way.
+// Reads and writes may run concurrently with each other and with Close, which waits
+// for those in progress; later ones fail with [ErrClosed].
 //
-// It is the only package that imports Badger, and knows nothing of what its keys
-// and values mean.
+// This is the only package that imports Badger. It does not interpret its owner's
+// keys and values.
 package durable
 
 import (
@@ -30,25 +29,26 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/durable/journal"
 )
 
-// Options say what a database is for.
+// Options configure a database.
 type Options struct {
 	Path string
-	// Schema is the version of what its keys and values mean, from 1 on. A database
-	// of another version is not opened.
+	// Schema is the version of the owner's data format, from 1 on. A database with
+	// another version is not opened.
 	Schema int
-	// Notes begin the keys that are, or once were, written without the journal.
+	// Notes are the prefixes of keys that are, or once were, written without the
+	// journal.
 	Notes []string
-	// AfterRebuild completes a database whose files were built from the journal, which
-	// has no notes from after its snapshot. It may be nil.
+	// AfterRebuild completes a database rebuilt from the journal, which lacks the
+	// notes written since its snapshot. It may be nil.
 	AfterRebuild func(*Txn, RebuiltFrom) error
 	Log          *zap.Logger
 }
 
-// RebuiltFrom says what a database was built from.
+// RebuiltFrom describes the journal that a database was rebuilt from.
 type RebuiltFrom struct {
-	// LastChange is when the last change since the journal's snapshot was made.
+	// LastChange is the time of the last change since the journal's snapshot.
 	LastChange time.Time
-	// Changed reports whether a key was changed since that snapshot.
+	// Changed reports whether a key was written since that snapshot.
 	Changed func(key []byte) bool
 }
 
@@ -57,7 +57,7 @@ type DB struct {
 	path    string
 	options Options
 	log     *zap.Logger
-	made    bool // Open found no database, and made this one
+	made    bool // Open created the database
 	repairs []Repair
 	faults  atomic.Pointer[Faults]
 
@@ -66,20 +66,20 @@ type DB struct {
 	gate   sync.RWMutex
 	closed bool
 	badger *badger.DB
-	own    identity // of the files that badger has open
+	opened identity // of the directory that badger has open
 
-	// changes is held by the one change that is being made: they are in the journal in
-	// an order, and a change that reads what another writes is not made in vain.
+	// changes serializes changes: the journal needs an order, and a change that
+	// reads what another writes would otherwise fail on commit.
 	changes turns
-	journal *journal.Journal // has every change; guarded by changes
-	// doubt is why nothing is changed any more: a commit failed after Badger had made
-	// it visible, so what is read may not be on the disk. Guarded by changes.
+	journal *journal.Journal // guarded by changes
+	// doubt is why no more changes are made: a commit failed after Badger had made
+	// it visible, so what is read may not be on disk. Guarded by changes.
 	doubt error
 	bulk  bool // see SetBulk; guarded by changes
 
 	upkeep       *upkeep
 	snapshotting sync.Mutex    // held while a snapshot is made
-	probing      chan struct{} // holds something while somebody finds out whether a change can be made
+	probing      chan struct{} // holds a value while Blocked probes
 	alone        atomic.Bool   // see Alone
 }
 
@@ -91,13 +91,12 @@ func newDB(o Options) (*DB, error) {
 	return &DB{path: absolute, options: o, log: o.Log, probing: make(chan struct{}, 1)}, nil
 }
 
-// Open opens the database in a directory, and makes it if there is none. What was
-// acknowledged is there afterwards, also where Badger has lost it: [DB.Repairs] says
-// what had to be done.
+// Open opens the database in a directory, or creates one. It restores what was
+// acknowledged even if Badger has lost it; [DB.Repairs] lists what it had to do.
 //
-// Open fails if that cannot be, if another process has the database open, if the
-// directory cannot be read and written or holds something else, and if what it holds
-// has another schema.
+// Open fails if it cannot restore everything, if another process has the database
+// open, if the directory is not readable and writable or holds something else, or
+// if the database has another schema.
 func Open(o Options) (*DB, error) {
 	db, err := newDB(o)
 	if err != nil {
@@ -112,9 +111,9 @@ func Open(o Options) (*DB, error) {
 	return db, nil
 }
 
-// badgerOptions are sized for small records that are written rarely: Badger's
-// defaults take ten times the memory, and its value log needs no collection
-// where every value stays in the tree.
+// badgerOptions suit small records that are rarely written: Badger's defaults use
+// ten times the memory. The value log needs no garbage collection, because every
+// value stays in the LSM tree.
 func badgerOptions(path string, log *zap.Logger) badger.Options {
 	const megabyte = 1 << 20
 	return badger.DefaultOptions(path).
@@ -129,14 +128,14 @@ func badgerOptions(path string, log *zap.Logger) badger.Options {
 		WithLogger(badgerLogger{log.Named("badger").Sugar()})
 }
 
-// Made reports whether there was no database before it was opened.
+// Made reports whether Open created the database.
 func (db *DB) Made() bool { return db.made }
 
 // Path returns the absolute path of the directory.
 func (db *DB) Path() string { return db.path }
 
-// Close waits for the reads and the change under way, and closes the database.
-// Closing a closed one does nothing.
+// Close waits for the reads and the change in progress, and closes the database.
+// Closing it again does nothing.
 func (db *DB) Close() error {
 	db.StopUpkeep()
 	db.gate.Lock()
@@ -147,20 +146,20 @@ func (db *DB) Close() error {
 	db.closed = true
 	defer db.journal.Close()
 	if err := db.checkWritable(); err != nil {
-		// Badger would write what it has in memory into a new file, or try to for
-		// ever. All of it is in its log too, from which the next Open reads it.
+		// Badger would flush its memtables to a new file, or retry forever. Its
+		// write-ahead log has their contents, and the next Open replays it.
 		db.log.Warn("the key store was not closed cleanly, as after a crash: no change is lost", zap.String("path", db.path), zap.Error(err))
 		return nil
 	}
 	return db.closeBadger()
 }
 
-// closeTimeout bounds how long it may take to write what Badger has in memory,
-// which is 24 MB at most.
+// closeTimeout bounds how long Badger may take to flush its memtables, at most 24
+// MB.
 const closeTimeout = time.Minute
 
-// closeBadger closes Badger, unless that does not end: where a disk fails, Badger
-// tries for ever.
+// closeBadger closes Badger, or gives up after a while: on a failing disk, Badger
+// retries forever.
 func (db *DB) closeBadger() error {
 	closed := make(chan error, 1)
 	go func() { closed <- db.badger.Close() }()
@@ -177,7 +176,7 @@ func (db *DB) closeBadger() error {
 	}
 }
 
-// release closes what was opened so far.
+// release closes Badger and the journal if they are open.
 func (db *DB) release() error {
 	var errs []error
 	if db.badger != nil {
@@ -190,7 +189,7 @@ func (db *DB) release() error {
 	return errors.Join(errs...)
 }
 
-// use runs do while the database is kept open.
+// use runs do while the database cannot be closed.
 func (db *DB) use(do func() error) error {
 	db.gate.RLock()
 	defer db.gate.RUnlock()
@@ -200,12 +199,12 @@ func (db *DB) use(do func() error) error {
 	return do()
 }
 
-// View runs a read-only transaction, which sees the database as it is now.
+// View runs a read-only transaction on the current state of the database.
 func (db *DB) View(read func(*Txn) error) error {
 	return db.use(func() error { return db.view(read) })
 }
 
-// view is View for a caller that keeps the database open.
+// view is View for a caller that holds the gate.
 func (db *DB) view(read func(*Txn) error) error {
 	return db.badger.View(func(txn *badger.Txn) error {
 		t := &Txn{badger: txn}
@@ -213,8 +212,8 @@ func (db *DB) view(read func(*Txn) error) error {
 	})
 }
 
-// badgerLogger passes Badger's own messages on, one level lower than Badger means
-// them: what an operator must act on, this package says itself.
+// badgerLogger logs Badger's messages one level below Badger's own: this package
+// itself reports what an operator must act on.
 type badgerLogger struct{ log *zap.SugaredLogger }
 
 func (l badgerLogger) Errorf(format string, args ...any)   { l.log.Warnf(format, args...) }

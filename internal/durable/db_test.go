@@ -19,13 +19,13 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/testenv"
 )
 
-// start is when changes are made, unless a test says otherwise.
+// start is the time of changes, unless a test says otherwise.
 var start = time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
 
-// notePrefix begins the keys of the tests' notes.
+// notePrefix is the prefix of the keys of notes.
 const notePrefix = "note/"
 
-// TestMain also is the other process that some tests need: see child.
+// TestMain also serves as the second process that some tests need: see child.
 func TestMain(m *testing.M) {
 	if role, path := testenv.ChildRole(); role != "" {
 		os.Exit(child(role, path))
@@ -37,7 +37,7 @@ func testOptions(path string) Options {
 	return Options{Path: path, Schema: 7, Notes: []string{notePrefix}, Log: zap.NewNop()}
 }
 
-// openAt opens a database as its owner does, with its upkeep.
+// openAt opens a database with its upkeep, as its owner does.
 func openAt(path string) (*DB, error) { return openWith(testOptions(path)) }
 
 func openWith(o Options) (*DB, error) {
@@ -79,7 +79,8 @@ func closeDB(t testing.TB, db *DB) {
 	}
 }
 
-// openFails opens what must not open, and returns what the error says.
+// openFails returns the message of the error that opening a database must fail
+// with.
 func openFails(t *testing.T, path string) string {
 	t.Helper()
 	db, err := openAt(path)
@@ -90,14 +91,14 @@ func openFails(t *testing.T, path string) string {
 	return err.Error()
 }
 
-// The tests keep records that are active and then, perhaps, revoked. Each change to
-// one leaves an event too.
+// The tests' records are active, and may be revoked later. Each change to a record
+// also adds an event.
 const (
 	active  = "active"
 	revoked = "revoked"
 )
 
-// change makes a change at a time.
+// change makes a change with the given time.
 func change(db *DB, at time.Time, do func(*Txn) error) error {
 	return db.Change(context.Background(), "", false, func(turn *Turn) error {
 		return turn.Update(func(txn *Txn) error {
@@ -140,7 +141,7 @@ func mustRevoke(t testing.TB, db *DB, id string) {
 	mustChange(t, db, record(id, revoked))
 }
 
-// statuses returns those of all records by their ids.
+// statuses returns the status of each record by its ID.
 func statuses(t testing.TB, db *DB) map[string]string {
 	t.Helper()
 	found := make(map[string]string)
@@ -163,8 +164,8 @@ func mustNote(t testing.TB, db *DB, name, value string) {
 	}
 }
 
-// livedDB is a database with records of each kind, and a note.
-func livedDB(t testing.TB) *DB {
+// populatedDB returns a database with active and revoked records, and a note.
+func populatedDB(t testing.TB) *DB {
 	t.Helper()
 	db := openNew(t)
 	mustCreate(t, db)
@@ -175,7 +176,7 @@ func livedDB(t testing.TB) *DB {
 	return db
 }
 
-// snapshot has a snapshot take the place of the journal.
+// snapshot makes a snapshot of the journal.
 func snapshot(t testing.TB, db *DB) {
 	t.Helper()
 	if err := db.Snapshot(t.Context()); err != nil {
@@ -183,7 +184,7 @@ func snapshot(t testing.TB, db *DB) {
 	}
 }
 
-// findings returns all that a check of an open database finds.
+// findings returns all findings of checking an open database.
 func findings(t testing.TB, db *DB) []Finding {
 	t.Helper()
 	changes, _ := db.CheckChanges()
@@ -205,7 +206,7 @@ func checkContents(ctx context.Context, db *DB) ([]Finding, error) {
 	return []Finding{journal, tables}, errors.Join(err, tablesErr)
 }
 
-// wrong returns what is not fine among findings, by what was checked.
+// wrong returns the findings that are not fine, by check.
 func wrong(found []Finding) map[string]string {
 	wrong := make(map[string]string)
 	for _, f := range found {
@@ -222,7 +223,7 @@ func check(t testing.TB, db *DB) map[string]string {
 	return wrong(findings(t, db))
 }
 
-// repairsOf returns what was done to open a database.
+// repairsOf returns the repairs made to open a database.
 func repairsOf(db *DB) string {
 	var all []string
 	for _, r := range db.Repairs() {
@@ -248,7 +249,7 @@ func revokedAmong(all map[string]string) (n int) {
 	return n
 }
 
-// atOnce calls do from many goroutines at once, and returns the errors.
+// atOnce calls do concurrently, and returns the errors.
 func atOnce(n int, do func(i int) error) (failures []error) {
 	begin, done := make(chan struct{}), make(chan error, n)
 	for i := range n {

@@ -13,9 +13,9 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/durable/journal"
 )
 
-// prepareDirectory makes the directory of a new store, for its owner alone. It
-// returns the names of files that are not the store's: beside a store they are left
-// alone, and without one the directory is refused, for it is meant for them.
+// prepareDirectory creates the directory of a new store, for its owner alone. It
+// returns the names of foreign files. Next to a store they are left alone; a
+// directory that has only foreign files is refused, because it is meant for them.
 func prepareDirectory(path string) (others []string, err error) {
 	if err := makeDirectory(path); err != nil {
 		return nil, err
@@ -39,13 +39,13 @@ func prepareDirectory(path string) (others []string, err error) {
 		return nil, Advise(err)
 	}
 	if len(entries) == 0 { // it is new
-		_ = syncDirectory(filepath.Dir(path)) // which may not be readable, and then is not new
+		_ = syncDirectory(filepath.Dir(path)) // fails only if it is unreadable, and so not new
 	}
 	return others, nil
 }
 
-// makeDirectory makes a directory and its parents. It makes none in place of a
-// symbolic link's target that is missing: that may be a disk that is not mounted.
+// makeDirectory creates a directory and its parents. It does not create the missing
+// target of a symbolic link, which may be on a disk that is not mounted.
 func makeDirectory(path string) error {
 	err := os.MkdirAll(path, 0o700)
 	taken, ok := errors.AsType[*fs.PathError](err)
@@ -62,10 +62,10 @@ func makeDirectory(path string) error {
 	return fmt.Errorf("%q is a symbolic link to %q, which does not exist: mount or create that directory, or correct the link", taken.Path, target)
 }
 
-// refuseOthers refuses files that are not a store's where there is no store, and
-// those with names that Badger would take for its own.
+// refuseOthers refuses foreign files in a directory without a store, and those that
+// Badger would take for its own.
 func refuseOthers(path string, others []string) error {
-	known := journal.Exists(filepath.Join(path, journalDirectory)) || remnantsIn(path)
+	known := journal.Exists(filepath.Join(path, journalDirectory)) || hasRemnants(path)
 	for _, name := range others {
 		switch {
 		case !known:
@@ -77,13 +77,13 @@ func refuseOthers(path string, others []string) error {
 	return nil
 }
 
-// badgerFiles is how many files Badger opens at once as it opens a store. Where it
-// may not, it ends the process without a word of what to do.
-const badgerFiles = 32
+// badgerOpenFiles is how many files Badger opens at once when it opens a store. If
+// it is not allowed to, it ends the process without any advice.
+const badgerOpenFiles = 32
 
-// enoughFiles refuses to open a store where this process may open too few files.
+// enoughFiles returns an error if this process may open too few files.
 func enoughFiles(path string) error {
-	for range badgerFiles {
+	for range badgerOpenFiles {
 		opened, err := os.Open(path)
 		if err != nil {
 			return err
@@ -93,16 +93,16 @@ func enoughFiles(path string) error {
 	return nil
 }
 
-// Owned refuses a store of another user for what a person does to it: the server
-// could not open the files that come of it.
+// Owned returns an error for the store of another user, on which no command should
+// be run: the server could not open the files that the command creates.
 func Owned(path string) error {
 	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) && os.Geteuid() == 0 { // what root makes there, its owner could not open
+	if errors.Is(err, fs.ErrNotExist) && os.Geteuid() == 0 { // the parent's owner could not open what root creates
 		path = filepath.Dir(path)
 		info, err = os.Stat(path)
 	}
 	if err != nil {
-		return nil // opening it says why it cannot be
+		return nil // opening it reports the error
 	}
 	uid, known := userOf(info)
 	if !known || uid == os.Geteuid() {
@@ -115,18 +115,18 @@ func Owned(path string) error {
 	return fmt.Errorf("%q belongs to the user %s: run this as that user, with runuser -u %s for instance", path, name, name)
 }
 
-// ours reports whether something in the directory of a store is the store's.
+// ours reports whether an entry of a store's directory belongs to the store.
 func ours(entry fs.DirEntry) bool {
 	name := entry.Name()
 	if entry.IsDir() {
-		return name == journalDirectory || name == straysDirectory || name == journalDirectory+unfinished ||
+		return name == journalDirectory || name == straysDirectory || name == journalDirectory+unfinishedSuffix ||
 			strings.HasPrefix(name, damagedDirectory) || filepath.Ext(name) == spoolSuffix
 	}
 	return entry.Type().IsRegular() && (badgerFile(name) || filepath.Ext(name) == spoolSuffix)
 }
 
-// othersAmong returns the names of what is not the store's. A lost+found has every
-// file system at its root.
+// othersAmong returns the names of foreign entries. A lost+found comes with the
+// file system.
 func othersAmong(entries []fs.DirEntry) (names []string) {
 	for _, entry := range entries {
 		if !ours(entry) && entry.Name() != "lost+found" {
@@ -136,12 +136,12 @@ func othersAmong(entries []fs.DirEntry) (names []string) {
 	return names
 }
 
-// confusing reports whether what is not the store's has a name that Badger, or the
-// store, would take for one of theirs.
+// confusing reports whether Badger or the store would take a foreign file for its
+// own, because of its name.
 func confusing(name string) bool {
 	switch filepath.Ext(name) {
 	case ".mem", ".vlog":
 		return true
 	}
-	return badgerFile(name) || name == journalDirectory || name == straysDirectory || name == journalDirectory+unfinished
+	return badgerFile(name) || name == journalDirectory || name == straysDirectory || name == journalDirectory+unfinishedSuffix
 }

@@ -7,32 +7,33 @@ import (
 )
 
 var (
-	// ErrClosed says that the database was closed.
+	// ErrClosed is returned once the database has been closed.
 	ErrClosed = errors.New("the key store is closed")
-	// ErrNotFound says that a key has no value.
+	// ErrNotFound is returned for a key that does not exist.
 	ErrNotFound = errors.New("key not found")
-	// ErrConflict says that what a note has read was written meanwhile.
+	// ErrConflict is returned if what a note has read was written meanwhile.
 	ErrConflict = errors.New("another transaction wrote what this one has read")
-	// ErrTooBig says that a transaction cannot hold all that was written in it.
+	// ErrTooBig is returned if a transaction cannot hold all of its writes.
 	ErrTooBig = errors.New("the transaction is too large")
-	// ErrNoSpace says that the disk has too little room for a change.
+	// ErrNoSpace is returned if the disk has too little room for a change.
 	ErrNoSpace = errors.New("there is not enough free disk space")
-	// ErrInDoubt says that a change may or may not have been made.
+	// ErrInDoubt is returned if a change may or may not have been made.
 	ErrInDoubt = errors.New("a change could not be written to disk, and no more will be made until the server is restarted")
-	// ErrMoved says that the directory is not the one that was opened.
+	// ErrMoved is returned if the directory is no longer the one that was opened.
 	ErrMoved = errors.New("its directory was removed, moved or replaced while the server was running: changes made now would be lost")
-	// ErrJournalMoved says the same of the journal.
+	// ErrJournalMoved is ErrMoved for a file of the journal.
 	ErrJournalMoved = errors.New("a file of its journal was removed or replaced while the server was running: changes made now would be lost")
 )
 
-// ImmutableError says why nothing can be changed until somebody has seen to it. Of
-// the change that was asked for, nothing was done.
+// ImmutableError is returned if nothing can be changed until an operator
+// intervenes. Nothing was done of the requested change.
 type ImmutableError struct{ Cause error }
 
 func (e *ImmutableError) Error() string { return e.Cause.Error() }
 func (e *ImmutableError) Unwrap() error { return e.Cause }
 
-// ownError gives an error of a transaction of Badger's its name in this package.
+// ownError translates the errors of Badger's transactions into those of this
+// package.
 func ownError(err error) error {
 	switch {
 	case errors.Is(err, badger.ErrKeyNotFound):

@@ -15,11 +15,11 @@ import (
 )
 
 // Examine checks a database that no process has open, and keeps others from opening
-// it meanwhile. It changes nothing: to open a database is to mend it, so what is
-// opened is a copy, in its directory for as long as it takes. contents checks what is
-// in the copy.
+// it meanwhile. It changes nothing: because opening a database may repair it,
+// Examine opens a temporary copy in the database's directory. contents checks what
+// is in the copy.
 func Examine(ctx context.Context, o Options, contents func(context.Context, *DB) ([]Finding, error)) (findings []Finding, err error) {
-	db, err := openNothing(o)
+	db, err := unopened(o)
 	if err != nil {
 		return nil, err
 	}
@@ -52,9 +52,9 @@ func examineCopy(ctx context.Context, o Options, copied, original string, conten
 	return append(findings, found...), errors.Join(err, opened.Close())
 }
 
-// copyFiles copies the store into a directory in its own, and returns it. It does
-// not link what is never written to again: Badger empties a table before it
-// deletes it, by whichever name.
+// copyFiles copies the store into a directory within its own, and returns that. It
+// does not hard-link tables, although they are immutable: Badger truncates a table
+// before it deletes it.
 func (db *DB) copyFiles() (to string, err error) {
 	if err := db.roomForCopy(); err != nil {
 		return "", err
@@ -71,11 +71,11 @@ func (db *DB) copyFiles() (to string, err error) {
 	return to, err
 }
 
-// roomForCopy refuses to fill the disk.
+// roomForCopy returns an error if the copy might fill the disk.
 func (db *DB) roomForCopy() error {
 	var needed uint64
 	for _, directory := range []string{db.path, db.journalPath(), filepath.Join(db.path, straysDirectory)} {
-		entries, _ := os.ReadDir(directory) // a directory that cannot be read is not copied either
+		entries, _ := os.ReadDir(directory) // an unreadable directory is not copied either
 		for _, entry := range entries {
 			if info, err := entry.Info(); err == nil && info.Mode().IsRegular() {
 				needed += uint64(info.Size())
@@ -89,8 +89,8 @@ func (db *DB) roomForCopy() error {
 	return err
 }
 
-// copyInto copies the files of a directory, but not its directories; of the top one,
-// the store's alone.
+// copyInto copies the files of a directory, without subdirectories; of the top one,
+// only those of the store.
 func copyInto(to, from string, top bool) error {
 	entries, err := os.ReadDir(from)
 	if err == nil {
@@ -122,9 +122,8 @@ func copyFile(to, from string) error {
 	return errors.Join(err, target.Close())
 }
 
-// openNothing returns a database that was not opened, and refuses a directory in
-// which there is none.
-func openNothing(o Options) (*DB, error) {
+// unopened returns a DB for the directory of an existing store, without opening it.
+func unopened(o Options) (*DB, error) {
 	o.Log = zap.NewNop()
 	db, err := newDB(o)
 	if err != nil {
@@ -133,14 +132,14 @@ func openNothing(o Options) (*DB, error) {
 	if _, err := os.ReadDir(db.path); err != nil {
 		return nil, Advise(err)
 	}
-	if !journal.Exists(db.journalPath()) && !badgerIn(db.path) {
+	if !journal.Exists(db.journalPath()) && !hasBadgerFiles(db.path) {
 		return nil, fmt.Errorf("there is no key store in %q", db.path)
 	}
 	return db, nil
 }
 
-// checkClosedFiles says what is wrong with the files of a database that was not
-// opened. It leaves the journal open, so that nobody else opens the database.
+// checkClosedFiles checks the files of an unopened database. It leaves the journal
+// open, so that nobody else opens the database.
 func (db *DB) checkClosedFiles(ctx context.Context) (damaged []Finding, err error) {
 	var torn error
 	if journal.Exists(db.journalPath()) {

@@ -12,7 +12,8 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/testenv"
 )
 
-// keepFiles copies those files of a store that end so, to be put back later.
+// keepFiles copies the files of a store whose names end in one of endings, and
+// returns a function that puts them back.
 func keepFiles(t *testing.T, db *DB, endings ...string) (putBack func(path string)) {
 	t.Helper()
 	from := copyOf(t, db.Path())
@@ -40,21 +41,20 @@ func keepFiles(t *testing.T, db *DB, endings ...string) (putBack func(path strin
 	}
 }
 
-// mustStayRevoked holds that a database whose files were exchanged for older ones is
-// opened, and has what was acknowledged.
+// mustStayRevoked checks that a database with older files opens, and still has the
+// revocation.
 func mustStayRevoked(t *testing.T, path, id string) {
 	t.Helper()
 	db, err := openAt(path)
 	if err != nil {
-		t.Fatalf("got error %v, want the files built from the journal", err)
+		t.Fatalf("got error %v, want the files rebuilt from the journal", err)
 	}
 	defer closeDB(t, db)
 	equal(t, "the revoked record", statuses(t, db)[id], revoked)
 	equal(t, "findings", check(t, db), map[string]string{})
 }
 
-// Older tables under a newer log of Badger's hold less, and the log says nothing of
-// it.
+// Older tables lack changes, and a newer log of Badger's does not show it.
 func TestOpen_olderTables(t *testing.T) {
 	for _, test := range []struct {
 		name    string
@@ -62,7 +62,7 @@ func TestOpen_olderTables(t *testing.T) {
 	}{
 		{"tables and manifest", []string{".sst", "MANIFEST"}},
 		{"the manifest", []string{"MANIFEST"}},
-		{"all of Badger's", []string{".sst", "MANIFEST", ".mem", ".vlog"}},
+		{"all of Badger's files", []string{".sst", "MANIFEST", ".mem", ".vlog"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			db := openNew(t)
@@ -71,7 +71,7 @@ func TestOpen_olderTables(t *testing.T) {
 			snapshot(t, db)
 			putBack := keepFiles(t, db, test.endings...)
 			mustRevoke(t, db, id)
-			db = reopen(t, db) // which writes a table
+			db = reopen(t, db) // closing writes a table
 			snapshot(t, db)
 			mustCreate(t, db)
 			killed := copyOf(t, db.Path())
@@ -82,7 +82,7 @@ func TestOpen_olderTables(t *testing.T) {
 	}
 }
 
-// What is left of a store is not taken for the place of a new one.
+// The remains of a store are not taken for an empty directory.
 func TestOpen_remnants(t *testing.T) {
 	db := openNew(t)
 	mustCreate(t, db)
@@ -95,12 +95,12 @@ func TestOpen_remnants(t *testing.T) {
 		}
 	}
 	if _, err := openAt(db.Path()); err == nil || !strings.Contains(err.Error(), "there is no journal to rebuild them from") {
-		t.Errorf("got error %v, want that nothing is left to build the files from", err)
+		t.Errorf("got error %v, want that there is no journal to rebuild from", err)
 	}
 }
 
-// Whatever a killed process was at, with its tables, their compaction or a
-// snapshot of the journal, no file of it is taken for one that was exchanged.
+// A kill during a flush, a compaction or a snapshot never makes a file look as if
+// it had been replaced.
 func TestOpen_killedAtSnapshots(t *testing.T) {
 	kills := 8
 	if testing.Short() {
@@ -109,7 +109,7 @@ func TestOpen_killedAtSnapshots(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys")
 	for kill := range kills {
 		p := testenv.StartChild(t, roleSnapshot, path)
-		time.Sleep(time.Duration(rand.IntN(700)) * time.Millisecond) // a kill waits for nothing
+		time.Sleep(time.Duration(rand.IntN(700)) * time.Millisecond) // a kill can come at any time
 		p.End()
 		db, err := openAt(path)
 		if err != nil {
@@ -124,7 +124,7 @@ func TestOpen_killedAtSnapshots(t *testing.T) {
 		closeDB(t, db)
 		for _, repair := range db.Repairs() {
 			if repair.Kind == Rebuilding {
-				t.Errorf("after kill %d: got %+v, want that no file is taken for damaged", kill, repair)
+				t.Errorf("after kill %d: got %+v, want no rebuild", kill, repair)
 			}
 		}
 	}
@@ -135,7 +135,7 @@ func TestOpen_killedAtSnapshots(t *testing.T) {
 	t.Logf("%d tables, the last of them %s", len(tables), filepath.Base(tables[len(tables)-1]))
 }
 
-// A file that may not be opened is not damaged: nothing is built anew for it.
+// A file that this process may not open is not damaged, so nothing is rebuilt.
 func TestOpen_foreignFile(t *testing.T) {
 	db := openNew(t)
 	mustCreate(t, db)
@@ -144,7 +144,7 @@ func TestOpen_foreignFile(t *testing.T) {
 	if err := os.Chmod(table, 0); err != nil {
 		t.Fatal(err)
 	}
-	if os.Getuid() == 0 { // it is root's, and all else is not
+	if os.Getuid() == 0 { // make all other files somebody else's
 		all := append(filesIn(t, db.Path()), ".", "LOCK", journalDirectory, filepath.Join(journalDirectory, "lock"))
 		for _, name := range all {
 			if path := filepath.Join(db.Path(), name); path != table {
@@ -169,7 +169,7 @@ func TestOpen_foreignFile(t *testing.T) {
 	}
 }
 
-// In a path, what is a pattern elsewhere is a name.
+// Glob patterns in a path have no special meaning.
 func TestOpen_pathWithBrackets(t *testing.T) {
 	db := open(t, filepath.Join(t.TempDir(), "keys[1]*"))
 	mustCreate(t, db)
@@ -179,7 +179,7 @@ func TestOpen_pathWithBrackets(t *testing.T) {
 	equal(t, "findings", check(t, db), map[string]string{})
 	for _, entry := range mustReadDir(t, db.Path()) {
 		if strings.HasPrefix(entry.Name(), damagedDirectory) {
-			t.Errorf("got %s, want that nothing was built anew", entry.Name())
+			t.Errorf("got %s, want no rebuild", entry.Name())
 		}
 	}
 }
@@ -193,25 +193,24 @@ func mustReadDir(t *testing.T, path string) []os.DirEntry {
 	return entries
 }
 
-// A check finds that the journal is gone, and changes go on being refused or made.
+// A check reports a missing journal; changes are refused until it is back.
 func TestCheck_withoutJournal(t *testing.T) {
 	db := openNew(t)
-	aside := filepath.Join(t.TempDir(), "aside")
-	if err := os.Rename(db.journalPath(), aside); err != nil {
+	elsewhere := filepath.Join(t.TempDir(), "elsewhere")
+	if err := os.Rename(db.journalPath(), elsewhere); err != nil {
 		t.Fatal(err)
 	}
 	if got := check(t, db)["changes"]; !strings.Contains(got, "a file of the journal was removed or replaced") {
-		t.Errorf("got %q, want that the journal is not there", got)
+		t.Errorf("got %q, want that a file is gone", got)
 	}
-	if err := os.Rename(aside, db.journalPath()); err != nil {
+	if err := os.Rename(elsewhere, db.journalPath()); err != nil {
 		t.Fatal(err)
 	}
 	mustCreate(t, db)
 	equal(t, "findings once it is back", check(t, db), map[string]string{})
 }
 
-// Where it can be seen that Badger's files have lost something, no journal is
-// begun from them.
+// No new journal is created from files that have visibly lost something.
 func TestNewJournal_olderTables(t *testing.T) {
 	db := openNew(t)
 	id := mustCreate(t, db)
@@ -229,8 +228,8 @@ func TestNewJournal_olderTables(t *testing.T) {
 	}
 }
 
-// TestNewJournal_salvages: a new journal does not give up what the old one knows
-// and Badger's files, which are older, do not.
+// A new journal does not lose what the old one has and Badger's files, which are
+// older, lack.
 func TestNewJournal_salvages(t *testing.T) {
 	older := func(t *testing.T) (path, id string) {
 		t.Helper()
@@ -245,7 +244,7 @@ func TestNewJournal_salvages(t *testing.T) {
 		putBack(path)
 		return path, id
 	}
-	t.Run("a journal that is whole", func(t *testing.T) {
+	t.Run("an intact journal", func(t *testing.T) {
 		path, id := older(t)
 		if _, err := NewJournal(testOptions(path), start); err == nil || !strings.Contains(err.Error(), "the journal is intact") {
 			t.Errorf("got error %v, want that the journal is intact", err)
@@ -257,7 +256,7 @@ func TestNewJournal_salvages(t *testing.T) {
 		equal(t, "findings", wrong(found)["opening"], "warning: The store could not be opened without a repair: the key store's files had lost changes, which were restored from its journal.")
 		mustStayRevoked(t, path, id)
 	})
-	t.Run("a journal that is damaged after it", func(t *testing.T) {
+	t.Run("a journal damaged after the revocation", func(t *testing.T) {
 		path, id := older(t)
 		segments, err := filepath.Glob(filepath.Join(path, journalDirectory, "*.journal"))
 		if err != nil || len(segments) != 1 {
@@ -267,12 +266,12 @@ func TestNewJournal_salvages(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		content = append(content, content[len(content)-1000:]...) // no entry, and no end of one
+		content = append(content, content[len(content)-1000:]...) // not an entry, nor a torn one
 		if err := os.WriteFile(segments[0], content, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if got := openFails(t, path); !strings.Contains(got, "--new-journal") {
-			t.Errorf("opening it: got %q, want what to do", got)
+			t.Errorf("opening it: got %q, want advice", got)
 		}
 		if _, err := NewJournal(testOptions(path), start); err != nil {
 			t.Fatalf("NewJournal: got error %v, want none", err)
@@ -283,7 +282,7 @@ func TestNewJournal_salvages(t *testing.T) {
 	})
 }
 
-// TestChange_journalGone: nothing is acknowledged that would be in no journal.
+// No change is acknowledged if it would not be in the journal.
 func TestChange_journalGone(t *testing.T) {
 	db := openNew(t)
 	mustCreate(t, db)
@@ -291,13 +290,13 @@ func TestChange_journalGone(t *testing.T) {
 	if err != nil || len(segments) != 1 {
 		t.Fatalf("got segments %q and error %v, want one", segments, err)
 	}
-	aside := segments[0] + ".aside"
-	if err := os.Rename(segments[0], aside); err != nil {
+	moved := segments[0] + ".moved"
+	if err := os.Rename(segments[0], moved); err != nil {
 		t.Fatal(err)
 	}
 	refusedAsMoved(t, db)
 	equal(t, "finding", check(t, db)["changes"], "error: No changes are made: a file of the journal was removed or replaced.")
-	if err := os.Rename(aside, segments[0]); err != nil {
+	if err := os.Rename(moved, segments[0]); err != nil {
 		t.Fatal(err)
 	}
 	mustCreate(t, db)
@@ -317,7 +316,7 @@ func refusedAsMoved(t *testing.T, db *DB) {
 	before := statuses(t, db)
 	err := change(db, start, record(newID(), active))
 	if _, immutable := errors.AsType[*ImmutableError](err); !immutable || !errors.Is(err, ErrJournalMoved) {
-		t.Errorf("got error %v, want that the journal was moved", err)
+		t.Errorf("got error %v, want ErrJournalMoved", err)
 	}
 	equal(t, "records after a refused change", statuses(t, db), before)
 }

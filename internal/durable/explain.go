@@ -12,17 +12,17 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/durable/journal"
 )
 
-// forgotten says that the store has changes that the journal does not.
-func (db *DB) forgotten(has journal.Position, torn *journal.Damage) error {
+// journalBehind returns the error for a store that has changes the journal lacks.
+func (db *DB) journalBehind(stored journal.Position, torn *journal.Damage) error {
 	cause := errors.New("the end of its journal is missing")
 	if torn != nil {
 		cause = torn
 	}
-	return db.lost(cause, db.journal.End().Number+1, has.Number)
+	return db.uncertain(cause, db.journal.End().Number+1, stored.Number)
 }
 
-// lost says which changes can be read in the journal no more, and what to do.
-func (db *DB) lost(cause error, from, to uint64) error {
+// uncertain returns the error for changes that the journal can no longer vouch for.
+func (db *DB) uncertain(cause error, from, to uint64) error {
 	changes := fmt.Sprintf("change %d", from)
 	switch {
 	case to == 0:
@@ -35,8 +35,7 @@ func (db *DB) lost(cause error, from, to uint64) error {
 		"If you are sure that the store is complete, create a new journal from it: caddy api-keys doctor --store %q --new-journal", cause, changes, db.path)
 }
 
-// explainJournal turns the journal's reasons not to open into what an operator
-// can do.
+// explainJournal adds advice to an error from opening the journal.
 func (db *DB) explainJournal(err error) error {
 	if errors.Is(err, journal.ErrLocked) {
 		return explain(db.path, syscall.EWOULDBLOCK)
@@ -45,17 +44,18 @@ func (db *DB) explainJournal(err error) error {
 		if _, files := db.survey(); files != nil && !isTransient(files) {
 			return bothDamaged(files, damage)
 		}
-		return db.lost(damage, max(damage.Next, 1), 0)
+		return db.uncertain(damage, max(damage.Next, 1), 0)
 	}
 	return Advise(err)
 }
 
-// bothDamaged says that neither can be built from the other.
+// bothDamaged returns the error for files and a journal of which neither can be
+// rebuilt from the other.
 func bothDamaged(files, journal error) error {
 	return fmt.Errorf("its files are damaged (%w), and so is its journal: %w. Restore a backup into an empty directory", files, journal)
 }
 
-// explain turns Badger's reasons not to open into what an operator can do.
+// explain adds advice to an error from opening Badger.
 func explain(path string, err error) error {
 	if locked(err) {
 		return fmt.Errorf("it is locked by %s: stop that process, or choose another path", lockHolder(path))
@@ -63,12 +63,12 @@ func explain(path string, err error) error {
 	return Advise(err)
 }
 
-// locked reports whether an error says that another process has the store open.
+// locked reports whether an error means that another process has the store open.
 func locked(err error) bool {
 	return errors.Is(err, syscall.EWOULDBLOCK)
 }
 
-// lockHolder names the process that Badger's advisory file says has the lock.
+// lockHolder names the process that holds the lock according to Badger's pid file.
 // A process in another container can have the pid of this one.
 func lockHolder(path string) string {
 	content, _ := os.ReadFile(filepath.Join(path, "LOCK"))

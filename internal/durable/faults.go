@@ -1,12 +1,12 @@
 package durable
 
-// Faults are what goes wrong in a test: the disk is full, or fails.
+// Faults are failures of the disk that a test simulates.
 type Faults struct {
-	// Free returns how much is left on the disk, in bytes.
+	// Free returns the free disk space, in bytes.
 	Free func() uint64
-	// Commit commits a change to Badger, or does not.
+	// Commit commits a change to Badger, or fails.
 	Commit func(commit func() error) error
 }
 
-// Inject has faults happen from now on. It is for tests alone.
+// Inject simulates faults from now on. It is only for tests.
 func (db *DB) Inject(f Faults) { db.faults.Store(&f) }

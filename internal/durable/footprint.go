@@ -13,28 +13,28 @@ import (
 	"github.com/dgraph-io/badger/v4/table"
 )
 
-// A footprint is what Badger's files were like when a snapshot was begun. Badger
-// adds to its manifest, and writes a table once. So where the manifest still
-// begins as it did, and the tables of then that are left are the same, the files
-// come from those of then, and hold what those held; and where not, they were
-// exchanged for others. That Badger writes its manifest anew, after ten thousand
-// deletions of tables, looks the same until the next snapshot.
+// A footprint identifies Badger's files as of the start of a snapshot. Badger
+// appends to its manifest, and writes each table once. So if the manifest still
+// begins with the same bytes, and the tables of that time that remain are
+// unchanged, the present files descend from those and contain what they contained;
+// otherwise they were replaced. When Badger rewrites its manifest, after ten
+// thousand table deletions, that looks like a replacement until the next snapshot.
 type footprint struct {
-	Manifest int64             // bytes, to the end of an entry
-	Sum      []byte            // of them, by SHA-256
-	Tables   map[uint64][]byte // the sums of their ends, where the keys and versions in them are told
+	Manifest int64             // size in bytes, up to the end of an entry
+	Sum      []byte            // SHA-256 of that
+	Tables   map[uint64][]byte // by ID, from sumOfEnd
 }
 
-// tableEnd is how much of a table's end is summed up: its index, which is near its
-// end, has a sum of its own, and a filter made from all of its keys.
+// tableEnd is how much of a table sumOfEnd hashes. Near the end of a table are its
+// index, which has a checksum and a filter of all keys.
 const tableEnd = 16 << 10
 
-// baseRecord is what Badger has of the journal's snapshot.
+// baseRecord is what Badger has recorded about the journal's snapshot.
 type baseRecord struct {
-	Number    uint64 // of the last change before it
+	Number    uint64 // of the last change in it
 	Footprint footprint
-	// Since is the version in Badger from which the files have theirs, where they
-	// were built anew: what is older is of the files before.
+	// Since is the Badger version from which rebuilt files count theirs: a lower
+	// one belongs to the files before.
 	Since uint64 `json:",omitzero"`
 }
 
@@ -55,6 +55,7 @@ func footprintOf(path string) (f footprint, err error) {
 	return f, nil
 }
 
+// sumOfEnd hashes the size of a table and its end.
 func sumOfEnd(path string) ([]byte, error) {
 	opened, err := os.Open(path)
 	if err != nil {
@@ -71,8 +72,7 @@ func sumOfEnd(path string) ([]byte, error) {
 	return h.Sum(nil)[:8], err
 }
 
-// readManifest returns the entries of the manifest that are whole, and what they
-// say.
+// readManifest returns the intact entries of the manifest, raw and decoded.
 func readManifest(path string) (content []byte, manifest badger.Manifest, err error) {
 	name := filepath.Join(path, badger.ManifestFilename)
 	opened, err := os.Open(name)
@@ -94,9 +94,8 @@ func readManifest(path string) (content []byte, manifest badger.Manifest, err er
 	return content[:whole], manifest, nil
 }
 
-// leadsTo reports whether files that were surveyed come from those of the
-// footprint.
-func (f *footprint) leadsTo(later *fileSurvey) bool {
+// isAncestorOf reports whether surveyed files descend from those of the footprint.
+func (f *footprint) isAncestorOf(later *fileSurvey) bool {
 	if f.Manifest == 0 || int64(len(later.manifest)) < f.Manifest {
 		return false
 	}
@@ -104,7 +103,7 @@ func (f *footprint) leadsTo(later *fileSurvey) bool {
 		return false
 	}
 	for id, sum := range later.tables {
-		if of, known := f.Tables[id]; known && !bytes.Equal(of, sum) {
+		if before, known := f.Tables[id]; known && !bytes.Equal(before, sum) {
 			return false
 		}
 	}

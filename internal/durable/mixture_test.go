@@ -41,7 +41,7 @@ func grow(t *testing.T, random *rand.Rand, steps int) *generations {
 		case 2:
 			snapshot(t, db)
 		case 3:
-			db = builtAnew(t, db)
+			db = rebuilt(t, db)
 		case 4: // nothing but the changes
 		}
 		g.paths = append(g.paths, copyOf(t, db.Path()))
@@ -100,7 +100,7 @@ func (g *generations) mix(t *testing.T, random *rand.Rand, mixed func(name strin
 	return path, exchanged
 }
 
-// TestOpen_mixtures: whatever files of which instant lie beside one another, a
+// TestOpen_mixtures: with any mixture of files from different instants, a
 // database that opens has all that was acknowledged. While the journal is whole, it
 // does open.
 func TestOpen_mixtures(t *testing.T) {

@@ -11,13 +11,13 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/durable/journal"
 )
 
-// NewJournal begins a new journal from what is in a closed store, and returns
-// where the old one is kept. It is for an operator who knows that the store has
-// all that was acknowledged, or that there is nothing better: nothing proves it.
-// What the old journal has before its damage is in the store afterwards. A
-// journal that is whole is not given up.
+// NewJournal replaces the journal of a closed store with a new one that starts from
+// the store's contents, and returns the directory that the old one was moved to. It
+// is for an operator who knows that the store is complete, or has nothing better:
+// that is not verified. What the old journal has before its damage is applied to
+// the store first. An intact journal is not replaced.
 func NewJournal(o Options, now time.Time) (kept string, err error) {
-	db, err := openNothing(o)
+	db, err := unopened(o)
 	if err != nil {
 		return "", err
 	}
@@ -35,11 +35,11 @@ func NewJournal(o Options, now time.Time) (kept string, err error) {
 	if name := emptyFile(db.path); name != "" {
 		return "", fmt.Errorf("the journal cannot be rebuilt because the store's file %q is empty. Restore a backup into an empty directory", name)
 	}
-	lost, err := db.openOn(files)
+	lost, err := db.openSurveyed(files)
 	if err != nil {
 		return "", explain(db.path, err)
 	}
-	if err := db.provable(files, lost); err != nil {
+	if err := db.checkConsistent(files, lost); err != nil {
 		return "", err
 	}
 	if _, err := db.schema(); err != nil {
@@ -48,26 +48,25 @@ func NewJournal(o Options, now time.Time) (kept string, err error) {
 	if err := db.salvage(); err != nil {
 		return "", err
 	}
-	kept, err = db.keepJournal(now)
+	kept, err = db.quarantineJournal(now)
 	if err != nil {
 		return "", err
 	}
-	return kept, db.newJournal(now)
+	return kept, db.createJournal(now)
 }
 
-// salvage makes again what the journal has before its damage, and Badger's files
-// have not.
+// salvage applies what the journal has before its damage and Badger's files lack.
 func (db *DB) salvage() error {
 	tail, base, end, damage := journal.Salvage(db.journalPath())
-	has, err := db.marks()
+	stored, err := db.marks()
 	switch {
 	case err != nil:
 		return err
-	case tail == nil || has.position.Number > end.Number: // and what it has is older
+	case tail == nil || stored.position.Number > end.Number: // or the readable part is older than the store
 		return nil
-	case has.position.Number < base.Number:
-		return fmt.Errorf("the journal cannot be rebuilt because the store's files end at change %d, and the journal's snapshot at change %d. Restore a backup into an empty directory", has.position.Number, base.Number)
-	case has.position != base && has.position != tail.Positions[has.position.Number]: // it is another store's
+	case stored.position.Number < base.Number:
+		return fmt.Errorf("the journal cannot be rebuilt because the store's files end at change %d, and the journal's snapshot at change %d. Restore a backup into an empty directory", stored.position.Number, base.Number)
+	case stored.position != base && stored.position != tail.Positions[stored.position.Number]: // it belongs to another store
 		return nil
 	case damage == nil:
 		return errors.New("the journal is intact, so there is no need for a new one: start the server")
@@ -76,43 +75,43 @@ func (db *DB) salvage() error {
 	if err != nil {
 		return err
 	}
-	return db.rewrite(missing)
+	return db.apply(missing)
 }
 
-// provable refuses Badger's files where it can be seen, without a journal, that
-// they have lost something.
-func (db *DB) provable(files *fileSurvey, lost bool) error {
-	has, err := db.marks()
+// checkConsistent refuses Badger's files if, even without a journal, they show that
+// something is lost.
+func (db *DB) checkConsistent(files *fileSurvey, lost bool) error {
+	stored, err := db.marks()
 	if err != nil {
 		return err
 	}
-	if lost || files.predate(&has.base) || has.base.Number > 0 && !has.base.Footprint.leadsTo(files) {
+	if lost || files.predatesRebuild(&stored.base) || stored.base.Number > 0 && !stored.base.Footprint.isAncestorOf(files) {
 		return errors.New("the journal cannot be rebuilt because the store's files are inconsistent: the manifest is truncated, or some files are older than others. Restore a backup into an empty directory")
 	}
 	return nil
 }
 
-// keepJournal moves the journal aside, if there is any.
-func (db *DB) keepJournal(now time.Time) (kept string, err error) {
+// quarantineJournal moves the journal, if there is one, to a quarantine directory.
+func (db *DB) quarantineJournal(now time.Time) (kept string, err error) {
 	if !journal.Exists(db.journalPath()) {
 		return "", nil
 	}
-	if kept, err = db.aside(now); err != nil {
+	if kept, err = db.newQuarantine(now); err != nil {
 		return "", err
 	}
 	return kept, os.Rename(db.journalPath(), filepath.Join(kept, journalDirectory))
 }
 
-// newJournal begins a journal with what the database holds. It has its name only once
-// all of that is in it.
-func (db *DB) newJournal(now time.Time) error {
+// createJournal starts a journal with the database's contents. It gets its final
+// name only once they are complete.
+func (db *DB) createJournal(now time.Time) error {
 	if db.journal != nil {
 		if err := db.journal.Close(); err != nil {
 			return err
 		}
 		db.journal = nil
 	}
-	path := db.journalPath() + unfinished
+	path := db.journalPath() + unfinishedSuffix
 	if err := os.RemoveAll(path); err != nil {
 		return err
 	}

@@ -12,23 +12,24 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/durable/journal"
 )
 
-// What Badger opens without a word may be less than what it was given: it drops
-// what follows a damage in its log, tables that are in no manifest, and tables
-// whose sum is wrong. So nothing that it says is believed before it is held
+// Badger may silently open less than it was given: it drops everything that follows
+// a damaged entry in its log, tables that no manifest names, and tables with a
+// wrong checksum. So nothing that it holds is trusted before it has been verified
 // against the journal.
 //
-// First, the files: every table that the manifest names is there and whole, and
-// there is no other. Then what Badger has of the journal: all that was written
-// up to the journal's snapshot is in tables, or comes in Badger's own log before
-// the mark of that snapshot, and so is there if the mark is. What was written
-// after it is compared, write by write, and written again where it is missing.
-// Where Badger's files cannot be used, they are built anew.
+// Files come first: every table that the manifest names must be there and intact,
+// and there must be no other. Then the contents. All changes up to the journal's
+// snapshot are in tables, or precede that snapshot's mark in Badger's log; so if
+// the mark is there, they are too. Changes after the snapshot are compared write by
+// write, and replayed where they are missing. Files that fail verification are
+// rebuilt from the journal.
 
-// journalDirectory is where the journal is, in the directory of the database.
+// journalDirectory is the journal's subdirectory of the database.
 const journalDirectory = "journal"
 
-// unfinished ends the name of a journal that does not have everything yet.
-const unfinished = ".new"
+// unfinishedSuffix ends the name of a new journal until its first snapshot is
+// complete.
+const unfinishedSuffix = ".new"
 
 func (db *DB) journalPath() string { return filepath.Join(db.path, journalDirectory) }
 
@@ -44,14 +45,14 @@ func (db *DB) open() (err error) {
 	if err := db.openFiles(); err != nil {
 		return errors.Join(err, db.release())
 	}
-	if db.own, err = identify(db.path); err != nil {
+	if db.opened, err = identify(db.path); err != nil {
 		return errors.Join(err, db.release())
 	}
 	return nil
 }
 
-// openFiles opens the journal, and Badger only after it: whoever has the one has
-// the other.
+// openFiles opens the journal, and then Badger: the journal's lock keeps other
+// processes away from both.
 func (db *DB) openFiles() error {
 	if err := enoughFiles(db.path); err != nil {
 		return err
@@ -72,43 +73,43 @@ func (db *DB) openFiles() error {
 	files, err := db.usableFiles()
 	lost := false
 	if err == nil {
-		lost, err = db.openOn(files)
+		lost, err = db.openSurveyed(files)
 	}
 	switch {
 	case isTransient(err):
 		return explain(db.path, err)
 	case err != nil:
-		return db.discard(err, tail)
+		return db.closeAndRebuild(err, tail)
 	case lost:
-		return db.discard(errors.New("the manifest is truncated"), tail)
+		return db.closeAndRebuild(errors.New("the manifest is truncated"), tail)
 	}
 	return db.reconcile(files, tail)
 }
 
-// begin makes a new database.
-func (db *DB) begin() error {
+// create opens a new, empty database.
+func (db *DB) create() error {
 	if _, err := db.openJournal(); err != nil {
 		return db.explainJournal(err)
 	}
 	if err := db.openBadger(); err != nil {
 		return explain(db.path, err)
 	}
-	return db.markMade()
+	return db.markCreated()
 }
 
-// markMade notes that the database is new, and of which schema it is.
-func (db *DB) markMade() error {
+// markCreated records that Open created the database, and writes its schema.
+func (db *DB) markCreated() error {
 	db.made = true
 	return db.note(db.markSchema)
 }
 
-// openWithoutJournal makes a new database, or refuses what is left of one.
+// openWithoutJournal creates a new database, or refuses the remains of one.
 func (db *DB) openWithoutJournal() error {
 	if err := db.enoughSpace(); err != nil {
 		return err
 	}
-	if !remnantsIn(db.path) {
-		return db.begin()
+	if !hasRemnants(db.path) {
+		return db.create()
 	}
 	if name := emptyFile(db.path); name != "" {
 		return fmt.Errorf("its file %q is empty: either a crash interrupted its creation, or its contents are lost. If the process or the machine stopped just as the file was created, remove the file; otherwise restore a backup into an empty directory", name)
@@ -120,7 +121,7 @@ func (db *DB) openWithoutJournal() error {
 	if err != nil {
 		return fmt.Errorf("its files are damaged, and there is no journal to rebuild them from: %w. Restore a backup into an empty directory", err)
 	}
-	switch lost, err := db.openOn(files); {
+	switch lost, err := db.openSurveyed(files); {
 	case err != nil:
 		return explain(db.path, err)
 	case lost:
@@ -130,13 +131,13 @@ func (db *DB) openWithoutJournal() error {
 	case err != nil:
 		return err
 	case version == 0:
-		if err := db.markMade(); err != nil {
+		if err := db.markCreated(); err != nil {
 			return err
 		}
 		_, err := db.openJournal()
 		return err
 	}
-	return db.lost(errors.New("the journal's files are missing from the store's subdirectory "+journalDirectory), 1, 0)
+	return db.uncertain(errors.New("the journal's files are missing from the store's subdirectory "+journalDirectory), 1, 0)
 }
 
 func (db *DB) openJournal() (tail *journal.Tail, err error) {
@@ -144,7 +145,7 @@ func (db *DB) openJournal() (tail *journal.Tail, err error) {
 	return tail, err
 }
 
-// openBadger opens Badger, which may panic where a file is damaged.
+// openBadger opens Badger, which may panic on damaged files.
 func (db *DB) openBadger() (err error) {
 	defer func() {
 		if reason := recover(); reason != nil {
@@ -159,19 +160,19 @@ func (db *DB) openBadger() (err error) {
 	return nil
 }
 
-// usableFiles surveys Badger's files, or says why they are not to be opened.
+// usableFiles surveys Badger's files, or returns why they must not be opened.
 func (db *DB) usableFiles() (*fileSurvey, error) {
 	if db.rebuilding() {
 		return nil, errors.New("an earlier rebuild was interrupted")
 	}
-	if !badgerIn(db.path) {
+	if !hasBadgerFiles(db.path) {
 		if db.journal.End().Number == 0 {
 			return &fileSurvey{}, nil // the first start was interrupted
 		}
 		return nil, errors.New("the store's files are missing")
 	}
 	for name := emptyFile(db.path); name != ""; name = emptyFile(db.path) {
-		// A crash has left it so, or what it held is in the journal.
+		// A crash left it empty, or the journal has its contents.
 		if err := os.Remove(filepath.Join(db.path, name)); err != nil {
 			return nil, err
 		}
@@ -179,8 +180,8 @@ func (db *DB) usableFiles() (*fileSurvey, error) {
 	return db.survey()
 }
 
-// survey surveys files that this process may read and write: one that it may not is
-// not damaged.
+// survey surveys files after checking that this process may read and write them:
+// one that it may not is not damaged.
 func (db *DB) survey() (*fileSurvey, error) {
 	if name, err := unwritableIn(db.path); err != nil {
 		return nil, fmt.Errorf("its file %q: %w", name, err)
@@ -188,33 +189,34 @@ func (db *DB) survey() (*fileSurvey, error) {
 	return surveyFiles(db.path)
 }
 
-// reconcile holds what Badger has against what the journal says, and makes it the same.
+// reconcile compares Badger's contents with the journal, and brings them up to
+// date.
 func (db *DB) reconcile(files *fileSurvey, tail *journal.Tail) error {
 	version, err := db.schema()
 	end, base := db.journal.End(), db.journal.Base()
 	switch {
-	case errors.Is(err, errForeign) && end.Number > 0: // the journal is not that of something else
-		return db.discard(errors.New("the store's files have lost their schema version"), tail)
+	case errors.Is(err, errForeign) && end.Number > 0: // so it is not another program's database
+		return db.closeAndRebuild(errors.New("the store's files have lost their schema version"), tail)
 	case err != nil:
 		return err
 	case version == 0 && end.Number == 0:
-		return db.markMade()
+		return db.markCreated()
 	case version == 0:
-		return db.discard(errors.New("the store's files are those of an empty store"), tail)
+		return db.closeAndRebuild(errors.New("the store's files are those of an empty store"), tail)
 	}
-	has, err := db.marks()
+	stored, err := db.marks()
 	switch {
 	case err != nil:
 		return err
-	case files.predate(&has.base):
-		return db.discard(errors.New("one of the store's files is older than the last rebuild"), tail)
-	case has.position.Number > end.Number:
-		return db.forgotten(has.position, tail.Torn)
-	case has.position.Number < base.Number || has.base.Number < base.Number:
-		return db.discard(fmt.Errorf("the store's files end at change %d of %d", has.position.Number, end.Number), tail)
-	case base.Number > 0 && !has.base.Footprint.leadsTo(files):
-		return db.discard(errors.New("some of the store's files neither match nor descend from those recorded with the journal's snapshot"), tail)
-	case has.position != base && has.position != tail.Positions[has.position.Number]:
+	case files.predatesRebuild(&stored.base):
+		return db.closeAndRebuild(errors.New("one of the store's files is older than the last rebuild"), tail)
+	case stored.position.Number > end.Number:
+		return db.journalBehind(stored.position, tail.Torn)
+	case stored.position.Number < base.Number || stored.base.Number < base.Number:
+		return db.closeAndRebuild(fmt.Errorf("the store's files end at change %d of %d", stored.position.Number, end.Number), tail)
+	case base.Number > 0 && !stored.base.Footprint.isAncestorOf(files):
+		return db.closeAndRebuild(errors.New("some of the store's files neither match nor descend from those recorded with the journal's snapshot"), tail)
+	case stored.position != base && stored.position != tail.Positions[stored.position.Number]:
 		return errors.New("its journal belongs to another store: put the right journal back, or restore a backup into an empty directory")
 	}
 	if tail.Torn != nil {

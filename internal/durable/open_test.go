@@ -65,7 +65,7 @@ func TestOpen_lockedByThisProcess(t *testing.T) {
 	mustCreate(t, db)
 }
 
-// Of many who open one directory at once, one gets it.
+// Of many concurrent attempts to open a directory, one succeeds.
 func TestOpen_atOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys")
 	var mu sync.Mutex
@@ -121,7 +121,7 @@ func TestOpen_schema(t *testing.T) {
 	} {
 		t.Run(test.title, func(t *testing.T) {
 			path := badgerWith(t, test.key, test.value)
-			for range 2 { // the first attempt must not have left anything behind
+			for range 2 { // the first attempt must not leave anything behind
 				equal(t, "error", openFails(t, path), test.want)
 			}
 			db, err := badger.Open(badger.DefaultOptions(path).WithLogger(nil))
@@ -143,7 +143,8 @@ func TestOpen_schema(t *testing.T) {
 	}
 }
 
-// A process can end after Badger has made its files, before the schema is written.
+// A crash can come after Badger has created its files and before the schema is
+// written.
 func TestOpen_afterCrashOfFirstOpen(t *testing.T) {
 	t.Run("without a schema", func(t *testing.T) {
 		db := open(t, badgerWith(t, "", ""))
@@ -167,9 +168,8 @@ func TestOpen_afterCrashOfFirstOpen(t *testing.T) {
 	}
 }
 
-// An empty file may be what a crash left in the moment that it was made, or all
-// that is left of acknowledged changes. A store without a journal does not guess
-// which.
+// An empty file may be what a crash left just after creating it, or all that is
+// left of acknowledged changes. A store without a journal does not guess.
 func TestOpen_emptyFile(t *testing.T) {
 	for _, empty := range []string{"00009.mem", "000009.vlog"} {
 		t.Run(empty, func(t *testing.T) {
@@ -199,7 +199,7 @@ func TestOpen_emptyFile(t *testing.T) {
 	}
 }
 
-// The options that a store is opened with: small, and every write synced.
+// Badger's options: small buffers, and every write synced.
 func TestOpen_options(t *testing.T) {
 	db := openNew(t)
 	got := db.badger.Opts()
@@ -222,7 +222,7 @@ func TestOpen_options(t *testing.T) {
 	}
 }
 
-// Badger's chatter is not the operator's.
+// Badger's own messages do not clutter the log.
 func TestOpen_logsNothingAtInfo(t *testing.T) {
 	core, logged := observer.New(zapcore.InfoLevel)
 	o := testOptions(filepath.Join(t.TempDir(), "keys"))
@@ -238,7 +238,7 @@ func TestOpen_logsNothingAtInfo(t *testing.T) {
 	}
 }
 
-// A read that is under way holds Close up.
+// Close waits for a read in progress.
 func TestClose_waitsForReads(t *testing.T) {
 	db := openNew(t)
 	reading, proceed, closed := make(chan struct{}), make(chan struct{}), make(chan struct{})

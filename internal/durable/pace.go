@@ -5,27 +5,27 @@ import (
 	"time"
 )
 
-// Pacer keeps work on many records from taking a processor away from requests: after
-// a while it pauses for half as long as that took. A goroutine that computes would keep a
-// processor for ten milliseconds before Go takes it away.
+// Pacer keeps work on many records from starving requests: after a while of work,
+// it pauses for half as long. Without it, a goroutine could occupy a processor for
+// ten milliseconds before Go preempts it.
 type Pacer struct {
 	ctx     context.Context
 	n       int
 	since   time.Time
-	unpaced bool // it never pauses, for there are no requests
+	unpaced bool // never pause
 }
 
-// NewPacer returns a pacer for work that ends when ctx does.
+// NewPacer returns a pacer for work that ends when ctx is done.
 func NewPacer(ctx context.Context) *Pacer { return &Pacer{ctx: ctx, since: time.Now()} }
 
 // Unpaced returns a pacer that never pauses.
 func Unpaced(ctx context.Context) *Pacer { return &Pacer{ctx: ctx, unpaced: true} }
 
-// Alone says that nobody sends requests meanwhile: work that takes long need not
-// leave room for any.
+// Alone turns off pacing: there are no requests to make room for.
 func (db *DB) Alone() { db.alone.Store(true) }
 
-// Pacer returns the pacer for work that takes as long as the database is large.
+// Pacer returns a pacer for work that takes time in proportion to the database's
+// size.
 func (db *DB) Pacer(ctx context.Context) *Pacer {
 	if db.alone.Load() {
 		return Unpaced(ctx)
@@ -34,23 +34,24 @@ func (db *DB) Pacer(ctx context.Context) *Pacer {
 }
 
 const (
-	// workFor is how long a pacer lets work go on at least.
+	// workFor is the shortest time between pauses.
 	workFor = 2 * time.Millisecond
-	// maxPause is how long it pauses at most, whatever the machine was busy with.
+	// maxPause bounds a pause, because the time before it may have been spent
+	// waiting for a processor.
 	maxPause = 10 * time.Millisecond
-	// stepsAtOnce is how many records pass before it looks at the time.
-	stepsAtOnce = 16
+	// stepsPerCheck is how many records pass between looks at the clock.
+	stepsPerCheck = 16
 )
 
-// Step counts a record, and returns an error once nobody waits for the work.
+// Step counts a record, and returns the error of ctx once that is done.
 func (p *Pacer) Step() error {
-	if p.n++; p.n%stepsAtOnce != 0 {
+	if p.n++; p.n%stepsPerCheck != 0 {
 		return p.ctx.Err()
 	}
 	return p.Rest()
 }
 
-// Rest pauses if it is time to, and returns an error once nobody waits for the work.
+// Rest pauses if it is time to, and returns the error of ctx once that is done.
 func (p *Pacer) Rest() error {
 	if p.unpaced {
 		return p.ctx.Err()

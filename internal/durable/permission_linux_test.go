@@ -25,8 +25,8 @@ func TestOpen_noPermission(t *testing.T) {
 	equal(t, "error", openFails(t, path), "mkdir "+path+advice)
 }
 
-// notRoot takes root's rights over files from this test, if it has them: the
-// kernel gives them to the thread whose file system user is root.
+// notRoot drops root's file permissions for this test, if it has them: on Linux
+// they belong to the thread whose file system user is root.
 func notRoot(t *testing.T) {
 	t.Helper()
 	if os.Getuid() != 0 {

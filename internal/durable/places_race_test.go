@@ -2,6 +2,6 @@
 
 package durable
 
-// places is how many places of a file each mishap is done at. The race detector
-// has the other process that opens each store take ten times as long.
+// places is how many places of a file each mishap is applied to. With the race
+// detector, the process that opens each store takes ten times as long.
 const places = 2

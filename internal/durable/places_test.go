@@ -2,5 +2,5 @@
 
 package durable
 
-// places is how many places of a file each mishap is done at.
+// places is how many places of a file each mishap is applied to.
 const places = 6

@@ -14,14 +14,14 @@ import (
 )
 
 const (
-	roleHold     = "hold"     // opens the database, says "open", and holds it until its input ends
-	roleReport   = "report"   // opens the database, and says what is in it or why not
-	roleFill     = "fill"     // fills the database, with a snapshot of the journal on the way
-	roleSnapshot = "snapshot" // fills the database, and makes one snapshot of the journal after the other
+	roleHold     = "hold"     // opens the database, prints testenv.Opened, and holds it until its input ends
+	roleReport   = "report"   // opens the database, and prints a hash of its contents or the error
+	roleFill     = "fill"     // fills the database, with one snapshot of the journal
+	roleSnapshot = "snapshot" // fills the database, with one snapshot of the journal after another
 )
 
-// child is what this test's binary does as another process. The roles are
-// above; it returns the exit status.
+// child is what this test binary does as a second process, in one of the roles
+// above. It returns the exit status.
 func child(role, path string) int {
 	if role == roleReport {
 		if err := reportOn(path); err != nil {
@@ -59,7 +59,7 @@ func child(role, path string) int {
 	return 0
 }
 
-// manyRecords makes records that take 40 KB together.
+// manyRecords makes records of 40 KB in all.
 func manyRecords(txn *Txn) (err error) {
 	for range 100 {
 		err = errors.Join(err, record(newID(), active)(txn))
@@ -67,7 +67,7 @@ func manyRecords(txn *Txn) (err error) {
 	return err
 }
 
-// reportOn opens a database, and says what is in it or why it cannot.
+// reportOn opens a database, and prints a hash of its contents or the error.
 func reportOn(path string) error {
 	db, err := openAt(path)
 	if err != nil {
@@ -79,7 +79,7 @@ func reportOn(path string) error {
 	return errors.Join(err, db.Close())
 }
 
-// reportOf returns what another process says of a database.
+// reportOf returns what roleReport prints about a database.
 func reportOf(t *testing.T, path string) string {
 	t.Helper()
 	cmd := testenv.ChildCommand(t.Context(), t, roleReport, path)

@@ -15,15 +15,15 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/durable/journal"
 )
 
-// damagedDirectory begins the names of directories that hold Badger's files from
-// before they were built anew.
+// damagedDirectory is the prefix of the names of quarantine directories, which hold
+// damaged files that were replaced.
 const damagedDirectory = "damaged-"
 
-// damagedTime is how the rest of their names says when that was, UTC.
+// damagedTime is the format of the rest of those names: when that was, in UTC.
 const damagedTime = "20060102T150405.000Z"
 
-// rebuildMark is a file that is in the journal's directory for as long as
-// Badger's files are being built.
+// rebuildMark is a file in the journal's directory while Badger's files are being
+// rebuilt.
 const rebuildMark = "REBUILD"
 
 func (db *DB) rebuildMark() string { return filepath.Join(db.journalPath(), rebuildMark) }
@@ -33,15 +33,15 @@ func (db *DB) rebuilding() bool {
 	return err == nil
 }
 
-// rebuiltPerReport is after how many records it is logged how many they are, and
-// rebuiltPerLook after how many the disk is looked at.
+// A rebuild logs its progress once per recordsPerReport records, and checks the
+// free disk space once per recordsPerSpaceCheck.
 const (
-	rebuiltPerReport = 1_000_000
-	rebuiltPerLook   = 10_000
+	recordsPerReport     = 1_000_000
+	recordsPerSpaceCheck = 10_000
 )
 
-// makeSpace removes files that were being built, and worth nothing, where the disk
-// is full: it may be full of them.
+// makeSpace returns an error if the disk is full. It first removes what an
+// interrupted rebuild left, which has no value and may be what fills the disk.
 func (db *DB) makeSpace() error {
 	err := db.enoughSpace()
 	if err != nil && db.rebuilding() {
@@ -53,7 +53,8 @@ func (db *DB) makeSpace() error {
 	return err
 }
 
-// roomToRebuild refuses to fill the disk: the damaged files are kept.
+// roomToRebuild returns an error if a rebuild might fill the disk: it keeps the
+// damaged files.
 func (db *DB) roomToRebuild() error {
 	if db.rebuilding() {
 		return nil
@@ -75,8 +76,8 @@ func (db *DB) roomToRebuild() error {
 	return err
 }
 
-// rebuild makes Badger's files anew from the journal. What it does not have are
-// the last uses of keys since its snapshot. The old files are kept aside.
+// rebuild rebuilds Badger's files from the journal, and quarantines the old ones.
+// Only notes written since the journal's snapshot are lost.
 func (db *DB) rebuild(reason error, tail *journal.Tail) error {
 	db.repair(Repair{Kind: Rebuilding, Reason: reason})
 	if tail.Torn != nil {
@@ -93,10 +94,10 @@ func (db *DB) rebuild(reason error, tail *journal.Tail) error {
 	if err := db.roomToRebuild(); err != nil {
 		return err
 	}
-	if err := db.setAside(); err != nil {
+	if err := db.quarantineFiles(); err != nil {
 		return err
 	}
-	since, err := db.beginVersions(time.Now())
+	since, err := db.startVersions(time.Now())
 	if err == nil {
 		err = db.openBadger()
 	}
@@ -106,10 +107,10 @@ func (db *DB) rebuild(reason error, tail *journal.Tail) error {
 	if err := db.restoreSnapshot(snapshot); err != nil {
 		return err
 	}
-	if err := db.rewrite(tail.InOrder()); err != nil {
+	if err := db.apply(tail.InOrder()); err != nil {
 		return err
 	}
-	if err := db.settle(); err != nil {
+	if err := db.flush(); err != nil {
 		return err
 	}
 	files, err := footprintOf(db.path)
@@ -124,11 +125,11 @@ func (db *DB) rebuild(reason error, tail *journal.Tail) error {
 	return os.Remove(db.rebuildMark())
 }
 
-// beginVersions has Badger's versions go on from a time, in microseconds since
-// 1970, and returns that. Badger counts them from 1 in an empty directory, and of
-// two versions believes the higher one: a file of before, which is put beside the
-// new ones, would have it.
-func (db *DB) beginVersions(at time.Time) (since uint64, err error) {
+// startVersions makes Badger number versions from a time in Unix microseconds,
+// which it returns. In an empty directory Badger would start from 1, and the higher
+// of two versions wins: if an old file came back among the new ones, its records
+// would.
+func (db *DB) startVersions(at time.Time) (since uint64, err error) {
 	since = uint64(at.UnixMicro())
 	managed, err := badger.OpenManaged(badgerOptions(db.path, db.log))
 	if err != nil {
@@ -139,8 +140,8 @@ func (db *DB) beginVersions(at time.Time) (since uint64, err error) {
 	return since, errors.Join(err, batch.Set(baseKey, value), batch.Flush(), managed.Close())
 }
 
-// settle brings everything that Badger has into tables.
-func (db *DB) settle() error {
+// flush moves everything that Badger has into tables, by closing and reopening it.
+func (db *DB) flush() error {
 	err := db.badger.Close()
 	db.badger = nil
 	if err != nil {
@@ -149,14 +150,14 @@ func (db *DB) settle() error {
 	return db.openBadger()
 }
 
-// setAside moves Badger's files away, where nobody will build on them. Files
-// that were being built are worth nothing.
-func (db *DB) setAside() error {
+// quarantineFiles moves Badger's files out of the way, or removes those of an
+// interrupted rebuild, which have no value.
+func (db *DB) quarantineFiles() error {
 	hidden := filepath.Join(db.path, straysDirectory)
 	if db.rebuilding() {
 		return errors.Join(eachBadgerFile(db.path, os.Remove), os.RemoveAll(hidden))
 	}
-	aside, err := db.aside(time.Now())
+	quarantine, err := db.newQuarantine(time.Now())
 	if err != nil {
 		return err
 	}
@@ -166,15 +167,15 @@ func (db *DB) setAside() error {
 	if err := syncDirectory(db.journalPath()); err != nil {
 		return err
 	}
-	db.repair(Repair{Kind: KeptDamaged, Directory: aside})
-	err = eachBadgerFile(db.path, func(path string) error { return os.Rename(path, filepath.Join(aside, filepath.Base(path))) })
-	if moveErr := os.Rename(hidden, filepath.Join(aside, straysDirectory)); !errors.Is(moveErr, os.ErrNotExist) {
+	db.repair(Repair{Kind: KeptDamaged, Directory: quarantine})
+	err = eachBadgerFile(db.path, func(path string) error { return os.Rename(path, filepath.Join(quarantine, filepath.Base(path))) })
+	if moveErr := os.Rename(hidden, filepath.Join(quarantine, straysDirectory)); !errors.Is(moveErr, os.ErrNotExist) {
 		err = errors.Join(err, moveErr)
 	}
-	return errors.Join(err, syncDirectory(aside), syncDirectory(db.path))
+	return errors.Join(err, syncDirectory(quarantine), syncDirectory(db.path))
 }
 
-// syncDirectory brings the names in a directory to the disk.
+// syncDirectory makes the creation and renaming of files in a directory durable.
 func syncDirectory(path string) error {
 	directory, err := os.Open(path)
 	if err != nil {
@@ -183,8 +184,8 @@ func syncDirectory(path string) error {
 	return errors.Join(directory.Sync(), directory.Close())
 }
 
-// aside makes a directory for what is damaged.
-func (db *DB) aside(now time.Time) (path string, err error) {
+// newQuarantine creates a directory for damaged files.
+func (db *DB) newQuarantine(now time.Time) (path string, err error) {
 	path = filepath.Join(db.path, damagedDirectory+now.UTC().Format(damagedTime))
 	return path, os.Mkdir(path, 0o700)
 }
@@ -194,10 +195,10 @@ func (db *DB) restoreSnapshot(from *journal.Snapshot) error {
 	defer batch.Cancel()
 	n := 0
 	err := from.Read(func(key, value []byte) error {
-		if n++; n%rebuiltPerReport == 0 {
+		if n++; n%recordsPerReport == 0 {
 			db.log.Info("rebuilding the key store's files", zap.String("path", db.path), zap.Int("records", n))
 		}
-		if n%rebuiltPerLook == 0 {
+		if n%recordsPerSpaceCheck == 0 {
 			if err := db.enoughSpace(); err != nil {
 				return err
 			}
@@ -207,7 +208,7 @@ func (db *DB) restoreSnapshot(from *journal.Snapshot) error {
 	return errors.Join(err, batch.Flush())
 }
 
-// markRebuilt writes what the journal does not hold.
+// markRebuilt writes what is not in the journal.
 func (db *DB) markRebuilt(txn *Txn, tail *journal.Tail, base baseRecord) (err error) {
 	if db.options.AfterRebuild != nil {
 		err = db.options.AfterRebuild(txn, RebuiltFrom{LastChange: tail.Last, Changed: func(key []byte) bool {
@@ -218,8 +219,8 @@ func (db *DB) markRebuilt(txn *Txn, tail *journal.Tail, base baseRecord) (err er
 	return errors.Join(err, db.markSchema(txn), save(txn, baseKey, base), mark(txn, db.journal.End()))
 }
 
-// discard closes Badger, and builds its files anew.
-func (db *DB) discard(reason error, tail *journal.Tail) error {
+// closeAndRebuild closes Badger, and rebuilds its files.
+func (db *DB) closeAndRebuild(reason error, tail *journal.Tail) error {
 	if db.badger != nil {
 		if err := db.badger.Close(); err != nil {
 			db.log.Warn("closing the files of a damaged key store", zap.String("path", db.path), zap.Error(err))

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// builtAnew returns a store after its files were damaged, and built again.
-func builtAnew(t *testing.T, db *DB) *DB {
+// rebuilt damages a database's files, and returns it after a rebuild.
+func rebuilt(t *testing.T, db *DB) *DB {
 	t.Helper()
 	closeDB(t, db)
 	if err := os.Remove(filepath.Join(db.Path(), "MANIFEST")); err != nil {
@@ -17,8 +17,8 @@ func builtAnew(t *testing.T, db *DB) *DB {
 	return open(t, db.Path())
 }
 
-// The same names begin again when the files are built anew.
-func TestOpen_tableOfBeforeARebuild(t *testing.T) {
+// A rebuild starts over with the same file names.
+func TestOpen_tableFromBeforeRebuild(t *testing.T) {
 	db := openNew(t)
 	id := mustCreate(t, db)
 	db = reopen(t, db)
@@ -27,15 +27,15 @@ func TestOpen_tableOfBeforeARebuild(t *testing.T) {
 	db = open(t, db.Path())
 	mustRevoke(t, db, id)
 	snapshot(t, db)
-	db = builtAnew(t, db)
+	db = rebuilt(t, db)
 	closeDB(t, db)
 	putBack(db.Path())
 	mustStayRevoked(t, db.Path(), id)
 }
 
-// Of two versions of a record Badger believes the higher one, and files that are
-// built anew must not begin with low ones.
-func TestOpen_logOfBeforeARebuild(t *testing.T) {
+// Of two versions of a record Badger takes the higher, so rebuilt files must not
+// start with low ones.
+func TestOpen_logFromBeforeRebuild(t *testing.T) {
 	db := openNew(t)
 	for range 30 {
 		mustCreate(t, db)
@@ -43,9 +43,9 @@ func TestOpen_logOfBeforeARebuild(t *testing.T) {
 	id := mustCreate(t, db)
 	putBack := keepFiles(t, db, ".mem")
 	mustRevoke(t, db, id)
-	db = builtAnew(t, db)
+	db = rebuilt(t, db)
 	snapshot(t, db)
-	for range 60 { // so that what Badger has of the journal is newer than the log
+	for range 60 { // so that the recorded position in the journal is newer than the log
 		mustCreate(t, db)
 	}
 	closeDB(t, db)
@@ -53,12 +53,12 @@ func TestOpen_logOfBeforeARebuild(t *testing.T) {
 	mustStayRevoked(t, db.Path(), id)
 }
 
-// A table that a compaction has made since the last snapshot, and one of its name
-// from before the files were built anew.
-func TestOpen_compactedTableOfBeforeARebuild(t *testing.T) {
+// A table that a compaction made since the last snapshot, replaced by one of the
+// same name from before a rebuild.
+func TestOpen_compactedTableFromBeforeRebuild(t *testing.T) {
 	db := openNew(t)
 	id := mustCreate(t, db)
-	for range 5 { // as many tables as are compacted into one
+	for range 5 { // enough tables for a compaction
 		mustCreate(t, db)
 		db = reopen(t, db)
 	}
@@ -68,7 +68,7 @@ func TestOpen_compactedTableOfBeforeARebuild(t *testing.T) {
 	db = open(t, db.Path())
 	mustRevoke(t, db, id)
 	snapshot(t, db)
-	db = builtAnew(t, db)
+	db = rebuilt(t, db)
 	tables := func() []string {
 		found, err := filesWith(db.Path(), ".sst")
 		if err != nil {
@@ -94,13 +94,13 @@ func TestOpen_compactedTableOfBeforeARebuild(t *testing.T) {
 		}
 	}
 	if exchanged == 0 {
-		t.Fatal("no table has a name of before")
+		t.Fatal("no table has the name of an older one")
 	}
 	mustStayRevoked(t, killed, id)
 }
 
-// A disk that has no room for both keeps the damaged files, and is not filled.
-func TestRebuild_withoutRoom(t *testing.T) {
+// A rebuild that would fill the disk is refused, and the damaged files stay.
+func TestRebuild_noSpace(t *testing.T) {
 	db := openNew(t)
 	mustCreate(t, db)
 	closeDB(t, db)
@@ -110,17 +110,17 @@ func TestRebuild_withoutRoom(t *testing.T) {
 	}
 	leave(full, 0)
 	if err := full.roomToRebuild(); err == nil || !strings.Contains(err.Error(), "needs 64 MiB of free disk space, but only 0 MiB are free") {
-		t.Errorf("got error %v, want how much must be free", err)
+		t.Errorf("got error %v, want how much space is needed", err)
 	}
 
-	// Files that were being built are what fills it.
+	// An interrupted rebuild may be what fills the disk.
 	if err := os.WriteFile(db.rebuildMark(), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := full.makeSpace(); err == nil {
-		t.Error("makeSpace: got no error, want that the disk is full")
+		t.Error("makeSpace: got no error, want one: the disk is full")
 	}
-	equal(t, "Badger's files", badgerIn(db.Path()), false)
+	equal(t, "Badger's files", hasBadgerFiles(db.Path()), false)
 	db = open(t, db.Path())
 	equal(t, "records", len(statuses(t, db)), 1)
 }

@@ -2,34 +2,34 @@ package durable
 
 import "go.uber.org/zap"
 
-// Repair is something that Open had to do so that nothing acknowledged is missing.
+// Repair is something that Open did to restore acknowledged changes.
 type Repair struct {
 	Kind      RepairKind
-	Reason    error  // why; nil where the kind says it all
-	Records   int    // that were written again
-	Directory string // where damaged files are kept
+	Reason    error  // nil if the kind says it all
+	Records   int    // number of records replayed
+	Directory string // quarantine of the damaged files
 }
 
-// RepairKind says what was done, as the log does.
+// RepairKind is a kind of repair, as the log message for it.
 type RepairKind string
 
 const (
-	// Replayed changes were in the journal, and the files had lost them.
+	// Replayed means that changes in the journal were missing from Badger's files.
 	Replayed RepairKind = "the key store's files had lost changes, which were restored from its journal"
-	// Rebuilding comes before Rebuilt: all files were built from the journal.
+	// Rebuilding is reported before a rebuild, and Rebuilt after it.
 	Rebuilding RepairKind = "the key store's files are damaged: rebuilding them from its journal, which takes a while"
 	Rebuilt    RepairKind = "the key store's files were rebuilt: last-used times since the journal's snapshot are lost"
-	// KeptDamaged files are what was there before.
+	// KeptDamaged means that the damaged files were moved to a quarantine
+	// directory.
 	KeptDamaged RepairKind = "the key store's damaged files were kept: delete them when they are no longer needed"
-	// DroppedTorn is what a crash had left of a change.
+	// DroppedTorn means that a torn write at the end of the journal was truncated.
 	DroppedTorn RepairKind = "the key store's journal ended with an incomplete change, which was never acknowledged and has been discarded"
 )
 
-// Repairs returns what Open had to do, in that order; nothing where all was as it
-// should be.
+// Repairs returns the repairs that Open made, in order.
 func (db *DB) Repairs() []Repair { return db.repairs }
 
-// repair notes a repair that is being made, and logs it.
+// repair records a repair, and logs it.
 func (db *DB) repair(r Repair) {
 	db.repairs = append(db.repairs, r)
 	fields := []zap.Field{zap.String("path", db.path)}

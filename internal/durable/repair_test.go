@@ -13,8 +13,8 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-// openLogged opens a database, and returns what had to be done for it, which the log
-// says too.
+// openLogged opens a database and returns its repairs. It checks that the log has
+// the same.
 func openLogged(t *testing.T, o Options) (*DB, string) {
 	t.Helper()
 	core, logs := observer.New(zapcore.WarnLevel)
@@ -28,7 +28,7 @@ func openLogged(t *testing.T, o Options) (*DB, string) {
 	for _, entry := range logs.All() {
 		logged = append(logged, entry.Message)
 	}
-	equal(t, "what is logged", strings.Join(logged, "\n"), repairsOf(db))
+	equal(t, "log", strings.Join(logged, "\n"), repairsOf(db))
 	return db, repairsOf(db)
 }
 
@@ -41,33 +41,33 @@ func sumOf(t *testing.T, db *DB) string {
 	return sum
 }
 
-// What the journal has and Badger does not was acknowledged, or nearly so: it is
-// made, and nothing need be done at the next start.
+// Changes that the journal has and Badger lacks are replayed once; the next start
+// finds nothing to do.
 func TestOpen_replays(t *testing.T) {
 	db := openNew(t)
 	id := mustCreate(t, db)
 	older := copyOf(t, db.Path())
 	mustRevoke(t, db, id)
 	want := sumOf(t, db)
-	// The journal of the one, and Badger's files of the other.
+	// The newer journal with the older files of Badger's.
 	if err := errors.Join(os.RemoveAll(filepath.Join(older, journalDirectory)),
 		os.CopyFS(filepath.Join(older, journalDirectory), os.DirFS(db.journalPath()))); err != nil {
 		t.Fatal(err)
 	}
 	replayed, repairs := openLogged(t, testOptions(older))
 	equal(t, "repairs", repairs, string(Replayed))
-	equal(t, "records written again", replayed.Repairs()[0].Records, 2)
+	equal(t, "records replayed", replayed.Repairs()[0].Records, 2)
 	equal(t, "the record", statuses(t, replayed)[id], revoked)
-	equal(t, "what is in it", sumOf(t, replayed), want)
+	equal(t, "contents", sumOf(t, replayed), want)
 	closeDB(t, replayed)
 	_, repairs = openLogged(t, testOptions(older))
 	equal(t, "repairs at the next start", repairs, "")
 }
 
-// Files that are built anew have everything but the last uses of keys, and go on
-// from there, also where building them was interrupted.
+// A rebuild restores everything but notes, and new changes can be made. An
+// interrupted rebuild is done again.
 func TestOpen_rebuilds(t *testing.T) {
-	db := livedDB(t)
+	db := populatedDB(t)
 	snapshot(t, db)
 	later := start.Add(time.Hour)
 	id := newID()
@@ -89,21 +89,21 @@ func TestOpen_rebuilds(t *testing.T) {
 	o.AfterRebuild = func(_ *Txn, f RebuiltFrom) error { from = f; return nil }
 	rebuilt, repairs := openLogged(t, o)
 	equal(t, "repairs", repairs, strings.Join([]string{string(Rebuilding), string(KeptDamaged), string(Rebuilt)}, "\n"))
-	equal(t, "what is in it", sumOf(t, rebuilt), want)
+	equal(t, "contents", sumOf(t, rebuilt), want)
 	equal(t, "findings", check(t, rebuilt), map[string]string{})
-	equal(t, "when the last change was made", from.LastChange, later)
-	equal(t, "whether it is known to have changed the record", from.Changed([]byte("k/"+id)), true)
-	equal(t, "whether it is known to have changed another", from.Changed([]byte("k/other")), false)
+	equal(t, "time of the last change", from.LastChange, later)
+	equal(t, "whether the record has changed", from.Changed([]byte("k/"+id)), true)
+	equal(t, "whether another record has changed", from.Changed([]byte("k/other")), false)
 	kept, err := filepath.Glob(filepath.Join(db.Path(), damagedDirectory+"*", "*.sst"))
 	if err != nil || len(kept) != len(tables) {
-		t.Errorf("kept aside: got %q, %v, want %d tables", kept, err, len(tables))
+		t.Errorf("quarantined: got %q, %v, want %d tables", kept, err, len(tables))
 	}
-	equal(t, "where they are kept", rebuilt.Repairs()[1].Directory, filepath.Dir(kept[0]))
+	equal(t, "quarantine", rebuilt.Repairs()[1].Directory, filepath.Dir(kept[0]))
 	mustRevoke(t, rebuilt, id)
 	want = sumOf(t, rebuilt)
 	equal(t, "after a restart", sumOf(t, reopen(t, rebuilt)), want)
 
-	// Whatever is there when it was interrupted is no store.
+	// Any files left by an interrupted rebuild are discarded.
 	half := openNew(t)
 	mustCreate(t, half)
 	closeDB(t, half)
@@ -119,14 +119,14 @@ func TestOpen_rebuilds(t *testing.T) {
 	again, _ := openLogged(t, testOptions(interrupted))
 	equal(t, "findings", check(t, again), map[string]string{})
 	if again.rebuilding() {
-		t.Error("the mark of a rebuild is still there")
+		t.Error("the mark of the rebuild is still there")
 	}
 }
 
-// Files that have lost what they began with are not taken for those of something else
-// while there is a journal.
+// A database that has lost its schema version is not taken for another program's if
+// it has a journal.
 func TestOpen_schemaLost(t *testing.T) {
-	db := livedDB(t)
+	db := populatedDB(t)
 	want := statuses(t, db)
 	if err := db.Note(func(txn *Txn) error { return txn.Delete(schemaKey) }); err != nil {
 		t.Fatal(err)
@@ -138,7 +138,7 @@ func TestOpen_schemaLost(t *testing.T) {
 	equal(t, "findings", check(t, again), map[string]string{})
 }
 
-// A journal of another store proves nothing.
+// The journal of another store is refused.
 func TestOpen_foreignJournal(t *testing.T) {
 	db, other := openNew(t), openNew(t)
 	for range 3 {
@@ -153,9 +153,9 @@ func TestOpen_foreignJournal(t *testing.T) {
 	equal(t, "error", openFails(t, db.Path()), "its journal belongs to another store: put the right journal back, or restore a backup into an empty directory")
 }
 
-// A snapshot that is damaged is made again, before it is needed.
+// A damaged snapshot is replaced before it is needed.
 func TestOpen_damagedSnapshot(t *testing.T) {
-	db := livedDB(t)
+	db := populatedDB(t)
 	snapshot(t, db)
 	closeDB(t, db)
 	snapshots, err := filepath.Glob(filepath.Join(db.journalPath(), "*.snapshot"))
@@ -173,18 +173,18 @@ func TestOpen_damagedSnapshot(t *testing.T) {
 	db = open(t, db.Path())
 	for deadline := time.Now().Add(time.Minute); db.readSnapshot(t.Context()) != nil; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("the damaged snapshot was not made again")
+			t.Fatal("the damaged snapshot was not replaced")
 		}
 	}
 }
 
-// A snapshot takes the place of the journal once its entries are old, and what was
-// deleted is out of it then.
+// A snapshot is made once the journal is old, and then deleted data is gone from
+// it.
 func TestLimitJournalAge(t *testing.T) {
 	db := openNew(t)
 	id := mustCreate(t, db)
 	if !inJournal(t, db, "a/"+id) {
-		t.Fatal("the journal does not have what was just written")
+		t.Fatal("the journal lacks what was just written")
 	}
 	mustChange(t, db, func(txn *Txn) error {
 		return errors.Join(txn.Delete([]byte("k/"+id)), txn.Delete([]byte("a/"+id+active)))
@@ -199,18 +199,18 @@ func TestLimitJournalAge(t *testing.T) {
 		}
 	}
 	limit(start.Add(time.Hour - time.Minute))
-	equal(t, "whether a snapshot is due too early", len(db.upkeep.snapshot), 0)
+	equal(t, "snapshots due before that age", len(db.upkeep.snapshot), 0)
 	limit(start.Add(time.Hour))
 	for deadline := time.Now().Add(time.Minute); inJournal(t, db, "a/"+id); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("the journal still has what was deleted")
+			t.Fatal("the journal still has the deleted data")
 		}
 	}
 	equal(t, "findings", check(t, db), map[string]string{})
 }
 
-// Many changes are followed by a snapshot, also where the process has ended before it
-// was made: the next start need not read them all.
+// Bulk changes end with a snapshot, which the next start makes if the process ended
+// before.
 func TestSetBulk(t *testing.T) {
 	db := openNew(t)
 	db.StopUpkeep()
@@ -218,9 +218,9 @@ func TestSetBulk(t *testing.T) {
 	for db.journal.Size() < minJournal {
 		mustChange(t, db, func(txn *Txn) error { return txn.Set([]byte("k/large"), make([]byte, 900<<10)) })
 	}
-	equal(t, "whether a snapshot is due meanwhile", len(db.upkeep.snapshot), 0)
+	equal(t, "snapshots due meanwhile", len(db.upkeep.snapshot), 0)
 	db.SetBulk(false)
-	equal(t, "whether a snapshot is due at the end", len(db.upkeep.snapshot), 1)
+	equal(t, "snapshots due at the end", len(db.upkeep.snapshot), 1)
 	db = reopen(t, db)
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		var size int64
@@ -234,7 +234,7 @@ func TestSetBulk(t *testing.T) {
 	}
 }
 
-// inJournal reports whether the journal has something in a key.
+// inJournal reports whether the journal contains a key with the given text.
 func inJournal(t *testing.T, db *DB, text string) (found bool) {
 	t.Helper()
 	db.changes.Lock()

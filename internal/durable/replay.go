@@ -7,15 +7,15 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/durable/journal"
 )
 
-// marks are what Badger has of the journal.
+// marks are what Badger has recorded of its place in the journal.
 type marks struct {
-	position journal.Position // of the last change that is in it
-	base     baseRecord       // of the last snapshot that was begun
+	position journal.Position // of the last change that it has
+	base     baseRecord       // as of the last snapshot that was started
 }
 
-// mark notes that a change is in Badger.
+// mark records in a transaction that Badger has the changes up to a position.
 func mark(txn *Txn, p journal.Position) error {
-	return ownError(txn.badger.Set(journaledKey, []byte(p.String()))) // not in the journal itself
+	return ownError(txn.badger.Set(journaledKey, []byte(p.String()))) // not Txn.Set: the journal does not contain it
 }
 
 func (db *DB) marks() (m marks, err error) {
@@ -41,15 +41,14 @@ func loadBase(txn *Txn) (base baseRecord, err error) {
 	return base, err
 }
 
-// replayedAtOnce bounds the writes that one transaction replays, and
-// replayedBytesAtOnce how large they are: it can hold 1.2 MB and some ten
-// thousand writes.
+// maxReplayWrites and maxReplayBytes bound one replay transaction, which can hold
+// 1.2 MB and some ten thousand writes.
 const (
-	replayedAtOnce      = 1000
-	replayedBytesAtOnce = 256 << 10
+	maxReplayWrites = 1000
+	maxReplayBytes  = 256 << 10
 )
 
-// replay writes again what the journal has and Badger does not.
+// replay applies the changes that the journal has and Badger lacks.
 func (db *DB) replay(tail *journal.Tail) error {
 	missing, err := db.missing(tail.InOrder())
 	if err != nil {
@@ -58,13 +57,13 @@ func (db *DB) replay(tail *journal.Tail) error {
 	if len(missing) > 0 {
 		db.repair(Repair{Kind: Replayed, Records: len(missing)})
 	}
-	if err := db.rewrite(missing); err != nil {
+	if err := db.apply(missing); err != nil {
 		return err
 	}
 	return db.note(func(txn *Txn) error { return mark(txn, db.journal.End()) })
 }
 
-// missing returns those of the writes that cannot be read back.
+// missing returns the writes whose results cannot be read back.
 func (db *DB) missing(writes []journal.Write) (missing []journal.Write, err error) {
 	err = db.view(func(txn *Txn) (err error) {
 		missing, err = missingIn(txn, writes)
@@ -75,19 +74,19 @@ func (db *DB) missing(writes []journal.Write) (missing []journal.Write, err erro
 
 func missingIn(txn *Txn, writes []journal.Write) (missing []journal.Write, err error) {
 	for _, w := range writes {
-		there, err := has(txn, w)
+		applied, err := isApplied(txn, w)
 		if err != nil {
 			return nil, err
 		}
-		if !there {
+		if !applied {
 			missing = append(missing, w)
 		}
 	}
 	return missing, nil
 }
 
-// has reports whether what can be read is what was written.
-func has(txn *Txn, w journal.Write) (bool, error) {
+// isApplied reports whether a write's result can be read back.
+func isApplied(txn *Txn, w journal.Write) (bool, error) {
 	value, err := txn.Get(w.Key)
 	switch {
 	case errors.Is(err, ErrNotFound):
@@ -98,11 +97,11 @@ func has(txn *Txn, w journal.Write) (bool, error) {
 	return !w.Delete && bytes.Equal(value, w.Value), nil
 }
 
-// rewrite makes writes that are in the journal.
-func (db *DB) rewrite(writes []journal.Write) error {
+// apply applies writes that the journal already has.
+func (db *DB) apply(writes []journal.Write) error {
 	for len(writes) > 0 {
 		n, size := 0, 0
-		for n < min(len(writes), replayedAtOnce) && size < replayedBytesAtOnce {
+		for n < min(len(writes), maxReplayWrites) && size < maxReplayBytes {
 			size += len(writes[n].Key) + len(writes[n].Value)
 			n++
 		}

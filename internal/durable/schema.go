@@ -8,14 +8,14 @@ import (
 	"strings"
 )
 
-// What the database has of itself. Its owner keeps other keys.
+// The keys that this package itself uses. The owner's keys are others.
 var (
 	schemaKey    = []byte("m/schema")  // the schema's version, in decimal
 	journaledKey = []byte("m/journal") // the position in the journal of the last change
 	baseKey      = []byte("m/base")    // baseRecord, of the last snapshot that was begun
 )
 
-// isNote reports whether a key may be changed without the journal.
+// isNote reports whether a key may be written without the journal.
 func (db *DB) isNote(key []byte) bool {
 	switch string(key) {
 	case string(schemaKey), string(journaledKey), string(baseKey):
@@ -24,10 +24,10 @@ func (db *DB) isNote(key []byte) bool {
 	return slices.ContainsFunc(db.options.Notes, func(prefix string) bool { return strings.HasPrefix(string(key), prefix) })
 }
 
-// errForeign says that there is something, but not what a database begins with.
+// errForeign is returned for a Badger database that has keys but no schema version.
 var errForeign = errors.New("it is a Badger database of another program: choose another path")
 
-// schema returns the version of the schema; 0 where there is nothing at all.
+// schema returns the schema version, or 0 for an empty database.
 func (db *DB) schema() (version int, err error) {
 	err = db.view(func(txn *Txn) error {
 		err := load(txn, schemaKey, &version)
@@ -45,7 +45,7 @@ func (db *DB) schema() (version int, err error) {
 	return version, err
 }
 
-// markSchema says which schema a new database has.
+// markSchema writes the schema version of a new database.
 func (db *DB) markSchema(txn *Txn) error {
 	return txn.Set(schemaKey, []byte(strconv.Itoa(db.options.Schema)))
 }

@@ -12,24 +12,24 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/durable/journal"
 )
 
-// errUnsettled says that Badger has more than one log: a snapshot is only begun
-// when all that it makes superfluous is in tables, or in the one log before the
-// mark of the snapshot.
-var errUnsettled = errors.New("a table of Badger is being written")
+// errFlushing means that Badger has more than one log, as it does while it flushes
+// a memtable. A snapshot starts only when everything that it makes obsolete is in
+// tables, or precedes the snapshot's mark in the only log.
+var errFlushing = errors.New("a table is still being written")
 
-// Snapshot has a snapshot take the place of the journal's entries so far. Changes are
-// made meanwhile. It fails where Badger is writing a table for long.
+// Snapshot replaces the journal's entries so far with a snapshot, while changes
+// continue. It fails if Badger keeps flushing for long.
 func (db *DB) Snapshot(ctx context.Context) error {
 	db.snapshotting.Lock()
 	defer db.snapshotting.Unlock()
 	db.changes.Lock()
-	txn, w, err := db.beginSettled(db.journal, time.Second)
+	txn, w, err := db.beginWhenFlushed(db.journal, time.Second)
 	db.changes.Unlock()
 	if err != nil {
 		return err
 	}
 	defer txn.Discard()
-	// What is read must not be worse than the journal that it takes the place of.
+	// Damaged tables must not replace an intact journal.
 	err = db.badger.VerifyChecksum()
 	if err == nil {
 		err = writeSnapshot(db.Pacer(ctx), txn, w)
@@ -42,21 +42,21 @@ func (db *DB) Snapshot(ctx context.Context) error {
 	return w.Commit()
 }
 
-// beginSettled begins a snapshot once Badger has written its tables. No change is
-// made meanwhile, so that takes the time of one table.
-func (db *DB) beginSettled(of *journal.Journal, patience time.Duration) (*badger.Txn, *journal.SnapshotWriter, error) {
-	for begun := time.Now(); ; time.Sleep(10 * time.Millisecond) { // Badger does not say when
+// beginWhenFlushed starts a snapshot once Badger has finished flushing. No change
+// is made meanwhile, so this takes no longer than writing one table.
+func (db *DB) beginWhenFlushed(of *journal.Journal, patience time.Duration) (*badger.Txn, *journal.SnapshotWriter, error) {
+	for begun := time.Now(); ; time.Sleep(10 * time.Millisecond) { // Badger does not notify
 		txn, w, err := db.beginSnapshot(of)
-		if !errors.Is(err, errUnsettled) || time.Since(begun) > patience {
+		if !errors.Is(err, errFlushing) || time.Since(begun) > patience {
 			return txn, w, err
 		}
 	}
 }
 
-// firstSnapshot makes one for a journal that nobody else writes to, of a database that
-// nobody else uses.
+// firstSnapshot makes the first snapshot of a new journal. Nothing else uses the
+// journal or the database meanwhile.
 func (db *DB) firstSnapshot(to *journal.Journal) error {
-	txn, w, err := db.beginSettled(to, 10*time.Second)
+	txn, w, err := db.beginWhenFlushed(to, 10*time.Second)
 	if err != nil {
 		return err
 	}
@@ -67,20 +67,20 @@ func (db *DB) firstSnapshot(to *journal.Journal) error {
 	return w.Commit()
 }
 
-// beginSnapshot returns a snapshot to be written, and the transaction that has
-// what it is of.
+// beginSnapshot starts a snapshot, and returns it with the transaction to read it
+// from.
 func (db *DB) beginSnapshot(of *journal.Journal) (*badger.Txn, *journal.SnapshotWriter, error) {
 	if err := db.spareSpace(); err != nil {
 		return nil, nil, err
 	}
 	before, err := filesWith(db.path, ".mem")
 	if err != nil || len(before) != 1 {
-		return nil, nil, errors.Join(errUnsettled, err)
+		return nil, nil, errors.Join(errFlushing, err)
 	}
-	// Before it was that one log, everything was in tables.
+	// When this log was started, everything before it was in tables.
 	files, err := footprintOf(db.path)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil, errUnsettled
+		return nil, nil, errFlushing
 	}
 	if err != nil {
 		return nil, nil, err
@@ -93,7 +93,7 @@ func (db *DB) beginSnapshot(of *journal.Journal) (*badger.Txn, *journal.Snapshot
 	}
 	after, err := filesWith(db.path, ".mem")
 	if err != nil || len(after) != 1 || after[0] != before[0] {
-		return nil, nil, errors.Join(errUnsettled, err)
+		return nil, nil, errors.Join(errFlushing, err)
 	}
 	w, err := of.Snapshot(db.WhileSpace)
 	if err != nil {
@@ -102,8 +102,8 @@ func (db *DB) beginSnapshot(of *journal.Journal) (*badger.Txn, *journal.Snapshot
 	return db.badger.NewTransaction(false), w, nil
 }
 
-// writeSnapshot writes all that is in the database, but for what it has of the
-// journal itself.
+// writeSnapshot writes all keys, except those that record Badger's place in the
+// journal.
 func writeSnapshot(pacer *Pacer, txn *badger.Txn, w *journal.SnapshotWriter) error {
 	t := &Txn{badger: txn}
 	for key, value := range t.Below(nil) {

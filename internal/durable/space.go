@@ -7,16 +7,16 @@ import (
 	"path/filepath"
 )
 
-// minFree is what must be free on the disk before anything is written. Badger
-// maps its files into memory, and a full disk then kills the process by SIGBUS;
-// two memtables and two value-log files are the most that one write can begin.
+// minFree is the disk space that must be free before anything is written. Badger
+// maps its files into memory, so a full disk kills the process with SIGBUS. A
+// single write can start two memtables and two value-log files at most.
 const minFree = 64 << 20
 
-// reserve is what must be free beyond minFree before anything is written that is not
-// urgent.
+// reserve is what must be free in addition before anything that is not urgent is
+// written.
 const reserve = 16 << 20
 
-// free returns how much this process may still write.
+// free returns how many bytes this process may still write.
 func (db *DB) free() (uint64, error) {
 	if f := db.faults.Load(); f != nil && f.Free != nil {
 		return f.Free(), nil
@@ -24,25 +24,25 @@ func (db *DB) free() (uint64, error) {
 	return freeBytes(db.path)
 }
 
-// enoughSpace says what must be done for the disk to be written to.
-func (db *DB) enoughSpace() error { return db.wantFree(minFree) }
+// enoughSpace returns an error, with advice, if the disk is too full for any write.
+func (db *DB) enoughSpace() error { return db.requireFree(minFree) }
 
-// spareSpace says what must be done for the disk to be written to by what is not
-// urgent.
-func (db *DB) spareSpace() error { return db.wantFree(minFree + reserve) }
+// spareSpace returns an error, with advice, if the disk is too full for writes that
+// are not urgent.
+func (db *DB) spareSpace() error { return db.requireFree(minFree + reserve) }
 
-func (db *DB) wantFree(want uint64) error {
+func (db *DB) requireFree(want uint64) error {
 	free, err := db.free()
 	if err != nil || free >= want {
-		return nil // where it cannot tell, it lets the write find out
+		return nil // if unknown, the write itself finds out
 	}
 	return fmt.Errorf("the disk has %d MiB left, but a write may need %d MiB: free some space", free>>20, want>>20)
 }
 
-// spaceWarning is how many times what a write needs is to be free.
+// CheckSpace warns when less than spaceWarning times minFree is left.
 const spaceWarning = 8
 
-// CheckSpace says how much room is left on the disk.
+// CheckSpace reports how much disk space is left.
 func (db *DB) CheckSpace() Finding {
 	const check = "space"
 	free, err := db.free()
@@ -53,30 +53,30 @@ func (db *DB) CheckSpace() Finding {
 		return Faultf(check, "Free some disk space: until then, every change is refused.", "The disk has %d MiB left, but a change may need %d MiB.", free>>20, minFree>>20)
 	case free < minFree+reserve:
 		return Faultf(check, "Free some disk space: until then, keys can be revoked and workspaces suspended, but every other change is refused.",
-			"The disk has %d MiB left. The last %d MiB before %d MiB are kept for revoking and suspending.", free>>20, reserve>>20, minFree>>20)
+			"The disk has %d MiB left. Of those, the last %d MiB above %d MiB are reserved for revoking and suspending.", free>>20, reserve>>20, minFree>>20)
 	case free < spaceWarning*minFree:
 		return Warningf(check, "Free some disk space.", "The disk has %d MiB left. With less than %d MiB, only revoking and suspending is possible.", free>>20, (minFree+reserve)>>20)
 	}
 	return Finef(check, "The disk has %d MiB left.", free>>20)
 }
 
-// Size is what a database takes on its disk, and what is left there, in bytes.
+// Size is the disk space that a database takes, and that is left, in bytes.
 type Size struct {
 	Tables uint64 // sorted tables
-	Log    uint64 // changes that are not in the tables yet, and what is read after a crash
-	Free   uint64 // what this process may still write; the largest number where that is not known
+	Log    uint64 // Badger's logs, with changes not yet in tables
+	Free   uint64 // what this process may still write; math.MaxUint64 if unknown
 }
 
 // Size measures the database. What cannot be measured is 0.
 //
-// It reads the directory. Badger's own measure needs its metrics, which are
-// process-wide, and leaves out the log of what is in memory.
+// It reads the directory: Badger's own figures need its metrics, which are
+// process-wide, and omit the logs of memtables.
 func (db *DB) Size() (size Size) {
 	entries, _ := os.ReadDir(db.path)
 	for _, entry := range entries {
 		info, err := entry.Info()
 		if err != nil {
-			continue // it was removed just now
+			continue // removed meanwhile
 		}
 		switch filepath.Ext(entry.Name()) {
 		case ".sst":
@@ -89,8 +89,8 @@ func (db *DB) Size() (size Size) {
 	return size
 }
 
-// WhileSpace returns a writer to w that fails with [ErrNoSpace] once the disk of the
-// database has no more room than urgent changes may need.
+// WhileSpace returns a writer to w that fails with [ErrNoSpace] once the disk has
+// room for urgent changes only.
 func (db *DB) WhileSpace(w io.Writer) io.Writer { return &spaceWriter{db, w} }
 
 type spaceWriter struct {
@@ -105,12 +105,12 @@ func (w *spaceWriter) Write(b []byte) (int, error) {
 	return w.to.Write(b)
 }
 
-// spoolSuffix ends the names of files that hold something for a while. One that a
-// crash has left is removed when the database is opened.
+// spoolSuffix ends the names of temporary files and directories. Open removes those
+// that a crash left.
 const spoolSuffix = ".spool"
 
-// Spool returns a new file on the disk of the database, already without a name. It
-// fails where nothing may be written.
+// Spool returns a temporary file on the database's disk, already unlinked. It fails
+// if nothing may be written.
 func (db *DB) Spool() (*os.File, error) {
 	if err := db.checkWritable(); err != nil {
 		return nil, err
@@ -118,7 +118,7 @@ func (db *DB) Spool() (*os.File, error) {
 	return SpoolIn(db.path)
 }
 
-// SpoolIn returns a new file in a directory, already without a name.
+// SpoolIn returns a temporary file in a directory, already unlinked.
 func SpoolIn(directory string) (*os.File, error) {
 	file, err := os.CreateTemp(directory, "*"+spoolSuffix)
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"math"
 )
 
-// freeBytes does not know, and lets the write itself find out.
+// freeBytes reports no limit: the write itself finds out.
 func freeBytes(string) (uint64, error) { return math.MaxUint64, nil }
 
 func allocatedBytes(file fs.FileInfo) uint64 { return uint64(file.Size()) }

@@ -9,18 +9,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// freeBytes returns how much this process may still write beside path.
+// freeBytes returns how many bytes this process may still write to the disk of
+// path.
 func freeBytes(path string) (uint64, error) {
 	var stat unix.Statfs_t
 	if err := unix.Statfs(path, &stat); err != nil {
 		return 0, err
 	}
-	// FreeBSD counts below zero when only root may still write.
+	// FreeBSD reports a negative number when only root may still write.
 	free := max(int64(stat.Bavail), 0)
 	return uint64(free) * uint64(stat.Bsize), nil
 }
 
-// userOf returns the user who owns a file.
+// userOf returns the owner of a file.
 func userOf(file fs.FileInfo) (uid int, known bool) {
 	stat, known := file.Sys().(*syscall.Stat_t)
 	if !known {
@@ -29,8 +30,8 @@ func userOf(file fs.FileInfo) (uid int, known bool) {
 	return int(stat.Uid), true
 }
 
-// allocatedBytes returns what a file takes on the disk. Badger gives its logs
-// their full length at once, and fills them bit by bit.
+// allocatedBytes returns the disk space of a file. Badger creates its logs at their
+// full length, and fills them later.
 func allocatedBytes(file fs.FileInfo) uint64 {
 	stat, ok := file.Sys().(*syscall.Stat_t)
 	if !ok {

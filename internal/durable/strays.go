@@ -17,42 +17,42 @@ import (
 )
 
 // strays are the keys in tables that the manifest has never named, with their
-// versions. Badger deletes such tables. They are what a crash has left of a table
-// that was being made, and then Badger has all of it elsewhere as well; or the
-// manifest has lost its end.
+// versions. Badger deletes such tables. Either a crash interrupted the making of a
+// table, and Badger has its contents elsewhere too; or the manifest has lost its
+// end.
 //
-// A table that the manifest has named once is none: it was compacted, and whoever
-// was reading it kept it there until the process was killed.
+// A table that the manifest named once is not a stray: it was compacted, and
+// remained because it was being read when the process was killed.
 type strays map[string]uint64
 
-// straysDirectory is where stray tables are, in the directory of the store, until
-// it is known whether Badger has what is in them.
+// straysDirectory is the store's subdirectory for stray tables, until it is known
+// whether Badger has their contents.
 const straysDirectory = "strays"
 
-// onceNamed returns the tables that the whole entries of a manifest have ever
-// named. In the file, 8 bytes come before them, and before each of them its length
-// and its checksum, which were checked.
-func onceNamed(content []byte) (map[uint64]bool, error) {
-	const header, before = 8, 8
+// everNamed returns the IDs of all tables that a manifest has ever named. The file
+// begins with 8 bytes of header; each entry follows its length and its checksum,
+// which was verified before.
+func everNamed(content []byte) (map[uint64]bool, error) {
+	const header, entryHeader = 8, 8
 	named := make(map[uint64]bool)
-	for rest := content[min(header, len(content)):]; len(rest) >= before; {
+	for rest := content[min(header, len(content)):]; len(rest) >= entryHeader; {
 		length := uint64(binary.BigEndian.Uint32(rest))
-		if uint64(len(rest)) < before+length {
+		if uint64(len(rest)) < entryHeader+length {
 			return nil, errors.New("the manifest is damaged")
 		}
 		var changes pb.ManifestChangeSet
-		if err := proto.Unmarshal(rest[before:before+length], &changes); err != nil {
+		if err := proto.Unmarshal(rest[entryHeader:entryHeader+length], &changes); err != nil {
 			return nil, err
 		}
 		for _, change := range changes.Changes {
 			named[change.Id] = true
 		}
-		rest = rest[before+length:]
+		rest = rest[entryHeader+length:]
 	}
 	return named, nil
 }
 
-// add reads a table. One that cannot be read was never finished.
+// add adds the keys of a table. One that cannot be read was never finished.
 func (s strays) add(name string) {
 	defer func() { _ = recover() }()
 	mapped, err := z.OpenMmapFile(name, os.O_RDONLY, 0)
@@ -73,7 +73,7 @@ func (s strays) add(name string) {
 	}
 }
 
-// lost reports whether Badger does not have one of the versions.
+// lost reports whether Badger lacks one of the versions.
 func (s strays) lost(opened *badger.DB) (lost bool, err error) {
 	err = opened.View(func(txn *badger.Txn) error {
 		for key, version := range s {
@@ -97,10 +97,10 @@ func hasVersion(txn *badger.Txn, key string, version uint64) bool {
 	return it.Valid() && it.Item().Version() >= version
 }
 
-// openOn opens Badger on files that were surveyed, and reports whether it has
-// lost what is in a stray table. As long as it has, the table stays, so that the
-// next start finds the same.
-func (db *DB) openOn(files *fileSurvey) (lost bool, err error) {
+// openSurveyed opens Badger on surveyed files, and reports whether it has lost what
+// is in a stray table. If so, the table stays, so that the next start finds the
+// same.
+func (db *DB) openSurveyed(files *fileSurvey) (lost bool, err error) {
 	hidden := filepath.Join(db.path, straysDirectory)
 	for _, name := range files.unnamed {
 		if err := os.MkdirAll(hidden, 0o700); err != nil {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// cutManifest cuts off the last entry of the manifest.
+// cutManifest truncates the manifest by its last entry.
 func cutManifest(t *testing.T, path string) {
 	t.Helper()
 	name := filepath.Join(path, "MANIFEST")
@@ -17,22 +17,21 @@ func cutManifest(t *testing.T, path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	borders := bordersIn("MANIFEST", content)
-	if err := os.Truncate(name, int64(borders[len(borders)-2])); err != nil {
+	boundaries := boundariesIn("MANIFEST", content)
+	if err := os.Truncate(name, int64(boundaries[len(boundaries)-2])); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// TestStrays_refusedAgain: a table that a manifest without its end does not name
-// has a revocation, which no other file has. What is refused for it the first
-// time is refused the next time too.
+// Only a table that a truncated manifest no longer names has a revocation. The
+// store is refused for it, however often it is opened.
 func TestStrays_refusedAgain(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		damage func(path string) error
 		open   func(path string) error
 	}{
-		{"with the journal torn", func(path string) error {
+		{"with a torn journal", func(path string) error {
 			segments, err := filepath.Glob(filepath.Join(path, journalDirectory, "*.journal"))
 			if err != nil {
 				return err
@@ -69,11 +68,10 @@ func tryOpen(path string) error { _, err := openAt(path); return err }
 
 func withoutJournal(path string) error { return os.RemoveAll(filepath.Join(path, journalDirectory)) }
 
-// awaitCompaction waits until one table has taken the place of all, and those are
-// gone.
+// awaitCompaction waits until a compaction has left a single table.
 func awaitCompaction(t *testing.T, db *DB) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) { // Badger does not say when
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) { // Badger does not notify
 		_, manifest, err := readManifest(db.Path())
 		tables, errTables := filesWith(db.Path(), ".sst")
 		if err == nil && errTables == nil && len(manifest.Tables) == 1 && len(tables) == 1 {
@@ -85,7 +83,7 @@ func awaitCompaction(t *testing.T, db *DB) {
 	}
 }
 
-// restoreTables copies the tables that to lacks, and returns how many they are.
+// restoreTables copies those tables that to lacks, and returns their number.
 func restoreTables(t *testing.T, from, to string) (restored int) {
 	t.Helper()
 	tables, err := filesWith(from, ".sst")
@@ -105,13 +103,13 @@ func restoreTables(t *testing.T, from, to string) (restored int) {
 	return restored
 }
 
-// TestStrays_ofACompaction: tables that a compaction has replaced are on the disk
-// for as long as somebody reads them, and longer where the process is killed.
-// Badger has what is in them, but for deletions, which it gives up.
-func TestStrays_ofACompaction(t *testing.T) {
+// Tables that a compaction has replaced stay on disk while they are being read, and
+// for good if the process is killed then. Badger has their contents, except for
+// deletions, which it drops.
+func TestStrays_compacted(t *testing.T) {
 	db := openNew(t)
-	var before []string // copies of the files before the compaction
-	for range 5 {       // as many tables as are compacted into one
+	var before []string // copies from before the compaction
+	for range 5 {       // enough tables for a compaction
 		for range 20 {
 			id := mustCreate(t, db)
 			mustRevoke(t, db, id)
@@ -128,7 +126,7 @@ func TestStrays_ofACompaction(t *testing.T) {
 		restored += restoreTables(t, copied, killed)
 	}
 	if restored < 2 {
-		t.Fatalf("got %d tables that were replaced, want them all", restored)
+		t.Fatalf("got %d replaced tables, want at least 2", restored)
 	}
 
 	again, repairs := openLogged(t, testOptions(killed))
@@ -136,8 +134,7 @@ func TestStrays_ofACompaction(t *testing.T) {
 	equal(t, "repairs", repairs, "")
 }
 
-// TestNewJournal_interruptedRebuild: files that were being built lack what the old
-// journal has.
+// Partially rebuilt files lack what the old journal has.
 func TestNewJournal_interruptedRebuild(t *testing.T) {
 	db := openNew(t)
 	id := mustCreate(t, db)
@@ -148,7 +145,7 @@ func TestNewJournal_interruptedRebuild(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := NewJournal(testOptions(db.Path()), start); err == nil || !strings.Contains(err.Error(), "was interrupted: start the server") {
-		t.Errorf("got error %v, want that a rebuild is to go on", err)
+		t.Errorf("got error %v, want that the server must finish the rebuild", err)
 	}
 	db = open(t, db.Path())
 	equal(t, "status", statuses(t, db)[id], revoked)

@@ -15,20 +15,22 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// fileSurvey is what Badger's files are like while nobody has them open.
+// fileSurvey describes Badger's files while no process has them open.
 type fileSurvey struct {
-	strays   strays            // what is in tables that the manifest never named
-	unnamed  []string          // the paths of those tables
-	manifest []byte            // its content
-	tables   map[uint64][]byte // those that it names, and the sums of their ends
-	oldest   uint64            // of the newest versions in them, the lowest; 0 without tables
+	strays   strays            // keys in tables that the manifest has never named
+	unnamed  []string          // paths of such tables
+	manifest []byte            // content of the manifest
+	tables   map[uint64][]byte // sumOfEnd of the tables that it names, by ID
+	oldest   uint64            // lowest of those tables' highest versions; 0 without tables
 }
 
-// predate reports whether a table is from before the files were built anew.
-func (f *fileSurvey) predate(base *baseRecord) bool { return f.oldest > 0 && f.oldest < base.Since }
+// predatesRebuild reports whether a table is older than the last rebuild.
+func (f *fileSurvey) predatesRebuild(base *baseRecord) bool {
+	return f.oldest > 0 && f.oldest < base.Since
+}
 
-// surveyFiles reads the manifest and every table that it names, and says what is
-// wrong with them. It changes nothing. Nobody may have the files open.
+// surveyFiles reads the manifest and every table that it names, and returns an
+// error if one is damaged. It changes nothing. No process may have the files open.
 func surveyFiles(path string) (*fileSurvey, error) {
 	content, manifest, err := wholeManifest(path)
 	if err != nil {
@@ -40,15 +42,15 @@ func surveyFiles(path string) (*fileSurvey, error) {
 	}
 	there := make(map[uint64]bool)
 	result := &fileSurvey{strays: make(strays), manifest: content, tables: make(map[uint64][]byte)}
-	once, err := onceNamed(content)
+	named, err := everNamed(content)
 	if err != nil {
 		return nil, err
 	}
 	for _, name := range found {
 		id, _ := table.ParseFileID(name)
 		there[id] = true
-		if _, named := manifest.Tables[id]; !named {
-			if !once[id] {
+		if _, current := manifest.Tables[id]; !current {
+			if !named[id] {
 				result.unnamed = append(result.unnamed, name)
 			}
 			continue
@@ -91,19 +93,19 @@ func wholeManifest(path string) (content []byte, manifest badger.Manifest, err e
 	return content, manifest, err
 }
 
-// readAtOnce is how many tables are read at once.
-const readAtOnce = 4
+// maxTableReaders bounds how many tables are read concurrently.
+const maxTableReaders = 4
 
-// readTables reads all tables, and returns the lowest of their newest versions.
+// readTables reads all tables, and returns the lowest of their highest versions.
 func readTables(path string, manifest badger.Manifest) (oldest uint64, err error) {
 	var workers errgroup.Group
-	var changing sync.Mutex
-	workers.SetLimit(readAtOnce)
+	var mu sync.Mutex
+	workers.SetLimit(maxTableReaders)
 	for id, entry := range manifest.Tables {
 		workers.Go(func() error {
 			newest, err := readTable(path, id, entry)
-			changing.Lock()
-			defer changing.Unlock()
+			mu.Lock()
+			defer mu.Unlock()
 			if oldest == 0 || newest < oldest {
 				oldest = newest
 			}
@@ -114,8 +116,8 @@ func readTables(path string, manifest badger.Manifest) (oldest uint64, err error
 	return oldest, err
 }
 
-// readTable reads a table to its end, and returns the newest version in it.
-// Badger panics at some damages.
+// readTable reads a whole table, and returns the highest version in it. Some kinds
+// of damage make Badger panic.
 func readTable(path string, id uint64, entry badger.TableManifest) (newest uint64, err error) {
 	name := table.NewFilename(id, path)
 	defer func() {

@@ -7,64 +7,66 @@ import (
 	"time"
 )
 
-// turns is a lock that parties take in turns, so that none waits for more than one
-// change of each other, however many they ask for. What is urgent goes first.
+// turns is a lock that is fair to parties: none waits for more than one change of
+// each other party, however many are queued. Urgent changes go first.
 type turns struct {
 	mu      sync.Mutex
 	held    bool
-	since   time.Time // when the present turn began
-	urgent  line
-	routine line
-	ahead   int // how many urgent ones have gone before routine ones that wait
+	since   time.Time // when the current turn began
+	urgent  queue
+	routine queue
+	// overtakes counts the urgent turns in a row that went ahead of waiting routine ones.
+	overtakes int
 }
 
-// maxAhead bounds how many urgent changes go before one that is not, so that it has
-// its turn while there is no end of them.
-const maxAhead = 8
+// maxOvertakes bounds how many urgent changes go ahead of a waiting routine one, so
+// that it is not starved.
+const maxOvertakes = 8
 
-// line is who waits, by party, in the order in which each has its next turn.
-type line struct {
+// queue holds the waiters of each party, and the parties in the order of their next
+// turns.
+type queue struct {
 	order   []string
 	waiting map[string][]chan struct{}
 }
 
-func (l *line) push(party string, turn chan struct{}) {
-	if l.waiting == nil {
-		l.waiting = make(map[string][]chan struct{})
+func (q *queue) push(party string, turn chan struct{}) {
+	if q.waiting == nil {
+		q.waiting = make(map[string][]chan struct{})
 	}
-	if len(l.waiting[party]) == 0 {
-		l.order = append(l.order, party)
+	if len(q.waiting[party]) == 0 {
+		q.order = append(q.order, party)
 	}
-	l.waiting[party] = append(l.waiting[party], turn)
+	q.waiting[party] = append(q.waiting[party], turn)
 }
 
-func (l *line) pop() chan struct{} {
-	party := l.order[0]
-	turn := l.waiting[party][0]
-	l.order = l.order[1:]
-	if l.waiting[party] = l.waiting[party][1:]; len(l.waiting[party]) > 0 {
-		l.order = append(l.order, party)
+func (q *queue) pop() chan struct{} {
+	party := q.order[0]
+	turn := q.waiting[party][0]
+	q.order = q.order[1:]
+	if q.waiting[party] = q.waiting[party][1:]; len(q.waiting[party]) > 0 {
+		q.order = append(q.order, party)
 	} else {
-		delete(l.waiting, party)
+		delete(q.waiting, party)
 	}
 	return turn
 }
 
-// remove takes out a turn that nobody waits for any more, and reports whether it was
-// still there.
-func (l *line) remove(party string, turn chan struct{}) bool {
-	i := slices.Index(l.waiting[party], turn)
+// remove removes a waiter that has given up, and reports whether it was still
+// queued.
+func (q *queue) remove(party string, turn chan struct{}) bool {
+	i := slices.Index(q.waiting[party], turn)
 	if i < 0 {
 		return false
 	}
-	if l.waiting[party] = slices.Delete(l.waiting[party], i, i+1); len(l.waiting[party]) == 0 {
-		delete(l.waiting, party)
-		l.order = slices.DeleteFunc(l.order, func(other string) bool { return other == party })
+	if q.waiting[party] = slices.Delete(q.waiting[party], i, i+1); len(q.waiting[party]) == 0 {
+		delete(q.waiting, party)
+		q.order = slices.DeleteFunc(q.order, func(other string) bool { return other == party })
 	}
 	return true
 }
 
-// LockFor waits for a party's turn, or for the end of ctx.
+// LockFor waits for a party's turn, or until ctx is done.
 func (t *turns) LockFor(ctx context.Context, party string, urgent bool) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -75,12 +77,12 @@ func (t *turns) LockFor(ctx context.Context, party string, urgent bool) error {
 		t.mu.Unlock()
 		return nil
 	}
-	l := &t.routine
+	q := &t.routine
 	if urgent {
-		l = &t.urgent
+		q = &t.urgent
 	}
 	turn := make(chan struct{})
-	l.push(party, turn)
+	q.push(party, turn)
 	t.mu.Unlock()
 	select {
 	case <-turn:
@@ -88,38 +90,38 @@ func (t *turns) LockFor(ctx context.Context, party string, urgent bool) error {
 	case <-ctx.Done():
 	}
 	t.mu.Lock()
-	waited := l.remove(party, turn)
+	waited := q.remove(party, turn)
 	t.mu.Unlock()
-	if !waited { // its turn came at the same time
+	if !waited { // its turn came at the same time: pass it on
 		t.Unlock()
 	}
 	return ctx.Err()
 }
 
-// Lock waits for the turn of nobody in particular.
+// Lock waits for a turn on behalf of no party.
 func (t *turns) Lock() { _ = t.LockFor(context.Background(), "", false) }
 
-// Unlock gives the turn to who is next.
+// Unlock ends the turn, and starts the next.
 func (t *turns) Unlock() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.since = time.Now()
 	urgent, routine := len(t.urgent.order) > 0, len(t.routine.order) > 0
 	switch {
-	case urgent && (!routine || t.ahead < maxAhead):
+	case urgent && (!routine || t.overtakes < maxOvertakes):
 		if routine {
-			t.ahead++
+			t.overtakes++
 		}
 		close(t.urgent.pop())
 	case routine:
-		t.ahead = 0
+		t.overtakes = 0
 		close(t.routine.pop())
 	default:
 		t.held = false
 	}
 }
 
-// heldFor returns for how long the turn has been somebody's.
+// heldFor returns how long the current turn has lasted.
 func (t *turns) heldFor() time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// waitUntil waits for what another goroutine is about to do.
+// waitUntil waits for another goroutine.
 func waitUntil(is func() bool) {
 	for !is() {
 		runtime.Gosched()
@@ -20,15 +20,15 @@ func waitUntil(is func() bool) {
 func (t *turns) waiters() (n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, l := range []*line{&t.urgent, &t.routine} {
-		for _, waiting := range l.waiting {
+	for _, q := range []*queue{&t.urgent, &t.routine} {
+		for _, waiting := range q.waiting {
 			n += len(waiting)
 		}
 	}
 	return n
 }
 
-// Parties take turns, whoever asked more often; what is urgent goes first.
+// Parties take turns, however often each has asked; urgent changes go first.
 func TestTurns(t *testing.T) {
 	var lock turns
 	var order []string
@@ -57,13 +57,13 @@ func TestTurns(t *testing.T) {
 	equal(t, "order", order, []string{"greedy revokes", "modest revokes", "greedy 0", "modest", "upkeep", "greedy 1", "greedy 2"})
 }
 
-// However many revocations there are, the rest has its turn.
-func TestTurns_urgentEndsSomewhere(t *testing.T) {
+// Routine changes are not starved by urgent ones.
+func TestTurns_routineNotStarved(t *testing.T) {
 	var lock turns
 	var order []bool
 	var wg sync.WaitGroup
 	lock.Lock()
-	for i := range 2*maxAhead + 1 {
+	for i := range 2*maxOvertakes + 1 {
 		urgent := i > 0
 		wg.Go(func() {
 			_ = lock.LockFor(context.Background(), "acme", urgent)
@@ -74,10 +74,10 @@ func TestTurns_urgentEndsSomewhere(t *testing.T) {
 	}
 	lock.Unlock()
 	wg.Wait()
-	equal(t, "how many go before the other", slices.Index(order, false), maxAhead)
+	equal(t, "urgent turns before the routine one", slices.Index(order, false), maxOvertakes)
 }
 
-// Who waits no longer has no turn, and takes none from others.
+// A waiter that has given up neither gets a turn nor loses one for others.
 func TestTurns_cancelled(t *testing.T) {
 	var lock turns
 	lock.Lock()
@@ -87,15 +87,15 @@ func TestTurns_cancelled(t *testing.T) {
 	waitUntil(func() bool { return lock.waiters() == 1 })
 	cancel()
 	if err := <-given; !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v, want that it was cancelled", err)
+		t.Errorf("got %v, want context.Canceled", err)
 	}
 	if err := lock.LockFor(ctx, "acme", false); !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v of one that was cancelled before, want the same", err)
+		t.Errorf("already cancelled: got %v, want context.Canceled", err)
 	}
 	lock.Unlock()
 	isFree(t, &lock)
 
-	// A turn that comes as somebody goes is handed on.
+	// A turn given to a waiter just as it gives up is passed on.
 	for range 200 {
 		lock.Lock()
 		ctx, cancel := context.WithCancel(context.Background())
@@ -118,6 +118,6 @@ func isFree(t *testing.T, lock *turns) {
 	lock.mu.Lock()
 	defer lock.mu.Unlock()
 	if lock.held {
-		t.Error("the lock is held, and nobody holds it")
+		t.Error("the lock is still held")
 	}
 }

@@ -13,11 +13,11 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/durable/journal"
 )
 
-// Txn is a transaction. It may be used until the function that it was handed to
-// returns, by one goroutine.
+// Txn is a transaction. It is valid until the function that it was passed to
+// returns, and not safe for concurrent use.
 //
-// An error while it iterates ends the iteration, and is what View, Update or Note
-// return in the end, whatever that function returns.
+// An error during an iteration ends it. View, Update or Note then return that
+// error, even if the function returns nil.
 type Txn struct {
 	badger *badger.Txn
 	writes []journal.Write
@@ -25,8 +25,7 @@ type Txn struct {
 	err    error // of an iteration
 }
 
-// result returns the error that a transaction ends with, given what its function has
-// returned.
+// result returns the error of a transaction whose function has returned err.
 func (t *Txn) result(err error) error {
 	if t.err == nil {
 		return err
@@ -43,37 +42,35 @@ func (t *Txn) Get(key []byte) ([]byte, error) {
 	return item.ValueCopy(nil)
 }
 
-// Set writes a value. Neither it nor the key may be changed afterwards.
+// Set writes a value. The caller must not modify the key or the value afterwards.
 func (t *Txn) Set(key, value []byte) error {
 	t.writes = append(t.writes, journal.Write{Key: key, Value: value})
 	return ownError(t.badger.Set(key, value))
 }
 
-// Delete deletes a key, which may not be changed afterwards.
+// Delete deletes a key. The caller must not modify it afterwards.
 func (t *Txn) Delete(key []byte) error {
 	t.writes = append(t.writes, journal.Write{Key: key, Delete: true})
 	return ownError(t.badger.Delete(key))
 }
 
-// MadeAt says when a change was made, as far as the journal is concerned: a database
-// that is built from it is told of the last such time.
+// MadeAt sets the time of a change in the journal, in place of the current time.
+// After a rebuild, [RebuiltFrom] has the latest.
 func (t *Txn) MadeAt(at time.Time) { t.madeAt = at }
 
-// Below returns the keys that begin with a prefix, in order, and their values. Both
-// hold until the next step. Of a transaction that writes, one iterator may be open at
-// a time.
+// Below returns the keys with a prefix, in order, and their values. Both are valid
+// until the next step. A transaction that writes can have only one open iterator.
 func (t *Txn) Below(prefix []byte) iter.Seq2[[]byte, []byte] {
 	return t.each(badger.IteratorOptions{Prefix: prefix}, prefix, func([]byte) bool { return true })
 }
 
-// Between returns the keys from one on and before another, like Below.
+// Between is Below for the keys from one, inclusive, to another, exclusive.
 func (t *Txn) Between(from, to []byte) iter.Seq2[[]byte, []byte] {
 	return t.each(badger.IteratorOptions{Prefix: commonPrefix(from, to)}, from, func(key []byte) bool { return bytes.Compare(key, to) < 0 })
 }
 
-// Backwards returns the keys that begin with a prefix, the last first, like Below.
-// With before, which begins with the prefix too, it begins with the last key before
-// that.
+// Backwards is Below from the last key to the first. If before is not nil, it has
+// the prefix too, and iteration starts with the last key that precedes it.
 func (t *Txn) Backwards(prefix, before []byte) iter.Seq2[[]byte, []byte] {
 	start := before
 	if start == nil {
@@ -89,7 +86,7 @@ func (t *Txn) Backwards(prefix, before []byte) iter.Seq2[[]byte, []byte] {
 	}
 }
 
-// each iterates from a key on for as long as wanted says.
+// each iterates from a key on, for as long as wanted returns true.
 func (t *Txn) each(o badger.IteratorOptions, from []byte, wanted func(key []byte) bool) iter.Seq2[[]byte, []byte] {
 	return func(yield func(key, value []byte) bool) {
 		it := t.badger.NewIterator(o)
@@ -107,9 +104,9 @@ func (t *Txn) each(o badger.IteratorOptions, from []byte, wanted func(key []byte
 	}
 }
 
-// valueOf returns the value of an item, which holds until its iterator goes on. (It
-// would hold for a shorter time if it were in Badger's value log, where only values
-// are that no transaction here has room for.)
+// valueOf returns an item's value, which is valid until its iterator moves on. (A
+// value in Badger's value log would not stay valid for as long, but no transaction
+// here is large enough to write one.)
 func valueOf(item *badger.Item) (value []byte, err error) {
 	err = item.Value(func(v []byte) error { value = v; return nil })
 	if err != nil {
@@ -118,7 +115,7 @@ func valueOf(item *badger.Item) (value []byte, err error) {
 	return value, err
 }
 
-// commonPrefix returns what two keys both begin with.
+// commonPrefix returns the longest common prefix of two keys.
 func commonPrefix(a, b []byte) []byte {
 	n := 0
 	for n < len(a) && n < len(b) && a[n] == b[n] {
@@ -127,7 +124,7 @@ func commonPrefix(a, b []byte) []byte {
 	return a[:n]
 }
 
-// load decodes a value of JSON into a record, or returns [ErrNotFound].
+// load decodes a JSON value into a record, or returns [ErrNotFound].
 func load(txn *Txn, key []byte, record any) error {
 	value, err := txn.Get(key)
 	if err != nil {

@@ -9,61 +9,63 @@ import (
 	"go.uber.org/zap"
 )
 
-// minJournal is how many bytes of changes the journal has at least before a snapshot
-// takes their place: they are read, and compared, at every start. In a large database
-// it is a part of the snapshot, which takes as long as the database is large.
+// A snapshot is due once the journal has minJournal bytes of changes, and at least
+// one journalPart-th of the last snapshot's size. Every start reads the journal and
+// compares it, so it should be short; but the larger the database, the longer a
+// snapshot takes.
 const (
 	minJournal  = 16 << 20
 	journalPart = 8
-	// minBulkJournal is minJournal while many changes are made: see SetBulk.
+	// minBulkJournal replaces minJournal during bulk changes: see SetBulk.
 	minBulkJournal = 64 << 20
 )
 
-// upkeep is what takes as long as the database is large, and is done beside its use,
-// one thing at a time.
+// upkeep is the background work that takes time in proportion to the database's
+// size. Only one task runs at a time.
 type upkeep struct {
-	snapshot chan struct{} // holds something when a snapshot is due
-	own      chan struct{} // and when the owner's work is
+	snapshot chan struct{} // holds a value when a snapshot is due
+	owner    chan struct{} // holds a value when the owner's work is due
 	cancel   context.CancelFunc
 	done     sync.WaitGroup
 }
 
-// StartUpkeep begins the work that is done beside the use of the database: first what
-// its owner wants done, which is done again after each AskUpkeep; then it is seen to
-// that the journal's snapshot is whole, and that there is another when one is due.
-func (db *DB) StartUpkeep(own func(context.Context)) {
+// StartUpkeep starts the background work: first the owner's, which runs again after
+// each AskUpkeep; then a check of the journal's snapshot; then new snapshots as
+// they become due.
+func (db *DB) StartUpkeep(ownerWork func(context.Context)) {
 	ctx, cancel := context.WithCancel(context.Background())
-	u := &upkeep{snapshot: make(chan struct{}, 1), own: make(chan struct{}, 1), cancel: cancel}
-	db.BetweenChanges(func() { // whoever has made a change asks it
+	u := &upkeep{snapshot: make(chan struct{}, 1), owner: make(chan struct{}, 1), cancel: cancel}
+	db.BetweenChanges(func() { // changes use it
 		db.upkeep = u
-		db.askForSnapshot() // the process may have ended before one that was due
+		db.requestSnapshot() // one may have been due when the last process ended
 	})
 	u.done.Go(func() {
-		own(ctx)
-		if !db.snapshotWhole(ctx) {
-			ask(u.snapshot)
+		ownerWork(ctx)
+		if !db.snapshotIntact(ctx) {
+			signal(u.snapshot)
 		}
 		for {
 			select {
 			case <-ctx.Done():
 				return
-			case <-u.own:
-				own(ctx)
+			case <-u.owner:
+				ownerWork(ctx)
 			case <-u.snapshot:
-				db.snapshotWhenSettled(ctx)
+				db.snapshotOrRetry(ctx)
 			}
 		}
 	})
 }
 
-// AskUpkeep has the owner's work done again. It is for a change that is being made.
+// AskUpkeep has the owner's work done again, after this change.
 func (t *Turn) AskUpkeep() {
 	if t.db.upkeep != nil {
-		ask(t.db.upkeep.own)
+		signal(t.db.upkeep.owner)
 	}
 }
 
-// StopUpkeep ends the work under way: the journal goes on without it.
+// StopUpkeep cancels the background work and waits for it to stop. Changes can
+// still be made.
 func (db *DB) StopUpkeep() {
 	if db.upkeep != nil {
 		db.upkeep.cancel()
@@ -71,26 +73,27 @@ func (db *DB) StopUpkeep() {
 	}
 }
 
-// ask asks once for what is asked again and again until it is done.
-func ask(c chan<- struct{}) {
+// signal sends to a channel of capacity 1, unless a signal is pending there
+// already.
+func signal(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:
 	}
 }
 
-func (db *DB) snapshotWhenSettled(ctx context.Context) {
+func (db *DB) snapshotOrRetry(ctx context.Context) {
 	switch err := db.Snapshot(ctx); {
-	case errors.Is(err, errUnsettled): // Badger does not say when it has written a table
-		time.AfterFunc(time.Second, func() { ask(db.upkeep.snapshot) })
+	case errors.Is(err, errFlushing): // Badger does not notify when it has written a table
+		time.AfterFunc(time.Second, func() { signal(db.upkeep.snapshot) })
 	case err != nil && ctx.Err() == nil:
-		db.log.Error("making a snapshot of the key store for its journal failed", zap.String("path", db.path), zap.Error(err))
+		db.log.Error("a snapshot for the key store's journal could not be written", zap.String("path", db.path), zap.Error(err))
 	}
 }
 
-// snapshotWhole reads the snapshot, which nothing else does until it is needed.
-// Where it is damaged, nothing is lost yet.
-func (db *DB) snapshotWhole(ctx context.Context) bool {
+// snapshotIntact reads the whole snapshot, which is otherwise read only when it is
+// needed. If it is damaged, nothing is lost yet: the files still have everything.
+func (db *DB) snapshotIntact(ctx context.Context) bool {
 	err := db.readSnapshot(ctx)
 	if err == nil || ctx.Err() != nil {
 		return true
@@ -111,31 +114,32 @@ func (db *DB) readSnapshot(ctx context.Context) error {
 	return snapshot.Read(func([]byte, []byte) error { return pacer.Step() })
 }
 
-// SetBulk says whether many changes are being made, of which more are still to come:
-// then a snapshot is not made at every eighth of the way, but at the end.
+// SetBulk announces that many changes follow, or that they are done. In between,
+// snapshots are made less often; afterwards, one is made if it is due.
 func (db *DB) SetBulk(bulk bool) {
 	db.BetweenChanges(func() {
 		db.bulk = bulk
-		db.askForSnapshot()
+		db.requestSnapshot()
 	})
 }
 
-// askForSnapshot asks for one where the journal has grown. Its caller holds changes.
-func (db *DB) askForSnapshot() {
+// requestSnapshot requests a snapshot if the journal has grown enough. The caller
+// holds changes.
+func (db *DB) requestSnapshot() {
 	least, part := int64(minJournal), int64(journalPart)
 	if db.bulk {
 		least, part = minBulkJournal, 1
 	}
 	if size := db.journal.Size(); db.upkeep != nil && size >= least && size >= db.journal.SnapshotSize()/part {
-		ask(db.upkeep.snapshot)
+		signal(db.upkeep.snapshot)
 	}
 }
 
-// LimitJournalAge has a snapshot take the place of the journal's entries, if the first
-// of them is older than most.
-func (t *Turn) LimitJournalAge(now time.Time, most time.Duration) {
+// LimitJournalAge requests a snapshot if the journal's oldest entry has reached
+// maxAge.
+func (t *Turn) LimitJournalAge(now time.Time, maxAge time.Duration) {
 	since := t.db.journal.Since()
-	if t.db.upkeep != nil && !since.IsZero() && now.Sub(since) >= most {
-		ask(t.db.upkeep.snapshot)
+	if t.db.upkeep != nil && !since.IsZero() && now.Sub(since) >= maxAge {
+		signal(t.db.upkeep.snapshot)
 	}
 }

@@ -7,14 +7,14 @@ import (
 	"path/filepath"
 )
 
-// checkWritable says why nothing can be written now, if so. It is asked before every
-// write.
+// checkWritable returns why nothing can be written now, or nil. It is called before
+// every write.
 func (db *DB) checkWritable() error {
 	current, err := identify(db.path)
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		return &ImmutableError{err}
-	case err != nil || !current.same(db.own):
+	case err != nil || !current.same(db.opened):
 		return &ImmutableError{errors.Join(ErrMoved, err)}
 	}
 	if db.enoughSpace() != nil {
@@ -23,9 +23,9 @@ func (db *DB) checkWritable() error {
 	return nil
 }
 
-// identity tells a directory and what is in it from another one of that name.
-// The lock file is made anew whenever Badger opens the directory, and the
-// directory's own number is not given to another while Badger has it open.
+// identity distinguishes a directory and its contents from another one of the same
+// name. Badger creates a new lock file whenever it opens the directory, and the
+// directory's inode is not reused while Badger has it open.
 type identity struct{ directory, lock os.FileInfo }
 
 func identify(path string) (id identity, err error) {
