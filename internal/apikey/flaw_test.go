@@ -1,11 +1,14 @@
 package apikey
 
 import (
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
 	"math"
+	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -141,6 +144,28 @@ func TestOperations_complete(t *testing.T) {
 	}
 	if found != len(operations) {
 		t.Errorf("got %d operations, want %d", found, len(operations))
+	}
+}
+
+// People are told of every operation: in the API's description, in the documentation, and
+// in words on the Settings page.
+func TestOperations_toldToPeople(t *testing.T) {
+	for _, list := range []struct{ file, begin, end, item string }{
+		{"../../admin/openapi.yaml", "\n        operation:\n", "]\n", `[\[ ]%s[,\]]`},
+		{"../../docs/admin-api.md", "\n| `operation` | `details` |\n", "\n\n", "\\| `%s`"},
+		{"../../admin/page/files/text.js", "\n\t\tdid: {\n", "\n\t\t},\n", `\t%s: \(`},
+	} {
+		content, err := os.ReadFile(list.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, after, _ := strings.Cut(string(content), list.begin)
+		told, _, _ := strings.Cut(after, list.end)
+		for _, operation := range operations {
+			if !regexp.MustCompile(fmt.Sprintf(list.item, operation)).MatchString(told + list.end) {
+				t.Errorf("%s: the operation %s is missing", list.file, operation)
+			}
+		}
 	}
 }
 

@@ -328,6 +328,7 @@ export const text = {
 			expose: (e) => html`saw <b>${e.key}</b> used in a browser`,
 			calendar_feed: () => "created a calendar address",
 			calendar_feed_revoke: () => "revoked the calendar address",
+			clock: () => "trusted the machine's clock",
 			backup: () => "took a backup",
 			restore: () => "restored a backup",
 		},
