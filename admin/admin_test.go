@@ -391,7 +391,9 @@ func TestText_isPlain(t *testing.T) {
 			equal(t, "name", key["name"], text)
 			equal(t, "reason", key["revoke_reason"], text)
 			trail := a.must(t, http.StatusOK, "GET", "/audit", "")
-			for _, event := range trail.body["events"].([]any) {
+			events := trail.body["events"].([]any)
+			equal(t, "events", len(events), 2)
+			for _, event := range events {
 				equal(t, "name in the trail", event.(map[string]any)["details"].(map[string]any)["name"], text)
 			}
 			for _, answer := range []reply{shown, trail} {

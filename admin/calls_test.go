@@ -240,7 +240,9 @@ func TestAudit_actor(t *testing.T) {
 			key := a.must(t, http.StatusOK, "POST", keysPage+"/"+id+"/revoke", "").body["key"].(map[string]any)
 			equal(t, "created_by", key["created_by"], test.want)
 			equal(t, "revoked_by", key["revoked_by"], test.want)
-			for _, event := range a.must(t, http.StatusOK, "GET", "/audit", "").body["events"].([]any) {
+			events := a.must(t, http.StatusOK, "GET", "/audit", "").body["events"].([]any)
+			equal(t, "events", len(events), 2)
+			for _, event := range events {
 				equal(t, "actor", event.(map[string]any)["actor"], test.want)
 				equal(t, "remote_ip", event.(map[string]any)["remote_ip"], "2001:db8::1")
 			}

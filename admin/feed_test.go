@@ -1,6 +1,8 @@
 package admin
 
 import (
+	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -11,6 +13,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/store"
 )
 
 const acmeFeed = "/workspaces/acme/calendar/feed"
@@ -165,21 +168,26 @@ func TestIsOpen(t *testing.T) {
 	}
 }
 
-// A feed whose store is closed answers as every other call, and what is logged
-// of it has no token.
+// A feed whose store is closed answers as every other call. What is logged of a failure
+// does not have the feed's token.
 func TestFeed_storeFails(t *testing.T) {
 	core, logged := observer.New(zap.DebugLevel)
-	a := newAPI(t, func(c *Config) { c.Log = zap.New(core) })
-	path := a.feed(t, "acme")
-	if err := a.store.Close(); err != nil {
-		t.Fatal(err)
+	var path string
+	for _, fails := range []error{apikey.ErrStoreUnavailable, errors.New("no such block on /dev/sda")} {
+		a := newAPI(t, func(c *Config) {
+			s := c.Keys().(*store.Store)
+			c.Log = zap.New(core)
+			c.Keys = func() Keys { return failing{s, fails} }
+		})
+		path = "/calendar/" + apikey.NewFeedToken().Reveal() + ".ics"
+		got := a.send(t, "GET", path, "")
+		equal(t, "status", got.status, http.StatusServiceUnavailable)
+		equal(t, "code", got.body["code"], any("store_unavailable"))
 	}
-	got := a.send(t, "GET", path, "")
-	equal(t, "status", got.status, http.StatusServiceUnavailable)
-	equal(t, "code", got.body["code"], any("store_unavailable"))
+	equal(t, "lines in the log", logged.Len(), 1)
 	for _, entry := range logged.All() {
-		if strings.Contains(entry.Message, "cal_") {
-			t.Errorf("got a feed's token in the log: %v", entry)
+		if line := fmt.Sprint(entry.Message, entry.ContextMap()); strings.Contains(line, "cal_") {
+			t.Errorf("got a feed's token in the log: %s", line)
 		}
 	}
 	none := newAPI(t, func(c *Config) { c.Keys = func() Keys { return nil } })

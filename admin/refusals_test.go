@@ -505,6 +505,8 @@ func (f failing) Apply(context.Context, apikey.Change) (apikey.Outcome, error) {
 	return apikey.Outcome{}, f.err
 }
 
+func (f failing) Feed(context.Context, apikey.Digest) (string, error) { return "", f.err }
+
 func (f failing) Restore(context.Context, io.Reader, apikey.Change, apikey.Restore, io.Writer) (apikey.Restored, error) {
 	return apikey.Restored{}, f.err
 }

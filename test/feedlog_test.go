@@ -108,7 +108,7 @@ func TestCalendarFeed_secretIsInNoLog(t *testing.T) {
 		t.Error("the traces do not say what was asked for")
 	}
 	lines := accessLines(t, all["site.log"])
-	if len(lines) == 0 || lines[0].Request.URI != "/admin/workspaces/acme/calendar/feed" {
+	if len(lines) < 2 || lines[0].Request.URI != "/admin/workspaces/acme/calendar/feed" {
 		t.Fatalf("got the lines %+v, want that of the making of the feed first", lines)
 	}
 	first := lines[1]

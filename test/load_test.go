@@ -119,7 +119,11 @@ func (l *load) wantAnswered(t *testing.T, s *server) {
 	if l.right.Load() == 0 {
 		t.Error("no request got its answer")
 	}
-	for _, match := range regexp.MustCompile(`"X-Load-Id":\["([^"]+)"`).FindAllStringSubmatch(s.Log.String(), -1) {
+	read := regexp.MustCompile(`"X-Load-Id":\["([^"]+)"`).FindAllStringSubmatch(s.Log.String(), -1)
+	if len(read) == 0 {
+		t.Error("got no request of the load in the access log")
+	}
+	for _, match := range read {
 		if err := l.unanswered[match[1]]; err != nil {
 			t.Errorf("request %s was read and got no answer: %v", match[1], err)
 		}

@@ -95,7 +95,11 @@ func testNames(t *testing.T, b *tab) {
 	for _, tt := range tests {
 		names = append(names, tt.name)
 	}
-	for i, got := range judge[[]string](b, `(name) => problemOf(name, vague)`, names) {
+	judged := judge[[]string](b, `(name) => problemOf(name, vague)`, names)
+	if len(judged) != len(tests) {
+		t.Fatalf("got %d verdicts, want %d", len(judged), len(tests))
+	}
+	for i, got := range judged {
 		tt := tests[i]
 		if (tt.said == "") != (got == "") || !strings.Contains(got, tt.said) {
 			t.Errorf("%q: the page says %q, want %q", tt.name, got, tt.said)

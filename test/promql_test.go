@@ -69,6 +69,8 @@ var (
 	selector = regexp.MustCompile(`([a-z_:]*caddy_api_keys_[a-z0-9_:]+)(?:\{([^}]*)\})?`)
 	matcher  = regexp.MustCompile(`(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"`)
 	grouping = regexp.MustCompile(`\b(?:by|on)\s*\(([^)]*)\)`)
+
+	prometheusOwn = regexp.MustCompile(`\b(?:up|ALERTS)\{`)
 )
 
 // TestPromQL_names holds that every expression is about metrics, labels and
@@ -84,7 +86,11 @@ func TestPromQL_names(t *testing.T) {
 	}
 	for _, q := range queries(t) {
 		labels := map[string]bool{"job": true, "instance": true, "alertname": true, "severity": true}
-		for _, found := range selector.FindAllStringSubmatch(q.expr, -1) {
+		selectors := selector.FindAllStringSubmatch(q.expr, -1)
+		if len(selectors) == 0 && !prometheusOwn.MatchString(q.expr) {
+			t.Errorf("%s names no metric:\n%s", q.at, q.expr)
+		}
+		for _, found := range selectors {
 			name, matchers := found[1], found[2]
 			if strings.Contains(name, ":") {
 				if !recorded[name] {

@@ -145,7 +145,11 @@ func TestReadPaths_writes(t *testing.T) {
 				if got := via.send(t, s, "POST", test.path, full); got.Status != 200 {
 					t.Errorf("got status %d with full access, want 200", got.Status)
 				}
-				for _, got := range s.Upstream.Take() {
+				received := s.Upstream.Take()
+				if len(received) != 2 {
+					t.Errorf("got %d requests upstream, want the GET and the POST with full access", len(received))
+				}
+				for _, got := range received {
 					if !strings.Contains(got.Line(), strings.ReplaceAll(test.path, `\`, "%5C")) {
 						t.Errorf("got %q upstream, want the path %q", got.Line(), test.path)
 					}

@@ -87,6 +87,9 @@ func TestStop_whileChecking(t *testing.T) {
 		}
 		changes, right = changes+len(keys), right+load.right.Load()
 	}
+	if changes == 0 {
+		t.Error("no key was made before a stop")
+	}
 	t.Logf("%d requests got the right answer, and %d keys were made, until %d stops", right, changes, rounds)
 }
 

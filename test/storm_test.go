@@ -19,6 +19,7 @@ func TestReload_storm(t *testing.T) {
 	_, readOnly := s.Create("acme", "Zapier production", "read_only")
 	load := startLoad(t, s, full, readOnly)
 	over := make(chan struct{})
+	t.Cleanup(func() { <-over })
 	go func() {
 		defer close(over)
 		for i := range rounds {

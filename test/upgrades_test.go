@@ -134,6 +134,9 @@ func TestUpgrade_whileRevoking(t *testing.T) {
 			opened++
 		}
 	}
+	if opened == 0 {
+		t.Error("no socket was opened before its key was revoked")
+	}
 	t.Logf("%d sockets were opened while their keys were revoked", opened)
 }
 

@@ -33,7 +33,7 @@ func TestHas(t *testing.T) {
 		{"/page/main.js", true},
 		{"/page/style.css", true},
 		{"/page/vendor/lit-html.js", true},
-		{"/page/index.html", false}, // it is at the mount itself, where its addresses are right
+		{"/page/index.html", false}, // it is served at the mount itself, where its relative URLs work
 		{"/page", false},
 		{"/page/", false},
 		{"/page/vendor", false},
@@ -91,8 +91,7 @@ func TestServe_withoutSlash(t *testing.T) {
 	}
 }
 
-// What the policy forbids is not in the files, so that no browser has to refuse
-// it, and nothing but the files is asked for.
+// The files contain nothing that the policy forbids, and request nothing but each other.
 func TestFiles_withinThePolicy(t *testing.T) {
 	forbidden := map[string]*regexp.Regexp{
 		"inline script":        regexp.MustCompile(`(?i)<script(?:[^>]*[^>\s])?>[^<]|\son\w+\s*=\s*["']|javascript:`),
@@ -117,26 +116,31 @@ func TestFiles_withinThePolicy(t *testing.T) {
 	}
 }
 
-// The page finds tokens in a text by the pattern of the server.
+// The page finds tokens in a text with the server's pattern.
 func TestFiles_tokenPattern(t *testing.T) {
 	if want := "const shape = /" + apikey.TokenPattern + "/;\n"; !strings.Contains(string(files["/page/tokens.js"]), want) {
 		t.Errorf("tokens.js: want %q in it", want)
 	}
 }
 
-// Every file that a module imports is there.
+// Every file that a module imports exists.
 func TestFiles_imports(t *testing.T) {
 	imports := regexp.MustCompile(`(?m)^import .* from "(\./[^"]+)";$`)
+	found := 0
 	for name, content := range files {
-		for _, found := range imports.FindAllSubmatch(content, -1) {
-			if wanted := path.Join(path.Dir(name), string(found[1])); files[wanted] == nil {
+		for _, imported := range imports.FindAllSubmatch(content, -1) {
+			found++
+			if wanted := path.Join(path.Dir(name), string(imported[1])); files[wanted] == nil {
 				t.Errorf("%s imports %s, which is not there", name, wanted)
 			}
 		}
 	}
+	if found == 0 {
+		t.Error("got no imports in any file, want those of the modules")
+	}
 }
 
-// The library is the one that vendor/README.md names, byte for byte.
+// The library is exactly the one that vendor/README.md names.
 func TestFiles_library(t *testing.T) {
 	sum := sha256.Sum256(files["/page/vendor/lit-html.js"])
 	const want = "b878e7f95dec8a9b6e9b217faca6b6a11bad82ebc44c0caa77419ed83edd81f2" // of lit-html 3.3.3
