@@ -1,5 +1,5 @@
-# Development commands. They need Go, make and bash; make test lists what else
-# some tests need.
+# Development commands. They need Go, make and bash; make test lists what else some
+# tests need.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -19,34 +19,34 @@ CAN_RACE = echo 'int main(void) { return 0; }' | $$(go env CC) -include stdlib.h
 NO_RACE = needs a C compiler: apt-get install gcc libc6-dev
 
 KEYS ?= 1000000,10000000
-BESIDE ?= 300000
+IMPACT ?= 300000
 
 # Before the first release, package versions order by commit time.
 VERSION ?= $(shell TZ=UTC git log -1 --format=0.0.0~%cd.%h --date=format-local:%Y%m%d%H%M%S)
 DEB ?= dist/
 
-.PHONY: help build deb man test kill lint fuzz fuzz-nightly soak microbench bench bench-store bench-beside bench-ended profile pgo cover screenshots clean
+.PHONY: help build deb man test kill lint fuzz fuzz-nightly soak microbench bench bench-store bench-impact bench-ended profile pgo cover screenshots clean
 
-help: ## list the targets (this)
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s  %s\n", $$1, $$2 }' Makefile
 
-build: ## build dist/caddy, the custom Caddy that xcaddy.json describes
+build: ## build dist/caddy, the Caddy that xcaddy.json describes
 	VERSION=$(VERSION) go run ./internal/xbuild
 
-deb: build man ## build the Debian package of VERSION (by default from the commit) from dist/caddy
+deb: build man ## build the Debian package with VERSION (default: from the commit)
 	printf -- '- semver: %s\n  date: %s\n  packager: %s\n  deb: {urgency: medium, distributions: [stable]}\n  changes:\n    - note: %s\n' \
 		"$(VERSION)" "$$(git log -1 --format=%cI)" "$$(sed -n 's/^maintainer: //p' deploy/deb/nfpm.yaml)" \
 		'New version. See /usr/share/doc/caddy-api-keys/CHANGELOG.md for the changes.' >dist/changelog.yml
 	GOARCH=$$(go env GOARCH) VERSION=$(VERSION) SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) \
 		$(TOOL) nfpm package --config deploy/deb/nfpm.yaml --packager deb --target $(DEB)
 
-man: | dist ## make the manual pages of the command line, in dist/man, from dist/caddy
+man: | dist ## write the manual pages of dist/caddy to dist/man
 	rm -rf dist/man
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) dist/caddy manpage --directory dist/man
 	find dist/man -name '*.8' ! -name 'caddy-api-keys*' -delete
 	gzip -9n dist/man/*.8
 
-test: | dist ## run all tests; with API_KEYS_TESTS=all none may be skipped
+test: | dist ## run all tests; with API_KEYS_TESTS=all, none may be skipped
 	@race=; export CGO_ENABLED=0; \
 	if $(CAN_RACE); then race=-race CGO_ENABLED=1; \
 	elif [ "$${API_KEYS_TESTS:-}" = all ]; then echo 'The race detector $(NO_RACE)'; exit 1; fi; \
@@ -55,7 +55,7 @@ test: | dist ## run all tests; with API_KEYS_TESTS=all none may be skipped
 	if [ -z "$$race" ]; then echo 'These tests ran without the race detector, which $(NO_RACE)'; fi; \
 	exit $$status
 
-kill: ## kill the server under load KILLS (300) times, and check that nothing is lost or half written
+kill: ## kill the server under load KILLS (300) times, and check that nothing is lost
 	go test ./test -run '^TestKill$$' -count=1 -timeout 1h -v -args -kills $(KILLS)
 
 lint: ## check formatting, go vet, staticcheck, and that the go.mod files are tidy
@@ -81,41 +81,41 @@ fuzz: ## run each fuzz target for FUZZTIME (30s)
 fuzz-nightly: ## run each fuzz target for an hour
 	$(MAKE) fuzz FUZZTIME=1h
 
-soak: ## keep a gateway busy for SOAK (1h), and check that memory, goroutines and files do not grow
+soak: ## load a gateway for SOAK (1h), and check that memory, goroutines and open files stay flat
 	go test ./test -run '^TestSoak$$' -count=1 -timeout 0 -v -args -soak $(SOAK)
 
-microbench: | dist ## run the Go benchmarks matching BENCH (all) COUNT (6) times, summarised by benchstat
+microbench: | dist ## run the Go benchmarks matching BENCH (all) COUNT (6) times, and summarize them
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) ./... | tee dist/bench.txt
 	$(TOOL) benchstat dist/bench.txt
 
-bench: ## compare with plain Caddy and other gateways, into docs/benchmarks.md
+bench: ## compare with plain Caddy and other gateways, and update docs/benchmarks.md
 	bench/install
 	go -C bench run . -report ../docs/benchmarks.md
 
 bench-ended: ## measure each store call with 10, 1,000 and 100,000 expired and revoked keys
 	go test ./internal/store -run '^$$' -bench BenchmarkEnded -benchtime 300x -timeout 30m
 
-bench-store: ## measure stores of KEYS keys (a million and ten million), into docs/benchmarks.md
+bench-store: ## measure stores of KEYS keys (1 and 10 million), and update docs/benchmarks.md
 	go -C bench run ./store -keys $(KEYS) -report ../docs/benchmarks.md
 
-bench-beside: ## measure requests during backup, doctor and restore of BESIDE (300000) keys, into docs/benchmarks.md
-	go -C bench run ./store -keys $(BESIDE) -beside 3 -report ../docs/benchmarks.md
+bench-impact: ## measure requests during long operations on IMPACT (300000) keys, and update docs/benchmarks.md
+	go -C bench run ./store -keys $(IMPACT) -impact 3 -report ../docs/benchmarks.md
 
-profile: | dist ## show where CPU time goes under load; the profile is dist/cpu.pprof
+profile: | dist ## show where CPU time goes under load, from dist/cpu.pprof
 	bench/install
 	go -C bench run . -profile ../dist/cpu.pprof
 	go tool pprof -top -cum dist/cpu.pprof | head -60
 
-pgo: ## regenerate the profile that the gateway is built with
+pgo: ## regenerate cmd/caddy/default.pgo, the profile for optimizing the build
 	bench/install
 	go -C bench run . -profile ../cmd/caddy/default.pgo
 
-cover: | dist ## measure the tests' coverage, as dist/cover.html
+cover: | dist ## write the tests' coverage to dist/cover.html
 	go test -count=1 -timeout 20m -coverpkg=./... -coverprofile=dist/cover.out ./...
 	go tool cover -html=dist/cover.out -o dist/cover.html
 	go tool cover -func=dist/cover.out | tail -n 1
 
-screenshots: | dist ## take screenshots of the Settings page into dist/screenshots, two of them for the README
+screenshots: | dist ## write screenshots of the Settings page to dist/screenshots, and two to docs/images
 	mkdir -p dist/screenshots docs/images
 	go test ./test -run '^TestPage_screenshots$$' -count=1 -args -screenshots $(CURDIR)/dist/screenshots
 	cp dist/screenshots/{keys-light,rotation-dark}.png docs/images/

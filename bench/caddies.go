@@ -10,33 +10,33 @@ import (
 // caddyRival is a Caddy with one site in front of the API.
 type caddyRival struct {
 	binary   string
-	env      string // one more variable
+	env      string // an additional environment variable
 	log      string // the global option
 	app      string // options of api_keys
-	store    bool   // it has a key store; an empty one, unless it checks keys
+	store    bool   // it has a key store, which is empty unless it checks keys
 	check    string // the handler before the proxy, if any
-	proxy    string // what is in the block of reverse_proxy
+	proxy    string // options of reverse_proxy
 	access   bool   // it writes an access log
 	endpoint string // the address of the admin endpoint
 }
 
-// stock is Caddy as its users get it.
+// stock is plain Caddy.
 func stock() caddyRival { return caddyRival{binary: "stock"} }
 
-// gateway is ours, built by go build ./cmd/caddy, with the options of
-// Caddyfile.example, but without a check of keys.
+// gateway is this project's Caddy, built by go build ./cmd/caddy, with the options of
+// Caddyfile.example but without checking keys.
 func (e example) gateway() caddyRival {
 	return caddyRival{binary: "gateway", store: true, log: e.log, proxy: e.proxy}
 }
 
-// checked is the same with the check.
+// checked is the same Caddy, checking keys.
 func (e example) checked() caddyRival {
 	c := e.gateway()
 	c.check = e.check
 	return c
 }
 
-// example is what the rivals take from Caddyfile.example.
+// example holds the parts of Caddyfile.example that the rivals use.
 type example struct{ log, check, proxy string }
 
 func readExample() (e example, err error) {
@@ -49,13 +49,13 @@ func readExample() (e example, err error) {
 	_, proxy, _ := strings.Cut(block(string(content), "\t\treverse_proxy 127.0.0.1:9000 {\n"), "\n")
 	e.proxy = strings.TrimSuffix(strings.TrimRight(proxy, "\n"), "}")
 	if e.log == "" || e.check == "" || e.proxy == "" {
-		return e, fmt.Errorf("Caddyfile.example has not the blocks that are compared: got %+v", e)
+		return e, fmt.Errorf("Caddyfile.example lacks blocks that the comparison needs: got %+v", e)
 	}
 	return e, nil
 }
 
-// block returns the block that begins with a line, up to the brace below that
-// line's first character.
+// block returns the block that begins with a line, up to the closing brace with the
+// same indentation.
 func block(content, first string) string {
 	_, rest, found := strings.Cut(content, "\n"+first)
 	inside, _, closed := strings.Cut(rest, "\n"+first[:len(first)-len(strings.TrimLeft(first, "\t"))]+"}")
@@ -65,7 +65,7 @@ func block(content, first string) string {
 	return strings.TrimLeft(first, "\t") + inside + "\n}\n"
 }
 
-// start returns how to start a Caddy.
+// start returns a function that starts a Caddy.
 func (c caddyRival) start(s *site, listen string) (env, command []string) {
 	name := "caddy-" + strings.ReplaceAll(listen, ":", "-")
 	home := filepath.Join(s.dir, name)
@@ -95,7 +95,7 @@ func (c caddyRival) start(s *site, listen string) (env, command []string) {
 	return env, []string{filepath.Join(s.dir, c.binary), "run", "--adapter", "caddyfile", "--config", file}
 }
 
-// forwardAuth makes a Caddy ask the key service about each request.
+// forwardAuth makes Caddy ask the key service about each request.
 func forwardAuth(s *site, listen string) (env, command []string) {
 	c := stock()
 	c.check = "forward_auth " + s.service + " {\nuri /\ncopy_headers X-Workspace-ID\n}\n"

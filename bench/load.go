@@ -10,21 +10,21 @@ import (
 	vegeta "github.com/tsenart/vegeta/v12/lib"
 )
 
-// round is what one round of load has shown.
+// round is the result of one round of load.
 type round struct {
 	requests  int
 	seconds   float64
-	cpu       time.Duration // of all processes that took part
+	cpu       time.Duration // of all processes involved
 	resident  int
 	latencies vegeta.LatencyMetrics
 }
 
-// perRequest returns the CPU time of a request, in microseconds.
+// perRequest returns the CPU time per request, in microseconds.
 func (r round) perRequest() float64 {
 	return float64(r.cpu.Nanoseconds()) / 1e3 / float64(r.requests)
 }
 
-// targeter asks for the same small resource with one key or another.
+// targeter requests the same small resource, each time with a random key.
 func targeter(url string, headers []http.Header) vegeta.Targeter {
 	return func(target *vegeta.Target) error {
 		target.Method, target.URL = http.MethodGet, url
@@ -33,7 +33,7 @@ func targeter(url string, headers []http.Header) vegeta.Targeter {
 	}
 }
 
-// each asks with every key once.
+// each sends one request with every key.
 func each(url string, headers []http.Header) vegeta.Targeter {
 	var next atomic.Int64
 	return func(target *vegeta.Target) error {
@@ -46,7 +46,7 @@ func each(url string, headers []http.Header) vegeta.Targeter {
 	}
 }
 
-// warm has a rival see every key once, and open its connections.
+// warm opens a rival's connections and sends it every key once.
 func warm(r *rival, headers []http.Header, connections int) error {
 	var failed error
 	pace := vegeta.Rate{Per: time.Second}
@@ -58,8 +58,8 @@ func warm(r *rival, headers []http.Header, connections int) error {
 	return failed
 }
 
-// loaded runs one round against a rival: as many requests as it can answer, or
-// as many a second as given.
+// loaded runs one round against a rival, at the given number of requests per second,
+// or as fast as it can answer if that is 0.
 func loaded(r *rival, headers []http.Header, connections, rate int, length time.Duration) (round, error) {
 	before, _, err := r.usage()
 	if err != nil {
@@ -84,8 +84,8 @@ func loaded(r *rival, headers []http.Header, connections, rate int, length time.
 	}, nil
 }
 
-// newClient returns the connections to one rival, which stay open from one round
-// to the next.
+// newClient returns a client for one rival, whose connections stay open between
+// rounds.
 func newClient(connections int) *http.Client {
 	return &http.Client{
 		Timeout:   30 * time.Second,
@@ -93,7 +93,7 @@ func newClient(connections int) *http.Client {
 	}
 }
 
-// newAttacker returns what sends the requests of one round.
+// newAttacker returns an attacker for one round.
 func newAttacker(client *http.Client, connections int) *vegeta.Attacker {
 	return vegeta.NewAttacker(
 		vegeta.Client(client), vegeta.Workers(uint64(connections)), vegeta.MaxWorkers(uint64(connections)), vegeta.MaxBody(0),

@@ -1,12 +1,11 @@
-// Command bench compares the gateway with a Caddy that checks nothing, and with
-// what else could check API keys in front of the same API.
+// Command bench compares the gateway with plain Caddy, and with other ways to check API
+// keys in front of the same API.
 //
-// All of them run at once, each on the first core, and are loaded in turn,
-// round after round, from the other cores. The main figure is the CPU time of
-// the gateway, and of the service that it asks, by the request: what the system
-// has accounted to its processes, divided by the requests that were answered.
-// It is compared within a round, and the median over the rounds is what counts,
-// so that a neighbour's noise moves both sides.
+// All of them run at the same time on the first core, and are loaded in turn from the
+// other cores. The main figure is the CPU time per request of the gateway, including the
+// service that it asks: the time that the system accounts to its processes, divided by
+// the number of requests answered. Each round is compared with a round of the reference
+// next to it, so that noise affects both, and the result is the median over all rounds.
 package main
 
 import (
@@ -22,7 +21,7 @@ import (
 	"github.com/agiled/caddy-api-keys/bench/markdown"
 )
 
-// options are what a run can be told.
+// options are the command-line options.
 type options struct {
 	keys        int
 	rounds      int
@@ -36,14 +35,14 @@ type options struct {
 
 func main() {
 	var o options
-	flag.IntVar(&o.keys, "keys", 10_000, "how many keys there are, all of them in use")
-	flag.IntVar(&o.rounds, "rounds", 40, "how often each gateway is loaded")
-	flag.DurationVar(&o.round, "round", 250*time.Millisecond, "how long it is loaded each time")
-	flag.IntVar(&o.connections, "connections", 64, "how many requests are under way at once")
-	flag.IntVar(&o.rate, "rate", 1000, "requests a second when the time of an answer is measured")
-	flag.StringVar(&o.only, "only", "", "the rows to measure, by their letters with commas between them; all if empty. The first row of a table is what the others are measured by")
+	flag.IntVar(&o.keys, "keys", 10_000, "number of keys, all of them in use")
+	flag.IntVar(&o.rounds, "rounds", 40, "number of rounds for each gateway")
+	flag.DurationVar(&o.round, "round", 250*time.Millisecond, "length of a round")
+	flag.IntVar(&o.connections, "connections", 64, "number of concurrent requests")
+	flag.IntVar(&o.rate, "rate", 1000, "requests per second when response times are measured")
+	flag.StringVar(&o.only, "only", "", "comma-separated letters of the rows to measure; all if empty. The first row of a table is the reference for the others")
 	flag.StringVar(&o.report, "report", "", "the Markdown file to write the figures to")
-	flag.StringVar(&o.profile, "profile", "", "measure nothing, and write a CPU profile of the gateway under load to this file")
+	flag.StringVar(&o.profile, "profile", "", "instead of measuring, write a CPU profile of the gateway under load to this file")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -95,7 +94,7 @@ func run(ctx context.Context, o options) error {
 	return nil
 }
 
-// choose returns the rivals that are to be measured.
+// choose returns the rivals to measure.
 func (o options) choose(rivals []*rival) []*rival {
 	if o.only == "" {
 		return rivals

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// measure loads the rivals in turn, round after round, each right beside the
-// first of them, so that a neighbour's noise meets both.
+// measure loads the rivals in turn, each in a pair with the reference, so that noise
+// affects both.
 func (o options) measure(ctx context.Context, s *site, rivals []*rival) error {
 	if err := s.startAll(ctx, rivals); err != nil {
 		return err
@@ -33,9 +33,8 @@ func (o options) measure(ctx context.Context, s *site, rivals []*rival) error {
 	return o.pace(ctx, s, rivals)
 }
 
-// measureOne runs a round of a rival beside one of what it is measured by. Which
-// of them comes first alternates: whatever runs second may find the machine
-// warmer.
+// measureOne runs a round of a rival next to a round of its reference. Their order
+// alternates, because the second one may find the machine warmer.
 func (o options) measureOne(ctx context.Context, s *site, r, reference *rival) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -60,8 +59,8 @@ func (o options) measureOne(ctx context.Context, s *site, r, reference *rival) e
 	return nil
 }
 
-// pace measures how long answers take when requests come at a fixed rate,
-// whether or not those before them have been answered.
+// pace measures response times while requests arrive at a fixed rate, whether or not
+// earlier ones have been answered.
 func (o options) pace(ctx context.Context, s *site, rivals []*rival) error {
 	rounds := max(o.rounds/8, 1)
 	for n := range rounds {

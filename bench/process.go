@@ -16,13 +16,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// process is a server that was started, with the children that it has.
+// process is a running server, with its children.
 type process struct {
 	cmd *exec.Cmd
 	log bytes.Buffer
 }
 
-// first is the core of what is measured; rest are those of what loads it.
+// first is the core that runs what is measured; rest are the cores that load it.
 const first = "0"
 
 func rest(cores int) string {
@@ -59,8 +59,8 @@ func (p *process) stop() {
 	_ = p.cmd.Wait()
 }
 
-// usage returns the CPU time, user and system, that a process and its living
-// children have used, and the memory that is resident.
+// usage returns the user and system CPU time of a process and its living children, and
+// their resident memory.
 func (p *process) usage() (cpu time.Duration, resident int, err error) {
 	for _, pid := range family(p.cmd.Process.Pid) {
 		used, err := cpuTime(pid)
@@ -77,10 +77,10 @@ func (p *process) usage() (cpu time.Duration, resident int, err error) {
 	return cpu, resident, nil
 }
 
-// cpuTime reads the clock of another process's CPU time, which counts
-// nanoseconds where /proc/PID/stat counts hundredths of a second. How the clock's
-// id is made from that of the process is part of Linux's interface: see
-// clock_getcpuclockid(3), and include/linux/posix-timers_types.h of the kernel.
+// cpuTime reads another process's CPU-time clock, which counts nanoseconds, whereas
+// /proc/PID/stat counts hundredths of a second. How a process id becomes a clock id is
+// part of Linux's interface: see clock_getcpuclockid(3), and
+// include/linux/posix-timers_types.h in the kernel.
 func cpuTime(pid int) (time.Duration, error) {
 	const scheduled = 2 // CPUCLOCK_SCHED
 	var t unix.Timespec
@@ -102,7 +102,7 @@ func family(pid int) []int {
 	return all
 }
 
-// freeAddress returns an address that nobody listens on now.
+// freeAddress returns an address on which nothing is listening now.
 func freeAddress() (string, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// profileLength is how long the gateway is profiled: with a hundred samples a
-// second, half a minute was too little for the compiler to choose well by.
+// profileLength is how long the gateway is profiled. At a hundred samples per second,
+// half a minute was too short for the compiler to optimize well.
 const profileLength = 2 * time.Minute
 
-// profile loads the gateway alone, and writes what its processor did meanwhile.
+// profile loads the gateway alone, and writes its CPU profile.
 func profile(ctx context.Context, o options, s *site) error {
 	endpoint, err := freeAddress()
 	if err != nil {

@@ -9,12 +9,12 @@ import (
 	"github.com/agiled/caddy-api-keys/bench/markdown"
 )
 
-// summary is the median of what the rounds of a rival have shown.
+// summary holds the medians over a rival's rounds.
 type summary struct {
-	cpu      float64 // µs a request
-	ratio    float64 // of that to the first rival's, right before
+	cpu      float64 // µs per request
+	ratio    float64 // of cpu to the first rival's in the paired round
 	spread   [2]float64
-	rate     float64 // requests a second
+	rate     float64 // requests per second
 	p50, p99 time.Duration
 	resident int
 }
@@ -40,7 +40,7 @@ func summarize(r *rival) summary {
 	}
 }
 
-// median returns the middle of sorted values.
+// median returns the middle one of sorted values.
 func median(values []float64) float64 { return values[len(values)/2] }
 
 // table returns the figures, as a Markdown table.
@@ -58,7 +58,7 @@ func table(rivals []*rival) string {
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// machine says where and with what the figures were measured.
+// machine describes where and with what the figures were measured.
 func (o options) machine() string {
 	return fmt.Sprintf("%s, %s, %s. %d keys, %d connections, %d rounds of %v; p50 and p99 at %d requests a second.\n",
 		markdown.Machine(), markdown.Said("nginx", "-v"), markdown.Said("haproxy", "-v"), o.keys, o.connections, o.rounds, o.round, o.rate)

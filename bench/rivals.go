@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// rival is one way to stand before the API.
+// rival is one gateway in front of the API.
 type rival struct {
-	id      string // how the tables call it
+	id      string // its letter in the tables
 	name    string
 	service bool // it asks the key service
 	start   func(s *site, listen string) (env, command []string)
@@ -18,15 +18,15 @@ type rival struct {
 	url       string
 	processes []*process
 	client    *http.Client
-	reference []round // of what it is measured by, before each of its own
-	rounds    []round // as many requests as it can answer
+	reference []round // rounds of the reference, one for each of its own
+	rounds    []round // as fast as it can answer
 	paced     []round // at a fixed rate
 }
 
 func cores() int { return runtime.NumCPU() }
 
-// rivals are what could check keys in front of an API. All are measured by the
-// first.
+// rivals are ways to check keys in front of an API. The first is the reference for
+// all of them.
 func rivals(e example) []*rival {
 	return []*rival{
 		{id: "a", name: "stock Caddy, no check", start: stock().start},
@@ -39,8 +39,8 @@ func rivals(e example) []*rival {
 	}
 }
 
-// means are what makes ours cheap: each is taken away, or added, by itself. All
-// are measured by ours without a check.
+// means are the optimizations of our gateway: each one is removed, or added, alone.
+// The reference is our gateway without the check.
 func means(e example) []*rival {
 	variant := func(id, name string, change func(*caddyRival)) *rival {
 		c := e.gateway()
@@ -89,7 +89,7 @@ func (s *site) startOne(ctx context.Context, r *rival) error {
 	return nil
 }
 
-// stop stops what was started for the rivals alone.
+// stop stops the rivals' own processes.
 func stop(rivals []*rival) {
 	for _, r := range rivals {
 		if len(r.processes) > 0 {
@@ -98,7 +98,7 @@ func stop(rivals []*rival) {
 	}
 }
 
-// usage sums up what the processes of a rival have used.
+// usage sums up what a rival's processes have used.
 func (r *rival) usage() (cpu time.Duration, resident int, err error) {
 	for _, p := range r.processes {
 		c, m, err := p.usage()

@@ -17,14 +17,14 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/store"
 )
 
-// site is what all rivals have in common: the API behind them, and its keys.
+// site is what all rivals share: the API behind them, and its keys.
 type site struct {
 	dir      string
 	example  example
 	upstream string // its address
 	service  string // the address of the key service
 	started  []*process
-	headers  []http.Header // a request's, by the key
+	headers  []http.Header // of a request, one entry per key
 
 	keyService *process
 }
@@ -36,10 +36,10 @@ const answerSize = 1024
 type build struct {
 	program, where, what string
 	flags                []string
-	level                string // of the processor's instructions
+	level                string // GOAMD64, the level of processor instructions
 }
 
-// What is built for a profile, and beside it for a comparison.
+// The programs needed for a profile, and for a comparison.
 var (
 	toProfile = []build{
 		{program: "gateway", where: "..", what: "./cmd/caddy"},
@@ -64,7 +64,7 @@ func (b build) run(ctx context.Context, dir string) error {
 	return nil
 }
 
-// prepare builds programs, makes the keys, and starts the API.
+// prepare builds programs, creates the keys, and starts the API.
 func prepare(ctx context.Context, dir string, keys int, programs []build) (*site, error) {
 	e, err := readExample()
 	if err != nil {
@@ -87,8 +87,7 @@ func prepare(ctx context.Context, dir string, keys int, programs []build) (*site
 	return s, nil
 }
 
-// makeKeys puts keys into the store of the gateway, and into the files that its
-// rivals read.
+// makeKeys writes keys to the gateway's store, and to the files that its rivals read.
 func (s *site) makeKeys(ctx context.Context, n int) error {
 	path := filepath.Join(s.dir, "keys")
 	if err := os.Mkdir(path, 0o700); err != nil {
@@ -124,7 +123,7 @@ func (s *site) makeKeys(ctx context.Context, n int) error {
 	return nil
 }
 
-// request returns the header of what a customer's server may well send.
+// request returns the header of a typical request from a customer's server.
 func request(authorization string) http.Header {
 	return http.Header{
 		"Accept": {"application/json"}, "Accept-Encoding": {"gzip, br"}, "Authorization": {authorization},
@@ -133,7 +132,7 @@ func request(authorization string) http.Header {
 	}
 }
 
-// startCommon starts the API, off the first core, and the key service, on it.
+// startCommon starts the key service on the first core, and the API on the others.
 func (s *site) startCommon(ctx context.Context) (err error) {
 	if s.upstream, err = freeAddress(); err != nil {
 		return err
@@ -163,15 +162,15 @@ func (s *site) copyKeys(to string) {
 		err = os.CopyFS(to, os.DirFS(filepath.Join(s.dir, "keys")))
 	}
 	if err != nil {
-		panic(err) // of a folder that was just made
+		panic(err) // in a directory that was just created
 	}
 }
 
-// write puts a file into the folder of the run, and returns its path.
+// write creates a file in the run's directory, and returns its path.
 func (s *site) write(name, content string) string {
 	path := filepath.Join(s.dir, name)
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		panic(err) // of a folder that was just made
+		panic(err) // in a directory that was just created
 	}
 	return path
 }

@@ -1,10 +1,9 @@
-// Package page serves the Settings > API page, on which people make, rotate and
-// revoke keys. Its files are part of the binary, need no building, and ask
-// nobody but the admin API that they are served beside.
+// Package page serves the Settings > API page, where people create, rotate and revoke
+// keys. Its files are embedded, need no build step, and send requests only to the admin
+// API on the same mount.
 //
-// What the browser may do with them is as little as they need: no script and no
-// style but those files, no other server, no frame around the page, and no text
-// that becomes markup.
+// The browser allows them only what they need: no other scripts or styles, no other
+// server, no framing, and no text that becomes markup.
 package page
 
 import (
@@ -20,14 +19,14 @@ import (
 //go:embed files
 var embedded embed.FS
 
-// policy is the page's Content-Security-Policy (CSP Level 3). Texts become
-// markup only through the one library that draws it.
+// policy is the page's Content-Security-Policy (CSP Level 3). Only the library that
+// draws the page may turn text into markup.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
 	"require-trusted-types-for 'script'; trusted-types lit-html"
 
-// headers are set on every file. Nothing keeps a copy of the page, so that a new
-// binary is a new page, and no page that showed a token comes back from memory.
+// headers are set on every file. The page is never cached, so that an upgrade takes
+// effect immediately, and a page that showed a token is not restored from memory.
 var headers = map[string]string{
 	"Cache-Control":                "no-store",
 	"Content-Security-Policy":      policy,
@@ -39,8 +38,7 @@ var headers = map[string]string{
 	"X-Frame-Options":              "DENY",
 }
 
-// types are the media types of the files. What the system knows of them may be
-// anything.
+// types are the media types of the files. Those configured on the system may be wrong.
 var types = map[string]string{
 	".css":  "text/css; charset=utf-8",
 	".html": "text/html; charset=utf-8",
@@ -48,7 +46,7 @@ var types = map[string]string{
 	".svg":  "image/svg+xml",
 }
 
-// files are the contents by their path below the mount.
+// files are the contents, by path below the mount.
 var files = read()
 
 func read() map[string][]byte {
@@ -62,19 +60,19 @@ func read() map[string][]byte {
 		return err
 	})
 	if err != nil {
-		panic(err) // of files that are part of the binary
+		panic(err) // the files are embedded
 	}
 	files["/"] = files["/page/index.html"]
 	delete(files, "/page/index.html")
 	return files
 }
 
-// Has reports whether a path below the mount is one of the page. The mount
-// itself without a slash is.
+// Has reports whether the page has a path below the mount. The empty path is the mount
+// without its slash.
 func Has(path string) bool { return path == "" || files[path] != nil }
 
-// Serve answers a GET or a HEAD of a path that the page has. It needs no
-// credentials: the files are the same for everybody.
+// Serve answers a GET or HEAD of a path that the page has. It requires no credentials:
+// the files are the same for everyone.
 func Serve(w http.ResponseWriter, r *http.Request) {
 	for name, value := range headers {
 		w.Header().Set(name, value)
@@ -88,13 +86,13 @@ func Serve(w http.ResponseWriter, r *http.Request) {
 		kind = ".html"
 	}
 	w.Header().Set("Content-Type", types[kind])
-	r.Header.Del("Range") // a part that there is not would be answered without these headers
+	r.Header.Del("Range") // an unsatisfiable range would be answered without these headers
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(files[r.URL.Path]))
 }
 
-// toSlash sends a browser to the mount with its slash, below which the page
-// finds its files. Only what is asked for last is named: what stands before it
-// may have been removed on the way here.
+// toSlash redirects to the mount with its slash, which the page's relative URLs need.
+// The redirect names only the last segment of the path, because a proxy may have removed
+// those before it.
 func toSlash(w http.ResponseWriter, r *http.Request) {
 	asked, _, _ := strings.Cut(r.RequestURI, "?")
 	w.Header().Set("Location", "./"+path.Base(asked)+"/")

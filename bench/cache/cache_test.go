@@ -1,5 +1,5 @@
-// Package cache measures what a remembered key costs to find in the cache that
-// the authenticator has, and in simpler maps.
+// Package cache compares looking up a key in the authenticator's cache with looking it
+// up in simpler maps.
 package cache
 
 import (
@@ -16,10 +16,10 @@ import (
 
 type digest = [sha256.Size]byte
 
-// entry is as large as what the authenticator remembers of a key.
+// entry has the size of an entry in the authenticator's cache.
 type entry struct{ _ [600]byte }
 
-// hot are the keys that are asked for.
+// hot are the keys that are looked up.
 var hot = []int{10_000, 1_000_000}
 
 func digests(n int) []digest {
@@ -30,7 +30,7 @@ func digests(n int) []digest {
 	return all
 }
 
-// BenchmarkHit finds one of the hot keys, from all processors at once.
+// BenchmarkHit looks up the hot keys on all processors in parallel.
 func BenchmarkHit(b *testing.B) {
 	for _, n := range hot {
 		all := digests(n)

@@ -1,5 +1,5 @@
-// Command keyservice is what a proxy asks that cannot check keys itself: it
-// knows the digests of all keys, and answers 200 with the workspace, or 401.
+// Command keyservice checks keys for proxies that cannot do so themselves: it knows the
+// digests of all keys, and answers 200 with the workspace, or 401.
 package main
 
 import (

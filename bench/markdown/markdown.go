@@ -1,4 +1,4 @@
-// Package markdown puts figures into a report that is otherwise written by hand.
+// Package markdown writes figures into a report that is otherwise written by hand.
 package markdown
 
 import (
@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Replace puts figures in the place of those in a report, between two comments
-// that have their name.
+// Replace replaces the figures in a report that are between two comments with their
+// name.
 func Replace(path, name, figures string) error {
 	content, err := os.ReadFile(path)
 	if err != nil {
@@ -26,7 +26,7 @@ func Replace(path, name, figures string) error {
 	return os.WriteFile(path, []byte(before+begin+"\n"+figures+"\n"+end+after), 0o644)
 }
 
-// Machine says when and where figures were measured, and with what.
+// Machine describes when, where and with what figures were measured.
 func Machine() string {
 	return fmt.Sprintf("%s, %d cores of %s, %s, %s, Caddy %s",
 		time.Now().UTC().Format("2 January 2006"), runtime.NumCPU(), processor(), Said("uname", "-sr"), runtime.Version(), caddy())
@@ -42,12 +42,12 @@ func processor() string {
 	return "an unknown processor"
 }
 
-// caddy returns the version of Caddy that all of this is built with.
+// caddy returns the version of Caddy in the build.
 func caddy() string {
 	return Said("go", "list", "-m", "-f", "{{.Version}}", "github.com/caddyserver/caddy/v2")
 }
 
-// Said returns the first line of what a program prints.
+// Said returns the first line that a program prints.
 func Said(program string, args ...string) string {
 	out, err := exec.Command(program, args...).CombinedOutput()
 	if err != nil {

@@ -1,5 +1,5 @@
-// Command stock is Caddy as its users get it: the standard modules, built by
-// go build without a profile.
+// Command stock is plain Caddy with its standard modules, built by go build without a
+// profile.
 package main
 
 import (

@@ -17,22 +17,22 @@ import (
 )
 
 const (
-	perWorkspace = 100 // keys, if nothing else is said
+	perWorkspace = 100 // keys, by default
 	life         = 90 * 24 * time.Hour
 
-	// sampled bounds the tokens that are kept to ask with.
+	// sampled is the maximum number of tokens kept for sending requests.
 	sampled = 200_000
 )
 
-// data is what is known of the keys in a store.
+// data describes the keys in a store.
 type data struct {
 	keys       int
 	workspaces int
-	tokens     []apikey.Token // of some keys, in no order
+	tokens     []apikey.Token // of a sample of keys, in random order
 }
 
-// makeData fills a store with keys that were made one after the other within the
-// life of a key, and of which none has ended.
+// makeData fills a store with keys that were created over the lifetime of a key, none
+// of which has ended.
 func makeData(ctx context.Context, path string, n, perWorkspace int) (*data, error) {
 	s, err := store.Open(path, zap.NewNop(), nil)
 	if err != nil {
@@ -43,7 +43,7 @@ func makeData(ctx context.Context, path string, n, perWorkspace int) (*data, err
 	d := &data{keys: n, workspaces: (n + perWorkspace - 1) / perWorkspace}
 	from, to := io.Pipe()
 	go func() { to.CloseWithError(d.writeBackup(to)) }()
-	defer from.Close() // which ends the writing
+	defer from.Close() // ends the writer
 	bar := progressbar.Default(-1, fmt.Sprintf("restoring %d keys", n))
 	now := time.Now().UTC()
 	if _, err := s.Restore(ctx, from, apikey.Change{EventID: apikey.NewEventID(now), At: now, Actor: "bench"}, apikey.Restore{}, bar); err != nil {
@@ -56,8 +56,8 @@ func makeData(ctx context.Context, path string, n, perWorkspace int) (*data, err
 	return d, bar.Finish()
 }
 
-// awaitSnapshot waits until a snapshot has taken the place of what the journal has of
-// the restore, as it will have when a server starts that has run for a while.
+// awaitSnapshot waits until a snapshot has replaced the restore in the journal, as in a
+// store whose server has run for a while.
 func awaitSnapshot(ctx context.Context, path string) error {
 	const small = 16 << 20
 	for {

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// A flood is what callers of the admin API ask for all at once, of one workspace
-// with many keys, for as long as requests are measured beside it.
+// A flood is a call of the admin API that many callers repeat while requests are
+// measured, about one workspace with many keys.
 const (
 	floodKeys    = 20_000
 	floodCallers = 64
@@ -20,7 +20,7 @@ const flooded = "workspaces/workspace-0"
 
 type flood struct{ name, path string }
 
-// floods are the kinds of flood. The path of a feed is secret, and new for each store.
+// floods are all floods. The path of a feed is secret, and differs between stores.
 var floods = []flood{
 	{"searches", flooded + "/keys?q=nothing+has+this"},
 	{"lists of revoked keys", flooded + "/keys?status=revoked"},
@@ -29,8 +29,8 @@ var floods = []flood{
 	{"feeds", ""},
 }
 
-// besideFloods measures what requests notice of each kind of flood.
-func besideFloods(ctx context.Context, dir, gateway string, measured map[string][]beside) error {
+// impactOfFloods measures how each flood affects requests.
+func impactOfFloods(ctx context.Context, dir, gateway string, measured map[string][]impact) error {
 	defer os.RemoveAll(dir)
 	server, d, err := startWith(ctx, dir, gateway, floodKeys, floodKeys)
 	if err != nil {
@@ -69,7 +69,7 @@ func makeFeed(ctx context.Context) (path string, err error) {
 	return feed.Path[1:], err
 }
 
-// ask has all callers make a call again and again.
+// ask has all callers repeat a call.
 func ask(ctx context.Context, path string) error {
 	until, stop := context.WithTimeout(ctx, aloneFor)
 	defer stop()

@@ -17,8 +17,8 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// writeBackup writes a backup of keys that were made one after the other: a store
-// takes it many times faster than keys that are created one by one.
+// writeBackup writes a backup of keys. Restoring it is many times faster than creating
+// the keys one by one.
 func (d *data) writeBackup(to io.Writer) error {
 	compressed, err := zstd.NewWriter(to, zstd.WithEncoderLevel(zstd.SpeedFastest))
 	if err != nil {
@@ -50,22 +50,22 @@ func (d *data) writeBackup(to io.Writer) error {
 	return w.end(compressed)
 }
 
-// within is the time in which the keys were made.
+// within is the period in which the keys were created.
 const within = 80 * 24 * time.Hour
 
-// key returns the key of a number, of which it would take too much memory to keep all.
+// key returns the key with a number. Keeping all of them would take too much memory.
 func (d *data) key(i int, token apikey.Token, begin time.Time) apikey.Key {
 	at := begin.Add(within / time.Duration(d.keys) * time.Duration(i)).Truncate(time.Millisecond).UTC()
-	// Workspaces take turns, so that the keys of one lie far apart.
+	// Workspaces take turns, so that the keys of one are far apart.
 	key := newKey(i%d.workspaces, i/d.workspaces, token, at)
 	var id ulid.ULID
-	_ = id.SetTime(ulid.Timestamp(at)) // which is not in ten thousand years
+	_ = id.SetTime(ulid.Timestamp(at)) // fails only for times beyond the year 10000
 	binary.BigEndian.PutUint64(id[8:], uint64(i))
 	key.ID = "key_" + id.String()
 	return key
 }
 
-// backupWriter writes the lines of a backup, until one of them fails.
+// backupWriter writes the lines of a backup until a write fails.
 type backupWriter struct {
 	to    *bufio.Writer
 	sum   hash.Hash

@@ -1,5 +1,5 @@
-// Command store measures the gateway with stores of many keys: how fast it
-// starts, what memory and disk it takes, and how long its operations are.
+// Command store measures the gateway with large stores: how fast it starts, how much
+// memory and disk it uses, and how long its operations take.
 package main
 
 import (
@@ -17,13 +17,13 @@ import (
 )
 
 func main() {
-	sizes := flag.String("keys", "1000000,10000000", "how many keys there are, in one store after the other")
-	beside := flag.Int("beside", 0, "measure this many times what requests notice of backup, restore and doctor, instead of everything else")
+	sizes := flag.String("keys", "1000000,10000000", "number of keys in each store, separated by commas")
+	impact := flag.Int("impact", 0, "instead, measure this many times how backup, restore and other long operations affect requests")
 	report := flag.String("report", "", "the Markdown file to write the figures to")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *sizes, *beside, *report); err != nil {
+	if err := run(ctx, *sizes, *impact, *report); err != nil {
 		fmt.Fprintln(os.Stderr, "store:", err)
 		os.Exit(1)
 	}
@@ -43,13 +43,13 @@ func run(ctx context.Context, sizes string, rounds int, report string) error {
 		return err
 	}
 	if rounds > 0 {
-		return runBeside(ctx, dir, gateway, sizes, rounds, report)
+		return runImpact(ctx, dir, gateway, sizes, rounds, report)
 	}
 	var all []figures
 	for size := range strings.SplitSeq(sizes, ",") {
 		n, err := strconv.Atoi(size)
 		if err != nil {
-			return fmt.Errorf("-keys: want numbers with commas between them, got %q", sizes)
+			return fmt.Errorf("-keys: want numbers separated by commas, got %q", sizes)
 		}
 		f, err := measure(ctx, filepath.Join(dir, size), gateway, n)
 		if err != nil {
@@ -64,19 +64,19 @@ func run(ctx context.Context, sizes string, rounds int, report string) error {
 	return markdown.Replace(report, "store", markdown.Machine()+".\n\n"+table(all))
 }
 
-func runBeside(ctx context.Context, dir, gateway, size string, rounds int, report string) error {
+func runImpact(ctx context.Context, dir, gateway, size string, rounds int, report string) error {
 	n, err := strconv.Atoi(size)
 	if err != nil {
-		return fmt.Errorf("-keys: want one number with -beside, got %q", size)
+		return fmt.Errorf("-keys: want one number with -impact, got %q", size)
 	}
-	all, err := besideAll(ctx, dir, gateway, n, rounds)
+	all, err := measureImpact(ctx, dir, gateway, n, rounds)
 	if err != nil {
 		return err
 	}
-	text := fmt.Sprintf("%s, %d keys.\n\n%s", markdown.Machine(), n, besideTable(all))
+	text := fmt.Sprintf("%s, %d keys.\n\n%s", markdown.Machine(), n, impactTable(all))
 	fmt.Print(text)
 	if report == "" {
 		return nil
 	}
-	return markdown.Replace(report, "beside", text)
+	return markdown.Replace(report, "impact", text)
 }

@@ -13,16 +13,16 @@ import (
 	"time"
 )
 
-// figures are what was measured of one store.
+// figures are the measurements of one store.
 type figures struct {
 	keys         int
 	disk         int64 // bytes
 	start        time.Duration
-	ready, heavy memory // when it is ready, and once it remembers as many keys as it may
+	ready, heavy memory // when it is ready, and once its cache is full
 	operations   operations
 }
 
-// starts is how often the gateway is started; the median counts.
+// starts is how often the gateway is started; the result is the median.
 const starts = 5
 
 func measure(ctx context.Context, dir, gateway string, n int) (f figures, err error) {
@@ -98,8 +98,7 @@ func startOn(ctx context.Context, dir, gateway string) (*server, error) {
 	return launch(ctx, dir, gateway, file)
 }
 
-// measureServer starts the real server, and has it remember as many keys as it
-// may.
+// measureServer starts the real server and fills its cache.
 func (f *figures) measureServer(ctx context.Context, dir, gateway string, d *data) error {
 	file, err := configure(dir)
 	if err != nil {
@@ -151,13 +150,13 @@ func (f *figures) measureMemory(server *server, d *data) (err error) {
 	return err
 }
 
-// server is a gateway that runs.
+// server is a running gateway.
 type server struct {
 	cmd *exec.Cmd
 	log strings.Builder
 }
 
-// launch starts the gateway, and returns once its store answers.
+// launch starts the gateway and returns once its store answers.
 func launch(ctx context.Context, dir, gateway, config string) (*server, error) {
 	s := &server{cmd: exec.CommandContext(ctx, gateway, "run", "--adapter", "caddyfile", "--config", config)}
 	s.cmd.Env = append(os.Environ(), "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
@@ -186,11 +185,11 @@ func (s *server) stop() error {
 	return s.cmd.Wait()
 }
 
-// memory is what of a process is resident, in bytes: its own, and pages of files
-// that it has mapped, which the system takes back when it wants them.
+// memory is a process's resident memory in bytes: its own, and pages of mapped files,
+// which the system can reclaim at any time.
 type memory struct{ own, files int }
 
-// resident returns what the server takes; see proc_pid_status(5).
+// resident returns the server's memory; see proc_pid_status(5).
 func (s *server) resident() (m memory, err error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/store"
 )
 
-// spread is how long something took: the median and the slowest hundredth.
+// spread is the median and the 99th percentile of durations.
 type spread struct{ median, p99 time.Duration }
 
 func spreadOf(times []time.Duration) spread {
@@ -23,7 +23,7 @@ func spreadOf(times []time.Duration) spread {
 	return spread{times[len(times)/2], times[len(times)*99/100]}
 }
 
-// timed does something n times.
+// timed measures n calls of a function.
 func timed(n int, do func(i int) error) (spread, error) {
 	times := make([]time.Duration, n)
 	for i := range times {
@@ -36,7 +36,7 @@ func timed(n int, do func(i int) error) (spread, error) {
 	return spreadOf(times), nil
 }
 
-// operations are the times of what a gateway does with its store.
+// operations are the durations of a gateway's operations on its store.
 type operations struct{ cold, warm, unknown, list, create, revoke spread }
 
 const (

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// table returns the figures as a Markdown table, a column for each store.
+// table returns the figures as a Markdown table with a column per store.
 func table(all []figures) string {
 	var out strings.Builder
 	row := func(what string, cell func(figures) string) {

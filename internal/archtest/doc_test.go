@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// Every package says what it is for in one comment, of one file, so that it is
-// found, and in the form that go doc expects.
+// Every package has one package comment, in one file and in the form that go doc
+// expects.
 func TestPackages_sayWhatTheyAreFor(t *testing.T) {
 	for _, p := range list(t) {
 		files := p.GoFiles

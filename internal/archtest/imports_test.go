@@ -6,18 +6,18 @@ import (
 	"testing"
 )
 
-// domain is what every layer above it speaks in.
+// domain is the vocabulary of every layer above it.
 var domain = []string{"internal/apikey", "identity"}
 
-// A layer is a directory with the packages beneath it, which may import each
-// other, and of the rest of the project only what mayImport names.
+// A layer is a directory with the packages below it. They may import each other, and from
+// the rest of the project only what mayImport names.
 type layer struct {
 	dir       string
 	mayImport []string
-	optional  bool // a part that not every version of the project has
+	optional  bool // not every version of the project has it
 }
 
-// layers has the whole project, from the bottom up: imports go one way.
+// layers is the whole project, from the bottom up: imports go one way.
 var layers = []layer{
 	{dir: "internal/apikey"},
 	{dir: "identity"},
@@ -27,8 +27,8 @@ var layers = []layer{
 	{dir: "internal/version"},
 
 	// These never import each other, except that metrics counts the decisions of
-	// authn. What one needs of another it declares as a small interface, and
-	// caddymodule passes it in.
+	// authn. Each declares what it needs from another as a small interface, and
+	// caddymodule connects them.
 	{dir: "internal/store", mayImport: append([]string{"internal/durable"}, domain...)},
 	{dir: "internal/authn", mayImport: append([]string{"internal/ratelimit"}, domain...)},
 	{dir: "internal/fleet", mayImport: domain, optional: true},
@@ -56,8 +56,8 @@ var layers = []layer{
 	}, domain...)},
 }
 
-// A library is a dependency that only some layers may import, so that it can
-// be replaced, or reasoned about, in one place.
+// A library is a dependency that only some layers may import, so that it can be replaced
+// or reasoned about in one place.
 type library struct {
 	path     string
 	owners   []string
@@ -71,7 +71,7 @@ var libraries = []library{
 	{path: "go.etcd.io/etcd", owners: []string{"internal/fleet"}, optional: true},
 }
 
-// Programs of others import the client, and nothing else with it.
+// Programs that import the client get nothing else with it.
 func TestImports_clientIsSmall(t *testing.T) {
 	for _, p := range list(t) {
 		if p.path() != "admin/client" {
@@ -147,7 +147,7 @@ func TestImports_librariesStayWithTheirOwners(t *testing.T) {
 	}
 }
 
-// Package testing registers flags and weighs on the binary.
+// Package testing registers flags and makes the binary larger.
 func TestImports_noTestCodeInTheProduct(t *testing.T) {
 	allowed := []string{"internal/gatewaytest", "internal/testenv", "admin/client/clienttest", "test"}
 	for _, p := range list(t) {

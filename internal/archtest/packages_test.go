@@ -1,6 +1,5 @@
-// Package archtest holds the architecture of the project: which package may
-// import which, that each says what it is for, and that none carries test code
-// into the product.
+// Package archtest enforces the project's architecture: which package may import which,
+// that every package is documented, and that no test code gets into the product.
 package archtest
 
 import (
@@ -16,7 +15,7 @@ import (
 
 const module = "github.com/agiled/caddy-api-keys"
 
-// goPackage is what these tests need of the output of go list -json.
+// goPackage is the part of the output of go list -json that these tests need.
 type goPackage struct {
 	ImportPath, Dir                    string
 	GoFiles, TestGoFiles, XTestGoFiles []string
@@ -27,8 +26,8 @@ type goPackage struct {
 // path returns the package's path in the repository, "." at the root.
 func (p goPackage) path() string { return local(p.ImportPath) }
 
-// local returns the path in the repository of a package of the project, and
-// "" for any other import path.
+// local returns the path in the repository of one of the project's packages, and "" for
+// any other import path.
 func local(importPath string) string {
 	if importPath == module {
 		return "."
@@ -40,8 +39,8 @@ func local(importPath string) string {
 	return path
 }
 
-// within reports whether path is dir or lies beneath it. The root is no
-// parent: it stands for itself alone.
+// within reports whether path is dir or below it. The root directory stands only for
+// itself.
 func within(path, dir string) bool {
 	return path == dir || strings.HasPrefix(path, dir+"/")
 }

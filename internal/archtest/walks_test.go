@@ -14,8 +14,8 @@ import (
 // step is a line of a walk in CONTRIBUTING.md.
 var step = regexp.MustCompile("(?m)^(\\d+)\\. `([^`]+\\.go)`, `([^`]+)`: .+$")
 
-// TestWalks holds that the walks in CONTRIBUTING.md lead through functions that are
-// there, in at most a dozen steps each.
+// TestWalks checks that the walks in CONTRIBUTING.md name functions that exist, in at
+// most a dozen steps each.
 func TestWalks(t *testing.T) {
 	const root = "../.."
 	text, err := os.ReadFile(filepath.Join(root, "CONTRIBUTING.md"))

@@ -10,11 +10,10 @@ import (
 	"testing"
 )
 
-// A test has to know a server's address before the server listens on it. So that
-// nobody else takes the port in between, each process that runs tests owns a block
-// of ports: it listens on the block's first one, which keeps other such processes
-// out of the block, and gives a test the others. All of them lie below the ports
-// that the kernel chooses from.
+// A test must know a server's address before the server listens on it. So that no other
+// test takes the port in the meantime, each test process owns a block of ports: it
+// listens on the first one, which keeps other test processes out of the block, and hands
+// out the others. All of them are below the ports that the kernel chooses from.
 const (
 	firstPort   = 20_000
 	kernelsPort = 32_768
@@ -24,11 +23,10 @@ const (
 var ports struct {
 	mu   sync.Mutex
 	lock net.Listener // on the first port of this process's block
-	free []int        // the least recently used first
+	free []int        // least recently used first
 }
 
-// Address returns an address of the loopback interface that nobody else uses
-// until the test has ended.
+// Address returns a loopback address that no other test uses until this one has ended.
 func Address(t testing.TB) string {
 	t.Helper()
 	port, err := takePort()
@@ -62,7 +60,7 @@ func returnPort(port int) {
 	ports.free = append(ports.free, port)
 }
 
-// lockBlock takes a block that no other process has.
+// lockBlock takes a block that no other test process owns.
 func lockBlock() error {
 	const blocks = (kernelsPort - firstPort) / blockSize
 	for i := range blocks {
@@ -80,8 +78,8 @@ func lockBlock() error {
 	return errors.New("no block of ports is free")
 }
 
-// unused reports whether a server could listen on the port: a program that has
-// nothing to do with these tests may do so.
+// unused reports whether a server could listen on the port. A program outside the tests
+// may already do so.
 func unused(port int) bool {
 	tcp, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
 	if err != nil {

@@ -10,14 +10,14 @@ import (
 	"testing"
 )
 
-// TestAddress_otherProcess holds that two processes that take all the ports they
-// can get never get the same one.
+// TestAddress_otherProcess checks that two processes which take all the ports they can
+// get never get the same one.
 func TestAddress_otherProcess(t *testing.T) {
 	if os.Getenv("TAKE_ALL_PORTS") != "" {
 		for range blockSize - 1 {
 			_, _ = io.WriteString(os.Stdout, Address(t)+"\n")
 		}
-		_, _ = io.Copy(io.Discard, os.Stdin) // until the other process has looked
+		_, _ = io.Copy(io.Discard, os.Stdin) // until the other process has tried its ports
 		return
 	}
 	other := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestAddress_otherProcess$")
@@ -53,8 +53,8 @@ func TestAddress_otherProcess(t *testing.T) {
 	}
 }
 
-// TestAddress_parallel holds that tests which run at the same time get different
-// addresses, also while others end.
+// TestAddress_parallel checks that concurrent tests get different addresses, even while
+// others end.
 func TestAddress_parallel(t *testing.T) {
 	var mu sync.Mutex
 	used := make(map[string]bool)
@@ -77,7 +77,7 @@ func TestAddress_parallel(t *testing.T) {
 	}
 }
 
-// TestAddress_inUse holds that a port on which a stranger listens is passed over.
+// TestAddress_inUse checks that a port on which another program listens is skipped.
 func TestAddress_inUse(t *testing.T) {
 	var stranger net.Listener
 	t.Run("", func(t *testing.T) {

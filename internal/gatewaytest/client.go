@@ -39,7 +39,7 @@ func (g *Gateway) Clients(t *testing.T) []Client {
 	}
 }
 
-// Answer is a response that was read to its end.
+// Answer is a response that was read completely.
 type Answer struct {
 	Status int
 	Proto  int
@@ -56,7 +56,7 @@ func (a Answer) All() []byte {
 	return all.Bytes()
 }
 
-// Send makes a request with the given header fields, name and value in turn.
+// Send sends a request with the given header fields, as alternating names and values.
 func (c Client) Send(t *testing.T, method, path string, body io.Reader, fields ...string) Answer {
 	t.Helper()
 	request, err := http.NewRequest(method, c.Base+path, body)
@@ -64,7 +64,7 @@ func (c Client) Send(t *testing.T, method, path string, body io.Reader, fields .
 		t.Fatal(err)
 	}
 	for i := 0; i < len(fields); i += 2 {
-		// Not Add, which would tidy up the name.
+		// Not Add, which would canonicalize the name.
 		request.Header[fields[i]] = append(request.Header[fields[i]], fields[i+1])
 	}
 	response, err := c.Do(request)
@@ -78,8 +78,8 @@ func (c Client) Send(t *testing.T, method, path string, body io.Reader, fields .
 	return got
 }
 
-// Raw sends bytes that a library might not send, on a connection of their own, and
-// returns the final answer.
+// Raw sends bytes that a library might not send, on a new connection, and returns the
+// final answer.
 func Raw(t *testing.T, address, request string) Answer {
 	t.Helper()
 	got, err := TryRaw(address, request)
@@ -89,7 +89,7 @@ func Raw(t *testing.T, address, request string) Answer {
 	return got
 }
 
-// TryRaw is Raw where an error is no failure.
+// TryRaw is like Raw, but returns an error instead of failing the test.
 func TryRaw(address, request string) (Answer, error) {
 	conn, err := net.DialTimeout("tcp", address, 5*time.Second)
 	if err != nil {
@@ -112,7 +112,7 @@ func TryRaw(address, request string) (Answer, error) {
 	return ReadAnswer(response)
 }
 
-// ReadAnswer reads a response to its end.
+// ReadAnswer reads a response completely.
 func ReadAnswer(response *http.Response) (Answer, error) {
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)

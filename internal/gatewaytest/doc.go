@@ -1,3 +1,3 @@
-// Package gatewaytest has what the tests of several packages need to run
-// gateways and the servers around them.
+// Package gatewaytest runs gateways, and the servers around them, for the tests of
+// several packages.
 package gatewaytest

@@ -19,13 +19,13 @@ import (
 // Insecure accepts the certificate of Caddy's internal authority.
 var Insecure = &tls.Config{InsecureSkipVerify: true, ServerName: "localhost"}
 
-// Gateway is a Caddy with a directory, an upstream and addresses of its own. How it
-// runs is for others to decide: see Process.
+// Gateway is a Caddy with its own directory, upstream and addresses. It does not run by
+// itself: see Process.
 type Gateway struct {
 	T   *testing.T
 	Dir string
 
-	// What a configuration can name, as {{.Admin}} and so on.
+	// Available in configurations, as {{.Admin}} and so on.
 	Admin    string    // address of the admin endpoint
 	Plain    string    // address for plain HTTP
 	Secure   string    // address for HTTPS, HTTP/2 and HTTP/3
@@ -51,7 +51,7 @@ func (g *Gateway) Port() string {
 	return port
 }
 
-// Render returns a configuration with the gateway's addresses and paths in it.
+// Render returns a configuration with the gateway's addresses and paths filled in.
 func (g *Gateway) Render(config string) []byte {
 	g.T.Helper()
 	var text bytes.Buffer
@@ -61,8 +61,8 @@ func (g *Gateway) Render(config string) []byte {
 	return text.Bytes()
 }
 
-// Write renders a configuration into a file of the gateway's directory, and returns
-// its path.
+// Write renders a configuration to a file in the gateway's directory, and returns its
+// path.
 func (g *Gateway) Write(name, config string) string {
 	g.T.Helper()
 	path := filepath.Join(g.Dir, name)
@@ -82,7 +82,8 @@ func (g *Gateway) Healthy() bool {
 	return response.StatusCode == http.StatusOK
 }
 
-// Await polls until a condition holds of which nothing notifies the test.
+// Await polls until a condition holds. It is for conditions that nothing notifies the
+// test about.
 func (g *Gateway) Await(what string, holds func() bool) {
 	g.T.Helper()
 	deadline := time.Now().Add(60 * time.Second)
@@ -93,7 +94,7 @@ func (g *Gateway) Await(what string, holds func() bool) {
 	}
 }
 
-// Keys returns a client of the admin API on Caddy's endpoint.
+// Keys returns a client for the admin API on Caddy's endpoint.
 func (g *Gateway) Keys() *client.Client {
 	return &client.Client{HTTP: http.DefaultClient, BaseURL: "http://" + g.Admin + "/api-keys"}
 }
@@ -108,7 +109,7 @@ func (g *Gateway) Create(ws, name, preset string) (client.Key, string) {
 	return answer.Key, answer.Token
 }
 
-// Revoke ends a key.
+// Revoke revokes a key.
 func (g *Gateway) Revoke(key client.Key) {
 	g.T.Helper()
 	if _, err := g.Keys().RevokeKey(context.Background(), key.WorkspaceID, key.ID, ""); err != nil {
@@ -129,8 +130,7 @@ func (g *Gateway) Post(path string) {
 	}
 }
 
-// CreateExpired creates a key, waits until it has expired, and returns it with its
-// token.
+// CreateExpired creates a key, waits until it has expired, and returns it with its token.
 func (g *Gateway) CreateExpired(t *testing.T) (client.Key, string) {
 	t.Helper()
 	life := "1ms"

@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// Log is what a process has written, also while it runs.
+// Log collects the output of a process, and can be read while the process runs.
 type Log struct {
 	mu    sync.Mutex
 	bytes bytes.Buffer
@@ -24,7 +24,7 @@ func (l *Log) String() string {
 	return l.bytes.String()
 }
 
-// Troubles returns the last lines of a JSON log that are neither debug nor info.
+// Troubles returns the last lines of a JSON log above level info.
 func (l *Log) Troubles() string {
 	var lines []string
 	for line := range strings.Lines(l.String()) {

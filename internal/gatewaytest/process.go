@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Process is a gateway that runs as a process of its own.
+// Process is a gateway that runs in its own process.
 type Process struct {
 	*Gateway
 	Program string   // the file of the binary
@@ -21,7 +21,7 @@ type Process struct {
 	secure  bool // the configuration serves Secure
 }
 
-// NewProcess prepares a gateway of the given binary without starting it.
+// NewProcess prepares a gateway with the given binary without starting it.
 func NewProcess(t *testing.T, program string) *Process {
 	t.Helper()
 	return &Process{Gateway: New(t), Program: program, Exited: make(chan struct{})}
@@ -35,7 +35,7 @@ func (p *Process) Run(config string) {
 	p.Launch()
 }
 
-// Launch starts p.Cmd, and stops it when the test ends.
+// Launch starts p.Cmd, which is stopped when the test ends.
 func (p *Process) Launch() {
 	p.T.Helper()
 	p.Cmd.Stdout, p.Cmd.Stderr = &p.Log, &p.Log
@@ -62,7 +62,7 @@ func (p *Process) Launch() {
 	})
 }
 
-// Stop ends the process as a service manager would, and waits for its end.
+// Stop stops the process as a service manager would, and waits until it has exited.
 func (p *Process) Stop() {
 	_ = p.Cmd.Process.Signal(syscall.SIGTERM)
 	select {
@@ -74,7 +74,7 @@ func (p *Process) Stop() {
 	}
 }
 
-// Command returns a command of the binary with the gateway's own directories.
+// Command returns a command that runs the binary in the gateway's own directories.
 func (p *Process) Command(args ...string) *exec.Cmd {
 	cmd := exec.Command(p.Program, args...)
 	cmd.Dir = p.Dir

@@ -5,23 +5,21 @@ import (
 	"strings"
 )
 
-// A server that was built with the race detector says what it has found in its
-// log, and ends with the status that it would have anyway: see launch. There the
-// reports are judged, for every server alike.
+// A server built with the race detector logs the races that it finds, and exits with its
+// usual status: see Launch, which checks the log of every server for reports.
 
-// caddysRaces are the data races of Caddy 2.11.9 itself that are known: a report
-// with both functions is of one of them.
+// caddysRaces are known data races in Caddy 2.11.9 itself, each identified by two
+// functions in the report.
 var caddysRaces = [][2]string{
-	// A certificate from the storage is announced while the app starts.
+	// A certificate is loaded from the storage while the app starts.
 	{"caddytls.(*TLS).Start()", "caddytls.(*TLS).CaddyModule()"},
-	// The last word to a WebSocket that is ended, and what is being copied to it.
+	// A WebSocket is closed while data is copied to it.
 	{"reverseproxy.writeCloseControl()", "reverseproxy.switchProtocolCopier.copyFromBackend()"},
-	// An upstream resets an HTTP/2 stream while the request's body is being sent.
+	// An upstream resets an HTTP/2 stream while the request body is being sent.
 	{"reverseproxy.(*bodyNopCloserIfNotRead).Read()", "reverseproxy.(*bodyNopCloserIfNotRead).Close()"},
 }
 
-// races returns the reports of data races in a log that are not known to be
-// Caddy's.
+// races returns the reports in a log of data races that are not known ones in Caddy.
 func races(log string) (ours []string) {
 	for report := range strings.SplitSeq(log, "==================\n") {
 		if !strings.Contains(report, "WARNING: DATA RACE") {

@@ -12,23 +12,22 @@ import (
 	"testing"
 )
 
-// Upstream is a server behind the gateway that keeps every request as it came
-// over the wire. It reads HTTP/1.1 byte by byte, because a library would normalise
-// what it is there to see.
+// Upstream is a server behind the gateway that keeps every request exactly as received.
+// It parses HTTP/1.1 itself, because a library would normalize what tests want to see.
 type Upstream struct {
 	Address  string
 	mu       sync.Mutex
 	received []Received
 	fields   string // more fields of its answers, each ended by CR LF
-	answer   string // if not empty, what it sends in place of its usual answer
+	answer   string // if not empty, sent instead of its usual answer
 }
 
 // String returns the address, for configurations.
 func (u *Upstream) String() string { return u.Address }
 
-// Received is one request as it came.
+// Received is one request as received.
 type Received struct {
-	Head    string // request line and fields, without the empty line
+	Head    string // request line and header fields, without the empty line
 	Body    string
 	Trailer string
 }
@@ -113,7 +112,7 @@ func (u *Upstream) serve(conn net.Conn) {
 	}
 }
 
-// echo switches to the other protocol, which is to send back what comes in.
+// echo switches protocols, and then sends back everything that it receives.
 func echo(conn net.Conn, reader *bufio.Reader) {
 	const answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 	if _, err := io.WriteString(conn, answer); err == nil {
@@ -136,7 +135,7 @@ func ReadHead(reader *bufio.Reader) (string, error) {
 	}
 }
 
-// ReadBody reads as many bytes as the Content-Length in a head says.
+// ReadBody reads as many bytes as the Content-Length of a head says.
 func ReadBody(reader *bufio.Reader, head string) (string, error) {
 	fields, err := textproto.NewReader(bufio.NewReader(strings.NewReader(head[strings.Index(head, "\r\n")+2:] + "\r\n\r\n"))).ReadMIMEHeader()
 	if err != nil {
@@ -189,7 +188,7 @@ func (u *Upstream) AnswerWith(whole string) {
 	u.answer = whole
 }
 
-// Take returns what was received since the last time.
+// Take returns the requests received since the last Take.
 func (u *Upstream) Take() []Received {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -198,7 +197,7 @@ func (u *Upstream) Take() []Received {
 	return received
 }
 
-// Count returns how many requests were received since the last Take.
+// Count returns the number of requests received since the last Take.
 func (u *Upstream) Count() int {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -216,7 +215,7 @@ func (u *Upstream) WantNothing(t *testing.T) {
 // Line returns the request line.
 func (r Received) Line() string { return strings.SplitN(r.Head, "\r\n", 2)[0] }
 
-// Fields returns the header fields and the trailers, by their names as they came.
+// Fields returns the header fields and trailers, by their names as received.
 func (r Received) Fields() http.Header {
 	fields := make(http.Header)
 	for line := range strings.SplitSeq(r.Head+"\r\n"+r.Trailer, "\r\n") {
@@ -227,8 +226,8 @@ func (r Received) Fields() http.Header {
 	return fields
 }
 
-// Values returns the values of all fields that an upstream could take for the
-// named one, in any spelling.
+// Values returns the values of all fields that an upstream could mistake for the named
+// one, in any spelling.
 func (r Received) Values(name string) (values []string) {
 	fold := strings.NewReplacer("_", "-", ".", "-")
 	for line := range strings.SplitSeq(r.Head+"\r\n"+r.Trailer, "\r\n") {

@@ -6,9 +6,8 @@ import (
 	"testing"
 )
 
-// NPM returns the directory of a package that test/npm/install downloads: a
-// script or a tool that no Debian package has. It ends the test where it is not
-// installed.
+// NPM returns the directory of a package that test/npm/install downloads: a script or
+// tool that is not in Debian. It ends the test if the package is not installed.
 func NPM(t testing.TB, name string) string {
 	t.Helper()
 	return npmBelow(t, moduleRoot(t), name)
@@ -23,7 +22,7 @@ func npmBelow(t testing.TB, root, name string) string {
 	return path
 }
 
-// moduleRoot returns the directory of go.mod, above that of the running test.
+// moduleRoot returns the directory of go.mod, above the running test's own.
 func moduleRoot(t testing.TB) string {
 	t.Helper()
 	dir, err := os.Getwd()

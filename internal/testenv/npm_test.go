@@ -39,8 +39,7 @@ func TestNPM_absent(t *testing.T) {
 	}
 }
 
-// The command that a skipped test names is there, and continuous integration
-// runs it.
+// The command that a skipped test names exists, and continuous integration runs it.
 func TestNPM_installedByCI(t *testing.T) {
 	root := moduleRoot(t)
 	info, err := os.Stat(filepath.Join(root, "test/npm/install"))

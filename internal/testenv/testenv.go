@@ -18,9 +18,9 @@ import (
 // is set to "all".
 const Variable = "API_KEYS_TESTS"
 
-// A program is something that a test may run.
+// A program is one that tests may run.
 type program struct {
-	names   []string // what it may be called, the first found wins
+	names   []string // its possible names; the first one found is used
 	install string   // the Debian package that has it
 }
 
@@ -38,8 +38,8 @@ var programs = map[string]program{
 	"python3":    {[]string{"python3"}, "python3"},
 }
 
-// Tool returns the path of the program called name, which must be one that
-// this package knows. It ends the test where the program is not installed.
+// Tool returns the path of the program called name, which must be one that this package
+// knows. It ends the test if the program is not installed.
 func Tool(t testing.TB, name string) string {
 	t.Helper()
 	p, ok := programs[name]
@@ -56,7 +56,7 @@ func Tool(t testing.TB, name string) string {
 	return ""
 }
 
-// Lacks ends a test that cannot run for want of something other than a program.
+// Lacks ends a test that cannot run because something other than a program is missing.
 func Lacks(t testing.TB, what string) {
 	t.Helper()
 	if os.Getenv(Variable) == "all" {

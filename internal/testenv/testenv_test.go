@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// recorder stands in for the test that asks for a program.
+// recorder stands in for a test that asks for a program.
 type recorder struct {
 	testing.TB
 	skipped, failed string
@@ -28,7 +28,7 @@ func (r *recorder) Fatalf(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// record runs what a test of its own would, and returns what became of that test.
+// record runs a function as a test, and returns that test's result.
 func record(t *testing.T, ask func(r *recorder)) *recorder {
 	t.Helper()
 	r := &recorder{TB: t}
@@ -48,7 +48,7 @@ func ask(t *testing.T, name string) (path string, r *recorder) {
 	return path, r
 }
 
-// install makes PATH a directory that holds the programs named and no other.
+// install sets PATH to a directory with only the named programs.
 func install(t *testing.T, names ...string) (dir string) {
 	t.Helper()
 	dir = t.TempDir()

@@ -3,7 +3,7 @@
 //
 //	go run ./internal/xbuild
 //
-// With VERSION in its environment, that is the version in the server's log.
+// If VERSION is set, it becomes the version in the server's log.
 package main
 
 import (
@@ -60,8 +60,8 @@ func run(ctx context.Context) error {
 	return nil
 }
 
-// link returns the variable that has the linker leave out what only debuggers
-// read, as xcaddy does by itself, and set the version.
+// link returns the variable that makes the linker strip debugging information, as xcaddy
+// does by default, and set the version.
 func link(version string) string {
 	flags := "-w -s"
 	if version != "" {
@@ -70,8 +70,8 @@ func link(version string) string {
 	return "XCADDY_GO_BUILD_FLAGS=-trimpath -ldflags '" + flags + "'"
 }
 
-// optimize returns the variable that has the compiler use the profile that go
-// build ./cmd/caddy finds by itself: xcaddy builds a program of its own.
+// optimize returns the variable that makes the compiler use the profile of cmd/caddy. go
+// build ./cmd/caddy finds it by itself, but xcaddy builds a program of its own.
 func optimize(flags string) string {
 	profile, err := filepath.Abs(profileFile)
 	if err != nil {

@@ -13,8 +13,7 @@ import (
 
 const root = "../.."
 
-// The versions in xcaddy.json are those that go.mod builds and tests with:
-// what operators run is what was tested.
+// The versions in xcaddy.json are those in go.mod, so that operators run what was tested.
 func TestManifest_agreesWithGoMod(t *testing.T) {
 	m, err := manifest.Load(filepath.Join(root, manifestFile))
 	if err != nil {
@@ -53,14 +52,14 @@ func TestManifest_agreesWithGoMod(t *testing.T) {
 	}
 }
 
-// goMod is what this test needs of the output of go mod edit -json.
+// goMod is the part of the output of go mod edit -json that this test needs.
 type goMod struct {
 	Module  struct{ Path string }
 	Require []struct{ Path, Version string }
 }
 
-// required returns the version that the module requires of path, or a word
-// that is no version if it requires none.
+// required returns the version of path that the module requires, or a word that is not
+// a version if it does not require path.
 func (m goMod) required(path string) string {
 	for _, r := range m.Require {
 		if r.Path == path {
@@ -83,8 +82,8 @@ func readGoMod(t *testing.T, path string) goMod {
 	return m
 }
 
-// The linker ignores a variable that does not exist. With -trimpath, its flags are not in
-// the binary themselves.
+// The linker ignores a variable that does not exist, and with -trimpath the binary does
+// not contain the linker's flags.
 func TestVersionVariable(t *testing.T) {
 	binary := filepath.Join(t.TempDir(), "main.test")
 	build := exec.Command("go", "test", "-c", "-trimpath", "-o", binary, "-ldflags=-X "+versionVariable+"=4.5.6-linked", "./internal/version")

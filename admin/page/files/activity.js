@@ -108,7 +108,7 @@ function eventView(event) {
 	</li>`;
 }
 
-// Who did something, at the beginning of a sentence.
+// Who did something, as the beginning of a sentence.
 function who(actor) {
 	const words = actorOf(actor);
 	return words === actor ? actor : words[0].toLocaleUpperCase(language) + words.slice(1);
@@ -142,8 +142,8 @@ function changes(subject, {name, name_before: before, owner}) {
 	return update(subject);
 }
 
-// A key by its name and, because names come back with every rotation, by the
-// last characters of its token.
+// A key by its name and the last characters of its token: a rotated key and its
+// replacement often have the same name.
 function keyName(id, name) {
 	if (!id) {
 		return name ?? text.events.key;

@@ -8,26 +8,26 @@ export class Refusal extends Error {
 	}
 }
 
-// No answer, or none of the server's own.
+// There was no answer, or it did not come from the admin API.
 export class Unreachable extends Error {}
 
-// What stood before the server asks for another sign-in.
+// A proxy in front of the server redirects to its own sign-in.
 export class SignedOut extends Error {}
 
 const mount = new URL("../", import.meta.url);
 const patience = 20_000; // milliseconds
 
-let credential = ""; // the admin token: here and nowhere else
-let ahead = 0; // of this machine's clock, by as much is the server's
+let credential = ""; // the admin token, which is kept nowhere else
+let ahead = 0; // milliseconds by which the server's clock is ahead of this machine's
 
 export const signIn = (token) => (credential = token);
 export const signOut = () => (credential = "");
 export const signedIn = () => credential !== "";
 
-// The server's time: a reader's clock may be wrong.
+// The server's time, because the reader's clock may be wrong.
 export const now = () => Date.now() + ahead;
 
-// The address of a path below the mount, as others can use it.
+// The full URL of a path below the mount, for use outside the page.
 export const addressOf = (path) => new URL(path.replace(/^\//, ""), mount).href;
 
 async function send(method, path, body) {

@@ -1,16 +1,16 @@
-// What the whole page knows, where in it the reader is, and the connection to
-// the server: it comes back by itself.
+// The state of the page, which view is shown, and the connection to the server,
+// which is restored automatically.
 
 import * as api from "./api.js";
 import {text} from "./text.js";
 
 export const app = {
 	phase: "starting", // signin, choose, ready, ended or failed
-	mount: null, // what the server says of itself
-	workspace: "", // the one that is shown
-	summary: null, // the same, as the API describes it
+	mount: null, // what the server says about this mount
+	workspace: "", // the one shown
+	summary: null, // of the workspace, from the API
 	route: {page: "keys"}, // or {page: "key", id}, or {page: "activity"}
-	problem: "", // of the phase
+	problem: "", // shown with the phase
 	lost: false, // the server did not answer last time
 	toast: "",
 };
@@ -22,7 +22,7 @@ let draw = () => {};
 let drawing = false;
 export const drawWith = (render) => (draw = render);
 
-// Draws the page again, once for all the changes made until then.
+// Redraws the page, once for all changes made in the same task.
 export function redraw() {
 	if (drawing) {
 		return;
@@ -36,7 +36,7 @@ export function redraw() {
 
 let toastEnd;
 
-// Says something that needs no answer.
+// Shows a message that disappears by itself.
 export function toast(words) {
 	app.toast = words;
 	clearTimeout(toastEnd);
@@ -44,7 +44,7 @@ export function toast(words) {
 	redraw();
 }
 
-// Asks the server what it serves, and then for the page.
+// Asks the server what it serves, then shows the view that the address names.
 export async function begin() {
 	await guarded(async () => {
 		app.mount = await api.mounted();
@@ -53,14 +53,14 @@ export async function begin() {
 	});
 }
 
-// What addresses name: #/workspace, #/workspace/keys/id, #/workspace/activity.
+// Addresses are #/workspace, #/workspace/keys/id and #/workspace/activity.
 const addresses = /^#\/([\w.-]{1,64})(?:\/(?:(activity)|keys\/(key_\w{1,40})))?$/;
 export const toKeys = () => `#/${app.workspace}`;
 export const toKey = (id, workspace = app.workspace) => `#/${workspace}/keys/${id}`;
 export const toActivity = () => `#/${app.workspace}/activity`;
 export const isWorkspace = (id) => /^(?!\.)[\w.-]{1,64}$/.test(id);
 
-// Goes where the address says.
+// Shows what the address names.
 export function follow() {
 	if (!app.mount) {
 		return;
@@ -84,7 +84,7 @@ export function follow() {
 	redraw();
 }
 
-// Reads again what is shown.
+// Reloads the current view.
 export async function refresh() {
 	if (app.phase !== "ready") {
 		return;
@@ -98,8 +98,8 @@ export async function refresh() {
 	});
 }
 
-// Describes a workspace, if the server is willing to: what it refuses, the view
-// of the keys says as well.
+// Describes a workspace. A refusal is ignored here, because the list of keys shows
+// it too.
 async function summaryOf(workspace) {
 	try {
 		return (await api.workspace(workspace)).workspace;
@@ -111,8 +111,8 @@ async function summaryOf(workspace) {
 	}
 }
 
-// Runs what reads from the server, and sees to it when the server does not
-// answer or wants another sign-in.
+// Runs a task that reads from the server, and handles the cases that the server
+// does not answer or requires a new sign-in.
 export async function guarded(read) {
 	try {
 		await read();
@@ -128,8 +128,8 @@ export async function guarded(read) {
 	redraw();
 }
 
-// Says that the page cannot go on, and why in the console: better than a view that
-// waits for ever.
+// Says that the page failed, with the cause in the console, rather than show a view
+// that loads forever.
 export function fail(problem) {
 	console.error(problem);
 	Object.assign(app, {phase: "failed", problem: text.connection.broken});
@@ -137,7 +137,7 @@ export function fail(problem) {
 
 let nextTry;
 
-// Turns to what a failure means for the whole page, if it means anything.
+// Shows what a failure means for the whole page, if anything.
 export function refused(problem) {
 	if (problem instanceof api.Unreachable) {
 		app.lost = true;
@@ -159,7 +159,7 @@ export function refused(problem) {
 	return true;
 }
 
-// The words for a refusal.
+// A refusal in words.
 export const words = (refusal) =>
 	refusal.code === "unexpected" ? text.connection.unexpected(refusal.status) : refusal.message;
 
@@ -180,9 +180,9 @@ export function signOut() {
 }
 
 const usual = 30_000;
-const watching = 3_000; // while somebody waits for a key to be used
+const watching = 3_000; // while waiting for a key to be used
 
-// Reads again from time to time, and whenever somebody looks.
+// Refreshes the view regularly, and when the tab becomes visible.
 export function keepFresh() {
 	let last = Date.now();
 	setInterval(() => {

@@ -12,15 +12,15 @@ import {day} from "./ui.js";
 
 const usualLives = [7, 30, 60, 90, 180, 365];
 
-// The lives to choose from, in days: the usual ones that the server allows, and
-// the longest.
+// The lifetimes to choose from, in days: the usual ones that the server allows, and
+// the maximum.
 function lives() {
 	const longest = Math.trunc(app.mount.keys.expires_in_seconds / (dayLength / 1000));
 	const shorter = usualLives.filter((days) => days < longest);
 	return longest > 0 ? [...shorter, longest] : [];
 }
 
-// What a preset allows, in words, to choose one from.
+// The choice of a preset, with what each one allows.
 const preset = (value, chosen) => html`
 	<label class="choice">
 		<input type="radio" name="preset" value=${value} ?checked=${chosen} aria-describedby="preset-${value}">

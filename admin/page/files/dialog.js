@@ -1,5 +1,5 @@
-// One dialog at a time, on the browser's own <dialog>, which keeps the focus
-// inside and gives it back.
+// One dialog at a time, as a <dialog> element, which traps the focus and restores
+// it.
 
 import {html, nothing} from "./vendor/lit-html.js";
 import {Refusal, Unreachable} from "./api.js";
@@ -9,14 +9,14 @@ import {problem} from "./ui.js";
 
 let current = null;
 
-// Opens a dialog. The content is drawn from the dialog itself, which knows what
-// is under way and what went wrong. mayClose is asked before somebody closes it.
+// Opens a dialog. Its content is a function of the dialog's state, which says whether
+// it is busy and what went wrong. mayClose is asked before the user closes it.
 export function open(title, content, {mayClose = () => true, wide = false} = {}) {
 	current = {title, content, mayClose, wide, busy: false, problem: "", field: ""};
 	redraw();
 }
 
-// Closes the dialog, and the focus goes back to where it came from.
+// Closes the dialog and restores the focus.
 export function close() {
 	const element = document.querySelector("dialog");
 	current = null;
@@ -29,7 +29,7 @@ export function close() {
 	});
 }
 
-// Closes the dialog unless something in it would be lost.
+// Closes the dialog, unless that would lose something.
 export function leave() {
 	if (current && !current.busy && current.mayClose()) {
 		close();
@@ -37,7 +37,7 @@ export function leave() {
 	redraw();
 }
 
-// Does what the dialog is for; closing it is for the work to do.
+// Runs the dialog's task, which closes the dialog itself.
 async function submit(event, work) {
 	event.preventDefault();
 	const dialog = current;
@@ -57,7 +57,7 @@ async function submit(event, work) {
 	requestAnimationFrame(() => document.querySelector("dialog [aria-invalid=true]")?.focus());
 }
 
-// A mistake that was found before anything was sent.
+// An error found before anything was sent.
 export class Mistake extends Error {
 	constructor(field, words) {
 		super(words);
@@ -80,8 +80,8 @@ function explain(dialog, failure) {
 	}
 }
 
-// A form that does something, with what went wrong and the buttons at its end. A
-// button that was disabled while it is busy would lose the focus.
+// A form with its error and its buttons at the end. The buttons are not disabled
+// while it is busy, because a disabled button loses the focus.
 export const form = (dialog, {fields, submit: words, busy, kind = "primary"}, work) => html`
 	<form novalidate @submit=${(event) => submit(event, work)}>
 		${fields}
@@ -92,7 +92,7 @@ export const form = (dialog, {fields, submit: words, busy, kind = "primary"}, wo
 		</div>
 	</form>`;
 
-// A field of a form, with its help, and with what the server said of it.
+// A field with its help text and the server's error, if any.
 export function field(dialog, {name, label, optional = false, help = nothing, input}) {
 	const wrong = dialog.field === name;
 	const said = wrong ? dialog.problem : "";
@@ -126,7 +126,7 @@ export function dialogView() {
 		event.preventDefault();
 		leave();
 	};
-	// A browser closes a dialog that is asked to twice, whatever the page says.
+	// On a second attempt, a browser closes the dialog even if the page prevents it.
 	const onClose = (event) => {
 		if (current === dialog) {
 			event.target.showModal();
@@ -142,8 +142,8 @@ export function dialogView() {
 
 let shown = null;
 
-// Shows the dialog that was drawn, if it is new. One that follows another takes
-// over its element, and with it the place to which the focus goes back.
+// Opens the dialog element if it is new. A dialog that replaces another reuses its
+// element, so the focus still returns to where the first one was opened.
 export function afterDrawing() {
 	const element = document.querySelector("dialog");
 	if (element && current !== shown) {

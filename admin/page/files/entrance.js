@@ -1,11 +1,11 @@
-// What comes before the keys: signing in, and choosing a workspace.
+// The views before the keys: signing in, and choosing a workspace.
 
 import {html, nothing} from "./vendor/lit-html.js";
 import {app, isWorkspace, redraw, signIn} from "./app.js";
 import {text} from "./text.js";
 import {problem} from "./ui.js";
 
-// The token is sent in a header: what no header can hold is no token.
+// The token is sent in a header, so it can hold only what a header can.
 const sendable = /^[\x21-\x7e]+$/;
 
 export function signInView() {

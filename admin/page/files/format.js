@@ -1,5 +1,5 @@
-// Times and spans as a person reads them: in the reader's zone and habits, as
-// far as these are of the page's language.
+// Times and durations for people: in the reader's time zone, and in the reader's
+// locale if it has the page's language.
 
 import {language} from "./text.js";
 
@@ -25,8 +25,8 @@ export const dayOf = (at) => days.format(new Date(at));
 // The exact time in UTC, such as "2026-11-25 23:32:33 UTC".
 export const utc = (at) => `${new Date(at).toISOString().slice(0, 19).replace("T", " ")} UTC`;
 
-// How far a time is from now, such as "in 5 days" or "3 minutes ago". Days that
-// lie ahead are rounded: a key that was just made for 90 days ends in as many.
+// How far a time is from now, such as "in 5 days" or "3 minutes ago". Future
+// days are rounded, so a key just created for 90 days expires in 90 days.
 export function distance(at, now) {
 	const span = Date.parse(at) - now;
 	for (const [unit, length] of [["day", day], ["hour", hour], ["minute", minute]]) {

@@ -40,8 +40,7 @@ addPage("key", {
 	watching: () => shown.key !== null && isRotating(shown),
 });
 
-// Reads a key, its uses, and the key that it replaces or is replaced by, with
-// the uses of that.
+// Loads a key with its uses, and the key it replaces or is replaced by, with its uses.
 async function read(workspace, id) {
 	const [{key}, {uses}] = await Promise.all([api.key(workspace, id), api.uses(workspace, id)]);
 	const otherID = key.replaced_by ?? key.replaces;
@@ -125,5 +124,5 @@ const used = (uses) =>
 
 const link = (id, other) => html`<a href=${toKey(id)}><bdi>${other?.key.id === id ? other.key.name : id}</bdi></a>${other?.key.id === id ? html` <code>${other.key.token_hint}</code>` : nothing}`;
 
-// Who did something, in words where it is nobody by name.
+// Who did something, in words if the actor is not a person's name.
 export const actorOf = (actor) => named(text.events.actors, actor) ?? actor;

@@ -13,7 +13,7 @@ import {badges, blank, day, icon, loading, pager, problem, since, standing} from
 
 const filters = ["active", "attention", "expired", "revoked", "all"];
 const pageSize = 50;
-const most = 1000; // active keys that are looked through for what stands out
+const most = 1000; // active keys to search for urgent ones
 
 const list = {};
 
@@ -22,7 +22,7 @@ function reset() {
 }
 reset();
 
-let asked = 0; // the number of the last question: older answers are dropped
+let asked = 0; // number of the latest request: answers to earlier ones are dropped
 
 async function load() {
 	const mine = ++asked;
@@ -45,18 +45,18 @@ async function load() {
 
 async function read(workspace) {
 	if (list.filter === "attention") {
-		return {keys: null, next_cursor: null}; // readUrgent has them
+		return {keys: null, next_cursor: null}; // readUrgent loads them
 	}
 	const status = list.filter === "all" ? "" : list.filter;
 	let page = await api.keys(workspace, {status, q: list.q, limit: pageSize, cursor: list.cursors.at(-1)});
-	while (page.keys.length === 0 && page.next_cursor) { // the search has found nothing yet
+	while (page.keys.length === 0 && page.next_cursor) { // the search found nothing on this page
 		page = await api.keys(workspace, {status, q: list.q, limit: pageSize, cursor: page.next_cursor});
 	}
 	return page;
 }
 
-// Looks through the active keys for those that somebody should look at, and
-// sorts them: what was used in a browser first, and then by their ends.
+// Finds the active keys that need attention, and sorts them: those used in a browser
+// first, then by when they end.
 async function readUrgent(workspace) {
 	const active = [];
 	let cursor = "";
@@ -88,7 +88,7 @@ addPage("keys", {
 	},
 });
 
-// Asks again for something else.
+// Loads the list with another search or filter.
 function ask(changes) {
 	Object.assign(list, {cursors: [""], keys: null}, changes);
 	redraw();
@@ -97,8 +97,8 @@ function ask(changes) {
 
 let typing;
 
-// Searches when somebody stops typing. A token is not searched for: the address
-// of a call is no place for it.
+// Searches once the user stops typing. A token is never searched for, because it
+// would appear in a URL.
 function search(event) {
 	const last = tokenIn(event.target.value);
 	list.typed = last || event.target.value;
@@ -168,7 +168,7 @@ function rows() {
 		${pages()}`;
 }
 
-// Whether a key is what somebody searches for, as the server tells.
+// Whether a key matches the search, by the server's rule.
 function isSought({name, owner, token_hint: hint}) {
 	const q = list.q.toLowerCase();
 	return [name, owner, hint].some((part) => part.toLowerCase().includes(q));
@@ -208,7 +208,7 @@ function empty() {
 	const {active = 0, expired = 0, revoked = 0} = app.summary?.keys ?? {};
 	if (active + expired + revoked === 0 || list.filter === "all") {
 		const {title, lead, unsure} = text.list.empty;
-		const surprising = app.mount.workspace ? "" : ` ${unsure}`; // where somebody typed the id
+		const surprising = app.mount.workspace ? "" : ` ${unsure}`; // the user typed the id
 		return blank({title, lead: lead + surprising}, html`<button type="button" class="primary" @click=${openCreate}>${icon("plus")}${text.list.empty.create}</button>`);
 	}
 	return blank(text.list.noneOf[list.filter]);

@@ -1,5 +1,5 @@
-// The dialog that shows the token of a new key, this once: no call gives it
-// again, and nothing but this dialog holds it.
+// The dialog that shows the token of a new key once: no call returns it again, and
+// only this dialog holds it.
 
 import {html, nothing} from "./vendor/lit-html.js";
 import * as api from "./api.js";
@@ -8,10 +8,10 @@ import {close, leave, open} from "./dialog.js";
 import {text} from "./text.js";
 import {copyButton, icon} from "./ui.js";
 
-let shown = null; // the token, what was done with it, and its reminder
+let shown = null; // the token, whether it was copied, and the reminder
 
-// Asks before the tab goes while a token is not saved, and forgets it when the
-// page does: no page that comes back from memory shows it.
+// Asks before the tab is closed while a token is not saved, and forgets it when the
+// page is hidden, so a page restored from memory does not show it.
 addEventListener("beforeunload", (event) => {
 	if (shown && !saved()) {
 		event.preventDefault();
@@ -46,8 +46,8 @@ export function showToken(key, token, then = () => {}) {
 	void remind(key, mine);
 }
 
-// Gets the reminder at once, as a file in memory: its address needs the
-// credentials, which no link sends.
+// Loads the reminder immediately, as a file in memory: its URL requires credentials,
+// which a link does not send.
 async function remind(key, mine) {
 	try {
 		const calendar = await api.reminder(key.workspace_id, key.id);
@@ -56,12 +56,12 @@ async function remind(key, mine) {
 			redraw();
 		}
 	} catch (problem) {
-		refused(problem); // the reminder is also with the key
+		refused(problem); // the reminder is also available in the key's view
 	}
 }
 
-// The command that tries a key, for bash and zsh. It asks for the token, which is
-// then neither in the shell's history nor in the list of processes.
+// The command that tests a key, for bash and zsh. It prompts for the token, which
+// then appears neither in the shell's history nor in the list of processes.
 const command = () =>
 	`printf 'Token: '; read -rs TOKEN; echo; curl -H @- "${new URL(app.mount.test_url, location.origin).href}" <<< "Authorization: Bearer $TOKEN"`;
 

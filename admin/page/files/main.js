@@ -1,4 +1,4 @@
-// The page: what stands on every view of it, and its beginning.
+// The page: what every view has in common, and startup.
 
 import {html, nothing, render} from "./vendor/lit-html.js";
 import {signedIn} from "./api.js";
@@ -24,7 +24,7 @@ const page = () => html`
 
 function bar() {
 	const ready = app.phase === "ready";
-	const inside = ready || app.phase === "choose"; // somebody is signed in
+	const inside = ready || app.phase === "choose"; // the user is signed in
 	const here = (name) => (app.route.page === name ? "page" : nothing);
 	return html`<header class="bar"><div>
 		<span class="brand">${icon("key")}${text.title}</span>
@@ -49,13 +49,13 @@ function suspended() {
 		${text.suspended.since} ${when(of.suspended_at)}. ${of.reason ? html`<bdi>${text.suspended.reason(of.reason)}</bdi>` : nothing}</span></div>`;
 }
 
-// The address names what is shown, so a link within the page cannot change it.
+// The address names the view, so a link within the page must not change it.
 function skip(event) {
 	event.preventDefault();
 	document.querySelector("main").focus();
 }
 
-// The page, also where a view cannot be drawn from what the server answered.
+// The page, or its failure view if the answer of the server cannot be drawn.
 function whole() {
 	try {
 		return page();
@@ -76,16 +76,16 @@ function draw() {
 	keepFocus(focused);
 }
 
-// Where what had the focus is gone, the heading has it: somebody without a mouse
-// goes on from there, and not from the top of the page.
+// If the focused element is gone, the heading gets the focus, so that keyboard users
+// do not start again at the top of the page.
 function keepFocus(focused) {
 	if (!focused.isConnected && document.activeElement === document.body) {
 		document.querySelector("dialog h2, h1")?.focus();
 	}
 }
 
-// Somebody who went to another view hears where they are now, and can go on at
-// once where there is only one thing to do.
+// A new view gets the focus, so that screen readers announce it: on its only control
+// if there is just one, otherwise on its heading.
 function focusNewView() {
 	const now = `${app.phase} ${app.workspace} ${app.route.page} ${app.route.id ?? ""}`;
 	const before = place;

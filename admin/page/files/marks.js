@@ -1,4 +1,4 @@
-// What stands out about an active key, and should make somebody look at it.
+// What about an active key needs attention.
 
 import {day, distance} from "./format.js";
 import {text} from "./text.js";
@@ -6,12 +6,12 @@ import {text} from "./text.js";
 const soon = 14 * day;
 const long = 30 * day;
 
-// When an active key ends by itself.
+// When an active key ends without being revoked.
 export const endOf = (key) =>
 	key.revokes_at && Date.parse(key.revokes_at) < Date.parse(key.expires_at) ? key.revokes_at : key.expires_at;
 
-// The marks of a key, most urgent first: a kind, and words. isActive tells, of
-// the id of a replacement, whether it has not ended: then it replaces nothing.
+// The marks of a key, most urgent first, each with a kind and words. isActive reports
+// whether the key with the id of a replacement is still active.
 export function marksOf(key, now, isActive = () => true) {
 	if (key.status !== "active") {
 		return [];

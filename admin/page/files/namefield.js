@@ -1,4 +1,4 @@
-// The field for a key's name, which says what is wrong while somebody types.
+// The field for a key's name, which reports problems while the user types.
 
 import {app, redraw} from "./app.js";
 import {Mistake, field, input} from "./dialog.js";
@@ -22,8 +22,8 @@ export function nameField(dialog, {label = text.create.name, help = text.create.
 export const ownerField = (dialog, value = "") =>
 	field(dialog, {name: "owner", label: text.create.owner, optional: true, help: text.create.ownerHelp, input: input("owner", {value})});
 
-// Refuses what the server would refuse, before anything is sent: a token that
-// somebody pasted here stays here.
+// Refuses what the server would refuse before anything is sent, so that a token
+// pasted here by mistake never leaves the page.
 export function checkFields({name, owner = "", reason = ""}) {
 	const wrong = name === undefined ? "" : check(name, {finished: true});
 	if (wrong) {

@@ -1,4 +1,4 @@
-// Calendars of the keys' ends: as a file, and to subscribe to.
+// Calendars of when keys expire: as a file, or to subscribe to.
 
 import {html, nothing} from "./vendor/lit-html.js";
 import * as api from "./api.js";
@@ -7,8 +7,8 @@ import {leave, open} from "./dialog.js";
 import {text} from "./text.js";
 import {copyButton, icon, problem} from "./ui.js";
 
-// Saves a calendar of one key, or of all. The file is made here, because no
-// link sends the credentials that reading it needs.
+// Saves a calendar of one key or of all keys. The file is created here, because a
+// link does not send the credentials that are required.
 export async function download(key) {
 	try {
 		const calendar = await api.reminder(app.workspace, key?.id);

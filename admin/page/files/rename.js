@@ -1,4 +1,4 @@
-// The dialog that changes what may be changed of a key: its name and owner.
+// The dialog that changes a key's name and owner.
 
 import {html} from "./vendor/lit-html.js";
 import * as api from "./api.js";

@@ -1,4 +1,4 @@
-// The dialog that revokes a key. It asks once, and says what stops.
+// The dialog that revokes a key. It asks once, and says what will stop working.
 
 import {html} from "./vendor/lit-html.js";
 import * as api from "./api.js";
@@ -9,7 +9,7 @@ import {checkFields} from "./namefield.js";
 import {text} from "./text.js";
 import {icon, since} from "./ui.js";
 
-// Who used the key last, as far as that is known.
+// Who used the key last, if known.
 function lastUse(uses) {
 	if (!uses.last_at) {
 		return html`<p class="notice">${icon("quiet")}<span>${text.revoke.never}</span></p>`;

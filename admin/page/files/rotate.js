@@ -8,8 +8,8 @@ import {showToken} from "./made.js";
 import {checkFields, nameField, ownerField} from "./namefield.js";
 import {text} from "./text.js";
 
-// How long the old key goes on, unless somebody says otherwise. One that leaked
-// through a browser does not go on until somebody thinks of it.
+// The old key stays active until it is revoked. If it leaked through a browser, it
+// ends after a day unless the user chooses otherwise.
 const usualWait = (key) => (key.exposed_at ? "24h" : "");
 
 const oldField = (dialog, usual) =>

@@ -1,4 +1,4 @@
-// The five steps of a rotation, as far as they show from the two keys.
+// The five steps of a rotation, derived from the two keys.
 
 import {html, nothing} from "./vendor/lit-html.js";
 import {now} from "./api.js";
@@ -10,7 +10,7 @@ import {openRevoke} from "./revoke.js";
 import {text} from "./text.js";
 import {icon, since, when} from "./ui.js";
 
-// Whether somebody waits for a step: both the old key and its replacement work.
+// Whether a rotation is in progress: the old key and its replacement both work.
 export const isRotating = ({key, other}) => other !== null && key.status === "active" && other.key.status === "active";
 
 export function rotationView({key, uses, other}) {
@@ -60,8 +60,8 @@ function stepsOf(old, replacement) {
 	];
 }
 
-// Whether everything has moved to the new key can only be told from how long
-// nothing has used the old one.
+// Whether everything has moved to the new key can be inferred only from how long the
+// old one has not been used.
 function jobs({key, uses}, seen) {
 	const {jobs} = text.rotation;
 	const over = key.status !== "active";

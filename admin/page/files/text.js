@@ -1,5 +1,5 @@
-// All text of the page, ready for translation: no other file contains any. Texts
-// with values are functions of them.
+// All text of the page, ready for translation; no other file contains any. Texts with
+// values are functions.
 
 import {html} from "./vendor/lit-html.js";
 
@@ -312,7 +312,7 @@ export const text = {
 			unknown: "someone",
 		},
 		key: "a key",
-		// What an operation did, for a sentence that begins with who did it.
+		// What an operation did, to follow the actor in a sentence.
 		did: {
 			create: (e) => (e.preset ? html`created <b>${e.key}</b> (${e.preset})` : html`created <b>${e.key}</b>`),
 			update: (e) => html`changed <b>${e.key}</b>`,
@@ -332,7 +332,7 @@ export const text = {
 			backup: () => "took a backup",
 			restore: () => "restored a backup",
 		},
-		// The same, for what was refused.
+		// The same for refused operations.
 		tried: {
 			create: (e) => html`tried to create <b>${e.name || e.key}</b>`,
 			update: (e) => html`tried to change <b>${e.key}</b>`,

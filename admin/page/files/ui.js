@@ -1,4 +1,4 @@
-// The small parts that views are made of.
+// Small building blocks of views.
 
 import {html, nothing} from "./vendor/lit-html.js";
 import {now} from "./api.js";
@@ -8,7 +8,7 @@ import {marksOf} from "./marks.js";
 import {named} from "./named.js";
 import {text} from "./text.js";
 
-// A time in the reader's zone, with the exact UTC beside the pointer.
+// A time in the reader's zone, with the exact UTC time as a tooltip.
 export const when = (at, words = time(at)) => html`<time datetime=${at} title=${utc(at)}>${words}</time>`;
 export const day = (at) => when(at, date(at));
 export const since = (at) => when(at, distance(at, now()));
@@ -36,8 +36,7 @@ export const icon = (name) => html`<svg class="icon" viewBox="0 0 24 24" aria-hi
 
 export const badge = (kind, words) => html`<span class="badge ${kind}">${icon(kind)}${words}</span>`;
 
-// What a key is, in words and colours: its status unless it is active, and
-// what stands out.
+// A key's badges: its status unless it is active, and its marks.
 export function badges(key, isActive) {
 	if (key.status !== "active") {
 		return badge(key.status, named(text.status, key.status));
@@ -45,13 +44,13 @@ export function badges(key, isActive) {
 	return marksOf(key, now(), isActive).map(({kind, words}) => badge(kind, words));
 }
 
-// What a key can be used for now: nothing, while its workspace is suspended.
+// What a key can be used for now; nothing while its workspace is suspended.
 export const standing = (key) =>
 	app.summary?.suspended ? badge("danger", text.status.suspended) : badge(key.status, named(text.status, key.status));
 
 export const problem = (words) => (words ? html`<p class="notice danger" role="alert">${icon("danger")}<span>${words}</span></p>` : nothing);
 
-// What stands where there is nothing to list.
+// What is shown if there is nothing to list.
 export const blank = (what, action = nothing) => html`
 	<div class="blank">
 		${icon("key")}
@@ -71,8 +70,8 @@ export const pager = ({number, newer, older}, {page, newer: newerWords, older: o
 			</nav>`
 		: nothing;
 
-// A button that copies, and says so. The text is selected where the browser
-// lets no page copy, which is so without HTTPS.
+// A button that copies a text and confirms it. Without HTTPS, browsers do not let a
+// page copy, so it selects the text instead.
 export function copyButton(words, value, {primary = false, copied = {}, source = "", onCopy = () => {}} = {}) {
 	const copy = async () => {
 		try {

@@ -1,5 +1,5 @@
-// Package manifest reads xcaddy.json, the description of the custom Caddy
-// build: which Caddy, which plugins, built how, and where the binary goes.
+// Package manifest reads xcaddy.json, which describes the custom Caddy build: the
+// versions of Caddy and its plugins, the build environment, and the output path.
 package manifest
 
 import (
@@ -20,11 +20,11 @@ type Manifest struct {
 	CaddyVersion string `json:"caddy_version"`
 
 	// XcaddyVersion is the version of xcaddy that this manifest was written
-	// for. The tool itself is pinned in tools/go.mod; a test holds the two
+	// for. The tool itself is pinned in tools/go.mod; a test keeps the two
 	// equal. Required.
 	XcaddyVersion string `json:"xcaddy_version"`
 
-	// Dependencies are the plugins to build in. At least one is required.
+	// Dependencies are the plugins to include. At least one is required.
 	Dependencies []Dependency `json:"dependencies"`
 
 	// Env is set for the build, on top of the caller's environment.
@@ -33,7 +33,7 @@ type Manifest struct {
 	// Output is the path of the binary, relative to the manifest. Required.
 	Output string `json:"output"`
 
-	dir string // absolute; what relative paths are relative to
+	dir string // absolute; the base of relative paths
 }
 
 // Dependency is a Go module that is built into the binary.
@@ -41,17 +41,17 @@ type Dependency struct {
 	// Module is the path of the module. Required.
 	Module string `json:"module"`
 
-	// Version is the version of the module. Required; v0.0.0 where Replace
-	// names a local directory.
+	// Version is the version of the module. Required; v0.0.0 if Replace is
+	// set.
 	Version string `json:"version"`
 
-	// Replace is a directory, relative to the manifest, to take the module
-	// from in place of its published source.
+	// Replace is a directory, relative to the manifest, to use instead of the
+	// module's published source.
 	Replace string `json:"replace,omitempty"`
 }
 
-// Load reads the manifest at path. A field that is unknown or missing is an
-// error, as is anything after the manifest.
+// Load reads the manifest at path. Unknown or missing fields are errors, as is anything
+// after the manifest.
 func Load(path string) (*Manifest, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
@@ -122,8 +122,8 @@ func (m *Manifest) Args() []string {
 	return args
 }
 
-// Environ returns base as the environment of the build: without the variables
-// by which xcaddy could be told to build something else, and with Env.
+// Environ returns the build environment: base without the variables that could make
+// xcaddy build something else, and with Env.
 func (m *Manifest) Environ(base []string) []string {
 	env := slices.DeleteFunc(slices.Clone(base), func(kv string) bool {
 		return strings.HasPrefix(kv, "XCADDY_") || strings.HasPrefix(kv, "CADDY_VERSION=")

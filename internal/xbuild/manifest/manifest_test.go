@@ -53,7 +53,7 @@ func TestEnviron_callerCannotRedirectTheBuild(t *testing.T) {
 	}
 	base := []string{"HOME=/root", "XCADDY_SKIP_BUILD=1", "CADDY_VERSION=v1.0.0", "CGO_ENABLED=1"}
 	got := m.Environ(base)
-	// Of two values for one name, the last is the one that a command sees.
+	// If a name has two values, a command sees the last one.
 	want := []string{"HOME=/root", "CGO_ENABLED=1", "CGO_ENABLED=0"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)

@@ -18,42 +18,42 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// What is asked for while something else is done beside it.
+// The load during an operation.
 const (
-	requestRate = 1000   // a second
+	requestRate = 1000   // per second
 	inUse       = 10_000 // keys
 	connections = 16
 	aloneFor    = 8 * time.Second
 )
 
-// beside is what a long operation takes, and what requests notice of it.
-type beside struct {
+// impact says how long an operation takes, and how it affects requests.
+type impact struct {
 	name          string
 	took          time.Duration
-	memory        int // bytes that the process has more
+	memory        int // bytes that it adds to the process
 	alone, during spread
 }
 
-// besideAll measures each long operation rounds times, and returns the medians.
-func besideAll(ctx context.Context, dir, gateway string, n, rounds int) ([]beside, error) {
+// measureImpact measures each long operation rounds times, and returns the medians.
+func measureImpact(ctx context.Context, dir, gateway string, n, rounds int) ([]impact, error) {
 	d, err := makeData(ctx, filepath.Join(dir, "keys"), n, perWorkspace)
 	if err != nil {
 		return nil, err
 	}
-	measured := make(map[string][]beside)
+	measured := make(map[string][]impact)
 	for range rounds {
-		backup, err := besideLarge(ctx, dir, gateway, d, measured)
+		backup, err := impactOnLarge(ctx, dir, gateway, d, measured)
 		if err != nil {
 			return nil, err
 		}
-		if err := besideRestore(ctx, filepath.Join(dir, "restored"), gateway, backup, measured); err != nil {
+		if err := impactOfRestore(ctx, filepath.Join(dir, "restored"), gateway, backup, measured); err != nil {
 			return nil, err
 		}
-		if err := besideFloods(ctx, filepath.Join(dir, "flooded"), gateway, measured); err != nil {
+		if err := impactOfFloods(ctx, filepath.Join(dir, "flooded"), gateway, measured); err != nil {
 			return nil, err
 		}
 	}
-	var all []beside
+	var all []impact
 	for _, name := range []string{"start", "backup", "doctor", "restore"} {
 		all = append(all, medianOf(measured[name]))
 	}
@@ -63,8 +63,8 @@ func besideAll(ctx context.Context, dir, gateway string, n, rounds int) ([]besid
 	return all, nil
 }
 
-// besideLarge measures what is done beside requests to a store with many keys.
-func besideLarge(ctx context.Context, dir, gateway string, d *data, measured map[string][]beside) (backup []byte, err error) {
+// impactOnLarge measures operations on a store with many keys, and the requests meanwhile.
+func impactOnLarge(ctx context.Context, dir, gateway string, d *data, measured map[string][]impact) (backup []byte, err error) {
 	server, err := startOn(ctx, dir, gateway)
 	if err != nil {
 		return nil, err
@@ -72,8 +72,8 @@ func besideLarge(ctx context.Context, dir, gateway string, d *data, measured map
 	defer server.stop()
 	headers := headersOf(d.tokens[:min(len(d.tokens), inUse)])
 	alone := func() spread { return load(ctx, headers, aloneFor) }
-	// The first seconds, in which every key is read for the first time.
-	started := beside{name: "start", during: alone()}
+	// The first seconds, when every key is read for the first time.
+	started := impact{name: "start", during: alone()}
 	alone()
 	started.alone = alone()
 	measured["start"] = append(measured["start"], started)
@@ -93,8 +93,8 @@ func besideLarge(ctx context.Context, dir, gateway string, d *data, measured map
 	return backup, nil
 }
 
-// besideRestore measures a restore beside requests to a store with few keys.
-func besideRestore(ctx context.Context, dir, gateway string, backup []byte, measured map[string][]beside) error {
+// impactOfRestore measures a restore into a store with few keys, and the requests meanwhile.
+func impactOfRestore(ctx context.Context, dir, gateway string, backup []byte, measured map[string][]impact) error {
 	defer os.RemoveAll(dir)
 	server, d, err := startWith(ctx, dir, gateway, inUse, perWorkspace)
 	if err != nil {
@@ -111,7 +111,7 @@ func besideRestore(ctx context.Context, dir, gateway string, backup []byte, meas
 	return err
 }
 
-// startWith starts the gateway on a new store of so many keys.
+// startWith starts the gateway on a new store with the given number of keys.
 func startWith(ctx context.Context, dir, gateway string, keys, perWorkspace int) (*server, *data, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, nil, err
@@ -124,12 +124,12 @@ func startWith(ctx context.Context, dir, gateway string, keys, perWorkspace int)
 	return server, d, err
 }
 
-// during does something while requests are sent.
-func (s *server) during(ctx context.Context, name string, headers []http.Header, alone spread, do func() error) (beside, error) {
-	fmt.Fprintln(os.Stderr, "measuring beside:", name)
+// during runs an operation while requests are sent.
+func (s *server) during(ctx context.Context, name string, headers []http.Header, alone spread, do func() error) (impact, error) {
+	fmt.Fprintln(os.Stderr, "measuring the impact of:", name)
 	before, err := s.resident()
 	if err != nil {
-		return beside{}, err
+		return impact{}, err
 	}
 	ctx, stop := context.WithCancel(ctx)
 	peak := make(chan int)
@@ -146,15 +146,15 @@ func (s *server) during(ctx context.Context, name string, headers []http.Header,
 	go func() { latencies <- load(ctx, headers, time.Hour) }()
 	begin := time.Now()
 	err = do()
-	b := beside{name: name, took: time.Since(begin), alone: alone}
+	b := impact{name: name, took: time.Since(begin), alone: alone}
 	stop()
 	b.during, b.memory = <-latencies, max(0, <-peak-before.own)
 	fmt.Fprintln(os.Stderr, b)
 	return b, err
 }
 
-// load sends requests at a constant rate, until the context ends, and returns how
-// long they took.
+// load sends requests at a constant rate until the context ends, and returns how long
+// they took.
 func load(ctx context.Context, headers []http.Header, length time.Duration) spread {
 	attacker := vegeta.NewAttacker(vegeta.Workers(connections), vegeta.MaxWorkers(connections*8), vegeta.MaxBody(0))
 	targets := func(target *vegeta.Target) error {
@@ -198,8 +198,8 @@ func call(ctx context.Context, method, name string, body []byte) ([]byte, error)
 	return answer, err
 }
 
-func medianOf(all []beside) beside {
-	middle := func(of func(beside) int64) int64 {
+func medianOf(all []impact) impact {
+	middle := func(of func(impact) int64) int64 {
 		var values []int64
 		for _, b := range all {
 			values = append(values, of(b))
@@ -207,18 +207,18 @@ func medianOf(all []beside) beside {
 		slices.Sort(values)
 		return values[len(values)/2]
 	}
-	duration := func(of func(beside) time.Duration) time.Duration {
-		return time.Duration(middle(func(b beside) int64 { return int64(of(b)) }))
+	duration := func(of func(impact) time.Duration) time.Duration {
+		return time.Duration(middle(func(b impact) int64 { return int64(of(b)) }))
 	}
-	return beside{
-		name: all[0].name, took: duration(func(b beside) time.Duration { return b.took }),
-		memory: int(middle(func(b beside) int64 { return int64(b.memory) })),
-		alone:  spread{duration(func(b beside) time.Duration { return b.alone.median }), duration(func(b beside) time.Duration { return b.alone.p99 })},
-		during: spread{duration(func(b beside) time.Duration { return b.during.median }), duration(func(b beside) time.Duration { return b.during.p99 })},
+	return impact{
+		name: all[0].name, took: duration(func(b impact) time.Duration { return b.took }),
+		memory: int(middle(func(b impact) int64 { return int64(b.memory) })),
+		alone:  spread{duration(func(b impact) time.Duration { return b.alone.median }), duration(func(b impact) time.Duration { return b.alone.p99 })},
+		during: spread{duration(func(b impact) time.Duration { return b.during.median }), duration(func(b impact) time.Duration { return b.during.p99 })},
 	}
 }
 
-func besideTable(all []beside) string {
+func impactTable(all []impact) string {
 	var out strings.Builder
 	fmt.Fprintln(&out, "| operation | duration | memory | requests without it | requests during it |\n|---|---:|---:|---:|---:|")
 	for _, b := range all {
