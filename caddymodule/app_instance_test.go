@@ -149,10 +149,14 @@ func TestInstance_lastUseOfARevokedKey(t *testing.T) {
 func TestInstance_auditRetention(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys")
 	i, closeIt := openTestInstance(t, path, plainSettings, zap.NewNop())
-	for _, age := range []time.Duration{500, 300, 100, 0} {
-		do := apikey.Suspend{WorkspaceID: fmt.Sprintf("ws%d", age)}
-		if _, err := i.store.Apply(t.Context(), changeBy(time.Now().Add(-age*24*time.Hour), do)); err != nil {
-			t.Fatal(err)
+	for n, age := range []time.Duration{500, 300, 100, 0} {
+		for _, do := range []apikey.Action{
+			apikey.Suspend{WorkspaceID: fmt.Sprintf("ws%d", age)},
+			apikey.OpenFeed{WorkspaceID: "acme", Digest: apikey.Digest{1, byte(n)}}, // it ends the one before
+		} {
+			if _, err := i.store.Apply(t.Context(), changeBy(time.Now().Add(-age*24*time.Hour), do)); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	left := func() int {
@@ -164,13 +168,17 @@ func TestInstance_auditRetention(t *testing.T) {
 	}
 	closeIt()
 	i, _ = openTestInstance(t, path, plainSettings, zap.NewNop())
-	eventually(t, "the start to leave the 3 events of the last 400 days", func() bool { return left() == 3 })
+	eventually(t, "the start to leave the 6 events of the last 400 days", func() bool { return left() == 6 })
 	shorter := plainSettings
 	shorter.auditRetention = 200 * 24 * time.Hour
 	i.adopt(shorter)
 	i.deleteOld(t.Context())
-	if got := left(); got != 2 {
-		t.Errorf("got %d events, want the 2 of the last 200 days", got)
+	if got := left(); got != 4 {
+		t.Errorf("got %d events, want the 4 of the last 200 days", got)
+	}
+	now := i.clock.Confirmed()
+	if got, err := i.store.ForgetFeeds(t.Context(), now.Add(-50*24*time.Hour), now); err != nil || got != 1 {
+		t.Errorf("got %d feeds that ended more than 50 days ago and error %v, want the one of the last 200 days", got, err)
 	}
 }
 

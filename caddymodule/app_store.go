@@ -156,6 +156,11 @@ func (s countedStore) ForgetKeys(ctx context.Context, before, now time.Time) (_ 
 	return s.store.ForgetKeys(ctx, before, now)
 }
 
+func (s countedStore) ForgetFeeds(ctx context.Context, before, now time.Time) (_ int, err error) {
+	defer s.count(ctx, metrics.Forget, &err)
+	return s.store.ForgetFeeds(ctx, before, now)
+}
+
 func (s countedStore) ForgetEvents(ctx context.Context, before, now time.Time) (_ int, err error) {
 	defer s.count(ctx, metrics.Forget, &err)
 	return s.store.ForgetEvents(ctx, before, now)

@@ -17,8 +17,8 @@ const (
 	// upkeepInterval is how often the time is recorded, idle rate limits are
 	// dropped, and keys that have ended are moved.
 	upkeepInterval = time.Minute
-	// deleteInterval is how often audit events and ended keys are deleted that are
-	// older than the audit retention.
+	// deleteInterval is how often audit events, ended keys and ended calendar feeds
+	// are deleted that are older than the audit retention.
 	deleteInterval = time.Hour
 )
 
@@ -89,6 +89,7 @@ func (i *instance) deleteOld(ctx context.Context) {
 	}{
 		{"old audit events", i.store.ForgetEvents},
 		{"old keys", i.store.ForgetKeys},
+		{"records of ended calendar feeds", i.store.ForgetFeeds},
 	} {
 		n, err := old.delete(ctx, before, now)
 		if n > 0 {
@@ -98,7 +99,7 @@ func (i *instance) deleteOld(ctx context.Context) {
 			if ctx.Err() == nil {
 				i.log.Warn("could not delete "+old.what, zap.Error(err))
 			}
-			return // the other would fail for the same reason
+			return // the others would fail for the same reason
 		}
 	}
 }

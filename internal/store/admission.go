@@ -82,7 +82,9 @@ func (a *admission) line(n int, line *backupLine) error {
 	case feedKind:
 		return a.feed(n, line.Feed)
 	case endedFeedKind:
-		return a.endedFeed(n, line.EndedFeed)
+		return a.endedFeed(n, line.EndedFeed, line.EndedAt.time())
+	case forgottenKind:
+		return a.record(n, forgottenKind, "what was deleted", forgottenKey, a.timeFlaw(line.Forgotten.Feeds.time()))
 	}
 	return errDamaged(n, "it must contain exactly one record, of a type that this version supports")
 }
@@ -166,14 +168,18 @@ func (a *admission) feed(n int, r *feedRecord) error {
 	return nil
 }
 
-func (a *admission) endedFeed(n int, digest []byte) error {
+func (a *admission) endedFeed(n int, digest []byte, at time.Time) error {
 	if len(digest) != len(apikey.Digest{}) {
 		return errNotAdmitted(n, "the record of a calendar feed cannot be restored: it has no digest")
 	}
 	if !a.newDigest(digest) {
 		return errNotAdmitted(n, "a deleted calendar feed has the same token as another one")
 	}
-	return a.record(n, endedFeedKind, "a calendar feed", bytes.Clone(digest), "")
+	flaw := ""
+	if !at.IsZero() { // early backups do not say when it ended
+		flaw = a.timeFlaw(at)
+	}
+	return a.record(n, endedFeedKind, "a calendar feed", bytes.Clone(digest), flaw)
 }
 
 // safeKey returns a record's key in the store, which only a valid workspace id is
@@ -249,6 +255,14 @@ func (a *admission) aheadFlaw(t time.Time) string {
 		return "its time is more than ten years ahead of this machine's clock"
 	}
 	return ""
+}
+
+// timeFlaw says what is wrong with the time of a record that has no other.
+func (a *admission) timeFlaw(t time.Time) string {
+	if !apikey.InRange(t) {
+		return "its time is out of range"
+	}
+	return a.aheadFlaw(t)
 }
 
 // madeAt checks when the backup was made.

@@ -111,6 +111,10 @@ var notAdmitted = []struct {
 	{"a feed with the token of a key", []backupLine{craftedKey(1), {Feed: &feedRecord{WorkspaceID: "acme", Digest: craftedKey(1).Key.Digest, CreatedAt: 1}}}, "has the same token as another one"},
 	{"a feed that has ended and has not", []backupLine{{Feed: &feedRecord{WorkspaceID: "acme", Digest: craftedKey(1).Key.Digest, CreatedAt: 1}}, {EndedFeed: craftedKey(1).Key.Digest}}, "has the same token as another one"},
 	{"an ended feed without a token", []backupLine{{EndedFeed: []byte("x")}}, "it has no digest"},
+	{"a feed that ended before 1970", []backupLine{{EndedFeed: craftedKey(1).Key.Digest, EndedAt: -1}}, "its time is out of range"},
+	{"a feed that ended in the year 55000", []backupLine{{EndedFeed: craftedKey(1).Key.Digest, EndedAt: 17e14}}, "its time is out of range"},
+	{"what was deleted until the year 55000", []backupLine{{Forgotten: &forgotten{Feeds: 17e14}}}, "its time is out of range"},
+	{"what was deleted, twice", []backupLine{{Forgotten: &forgotten{Feeds: 1}}, {Forgotten: &forgotten{Feeds: 2}}}, "a duplicate"},
 	{"two records in one", []backupLine{{Key: craftedKey(1).Key, Event: craftedEvent(1).Event}}, "exactly one record"},
 	{"no record", []backupLine{{}}, "exactly one record"},
 }
@@ -358,7 +362,7 @@ func FuzzRestore(f *testing.F) {
 	f.Add(linesOf(f, craftedKey(1, replacedBy(2)), craftedKey(2, replaces(1)), craftedEvent(1, eventAbout("acme", 1)),
 		backupLine{Use: &useRecord{KeyID: craftedID("key_", 1), Last: toMillis(start), First: toMillis(start)}},
 		backupLine{Suspension: &suspensionRecord{"acme", workspaceRecord{SuspendedAt: 1, Reason: "unpaid"}}},
-		backupLine{Feed: &feedRecord{WorkspaceID: "acme", Digest: craftedKey(9).Key.Digest, CreatedAt: 1}}, backupLine{EndedFeed: craftedKey(8).Key.Digest}))
+		backupLine{Feed: &feedRecord{WorkspaceID: "acme", Digest: craftedKey(9).Key.Digest, CreatedAt: 1}}, backupLine{EndedFeed: craftedKey(8).Key.Digest, EndedAt: 1}, backupLine{Forgotten: &forgotten{Feeds: 1}}))
 	s := openNew(f)
 	f.Fuzz(func(t *testing.T, lines []byte) {
 		backup := sealed(t, lines)

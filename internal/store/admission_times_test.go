@@ -47,6 +47,8 @@ func TestRestore_timesThatNoClockLeaves(t *testing.T) {
 		{"a first use in 1970", backupLine{Use: &useRecord{KeyID: craftedID("key_", 1), Last: toMillis(start), First: toMillis(past)}}, "a time in it"},
 		{"a suspension in 2260", backupLine{Suspension: &suspensionRecord{"acme", workspaceRecord{SuspendedAt: toMillis(far), Reason: ""}}}, "its time"},
 		{"a feed of 2260", backupLine{Feed: &feedRecord{WorkspaceID: "acme", Digest: digest, CreatedAt: toMillis(far)}}, "its time"},
+		{"a feed that ended in 2260", backupLine{EndedFeed: digest, EndedAt: toMillis(far)}, "its time"},
+		{"what was deleted until 2260", backupLine{Forgotten: &forgotten{Feeds: toMillis(far)}}, "its time"},
 	} {
 		notRestored(t, s, test.name, crafted(t, apikey.BackupKey{}, test.line), test.want)
 	}

@@ -24,7 +24,7 @@ import (
 // Indexes and counts are not in it: they follow from the records.
 const backupVersion = 1
 
-// backupLine is one line: one of its fields is set.
+// backupLine is one line: one of its fields is set, EndedAt apart.
 type backupLine struct {
 	Begin      *backupBegin      `json:"caddy_api_keys_backup,omitempty"`
 	Key        *keyRecord        `json:"key,omitempty"`
@@ -33,6 +33,8 @@ type backupLine struct {
 	Event      *eventRecord      `json:"event,omitempty"`
 	Feed       *feedRecord       `json:"feed,omitempty"`
 	EndedFeed  []byte            `json:"ended_feed,omitempty"` // the digest of its token
+	EndedAt    millis            `json:"ended_at,omitzero"`    // of EndedFeed; early backups do not say
+	Forgotten  *forgotten        `json:"forgotten,omitempty"`
 	End        *backupEnd        `json:"end,omitempty"`
 
 	size int // of the line, in bytes
@@ -180,13 +182,25 @@ func (w *lineWriter) records(txn *durable.Txn) error {
 		}),
 		each(txn, eventKey(""), func(key, value []byte) error { return w.copy("event", key, value) }),
 		each(txn, []byte("g/"), func(key, value []byte) error { return w.copy("feed", key, value) }),
-		each(txn, []byte("f/"), func(key, value []byte) error {
-			if len(value) > 0 { // it is open, and was written above
-				return nil
+		each(txn, []byte(feedPrefix), func(key, value []byte) error {
+			var state feedState
+			if err := decode(key, value, &state); err != nil || state.EndedAt == 0 { // those that are open were written above
+				return err
 			}
-			return w.write(backupLine{EndedFeed: key[len("f/"):]})
+			return w.write(backupLine{EndedFeed: key[len(feedPrefix):], EndedAt: state.EndedAt})
 		}),
+		w.forgotten(txn),
 	)
+}
+
+// forgotten writes what the store knows no more. It comes last: it is about records of
+// older backups, and not about those above.
+func (w *lineWriter) forgotten(txn reader) error {
+	f, err := loadForgotten(txn)
+	if err != nil || f == (forgotten{}) {
+		return err
+	}
+	return w.write(backupLine{Forgotten: &f})
 }
 
 // uses writes when each key was used. First uses are in the order of last ones.

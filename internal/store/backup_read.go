@@ -34,13 +34,15 @@ const (
 	eventKind
 	feedKind
 	endedFeedKind
-	lastKind = endedFeedKind
+	forgottenKind
+	lastKind = forgottenKind
 )
 
 func (l *backupLine) kind() (kind recordKind) {
 	for of, there := range [...]bool{
 		keyKind: l.Key != nil, useKind: l.Use != nil, suspensionKind: l.Suspension != nil,
 		eventKind: l.Event != nil, feedKind: l.Feed != nil, endedFeedKind: l.EndedFeed != nil,
+		forgottenKind: l.Forgotten != nil,
 	} {
 		switch {
 		case !there:

@@ -150,7 +150,7 @@ func apply(txn *transaction, change apikey.Change) (outcome apikey.Outcome, err 
 	case apikey.OpenFeed:
 		outcome, err = openFeed(txn, change, do)
 	case apikey.CloseFeed:
-		outcome, err = closeFeed(txn, do)
+		outcome, err = closeFeed(txn, change, do)
 	case apikey.TrustClock:
 		outcome, err = trustClock(txn, change, do)
 	case apikey.Backup:

@@ -40,7 +40,9 @@ func livedStore(t *testing.T) *Store {
 	mustRevoke(t, s, other, start)
 	mustCreate(t, s, "globex", "Warehouse", start)
 	mustApply(t, s, start, apikey.Suspend{WorkspaceID: "globex", Reason: "unpaid"})
-	mustApply(t, s, start, apikey.OpenFeed{WorkspaceID: "acme", Digest: apikey.NewFeedToken().Digest()})
+	for range 2 { // the second ends the first
+		mustApply(t, s, start, apikey.OpenFeed{WorkspaceID: "acme", Digest: apikey.NewFeedToken().Digest()})
+	}
 	mustApply(t, s, start, apikey.Lookup{Digest: key.Digest})
 	mustApply(t, s, start, apikey.Backup{})
 	mustNote(t, s, map[string]time.Time{key.ID: start})
@@ -120,7 +122,19 @@ func TestCheck_records(t *testing.T) {
 		}, "the index d/ has 1 entries, and should have 0"},
 		{"an event of no workspace", func(txn *transaction, _ apikey.Key) error { return txn.Set(eventIndexKey("acme", "evt_x"), nil) }, "the index b/ has 2 entries, and should have 1"},
 		{"a damaged event", func(txn *transaction, _ apikey.Key) error { return txn.Set(eventKey("evt_x"), []byte("{}")) }, "the record of the event evt_x belongs to another event"},
-		{"a feed of nobody", func(txn *transaction, _ apikey.Key) error { return txn.Set(feedKey(apikey.Digest{}), []byte("acme")) }, "the index f/ has 1 entries, and should have 0"},
+		{"a feed of nobody", func(txn *transaction, _ apikey.Key) error {
+			return txn.Set(feedKey(apikey.Digest{}), feedState{WorkspaceID: "acme"}.encode())
+		}, "the index f/ has 1 entries, and should have 0"},
+		{"a damaged feed", func(txn *transaction, _ apikey.Key) error { return txn.Set(feedKey(apikey.Digest{}), []byte("acme")) }, "decoding"},
+		{"a feed without a digest", func(txn *transaction, _ apikey.Key) error {
+			return txn.Set([]byte("f/x"), feedState{EndedAt: 1}.encode())
+		}, "has no digest"},
+		{"an ended feed that is never forgotten", func(txn *transaction, _ apikey.Key) error {
+			return txn.Set(feedKey(apikey.Digest{}), feedState{EndedAt: 1}.encode())
+		}, "the index has no"},
+		{"an ended feed that is not known", func(txn *transaction, _ apikey.Key) error {
+			return txn.Set(endedFeedKey(1, apikey.Digest{}), nil)
+		}, "the index h/ has 1 entries, and should have 0"},
 		{"a damaged suspension", func(txn *transaction, _ apikey.Key) error { return txn.Set(suspensionKey("acme"), []byte("{}")) }, "acme"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -2,15 +2,23 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
-func feedKey(d apikey.Digest) []byte    { return append([]byte("f/"), d[:]...) }
+const (
+	feedPrefix      = "f/"
+	endedFeedPrefix = "h/"
+)
+
+func feedKey(d apikey.Digest) []byte    { return append([]byte(feedPrefix), d[:]...) }
 func workspaceFeedKey(ws string) []byte { return inWorkspace("g/", ws, "") }
+
 func damagedFeed(workspaceID string) error {
 	return fmt.Errorf("the calendar feed of %q is damaged", workspaceID)
 }
@@ -23,20 +31,35 @@ type feedRecord struct {
 	CreatedBy   string `json:"created_by,omitempty"`
 }
 
+// feedState is what is known of a calendar feed by its token: whose it is, or when it
+// ended.
+type feedState struct {
+	WorkspaceID string `json:"workspace_id,omitempty"`
+	EndedAt     millis `json:"ended_at,omitzero"`
+}
+
+func (s feedState) encode() []byte {
+	encoded, _ := json.Marshal(s) // which cannot fail
+	return encoded
+}
+
+func loadFeedState(txn reader, digest apikey.Digest) (state feedState, known bool, err error) {
+	err = load(txn, feedKey(digest), &state)
+	return state, err == nil, ignoreNotFound(err)
+}
+
 // Feed returns the workspace whose calendar feed's token has the given digest,
 // or [apikey.ErrNotFound].
 func (s *Store) Feed(_ context.Context, digest apikey.Digest) (workspaceID string, err error) {
 	err = s.view(func(txn *durable.Txn) error {
-		value, err := txn.Get(feedKey(digest))
-		if errors.Is(err, durable.ErrNotFound) {
-			return apikey.ErrNotFound
-		}
+		state, known, err := loadFeedState(txn, digest)
 		if err != nil {
 			return err
 		}
-		if workspaceID = string(value); workspaceID == "" { // it has ended
+		if !known || state.EndedAt != 0 {
 			return apikey.ErrNotFound
 		}
+		workspaceID = state.WorkspaceID
 		live, err := feedOf(txn, workspaceID)
 		if err == nil && live != digest {
 			// Only the feed that its workspace knows of is one.
@@ -65,11 +88,11 @@ func feedOf(txn reader, workspaceID string) (digest apikey.Digest, err error) {
 }
 
 func openFeed(txn *transaction, change apikey.Change, do apikey.OpenFeed) (apikey.Outcome, error) {
-	replaced, err := endFeed(txn, do.WorkspaceID)
+	replaced, err := endFeed(txn, do.WorkspaceID, change.At)
 	if err != nil {
 		return apikey.Outcome{}, err
 	}
-	if _, err := txn.Get(feedKey(do.Digest)); !errors.Is(err, durable.ErrNotFound) {
+	if _, known, err := loadFeedState(txn, do.Digest); known || err != nil {
 		return apikey.Outcome{}, errors.Join(errors.New("the digest of a new calendar feed is known already"), err)
 	}
 	return apikey.Outcome{Event: apikey.Event{Details: map[string]any{"replaced": replaced}}}, putFeed(txn, &feedRecord{
@@ -77,16 +100,16 @@ func openFeed(txn *transaction, change apikey.Change, do apikey.OpenFeed) (apike
 	})
 }
 
-func closeFeed(txn *transaction, do apikey.CloseFeed) (apikey.Outcome, error) {
-	ended, err := endFeed(txn, do.WorkspaceID)
+func closeFeed(txn *transaction, change apikey.Change, do apikey.CloseFeed) (apikey.Outcome, error) {
+	ended, err := endFeed(txn, do.WorkspaceID, change.At)
 	return apikey.Outcome{Unchanged: !ended}, err
 }
 
 // endFeed ends the feed of a workspace, and reports whether it had one.
-func endFeed(txn *transaction, workspaceID string) (bool, error) {
+func endFeed(txn *transaction, workspaceID string, at time.Time) (bool, error) {
 	digest, err := feedOf(txn, workspaceID)
 	if err != nil || digest == (apikey.Digest{}) {
 		return false, err
 	}
-	return true, putEndedFeed(txn, digest, workspaceID)
+	return true, putEndedFeed(txn, digest, feedState{WorkspaceID: workspaceID}, toMillis(at))
 }

@@ -119,10 +119,13 @@ func TestFeed_damaged(t *testing.T) {
 		damage func(txn *transaction, token apikey.FeedToken) error
 	}{
 		{"of another digest", func(txn *transaction, token apikey.FeedToken) error {
-			return txn.Set(feedKey(token.Digest()), []byte("globex"))
+			return txn.Set(feedKey(token.Digest()), feedState{WorkspaceID: "globex"}.encode())
 		}},
 		{"of no workspace", func(txn *transaction, token apikey.FeedToken) error {
 			return txn.Delete(workspaceFeedKey("acme"))
+		}},
+		{"no state", func(txn *transaction, token apikey.FeedToken) error {
+			return txn.Set(feedKey(token.Digest()), nil)
 		}},
 		{"no record", func(txn *transaction, token apikey.FeedToken) error {
 			return txn.Set(workspaceFeedKey("acme"), []byte("{}"))

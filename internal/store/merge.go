@@ -55,7 +55,9 @@ func (m *merge) record(line *backupLine) error {
 	case line.Feed != nil:
 		return m.feed(line.Feed)
 	case line.EndedFeed != nil:
-		return m.endedFeed(apikey.Digest(line.EndedFeed))
+		return m.endedFeed(apikey.Digest(line.EndedFeed), line.EndedAt)
+	case line.Forgotten != nil:
+		return noteForgotten(m.txn, *line.Forgotten)
 	}
 	return errors.New("a record of a backup is of no kind")
 }
@@ -229,30 +231,31 @@ func (m *merge) suspension(record *suspensionRecord) error {
 // store, or the workspace has another: then this one ends.
 func (m *merge) feed(record *feedRecord) error {
 	digest := apikey.Digest(record.Digest)
-	if _, err := m.txn.Get(feedKey(digest)); !errors.Is(err, durable.ErrNotFound) {
+	if _, known, err := loadFeedState(m.txn, digest); known || err != nil {
 		return err // nil: the store knows what became of it
+	}
+	forgotten, err := loadForgotten(m.txn)
+	if err != nil || toMillis(m.madeAt) < forgotten.Feeds {
+		return err // nil: it may have ended after the backup, and have been forgotten since
 	}
 	current, err := feedOf(m.txn, record.WorkspaceID)
 	if err != nil {
 		return err
 	}
 	if current != (apikey.Digest{}) {
-		return putEndedFeed(m.txn, digest, "")
+		return putEndedFeed(m.txn, digest, feedState{}, toMillis(m.now))
 	}
 	return putFeed(m.txn, record)
 }
 
 // endedFeed ends a feed that has ended in the backup. That it is open in the store
 // is so if the store itself was brought back to before the backup.
-func (m *merge) endedFeed(digest apikey.Digest) error {
-	ws, err := m.txn.Get(feedKey(digest))
-	switch {
-	case errors.Is(err, durable.ErrNotFound):
-		return putEndedFeed(m.txn, digest, "")
-	case err != nil || len(ws) == 0: // it has ended in the store too
+func (m *merge) endedFeed(digest apikey.Digest, at millis) error {
+	state, _, err := loadFeedState(m.txn, digest)
+	if err != nil || state.EndedAt != 0 { // it has ended in the store too
 		return err
 	}
-	return putEndedFeed(m.txn, digest, string(ws))
+	return putEndedFeed(m.txn, digest, state, cmp.Or(at, toMillis(m.madeAt)))
 }
 
 // resumedSince reports whether the trail of the store has it that a workspace was

@@ -55,20 +55,27 @@ func eraseSuspension(txn *transaction, workspaceID string) error {
 // putFeed opens the calendar feed of a workspace that has none.
 func putFeed(txn *transaction, r *feedRecord) error {
 	return errors.Join(
-		txn.Set(feedKey(apikey.Digest(r.Digest)), []byte(r.WorkspaceID)),
+		txn.Set(feedKey(apikey.Digest(r.Digest)), feedState{WorkspaceID: r.WorkspaceID}.encode()),
 		save(txn, workspaceFeedKey(r.WorkspaceID), r),
 	)
 }
 
-// putEndedFeed ends the calendar feed of a workspace, or, with "", notes that one has
-// ended which the store did not have. That it has ended stays known, as for a key: no
-// backup brings it back.
-func putEndedFeed(txn *transaction, digest apikey.Digest, workspaceID string) error {
-	err := txn.Set(feedKey(digest), nil)
-	if workspaceID == "" {
+// putEndedFeed ends a calendar feed that is open, or, where before is the zero state,
+// notes that one has ended which the store did not have. No backup opens it again.
+func putEndedFeed(txn *transaction, digest apikey.Digest, before feedState, at millis) error {
+	err := errors.Join(
+		txn.Set(feedKey(digest), feedState{EndedAt: at}.encode()),
+		txn.Set(endedFeedKey(at, digest), nil),
+	)
+	if before.WorkspaceID == "" {
 		return err
 	}
-	return errors.Join(err, txn.Delete(workspaceFeedKey(workspaceID)))
+	return errors.Join(err, txn.Delete(workspaceFeedKey(before.WorkspaceID)))
+}
+
+// eraseEndedFeed removes what is known of a calendar feed that ended at a time.
+func eraseEndedFeed(txn *transaction, digest apikey.Digest, at millis) error {
+	return errors.Join(txn.Delete(feedKey(digest)), txn.Delete(endedFeedKey(at, digest)))
 }
 
 // putEvent writes an event of the audit trail.

@@ -20,6 +20,7 @@ import (
 //	m/clock/trust          trustRecord
 //	m/settled              the time up to which keys that ended have left their rosters
 //	m/restoring            restoring: a restore that was begun, until it has come to its end
+//	m/forgotten            forgotten: what the store may have known, and knows no more
 //	k/<key id>             keyRecord
 //	t/<digest>             key id: whose token has this SHA-256
 //	w/<ws><key id>         the keys of a workspace: the text in which each is searched
@@ -35,9 +36,10 @@ import (
 //	s/<ws>                 workspaceRecord, of a suspended workspace
 //	a/<event id>           eventRecord
 //	b/<ws><event id>       nothing: the events of a workspace
-//	f/<digest>             workspace id: whose calendar feed's token has this SHA-256; nothing
-//	                       once that feed has ended
+//	f/<digest>             feedState: whose calendar feed's token has this SHA-256, or when that
+//	                       feed ended
 //	g/<ws>                 feedRecord, of a workspace with a calendar feed
+//	h/<end><digest>        nothing: the calendar feeds that have ended, by when
 //	e/<end><key id>        when each key ends: see ending; of a revoked key, <end> is 0, and
 //	                       when it was revoked comes before the id
 //	c/d/<day>              tally: the keys that end on a day, UTC
@@ -48,8 +50,8 @@ import (
 // because a person may have to read it one day. Fields are only ever added.
 //
 // What a change writes is in the journal too; the notes u/, v/ and m/ are not, but
-// for m/restoring, m/settled and m/clock/trust.
-const schemaVersion = 1
+// for m/restoring, m/forgotten, m/settled and m/clock/trust.
+const schemaVersion = 2
 
 // notePrefixes begin the keys of what a change does not write, or not always.
 var notePrefixes = []string{"u/", "v/", "m/"}
@@ -61,6 +63,7 @@ var (
 	settledKey    = []byte("m/settled")
 
 	restoringKey = []byte("m/restoring")
+	forgottenKey = []byte("m/forgotten")
 )
 
 const digestPrefix = "t/"

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
@@ -66,7 +67,7 @@ func (v *verifier) all() error {
 		v.each("a/", v.event),
 		v.each("s/", v.suspension),
 		v.each("g/", v.feed),
-		v.each("f/", v.endedFeed),
+		v.each(feedPrefix, v.feedState),
 		v.each("q/", v.roster),
 		v.each("n/", func(list, value []byte) error { return v.members(list, value, nameOf) }),
 		v.each("r/", func(list, value []byte) error { return v.members(list, value, familyOf) }),
@@ -74,7 +75,7 @@ func (v *verifier) all() error {
 		v.tallies(minutes, v.minutely),
 		v.number(digestPrefix, v.keys), v.number("w/", v.keys), v.number(endPrefix, v.keys),
 		v.number("q/", len(v.rosters)), v.number("x/", v.current), v.number("y/", v.current), v.number("d/", v.keys-v.current),
-		v.number("b/", v.ofWorkspaces), v.number("f/", v.feeds+v.endedFeeds),
+		v.number("b/", v.ofWorkspaces), v.number(feedPrefix, v.feeds+v.endedFeeds), v.number(endedFeedPrefix, v.endedFeeds),
 	)
 }
 
@@ -160,13 +161,24 @@ func (v *verifier) feed(key, value []byte) error {
 		v.say("%v", err)
 		return nil
 	}
-	v.entry(feedKey(digest), ws)
+	v.entry(feedKey(digest), string(feedState{WorkspaceID: ws}.encode()))
 	return nil
 }
 
-func (v *verifier) endedFeed(_, value []byte) error {
-	if len(value) == 0 {
+// feedState checks that a calendar feed that has ended is among those that have. One
+// that is open follows from the record of its workspace.
+func (v *verifier) feedState(key, value []byte) error {
+	var state feedState
+	digest := key[len(feedPrefix):]
+	switch err := decode(key, value, &state); {
+	case err != nil:
+		v.say("%v", err)
+	case len(digest) != len(apikey.Digest{}):
+		v.say("the calendar feed %q has no digest", key)
+	case state.EndedAt != 0:
 		v.endedFeeds++
+		v.entry(key, string(value))
+		v.entry(endedFeedKey(state.EndedAt, apikey.Digest(digest)), "")
 	}
 	return nil
 }

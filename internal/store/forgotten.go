@@ -1,0 +1,100 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/durable"
+)
+
+// forgotten is what the store may have known, and knows no more. What an older backup
+// has of that is not restored.
+type forgotten struct {
+	Feeds millis `json:"feeds,omitzero"` // the calendar feeds that ended before this time
+}
+
+func loadForgotten(txn reader) (f forgotten, err error) {
+	return f, loadIfThere(txn, forgottenKey, &f)
+}
+
+// noteForgotten adds to what the store knows no more.
+func noteForgotten(txn *transaction, more forgotten) error {
+	f, err := loadForgotten(txn)
+	if err != nil || more.Feeds <= f.Feeds {
+		return err
+	}
+	return save(txn, forgottenKey, more)
+}
+
+func endedFeedKey(at millis, digest apikey.Digest) []byte {
+	return append(timeKey(endedFeedPrefix, at), digest[:]...)
+}
+
+// decodeEndedFeed reads an entry of the index.
+func decodeEndedFeed(entry []byte) (at millis, digest apikey.Digest, err error) {
+	key := entry[len(endedFeedPrefix):]
+	if len(key) != 8+len(digest) {
+		return 0, digest, fmt.Errorf("the entry %q in the index of ended calendar feeds is damaged", entry)
+	}
+	return millis(binary.BigEndian.Uint64(key)), apikey.Digest(key[8:]), nil
+}
+
+// ForgetFeeds deletes what is known of the calendar feeds that ended before a time,
+// and returns how many they were. No backup opens one again: see merge.feed. No time
+// counts beyond the confirmed one: see NoteClock.
+func (s *Store) ForgetFeeds(ctx context.Context, before, now time.Time) (n int, err error) {
+	pacer := durable.NewPacer(ctx)
+	for from := timeKey(endedFeedPrefix, 0); from != nil && err == nil; {
+		some := 0
+		err = s.inTurn(ctx, "", false, func(turn *durable.Turn) error {
+			return s.write(turn, now, func(txn *transaction) (err error) {
+				some, from, err = forgetSomeFeeds(ctx, txn, from, before)
+				return err
+			})
+		})
+		if err != nil {
+			break
+		}
+		n += some
+		if from != nil {
+			err = pacer.Rest()
+		}
+	}
+	return n, err
+}
+
+// forgetSomeFeeds deletes feeds from one entry in the index on, and returns the entry
+// to go on from, nil if that was all.
+func forgetSomeFeeds(ctx context.Context, txn *transaction, from []byte, before time.Time) (n int, next []byte, err error) {
+	confirmed, err := confirmedTime(txn)
+	if err != nil {
+		return 0, nil, err
+	}
+	until := max(min(toMillis(before), confirmed), 0)
+	var old [][]byte
+	err = eachFrom(ctx, txn, from, timeKey(endedFeedPrefix, until), func(entry, _ []byte) error {
+		if len(old) == endedAtOnce {
+			next = bytes.Clone(entry)
+			return errEnough
+		}
+		old = append(old, bytes.Clone(entry))
+		return nil
+	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	if err != nil || len(old) == 0 {
+		return 0, nil, err
+	}
+	err = noteForgotten(txn, forgotten{Feeds: until})
+	for _, entry := range old {
+		at, digest, decodeErr := decodeEndedFeed(entry)
+		err = errors.Join(err, decodeErr, eraseEndedFeed(txn, digest, at))
+	}
+	return len(old), next, err
+}
