@@ -195,8 +195,8 @@ func TestAudit(t *testing.T) {
 
 	common := `"at":"2026-03-01T12:00:00Z","actor":"tester","remote_ip":"192.0.2.1","workspace_id":"acme",`
 	want := []string{
-		common + `"operation":"resume","key_id":"","details":{}`,
-		common + `"operation":"suspend","key_id":"","details":{"reason":""}`,
+		common + `"operation":"resume","key_id":"","details":{"by":"operator"}`,
+		common + `"operation":"suspend","key_id":"","details":{"reason":"","by":"operator"}`,
 		common + `"operation":"revoke","key_id":"` + id + `","details":{"name":"Zapier","reason":"left"}`,
 		common + `"operation":"create","key_id":"` + id + `","details":{"name":"Zapier","owner":"","preset":"read_only","expires_at":"2026-05-30T12:00:00Z"}`,
 	}

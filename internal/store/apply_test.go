@@ -283,8 +283,8 @@ func TestApply_events(t *testing.T) {
 		{apikey.Create{Key: key}, apikey.Event{Operation: "create", KeyID: key.ID, Details: map[string]any{
 			"name": "Zapier", "owner": "Ops", "preset": "read_only", "expires_at": "2026-05-30T12:00:00Z",
 		}}},
-		{apikey.Suspend{WorkspaceID: "acme", Reason: "unpaid"}, apikey.Event{Operation: "suspend", Details: map[string]any{"reason": "unpaid"}}},
-		{apikey.Resume{WorkspaceID: "acme"}, apikey.Event{Operation: "resume"}},
+		{apikey.Suspend{WorkspaceID: "acme", Reason: "unpaid"}, apikey.Event{Operation: "suspend", Details: map[string]any{"reason": "unpaid", "by": "operator"}}},
+		{apikey.Resume{WorkspaceID: "acme"}, apikey.Event{Operation: "resume", Details: map[string]any{"by": "operator"}}},
 		{apikey.Revoke{WorkspaceID: "acme", KeyID: key.ID, Reason: "left"}, apikey.Event{Operation: "revoke", KeyID: key.ID, Details: map[string]any{
 			"name": "Zapier", "reason": "left",
 		}}},

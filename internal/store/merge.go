@@ -211,13 +211,13 @@ func mergeUse(txn *durable.Txn, record *useRecord) error {
 
 // suspension suspends a workspace that was suspended in the backup, unless it was
 // resumed after that. An operator's suspension takes over one by the workspace's own
-// administrator.
+// administrator, who cannot have resumed it either.
 func (m *merge) suspension(record *suspensionRecord) error {
 	ws, err := workspaceByID(m.txn, record.WorkspaceID)
 	if err != nil || ws.Suspended() && (record.Own || !ws.Own) {
 		return err
 	}
-	resumed, err := m.resumedSince(record.WorkspaceID)
+	resumed, err := m.resumedSince(record.WorkspaceID, record.Own)
 	if err != nil || resumed {
 		return err
 	}
@@ -259,8 +259,9 @@ func (m *merge) endedFeed(digest apikey.Digest, at millis) error {
 }
 
 // resumedSince reports whether the trail of the store has it that a workspace was
-// resumed after the backup was made.
-func (m *merge) resumedSince(ws string) (bool, error) {
+// resumed after the backup was made: by an operator, or, where its own administrator
+// had suspended it, by anybody.
+func (m *merge) resumedSince(ws string, own bool) (bool, error) {
 	prefix := eventIndexKey(ws, "")
 	for id := range newestFirst(m.txn, prefix, "") {
 		var r eventRecord
@@ -270,7 +271,7 @@ func (m *merge) resumedSince(ws string) (bool, error) {
 		if r.At.time().Before(m.madeAt) {
 			return false, nil
 		}
-		if r.Operation == string(apikey.OpResume) && r.Details["refused"] == nil {
+		if r.Operation == string(apikey.OpResume) && r.Details["refused"] == nil && (own || r.Details[detailBy] == byOperator) {
 			return true, nil
 		}
 	}

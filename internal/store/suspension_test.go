@@ -34,3 +34,30 @@ func TestSuspension_operators(t *testing.T) {
 		t.Errorf("after another restore: got %+v and error %v, want the operator's suspension", ws, err)
 	}
 }
+
+// After the loss of the store, the workspace's own administrator can suspend and resume
+// it: that does not undo an operator's suspension which a backup brings back.
+func TestSuspension_resumedBeforeRestore(t *testing.T) {
+	for _, test := range []struct {
+		name                 string
+		suspendedBy, resumed bool // whether its own administrator did
+		suspended            bool // after the restore
+	}{
+		{"an operator's, by an operator", false, false, false},
+		{"an operator's, by its administrator", false, true, true},
+		{"its administrator's, by an operator", true, false, false},
+		{"its administrator's, by its administrator", true, true, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			lost := openNew(t)
+			mustApply(t, lost, start, apikey.Suspend{WorkspaceID: "acme", Reason: "leaked", Own: test.suspendedBy})
+			backup := mustBackup(t, lost, start.Add(time.Minute))
+
+			s, at := openNew(t), start.Add(time.Hour)
+			mustApply(t, s, at, apikey.Suspend{WorkspaceID: "acme", Own: test.resumed})
+			mustApply(t, s, at, apikey.Resume{WorkspaceID: "acme", Own: test.resumed})
+			mustRestore(t, s, backup, at)
+			equal(t, "suspended", suspended(t, s, "acme"), test.suspended)
+		})
+	}
+}

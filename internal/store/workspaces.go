@@ -4,6 +4,21 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
+// Events of a suspension and of its end say who made them: a restore brings an
+// operator's suspension back unless an operator has ended it.
+const (
+	detailBy    = "by"
+	byOperator  = "operator"
+	byWorkspace = "workspace" // the workspace's own administrator
+)
+
+func by(own bool) string {
+	if own {
+		return byWorkspace
+	}
+	return byOperator
+}
+
 func suspend(txn *transaction, change apikey.Change, do apikey.Suspend) (apikey.Outcome, error) {
 	ws, err := workspaceByID(txn, do.WorkspaceID)
 	if err != nil {
@@ -14,7 +29,7 @@ func suspend(txn *transaction, change apikey.Change, do apikey.Suspend) (apikey.
 	}
 	ws.SuspendedAt, ws.Reason, ws.Own = change.At, do.Reason, do.Own
 	err = putSuspension(txn, ws)
-	return apikey.Outcome{Workspace: ws, Event: apikey.Event{Details: map[string]any{"reason": ws.Reason}}}, err
+	return apikey.Outcome{Workspace: ws, Event: apikey.Event{Details: map[string]any{"reason": ws.Reason, detailBy: by(do.Own)}}}, err
 }
 
 func resume(txn *transaction, do apikey.Resume) (apikey.Outcome, error) {
@@ -28,5 +43,7 @@ func resume(txn *transaction, do apikey.Resume) (apikey.Outcome, error) {
 	if do.Own && !ws.Own {
 		return apikey.Outcome{}, apikey.ErrSuspendedByOperator
 	}
-	return apikey.Outcome{Workspace: apikey.Workspace{ID: ws.ID}}, eraseSuspension(txn, ws.ID)
+	return apikey.Outcome{
+		Workspace: apikey.Workspace{ID: ws.ID}, Event: apikey.Event{Details: map[string]any{detailBy: by(do.Own)}},
+	}, eraseSuspension(txn, ws.ID)
 }
