@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"hash/maphash"
 	"time"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
@@ -48,8 +49,9 @@ func trustClock(txn *transaction, change apikey.Change, do apikey.TrustClock) (o
 type revival struct {
 	txn     *transaction
 	change  apikey.Change
-	now     time.Time     // to which it is set back
-	revoked []*apikey.Key // those that stay ended
+	now     time.Time         // to which it is set back
+	holders map[string]member // see lastHolders
+	revoked []*apikey.Key     // those that stay ended
 }
 
 var errFull = errors.New("a transaction holds no more")
@@ -57,7 +59,10 @@ var errFull = errors.New("a transaction holds no more")
 // run goes through the keys that end after now, up to a time, and reports whether
 // it has seen all of them.
 func (r *revival) run(until time.Time) (done bool, err error) {
-	err = eachEnding(context.Background(), r.txn, toMillis(r.now)+1, toMillis(until)+1, func(e ending, keyID string) error {
+	if r.holders, err = r.lastHolders(until); err != nil {
+		return false, err
+	}
+	err = r.each(until, func(e ending, keyID string) error {
 		if len(r.revoked) == maxRevoked {
 			return errFull
 		}
@@ -83,15 +88,49 @@ func (r *revival) run(until time.Time) (done bool, err error) {
 	return true, err
 }
 
+// each calls visit for the keys that end after now, up to a time, in the order of
+// their ends.
+func (r *revival) each(until time.Time, visit func(e ending, keyID string) error) error {
+	return eachEnding(context.Background(), r.txn, toMillis(r.now)+1, toMillis(until)+1, visit)
+}
+
+// lastHolders returns which key had a name last, of the names that several of the keys
+// have: one after the other, by the time that is set back. Of the other names it only
+// remembers a hash: most keys of a store can have ended by a wrong clock.
+func (r *revival) lastHolders(until time.Time) (map[string]member, error) {
+	seed, seen, holders := maphash.MakeSeed(), make(map[uint64]struct{}), make(map[string]member)
+	err := r.each(until, func(e ending, keyID string) error {
+		if e.status() == apikey.Revoked {
+			return nil
+		}
+		key, err := keyByID(r.txn, keyID)
+		if err != nil {
+			return err
+		}
+		name := nameOf(key)
+		hash := maphash.Bytes(seed, name)
+		if _, shared := seen[hash]; shared {
+			holders[string(name)] = memberOf(key)
+		}
+		seen[hash] = struct{}{}
+		return nil
+	})
+	return holders, err
+}
+
 func (r *revival) revoke(key *apikey.Key) error {
 	r.revoked = append(r.revoked, key)
 	return putKey(r.txn, key)
 }
 
-// successor returns the active key that was given the name of a key when that had
-// expired, if there is one. It is none of the key's replacements.
+// successor returns the key that was given the name of a key when that had expired,
+// if there is one, and is active or will be. It is none of the key's replacements.
 func (r *revival) successor(key *apikey.Key) (id string, err error) {
-	members, err := membersOf(r.txn, nameOf(key))
+	name := nameOf(key)
+	members, err := membersOf(r.txn, name)
+	if last, shared := r.holders[string(name)]; shared {
+		members = append(members, last)
+	}
 	for _, m := range members {
 		if m.active(r.now) && m.ID != key.ID && m.Family != key.FamilyID() {
 			return m.ID, err

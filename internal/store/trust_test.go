@@ -79,6 +79,34 @@ func TestTrustClock(t *testing.T) {
 	}
 }
 
+// Of the keys that had one name, one after the other, and have all expired by the time
+// that is set back, only the last gets it back, together with its replacements.
+func TestTrustClock_nameOfSeveral(t *testing.T) {
+	s := openNew(t)
+	right, wrong := start.Add(time.Hour), start.Add(1000*day)
+	first := mustCreate(t, s, "acme", "CRM", start)
+	rotated := mustRotate(t, s, first, start)
+	other := mustCreate(t, s, "acme", "Zapier", start)
+	settledAt(t, s, start.Add(91*day))
+	second := mustCreate(t, s, "acme", "crm", start.Add(91*day))
+	elsewhere := mustCreate(t, s, "globex", "CRM", start.Add(91*day))
+	settledAt(t, s, start.Add(200*day))
+	third := mustCreate(t, s, "acme", "CRM", start.Add(200*day))
+	replacement := mustRotate(t, s, third, start.Add(200*day))
+	settledAt(t, s, wrong)
+
+	equal(t, "revoked", trust(t, s, wrong, right).Revoked, 3)
+	for key, want := range map[*apikey.Key]apikey.Status{
+		&first: apikey.Revoked, &rotated: apikey.Revoked, &second: apikey.Revoked,
+		&third: apikey.Active, &replacement: apikey.Active, &other: apikey.Active, &elsewhere: apikey.Active,
+	} {
+		got := lookup(t, s, key.Digest)
+		equal(t, "status of "+got.ID, got.Status(right), want)
+	}
+	equal(t, "why", lookup(t, s, first.Digest).RevokeReason, "its name was given to "+replacement.ID)
+	equal(t, "active in acme", counts(t, s, "acme", right), [3]int{3, 0, 3})
+}
+
 // A note that was read before the clock was set does not undo that.
 func TestTrustClock_noteFromBefore(t *testing.T) {
 	s := openNew(t)
