@@ -84,7 +84,7 @@ func (a *admission) line(n int, line *backupLine) error {
 	case endedFeedKind:
 		return a.endedFeed(n, line.EndedFeed, line.EndedAt.time())
 	case forgottenKind:
-		return a.record(n, forgottenKind, "what was deleted", forgottenKey, a.timeFlaw(line.Forgotten.Feeds.time()))
+		return a.record(n, forgottenKind, "what was deleted", forgottenKey, a.forgottenFlaw(line.Forgotten))
 	}
 	return errDamaged(n, "it must contain exactly one record, of a type that this version supports")
 }
@@ -175,11 +175,7 @@ func (a *admission) endedFeed(n int, digest []byte, at time.Time) error {
 	if !a.newDigest(digest) {
 		return errNotAdmitted(n, "a deleted calendar feed has the same token as another one")
 	}
-	flaw := ""
-	if !at.IsZero() { // early backups do not say when it ended
-		flaw = a.timeFlaw(at)
-	}
-	return a.record(n, endedFeedKind, "a calendar feed", bytes.Clone(digest), flaw)
+	return a.record(n, endedFeedKind, "a calendar feed", bytes.Clone(digest), a.timeFlaw(at)) // early backups do not say when
 }
 
 // safeKey returns a record's key in the store, which only a valid workspace id is
@@ -257,12 +253,16 @@ func (a *admission) aheadFlaw(t time.Time) string {
 	return ""
 }
 
-// timeFlaw says what is wrong with the time of a record that has no other.
+// timeFlaw says what is wrong with a time that belongs to no id, and may be zero.
 func (a *admission) timeFlaw(t time.Time) string {
-	if !apikey.InRange(t) {
+	if !t.IsZero() && !apikey.InRange(t) {
 		return "its time is out of range"
 	}
 	return a.aheadFlaw(t)
+}
+
+func (a *admission) forgottenFlaw(f *forgotten) string {
+	return cmp.Or(a.timeFlaw(f.Feeds.time()), a.timeFlaw(f.Keys.time()), a.timeFlaw(f.SetBack.time()))
 }
 
 // madeAt checks when the backup was made.

@@ -101,7 +101,8 @@ func settledTime(txn reader) (at millis, err error) {
 // expired by now, and returns how many they were.
 //
 // No backup brings the token of one back: whatever its record says there of the key,
-// it says when that expires, which is before now. Neither before nor now count beyond
+// it says when that expires, which is before now, or was by a clock that has been set
+// back since: see forgotten. Neither before nor now count beyond
 // the confirmed time: see NoteClock.
 func (s *Store) ForgetKeys(ctx context.Context, before, now time.Time) (forgotten int, err error) {
 	pacer := durable.NewPacer(ctx)
@@ -130,10 +131,12 @@ func (s *Store) ForgetKeys(ctx context.Context, before, now time.Time) (forgotte
 func (s *Store) forgetSomeKeys(ctx context.Context, turn *durable.Turn, from, to []byte, now time.Time) (old []*apikey.Key, next []byte, err error) {
 	err = s.write(turn, now, func(txn *transaction) error {
 		old, next, err = forgettable(ctx, txn, from, to, now)
+		var gone forgotten
 		for _, key := range old {
+			gone.Keys = max(gone.Keys, toMillis(key.ExpiresAt))
 			err = errors.Join(err, eraseKey(txn, key))
 		}
-		return err
+		return errors.Join(err, noteForgotten(txn, gone))
 	})
 	if err != nil || len(old) == 0 {
 		return nil, next, err

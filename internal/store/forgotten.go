@@ -16,6 +16,16 @@ import (
 // has of that is not restored.
 type forgotten struct {
 	Feeds millis `json:"feeds,omitzero"` // the calendar feeds that ended before this time
+	// Keys is the last expiry of a key that was deleted. Where a clock that had
+	// confirmed it was wrong, SetBack is the time to which it was set.
+	Keys    millis `json:"keys,omitzero"`
+	SetBack millis `json:"set_back,omitzero"`
+}
+
+// mayHaveDeleted reports whether the store may have had a key, and have deleted it
+// although the key has not expired: because a clock was wrong for long.
+func (f forgotten) mayHaveDeleted(key *apikey.Key) bool {
+	return toMillis(key.ExpiresAt) <= f.Keys && toMillis(key.CreatedAt) < f.SetBack
 }
 
 func loadForgotten(txn reader) (f forgotten, err error) {
@@ -24,11 +34,12 @@ func loadForgotten(txn reader) (f forgotten, err error) {
 
 // noteForgotten adds to what the store knows no more.
 func noteForgotten(txn *transaction, more forgotten) error {
-	f, err := loadForgotten(txn)
-	if err != nil || more.Feeds <= f.Feeds {
+	before, err := loadForgotten(txn)
+	after := forgotten{max(before.Feeds, more.Feeds), max(before.Keys, more.Keys), max(before.SetBack, more.SetBack)}
+	if err != nil || after == before {
 		return err
 	}
-	return save(txn, forgottenKey, more)
+	return save(txn, forgottenKey, after)
 }
 
 func endedFeedKey(at millis, digest apikey.Digest) []byte {

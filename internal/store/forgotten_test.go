@@ -118,3 +118,30 @@ func TestForgetFeeds_many(t *testing.T) {
 	equal(t, "forgotten", mustForgetFeeds(t, s, start.Add(day), start.Add(day)), many)
 	equal(t, "findings", check(t, s, start.Add(day)), map[string]string{})
 }
+
+// A key that was deleted by a clock that was wrong for long stays ended when the clock
+// is set back and an old backup has it as active, in this store or in one that was
+// restored from it. Keys that were made since are restored as they were.
+func TestForgetKeys_wrongClock(t *testing.T) {
+	s := openNew(t)
+	noteConfirmed(t, s, start)
+	revoked, expired := mustCreate(t, s, "acme", "Revoked", start), mustCreate(t, s, "acme", "Expired", start)
+	old := mustBackup(t, s, start)
+	mustRevoke(t, s, revoked, start.Add(time.Minute))
+	wrong, right := start.Add(600*day), start.Add(time.Hour)
+	settledAt(t, s, wrong)
+	equal(t, "forgotten", mustForgetKeys(t, s, wrong.Add(-400*day), wrong), 2)
+	trust(t, s, wrong, right)
+	backup := mustBackup(t, s, right)
+
+	lost := openNew(t)
+	since := mustCreate(t, lost, "acme", "Since", right)
+	for _, into := range []*Store{builtAnew(t, s), openNew(t)} {
+		mustRestore(t, into, backup, right)
+		mustRestore(t, into, old, right)
+		mustRestore(t, into, mustBackup(t, lost, right), right)
+		for key, want := range map[*apikey.Key]apikey.Status{&revoked: apikey.Revoked, &expired: apikey.Revoked, &since: apikey.Active} {
+			equal(t, "status of "+key.Name, statusOf(t, into, *key, right), want)
+		}
+	}
+}

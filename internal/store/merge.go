@@ -14,12 +14,14 @@ import (
 
 // merge adds records of a backup to the store, in one transaction.
 type merge struct {
-	txn      *transaction
-	mayHave  func(apikey.Digest) bool // see Store.MayHave
-	now      time.Time
-	madeAt   time.Time // when the backup was made
-	done     apikey.Restored
-	outcomes []apikey.Outcome // what whoever remembers something is to be told
+	txn       *transaction
+	mayHave   func(apikey.Digest) bool // see Store.MayHave
+	now       time.Time
+	actor     string    // who restores
+	madeAt    time.Time // when the backup was made
+	forgotten forgotten
+	done      apikey.Restored
+	outcomes  []apikey.Outcome // what whoever remembers something is to be told
 }
 
 // yieldAfter is how many records are merged before waiting requests have their turn.
@@ -29,6 +31,10 @@ const yieldAfter = 16
 func (m *merge) all(txn *transaction, before apikey.Restored, batch []backupLine) error {
 	m.txn, m.done, m.outcomes = txn, before, nil
 	if err := txn.pinClock(); err != nil {
+		return err
+	}
+	var err error
+	if m.forgotten, err = loadForgotten(txn); err != nil {
 		return err
 	}
 	for i := range batch {
@@ -89,6 +95,9 @@ func (m *merge) newKey(key *apikey.Key) error {
 	}
 	if err := m.join(key); err != nil {
 		return err
+	}
+	if key.Status(m.now) == apikey.Active && m.forgotten.mayHaveDeleted(key) {
+		key.RevokedAt, key.RevokedBy, key.RevokeReason = m.now, m.actor, "it may have been deleted while the clock was wrong"
 	}
 	if err := m.name(key); err != nil {
 		return err
@@ -234,9 +243,8 @@ func (m *merge) feed(record *feedRecord) error {
 	if _, known, err := loadFeedState(m.txn, digest); known || err != nil {
 		return err // nil: the store knows what became of it
 	}
-	forgotten, err := loadForgotten(m.txn)
-	if err != nil || toMillis(m.madeAt) < forgotten.Feeds {
-		return err // nil: it may have ended after the backup, and have been forgotten since
+	if toMillis(m.madeAt) < m.forgotten.Feeds {
+		return nil // it may have ended after the backup, and have been forgotten since
 	}
 	current, err := feedOf(m.txn, record.WorkspaceID)
 	if err != nil {

@@ -202,7 +202,7 @@ func (r *restore) write(ctx context.Context, batch []backupLine) error {
 
 func (r *restore) tryWrite(ctx context.Context, batch []backupLine) error {
 	s := r.store
-	m := &merge{mayHave: s.MayHave, now: r.change.At, madeAt: r.done.MadeAt}
+	m := &merge{mayHave: s.MayHave, now: r.change.At, actor: r.change.Actor, madeAt: r.done.MadeAt}
 	return s.inTurn(ctx, "", false, func(turn *durable.Turn) error {
 		if err := s.write(turn, r.change.At, func(txn *transaction) error {
 			return errors.Join(m.all(txn, *r.done, batch), save(txn, restoringKey, restoring{toMillis(r.done.MadeAt), r.done.WasEmpty}))

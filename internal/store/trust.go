@@ -41,7 +41,20 @@ func trustClock(txn *transaction, change apikey.Change, do apikey.TrustClock) (o
 	outcome.Trusted = do.Clock.Machine
 	outcome.Event.Details["from"] = do.Clock.Judged.UTC().Format(time.RFC3339Nano)
 	outcome.Event.Details["to"] = do.Clock.Machine.UTC().Format(time.RFC3339Nano)
-	return outcome, save(txn, clockTrustKey, trustRecord{EventID: change.EventID, At: toMillis(do.Clock.Machine)})
+	return outcome, errors.Join(
+		save(txn, clockTrustKey, trustRecord{EventID: change.EventID, At: toMillis(do.Clock.Machine)}),
+		noteSetBack(txn, do.Clock),
+	)
+}
+
+// noteSetBack notes that the clock is set back to before keys expired that were deleted.
+func noteSetBack(txn *transaction, clock apikey.ClockReading) error {
+	at := toMillis(clock.Machine)
+	f, err := loadForgotten(txn)
+	if err != nil || f.Keys <= at {
+		return err
+	}
+	return noteForgotten(txn, forgotten{SetBack: at})
 }
 
 // revival goes through the keys that had ended by a time which is set back. Those
