@@ -2,7 +2,11 @@ package apikey
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
 	"strings"
+	"sync"
 	"unicode"
 
 	"go.mau.fi/util/confusable"
@@ -69,6 +73,25 @@ func lookalike(r rune) string {
 	}
 	return cmp.Or(confusable.GetReplacement(r), string(r))
 }
+
+// foldVersion is to be increased when FoldName itself is changed.
+const foldVersion = 1
+
+// lastConfusable is the last character of the last plane with letters.
+const lastConfusable = 0x3ffff
+
+// FoldData identifies the version and data by which this build folds names. With
+// others, a name can have another form.
+var FoldData = sync.OnceValue(func() string {
+	data := sha256.New()
+	fmt.Fprintln(data, foldVersion, unicode.Version, norm.Version, cases.UnicodeVersion)
+	for r := rune(0); r <= lastConfusable; r++ {
+		if replacement := confusable.GetReplacement(r); replacement != "" {
+			fmt.Fprintln(data, r, replacement)
+		}
+	}
+	return hex.EncodeToString(data.Sum(nil))
+})
 
 func isASCII(s string) bool {
 	return strings.IndexFunc(s, func(r rune) bool { return r > unicode.MaxASCII }) < 0

@@ -169,3 +169,10 @@ func BenchmarkFoldName(b *testing.B) {
 		}
 	})
 }
+
+// The data that names are folded by is the same in each build that has it.
+func TestFoldData(t *testing.T) {
+	if first, second := FoldData(), FoldData(); first != second || len(first) != 64 {
+		t.Errorf("got %q and %q, want one SHA-256", first, second)
+	}
+}

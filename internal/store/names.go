@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"slices"
 	"time"
@@ -37,9 +38,16 @@ func replaceMember(txn *transaction, listOf func(*apikey.Key) []byte, before, af
 	if isCurrent(after, confirmed) {
 		to = listOf(after)
 	}
+	return moveMember(txn, from, to, memberOf(cmp.Or(after, before)), confirmed)
+}
+
+// moveMember moves a key from one list to another. Either can be nil, which is none,
+// or both the same: then what is known of the key changes.
+func moveMember(txn *transaction, from, to []byte, moved member, confirmed millis) error {
+	isMoved := func(m member) bool { return m.ID == moved.ID }
 	if from != nil && !bytes.Equal(from, to) {
 		if err := changeMembers(txn, from, confirmed, func(members []member) []member {
-			return slices.DeleteFunc(members, func(m member) bool { return m.ID == before.ID })
+			return slices.DeleteFunc(members, isMoved)
 		}); err != nil {
 			return err
 		}
@@ -48,11 +56,11 @@ func replaceMember(txn *transaction, listOf func(*apikey.Key) []byte, before, af
 		return nil
 	}
 	return changeMembers(txn, to, confirmed, func(members []member) []member {
-		i := slices.IndexFunc(members, func(m member) bool { return m.ID == after.ID })
+		i := slices.IndexFunc(members, isMoved)
 		if i < 0 {
-			return append(members, memberOf(after))
+			return append(members, moved)
 		}
-		members[i] = memberOf(after) // the order of a family is that of its rotations
+		members[i] = moved // the order of a family is that of its rotations
 		return members
 	})
 }

@@ -20,6 +20,7 @@ import (
 //	m/clock/trust          trustRecord
 //	m/settled              the time up to which keys that ended have left their rosters
 //	m/restoring            restoring: a restore that was begun, until it has come to its end
+//	m/names                the data by which the names of the lists n/ were folded
 //	m/forgotten            forgotten: what the store may have known, and knows no more
 //	k/<key id>             keyRecord
 //	t/<digest>             key id: whose token has this SHA-256
@@ -64,6 +65,7 @@ var (
 
 	restoringKey = []byte("m/restoring")
 	forgottenKey = []byte("m/forgotten")
+	namesKey     = []byte("m/names")
 )
 
 const digestPrefix = "t/"

@@ -65,7 +65,7 @@ func Open(path string, log *zap.Logger, onChange func(apikey.Outcome)) (*Store, 
 		return nil, fmt.Errorf("opening key store at %q: %w", absolute, err)
 	}
 	s := newStore(db, log, onChange)
-	if err := db.View(sortAfterAll); err != nil {
+	if err := errors.Join(db.View(sortAfterAll), s.refoldNames()); err != nil {
 		return nil, fmt.Errorf("opening key store at %q: %w", absolute, errors.Join(err, db.Close()))
 	}
 	db.StartUpkeep(s.rebuildFilter)
