@@ -37,7 +37,8 @@ func (h *Admin) readToken(log *zap.Logger) error {
 	}
 	h.secret = sha256.Sum256([]byte(token))
 	if len(token) < shortToken {
-		log.Warn("the admin token of api_key_admin is short: anybody who guesses it can create keys for every workspace. Make a longer one with: openssl rand -hex 32")
+		log.Warn("the admin token of api_key_admin is short: anybody who guesses it can create keys for every workspace. Make a longer one with: openssl rand -hex 32",
+			zap.String("base_path", h.BasePath), zap.Int("characters", len(token)))
 	}
 	return nil
 }
