@@ -216,6 +216,9 @@ func TestRotate_refused(t *testing.T) {
 	second := a.must(t, http.StatusCreated, "POST", path, "").key("key")["id"].(string)
 	a.unchanged(t, func() {
 		got := a.refused(t, http.StatusConflict, "already_rotated", "", "POST", path, "")
+		if want := "This key already has an active replacement, " + second + ". Rotate or revoke that one."; got.body["error"] != want {
+			t.Errorf("got %q, want %q", got.body["error"], want)
+		}
 		if strings.Contains(got.raw, "agk_") {
 			t.Errorf("got %s, want no token in it", got.raw)
 		}

@@ -58,6 +58,11 @@ var (
 	ErrNoSpace = &Error{Code: "no_space", Message: "The key store's disk is full. Nothing was changed."}
 )
 
+// AlreadyRotated returns [ErrAlreadyRotated] naming the replacement.
+func AlreadyRotated(replacement string) *Error {
+	return ErrAlreadyRotated.because("This key already has an active replacement, " + replacement + ". Rotate or revoke that one.")
+}
+
 // InDoubt returns [ErrInDoubt] naming the key that may have been created, whose
 // token nobody has received.
 func InDoubt(keyID string) *Error {

@@ -104,8 +104,8 @@ func (m *missedKeys) isMissed(key endingKey) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	_, replacements, err := relatives(m.txn, record, m.now)
-	return replacements == 0, err
+	_, replacement, err := relatives(m.txn, record, m.now)
+	return replacement == "", err
 }
 
 // lastUse returns when a key was last used, zero if it never was.

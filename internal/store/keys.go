@@ -88,11 +88,11 @@ func rotate(txn *transaction, change apikey.Change, do apikey.Rotate) (apikey.Ou
 	if err != nil {
 		return apikey.Outcome{}, err
 	}
-	switch before, after, err := relatives(txn, old, change.At); {
+	switch before, replacement, err := relatives(txn, old, change.At); {
 	case err != nil:
 		return apikey.Outcome{}, err
-	case after > 0:
-		return apikey.Outcome{}, apikey.ErrAlreadyRotated
+	case replacement != "":
+		return apikey.Outcome{}, apikey.AlreadyRotated(replacement)
 	case before >= maxOverlap:
 		return apikey.Outcome{}, apikey.ErrTooManyKeys
 	}

@@ -206,6 +206,9 @@ func TestRotate_again(t *testing.T) {
 	c := mustRotate(t, s, b, start)
 	mustRevoke(t, s, b, start)
 	refused(t, s, start, rotation(a, start), apikey.ErrAlreadyRotated)
+	if _, err := s.Apply(t.Context(), changeAt(start, rotation(a, start))); err == nil || err.Error() != apikey.AlreadyRotated(c.ID).Error() {
+		t.Errorf("got error %v, want the active replacement, %s, in it", err, c.ID)
+	}
 	mustRevoke(t, s, c, start)
 	d := mustRotate(t, s, a, start)
 	refused(t, s, start, rotation(a, start), apikey.ErrAlreadyRotated)

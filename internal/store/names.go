@@ -117,12 +117,12 @@ func nameHolder(txn reader, workspaceID, name string, now time.Time) (*member, e
 	return &members[i], nil
 }
 
-// relatives counts the active keys from which a key was rotated, directly or not,
-// and those that were rotated from it.
-func relatives(txn reader, key *apikey.Key, now time.Time) (before, after int, err error) {
+// relatives counts the active keys from which a key was rotated, directly or not, and
+// returns the id of the newest active one that was rotated from it, "" if there is none.
+func relatives(txn reader, key *apikey.Key, now time.Time) (before int, replacement string, err error) {
 	list := familyOf(key)
 	if list == nil {
-		return 0, 0, nil
+		return 0, "", nil
 	}
 	members, err := membersOf(txn, list)
 	passed := false
@@ -132,10 +132,10 @@ func relatives(txn reader, key *apikey.Key, now time.Time) (before, after int, e
 			passed = true
 		case !m.active(now):
 		case passed:
-			after++
+			replacement = m.ID
 		default:
 			before++
 		}
 	}
-	return before, after, err
+	return before, replacement, err
 }
