@@ -28,10 +28,10 @@ import (
 //  8. Identify the key to the handlers that follow.
 //  9. Answer whoami, or pass the request on for as long as its key may be used.
 func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	next = withoutTrailersOnError(next, r)
+	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	next = withoutTrailersOnError(next, r, repl)
 	facts, suspect := h.readFacts(r)
 	h.strip(r, suspect, facts.WebSocket)
-	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	first := firstPassage(repl)
 	if first != nil {
 		first.last.addTo(&facts)
@@ -147,19 +147,30 @@ func (h *Auth) cutOff(flow *stream, r *http.Request, ended *authn.Decision, err 
 
 // trailerGuard hides a client's trailers from error routes too. If a handler
 // before this one has copied the request, error routes see Caddy's copy, whose
-// trailers net/http fills in once the body has been read to its end.
+// trailers net/http fills in once the body has been read to its end. So they get no
+// body.
 type trailerGuard struct {
 	caddyhttp.Handler
 	trailers http.Header
 	body     io.Closer
 }
 
-// withoutTrailersOnError wraps the next handler if the request declares trailers.
-func withoutTrailersOnError(next caddyhttp.Handler, r *http.Request) caddyhttp.Handler {
-	if len(r.Trailer) == 0 {
+// withoutTrailersOnError wraps the next handler if the request declares trailers and is
+// a copy of the one that error routes see.
+func withoutTrailersOnError(next caddyhttp.Handler, r *http.Request, repl *caddy.Replacer) caddyhttp.Handler {
+	if len(r.Trailer) == 0 || !isCopied(r, repl) {
 		return next
 	}
 	return trailerGuard{next, r.Trailer, r.Body}
+}
+
+// isCopied reports whether a request is a copy of the one that Caddy made. The
+// placeholders are read from that one, and show whether it is the same.
+func isCopied(r *http.Request, repl *caddy.Replacer) bool {
+	defer func(method string) { r.Method = method }(r.Method)
+	r.Method = "" // no request has none
+	method, ok := repl.GetString("http.request.method")
+	return !ok || method != ""
 }
 
 func (g trailerGuard) ServeHTTP(w http.ResponseWriter, r *http.Request) error {

@@ -258,6 +258,34 @@ func TestAuth_errorRoutesKeepTheRefusal(t *testing.T) {
 	})
 }
 
+// TestAuth_failover: an error route can send a request that passed to another server,
+// with its body and without the client's trailers.
+func TestAuth_failover(t *testing.T) {
+	const failing = "\tapi_key_auth\n\treverse_proxy 127.0.0.1:1\n\thandle_errors {\n\t\treverse_proxy {{.Upstream}}\n\t}\n"
+	s := serve(t, failing)
+	full := s.create(apikey.FullAccess)
+	for _, test := range []struct{ name, header, body string }{
+		{"no body", "Content-Length: 0\r\n", ""},
+		{"a length", "Content-Length: 4\r\n", "body"},
+		{"chunks", "Transfer-Encoding: chunked\r\n", "4\r\nbody\r\n0\r\n\r\n"},
+		{"declared trailers", "Transfer-Encoding: chunked\r\nTrailer: X-Workspace-ID, X-Sum\r\n", "4\r\nbody\r\n0\r\nX-Workspace-ID: evil\r\nX-Sum: evil\r\n\r\n"},
+		{"undeclared trailers", "Transfer-Encoding: chunked\r\n", "4\r\nbody\r\n0\r\nX-Workspace-ID: evil\r\n\r\n"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s.sendBody("POST /", full.bearer()+test.header, test.body).mustBe(t, 200, "ok")
+			got := s.received(t)
+			got.mustNotHold(t, "evil")
+			if body := test.body != ""; strings.Contains(got.Body, "body") != body {
+				t.Errorf("got the body %q upstream, want the client's: %t", got.Body, body)
+			}
+		})
+	}
+	t.Run("trailers of a request that was copied before", func(t *testing.T) {
+		s := serve(t, "\ttracing\n"+failing)
+		s.sendBody("POST /", s.create(apikey.FullAccess).bearer()+"Transfer-Encoding: chunked\r\nTrailer: X-Workspace-ID\r\n", "1\r\na\r\n0\r\nX-Workspace-ID: evil\r\n\r\n").mustBe(t, 502, "")
+	})
+}
+
 // TestAuth_errorMessages: what a site shows as {err.message} is one of a few
 // sentences, whatever the request held.
 func TestAuth_errorMessages(t *testing.T) {
