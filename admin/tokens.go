@@ -2,9 +2,7 @@ package admin
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
-	"unicode/utf8"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
@@ -65,13 +63,10 @@ func (h *Handler) toRevoke(r *http.Request, presented string) (*apikey.Key, erro
 	return key, err
 }
 
-// noToken explains what a token looks like. The length in its message shows whether
-// a token was truncated, or has extra characters.
+// noToken explains what a token looks like, and how what was presented differs.
 func noToken(presented string) error {
-	return &apikey.Error{Code: errUnknownToken.Code, Message: fmt.Sprintf(
-		"This is not a token. A token is a prefix such as agk, an underscore, and 49 letters and digits of which the last 6 are a checksum. This has %d characters.",
-		utf8.RuneCountInString(presented),
-	)}
+	return &apikey.Error{Code: errUnknownToken.Code, Message: "This is not a token. A token is a prefix such as agk, an underscore, and 49 letters and digits of which the last 6 are a checksum. " +
+		apikey.TokenFlaw(presented)}
 }
 
 // keyByToken finds the key of a token.

@@ -46,8 +46,10 @@ func tokenIn(in io.Reader) (string, error) {
 		return "", usagef("a token is wanted on standard input")
 	case len(tokens) == 1:
 		return tokens[0], nil
-	case len(found) > 1 || len(tokens) > 1:
+	case len(tokens) > 1:
 		return "", usagef("one token at a time is wanted on standard input")
+	case len(found) > 1:
+		return "", usagef("one token on one line is wanted on standard input, and this has %d lines", len(found))
 	}
 	return found[0], nil
 }
