@@ -47,7 +47,7 @@ func (c *Client) Calendar(ctx context.Context, ws string, options CalendarOption
 		return Calendar{}, err
 	}
 	if options.KeyID != "" && !keyID.MatchString(options.KeyID) {
-		return Calendar{}, errKeyID
+		return Calendar{}, errKeyID(options.KeyID)
 	}
 	request, err := c.request(ctx, http.MethodGet, withQuery(path, map[string]string{"key": options.KeyID}), nil)
 	if err != nil {

@@ -62,6 +62,9 @@ func calls(ctx context.Context, c *client.Client) map[string]func() error {
 	}
 }
 
+// keyIDForm begins the refusal of what is no key's id.
+const keyIDForm = `A key's id is "key_", and 26 digits and capital letters without I, L, O and U. `
+
 func TestClient_refused(t *testing.T) {
 	c := clienttest.NewServer(t).Client()
 	create(t, c, "acme", "Zapier")
@@ -85,7 +88,17 @@ func TestClient_refused(t *testing.T) {
 		}, apikey.ErrInvalidCursor, 400},
 		{"show", func() error { _, err := c.ShowKey(t.Context(), "acme", someKey); return err }, apikey.ErrNotFound, 404},
 		{"show an odd id", func() error { _, err := c.ShowKey(t.Context(), "acme", "a/b?c#d%2f"); return err },
-			&apikey.Error{Code: "not_found", Message: `This is no key id: one begins with "key_".`}, 0},
+			&apikey.Error{Code: "not_found", Message: keyIDForm + `This one does not begin with "key_".`}, 0},
+		{"show an id that was cut off", func() error { _, err := c.ShowKey(t.Context(), "acme", someKey[:20]); return err },
+			&apikey.Error{Code: "not_found", Message: keyIDForm + `This one has 16 after "key_".`}, 0},
+		{"show an id with a line end", func() error { _, err := c.ShowKey(t.Context(), "acme", someKey+"\n"); return err },
+			&apikey.Error{Code: "not_found", Message: keyIDForm + `This one has 27 after "key_".`}, 0},
+		{"show an id in small letters", func() error {
+			_, err := c.ShowKey(t.Context(), "acme", "key_"+strings.ToLower(strings.TrimPrefix(someKey, "key_")))
+			return err
+		}, &apikey.Error{Code: "not_found", Message: keyIDForm + "This one has small letters."}, 0},
+		{"show a mistyped id", func() error { _, err := c.ShowKey(t.Context(), "acme", someKey[:len(someKey)-1]+"O"); return err },
+			&apikey.Error{Code: "not_found", Message: keyIDForm + "This one has a character that is none of those."}, 0},
 		{"revoke", func() error { _, err := c.RevokeKey(t.Context(), "acme", someKey, "a\nb"); return err },
 			&apikey.Error{Code: "invalid_reason", Field: "reason", Message: "A reason cannot contain the control character or line break U+000A."}, 422},
 	} {

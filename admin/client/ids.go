@@ -1,8 +1,10 @@
 package client
 
 import (
+	"fmt"
 	"net/url"
 	"regexp"
+	"strings"
 )
 
 // An id that is not one is refused before it is sent: a server that cleans paths
@@ -17,7 +19,6 @@ var (
 
 var (
 	errWorkspaceID = &Error{Code: CodeInvalidWorkspace, Field: "workspace", Message: "A workspace id has 1 to 64 characters of A-Z, a-z, 0-9, '.', '_' and '-', and does not begin with '.'."}
-	errKeyID       = &Error{Code: CodeNotFound, Message: `This is no key id: one begins with "key_".`}
 	errFeedPath    = &Error{Code: CodeNotFound, Message: "This is not the path of a calendar feed."}
 )
 
@@ -33,9 +34,26 @@ func workspacePath(ws, below string) (string, error) {
 func keyPath(ws, id, below string) (string, error) {
 	path, err := workspacePath(ws, "/keys/"+id+below)
 	if err == nil && !keyID.MatchString(id) {
-		err = errKeyID
+		err = errKeyID(id)
 	}
 	return path, err
+}
+
+// errKeyID says how a text differs from a key's id, without repeating it: it may be
+// something secret.
+func errKeyID(id string) *Error {
+	const prefix, length = "key_", 26
+	flaw := "This one has a character that is none of those."
+	random, ok := strings.CutPrefix(id, prefix)
+	switch {
+	case !ok:
+		flaw = `This one does not begin with "key_".`
+	case len(random) != length:
+		flaw = fmt.Sprintf(`This one has %d after "key_".`, len(random))
+	case keyID.MatchString(prefix + strings.ToUpper(random)):
+		flaw = "This one has small letters."
+	}
+	return &Error{Code: CodeNotFound, Message: `A key's id is "key_", and 26 digits and capital letters without I, L, O and U. ` + flaw}
 }
 
 // withQuery returns a path with those parameters that are not empty.

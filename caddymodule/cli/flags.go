@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"strings"
+
 	"github.com/spf13/cobra"
 
 	"github.com/agiled/caddy-api-keys/admin/client"
@@ -32,7 +34,8 @@ func workspaceAndKey(cmd *cobra.Command, args []string) (ws, id string, err erro
 	if len(args) != 1 {
 		return "", "", usagef("one KEY_ID is wanted")
 	}
-	return ws, args[0], refuseToken(args[0])
+	id = strings.TrimSpace(args[0]) // as it is copied from a table
+	return ws, id, refuseToken(id)
 }
 
 // pageFlags adds the flags of a command that prints a page of a list, and returns a

@@ -105,7 +105,7 @@ func showCommand() *cobra.Command {
 		}
 		key, err := t.client.ShowKey(ctx, ws, id)
 		if err != nil {
-			return err
+			return t.unknownKey(ctx, ws, id, err)
 		}
 		return t.inspected(key)
 	})
@@ -133,7 +133,7 @@ func renameCommand() *cobra.Command {
 		}
 		key, err := t.client.UpdateKey(ctx, ws, id, request)
 		if err != nil {
-			return err
+			return t.unknownKey(ctx, ws, id, err)
 		}
 		return t.shown(key)
 	})
@@ -163,7 +163,7 @@ the new token in place. "show" says when the old key was last used.`,
 			Name: given(cmd, "name", name), Owner: given(cmd, "owner", owner), RevokeOldIn: given(cmd, "revoke-old-in", revokeOldIn),
 		})
 		if err != nil {
-			return err
+			return t.unknownKey(ctx, ws, id, err)
 		}
 		return unwritten(rotation.Key, t.rotated(rotation))
 	})
@@ -202,7 +202,7 @@ func revokeCommand() *cobra.Command {
 		}
 		key, err := t.client.RevokeKey(ctx, ws, id, *reason)
 		if err != nil {
-			return err
+			return t.unknownKey(ctx, ws, id, err)
 		}
 		return t.shown(key)
 	})
