@@ -28,11 +28,26 @@ func newClient(cmd *cobra.Command, config []byte) (*client.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("finding the admin endpoint: %w", err)
 	}
-	endpoint, err := caddy.ParseNetworkAddress(address)
-	if strings.HasPrefix(address, "/") || strings.Contains(address, "://") || err != nil || endpoint.PortRangeSize() > 1 {
+	if scheme, rest, ok := strings.Cut(address, "://"); ok && (scheme == "http" || scheme == "https") {
+		host, path, _ := strings.Cut(rest, "/")
+		if path != "" {
+			return nil, usagef("--address %q: this is a URL, perhaps that of an api_key_admin. The command line uses Caddy's admin endpoint, such as %s", address, caddy.DefaultAdminListen)
+		}
+		return nil, usagef("--address %q: write host:port, such as %s", address, host)
+	}
+	endpoint, err := caddy.ParseNetworkAddressWithDefaults(address, "tcp", defaultPort)
+	if err != nil || !dialable(endpoint) || strings.Contains(address, "://") {
 		return nil, usagef("--address %q: write host:port, or unix//path of a socket", address)
 	}
 	return clientFor(address, endpoint), nil
+}
+
+// defaultPort is that of Caddy's admin endpoint.
+const defaultPort = 2019
+
+// dialable reports whether an address is one that a client can connect to.
+func dialable(endpoint caddy.NetworkAddress) bool {
+	return endpoint.Network == "unix" || strings.HasPrefix(endpoint.Network, "tcp") && endpoint.PortRangeSize() == 1 && !strings.Contains(endpoint.Host, "/")
 }
 
 // adminOff reports whether a configuration has no admin endpoint.
