@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -50,7 +51,14 @@ If the server has a backup_key, the backup is signed. With the same key in
 func backUpToFile(ctx context.Context, t *terminal, log io.Writer, path string) error {
 	ctx, stop := interruptible(ctx)
 	defer stop()
-	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return usagef("%q is a directory: name a FILE in it", path)
+	}
+	dir := filepath.Dir(path)
+	file, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*")
+	if failed, ok := errors.AsType[*fs.PathError](err); ok { // which names the temporary file
+		return fmt.Errorf("no file can be created in the directory %s: %w", dir, failed.Err)
+	}
 	if err != nil {
 		return err
 	}
