@@ -49,6 +49,7 @@ func TestCommandLine(t *testing.T) {
 						env.Setenv(name, value)
 					}
 					env.Setenv("ADMIN", address)
+					env.Setenv("STORE", s.Store)
 					env.Setenv("CONFIG", filepath.Join(s.Dir, "Caddyfile"))
 					env.Setenv("PATH", filepath.Dir(binary)+":"+os.Getenv("PATH"))
 					env.Setenv("XDG_CONFIG_HOME", env.WorkDir)

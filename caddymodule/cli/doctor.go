@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -69,7 +70,7 @@ func examine(ctx context.Context, t *terminal, path string) ([]client.Finding, e
 	defer stop()
 	inStore, err := store.Examine(ctx, path, t.now)
 	if err != nil {
-		return nil, err
+		return nil, orAskServer(err)
 	}
 	var found []client.Finding
 	for _, f := range inStore {
@@ -80,6 +81,15 @@ func examine(ctx context.Context, t *terminal, path string) ([]client.Finding, e
 		found = append(found, elsewhere(t.config, path)...)
 	}
 	return found, nil
+}
+
+// orAskServer adds to the error of a store that another process has open how to have
+// that process do it, if it is the server.
+func orAskServer(err error) error {
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return fmt.Errorf("%w. If that process is the server, leave out --store and let the server do it: --address or --config say where it is", err)
+	}
+	return err
 }
 
 func (t *terminal) newJournal(path string) error {

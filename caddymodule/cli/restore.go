@@ -112,7 +112,7 @@ func restoreFile(ctx context.Context, t *terminal, log io.Writer, file io.ReadSe
 	defer stop()
 	keys, err := store.Open(path, zap.NewNop(), nil)
 	if err != nil {
-		return client.Restoration{}, err
+		return client.Restoration{}, orAskServer(err)
 	}
 	keys.SignWith(key)
 	keys.Alone()

@@ -100,21 +100,22 @@ func fromBadger(err error) error {
 		return nil
 	}
 	if strings.Contains(err.Error(), syscall.EWOULDBLOCK.Error()) {
-		return &badgerError{err, syscall.EWOULDBLOCK}
+		return &causedError{err, syscall.EWOULDBLOCK}
 	}
 	for _, cause := range causes {
 		for _, errno := range cause.is {
 			if cause.transient && strings.Contains(err.Error(), errno.Error()) {
-				return &badgerError{err, errno}
+				return &causedError{err, errno}
 			}
 		}
 	}
 	return err
 }
 
-type badgerError struct {
+// causedError is an error with a cause that it does not wrap by itself.
+type causedError struct {
 	error
 	cause syscall.Errno
 }
 
-func (e *badgerError) Unwrap() []error { return []error{e.error, e.cause} }
+func (e *causedError) Unwrap() []error { return []error{e.error, e.cause} }

@@ -58,7 +58,7 @@ func bothDamaged(files, journal error) error {
 // explain adds advice to an error from opening Badger.
 func explain(path string, err error) error {
 	if locked(err) {
-		return fmt.Errorf("it is locked by %s: stop that process, or choose another path", lockHolder(path))
+		return &causedError{fmt.Errorf("it is locked by %s: stop that process, or choose another path", lockHolder(path)), syscall.EWOULDBLOCK}
 	}
 	return Advise(err)
 }
