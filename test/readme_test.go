@@ -36,6 +36,8 @@ func TestREADME(t *testing.T) {
 	must(t, os.Symlink(binary, filepath.Join(s.Dir, "caddy")))
 	toOurs, toWritten := ownPorts(t, "2019", "8080", "8081", "9000")
 	s.runExample(t, root, sessions[0], toOurs)
+	ready := sayingReady(t, filepath.Join(root, "README.md"))
+	s.Await("the server to say "+ready, func() bool { return strings.Contains(s.Log.String(), ready) })
 
 	said := newReader()
 	env := append(os.Environ(), "CADDY_ADMIN="+s.Admin)
@@ -87,6 +89,19 @@ func (s *server) runExample(t *testing.T, root string, session []step, toOurs *s
 	s.Cmd = s.Command("run", "--config", file)
 	s.Launch()
 	s.AwaitReady()
+}
+
+// sayingReady returns what a Markdown file says that the log says once the server is
+// ready.
+func sayingReady(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	must(t, err)
+	said := regexp.MustCompile("is ready when its log says\\s+`([^`]+)`").FindSubmatch(text)
+	if said == nil {
+		t.Fatalf("%s does not say when the server is ready", path)
+	}
+	return string(said[1])
 }
 
 // step is one command of a transcript, and what it prints.
