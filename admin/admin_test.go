@@ -150,7 +150,7 @@ func (a *api) send(t testing.TB, method, path, body string, fields ...string) re
 	if calendar {
 		media = "text/calendar; charset=utf-8"
 	}
-	for name, want := range map[string]string{"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Content-Type": media} {
+	for name, want := range map[string]string{"Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff", "Content-Type": media} {
 		if value := response.Header.Get(name); value != want {
 			t.Errorf("%s %s: got %s %q, want %q", method, path, name, value, want)
 		}

@@ -39,8 +39,7 @@ func (h *Handler) send(w http.ResponseWriter, r *http.Request, sent file) {
 		return
 	}
 	header := w.Header()
-	header.Set("Cache-Control", "no-store")
-	header.Set("X-Content-Type-Options", "nosniff")
+	setPrivate(header)
 	header.Set("Content-Type", backupType)
 	header.Set("Content-Disposition", `attachment; filename="`+sent.name+`"`)
 	header.Set("Content-Length", strconv.FormatInt(size, 10))

@@ -70,7 +70,7 @@ func TestBackup_answer(t *testing.T) {
 	}
 	equal(t, "length", response.ContentLength, int64(len(content)))
 	for name, want := range map[string]string{
-		"Content-Type": "application/octet-stream", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff",
+		"Content-Type": "application/octet-stream", "Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff",
 		"Content-Disposition": `attachment; filename="api-keys-20260301T120000Z.backup"`,
 	} {
 		equal(t, name, response.Header.Get(name), want)

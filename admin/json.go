@@ -133,11 +133,18 @@ func documentOf(answer any) (document, error) {
 	return document{mediaType: "application/json", body: append(encoded, '\n')}, err
 }
 
+// setPrivate sets the headers of every answer: nothing keeps a copy of it, takes it for
+// something else, or tells others its URL, in which a feed has its secret.
+func setPrivate(header http.Header) {
+	header.Set("Cache-Control", "no-store")
+	header.Set("Referrer-Policy", "no-referrer")
+	header.Set("X-Content-Type-Options", "nosniff")
+}
+
 // answer writes a status and a body, with what every answer has.
 func (h *Handler) answer(w http.ResponseWriter, status int, body any) {
 	header := w.Header()
-	header.Set("Cache-Control", "no-store")
-	header.Set("X-Content-Type-Options", "nosniff")
+	setPrivate(header)
 	sent, err := documentOf(body)
 	if err != nil {
 		h.Log.Error("the answer could not be encoded", zap.Error(err))
@@ -153,8 +160,7 @@ func (h *Handler) answer(w http.ResponseWriter, status int, body any) {
 // section 13).
 func (h *Handler) answerTagged(w http.ResponseWriter, r *http.Request, sent document) {
 	header := w.Header()
-	header.Set("Cache-Control", "no-store")
-	header.Set("X-Content-Type-Options", "nosniff")
+	setPrivate(header)
 	header.Set("Content-Type", sent.mediaType)
 	header.Set("ETag", sent.tag)
 	content := io.ReadSeeker(bytes.NewReader(sent.body))

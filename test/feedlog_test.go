@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -123,6 +124,74 @@ func TestCalendarFeed_secretIsInNoLog(t *testing.T) {
 	}
 	if len(accessLines(t, all["named.log"])) == 0 || strings.Contains(all["named.log"], "/silent/") {
 		t.Errorf("got %s in the other log, want the requests that log_name sends there", all["named.log"])
+	}
+}
+
+// TestCalendarFeed_filter asks for a feed where the mount cannot keep its secret out of
+// Caddy's logs, and finds that the filter of docs/operate.md does.
+func TestCalendarFeed_filter(t *testing.T) {
+	t.Parallel()
+	filter := regexp.MustCompile("(?s)\tformat filter \\{\n\t\t\turi .*?\n\t\t}\n").FindString(documents(t)["docs/operate.md"])
+	if filter == "" {
+		t.Fatal("docs/operate.md has no filter")
+	}
+	for _, test := range []struct {
+		name, format string
+		want         bool // to find the secret in the log
+	}{
+		{"without it", "", true},
+		{"with it", filter, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := start(t, `{
+	admin {{.Admin}}
+	skip_install_trust
+	api_keys {
+		store badger {
+			path {{.Store}}
+		}
+	}
+	log {
+		level DEBUG
+`+test.format+`	}
+}
+http://{{.Plain}} {
+	log
+	handle_path /admin/* {
+		api_key_admin {
+			trust_upstream_auth
+		}
+	}
+}
+`)
+			site := gatewaytest.Client{Name: "HTTP/1.1", Base: "http://" + s.Plain, Client: http.DefaultClient}
+			endpoint := gatewaytest.Client{Name: "admin endpoint", Base: "http://" + s.Admin, Client: http.DefaultClient}
+			var made struct{ Path string }
+			must(t, json.Unmarshal([]byte(site.Send(t, "POST", "/admin/workspaces/acme/calendar/feed", nil).Body), &made))
+			secret := strings.TrimSuffix(strings.TrimPrefix(made.Path, "/calendar/cal_"), ".ics")
+
+			for where, send := range map[string]func(){
+				"the path, rewritten":        func() { site.Send(t, "GET", "/admin"+made.Path, nil) },
+				"the path, beside the mount": func() { site.Send(t, "GET", "/admni"+made.Path, nil) },
+				"the query":                  func() { site.Send(t, "GET", "/admin/healthz?feed="+secret, nil) },
+				"the Referer":                func() { site.Send(t, "GET", "/favicon.ico", nil, "Referer", "http://"+s.Plain+"/admin"+made.Path) },
+				"the path, at the endpoint":  func() { endpoint.Send(t, "GET", "/api-keys"+made.Path, nil) },
+				"the Referer, at the endpoint": func() {
+					endpoint.Send(t, "GET", "/api-keys/healthz", nil, "Referer", "http://"+s.Admin+"/api-keys"+made.Path)
+				},
+			} {
+				before := s.Log.String()
+				send()
+				var written string
+				s.Await("the request in the log", func() bool {
+					written = strings.TrimPrefix(s.Log.String(), before)
+					return strings.Contains(written, `"status":`) || strings.Contains(written, `"received request"`)
+				})
+				if got := strings.Contains(written, secret); got != test.want {
+					t.Errorf("the secret in %s: got %t, want %t, in\n%s", where, got, test.want, written)
+				}
+			}
+		})
 	}
 }
 
