@@ -7,8 +7,8 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// showCalendar answers with the ends of a workspace's active keys, or of one of
-// them.
+// showCalendar responds with a calendar of the ends of a workspace's active keys,
+// or of one of them.
 func (h *Handler) showCalendar(r *http.Request) (int, any, error) {
 	ws, err := workspaceOf(r)
 	if err != nil {
@@ -24,7 +24,7 @@ func (h *Handler) showCalendar(r *http.Request) (int, any, error) {
 	return h.calendar(r.Context(), ws)
 }
 
-// reminder is a calendar with the end of one key, if it is active.
+// reminder returns a calendar with the end of one key, if it is active.
 func (h *Handler) reminder(ctx context.Context, ws, id string) (int, any, error) {
 	if !apikey.ValidKeyID(id) {
 		return 0, nil, apikey.ErrNotFound
@@ -43,7 +43,7 @@ func (h *Handler) reminder(ctx context.Context, ws, id string) (int, any, error)
 	return http.StatusOK, made, err
 }
 
-// calendar answers with the ends of all active keys of a workspace.
+// calendar responds with the ends of all active keys of a workspace.
 func (h *Handler) calendar(ctx context.Context, ws string) (int, any, error) {
 	share, err := h.shares.enter(ctx, ws)
 	if err != nil {

@@ -10,13 +10,14 @@ import (
 )
 
 const (
-	// calendarLife bounds how long a calendar is remembered. It is forgotten sooner
-	// where a key of its workspace has changed or ended.
+	// calendarLife bounds how long a calendar is cached. It is dropped earlier if a
+	// key of its workspace changes or ends.
 	calendarLife = 30 * time.Second
-	// calendarTimeout bounds how long it may take to make one. It is made for
-	// everybody who waits for it, and so not given up with the first of them.
+	// calendarTimeout bounds how long making a calendar may take. Everybody who
+	// waits for it shares it, so making it continues when the first of them gives
+	// up.
 	calendarTimeout = 30 * time.Second
-	// calendarsSize bounds the bytes of all calendars that are remembered.
+	// calendarsSize bounds the size of all cached calendars together, in bytes.
 	calendarsSize = 32 << 20
 )
 
@@ -30,15 +31,15 @@ type calendars struct {
 	of    map[string]calendar // by workspace
 }
 
-// calendar is one that was made.
+// calendar is a cached calendar.
 type calendar struct {
 	document
-	keys    Keys      // the store that it was made from,
-	version uint64    // what that said of the workspace before,
-	until   time.Time // and when the next of its keys ends
+	keys    Keys      // the store that it was made from
+	version uint64    // of the workspace, read before it was made
+	until   time.Time // when the next of its keys ends
 }
 
-// get returns the calendar of a workspace: the remembered one, or what build makes.
+// get returns the calendar of a workspace: the cached one, or what build makes.
 func (c *calendars) get(ctx context.Context, keys Keys, ws string, now time.Time, build func(context.Context) (calendar, error)) (document, error) {
 	version := keys.Version(ws)
 	if made, ok := c.remembered(ws); ok && made.keys == keys && made.version == version && now.Before(made.until) {

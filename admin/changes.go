@@ -29,8 +29,8 @@ func wholeSeconds(d time.Duration) int { return int((d + time.Second - 1) / time
 
 type unrecordedKey struct{}
 
-// unrecorded marks a request that was made beyond the limit of changes: where it is
-// refused, the audit trail has no event of it, or a flood of such would fill it.
+// unrecorded marks a request beyond the limit of changes. If it is refused, no
+// event is recorded: a flood of them would fill the audit trail.
 func unrecorded(r *http.Request) *http.Request {
 	return r.WithContext(context.WithValue(r.Context(), unrecordedKey{}, true))
 }

@@ -8,12 +8,12 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// clockAnswer is what the server makes of its machine's clock.
+// clockAnswer compares the machine's clock with the confirmed time.
 type clockAnswer struct {
 	Clock client.Clock `json:"clock"`
 }
 
-// presentClock returns a reading as it is shown.
+// presentClock returns a reading in the form of the API.
 func presentClock(reading apikey.ClockReading) clockAnswer {
 	return clockAnswer{client.Clock{
 		Status: string(reading.Status()), Machine: shownTime(reading.Machine), Confirmed: shownTime(reading.Confirmed),

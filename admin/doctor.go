@@ -7,12 +7,12 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// findingsAnswer says what a check of the store has found.
+// findingsAnswer is the result of a check of the store.
 type findingsAnswer struct {
 	Findings []client.Finding `json:"findings"`
 }
 
-// presentFindings returns findings as they are shown.
+// presentFindings returns findings in the form of the API.
 func presentFindings(found []apikey.Finding) findingsAnswer {
 	answer := findingsAnswer{Findings: make([]client.Finding, 0, len(found))}
 	for _, f := range found {
@@ -21,8 +21,8 @@ func presentFindings(found []apikey.Finding) findingsAnswer {
 	return answer
 }
 
-// checkStore reads all that is in the store. The server's own time for an answer
-// was not meant for that.
+// checkStore checks the whole store, which may take longer than the server's
+// timeouts allow.
 func (h *Handler) checkStore(r *http.Request) (int, any, error) {
 	found, err := h.keys().Check(r.Context(), h.Clock().Machine)
 	if err != nil {

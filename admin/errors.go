@@ -13,7 +13,7 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/unread"
 )
 
-// Errors in the form of a request.
+// Refusals of malformed requests.
 var (
 	errInvalidJSON       = &apikey.Error{Code: "invalid_json", Message: "The body is not the JSON object that this call expects."}
 	errNotJSON           = &apikey.Error{Code: "not_json", Message: `The body must be JSON: send "Content-Type: application/json".`}
@@ -76,7 +76,7 @@ type errorAnswer struct {
 	Field string `json:"field,omitzero"`
 }
 
-// refuse answers with an error.
+// refuse responds with an error.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, operation string, err error) {
 	refusal := h.report(r, operation, err)
 	status := statuses[refusal.Code]
@@ -84,7 +84,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, operation strin
 	case status != http.StatusServiceUnavailable:
 	case h.Idle:
 		refusal = errIdle
-	case refusal == apikey.ErrStoreUnavailable: // any other waits for somebody to see to it
+	case refusal == apikey.ErrStoreUnavailable: // any other lasts until an operator intervenes
 		w.Header().Set("Retry-After", "1")
 	}
 	unread.Answer(w, r, func(w http.ResponseWriter) {
@@ -98,9 +98,9 @@ type failure interface {
 	Answer() *apikey.Error
 }
 
-// report returns what the caller is told of an error, and tells those who watch.
-// What is not meant for the caller goes to the log, and reads as
-// store_unavailable outside.
+// report returns the refusal that the caller gets for an error, and passes its code
+// to Observe. Details that are not for the caller are logged, and the caller gets
+// store_unavailable.
 func (h *Handler) report(r *http.Request, operation string, err error) *apikey.Error {
 	refusal, ok := errors.AsType[*apikey.Error](err)
 	if !ok && r.Context().Err() != nil {
@@ -134,7 +134,7 @@ func (h *Handler) logUntried(r *http.Request, operation string, refusal *apikey.
 	recognized := refusal.Code != errUnauthorized.Code
 	ws := r.PathValue("ws")
 	if !recognized || apikey.ValidateWorkspaceID(ws) != nil {
-		ws = "" // it may be anything
+		ws = "" // it is unchecked
 	}
 	asker := ws
 	if recognized && h.Workspace != nil {
@@ -156,8 +156,8 @@ func (h *Handler) Unauthorized(w http.ResponseWriter, r *http.Request) {
 	h.refuse(w, r, h.callOf(r).operation, errUnauthorized)
 }
 
-// MethodNotAllowed answers a request with a method that its address does not
-// take; allow lists those that it does.
+// MethodNotAllowed refuses a method that an address does not support; allow lists
+// those that it does.
 func (h *Handler) MethodNotAllowed(w http.ResponseWriter, r *http.Request, allow string) {
 	w.Header().Set("Allow", allow)
 	h.refuse(w, r, "", errMethodNotAllowed)

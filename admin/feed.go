@@ -8,8 +8,8 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// feedAnswer is where the calendar feed of a workspace is, below the mount. The
-// path is the secret: it is shown this once.
+// feedAnswer is the path of a workspace's calendar feed, relative to the mount. The
+// path is the secret: it is shown only once.
 type feedAnswer struct {
 	Path string `json:"path"`
 }
@@ -36,7 +36,7 @@ func (h *Handler) createFeed(r *http.Request) (int, any, error) {
 	return http.StatusCreated, feedAnswer{Path: "/calendar/" + token.Reveal() + ".ics"}, nil
 }
 
-// revokeFeed ends the calendar feed of a workspace.
+// revokeFeed revokes the calendar feed of a workspace.
 func (h *Handler) revokeFeed(r *http.Request) (int, any, error) {
 	ws, err := workspaceOf(r)
 	if err != nil {

@@ -16,28 +16,29 @@ import (
 
 const calendarType = "text/calendar; charset=utf-8"
 
-// uidDomain ends the UID of every event. It never changes, and no host has it.
+// uidDomain ends the UID of every event. It must never change, and no host has this
+// name.
 const uidDomain = "@caddy-api-keys.invalid"
 
 // refreshInterval is how often a subscribing calendar should ask again. Most
 // ask when they see fit.
 const refreshInterval = "PT6H"
 
-// calendarFormat is what RFC 5545 wants, on every system.
+// calendarFormat is what RFC 5545 requires, on every system.
 var calendarFormat = &ics.SerializationConfiguration{MaxLength: 75, PropertyMaxLength: 75, NewLine: string(ics.WithNewLineWindows)}
 
-// calendarWriter writes active keys as an iCalendar object (RFC 5545), one after the
-// other: a workspace can have many.
+// calendarWriter writes active keys as an iCalendar object (RFC 5545), one after
+// the other: a workspace can have many.
 //
-// A key that has ended is not in it. A calendar that subscribes takes the feed
-// for the whole truth and drops the events that are gone from it; an event that
-// is kept as CANCELLED it shows struck out, or as if nothing had happened, and
-// the feed would grow with every key that there ever was. A calendar that a
-// file was imported into learns nothing more, whatever later feeds say.
+// A key that has ended is left out. A calendar that subscribes to a feed drops
+// events that are no longer in it. If they stayed in it as CANCELLED, some
+// calendars would show them struck out and others as if nothing had happened, and
+// the feed would grow forever. A calendar that imported a file never sees a later
+// feed anyway.
 type calendarWriter struct {
 	workspace string
 	now       time.Time
-	until     time.Time // when the first of the keys ends, or what was made is old
+	until     time.Time // when the first of the keys ends, or the calendar is too old
 	events    bytes.Buffer
 }
 
@@ -52,18 +53,18 @@ func (c *calendarWriter) add(key *apikey.Key) error {
 	return eventFor(key, c.now).SerializeTo(&c.events, calendarFormat)
 }
 
-// document returns the calendar with its tag. That is a weak one: what was made at
-// another time says so, and is the same calendar.
+// document returns the calendar with its ETag. That is a weak one: calendars of the
+// same keys differ by the time at which they were made.
 func (c *calendarWriter) document() (document, error) {
 	cal := ics.NewCalendar()
 	cal.SetProductId("-//caddy-api-keys//EN")
 	cal.SetMethod(ics.MethodPublish)
-	cal.SetName("API keys of " + c.workspace) // X-WR-CALNAME as well
+	cal.SetName("API keys of " + c.workspace) // sets X-WR-CALNAME too
 	cal.SetRefreshInterval(refreshInterval)
 	cal.SetXPublishedTTL(refreshInterval)
 	if c.events.Len() == 0 {
-		// RFC 5545 knows no calendar without a component, and some that subscribe
-		// refuse one. A time zone that nothing uses shows nowhere.
+		// RFC 5545 requires at least one component, and some calendars refuse an
+		// object without one. A time zone that nothing uses is not shown.
 		utc := cal.AddTimezone("UTC").AddStandard()
 		utc.SetProperty(ics.ComponentPropertyDtStart, "19700101T000000")
 		utc.SetProperty(ics.ComponentProperty(ics.PropertyTzoffsetfrom), "+0000")
@@ -86,7 +87,7 @@ func (c *calendarWriter) tag(body []byte) string {
 	return `W/"` + base64.RawURLEncoding.EncodeToString(sum.Sum(nil)[:16]) + `"`
 }
 
-// written is a component that was serialized before; nothing else is asked of it.
+// written is a component that is already serialized; only that is asked of it.
 type written struct {
 	ics.Component
 	text *bytes.Buffer
@@ -99,12 +100,11 @@ func (c written) SerializeTo(w io.Writer, _ *ics.SerializationConfiguration) err
 
 // eventFor returns the event at which a key ends.
 //
-// Its UID stays the same for as long as the key is there, so that a calendar
-// moves the event when the end does. What says that it moved is SEQUENCE: a
-// key's end changes when the key is replaced and at no other time, so the
-// seconds from its creation until then only ever grow. DTSTAMP is the time of
-// the answer, which settles it where a calendar compares nothing else, as after
-// a new name.
+// Its UID is the same for the life of the key, so that a calendar moves the event
+// when the end changes. A higher SEQUENCE says that it has moved: because a key's
+// end changes only when the key is replaced, that is the number of seconds from its
+// creation until then. DTSTAMP is the time of the response, for calendars that
+// compare nothing else, and for a changed name.
 func eventFor(key *apikey.Key, now time.Time) *ics.VEvent {
 	event := ics.NewEvent(key.ID + uidDomain)
 	event.SetDtStampTime(now)
@@ -129,7 +129,7 @@ func eventFor(key *apikey.Key, now time.Time) *ics.VEvent {
 	return event
 }
 
-// endOf returns when an active key ends if nobody does anything.
+// endOf returns when an active key will end if nothing else changes.
 func endOf(key *apikey.Key) time.Time {
 	if at := key.RevokesAt; !at.IsZero() && at.Before(key.ExpiresAt) {
 		return at
@@ -137,8 +137,8 @@ func endOf(key *apikey.Key) time.Time {
 	return key.ExpiresAt
 }
 
-// summaryOf begins with words of ours: what users typed could be a formula to
-// whatever the calendar is exported to.
+// summaryOf starts with fixed text: what a user typed could be a formula in a
+// spreadsheet that the calendar is exported to.
 func summaryOf(key *apikey.Key) string {
 	what := "expires"
 	if endOf(key) != key.ExpiresAt {

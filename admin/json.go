@@ -18,11 +18,10 @@ import (
 
 const maxBody = 64 << 10
 
-// decode reads the body of a request into a pointer to a struct. It takes one
-// JSON object and nothing beside it, and refuses what two readers could
-// understand differently: unknown members, members twice or in another case,
-// null, which could mean none or nothing, invalid UTF-8. No body at all is an
-// empty object.
+// decode decodes a request body into a pointer to a struct. It takes a single JSON
+// object, and refuses anything that two parsers could interpret differently:
+// unknown members, duplicate members, members in another case, null (which could
+// mean "none" or "unchanged"), invalid UTF-8. An empty body is an empty object.
 func decode(r *http.Request, into any) error {
 	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxBody))
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
@@ -52,8 +51,8 @@ func decode(r *http.Request, into any) error {
 	return nil
 }
 
-// nullMember returns the name of the first member that is null, of an object
-// that was found to be valid and to have known members alone.
+// nullMember returns the name of the first null member of a valid object with known
+// members.
 func nullMember(object jsontext.Value) string {
 	in := jsontext.NewDecoder(bytes.NewReader(object))
 	_, _ = in.ReadToken()
@@ -72,7 +71,7 @@ func explainJSON(why string) error {
 	return &apikey.Error{Code: errInvalidJSON.Code, Message: "The body is not the JSON object that this call expects: " + why + "."}
 }
 
-// notAnObject says why a body does not begin as an object does.
+// notAnObject returns what is wrong with a body that does not begin like an object.
 func notAnObject(body []byte) string {
 	switch {
 	case bytes.HasPrefix(body, []byte("\ufeff")):
@@ -83,8 +82,8 @@ func notAnObject(body []byte) string {
 	return "it is not an object"
 }
 
-// describeJSONError says where the JSON is invalid, without quoting any of its
-// values: one may be a token.
+// describeJSONError says where JSON is invalid, without quoting any of its values:
+// one may be a token.
 func describeJSONError(err error) string {
 	if twice, ok := errors.AsType[*jsontext.SyntacticError](err); ok && errors.Is(err, jsontext.ErrDuplicateName) {
 		return "the member " + quoted(twice.JSONPointer.LastToken()) + " appears twice"
@@ -101,11 +100,11 @@ func describeJSONError(err error) string {
 	return "it is not valid JSON"
 }
 
-// longestQuote bounds what is repeated of a name that a client made up.
+// longestQuote bounds how much of an invented member name an error quotes.
 const longestQuote = 40
 
-// quoted returns the name of a member as it can be shown: without control characters, cut
-// where it is long, and without a token that stands in its place.
+// quoted returns a member's name for an error message: without control characters
+// or tokens, and truncated.
 func quoted(name string) string {
 	if apikey.HoldsToken(name) {
 		return "(a token)"
@@ -116,15 +115,15 @@ func quoted(name string) string {
 	return strconv.Quote(name)
 }
 
-// document is an answer that is not JSON.
+// document is a response that is already encoded.
 type document struct {
 	mediaType string
 	body      []byte
-	tag       string // its ETag, "" for none
-	share     *share // what sending it is taken from, nil for nothing
+	tag       string // its ETag; "" for none
+	share     *share // limits how fast it is sent; nil for no limit
 }
 
-// documentOf returns an answer as it is sent.
+// documentOf encodes a response, unless it is a document.
 func documentOf(answer any) (document, error) {
 	if ready, ok := answer.(document); ok {
 		return ready, nil
@@ -133,15 +132,15 @@ func documentOf(answer any) (document, error) {
 	return document{mediaType: "application/json", body: append(encoded, '\n')}, err
 }
 
-// setPrivate sets the headers of every answer: nothing keeps a copy of it, takes it for
-// something else, or tells others its URL, in which a feed has its secret.
+// setPrivate sets the headers of every response: it may not be cached or sniffed, nor may
+// its URL be sent to other sites, because that of a feed contains a secret.
 func setPrivate(header http.Header) {
 	header.Set("Cache-Control", "no-store")
 	header.Set("Referrer-Policy", "no-referrer")
 	header.Set("X-Content-Type-Options", "nosniff")
 }
 
-// answer writes a status and a body, with what every answer has.
+// answer writes a response, with the headers that every response has.
 func (h *Handler) answer(w http.ResponseWriter, status int, body any) {
 	header := w.Header()
 	setPrivate(header)
@@ -156,8 +155,8 @@ func (h *Handler) answer(w http.ResponseWriter, status int, body any) {
 	_, _ = w.Write(sent.body)
 }
 
-// answerTagged writes a document, or that the caller has it already (RFC 9110,
-// section 13).
+// answerTagged writes a document, or status 304 if the caller already has it (RFC
+// 9110, section 13).
 func (h *Handler) answerTagged(w http.ResponseWriter, r *http.Request, sent document) {
 	header := w.Header()
 	setPrivate(header)

@@ -9,7 +9,7 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// reasonRequest says why something is done.
+// reasonRequest is the body of a call that takes only a reason.
 type reasonRequest struct {
 	Reason string `json:"reason,omitzero"`
 }

@@ -20,8 +20,8 @@ const (
 // now returns the time as it is stored: UTC, to the millisecond.
 func (h *Handler) now() time.Time { return h.Clock().Judged.UTC().Truncate(time.Millisecond) }
 
-// actor returns who sent a request. A mount may have it from a header, in which
-// any byte can stand, and any number of them, or none.
+// actor returns who sent a request. A mount may take it from a header, which may be
+// missing, too long, or contain anything.
 func (h *Handler) actor(r *http.Request) string {
 	actor := []rune(apikey.Visible(strings.TrimSpace(h.Actor(r))))
 	if len(actor) == 0 {
@@ -66,9 +66,9 @@ func reasonOf(r *http.Request) (string, error) {
 	return apikey.ParseReason(request.Reason)
 }
 
-// queryOf returns the parameters of the query that a call takes. A query that
-// cannot be read is refused, and so is a parameter that stands twice: two readers
-// could take different values of it. The refusal names the parameter at fault.
+// queryOf returns the query parameters that a call takes. It refuses a query that
+// cannot be parsed or has a parameter twice, of which two parsers could take
+// different ones. The refusal names the parameter.
 func queryOf(r *http.Request, names ...string) (url.Values, error) {
 	query := make(url.Values)
 	for pair := range strings.SplitSeq(r.URL.RawQuery, "&") {
@@ -102,8 +102,7 @@ func invalidParameter(name string) error {
 	return errInvalidQuery(name)
 }
 
-// pageOf returns which page a call wants of the list that has the given name,
-// and ids that are valid.
+// pageOf returns the requested page of the named list, whose ids must be valid.
 func pageOf(query url.Values, list string, valid func(id string) bool) (apikey.Page, error) {
 	page := apikey.Page{Limit: defaultLimit}
 	if query.Has("limit") {
@@ -126,8 +125,8 @@ func pageOf(query url.Values, list string, valid func(id string) bool) (apikey.P
 }
 
 // cursorFor returns the cursor of the page of a list after the given id. It is
-// made opaque so that nobody builds one, and names its list, so that no other
-// list takes it. It gives access to nothing.
+// opaque, so that nobody constructs one, and contains the list's name, so that no
+// other list accepts it. It grants no access.
 func cursorFor(list, id string) *string {
 	if id == "" {
 		return nil

@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// call is one call of the API: what it is named in metrics, and what it does.
-// It returns the status and the answer, to be encoded as JSON unless it is a
-// document; or an error.
+// call is one call of the API: its name in metrics, and a function that returns a
+// status and a response, to be encoded as JSON unless it is a document, or an
+// error.
 type call struct {
 	operation string
 	do        func(*Handler, *http.Request) (status int, answer any, err error)
@@ -37,7 +37,7 @@ func resources() map[string]map[string]call {
 		"/openapi.json": {
 			http.MethodGet: {operation: "openapi", do: (*Handler).openapi, everywhere: true},
 		},
-		"/mount": { // which workspace it is pinned to is part of the answer
+		"/mount": { // the response says which workspace it is pinned to
 			http.MethodGet: {operation: "mount", do: (*Handler).showMount, everywhere: true},
 		},
 		"/workspaces/{ws}/keys": {
@@ -79,7 +79,7 @@ func resources() map[string]map[string]call {
 			http.MethodPost:   {operation: "calendar_feed", do: (*Handler).createFeed},
 			http.MethodDelete: {operation: "calendar_feed_revoke", do: (*Handler).revokeFeed},
 		},
-		"/calendar/{feed}": { // the token and .ics; which workspace that is, the call finds out
+		"/calendar/{feed}": { // the token and .ics; the call looks up the workspace
 			http.MethodGet: {operation: "calendar", do: (*Handler).showFeed, everywhere: true, open: true},
 		},
 		"/tokens/lookup": {
@@ -115,7 +115,7 @@ func resources() map[string]map[string]call {
 // OK is the outcome of a call that was not refused.
 const OK = "ok"
 
-// Operations returns the names of all calls, as [Config.Observe] is told them.
+// Operations returns the names of all calls, as passed to [Config.Observe].
 func Operations() []string {
 	names := make(map[string]bool)
 	for _, calls := range resources() {
@@ -126,8 +126,7 @@ func Operations() []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
-// resource answers the requests for one path; without calls, for a path that
-// there is not.
+// resource serves one path; without calls, one that does not exist.
 func (h *Handler) resource(calls map[string]call) http.Handler {
 	allow := allowed(calls)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -161,7 +160,7 @@ func (h *Handler) resource(calls map[string]call) http.Handler {
 			r.Body = extendedBody{body, http.NewResponseController(w)}
 		}
 		status, answer, err := call.do(h, r)
-		r.Body = body // what is left of it after a refusal may not take as long
+		r.Body = body // after a refusal, the rest of it has the usual time limit
 		if err != nil {
 			h.refuse(w, r, call.operation, err)
 			return
@@ -179,8 +178,8 @@ func (h *Handler) resource(calls map[string]call) http.Handler {
 	})
 }
 
-// methodOf returns the method by which a request's call is found: what answers
-// GET answers HEAD as well.
+// methodOf returns the method of the call that serves a request: GET serves HEAD
+// too.
 func methodOf(r *http.Request) string {
 	if r.Method == http.MethodHead {
 		return http.MethodGet
@@ -188,8 +187,8 @@ func methodOf(r *http.Request) string {
 	return r.Method
 }
 
-// fromElsewhere reports whether a browser says that it makes a request for a page of
-// another origin. Unlike [http.CrossOriginProtection], it asks so of a GET too.
+// fromElsewhere reports whether a browser sent a request for a page of another
+// origin. Unlike [http.CrossOriginProtection], it does not exempt GET.
 func fromElsewhere(r *http.Request) bool {
 	return slices.ContainsFunc(r.Header.Values("Sec-Fetch-Site"), func(site string) bool {
 		return site != "same-origin" && site != "none"
@@ -212,8 +211,8 @@ func allowed(calls map[string]call) string {
 	return strings.Join(methods, ", ")
 }
 
-// cleanPath reports whether a path names what it seems to name: no empty
-// segment, and none that means another directory.
+// cleanPath reports whether a path has no empty segment, and none that means
+// another directory.
 func cleanPath(escaped string) bool {
 	return escaped == path.Clean(escaped) && strings.HasPrefix(escaped, "/")
 }

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// sampler lets one line a second through for each code and workspace, so that no
-// flood fills the log, and none hides what others are refused. It takes the same
-// memory whatever workspaces there are: where two share a place, which nobody can
-// foresee, one may hide the other for a second.
+// sampler lets one line per second through for each code and workspace, so that a
+// flood neither fills the log nor hides what others are refused. Its size is fixed:
+// if two workspaces share a place, which nobody can predict, one may hide the other
+// for a second.
 type sampler struct {
 	seed  maphash.Seed
 	lines map[string]*[samplerPlaces]atomic.Int64 // by code: when each place was last taken

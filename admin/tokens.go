@@ -7,7 +7,7 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// tokenRequest names a key by its token, as somebody does who has found one.
+// tokenRequest names a key by its token, for somebody who has found one.
 type tokenRequest struct {
 	Token  string `json:"token"`
 	Reason string `json:"reason,omitzero"`
@@ -29,7 +29,7 @@ func (h *Handler) lookUpToken(r *http.Request) (int, any, error) {
 	return http.StatusOK, keyAnswer{Key: present(key, h.now())}, nil
 }
 
-// revokeToken ends the key of a token.
+// revokeToken revokes the key of a token.
 func (h *Handler) revokeToken(r *http.Request) (int, any, error) {
 	var request tokenRequest
 	if err := decode(r, &request); err != nil {
@@ -51,8 +51,8 @@ func (h *Handler) revokeToken(r *http.Request) (int, any, error) {
 	return http.StatusOK, keyAnswer{Key: present(&outcome.Key, now)}, nil
 }
 
-// toRevoke finds the key of a token that is to be revoked, also where the disk has
-// room for nothing but that.
+// toRevoke finds the key of a token to revoke, even when the disk has room for
+// revocations only.
 func (h *Handler) toRevoke(r *http.Request, presented string) (*apikey.Key, error) {
 	key, err := h.keyByToken(r, presented)
 	if token, ok := apikey.ParseToken(presented); ok && errors.Is(err, apikey.ErrNoSpace) {

@@ -20,7 +20,7 @@ import (
 const shortToken = 32
 
 // readToken reads the admin token and stores its digest: comparing digests takes
-// the same time whatever was presented.
+// the same time for any input.
 func (h *Admin) readToken(log *zap.Logger) error {
 	if h.TrustUpstreamAuth {
 		return nil

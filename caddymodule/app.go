@@ -114,8 +114,8 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: appName, New: func() caddy.Module { return &App{ready: make(chan struct{})} }}
 }
 
-// Provision sets defaults and checks the configuration. It opens nothing: a
-// configuration can be validated beside a running server.
+// Provision sets defaults and checks the configuration. It opens nothing, so that a
+// configuration can be validated while a server is running.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx, a.log = ctx, ctx.Logger()
 	setDefault(&a.Store.Module, "badger")

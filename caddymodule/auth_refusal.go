@@ -153,8 +153,8 @@ func (a refusal) failedRequest(server *caddyhttp.Server, r *http.Request) *http.
 	return failed
 }
 
-// pinned is a response whose status and headers are those of a refusal, whatever an
-// error route sets.
+// pinned is a response whose status and headers stay those of a refusal, even if an
+// error route sets others.
 type pinned struct {
 	*caddyhttp.ResponseWriterWrapper
 	refusal refusal

@@ -17,8 +17,7 @@ import (
 // ServeHTTP takes a request through these steps:
 //
 //  1. Read the facts that the decision depends on.
-//  2. Strip what must not reach an upstream or an error route, whatever the
-//     decision is.
+//  2. Strip what must not reach an upstream or an error route, for any decision.
 //  3. If an api_key_auth before this one let the request pass, add what that one
 //     saw: the request is judged again, by this one's rules.
 //  4. Decide.

@@ -7,8 +7,8 @@ import (
 )
 
 // strip removes from a request what must not reach an upstream or an error route,
-// whatever the decision is: suspect headers and their names in Connection, the
-// token, trailers, and offers to speak any protocol but a WebSocket's.
+// for any decision: suspect headers and their names in Connection, the token,
+// trailers, and offers to speak any protocol but a WebSocket's.
 func (h *Auth) strip(r *http.Request, suspect, webSocket bool) {
 	r.Trailer = nil
 	if suspect {

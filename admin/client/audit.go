@@ -7,23 +7,23 @@ import (
 	"time"
 )
 
-// Event is an entry of the audit trail: a change that was made, or one that was
-// asked of the store and refused.
+// Event is an entry of the audit trail: a change that was made, or that the store
+// refused.
 type Event struct {
 	// ID begins with "evt_". Ids sort by time.
 	ID string `json:"id"`
 	// At is UTC, to the millisecond.
 	At time.Time `json:"at"`
-	// Actor is who asked for it, as the mount knows them.
+	// Actor is who requested it, as the mount identifies them.
 	Actor string `json:"actor"`
 	// RemoteIP is where the request came from; "" for a Unix socket.
 	RemoteIP string `json:"remote_ip"`
 	// Operation is create, update, rotate, revoke, revoke_all, suspend, resume,
 	// lookup, expose, calendar_feed, calendar_feed_revoke, clock, backup or restore.
 	Operation string `json:"operation"`
-	// WorkspaceID is "" where the event is about no single workspace.
+	// WorkspaceID is "" if the event is not about a single workspace.
 	WorkspaceID string `json:"workspace_id"`
-	// KeyID is "" where the event is about no single key. For rotate it is the old
+	// KeyID is "" if the event is not about a single key. For rotate it is the old
 	// key.
 	KeyID string `json:"key_id"`
 	// Details depend on the operation: name, owner, preset, reason, replaced_by and

@@ -10,18 +10,18 @@ import (
 // backupType is the media type of a backup.
 const backupType = "application/octet-stream"
 
-// Backup is a backup that is being received. The caller has to close it. Reading it
-// fails with [io.ErrUnexpectedEOF] if it breaks off: what was read until then is no
-// backup.
+// Backup is a backup that is being received. The caller must close it. Reading it
+// fails with [io.ErrUnexpectedEOF] if it was cut off: what was read until then is
+// not a valid backup.
 type Backup struct {
 	io.ReadCloser
-	// Size is how long the backup is, in bytes.
+	// Size is the size of the backup in bytes.
 	Size int64
 }
 
-// Backup takes a backup of all keys, suspensions, uses, calendar feeds and the audit
-// trail, as they are at one instant. It holds no tokens. The context bounds reading
-// it as well; no timeout does.
+// Backup takes a consistent backup of all keys, suspensions, uses, calendar feeds
+// and the audit trail. It contains no tokens. The context applies to reading it
+// too; no timeout does.
 func (c *Client) Backup(ctx context.Context) (*Backup, error) {
 	request, err := c.request(ctx, http.MethodGet, "/backup", nil)
 	if err != nil {
@@ -42,20 +42,20 @@ func (c *Client) Backup(ctx context.Context) (*Backup, error) {
 	return &Backup{response.Body, response.ContentLength}, nil
 }
 
-// RestoreOptions say how a backup is restored.
+// RestoreOptions control how a backup is restored.
 type RestoreOptions struct {
-	// Size is how long the backup is, in bytes; 0 if that is not known.
+	// Size is the size of the backup in bytes, or 0 if it is not known.
 	Size int64
-	// Quarantine suspends every workspace that has keys in the backup which are not
-	// revoked, to be reviewed and resumed: a store that was lost does not know what
-	// was revoked after the backup.
+	// Quarantine suspends every workspace that has unrevoked keys in the backup,
+	// until somebody has reviewed and resumed it: keys may have been revoked after
+	// the backup, which a lost store can no longer tell.
 	Quarantine bool
 }
 
-// Restoration is what came of a restore.
+// Restoration is the result of a restore.
 type Restoration struct {
 	Restored Restored `json:"restored"`
-	// Warning says what the operator has to do now; "" if there is nothing.
+	// Warning is what the operator must do next; "" if nothing.
 	Warning string `json:"warning,omitzero"`
 }
 
@@ -65,17 +65,17 @@ type Restored struct {
 	MadeAt time.Time `json:"made_at"`
 	// Keys is how many keys were added.
 	Keys int `json:"keys"`
-	// Known is how many keys of the backup were there already.
+	// Known is how many keys of the backup already existed.
 	Known int `json:"known"`
-	// Revoked is how many of the known keys were revoked, because the backup knew
-	// them to be.
+	// Revoked is how many existing keys were revoked because the backup has them as
+	// revoked.
 	Revoked int `json:"revoked"`
-	// Renamed is how many of the added keys have another name now, because another
-	// active key has theirs.
+	// Renamed is how many of the added keys got another name because another active
+	// key has theirs.
 	Renamed int `json:"renamed"`
 	// Suspended is how many workspaces are suspended again, as in the backup.
 	Suspended int `json:"suspended"`
-	// Quarantined is how many workspaces were suspended to be reviewed.
+	// Quarantined is how many workspaces were suspended for review.
 	Quarantined int `json:"quarantined"`
 	// Events is how many events were added to the audit trail.
 	Events int `json:"events"`
@@ -83,11 +83,11 @@ type Restored struct {
 
 func (a *Restoration) served() bool { return !a.Restored.MadeAt.IsZero() }
 
-// Restore adds what is in a backup and not in the store. What was changed after the
-// backup stays as it is, and no revoked key is active again. The gateway reads the
-// backup to its end and checks it before it changes anything; one that it refuses is
-// [CodeInvalidBackup]. No timeout bounds the call. Restore does not close the
-// backup; where it fails, the backup may still be read from for a moment.
+// Restore adds what is in a backup and not in the store. Later changes are kept,
+// and no revoked key becomes active again. The gateway reads the whole backup and
+// verifies it before it changes anything, and refuses an invalid one with
+// [CodeInvalidBackup]. No timeout applies to the call. Restore does not close the
+// backup; after an error, it may still be read from for a moment.
 func (c *Client) Restore(ctx context.Context, backup io.Reader, options RestoreOptions) (restoration Restoration, err error) {
 	path := "/restore"
 	if options.Quarantine {

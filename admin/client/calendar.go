@@ -9,12 +9,12 @@ import (
 	"strings"
 )
 
-// CalendarOptions says which calendar is wanted. The zero value is that of all
-// active keys of the workspace.
+// CalendarOptions selects a calendar. The zero value selects that of all active
+// keys of the workspace.
 type CalendarOptions struct {
-	// KeyID is the only key that is to be in the calendar; "" for all of them.
+	// KeyID limits the calendar to one key; "" for all of them.
 	KeyID string
-	// ETag is that of the calendar which the caller has already; "" for none.
+	// ETag is that of the calendar that the caller already has; "" for none.
 	ETag string
 }
 
@@ -25,7 +25,7 @@ type Calendar struct {
 	Data []byte
 	// ETag names this version of the calendar.
 	ETag string
-	// NotModified means that the calendar is still the one whose ETag was given.
+	// NotModified means that the calendar with the given ETag is still current.
 	NotModified bool
 }
 
@@ -56,9 +56,10 @@ func (c *Client) Calendar(ctx context.Context, ws string, options CalendarOption
 	return c.readCalendar(request, options.ETag)
 }
 
-// CreateFeed gives a workspace a calendar feed that needs no admin token, and ends
-// the one that it had. It returns the feed's path below the mount, to be appended to
-// [Client.BaseURL]. The path is a secret, and cannot be read again.
+// CreateFeed creates a calendar feed for a workspace that can be read without the
+// admin token, and revokes its previous feed. It returns the feed's path below the
+// mount, to be appended to [Client.BaseURL]. The path is a secret, and cannot be
+// retrieved again.
 func (c *Client) CreateFeed(ctx context.Context, ws string) (path string, err error) {
 	below, err := workspacePath(ws, "/calendar/feed")
 	if err != nil {
@@ -71,8 +72,8 @@ func (c *Client) CreateFeed(ctx context.Context, ws string) (path string, err er
 	return answer.Path, nil
 }
 
-// RevokeFeed ends the calendar feed of a workspace, and reports whether there was
-// one.
+// RevokeFeed revokes the calendar feed of a workspace, and reports whether there
+// was one.
 func (c *Client) RevokeFeed(ctx context.Context, ws string) (revoked bool, err error) {
 	path, err := workspacePath(ws, "/calendar/feed")
 	if err != nil {
@@ -86,8 +87,8 @@ func (c *Client) RevokeFeed(ctx context.Context, ws string) (revoked bool, err e
 }
 
 // ReadFeed returns a calendar by the path that [Client.CreateFeed] returned. The
-// admin token is not sent. The etag is as in [CalendarOptions]. A feed that has
-// ended is [CodeNotFound].
+// admin token is not sent. The etag is as in [CalendarOptions]. A revoked feed is
+// [CodeNotFound].
 func (c *Client) ReadFeed(ctx context.Context, path, etag string) (Calendar, error) {
 	if !feedPath.MatchString(path) {
 		return Calendar{}, errFeedPath
@@ -101,8 +102,8 @@ func (c *Client) ReadFeed(ctx context.Context, path, etag string) (Calendar, err
 	return calendar, withoutPath(err, path)
 }
 
-// withoutPath takes the secret path of a feed out of a transport's error, which
-// names the address.
+// withoutPath removes the secret path of a feed from a transport's error, which
+// contains the URL.
 func withoutPath(err error, path string) error {
 	if transport, ok := errors.AsType[*url.Error](err); ok {
 		transport.URL = strings.ReplaceAll(transport.URL, path, "/calendar/…")

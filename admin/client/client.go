@@ -21,8 +21,8 @@ const (
 	DefaultTimeout = 30 * time.Second
 )
 
-// maxAnswer bounds what is read of an answer. The largest, a page of 200 keys, is a
-// small part of it.
+// maxAnswer bounds the size of a response. The largest, a page of 200 keys, is much
+// smaller.
 const maxAnswer = 16 << 20
 
 // Client calls the API. The zero value is ready to use.
@@ -32,7 +32,8 @@ type Client struct {
 	// Caddy's admin endpoint with [EndpointPath]. Default: [DefaultBaseURL].
 	BaseURL string
 	// Token is the admin token of the mount. It is sent with every call but
-	// ReadFeed. Empty where the mount asks for none, as Caddy's admin endpoint does.
+	// ReadFeed. Leave it empty if the mount requires none, like Caddy's admin
+	// endpoint.
 	Token string
 	// HTTP sends the requests: set it to dial a Unix socket, or to present a
 	// certificate. Its Timeout bounds every call but Backup, Restore and Doctor,
@@ -63,7 +64,7 @@ func (c Client) base() string {
 	return parsed.Redacted()
 }
 
-// http returns the client that sends a request, which follows no redirect.
+// http returns the client that sends requests. It follows no redirects.
 func (c *Client) http() *http.Client {
 	client := *defaultHTTP
 	if c.HTTP != nil {
@@ -80,8 +81,8 @@ func (c *Client) withoutTimeout() *http.Client {
 	return client
 }
 
-// An answer knows whether it was filled in. Something else may answer with JSON as
-// well, which must not pass for a key that was created or revoked.
+// An answer reports whether it was filled in: something other than the API may
+// respond with JSON too, which must not pass for a key that was created or revoked.
 type answer interface{ served() bool }
 
 // call sends a request with a JSON body, if there is one, and reads the answer.
@@ -120,13 +121,13 @@ func (c *Client) request(ctx context.Context, method, path string, body any) (*h
 	return request, nil
 }
 
-// receive sends a request and reads its answer, which is a JSON object.
+// receive sends a request and decodes its response, which is a JSON object.
 func receive(client *http.Client, request *http.Request, into answer) error {
 	body, _, err := fetch(client, request)
 	if err != nil {
 		return err
 	}
-	// A null would leave what is to be filled in as it is.
+	// A null would leave the answer as it is.
 	if !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")) {
 		return ErrNotServed
 	}
@@ -136,8 +137,8 @@ func receive(client *http.Client, request *http.Request, into answer) error {
 	return nil
 }
 
-// fetch sends a request, and returns the whole body of an answer with status 2xx or
-// 304. The answer's own body is closed.
+// fetch sends a request, and returns the body of a response with status 2xx or 304,
+// which it closes.
 func fetch(client *http.Client, request *http.Request) ([]byte, *http.Response, error) {
 	response, err := client.Do(request)
 	if err != nil {

@@ -10,25 +10,25 @@ import (
 	"time"
 )
 
-// ErrNotServed means that something answered which does not serve the API: a Caddy
-// without the gateway, an older one, or another server.
+// ErrNotServed means that the response came from a server that does not have the
+// API: a Caddy without the gateway, an older one, or something else.
 var ErrNotServed = errors.New("it does not serve the API of the keys: is this Caddy built with caddy-api-keys, and new enough?")
 
-// Error is a refusal of the API, or of what stands in front of it. Find one in the
+// Error is a refusal by the API, or by something in front of it. Find one in the
 // chain of an error with [errors.As] or [errors.AsType].
 type Error struct {
 	// StatusCode is the HTTP status of the answer, and 0 if the call was refused
 	// before it was sent.
 	StatusCode int
-	// Code is one of the constants below, or another stable word of a newer gateway.
-	// It is empty where something in front of the API refused: Caddy's admin
-	// endpoint, for instance.
+	// Code is one of the constants below, or another stable word of a newer
+	// gateway. It is empty if something in front of the API refused, such as
+	// Caddy's admin endpoint.
 	Code string
-	// Field names the field of the request at fault, such as "name" or "expires_in".
-	// It is empty where no single field is.
+	// Field names the field of the request at fault, such as "name" or
+	// "expires_in". It is empty if no single field is.
 	Field string
-	// Message is a sentence in English for a person. It may change, and never has a
-	// token in it.
+	// Message is an English sentence for people. It may change, and never contains
+	// a token.
 	Message string
 	// RetryAfter is how long to wait before the call is repeated; 0 if repeating it
 	// is not expected to help.
@@ -78,7 +78,7 @@ const (
 	CodeNoSpace          = "no_space"           // 507: the disk of the key store is full
 )
 
-// refused returns the error of an answer that is one, and reads its body.
+// refused reads the body of an error response, and returns the error.
 func refused(response *http.Response) error {
 	status := response.StatusCode
 	if status < http.StatusMultipleChoices || status == http.StatusNotModified {

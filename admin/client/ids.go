@@ -7,9 +7,8 @@ import (
 	"strings"
 )
 
-// An id that is not one is refused before it is sent: a server that cleans paths
-// would take ".." for a call about something else, and a token in an address would
-// be logged.
+// Invalid ids are refused before they are sent: a server that cleans paths would
+// take ".." for a call about something else, and a token in a URL would be logged.
 var (
 	workspaceID = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$`)
 	keyID       = regexp.MustCompile(`^key_[0-7][0-9A-HJKMNP-TV-Z]{25}$`)

@@ -13,22 +13,22 @@ const (
 	ReadOnly   = "read_only"
 )
 
-// Statuses of a key. Only an active key is let through.
+// Statuses of a key. The gateway accepts only active keys.
 const (
 	Active  = "active"
 	Expired = "expired"
 	Revoked = "revoked"
 )
 
-// Key is what the gateway knows of a key. It never holds the token. Times are UTC,
-// to the millisecond; a nil pointer means "not", "never" or "nobody".
+// Key describes a key. It never contains the token. Times are UTC, to the
+// millisecond; a nil pointer means "not", "never" or "nobody".
 type Key struct {
 	// ID begins with "key_". Ids sort by the time of creation.
 	ID string `json:"id"`
-	// WorkspaceID is the workspace that the key belongs to. Case counts.
+	// WorkspaceID is the workspace that the key belongs to. It is case-sensitive.
 	WorkspaceID string `json:"workspace_id"`
-	// Name says which system uses the key. It has 3 to 80 characters, and no other
-	// active key of the workspace has it.
+	// Name says which system uses the key. It has 3 to 80 characters, and is unique
+	// among the active keys of the workspace.
 	Name string `json:"name"`
 	// Owner says who answers for the key, in at most 80 characters; "" for nobody.
 	Owner string `json:"owner"`
@@ -41,24 +41,24 @@ type Key struct {
 	// Status is [Active], [Expired] or [Revoked].
 	Status    string    `json:"status"`
 	CreatedAt time.Time `json:"created_at"`
-	// CreatedBy is who created it, as the mount knows them.
+	// CreatedBy is who created it, as the mount identifies them.
 	CreatedBy string `json:"created_by"`
 	// ExpiresAt is when the key expires, or expired. It never changes.
 	ExpiresAt time.Time `json:"expires_at"`
 	// LastUsedAt is when the key was last used, to within last_used_resolution (a
-	// minute, unless the operator says otherwise). Requests that were refused count.
+	// minute, unless the operator has changed it). Refused requests count too.
 	LastUsedAt *time.Time `json:"last_used_at"`
 	// RevokesAt is when the gateway will revoke a key that was replaced.
 	RevokesAt *time.Time `json:"revokes_at"`
 	RevokedAt *time.Time `json:"revoked_at"`
-	// RevokedBy is who revoked it, as the mount knows them.
+	// RevokedBy is who revoked it, as the mount identifies them.
 	RevokedBy    *string `json:"revoked_by"`
 	RevokeReason *string `json:"revoke_reason"`
 	// Replaces is the id of the key that this one replaces.
 	Replaces *string `json:"replaces"`
 	// ReplacedBy is the id of the key that replaces this one.
 	ReplacedBy *string `json:"replaced_by"`
-	// ExposedAt is when the key was first seen in a browser, where everybody can
+	// ExposedAt is when the key was first used from a browser, where anybody can
 	// read it.
 	ExposedAt *time.Time `json:"exposed_at"`
 }
@@ -66,8 +66,8 @@ type Key struct {
 // NewKey is a key that was just created.
 type NewKey struct {
 	Key Key `json:"key"`
-	// Token is the secret, 53 characters with the default prefix. It cannot be read
-	// again.
+	// Token is the secret, 53 characters with the default prefix. It cannot be
+	// retrieved again.
 	Token string `json:"token"`
 }
 
@@ -82,7 +82,7 @@ type CreateRequest struct {
 	// Preset is [FullAccess] or [ReadOnly]. Required.
 	Preset string `json:"preset"`
 	// ExpiresIn is how long the key lives: "30d", "36h", "1d12h". It is more than
-	// zero, and at most what the operator allows. Default: as long as that.
+	// zero, and at most what the operator allows, which is the default.
 	ExpiresIn *string `json:"expires_in,omitzero"`
 }
 
@@ -108,15 +108,15 @@ type RotateRequest struct {
 // Rotation is a replacement, and the key that it replaces.
 type Rotation struct {
 	Key Key `json:"key"`
-	// Token is the replacement's secret. It cannot be read again.
+	// Token is the replacement's secret. It cannot be retrieved again.
 	Token    string `json:"token"`
 	Replaced Key    `json:"replaced"`
 }
 
 // Uses are the first and the last use of a key.
 type Uses struct {
-	// FirstAt is when a request first came with the key, to within two seconds. It
-	// is nil also for a key first used by a version that did not record it.
+	// FirstAt is when the key was first used, to within two seconds. It is also nil
+	// for a key that was first used under a version that did not record it.
 	FirstAt *time.Time `json:"first_at"`
 	// LastAt is as [Key.LastUsedAt].
 	LastAt *time.Time `json:"last_at"`
@@ -124,12 +124,12 @@ type Uses struct {
 	LastFrom *string `json:"last_from"`
 }
 
-// ListOptions says which keys are wanted. The zero value is the first page of all.
+// ListOptions selects keys. The zero value selects the first page of all keys.
 type ListOptions struct {
 	// Status is [Active], [Expired], [Revoked], or "" for keys of every status.
 	Status string
-	// Query is a text that the name, owner, id or token hint contains, in any case;
-	// "" for every key.
+	// Query is text that the name, owner, id or token hint contains, ignoring case;
+	// "" for any.
 	Query string
 	// Limit and Cursor are as in [PageOptions].
 	Limit  int
@@ -138,8 +138,8 @@ type ListOptions struct {
 
 // KeyPage is a page of keys, newest first.
 type KeyPage struct {
-	// Keys may be fewer than the limit, or none, although others follow: with a
-	// Query, the gateway looks at no more than 5000 keys for a page.
+	// Keys may have fewer entries than the limit, or none, although more pages
+	// follow: with a Query, the gateway examines at most 5000 keys per page.
 	Keys []Key `json:"keys"`
 	// NextCursor is the Cursor of the next page, and nil on the last.
 	NextCursor *string `json:"next_cursor"`
@@ -208,8 +208,8 @@ func (c *Client) RevokeKey(ctx context.Context, ws, id, reason string) (Key, err
 	return c.key(ctx, http.MethodPost, ws, id, "/revoke", reasonRequest{reason})
 }
 
-// RotateKey creates a replacement of an active key, with its preset and a full life
-// of its own. It is refused with [CodeAlreadyRotated] while the key has a live
+// RotateKey creates a replacement for an active key, with the same preset and a
+// full lifetime. It is refused with [CodeAlreadyRotated] while the key has a live
 // replacement.
 func (c *Client) RotateKey(ctx context.Context, ws, id string, request RotateRequest) (rotation Rotation, err error) {
 	path, err := keyPath(ws, id, "/rotate")
@@ -219,8 +219,8 @@ func (c *Client) RotateKey(ctx context.Context, ws, id string, request RotateReq
 	return rotation, err
 }
 
-// ShowUses returns when a key was first and last used. A replacement that was used
-// has arrived where it belongs.
+// ShowUses returns when a key was first and last used. Once a replacement has been
+// used, it has reached the system that it was made for.
 func (c *Client) ShowUses(ctx context.Context, ws, id string) (Uses, error) {
 	path, err := keyPath(ws, id, "/uses")
 	if err != nil {
@@ -233,8 +233,8 @@ func (c *Client) ShowUses(ctx context.Context, ws, id string) (Uses, error) {
 	return *answer.Uses, nil
 }
 
-// LookUpToken returns the key of a token, wherever that was found. That somebody
-// asked is in the audit trail. A token of no key is [CodeNotFound].
+// LookUpToken returns the key of a token, such as one that was found in public. The
+// look-up is recorded in the audit trail. The token of no key is [CodeNotFound].
 func (c *Client) LookUpToken(ctx context.Context, token string) (Key, error) {
 	var answer keyAnswer
 	err := c.call(ctx, http.MethodPost, "/tokens/lookup", tokenRequest{Token: token}, &answer)
@@ -257,7 +257,7 @@ type tokenRequest struct {
 	Reason string `json:"reason,omitzero"`
 }
 
-// key makes a call about one key that is answered with the key.
+// key makes a call about one key that returns the key.
 func (c *Client) key(ctx context.Context, method, ws, id, below string, body any) (Key, error) {
 	path, err := keyPath(ws, id, below)
 	if err != nil {

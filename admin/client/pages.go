@@ -5,11 +5,11 @@ import (
 	"strconv"
 )
 
-// PageOptions says which page of a list is wanted. The zero value is the first one.
+// PageOptions selects a page of a list. The zero value selects the first.
 type PageOptions struct {
-	// Limit is the most entries that the page may have, 1 to 200. Default: 50.
+	// Limit is the maximum number of entries, 1 to 200. Default: 50.
 	Limit int
-	// Cursor is the NextCursor of the page before. It belongs to its list.
+	// Cursor is the NextCursor of the previous page of the same list.
 	Cursor string
 }
 
@@ -17,7 +17,7 @@ func (o PageOptions) query(path string) string {
 	return withQuery(path, map[string]string{"limit": positive(o.Limit), "cursor": o.Cursor})
 }
 
-// positive returns a number as it is sent, "" for 0.
+// positive formats a number for a query: "" for 0.
 func positive(n int) string {
 	if n == 0 {
 		return ""
@@ -25,7 +25,7 @@ func positive(n int) string {
 	return strconv.Itoa(n)
 }
 
-// longestPage is the limit with which all entries of a list are read.
+// longestPage is the limit used to read all entries of a list.
 const longestPage = 200
 
 // all returns the entries of every page. It ends with the first error.

@@ -19,29 +19,29 @@ type Mount struct {
 	Keys    KeyRules `json:"keys"`
 }
 
-// KeyRules are what the operator has decided about new keys.
+// KeyRules are the operator's rules for new keys.
 type KeyRules struct {
 	// TokenPrefix begins every new token, before an underscore: "agk".
 	TokenPrefix string `json:"token_prefix"`
-	// ExpiresInSeconds is how long a new key lives unless it is asked for less, in
-	// seconds; also the most that may be asked for.
+	// ExpiresInSeconds is the default and maximum lifetime of a new key, in
+	// seconds.
 	ExpiresInSeconds int64 `json:"expires_in_seconds"`
 	// MaxActive is how many keys of a workspace may be active at once.
 	MaxActive int `json:"max_active"`
-	// VagueNames are names that are refused, in small letters, without spaces,
-	// punctuation and digits at the end.
+	// VagueNames are names that are refused, in lower case, without spaces,
+	// punctuation and trailing digits.
 	VagueNames []string `json:"vague_names"`
 }
 
-// Health says that the key store answers, so that requests are judged.
+// Health is returned while the key store responds, so that requests can be judged.
 type Health struct {
 	// Status is "ok".
 	Status string `json:"status"`
-	// Changes begins with "unavailable: " and says why, where no key can be created
-	// or revoked now; "" where it can.
+	// Changes is "unavailable: " and the reason if no key can be created or revoked
+	// now, and "" otherwise.
 	Changes string `json:"changes,omitzero"`
-	// Clock is [ClockAhead] or [ClockBehind] where the clock of the gateway's machine
-	// seems to be wrong, and "" where it does not. See [Client.Clock].
+	// Clock is [ClockAhead] or [ClockBehind] if the clock of the gateway's machine
+	// seems to be wrong, and "" otherwise. See [Client.Clock].
 	Clock string `json:"clock,omitzero"`
 }
 
@@ -52,14 +52,15 @@ const (
 	ClockBehind = "behind"
 )
 
-// Clock is the clock of the gateway's machine beside the time that is certain to have
-// passed. Times are UTC, to the millisecond.
+// Clock compares the clock of the gateway's machine with the confirmed time, which
+// has certainly passed. Times are UTC, to the millisecond.
 type Clock struct {
 	// Status is [ClockAgrees], [ClockAhead] or [ClockBehind].
 	Status string `json:"status"`
-	// Machine is what the machine's clock says.
+	// Machine is the time of the machine's clock.
 	Machine time.Time `json:"machine"`
-	// Confirmed is certain to have passed. Nothing is deleted by a later time.
+	// Confirmed is the confirmed time. Nothing is deleted for its age by a later
+	// one.
 	Confirmed time.Time `json:"confirmed"`
 	// Judged is the time by which keys are judged.
 	Judged time.Time `json:"judged"`
@@ -68,11 +69,11 @@ type Clock struct {
 	OffsetSeconds int64 `json:"offset_seconds"`
 }
 
-// ClockTrust is what came of trusting the machine's clock.
+// ClockTrust is the result of trusting the machine's clock.
 type ClockTrust struct {
 	Clock Clock `json:"clock"`
-	// Revoked is how many keys would be active again by the earlier time, and were
-	// revoked instead.
+	// Revoked is how many keys would have become active again by the earlier time,
+	// and were revoked instead.
 	Revoked int `json:"revoked"`
 }
 
@@ -85,14 +86,14 @@ const (
 
 // Finding is the result of one check of the gateway.
 type Finding struct {
-	// Check is what was checked, in a word: permissions, space, clock, changes,
+	// Check is what was checked, in one word: permissions, space, clock, changes,
 	// journal, tables or records.
 	Check string `json:"check"`
 	// Severity is [SeverityOK], [SeverityWarning] or [SeverityError].
 	Severity string `json:"severity"`
 	// Message is what was found, as a sentence.
 	Message string `json:"message"`
-	// Advice is what to do; "" if nothing is to be done.
+	// Advice is what to do; "" if nothing.
 	Advice string `json:"advice,omitzero"`
 }
 
@@ -124,32 +125,32 @@ func (c *Client) Mount(ctx context.Context) (mount Mount, err error) {
 	return mount, err
 }
 
-// Health returns whether the key store answers. Where it does not, the error is
+// Health returns whether the key store responds. If it does not, the error is
 // [CodeStoreUnavailable].
 func (c *Client) Health(ctx context.Context) (health Health, err error) {
 	err = c.call(ctx, http.MethodGet, "/healthz", nil, &health)
 	return health, err
 }
 
-// Clock returns what the gateway makes of its machine's clock.
+// Clock returns the state of the clock of the gateway's machine.
 func (c *Client) Clock(ctx context.Context) (Clock, error) {
 	var answer clockAnswer
 	err := c.call(ctx, http.MethodGet, "/clock", nil, &answer)
 	return answer.Clock, err
 }
 
-// TrustClock has the gateway take its machine's clock for right: make sure of that
-// first. Keys that expired only by an earlier clock that was ahead are active again,
-// and no revoked key is. The reason is for the audit trail, and may be "". It is
-// refused with [CodeClockAgrees] where there is nothing to set.
+// TrustClock makes the gateway accept its machine's clock as correct: check first
+// that it is. Keys that had expired only by a clock that was ahead become active
+// again; revoked keys do not. The reason is for the audit trail, and may be "". The
+// call is refused with [CodeClockAgrees] if there is nothing to set.
 func (c *Client) TrustClock(ctx context.Context, reason string) (trust ClockTrust, err error) {
 	err = c.call(ctx, http.MethodPost, "/clock/trust", reasonRequest{reason}, &trust)
 	return trust, err
 }
 
-// Doctor has the gateway check everything in its store, and returns what it found,
-// good or bad. It changes nothing. It takes seconds for a hundred thousand keys, and
-// no timeout bounds it.
+// Doctor makes the gateway check everything in its store, and returns all findings.
+// It changes nothing. It takes seconds for a hundred thousand keys, and no timeout
+// applies to it.
 func (c *Client) Doctor(ctx context.Context) ([]Finding, error) {
 	request, err := c.request(ctx, http.MethodGet, "/doctor", nil)
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Workspace is a workspace and how many keys it has. It need not be created: one
-// that was never heard of has no keys.
+// Workspace is a workspace and its number of keys. A workspace need not be created:
+// one that was never used has no keys.
 type Workspace struct {
 	// ID has 1 to 64 characters of A-Z, a-z, 0-9, '.', '_' and '-', and does not
 	// begin with '.'.
@@ -17,7 +17,7 @@ type Workspace struct {
 	Suspended bool `json:"suspended"`
 	// SuspendedAt is when it was suspended, and nil if it is not.
 	SuspendedAt *time.Time `json:"suspended_at"`
-	// Reason is why it is suspended, and nil if it is not or nobody said why.
+	// Reason is why it is suspended; nil if it is not, or if no reason was given.
 	Reason *string   `json:"reason"`
 	Keys   KeyCounts `json:"keys"`
 }
@@ -34,7 +34,7 @@ type KeyCounts struct {
 type Suspension struct {
 	WorkspaceID string    `json:"workspace_id"`
 	SuspendedAt time.Time `json:"suspended_at"`
-	// Reason is why; "" if nobody said.
+	// Reason is why; "" if none was given.
 	Reason string `json:"reason"`
 }
 
@@ -64,20 +64,20 @@ func (c *Client) ShowWorkspace(ctx context.Context, ws string) (Workspace, error
 	return c.workspace(ctx, http.MethodGet, ws, "", nil)
 }
 
-// Suspend has every key of a workspace refused until it is resumed. The reason, at
-// most 500 characters, is for the audit trail, and may be "". Suspending a
-// suspended workspace changes nothing and succeeds.
+// Suspend makes the gateway refuse every key of a workspace until it is resumed.
+// The reason, at most 500 characters, is for the audit trail, and may be "".
+// Suspending a suspended workspace changes nothing and succeeds.
 func (c *Client) Suspend(ctx context.Context, ws, reason string) (Workspace, error) {
 	return c.workspace(ctx, http.MethodPost, ws, "/suspend", reasonRequest{reason})
 }
 
-// Resume ends a suspension. The workspace's active keys pass again.
+// Resume ends a suspension. The workspace's active keys are accepted again.
 func (c *Client) Resume(ctx context.Context, ws string) (Workspace, error) {
 	return c.workspace(ctx, http.MethodPost, ws, "/resume", nil)
 }
 
-// RevokeAll revokes every active key of a workspace, which nothing undoes, and
-// returns how many there were. The reason is required, and for the audit trail.
+// RevokeAll revokes every active key of a workspace, which cannot be undone, and
+// returns how many there were. The reason is required, and is for the audit trail.
 func (c *Client) RevokeAll(ctx context.Context, ws, reason string) (revoked int, err error) {
 	path, err := workspacePath(ws, "/revoke-all")
 	if err != nil {
@@ -105,7 +105,7 @@ func (c *Client) AllSuspensions(ctx context.Context) iter.Seq2[Suspension, error
 	})
 }
 
-// workspace makes a call about a workspace that is answered with the workspace.
+// workspace makes a call about a workspace that returns the workspace.
 func (c *Client) workspace(ctx context.Context, method, ws, below string, body any) (Workspace, error) {
 	path, err := workspacePath(ws, below)
 	if err != nil {

@@ -35,7 +35,7 @@ func TestConfigFindings(t *testing.T) {
 		{"safe", socket + `"apps":{"http":{` + safe + `}}}`, "ok: Nothing in the configuration is known to be unsafe."},
 		{"no admin endpoint", `{"admin":{"disabled":true,"listen":":2019"},"apps":{"http":{` + safe + `}}}`, "ok: Nothing in the configuration is known to be unsafe."},
 		{"the admin endpoint as Caddy has it", `{"apps":{"http":{` + safe + `}}}`,
-			"warning: The admin endpoint listens on localhost:2019, which every user of this machine may reach: whoever can connect can make keys."},
+			"warning: The admin endpoint listens on localhost:2019, which every user of this machine may reach: anybody who can connect can create keys."},
 		{"no grace period", socket + `"apps":{}}`, "warning: There is no grace_period: a stop waits for the last request, however long that takes."},
 		{"credentials", socket + `"apps":{"http":{` + safe + `,"servers":{"b":{"logs":{"should_log_credentials":true}},"a":{},"c":{"logs":{"should_log_credentials":true}}}}}}`,
 			`error: The server "b" writes credentials, whole tokens among them, into its access log.` + "\n" +

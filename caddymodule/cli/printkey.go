@@ -68,7 +68,7 @@ func (t *terminal) future(old client.Key) string {
 	case old.RevokesAt != nil:
 		return "will be revoked at " + t.moment(old.RevokesAt)
 	}
-	return "goes on until " + t.moment(&old.ExpiresAt) + ": revoke it when the new one is in place"
+	return "stays active until " + t.moment(&old.ExpiresAt) + ": revoke it when the new one is in place"
 }
 
 // shown prints a key after a change.

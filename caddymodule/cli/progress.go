@@ -10,14 +10,14 @@ import (
 	"golang.org/x/term"
 )
 
-// progress shows on a terminal how far something long has got. What has been done is
-// written to it. Nothing that goes wrong with it fails the command.
+// progress shows the progress of a long operation on a terminal. What has been
+// processed is written to it. Its own failures never fail the command.
 type progress struct {
-	bar       *progressbar.ProgressBar
-	ofUnknown bool // length, so that it shows the time instead
+	bar     *progressbar.ProgressBar
+	unknown bool // length: it shows the time instead
 }
 
-// unknownLength is the total of something of which nobody knows how long it takes.
+// unknownLength is the total of an operation of unknown length.
 const unknownLength = -1
 
 // newProgress returns the progress of a total of bytes, or of [unknownLength]. It shows
@@ -32,7 +32,7 @@ func progressOf(out io.Writer, what string, total int64, visible bool) *progress
 			fmt.Fprintln(out)
 		}
 	}
-	return &progress{ofUnknown: total == unknownLength, bar: progressbar.NewOptions64(total,
+	return &progress{unknown: total == unknownLength, bar: progressbar.NewOptions64(total,
 		progressbar.OptionSetWriter(out),
 		progressbar.OptionSetVisibility(visible),
 		progressbar.OptionSetDescription(what),
@@ -49,10 +49,10 @@ func (p *progress) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// end ends the line. What has not come to its end stays as far as it got.
+// end ends the line. An operation that failed stays at its last progress.
 func (p *progress) end() {
 	switch {
-	case p.ofUnknown:
+	case p.unknown:
 		_ = p.bar.Finish()
 	case !p.bar.IsFinished():
 		_ = p.bar.Exit()

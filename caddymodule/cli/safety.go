@@ -38,7 +38,7 @@ func configFindings(config []byte, err error) []client.Finding {
 	listen := cmp.Or(parsed.Admin.Listen, caddy.DefaultAdminListen)
 	if reach := reachable(listen); reach != "" && !parsed.Admin.Disabled {
 		found = append(found, client.Finding{Check: check, Severity: client.SeverityWarning,
-			Message: "The admin endpoint listens on " + listen + ", " + reach + ": whoever can connect can make keys.",
+			Message: "The admin endpoint listens on " + listen + ", " + reach + ": anybody who can connect can create keys.",
 			Advice:  "Let it listen on a Unix socket that only its owner can open.",
 		})
 	}

@@ -11,23 +11,23 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// table prints rows of cells in columns. Its cells are made visible: none can
-// move the cursor. It measures text as terminals do, where 東 takes two places.
+// table prints rows of cells in columns. Control characters in cells are escaped,
+// so that none can move the cursor. Widths are in the columns of a terminal, of
+// which 東 takes two.
 type table struct {
 	rows [][]string
-	// fit is how wide a row may be; 0 is as wide as it gets.
+	// fit is the maximum width of a row; 0 for no limit.
 	fit int
-	// optional are the columns that are left out, the last first, where a row
-	// would be too wide.
+	// optional are the columns to drop, from the last, if rows would be too wide.
 	optional []int
-	// shorten are the columns that are cut where a row would be too wide.
+	// shorten are the columns to truncate if rows would be too wide.
 	shorten []int
 }
 
 const (
 	tableGap = 2  // between columns
-	leastCut = 12 // nothing is cut to less than this
-	readable = 24 // optional columns are left out before others are cut to less
+	leastCut = 12 // no cell is truncated to less
+	readable = 24 // optional columns are dropped before others are truncated to less
 )
 
 func (t *table) row(cells ...string) {
@@ -56,8 +56,8 @@ func (t *table) write(w io.Writer) error {
 	return err
 }
 
-// leaveOut removes optional columns: those that are empty, and then one after the
-// other until the rest fits.
+// leaveOut drops optional columns: the empty ones, and then others until the rest
+// fits.
 func (t *table) leaveOut() {
 	for _, column := range slices.Backward(t.optional) {
 		if t.empty(column) || t.fit > 0 && t.leastWidth() > t.fit {
@@ -68,13 +68,13 @@ func (t *table) leaveOut() {
 	}
 }
 
-// empty reports whether a column has nothing but its heading.
+// empty reports whether a column has only a heading.
 func (t *table) empty(column int) bool {
 	return !slices.ContainsFunc(t.rows[1:], func(row []string) bool { return row[column] != "" })
 }
 
-// leastWidth returns how wide a row is when all that may be cut is, and can be
-// read.
+// leastWidth returns the width of a row with every truncatable column at its
+// shortest readable width.
 func (t *table) leastWidth() int {
 	total := 0
 	for i, width := range t.fullWidths() {
@@ -86,7 +86,7 @@ func (t *table) leastWidth() int {
 	return total - tableGap
 }
 
-// widths returns how wide each column is to be.
+// widths returns the width of each column.
 func (t *table) widths() []int {
 	widths := t.fullWidths()
 	total := tableGap * (len(widths) - 1)
@@ -103,7 +103,7 @@ func (t *table) widths() []int {
 	return widths
 }
 
-// fullWidths returns how wide each column would like to be.
+// fullWidths returns the width of each column without truncation.
 func (t *table) fullWidths() []int {
 	var widths []int
 	for _, row := range t.rows {
@@ -117,12 +117,12 @@ func (t *table) fullWidths() []int {
 	return widths
 }
 
-// cut shortens a text that is wider than it may be, and ends it with dots then.
+// cut truncates text that is too wide, and ends it with an ellipsis.
 func cut(text string, most int) string {
 	if uniseg.StringWidth(text) <= most {
 		return text
 	}
-	used := 1 // for the dots
+	used := 1 // for the ellipsis
 	for characters := uniseg.NewGraphemes(text); characters.Next(); {
 		if used += characters.Width(); used > most {
 			from, _ := characters.Positions()
@@ -132,8 +132,8 @@ func cut(text string, most int) string {
 	return text
 }
 
-// say prints text for a person. The format is ours; the strings in it may come from
-// anybody, and are made visible: none can move the cursor or begin a line.
+// say prints text for people. Values in the format may come from anybody, so they
+// are escaped: none can move the cursor or begin a line.
 func say(w io.Writer, format string, values ...any) error {
 	for i, value := range values {
 		if text, ok := value.(string); ok {

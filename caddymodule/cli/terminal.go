@@ -19,11 +19,11 @@ import (
 // terminal prints the answers of one command in the requested format.
 type terminal struct {
 	client *client.Client
-	config []byte // that --config names, as JSON; nil where none is named
+	config []byte // from --config, as JSON; nil if not given
 	form   string // table, json or token
 	out    io.Writer
 	now    time.Time
-	width  int // of the terminal; 0 where there is none
+	width  int // of the terminal; 0 without one
 }
 
 func newTerminal(cmd *cobra.Command) (*terminal, error) {

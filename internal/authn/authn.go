@@ -21,8 +21,8 @@ import (
 
 // Source is where the authenticator looks up keys that are not in its cache.
 type Source interface {
-	// Lookup returns the key whose token has the digest, whatever its status,
-	// or [apikey.ErrNotFound]. Any other error means that the source is unavailable.
+	// Lookup returns the key whose token has the digest, in any status, or
+	// [apikey.ErrNotFound]. Any other error means that the source is unavailable.
 	Lookup(apikey.Digest) (*apikey.Key, error)
 	// MayHave reports whether Lookup may find the digest; if not, there is no such
 	// key. It never blocks.

@@ -8,13 +8,13 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// Clock returns the time by which keys are judged. See [apikey.ClockNote] for when the
-// machine's clock is confirmed.
+// Clock returns the time by which keys are judged. See [apikey.ClockNote] for when
+// the machine's clock is confirmed.
 //
-// It never returns a time before the confirmed one, whatever the machine's clock says: a
-// key that had expired by then stays expired. It follows a machine's clock that is ahead,
-// so that no key outlives its end; when that clock is corrected, the keys that it expired
-// are valid again.
+// It never returns a time before the confirmed one, even if the machine's clock is
+// behind: a key that had expired by then stays expired. It follows a machine's
+// clock that is ahead, so that no key outlives its end; when that clock is
+// corrected, the keys that it expired are valid again.
 type Clock struct {
 	read  func() (wall time.Time, elapsed time.Duration)
 	state atomic.Pointer[clockState]

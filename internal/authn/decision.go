@@ -63,7 +63,7 @@ type Decision struct {
 	// At is when the decision was made; zero if no key was found.
 	At time.Time
 	// Limit is the limit that the request was counted against, if any, and Usage is
-	// what is left of it.
+	// how much of it remains.
 	Limit ratelimit.Limit
 	Usage ratelimit.Verdict
 	// Lookup is how the key was looked up; "" if it was not.

@@ -29,8 +29,8 @@ type Facts struct {
 	Browser bool
 	// Client is who sent the request; nil if that is not needed.
 	Client Client
-	// Before is an earlier check that let the same request pass, if there was one. Its
-	// key is judged, whatever Authorization says.
+	// Before is an earlier check that let the same request pass, if there was one.
+	// Its key is judged, and Authorization is ignored.
 	Before *Pass
 }
 

@@ -29,12 +29,13 @@ type Ender interface {
 	End()
 }
 
-// Stream is a request that was allowed, while its body and its response are passed on.
-// Whoever passes them on calls Stands before each piece. That costs a nanosecond, and
-// one check of the key per interval, so a short request never pays for one.
+// Stream is a request that was allowed, while its body and its response are passed
+// on. The code that passes them on calls Stands before each piece. That costs a
+// nanosecond, and one check of the key per interval, so a short request never pays
+// for one.
 //
-// A stream that may be idle for long is watched: End is called when its key ends, so it
-// ends without waiting for the next piece.
+// A stream that may be idle for long is watched: End is called when its key ends,
+// so it ends without waiting for the next piece.
 type Stream struct {
 	// Endless says that the stream does not end by itself, such as a WebSocket. It is
 	// ended when the authenticator retires. Set it before Begin.

@@ -183,8 +183,8 @@ func (l *Limiter) Sweep(now time.Time) int {
 		b := value.(*bucket)
 		b.mu.Lock()
 		if b.idle(at) {
-			// Deleted before the lock is released, so that whoever finds the bucket
-			// released also finds it gone.
+			// Deleted before the lock is released, so that a request that finds the
+			// bucket released also finds it gone.
 			b.released, b.passes = true, ring{} // a Hint may keep it for long
 			l.buckets.Delete(id)
 			l.len.Add(-1)
