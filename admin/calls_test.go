@@ -116,10 +116,10 @@ func TestRevoke(t *testing.T) {
 	a.at(start.Add(time.Hour))
 	key := want["key"].(map[string]any)
 	maps.Copy(key, object(t, `{"status":"revoked","revoked_at":"2026-03-01T13:00:00Z","revoked_by":"tester","revoke_reason":"left"}`))
-	equal(t, "revoked", a.must(t, http.StatusOK, "POST", path+"/revoke", `{"reason":" left "}`).body, want)
+	equal(t, "revoked", a.must(t, http.StatusOK, "POST", path+"/revoke", `{"reason":" left "}`).body, confirmed(t, want, 2))
 
 	a.at(start.Add(2 * time.Hour))
-	equal(t, "again", a.must(t, http.StatusOK, "POST", path+"/revoke", `{"reason":"another"}`).body, want)
+	equal(t, "again", a.must(t, http.StatusOK, "POST", path+"/revoke", `{"reason":"another"}`).body, confirmed(t, want, 2))
 	equal(t, "shown", a.must(t, http.StatusOK, "GET", path, "").body, want)
 	equal(t, "events", a.events(t), 2)
 	a.create(t, "acme", "Zapier")
@@ -168,8 +168,8 @@ func TestWorkspace(t *testing.T) {
 	}{
 		{"GET", "/workspaces/acme", "", idle, 4},
 		{"POST", "/workspaces/acme/resume", "", idle, 4},
-		{"POST", "/workspaces/acme/suspend", `{"reason":"unpaid"}`, paused, 5},
-		{"POST", "/workspaces/acme/suspend", `{"reason":"another"}`, paused, 5},
+		{"POST", "/workspaces/acme/suspend", `{"reason":"unpaid"}`, confirmed(t, paused, 5), 5},
+		{"POST", "/workspaces/acme/suspend", `{"reason":"another"}`, confirmed(t, paused, 5), 5},
 		{"GET", "/workspaces/acme", "", paused, 5},
 		{"GET", "/suspensions?limit=1", "", object(t, `{"suspensions":[{"workspace_id":"acme","suspended_at":"2026-03-02T12:00:00Z","reason":"unpaid"}],"next_cursor":null}`), 5},
 		{"POST", "/workspaces/acme/resume", "{}", idle, 6},

@@ -169,12 +169,24 @@ func (h *Handler) revokeKey(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
+	return h.revoke(r, apikey.Revoke{WorkspaceID: ws, KeyID: id, Reason: reason})
+}
+
+func (h *Handler) revoke(r *http.Request, do apikey.Revoke) (int, any, error) {
 	now := h.now()
-	outcome, err := h.apply(r, now, apikey.Revoke{WorkspaceID: ws, KeyID: id, Reason: reason})
+	outcome, err := h.apply(r, now, do)
 	if err != nil {
 		return 0, nil, err
 	}
-	return http.StatusOK, keyAnswer{Key: present(&outcome.Key, now)}, nil
+	return http.StatusOK, client.Revocation{Key: present(&outcome.Key, now), Propagation: presentPropagation(outcome.Propagation)}, nil
+}
+
+func presentPropagation(p apikey.Propagation) client.Propagation {
+	state := client.Pending
+	if p.Confirmed {
+		state = client.Confirmed
+	}
+	return client.Propagation{State: state, Revision: p.Revision, Gateways: p.Gateways, WaitedMS: p.Waited.Milliseconds()}
 }
 
 // present returns a key as the API shows it at the given instant.

@@ -18,6 +18,13 @@ import (
 // key returns the key that an answer holds under the given name.
 func (r reply) key(name string) map[string]any { return r.body[name].(map[string]any) }
 
+// confirmed returns a copy of an answer that also says how far the change with a
+// number has reached, where one gateway serves from a store.
+func confirmed(t testing.TB, answer map[string]any, revision int) map[string]any {
+	t.Helper()
+	return but(t, answer, fmt.Sprintf(`{"propagation":{"state":"confirmed","revision":%d,"gateways":1,"waited_ms":0}}`, revision))
+}
+
 // but returns a copy of an object with some members changed.
 func but(t testing.TB, value map[string]any, changed string) map[string]any {
 	t.Helper()
@@ -99,7 +106,8 @@ func TestRotate(t *testing.T) {
 	path := keysPage + "/" + old["id"].(string)
 	a.at(start.Add(day))
 	got := a.must(t, http.StatusCreated, "POST", path+"/rotate", "")
-	equal(t, "members of the answer", len(got.body), 3)
+	equal(t, "members of the answer", len(got.body), 4)
+	equal(t, "propagation", got.body, confirmed(t, got.body, 2))
 	key, text := got.key("key"), got.body["token"].(string)
 	token, ok := apikey.ParseToken(text)
 	if !ok || text == oldToken {
@@ -248,7 +256,7 @@ func TestRevokeAll(t *testing.T) {
 			a.refused(t, http.StatusUnprocessableEntity, "invalid_reason", "reason", "POST", "/workspaces/acme/revoke-all", body)
 		}
 	})
-	equal(t, "answer", a.must(t, http.StatusOK, "POST", "/workspaces/acme/revoke-all", `{"reason":" left "}`).body, object(t, `{"revoked":2}`))
+	equal(t, "answer", a.must(t, http.StatusOK, "POST", "/workspaces/acme/revoke-all", `{"reason":" left "}`).body, confirmed(t, object(t, `{"revoked":2}`), 7))
 	newest := a.trail(t, "/workspaces/acme/audit")[0]
 	equal(t, "operation", newest["operation"], any("revoke_all"))
 	equal(t, "key of the event", newest["key_id"], any(""))
@@ -264,8 +272,8 @@ func TestRevokeAll(t *testing.T) {
 	equal(t, "counts", a.must(t, http.StatusOK, "GET", "/workspaces/acme", "").key("workspace")["keys"], any(object(t, `{"active":0,"expired":1,"revoked":3}`)))
 	equal(t, "another's key", a.must(t, http.StatusOK, "GET", "/workspaces/other/keys/"+others, "").key("key")["status"], any("active"))
 	a.unchanged(t, func() {
-		equal(t, "again", a.must(t, http.StatusOK, "POST", "/workspaces/acme/revoke-all", `{"reason":"left"}`).body, object(t, `{"revoked":0}`))
-		equal(t, "of nobody", a.must(t, http.StatusOK, "POST", "/workspaces/nobody/revoke-all", `{"reason":"left"}`).body, object(t, `{"revoked":0}`))
+		equal(t, "again", a.must(t, http.StatusOK, "POST", "/workspaces/acme/revoke-all", `{"reason":"left"}`).body, confirmed(t, object(t, `{"revoked":0}`), 7))
+		equal(t, "of nobody", a.must(t, http.StatusOK, "POST", "/workspaces/nobody/revoke-all", `{"reason":"left"}`).body, confirmed(t, object(t, `{"revoked":0}`), 7))
 	})
 	a.create(t, "acme", "Second")
 }
@@ -285,14 +293,15 @@ func TestTokens(t *testing.T) {
 	revoked := a.must(t, http.StatusOK, "POST", "/tokens/revoke", `{"token":"`+token+`","reason":" leaked "}`)
 	equal(t, "status", revoked.key("key")["status"], any("revoked"))
 	equal(t, "reason", revoked.key("key")["revoke_reason"], any("leaked"))
-	equal(t, "shown", a.must(t, http.StatusOK, "GET", path, "").body, revoked.body)
+	shown := a.must(t, http.StatusOK, "GET", path, "").body
+	equal(t, "revoked", revoked.body, confirmed(t, shown, 4))
 	newest = a.trail(t, "/workspaces/acme/audit")[0]
 	equal(t, "operation", newest["operation"], any("revoke"))
 	equal(t, "details", newest["details"], any(object(t, `{"name":"Zapier","reason":"leaked"}`)))
 
 	a.at(start.Add(2 * time.Hour))
-	equal(t, "revoked again", a.must(t, http.StatusOK, "POST", "/tokens/revoke", body).body, revoked.body)
-	equal(t, "looked up when revoked", a.must(t, http.StatusOK, "POST", "/tokens/lookup", body).body, revoked.body)
+	equal(t, "revoked again", a.must(t, http.StatusOK, "POST", "/tokens/revoke", body).body, confirmed(t, shown, 5))
+	equal(t, "looked up when revoked", a.must(t, http.StatusOK, "POST", "/tokens/lookup", body).body, shown)
 }
 
 // A token that is nobody's is not found, what is none is told from it, as far as

@@ -67,6 +67,7 @@ func (h *Handler) rotateKey(r *http.Request) (int, any, error) {
 	}
 	return http.StatusCreated, client.Rotation{
 		Key: present(&outcome.Key, now), Token: token.Reveal(), Replaced: present(&outcome.Replaced, now),
+		Propagation: presentPropagation(outcome.Propagation),
 	}, nil
 }
 

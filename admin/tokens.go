@@ -43,12 +43,7 @@ func (h *Handler) revokeToken(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	now := h.now()
-	outcome, err := h.apply(r, now, apikey.Revoke{WorkspaceID: key.WorkspaceID, KeyID: key.ID, Reason: reason})
-	if err != nil {
-		return 0, nil, err
-	}
-	return http.StatusOK, keyAnswer{Key: present(&outcome.Key, now)}, nil
+	return h.revoke(r, apikey.Revoke{WorkspaceID: key.WorkspaceID, KeyID: key.ID, Reason: reason})
 }
 
 // toRevoke finds the key of a token to revoke, even when the disk has room for

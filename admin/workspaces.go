@@ -42,7 +42,7 @@ func (h *Handler) showWorkspace(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	return h.presentWorkspace(r, ws)
+	return h.answerWorkspace(r, ws)
 }
 
 func (h *Handler) suspendWorkspace(r *http.Request) (int, any, error) {
@@ -58,7 +58,11 @@ func (h *Handler) suspendWorkspace(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	return h.presentWorkspace(r, outcome.Workspace)
+	suspended, err := h.presentWorkspace(r, outcome.Workspace)
+	if err != nil {
+		return 0, nil, err
+	}
+	return http.StatusOK, client.SuspendedWorkspace{Workspace: suspended, Propagation: presentPropagation(outcome.Propagation)}, nil
 }
 
 func (h *Handler) resumeWorkspace(r *http.Request) (int, any, error) {
@@ -73,12 +77,7 @@ func (h *Handler) resumeWorkspace(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	return h.presentWorkspace(r, outcome.Workspace)
-}
-
-// revokedAnswer says how many keys were revoked.
-type revokedAnswer struct {
-	Revoked int `json:"revoked"`
+	return h.answerWorkspace(r, outcome.Workspace)
 }
 
 // revokeAll revokes every active key of a workspace. It requires a reason, because
@@ -99,16 +98,24 @@ func (h *Handler) revokeAll(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	return http.StatusOK, revokedAnswer{Revoked: outcome.Revoked}, nil
+	return http.StatusOK, client.RevokedKeys{Revoked: outcome.Revoked, Propagation: presentPropagation(outcome.Propagation)}, nil
 }
 
-func (h *Handler) presentWorkspace(r *http.Request, ws apikey.Workspace) (int, any, error) {
-	counts, err := h.keys().CountKeys(r.Context(), ws.ID, h.now())
+func (h *Handler) answerWorkspace(r *http.Request, ws apikey.Workspace) (int, any, error) {
+	presented, err := h.presentWorkspace(r, ws)
 	if err != nil {
 		return 0, nil, err
 	}
-	return http.StatusOK, workspaceAnswer{client.Workspace{
+	return http.StatusOK, workspaceAnswer{presented}, nil
+}
+
+func (h *Handler) presentWorkspace(r *http.Request, ws apikey.Workspace) (client.Workspace, error) {
+	counts, err := h.keys().CountKeys(r.Context(), ws.ID, h.now())
+	if err != nil {
+		return client.Workspace{}, err
+	}
+	return client.Workspace{
 		ID: ws.ID, Suspended: ws.Suspended(), SuspendedAt: optional(ws.SuspendedAt), Reason: optional(ws.Reason),
 		Keys: client.KeyCounts{Active: counts[apikey.Active], Expired: counts[apikey.Expired], Revoked: counts[apikey.Revoked]},
-	}}, nil
+	}, nil
 }

@@ -26,7 +26,8 @@ func hostileAnswer(token string) string {
 		`"events":[{"id":TEXT,"at":AT,"actor":TEXT,"remote_ip":TEXT,"operation":TEXT,"workspace_id":TEXT,"key_id":TEXT,"details":{"reason":TEXT,"refused":TEXT}}],` +
 		`"suspensions":[{"workspace_id":TEXT,"suspended_at":AT,"reason":TEXT}],"next_cursor":TEXT,` +
 		`"clock":{"status":TEXT,"machine":AT,"confirmed":AT,"judged":AT,"offset_seconds":1},` +
-		`"findings":[{"check":TEXT,"severity":TEXT,"message":TEXT,"advice":TEXT}],"restored":{"made_at":AT},"warning":TEXT}`)
+		`"findings":[{"check":TEXT,"severity":TEXT,"message":TEXT,"advice":TEXT}],"restored":{"made_at":AT},"warning":TEXT,` +
+		`"propagation":{"state":TEXT,"revision":1,"gateways":1,"waited_ms":0}}`)
 }
 
 // TestCommandLine_hostileServer has a server answer every command with what a

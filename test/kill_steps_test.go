@@ -121,7 +121,7 @@ func (w *tenant) revoke() error {
 	}
 	id, reason := one(w, ids...), one(w, "", "left")
 	change := event("revoke", id, "name", w.keys[id].Name, "reason", reason)
-	var answer client.Key
+	var answer client.Revocation
 	var err error
 	if token, ok := w.tokens[id]; ok && one(w, true, false) {
 		w.begin(event("lookup", id), change)
@@ -133,7 +133,7 @@ func (w *tenant) revoke() error {
 	if err != nil {
 		return err
 	}
-	w.keys[id] = answer
+	w.keys[id] = answer.Key
 	w.done()
 	return nil
 }
@@ -149,7 +149,7 @@ func (w *tenant) revokeAgain() error {
 	if err != nil {
 		return err
 	}
-	return w.wantKey(answer)
+	return w.wantKey(answer.Key)
 }
 
 func (w *tenant) revokeAll() error {
@@ -163,8 +163,8 @@ func (w *tenant) revokeAll() error {
 	if err != nil {
 		return err
 	}
-	if answer != len(ids) {
-		return fmt.Errorf("%w: %d keys were revoked, of %d", errWrong, answer, len(ids))
+	if answer.Revoked != len(ids) {
+		return fmt.Errorf("%w: %d keys were revoked, of %d", errWrong, answer.Revoked, len(ids))
 	}
 	for _, id := range ids {
 		key := w.keys[id]
@@ -176,18 +176,18 @@ func (w *tenant) revokeAll() error {
 }
 
 func (w *tenant) suspendOrResume() (err error) {
-	var answer client.Workspace
 	if w.workspace.Suspended {
 		w.begin(event("resume", ""))
-		answer, err = w.api.Resume(w.t.Context(), w.id)
+		w.workspace, err = w.api.Resume(w.t.Context(), w.id)
 	} else {
 		w.begin(event("suspend", "", "reason", "unpaid"))
+		var answer client.SuspendedWorkspace
 		answer, err = w.api.Suspend(w.t.Context(), w.id, "unpaid")
+		w.workspace = answer.Workspace
 	}
 	if err != nil {
 		return err
 	}
-	w.workspace = answer
 	w.workspace.Keys = client.KeyCounts{}
 	w.done()
 	return nil

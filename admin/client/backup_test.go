@@ -20,7 +20,7 @@ import (
 func TestClient_backup(t *testing.T) {
 	c := clienttest.NewServer(t).Client()
 	kept, ended := create(t, c, "acme", "Zapier production"), create(t, c, "acme", "Warehouse sync")
-	must[client.Key](t)(c.RevokeKey(t.Context(), "acme", ended.Key.ID, ""))
+	must[client.Revocation](t)(c.RevokeKey(t.Context(), "acme", ended.Key.ID, ""))
 	taken := must[*client.Backup](t)(c.Backup(t.Context()))
 	defer taken.Close()
 	content := must[[]byte](t)(io.ReadAll(taken))

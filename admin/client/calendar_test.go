@@ -26,7 +26,7 @@ func TestClient_calendar(t *testing.T) {
 
 	same := must[client.Calendar](t)(c.Calendar(t.Context(), "acme", client.CalendarOptions{ETag: whole.ETag}))
 	equal(t, "not modified", same, client.Calendar{ETag: whole.ETag, NotModified: true})
-	must[client.Key](t)(c.RevokeKey(t.Context(), "acme", other.Key.ID, ""))
+	must[client.Revocation](t)(c.RevokeKey(t.Context(), "acme", other.Key.ID, ""))
 	changed := must[client.Calendar](t)(c.Calendar(t.Context(), "acme", client.CalendarOptions{ETag: whole.ETag}))
 	equal(t, "modified", changed.NotModified || changed.ETag == whole.ETag, false)
 }

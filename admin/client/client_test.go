@@ -69,7 +69,9 @@ func TestClient_keys(t *testing.T) {
 	equal(t, "ListKeys", page, client.KeyPage{Keys: []client.Key{created.Key}})
 	equal(t, "ListKeys of nobody", len(must[client.KeyPage](t)(c.ListKeys(t.Context(), "nobody", client.ListOptions{})).Keys), 0)
 
-	revoked := must[client.Key](t)(c.RevokeKey(t.Context(), "acme", created.Key.ID, "left"))
+	revocation := must[client.Revocation](t)(c.RevokeKey(t.Context(), "acme", created.Key.ID, "left"))
+	revoked := revocation.Key
+	equal(t, "propagation", revocation.Propagation, client.Propagation{State: client.Confirmed, Revision: 3, Gateways: 1})
 	equal(t, "status", revoked.Status, client.Revoked)
 	equal(t, "reason", *revoked.RevokeReason, "left")
 }
@@ -88,9 +90,9 @@ func TestClient_life(t *testing.T) {
 	equal(t, "RotateKey: revokes_at", rotated.Replaced.RevokesAt.Sub(rotated.Key.CreatedAt), 24*time.Hour)
 
 	equal(t, "LookUpToken", must[client.Key](t)(c.LookUpToken(t.Context(), rotated.Token)), rotated.Key)
-	equal(t, "RevokeToken", *must[client.Key](t)(c.RevokeToken(t.Context(), created.Token, "leaked")).RevokeReason, "leaked")
+	equal(t, "RevokeToken", *must[client.Revocation](t)(c.RevokeToken(t.Context(), created.Token, "leaked")).Key.RevokeReason, "leaked")
 
-	equal(t, "Suspend", *must[client.Workspace](t)(c.Suspend(t.Context(), "acme", "unpaid")).Reason, "unpaid")
+	equal(t, "Suspend", *must[client.SuspendedWorkspace](t)(c.Suspend(t.Context(), "acme", "unpaid")).Workspace.Reason, "unpaid")
 	suspended := must[client.SuspensionPage](t)(c.Suspensions(t.Context(), client.PageOptions{}))
 	equal(t, "Suspensions", suspended.Suspensions[0].WorkspaceID, "acme")
 	reasons := []string{}
@@ -101,7 +103,7 @@ func TestClient_life(t *testing.T) {
 	resumed := must[client.Workspace](t)(c.Resume(t.Context(), "acme"))
 	equal(t, "Resume", resumed, client.Workspace{ID: "acme", Keys: client.KeyCounts{Active: 1, Revoked: 1}})
 	equal(t, "ShowWorkspace", must[client.Workspace](t)(c.ShowWorkspace(t.Context(), "acme")), resumed)
-	equal(t, "RevokeAll", must[int](t)(c.RevokeAll(t.Context(), "acme", "left")), 1)
+	equal(t, "RevokeAll", must[client.RevokedKeys](t)(c.RevokeAll(t.Context(), "acme", "left")).Revoked, 1)
 
 	operations := []string{}
 	options := client.PageOptions{Limit: 3}
@@ -133,7 +135,7 @@ func TestClient_all(t *testing.T) {
 		created := create(t, c, "acme", fmt.Sprintf("System number %d", i))
 		want = append(want, created.Key.Name)
 		if i < revoked {
-			must[client.Key](t)(c.RevokeKey(t.Context(), "acme", created.Key.ID, ""))
+			must[client.Revocation](t)(c.RevokeKey(t.Context(), "acme", created.Key.ID, ""))
 		}
 	}
 	slices.Reverse(want)

@@ -49,10 +49,10 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	fmt.Println(revoked.Name, "is", revoked.Status)
+	fmt.Println(revoked.Key.Name, "is", revoked.Key.Status, "and that is", revoked.Propagation.State)
 	// Output:
 	// 53 characters for a secret manager
-	// Zapier production is revoked
+	// Zapier production is revoked and that is confirmed
 }
 
 func ExampleError() {

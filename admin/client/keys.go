@@ -109,8 +109,15 @@ type RotateRequest struct {
 type Rotation struct {
 	Key Key `json:"key"`
 	// Token is the replacement's secret. It cannot be retrieved again.
-	Token    string `json:"token"`
-	Replaced Key    `json:"replaced"`
+	Token       string      `json:"token"`
+	Replaced    Key         `json:"replaced"`
+	Propagation Propagation `json:"propagation"`
+}
+
+// Revocation is a key that was revoked, and how far that has reached.
+type Revocation struct {
+	Key         Key         `json:"key"`
+	Propagation Propagation `json:"propagation"`
 }
 
 // Uses are the first and the last use of a key.
@@ -156,6 +163,7 @@ type usesAnswer struct {
 func (a *keyAnswer) served() bool  { return a.Key.ID != "" }
 func (a *NewKey) served() bool     { return a.Key.ID != "" && a.Token != "" }
 func (a *Rotation) served() bool   { return a.Key.ID != "" && a.Token != "" }
+func (a *Revocation) served() bool { return a.Key.ID != "" }
 func (a *KeyPage) served() bool    { return a.Keys != nil }
 func (a *usesAnswer) served() bool { return a.Uses != nil }
 
@@ -204,8 +212,12 @@ func (c *Client) UpdateKey(ctx context.Context, ws, id string, request UpdateReq
 // RevokeKey revokes a key: once it has returned, no request with the key passes.
 // The reason, at most 500 characters, is for the audit trail, and may be "".
 // Revoking a revoked key changes nothing and succeeds.
-func (c *Client) RevokeKey(ctx context.Context, ws, id, reason string) (Key, error) {
-	return c.key(ctx, http.MethodPost, ws, id, "/revoke", reasonRequest{reason})
+func (c *Client) RevokeKey(ctx context.Context, ws, id, reason string) (revocation Revocation, err error) {
+	path, err := keyPath(ws, id, "/revoke")
+	if err == nil {
+		err = c.call(ctx, http.MethodPost, path, reasonRequest{reason}, &revocation)
+	}
+	return revocation, err
 }
 
 // RotateKey creates a replacement for an active key, with the same preset and a
@@ -242,10 +254,9 @@ func (c *Client) LookUpToken(ctx context.Context, token string) (Key, error) {
 }
 
 // RevokeToken revokes the key of a token, as [Client.RevokeKey] does.
-func (c *Client) RevokeToken(ctx context.Context, token, reason string) (Key, error) {
-	var answer keyAnswer
-	err := c.call(ctx, http.MethodPost, "/tokens/revoke", tokenRequest{token, reason}, &answer)
-	return answer.Key, err
+func (c *Client) RevokeToken(ctx context.Context, token, reason string) (revocation Revocation, err error) {
+	err = c.call(ctx, http.MethodPost, "/tokens/revoke", tokenRequest{token, reason}, &revocation)
+	return revocation, err
 }
 
 type reasonRequest struct {

@@ -46,17 +46,27 @@ type SuspensionPage struct {
 	NextCursor *string `json:"next_cursor"`
 }
 
+// SuspendedWorkspace is a workspace that was suspended, and how far that has reached.
+type SuspendedWorkspace struct {
+	Workspace   Workspace   `json:"workspace"`
+	Propagation Propagation `json:"propagation"`
+}
+
+// RevokedKeys is how many keys of a workspace were revoked, and how far that has
+// reached.
+type RevokedKeys struct {
+	Revoked     int         `json:"revoked"`
+	Propagation Propagation `json:"propagation"`
+}
+
 type workspaceAnswer struct {
 	Workspace Workspace `json:"workspace"`
 }
 
-type revokedAnswer struct {
-	Revoked *int `json:"revoked"`
-}
-
-func (a *workspaceAnswer) served() bool { return a.Workspace.ID != "" }
-func (a *SuspensionPage) served() bool  { return a.Suspensions != nil }
-func (a *revokedAnswer) served() bool   { return a.Revoked != nil }
+func (a *workspaceAnswer) served() bool    { return a.Workspace.ID != "" }
+func (a *SuspendedWorkspace) served() bool { return a.Workspace.ID != "" }
+func (a *SuspensionPage) served() bool     { return a.Suspensions != nil }
+func (a *RevokedKeys) served() bool        { return a.Propagation.State != "" }
 
 // ShowWorkspace returns a workspace, whether it is suspended, and how many keys it
 // has.
@@ -67,8 +77,12 @@ func (c *Client) ShowWorkspace(ctx context.Context, ws string) (Workspace, error
 // Suspend makes the gateway refuse every key of a workspace until it is resumed.
 // The reason, at most 500 characters, is for the audit trail, and may be "".
 // Suspending a suspended workspace changes nothing and succeeds.
-func (c *Client) Suspend(ctx context.Context, ws, reason string) (Workspace, error) {
-	return c.workspace(ctx, http.MethodPost, ws, "/suspend", reasonRequest{reason})
+func (c *Client) Suspend(ctx context.Context, ws, reason string) (suspended SuspendedWorkspace, err error) {
+	path, err := workspacePath(ws, "/suspend")
+	if err == nil {
+		err = c.call(ctx, http.MethodPost, path, reasonRequest{reason}, &suspended)
+	}
+	return suspended, err
 }
 
 // Resume ends a suspension. The workspace's active keys are accepted again.
@@ -78,16 +92,12 @@ func (c *Client) Resume(ctx context.Context, ws string) (Workspace, error) {
 
 // RevokeAll revokes every active key of a workspace, which cannot be undone, and
 // returns how many there were. The reason is required, and is for the audit trail.
-func (c *Client) RevokeAll(ctx context.Context, ws, reason string) (revoked int, err error) {
+func (c *Client) RevokeAll(ctx context.Context, ws, reason string) (revoked RevokedKeys, err error) {
 	path, err := workspacePath(ws, "/revoke-all")
-	if err != nil {
-		return 0, err
+	if err == nil {
+		err = c.call(ctx, http.MethodPost, path, reasonRequest{reason}, &revoked)
 	}
-	var answer revokedAnswer
-	if err := c.call(ctx, http.MethodPost, path, reasonRequest{reason}, &answer); err != nil {
-		return 0, err
-	}
-	return *answer.Revoked, nil
+	return revoked, err
 }
 
 // Suspensions returns a page of the workspaces that are suspended.

@@ -190,21 +190,21 @@ func revokeCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			key, err := t.client.RevokeToken(ctx, token, *reason)
+			revocation, err := t.client.RevokeToken(ctx, token, *reason)
 			if err != nil {
 				return err
 			}
-			return t.shown(key)
+			return t.revoked(revocation)
 		}
 		ws, id, err := workspaceAndKey(cmd, args)
 		if err != nil {
 			return err
 		}
-		key, err := t.client.RevokeKey(ctx, ws, id, *reason)
+		revocation, err := t.client.RevokeKey(ctx, ws, id, *reason)
 		if err != nil {
 			return t.unknownKey(ctx, ws, id, err)
 		}
-		return t.shown(key)
+		return t.revoked(revocation)
 	})
 }
 

@@ -71,6 +71,14 @@ func (t *terminal) future(old client.Key) string {
 	return "stays active until " + t.moment(&old.ExpiresAt) + ": revoke it when the new one is in place"
 }
 
+// revoked prints a key that was revoked.
+func (t *terminal) revoked(revocation client.Revocation) error {
+	if t.form == "json" {
+		return t.json(revocation)
+	}
+	return t.details(revocation.Key)
+}
+
 // shown prints a key after a change.
 func (t *terminal) shown(key client.Key) error {
 	if t.form == "json" {

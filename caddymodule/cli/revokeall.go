@@ -43,7 +43,7 @@ command asks for confirmation, unless --yes is given.`,
 		if err != nil {
 			return err
 		}
-		if revoked == 0 {
+		if revoked.Revoked == 0 {
 			if now, err := t.client.ShowWorkspace(ctx, ws); err == nil {
 				warnOfNoKeys(cmd, now)
 			}
@@ -71,9 +71,9 @@ func confirm(ctx context.Context, cmd *cobra.Command, c *client.Client, ws strin
 }
 
 // revokedAll prints how many keys were revoked.
-func (t *terminal) revokedAll(revoked int, ws string) error {
+func (t *terminal) revokedAll(revoked client.RevokedKeys, ws string) error {
 	if t.form == "json" {
-		return t.json(map[string]any{"revoked": revoked})
+		return t.json(revoked)
 	}
-	return say(t.out, "%s of %s revoked.\n", plural(revoked, "key"), ws)
+	return say(t.out, "%s of %s revoked.\n", plural(revoked.Revoked, "key"), ws)
 }

@@ -28,12 +28,20 @@ func suspendCommand() *cobra.Command {
 	}
 	workspaceFlag(cmd)
 	reason := cmd.Flags().String("reason", "", "Reason, for the audit trail")
-	return workspaceCommand(cmd, func(ctx context.Context, t *terminal, ws string) (client.Workspace, error) {
-		suspended, err := t.client.Suspend(ctx, ws, *reason)
-		if err == nil {
-			warnOfNoKeys(cmd, suspended)
+	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
+		ws, err := onlyWorkspace(cmd, args)
+		if err != nil {
+			return err
 		}
-		return suspended, err
+		suspended, err := t.client.Suspend(ctx, ws, *reason)
+		if err != nil {
+			return err
+		}
+		warnOfNoKeys(cmd, suspended.Workspace)
+		if t.form == "json" {
+			return t.json(suspended)
+		}
+		return t.workspace(suspended.Workspace)
 	})
 }
 

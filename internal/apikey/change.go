@@ -155,10 +155,25 @@ type Outcome struct {
 	Ended []Digest
 	// Event is the audit event of the change.
 	Event Event
+	// Propagation is how far the change has reached.
+	Propagation Propagation
 	// Unchanged means that there was nothing to change, and that no event was recorded.
 	Unchanged bool
 	// Unfinished means that there is more to do than fits into one transaction.
 	Unfinished bool
+}
+
+// Propagation is how far a change has reached that takes access away.
+type Propagation struct {
+	// Confirmed means that no gateway allows a request by what was taken away, if it
+	// starts from now on.
+	Confirmed bool
+	// Revision numbers the changes of a store in their order.
+	Revision uint64
+	// Gateways is how many gateways serve requests from the store.
+	Gateways int
+	// Waited is how long the change waited for those other than the one that made it.
+	Waited time.Duration
 }
 
 // Event is one entry of the audit trail.

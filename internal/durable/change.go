@@ -92,6 +92,10 @@ func (db *DB) checkMutable(ctx context.Context, urgent bool) error {
 	return nil
 }
 
+// Revision returns the number of the last change. They are numbered from 1 on, and a
+// new journal continues from the old one.
+func (t *Turn) Revision() uint64 { return t.db.journal.End().Number }
+
 // View reads the database, including what this turn has changed so far.
 func (t *Turn) View(read func(*Txn) error) error { return t.db.view(read) }
 

@@ -34,7 +34,7 @@ func (s *Store) Apply(ctx context.Context, change apikey.Change) (apikey.Outcome
 		// stays revoked.
 		last, err = s.applyInTurn(ctx, change)
 		outcome.Revoked += last.Revoked
-		outcome.Trusted = last.Trusted
+		outcome.Trusted, outcome.Propagation = last.Trusted, last.Propagation
 		outcome.Stale, outcome.Ended = append(outcome.Stale, last.Stale...), append(outcome.Ended, last.Ended...)
 	}
 	return outcome, err
@@ -101,6 +101,8 @@ func (s *Store) commit(turn *durable.Turn, change apikey.Change) (outcome apikey
 	if s.onChange != nil && !outcome.Unchanged {
 		s.onChange(outcome)
 	}
+	// The one gateway that serves from this store has just been told.
+	outcome.Propagation = apikey.Propagation{Confirmed: true, Revision: turn.Revision(), Gateways: 1}
 	return outcome, nil
 }
 
