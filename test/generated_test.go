@@ -14,14 +14,17 @@ import (
 // description is where the admin API is described.
 const description = "../admin/openapi.yaml"
 
-// output runs a program in a directory, and returns what it printed.
+// output runs a program in a directory, and returns what it printed to standard
+// output. On standard error go run says which modules it downloads.
 func output(t *testing.T, dir string, env []string, name string, args ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), name, args...)
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
-	out, err := cmd.CombinedOutput()
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("%s %s: %v\n%s", filepath.Base(name), strings.Join(args, " "), err, out)
+		t.Fatalf("%s %s: %v\n%s%s", filepath.Base(name), strings.Join(args, " "), err, out, stderr.String())
 	}
 	return string(out)
 }
