@@ -30,5 +30,5 @@ func TokenFlaw(s string) string {
 	if length := len(s) - split - 1; length != secretLength+checksumLength {
 		return fmt.Sprintf("This has %d after the underscore.", length)
 	}
-	return "This is as long as one, but its checksum is wrong: a character is wrong."
+	return "This is as long as one, but its checksum does not match: a character is wrong."
 }

@@ -10,7 +10,7 @@ func TestTokenFlaw(t *testing.T) {
 	secret := token[len("agk_"):]
 	const (
 		around   = "There is more here than the token: leave out what is around it."
-		checksum = "This is as long as one, but its checksum is wrong: a character is wrong."
+		checksum = "This is as long as one, but its checksum does not match: a character is wrong."
 	)
 	swapped := strings.Map(func(r rune) rune { // letters for letters, digits for digits
 		switch {
