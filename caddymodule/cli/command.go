@@ -41,7 +41,12 @@ the command was not understood.`,
 			backupCommand(), restoreCommand(), doctorCommand(), clockCommand(), versionCommand(),
 		)
 		cmd.Args = cobra.ArbitraryArgs
-		prepare(cmd, func(_ context.Context, _ *terminal, args []string) error { return noCommand(cmd, args) })
+		prepare(cmd, func(_ context.Context, _ *terminal, args []string) error {
+			if len(args) > 0 && args[0] == "help" {
+				return help(cmd, args[1:])
+			}
+			return noCommand(cmd, args)
+		})
 		cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 			if args := cmd.Flags().Args(); len(args) > 0 { // the flag would be that of a command
 				return finish(cmd, noCommand(cmd, args))
@@ -52,6 +57,15 @@ the command was not understood.`,
 			sub.Args = cobra.ArbitraryArgs
 		}
 	},
+}
+
+// help prints the help of a command.
+func help(cmd *cobra.Command, args []string) error {
+	about, unknown, _ := cmd.Find(args)
+	if len(unknown) > 0 {
+		return noCommand(cmd, unknown)
+	}
+	return about.Help()
 }
 
 // noCommand returns an error about an unknown command, with the nearest known ones.
