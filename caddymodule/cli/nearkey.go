@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/agiled/caddy-api-keys/admin/client"
 )
 
-// unknownKey adds to the refusal of an id that is no key's which key may be meant:
-// one character of it was mistyped, or its end is missing.
+// unknownKey adds to the refusal of an id that is no key's which key may be meant: its
+// name was given instead, a character was mistyped, or the end is missing.
 func (t *terminal) unknownKey(ctx context.Context, ws, id string, err error) error {
 	refusal, ok := errors.AsType[*client.Error](err)
 	if !ok || refusal.Code != client.CodeNotFound {
@@ -22,15 +23,19 @@ func (t *terminal) unknownKey(ctx context.Context, ws, id string, err error) err
 	return &client.Error{StatusCode: refusal.StatusCode, Code: refusal.Code, Message: refusal.Message + fmt.Sprintf(" Did you mean %s, %s?", near.ID, near.Name)}
 }
 
-// nearKey returns the only key of a workspace that has the first or the second half of
-// an id in its own.
-func (t *terminal) nearKey(ctx context.Context, ws, id string) (client.Key, bool) {
+// nearKey returns the only key of a workspace that has a text in its name, or the first
+// or the second half of it in its id.
+func (t *terminal) nearKey(ctx context.Context, ws, text string) (client.Key, bool) {
 	const least = 12 // characters that tell keys of the same hour apart
-	half := max(len(id)/2, least)
-	if len(id) < half {
-		return client.Key{}, false
+	half := max(len(text)/2, least)
+	var parts []string
+	if !strings.HasPrefix(text, "key_") {
+		parts = append(parts, text)
 	}
-	for _, part := range []string{id[:half], id[len(id)-half:]} {
+	if len(text) >= half {
+		parts = append(parts, text[:half], text[len(text)-half:])
+	}
+	for _, part := range parts {
 		found, err := t.client.ListKeys(ctx, ws, client.ListOptions{Query: part, Limit: 2})
 		if err == nil && len(found.Keys) == 1 && found.NextCursor == nil {
 			return found.Keys[0], true
