@@ -89,7 +89,7 @@ func TestAddress_inUse(t *testing.T) {
 	defer stranger.Close()
 	for range blockSize - 2 {
 		if got := Address(t); got == stranger.Addr().String() {
-			t.Errorf("got %s, on which somebody listens", got)
+			t.Errorf("got %s, on which another program listens", got)
 		}
 	}
 }

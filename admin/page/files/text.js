@@ -28,7 +28,7 @@ export const text = {
 		title: "Sign in",
 		lead: "Enter this server's admin token to manage API keys.",
 		token: "Admin token",
-		help: "Ask whoever runs the gateway. The token is kept only in this tab's memory, until you reload the page.",
+		help: "Ask the operator of the gateway. The token is kept only in this tab's memory, until you reload the page.",
 		submit: "Sign in",
 		wrong: "This is not the admin token. Check that it is complete, and try again.",
 		unusable: "A token contains only plain characters, and no spaces.",
@@ -43,7 +43,7 @@ export const text = {
 		label: "Workspace",
 		help: "The workspace's id in your API, such as acme.",
 		submit: "Open",
-		none: "You have no workspace here. Ask whoever manages your account.",
+		none: "You have no workspace here. Ask the administrator of your account.",
 		invalid: "An id has 1 to 64 characters of A–Z, a–z, 0–9, “.”, “_” and “-”, and does not begin with “.”.",
 	},
 
@@ -54,8 +54,8 @@ export const text = {
 		retry: "Retry now",
 		back: "The server is responding again.",
 		unsure: "The server did not respond, so this may or may not have been done. Check the keys before you try again.",
-		broken: "This page cannot display the server's response. Reload it; if that does not help, tell whoever runs the gateway.",
-		unexpected: (status) => `The server responded with the unexpected status ${status}. Tell whoever runs the gateway.`,
+		broken: "This page cannot display the server's response. Reload it; if that does not help, tell the operator of the gateway.",
+		unexpected: (status) => `The server responded with the unexpected status ${status}. Tell the operator of the gateway.`,
 	},
 
 	suspended: {
