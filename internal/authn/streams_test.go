@@ -2,6 +2,7 @@ package authn
 
 import (
 	"errors"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -257,29 +258,38 @@ func TestStream_done(t *testing.T) {
 // must not come after Done.
 type handedOn struct {
 	Stream
-	done, late atomic.Bool
+	done  atomic.Bool
+	once  sync.Once
+	ended chan struct{} // closed by the first End
+	late  *atomic.Int64 // counts the Ends that Done did not wait for
 }
 
 func (h *handedOn) End() {
-	if h.done.Load() {
-		h.late.Store(true)
+	for range 100 { // Done has time to return too early
+		runtime.Gosched()
 	}
+	if h.done.Load() {
+		h.late.Add(1)
+	}
+	h.once.Do(func() { close(h.ended) })
 }
 
 // TestStream_race has many streams begin, flow and be done while keys are revoked,
-// and then holds that none stands whose key was revoked.
+// and then holds that none stands whose key was revoked. Of the two that use a key, one
+// waits for its End, and the other one races with it.
 func TestStream_race(t *testing.T) {
 	s := new(source)
 	a := newAuthenticator(t, s, time.Now)
 	const keys = 8
+	var late atomic.Int64
 	var using sync.WaitGroup
 	for range keys {
 		key := liveKey(s)
 		revoked := make(chan struct{})
-		for range 2 {
+		for _, waits := range []bool{true, false} {
 			using.Go(func() {
 				for {
-					h := new(handedOn)
+					h := &handedOn{ended: make(chan struct{}), late: &late}
 					h.Begin(a, &key, h)
 					reader := make(chan struct{})
 					go func() { // as a transport reads a body
@@ -297,12 +307,12 @@ func TestStream_race(t *testing.T) {
 						stood = false
 					default:
 					}
+					if !stood && waits {
+						<-h.ended
+					}
 					h.Done()
 					h.done.Store(true)
 					<-reader
-					if h.late.Load() {
-						t.Error("got End called after Done")
-					}
 					if !stood {
 						return
 					}
@@ -316,6 +326,9 @@ func TestStream_race(t *testing.T) {
 		})
 	}
 	using.Wait()
+	if got := late.Load(); got > 0 {
+		t.Errorf("got %d calls of End after Done had returned, want none", got)
+	}
 }
 
 // BenchmarkStream measures what a short request pays to be ended with its key: one
