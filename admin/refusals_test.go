@@ -558,9 +558,10 @@ func TestStore_clientHasGone(t *testing.T) {
 func TestUnauthorized(t *testing.T) {
 	var observed []string
 	h := New(Config{Observe: func(operation, outcome string) { observed = append(observed, operation+" "+outcome) }})
+	unauthorized := held(t, http.HandlerFunc(h.Unauthorized))
 	w := httptest.NewRecorder()
-	held(t, http.HandlerFunc(h.Unauthorized)).ServeHTTP(w, httptest.NewRequest("GET", "/audit", nil))
-	h.Unauthorized(httptest.NewRecorder(), httptest.NewRequest("GET", "/nothing", nil))
+	unauthorized.ServeHTTP(w, httptest.NewRequest("GET", "/audit", nil))
+	unauthorized.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/nothing", nil))
 	equal(t, "observed", observed, []string{"audit unauthorized"})
 	equal(t, "status", w.Code, http.StatusUnauthorized)
 	equal(t, "challenge", w.Header().Get("WWW-Authenticate"), `Bearer realm="api-keys-admin"`)
