@@ -99,7 +99,7 @@ func TestForgetFeeds_endedInEarlyBackup(t *testing.T) {
 
 // More feeds than one transaction could delete.
 func TestForgetFeeds_many(t *testing.T) {
-	const many, atOnce = 6000, 1000
+	const many, atOnce = 8000, 1000
 	s := openNew(t)
 	noteConfirmed(t, s, start.Add(day))
 	for from := 0; from < many; from += atOnce {
