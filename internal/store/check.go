@@ -42,9 +42,6 @@ func Examine(ctx context.Context, path string, now time.Time) ([]apikey.Finding,
 	log := zap.NewNop()
 	found, err := durable.Examine(ctx, databaseOptions(path, log), func(ctx context.Context, db *durable.DB) ([]durable.Finding, error) {
 		s := newStore(db, log, nil)
-		if err := s.refoldNames(); err != nil { // in the copy that is checked
-			return nil, err
-		}
 		return s.checkContents(ctx, now, s.contentChecks())
 	})
 	if err != nil {

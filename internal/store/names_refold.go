@@ -11,71 +11,105 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
-// refoldNames moves current keys to the lists of their names, if those were folded by
-// other data than this build has: a newer Unicode knows more characters that look
-// alike. Otherwise a key would never leave the list that it is in, and its name could
-// be given to another.
-func (s *Store) refoldNames() error {
-	data, before := apikey.FoldData(), ""
-	var confirmed millis
-	if err := s.db.View(func(txn *durable.Txn) (err error) {
-		confirmed, err = confirmedTime(txn)
-		return errors.Join(err, loadIfThere(txn, namesKey, &before))
-	}); err != nil || before == data {
+// The lists of keys by their names depend on the data by which a build folds names: a
+// newer Unicode knows more characters that look alike. Where a store was written by a
+// build with other data, the lists are gone through beside its use. Until then a name
+// that is folded otherwise now may be given to a second key, and a key that ends may
+// stay in a list, from which it is taken then.
+
+// foldedNames reports whether the lists of names are those of this build's data.
+func foldedNames(txn reader) (bool, error) {
+	var data string
+	err := loadIfThere(txn, namesKey, &data)
+	return data == apikey.FoldData(), err
+}
+
+func noteFoldedNames(txn *durable.Txn) error { return save(txn, namesKey, apikey.FoldData()) }
+
+// refoldNames moves current keys to the lists of their names, where it is not known
+// that they are in them.
+func (s *Store) refoldNames(ctx context.Context) {
+	folded := false
+	err := s.db.View(func(txn *durable.Txn) (err error) {
+		folded, err = foldedNames(txn)
 		return err
-	}
-	if !s.Made() {
+	})
+	if err == nil && !folded {
 		s.log.Info("updating the index of key names to this version's Unicode data", zap.String("path", s.Path()))
+		err = s.refoldAll(ctx)
 	}
+	if err != nil && ctx.Err() == nil {
+		s.log.Error("updating the index of key names failed: it is tried again at the next start", zap.String("path", s.Path()), zap.Error(err))
+	}
+}
+
+func (s *Store) refoldAll(ctx context.Context) error {
+	pacer := s.db.Pacer(ctx)
 	for from := []byte("n/"); from != nil; {
-		if err := s.db.Change(context.Background(), "", true, func(turn *durable.Turn) error {
-			return s.write(turn, confirmed.time(), func(txn *transaction) (err error) {
-				from, err = refoldSome(txn, from, confirmed)
-				return err
-			})
-		}); err != nil {
+		err := s.db.Change(ctx, "", false, func(turn *durable.Turn) (err error) {
+			from, err = s.refoldSome(turn, from)
+			return err
+		})
+		if err := errors.Join(err, pacer.Rest()); err != nil {
 			return err
 		}
 	}
-	return s.db.Note(func(txn *durable.Txn) error { return save(txn, namesKey, data) })
+	return s.db.Note(noteFoldedNames)
 }
 
 // listsAtOnce bounds the lists of one transaction, each of which has a few keys.
 const listsAtOnce = 200
 
-// refoldSome moves the keys of some lists, from one on, and returns the list to go on
-// from, nil if that was all.
-func refoldSome(txn *transaction, from []byte, confirmed millis) (next []byte, err error) {
-	var lists [][]byte
-	for list := range txn.Between(from, []byte("n0")) { // 0 comes after /
-		if len(lists) == listsAtOnce {
-			next = bytes.Clone(list)
-			break
+// refoldSome goes through some lists, from one on, and returns the list to go on from,
+// nil if that was all.
+func (s *Store) refoldSome(turn *durable.Turn, from []byte) (next []byte, err error) {
+	var confirmed millis
+	if err := turn.View(func(txn *durable.Txn) (err error) {
+		confirmed, err = confirmedTime(txn)
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	err = s.write(turn, confirmed.time(), func(txn *transaction) error {
+		var lists [][]byte
+		for list := range txn.Between(from, []byte("n0")) { // 0 comes after /
+			if len(lists) == listsAtOnce {
+				next = bytes.Clone(list)
+				break
+			}
+			lists = append(lists, bytes.Clone(list))
 		}
-		lists = append(lists, bytes.Clone(list))
-	}
-	for _, list := range lists {
-		err = errors.Join(err, refoldList(txn, list, confirmed))
-	}
+		var err error
+		for _, list := range lists {
+			err = errors.Join(err, refoldList(txn, list, confirmed))
+		}
+		return err
+	})
 	return next, err
 }
 
-// refoldList moves the keys of a list that are no longer folded like it. What it
-// cannot read is for Check to tell.
+// refoldList moves the keys of a list that do not belong there. What it cannot read is
+// for Check to tell.
 func refoldList(txn *transaction, list []byte, confirmed millis) error {
 	members, err := membersOf(txn, list)
 	if err != nil {
 		return nil
 	}
 	for _, m := range members {
+		var to []byte
 		key, err := keyByID(txn, m.ID)
-		if err != nil {
+		switch {
+		case errors.Is(err, durable.ErrNotFound): // it was deleted meanwhile
+		case err != nil:
+			continue
+		case isCurrent(key, confirmed):
+			m, to = memberOf(key), nameOf(key)
+		}
+		if bytes.Equal(to, list) {
 			continue
 		}
-		if to := nameOf(key); !bytes.Equal(to, list) {
-			if err := moveMember(txn, list, to, m, confirmed); err != nil {
-				return err
-			}
+		if err := moveMember(txn, list, to, m, confirmed); err != nil {
+			return err
 		}
 	}
 	return nil

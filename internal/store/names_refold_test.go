@@ -75,6 +75,7 @@ func TestOpen_refoldsNames(t *testing.T) {
 			}
 			equal(t, "findings while it is closed", told(findings), map[string]string{})
 			s = open(t, s.Path(), nil)
+			s.refoldNames(t.Context()) // which goes on beside other work, and is done when this is
 			equal(t, "findings", check(t, s, start), map[string]string{})
 			refused(t, s, start, apikey.Create{Key: newKey("acme", "KEY 0", start)}, apikey.ErrNameTaken)
 			mustApply(t, s, start, apikey.RevokeAll{WorkspaceID: "acme"})
@@ -93,5 +94,28 @@ func TestOpen_foldedNames(t *testing.T) {
 	mustCreate(t, s, "acme", "Zapier", start)
 	asFoldedBy(t, s, apikey.FoldData(), func(name string) string { return "~" + name })
 	want := contents(t, s)
-	equal(t, "the store after a restart", contents(t, reopen(t, s)), want)
+	s = reopen(t, s)
+	s.refoldNames(t.Context())
+	equal(t, "the store after a restart", contents(t, s), want)
+}
+
+// A key that ends, is renamed or deleted before its list is gone through leaves that
+// list then.
+func TestRefoldNames_changedMeanwhile(t *testing.T) {
+	s := openNew(t)
+	revoked, deleted, renamed := mustCreate(t, s, "acme", "Revoked", start), mustCreate(t, s, "acme", "Deleted", start), mustCreate(t, s, "acme", "Before", start)
+	asFoldedBy(t, s, "other data", func(name string) string { return "~" + name })
+	mustRevoke(t, s, revoked, start)
+	mustApply(t, s, start, renaming(renamed, "After"))
+	if err := behind(s, func(txn *transaction) error { return eraseKey(txn, &deleted) }); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "findings before", check(t, s, start), map[string]string{})
+	s.refoldNames(t.Context())
+	equal(t, "findings", check(t, s, start), map[string]string{})
+	for record := range contents(t, s) {
+		if record[:2] == "n/" && record != string(nameKey("acme", apikey.FoldName("After"))) {
+			t.Errorf("there is still the list %q", record)
+		}
+	}
 }

@@ -10,6 +10,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -65,10 +66,17 @@ func Open(path string, log *zap.Logger, onChange func(apikey.Outcome)) (*Store, 
 		return nil, fmt.Errorf("opening key store at %q: %w", absolute, err)
 	}
 	s := newStore(db, log, onChange)
-	if err := errors.Join(db.View(sortAfterAll), s.refoldNames()); err != nil {
+	err = db.View(sortAfterAll)
+	if err == nil && db.Made() {
+		err = db.Note(noteFoldedNames) // there are none yet
+	}
+	if err != nil {
 		return nil, fmt.Errorf("opening key store at %q: %w", absolute, errors.Join(err, db.Close()))
 	}
-	db.StartUpkeep(s.rebuildFilter)
+	db.StartUpkeep(func(ctx context.Context) {
+		s.rebuildFilter(ctx)
+		s.refoldNames(ctx)
+	})
 	return s, nil
 }
 

@@ -25,6 +25,7 @@ type verifier struct {
 	keys, events int
 	rosters      map[string]roster // by workspace
 	current      int               // keys
+	folded       bool              // the lists of names can be checked: see refoldNames
 	confirmed    millis
 	ofWorkspaces int // events that are about a workspace
 	feeds        int
@@ -60,6 +61,9 @@ func (v *verifier) all() error {
 	if v.confirmed, err = confirmedTime(v.txn); err != nil {
 		return err
 	}
+	if v.folded, err = foldedNames(v.txn); err != nil {
+		return err
+	}
 	v.slots = v.txn.Cursor(slotKey(""))
 	defer v.slots.Close()
 	return errors.Join(
@@ -69,7 +73,7 @@ func (v *verifier) all() error {
 		v.each("g/", v.feed),
 		v.each(feedPrefix, v.feedState),
 		v.each("q/", v.roster),
-		v.each("n/", func(list, value []byte) error { return v.members(list, value, nameOf) }),
+		v.each("n/", v.names),
 		v.each("r/", func(list, value []byte) error { return v.members(list, value, familyOf) }),
 		v.tallies(days, v.daily),
 		v.tallies(minutes, v.minutely),

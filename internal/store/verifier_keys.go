@@ -69,8 +69,10 @@ func (v *verifier) place(key *apikey.Key) {
 		v.current++
 		v.member(key, slot)
 		if isCurrent(key, v.confirmed) { // else it may have left them before it leaves the roster
-			v.listed(key, nameOf(key))
 			v.listed(key, familyOf(key))
+			if v.folded {
+				v.listed(key, nameOf(key))
+			}
 		}
 	}
 	v.rosters[key.WorkspaceID] = r
@@ -100,6 +102,14 @@ func (v *verifier) listed(key *apikey.Key, list []byte) {
 	if err != nil || !slices.Contains(members, memberOf(key)) {
 		v.say("the key %s is not in the list %q (%v)", key.ID, list, err)
 	}
+}
+
+// names checks a list of keys by their name.
+func (v *verifier) names(list, value []byte) error {
+	if !v.folded {
+		return nil
+	}
+	return v.members(list, value, nameOf)
 }
 
 // members checks that the keys of a list belong in it.
