@@ -221,6 +221,9 @@ func (w *lineWriter) uses(txn *durable.Txn) error {
 	})
 }
 
+// errNoBackup refuses a file that does not begin as a backup does.
+var errNoBackup = &apikey.Error{Code: apikey.ErrInvalidBackup.Code, Message: "This is not a backup, or its beginning is damaged. Nothing was changed."}
+
 // errDamaged says in which line a backup is damaged, and how.
 func errDamaged(line int, format string, args ...any) error {
 	return &apikey.Error{Code: apikey.ErrInvalidBackup.Code, Message: fmt.Sprintf(

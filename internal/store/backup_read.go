@@ -140,6 +140,8 @@ func (r *backupReader) read() error {
 			return nil
 		case errors.Is(err, bufio.ErrBufferFull) && len(r.encoded) <= maxLine:
 			continue
+		case errors.Is(err, zstd.ErrMagicMismatch) && r.n == 1:
+			return errNoBackup
 		case errors.Is(err, io.EOF) && r.n == 1 && len(r.encoded) == 0:
 			return errDamaged(r.n, "the backup is empty")
 		case errors.Is(err, io.EOF):
