@@ -44,7 +44,7 @@ func TestHeaders_Match(t *testing.T) {
 	}
 }
 
-// Names are passed over by their length, up to one that stands for all longer.
+// Names are excluded by length; all longer ones share one index.
 func TestHeaders_Match_longNames(t *testing.T) {
 	lengths := []int{1, 62, 63, 64, 65, 100, 127, 128, 1000}
 	for _, n := range lengths {
@@ -153,8 +153,8 @@ func TestHeaders_Strip_leavesSharedValuesAlone(t *testing.T) {
 	}
 }
 
-// What a client tries is judged by what an upstream receives behind a proxy
-// that strips the request first, and then sets its own headers.
+// Each attempt is judged by what an upstream receives from a proxy that first
+// strips the request and then sets its own headers.
 func TestHeaders_Strip_upstream(t *testing.T) {
 	type received struct{ header, trailer http.Header }
 	arrived := make(chan received, 1)
@@ -169,7 +169,7 @@ func TestHeaders_Strip_upstream(t *testing.T) {
 	}
 	proxy := &httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) { p.SetURL(target) }}
 	gateway := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r = r.WithContext(r.Context()) // as Caddy does: the server itself fills in trailers of the original
+		r = r.WithContext(r.Context()) // as Caddy does: net/http adds trailers to the original
 		ours.Strip(r)
 		r.Header.Set(identity.WorkspaceHeader, "acme")
 		proxy.ServeHTTP(w, r)
@@ -214,7 +214,7 @@ func TestHeaders_Strip_upstream(t *testing.T) {
 	}
 }
 
-// Trailers that were not declared are not in a copy, also after the body.
+// Undeclared trailers never appear in a copy of the request, even after the body.
 func TestHeaders_Strip_trailersAfterTheBody(t *testing.T) {
 	left := make(chan http.Header, 1)
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -231,7 +231,7 @@ func TestHeaders_Strip_trailersAfterTheBody(t *testing.T) {
 	}
 }
 
-// send sends a request byte for byte and waits for the beginning of an answer.
+// send sends raw bytes and waits for the start of a response.
 func send(t *testing.T, address, request string) {
 	t.Helper()
 	conn, err := net.Dial("tcp", address)
@@ -258,8 +258,8 @@ func checkHeader(t *testing.T, got, want http.Header) {
 	}
 }
 
-// connectionTokens reads Connection as net/http's and Caddy's reverse proxies
-// do before they delete the fields that it names.
+// connectionTokens parses Connection as the reverse proxies of net/http and Caddy
+// do before they delete the fields it names.
 func connectionTokens(values []string) []string {
 	var tokens []string
 	for _, value := range values {
@@ -272,8 +272,8 @@ func connectionTokens(values []string) []string {
 	return tokens
 }
 
-// looksOurs is a second reading of which names are ours: the variable that a
-// CGI of the less careful kind would find the field in.
+// looksOurs is a second definition of the set: by the variable in which a less
+// careful CGI would find the field.
 func looksOurs(name string) bool {
 	variable := strings.Map(func(r rune) rune {
 		if 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' {

@@ -132,8 +132,8 @@ func TestCheck_status(t *testing.T) {
 	}
 }
 
-// A remembered key expires without anybody's doing.
-func TestCheck_expiresWhileRemembered(t *testing.T) {
+// A cached key expires without any change to the source.
+func TestCheck_expiresInCache(t *testing.T) {
 	now := epoch
 	s := new(source)
 	token, key := s.add()
@@ -148,7 +148,7 @@ func TestCheck_expiresWhileRemembered(t *testing.T) {
 	}
 }
 
-// What is remembered is the key, never the decision.
+// The cache holds the key, not the decision.
 func TestCheck_cachedReadThenWrite(t *testing.T) {
 	s := new(source)
 	token, key := s.add()
@@ -164,8 +164,8 @@ func TestCheck_cachedReadThenWrite(t *testing.T) {
 	checkResult(t, "another write", check(http.MethodDelete), ReadOnly)
 }
 
-// A request that has passed a check is judged again by its key, as that is now,
-// whatever has become of its credentials.
+// A request that has passed a check is judged again by the current state of its
+// key, and not by its credentials.
 func TestCheck_again(t *testing.T) {
 	s := new(source)
 	token, key := s.add()
@@ -177,7 +177,7 @@ func TestCheck_again(t *testing.T) {
 		pass := &Pass{Key: first.Key, Action: first.Action, Limit: first.Limit}
 		return a.Check(context.Background(), policy, &Facts{Method: method, Before: pass})
 	}
-	for range 3 { // it counts in this limit already
+	for range 3 { // counted in this limit already
 		checkResult(t, "again, by the same limit", again(limited, http.MethodGet), Allowed)
 	}
 	stricter := &Policy{ReadMethods: policy.ReadMethods, ReadLimit: ratelimit.Limit{N: 1, Window: time.Minute}}
@@ -196,8 +196,8 @@ func TestCheck_again(t *testing.T) {
 	checkResult(t, "closed since", again(limited, http.MethodGet), Unavailable)
 }
 
-// violations are all ways to be refused, in the order in which the
-// documentation says that they are judged.
+// violations are all reasons for a refusal, in the order in which the documentation
+// says they are checked.
 var violations = []struct {
 	name  string
 	want  Result
@@ -243,15 +243,15 @@ func (at attempt) check(t *testing.T) Decision {
 	return a.Check(context.Background(), policy, &at.facts)
 }
 
-// Whatever is wrong with a request, and however much, it is refused for the
-// first thing that is; and its key is named only if the whole token matched.
+// A request with several violations is refused for the first one. Its key is named
+// only if the complete token matched.
 func TestCheck_order(t *testing.T) {
 	token, key := fullKey()
 	for set := range 1 << len(violations) {
 		at := attempt{facts: *request(http.MethodGet, token), key: key}
 		want := Allowed
 		var names []string
-		// Backwards: where two touch the same field, the first one's stays.
+		// Backwards, so that of two that set the same field, the first wins.
 		for i := len(violations) - 1; i >= 0; i-- {
 			if set>>i&1 == 1 {
 				violations[i].apply(&at)

@@ -75,7 +75,7 @@ func BenchmarkCheck(b *testing.B) {
 	})
 }
 
-// A remembered key costs no allocation.
+// A check of a cached key allocates nothing.
 func TestCheck_allocatesNothing(t *testing.T) {
 	s := new(source)
 	token, _ := s.add()

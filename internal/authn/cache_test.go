@@ -41,9 +41,9 @@ func TestCheck_remembersKnownKeys(t *testing.T) {
 	}
 }
 
-// A flood of invented tokens must not push out the keys of customers, and a key
-// works as soon as it is there.
-func TestCheck_remembersNoUnknownKeys(t *testing.T) {
+// Invented tokens do not evict customers' keys, and a key works as soon as it
+// exists.
+func TestCheck_unknownKeysAreNotCached(t *testing.T) {
 	s := new(source)
 	token, key := fullKey()
 	a := newAuthenticator(t, s, atEpoch)
@@ -64,7 +64,7 @@ func TestCheck_remembersNoUnknownKeys(t *testing.T) {
 	checkResult(t, "created since, and nobody was told", get(a, token), Allowed)
 }
 
-// What the source rules out without looking is not looked up.
+// A digest that MayHave rules out is not looked up.
 func TestCheck_ruledOutIsNotLookedUp(t *testing.T) {
 	s := &source{sure: true}
 	token, _ := s.add()
@@ -116,8 +116,8 @@ func TestChanged_revoked(t *testing.T) {
 	}
 }
 
-// A look-up reads the key, the key is revoked, and then the look-up returns
-// what it read.
+// A look-up reads a key, the key is revoked, and then the look-up returns the old
+// state.
 func TestChanged_duringALookup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := new(source)
@@ -137,7 +137,7 @@ func TestChanged_duringALookup(t *testing.T) {
 		revoke(s, a, key)
 		checkResult(t, "while the old look-up still waits", get(a, token), Revoked)
 		close(goOn)
-		// It began before the revocation was answered: either answer is right.
+		// It began before the revocation was answered, so both results are right.
 		if d := <-early; d.Result != Allowed && d.Result != Revoked {
 			t.Errorf("the early check: got %q, want %q or %q", d.Result, Allowed, Revoked)
 		}
@@ -146,8 +146,8 @@ func TestChanged_duringALookup(t *testing.T) {
 	})
 }
 
-// The same, where nothing asks in between: what the overtaken look-up returns
-// must not be remembered.
+// The same without a request in between: the result of the overtaken look-up must
+// not be cached.
 func TestChanged_duringALookup_unobserved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := new(source)
@@ -167,8 +167,8 @@ func TestChanged_duringALookup_unobserved(t *testing.T) {
 	})
 }
 
-// No check that begins after Changed has returned lets a revoked key pass,
-// remembered or not, however many read it at the same time.
+// No check that begins after Changed has returned lets a revoked key pass, cached
+// or not, with any number of concurrent look-ups.
 func TestChanged_whileMany(t *testing.T) {
 	s := new(source)
 	a := newAuthenticator(t, s, atEpoch)
@@ -232,7 +232,7 @@ func TestCheck_oneLookupForAll(t *testing.T) {
 func TestCheck_storeFails(t *testing.T) {
 	for name, during := range map[string]func(*apikey.Key) (*apikey.Key, error){
 		"error":               func(*apikey.Key) (*apikey.Key, error) { return nil, errors.New("corrupt") },
-		"error beside a key":  func(key *apikey.Key) (*apikey.Key, error) { return key, errors.New("corrupt") },
+		"error with a key":    func(key *apikey.Key) (*apikey.Key, error) { return key, errors.New("corrupt") },
 		"unavailable":         func(*apikey.Key) (*apikey.Key, error) { return nil, apikey.ErrStoreUnavailable },
 		"canceled":            func(*apikey.Key) (*apikey.Key, error) { return nil, context.Canceled },
 		"neither":             func(*apikey.Key) (*apikey.Key, error) { return nil, nil },
@@ -324,7 +324,7 @@ func TestCheck_clientHangsUp(t *testing.T) {
 		ctx, hangUp := context.WithCancel(context.Background())
 		first, second := make(chan Decision, 1), make(chan Decision, 1)
 		go func() { first <- a.Check(ctx, policy, request(http.MethodGet, token)) }()
-		synctest.Wait() // the first to ask owns the look-up
+		synctest.Wait() // the first caller owns the look-up
 		go func() { second <- get(a, token) }()
 		synctest.Wait()
 		hangUp()
@@ -379,7 +379,7 @@ func TestCheck_tooManyWait(t *testing.T) {
 	})
 }
 
-// The clock is read after the look-up, however long that took.
+// The clock is read after the look-up, even if that takes long.
 func TestCheck_expiresDuringALookup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := new(source)

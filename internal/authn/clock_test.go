@@ -7,12 +7,12 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// machine is a machine whose clock a test sets. It runs one server after another.
+// machine has a clock that a test sets, and runs one server after another.
 type machine struct {
 	t     *testing.T
-	right time.Time     // what the clock would say if it were right
-	off   time.Duration // how far it is ahead
-	ran   time.Duration // of the run
+	right time.Time     // the correct time
+	off   time.Duration // how far the clock is ahead
+	ran   time.Duration // how long this run has lasted
 	clock *Clock
 	shift ClockShift // at the start, or at the last note that had one
 	kept  apikey.ClockNote
@@ -41,7 +41,7 @@ func (m *machine) note() {
 	}
 }
 
-// run has the server run, and note the time every minute.
+// run runs the server for a while, with a note every minute.
 func (m *machine) run(d time.Duration) {
 	for ; d > 0; d -= time.Minute {
 		step := min(d, time.Minute)
@@ -50,7 +50,7 @@ func (m *machine) run(d time.Duration) {
 	}
 }
 
-// pause has the server stopped for a while, as a kill stops it.
+// pause stops the server for a while, as if it was killed.
 func (m *machine) pause(d time.Duration) { m.right = m.right.Add(d) }
 
 func (m *machine) want(judgedOff, confirmedOff time.Duration) {
@@ -65,7 +65,7 @@ func (m *machine) want(judgedOff, confirmedOff time.Duration) {
 
 const day = 24 * time.Hour
 
-// Days by which the tests have a clock be wrong.
+// wrongBy is by how much the tests have a clock be wrong.
 var wrongBy = []time.Duration{2 * day, 91 * day, 600 * day}
 
 func TestClock_restart(t *testing.T) {
@@ -95,8 +95,8 @@ func TestClock_setWhileItRuns(t *testing.T) {
 	}
 }
 
-// A clock that is ahead at a start and is corrected, before the next start or
-// while the server runs, leaves nothing behind.
+// A clock that is ahead at a start, and is corrected before the next start or while
+// the server runs, has no lasting effect.
 func TestClock_aheadAtAStart(t *testing.T) {
 	for _, by := range wrongBy {
 		for _, whileItRuns := range []bool{false, true} {
@@ -113,7 +113,7 @@ func TestClock_aheadAtAStart(t *testing.T) {
 			if !whileItRuns {
 				m.start()
 			}
-			m.want(0, m.clock.Confirmed().Sub(m.right)) // at once, whatever is confirmed
+			m.want(0, m.clock.Confirmed().Sub(m.right)) // at once, before anything is confirmed
 			m.run(time.Minute)
 			m.want(0, 0)
 			if m.shift != (ClockShift{ClockCorrected, by}) {
@@ -125,8 +125,7 @@ func TestClock_aheadAtAStart(t *testing.T) {
 	}
 }
 
-// However often a server is started while its clock is ahead, that alone confirms
-// nothing.
+// Any number of starts with the clock ahead does not confirm it.
 func TestClock_manyStartsAhead(t *testing.T) {
 	m := newMachine(t)
 	m.off = 91 * day
@@ -135,14 +134,14 @@ func TestClock_manyStartsAhead(t *testing.T) {
 		m.start()
 		m.run(time.Second)
 	}
-	m.want(91*day, -time.Second) // it is the first start's pause that is not believed
+	m.want(91*day, -time.Second) // the pause before the first start is not believed
 	m.off = 0
 	m.start()
 	m.want(0, 0)
 }
 
-// A clock that is behind at a start brings no expired key back, and is followed
-// again when it is right.
+// A clock that is behind at a start does not revive expired keys, and is followed
+// again once it is right.
 func TestClock_behindAtAStart(t *testing.T) {
 	for _, by := range append(wrongBy, 3*time.Hour, 20_000*day) {
 		m := newMachine(t)
@@ -158,8 +157,8 @@ func TestClock_behindAtAStart(t *testing.T) {
 	}
 }
 
-// A server that was really stopped for long is judged by its clock at once, and
-// the time is confirmed when it has run for days, in however many runs.
+// After a long pause, the server follows its clock at once. The time is confirmed
+// after days of running, in any number of runs.
 func TestClock_longPause(t *testing.T) {
 	m := newMachine(t)
 	m.pause(40 * day)
@@ -179,11 +178,10 @@ func TestClock_longPause(t *testing.T) {
 	}
 	m.off = -40 * day
 	m.start()
-	m.want(0, 0) // what has expired meanwhile stays so
+	m.want(0, 0) // what expired meanwhile stays expired
 }
 
-// Days that a clock has stood ahead count for nothing when it is off by more, or
-// by less.
+// Days with the clock ahead do not count if its error then changes.
 func TestClock_aheadByAnother(t *testing.T) {
 	m := newMachine(t)
 	for _, by := range []time.Duration{91, 10, 600} {
@@ -194,8 +192,8 @@ func TestClock_aheadByAnother(t *testing.T) {
 	}
 }
 
-// A clock that is plainly wrong is no reason to doubt what an earlier run has seen:
-// a key that had expired while the server was stopped for long stays so.
+// A plainly wrong clock does not cast doubt on what an earlier run saw: a key that
+// expired during a long pause stays expired.
 func TestClock_behindAfterALongPause(t *testing.T) {
 	m := newMachine(t)
 	m.pause(40 * day)

@@ -79,8 +79,8 @@ func TestParseAuthorization_allocatesNothing(t *testing.T) {
 	}
 }
 
-// bearer is a second reading of the header; what a token is, is for
-// apikey.ParseToken to say, which has a model of its own.
+// bearer is a second definition of the header's syntax. What is a token is left to
+// apikey.ParseToken, which has a model of its own.
 var bearer = regexp.MustCompile(`\A[Bb][Ee][Aa][Rr][Ee][Rr] (\w{52,70})\z`)
 
 func FuzzParseAuthorization(f *testing.F) {

@@ -9,8 +9,8 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/ratelimit"
 )
 
-// TestRateLimited: a key counts once, however often it is refused, and until
-// five minutes after it was refused last.
+// TestRateLimited: a key counts once, however often it is refused, until five
+// minutes after its last refusal.
 func TestRateLimited(t *testing.T) {
 	s, now := new(source), epoch
 	busy, _ := s.add()

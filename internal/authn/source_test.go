@@ -15,16 +15,16 @@ import (
 
 var epoch = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 
-// source is a store in memory. It is safe for concurrent use.
+// source is an in-memory store. It is safe for concurrent use.
 type source struct {
 	mu        sync.Mutex
 	keys      map[apikey.Digest]apikey.Key
 	suspended []string
-	sure      bool // it knows without a look-up which keys it does not have
+	sure      bool // MayHave rules out unknown keys
 
 	lookups atomic.Int64
-	// during runs in a look-up, once the key has been read, and before it is
-	// returned. It may be nil, wait, panic, or say what is returned instead.
+	// during runs in a look-up, after the key has been read. It returns what the
+	// look-up returns, and may also wait or panic. It may be nil.
 	during func(*apikey.Key) (*apikey.Key, error)
 }
 
@@ -61,8 +61,8 @@ func (s *source) put(key apikey.Key) {
 	s.keys[key.Digest] = key
 }
 
-// fullKey returns a token and its key, which may do everything for an hour
-// from the epoch.
+// fullKey returns a token and its key, which has full access for an hour from the
+// epoch.
 func fullKey() (apikey.Token, apikey.Key) {
 	token := apikey.NewToken(apikey.DefaultPrefix)
 	return token, apikey.Key{

@@ -12,7 +12,7 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// noted is a stream that notes when it is ended.
+// noted is a stream that records when it was ended.
 type noted struct {
 	Stream
 	begin time.Time
@@ -52,11 +52,11 @@ func (n *noted) goesOn(t *testing.T, what string) {
 	t.Helper()
 	synctest.Wait()
 	if len(n.ended) > 0 || !n.Stands() || n.Ended() != "" {
-		t.Errorf("%s: got an end for %q, want that it goes on", what, n.Ended())
+		t.Errorf("%s: got an end for %q, want it to continue", what, n.Ended())
 	}
 }
 
-// liveKey returns a key of a source that lives for an hour from now.
+// liveKey returns a key in a source that expires in an hour.
 func liveKey(s *source) apikey.Key {
 	_, key := s.add()
 	key.ExpiresAt = time.Now().Add(time.Hour)
@@ -64,7 +64,7 @@ func liveKey(s *source) apikey.Key {
 	return key
 }
 
-// revokeAll ends keys in one change.
+// revokeAll revokes keys in one change.
 func revokeAll(a *Authenticator, s *source, keys ...apikey.Key) {
 	var digests []apikey.Digest
 	for _, key := range keys {
@@ -91,7 +91,8 @@ func TestStream_endComesCloser(t *testing.T) {
 	})
 }
 
-// A change between the decision and the start of the stream was told to nobody.
+// A stream ends also if its key was revoked between the decision and the start of the
+// stream, which no notification reaches.
 func TestStream_endedBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := new(source)
@@ -131,8 +132,8 @@ func TestStream_suspended(t *testing.T) {
 	})
 }
 
-// A stream that is not watched ends by what is handed on: nothing once the
-// interval is over in which its key ended.
+// A stream that is not watched ends when something is passed on: nothing is, once
+// the interval in which its key ended is over.
 func TestStream_busy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := new(source)
@@ -160,9 +161,8 @@ func TestStream_busy(t *testing.T) {
 	})
 }
 
-// A stream is ended by what is known of its key, never by that it is unknown for
-// the moment because the source must be asked.
-func TestStream_keyIsForgotten(t *testing.T) {
+// A stream is not ended because its key was evicted from the cache.
+func TestStream_keyEvicted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := new(source)
 		key := liveKey(s)
@@ -176,8 +176,8 @@ func TestStream_keyIsForgotten(t *testing.T) {
 	})
 }
 
-// Nothing flows on a key of which the source cannot tell whether it has ended,
-// and a source that hangs holds no other stream up.
+// Nothing is passed on if the source cannot say whether the key has ended. A source
+// that hangs holds up no other stream.
 func TestStream_storeFails(t *testing.T) {
 	for name, hangs := range map[string]bool{"error": false, "hangs": true} {
 		t.Run(name, func(t *testing.T) {
@@ -187,7 +187,7 @@ func TestStream_storeFails(t *testing.T) {
 				a := newAuthenticator(t, s, time.Now)
 				warm := openStream(t, a, new(liveKey(s)))
 				time.Sleep(streamInterval)
-				synctest.Wait() // it is in memory
+				synctest.Wait() // it is cached
 				s.during = func(*apikey.Key) (*apikey.Key, error) {
 					if hangs {
 						<-goOn
@@ -230,11 +230,11 @@ func TestStream_close(t *testing.T) {
 		for _, one := range []*noted{idle, busy, late} {
 			one.Done()
 		}
-		time.Sleep(streamInterval) // the watcher goes
+		time.Sleep(streamInterval) // the watcher stops
 	})
 }
 
-// A stream that is done is not touched, and not kept.
+// A stream that is done is neither ended nor kept in memory.
 func TestStream_done(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := new(source)
@@ -254,8 +254,8 @@ func TestStream_done(t *testing.T) {
 	})
 }
 
-// handedOn is a stream that is used as a server does: by two goroutines, and End
-// must not come after Done.
+// handedOn uses a stream as a server does, from two goroutines. End must not be
+// called after Done.
 type handedOn struct {
 	Stream
 	done  atomic.Bool
@@ -274,9 +274,9 @@ func (h *handedOn) End() {
 	h.once.Do(func() { close(h.ended) })
 }
 
-// TestStream_race has many streams begin, flow and be done while keys are revoked,
-// and then holds that none stands whose key was revoked. Of the two that use a key, one
-// waits for its End, and the other one races with it.
+// TestStream_race: many streams begin, flow and end while keys are revoked, and none of
+// a revoked key continues. Of the two that use a key, one waits for its End, and the
+// other races with it.
 func TestStream_race(t *testing.T) {
 	s := new(source)
 	a := newAuthenticator(t, s, time.Now)
@@ -300,7 +300,7 @@ func TestStream_race(t *testing.T) {
 					h.Watch()
 					stood := h.Stands()
 					select {
-					case <-revoked: // it ends, however the round and the revocation fall
+					case <-revoked: // it ends, with any timing of the round and the revocation
 						for h.Stands() {
 							time.Sleep(time.Millisecond)
 						}
@@ -331,8 +331,8 @@ func TestStream_race(t *testing.T) {
 	}
 }
 
-// BenchmarkStream measures what a short request pays to be ended with its key: one
-// that nothing is watched of, and one that is watched as it flushes its answer.
+// BenchmarkStream measures what it costs to end a short request with its key:
+// without a watch, and with one, as when it flushes its response.
 func BenchmarkStream(b *testing.B) {
 	s := new(source)
 	key := liveKey(s)

@@ -15,7 +15,7 @@ import (
 
 const resolution = time.Minute
 
-// notebook keeps what is flushed into it.
+// notebook records what is flushed into it.
 type notebook struct {
 	mu       sync.Mutex
 	lastUsed map[string]time.Time
@@ -42,14 +42,14 @@ func (n *notebook) write(uses map[string]apikey.Use) error {
 	return nil
 }
 
-// read returns when a key was last used, and how many uses were written in all.
+// read returns the last use of a key, and the number of writes.
 func (n *notebook) read(key apikey.Key) (lastUsed time.Time, writes int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.lastUsed[key.ID], n.writes
 }
 
-// keep flushes once a second, as long as the test goes on.
+// keep flushes once a second until the test ends.
 func (n *notebook) keep(t *testing.T, a *Authenticator) {
 	ctx, stop := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -127,8 +127,8 @@ func TestFlushUses(t *testing.T) {
 	})
 }
 
-// However a key is used, the last use is shown when the resolution and a second
-// have passed, and it is written no more often than the resolution says.
+// For any pattern of use, the last use is visible within the resolution and a
+// second, and it is written no more often than once per resolution.
 func TestFlushUses_always(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, n := new(source), new(notebook)
@@ -163,8 +163,8 @@ func TestFlushUses_always(t *testing.T) {
 	})
 }
 
-// A use is what an active key of a workspace that is not suspended was there
-// for, whether or not the request passed.
+// Every request with an active key of a workspace that is not suspended is a use,
+// whether or not it passes.
 func TestFlushUses_whatIsAUse(t *testing.T) {
 	limited := &Policy{ReadMethods: policy.ReadMethods, ReadLimit: ratelimit.Limit{N: 1, Window: time.Hour}}
 	for _, test := range []struct {
@@ -220,9 +220,9 @@ func TestFlushUses_whatIsAUse(t *testing.T) {
 	}
 }
 
-// A key that was forgotten and remembered again, whether pushed out by others or
-// changed, is followed on.
-func TestFlushUses_forgottenMeanwhile(t *testing.T) {
+// The use of a key is tracked across its eviction and a new look-up, or a change of
+// the key.
+func TestFlushUses_evictedMeanwhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, n := new(source), new(notebook)
 		token, key := aliveFor(s, time.Hour)
@@ -239,7 +239,7 @@ func TestFlushUses_forgottenMeanwhile(t *testing.T) {
 			a.Changed(apikey.Outcome{Stale: []apikey.Digest{key.Digest}})
 			checkResult(t, "use", get(a, token), Allowed)
 			last = time.Now()
-			a.uses.note(&old.use, last, nil) // by a request that is late
+			a.uses.note(&old.use, last, nil) // by a late request
 			time.Sleep(100 * time.Millisecond)
 		}
 		if _, writes := n.read(key); writes != 1 {
@@ -277,7 +277,7 @@ func TestFlushUses_failing(t *testing.T) {
 	})
 }
 
-// In the end everything is written, however lately it was before.
+// The final flush writes everything, even what was written recently.
 func TestFlushUses_end(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, n := new(source), new(notebook)
@@ -299,7 +299,7 @@ func TestFlushUses_end(t *testing.T) {
 	})
 }
 
-// A clock that was ahead, and is set right, does not hide what comes then.
+// A clock that was ahead and is corrected does not hide later uses.
 func TestFlushUses_clockSetRight(t *testing.T) {
 	s, n := new(source), new(notebook)
 	token, key := s.add()
@@ -317,7 +317,7 @@ func TestFlushUses_clockSetRight(t *testing.T) {
 	}
 }
 
-// Uses come from everywhere while they are flushed: none of a key's last is lost.
+// Uses during flushes are never lost.
 func TestFlushUses_atOnce(t *testing.T) {
 	s, n := new(source), new(notebook)
 	a := newAuthenticator(t, s, time.Now)
@@ -352,7 +352,7 @@ func TestFlushUses_atOnce(t *testing.T) {
 	}
 }
 
-// More keys than are followed at once are let go until there is room.
+// Keys beyond the limit are not tracked until there is room.
 func TestFlushUses_bounded(t *testing.T) {
 	a, n := newAuthenticator(t, new(source), atEpoch), new(notebook)
 	uses := make([]use, maxUses+10)
@@ -369,7 +369,7 @@ func TestFlushUses_bounded(t *testing.T) {
 	if got := len(n.lastUsed); got != maxUses {
 		t.Errorf("got %d keys noted, want %d", got, maxUses)
 	}
-	flush() // they were not used since
+	flush() // not used since
 	for i := range uses {
 		a.uses.note(&uses[i], epoch.Add(time.Second), nil)
 	}
@@ -383,12 +383,12 @@ func TestFlushUses_bounded(t *testing.T) {
 	}
 }
 
-// address is a client by its address.
+// address is a client with the given address.
 type address string
 
 func (a address) Address() string { return string(a) }
 
-// The client's address is asked for once for each use that is written.
+// The client's address is requested once for each use that is written.
 func TestFlushUses_from(t *testing.T) {
 	s, n := new(source), new(notebook)
 	token, key := s.add()

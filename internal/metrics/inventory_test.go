@@ -21,8 +21,8 @@ func collect(i *inventoryCollector) int {
 }
 
 // TestInventory_slowStore: a scrape waits no longer than inventoryTimeout, further
-// scrapes do not pile up behind a disk that hangs, and once the disk recovers,
-// there is an answer again.
+// scrapes do not pile up behind a disk that hangs, and once it recovers, scrapes
+// have samples again.
 func TestInventory_slowStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		resume := make(chan struct{})
@@ -82,7 +82,7 @@ func TestInventory_storeFails(t *testing.T) {
 	}
 }
 
-// failures returns how many failures of the store were counted.
+// failures returns how many store failures were counted.
 func failures(t *testing.T, errors *StoreErrors) (total float64) {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()

@@ -12,7 +12,7 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/authn"
 )
 
-// stopped is a gateway that does not run.
+// stopped is a gateway that is not running.
 type stopped struct{}
 
 func (stopped) Inventory(context.Context) (Inventory, error) { return Inventory{}, ErrNotRunning }

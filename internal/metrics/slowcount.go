@@ -19,7 +19,7 @@ type SlowCount struct {
 	counts map[time.Duration]int
 	err    error
 	due    time.Time     // when to count again
-	done   chan struct{} // closed when the count under way ends; nil if there is none
+	done   chan struct{} // closed when the running count ends; nil if there is none
 }
 
 const (
@@ -44,8 +44,8 @@ func (c *SlowCount) Latest(ctx context.Context) (map[time.Duration]int, error) {
 	return c.counts, c.err
 }
 
-// refresh starts a count if one is due. The channel that it returns is closed
-// when no count is under way.
+// refresh starts a count if one is due. The channel that it returns is closed when
+// no count is running.
 func (c *SlowCount) refresh() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()

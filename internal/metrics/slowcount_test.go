@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// A slow count delays no scrape by more than a second, and is not started again
-// until twenty times as long has passed.
-func TestSlowCount_keepsNoScrapeWaiting(t *testing.T) {
+// A slow count delays a scrape by a second at most, and the next one starts only
+// after twenty times as long.
+func TestSlowCount_delaysNoScrape(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		took, counted := 10*time.Second, 0
 		c := SlowCount{Count: func() (map[time.Duration]int, error) {
@@ -42,7 +42,7 @@ func TestSlowCount_keepsNoScrapeWaiting(t *testing.T) {
 	})
 }
 
-// A failure is returned, and so is a panic; the next count is made as usual.
+// A failure or a panic is returned, and the next count is made as usual.
 func TestSlowCount_fails(t *testing.T) {
 	for name, count := range map[string]func() (map[time.Duration]int, error){
 		"an error": func() (map[time.Duration]int, error) { return nil, errors.New("input/output error") },

@@ -48,7 +48,7 @@ func BenchmarkLimiter(b *testing.B) {
 	}
 }
 
-// BenchmarkLimiter_hinted is what a decision costs whoever remembers the key.
+// BenchmarkLimiter_hinted measures a decision for a caller with a hint.
 func BenchmarkLimiter_hinted(b *testing.B) {
 	for _, keys := range []int{1, 10_000, 1_000_000} {
 		ids := benchIDs(keys)
@@ -74,8 +74,8 @@ func BenchmarkLimiter_hinted(b *testing.B) {
 	}
 }
 
-// BenchmarkLimiter_twoLimits is what a decision costs where a key is used at two
-// paths with limits of their own.
+// BenchmarkLimiter_twoLimits measures a decision for a key that is used at two
+// paths with different limits.
 func BenchmarkLimiter_twoLimits(b *testing.B) {
 	l, start := New(), time.Now()
 	limits := [2]Limit{{10_000, time.Millisecond}, {1000, time.Millisecond}}
@@ -90,8 +90,8 @@ func BenchmarkLimiter_twoLimits(b *testing.B) {
 	})
 }
 
-// BenchmarkTokenBucket is the decision alone, without a look-up, of
-// golang.org/x/time/rate beside ours: what exactness costs.
+// BenchmarkTokenBucket measures the decision alone, without a look-up, of
+// golang.org/x/time/rate and of this package: the cost of being exact.
 func BenchmarkTokenBucket(b *testing.B) {
 	for _, limit := range []Limit{{60, time.Minute}, {10_000, time.Millisecond}} {
 		name := fmt.Sprintf("limit=%d in %v", limit.N, limit.Window)
@@ -126,8 +126,8 @@ func BenchmarkTokenBucket(b *testing.B) {
 	}
 }
 
-// BenchmarkBucketMemory reports what a bucket takes after one request, and
-// after N.
+// BenchmarkBucketMemory reports the memory of a bucket after one request, and after
+// N.
 func BenchmarkBucketMemory(b *testing.B) {
 	const keys = 100_000
 	ids := benchIDs(keys)

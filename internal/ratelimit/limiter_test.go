@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// day is when the tests take place; by the wall clock alone.
+// day is when the tests take place, without a monotonic reading.
 var day = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 const read, write uint8 = 0, 1
@@ -145,8 +145,8 @@ func TestBucketsAreSeparate(t *testing.T) {
 	}
 }
 
-// By the wall clock alone, one that is set back must not make a client wait for
-// it to catch up, and must not let it pass more either.
+// With the wall clock alone, a clock that is set back neither makes a client wait
+// for it to catch up nor lets more requests pass.
 func TestWallClockSetBack(t *testing.T) {
 	l := New()
 	limit := Limit{2, time.Minute}
@@ -165,7 +165,8 @@ func TestWallClockSetBack(t *testing.T) {
 		t.Error("passed with two in the window")
 	}
 
-	// A minute behind is late, and is told of the whole wait; further is not.
+	// A minute behind is a late request, which waits as usual; further behind is
+	// not.
 	l.Allow("late", read, Limit{1, time.Minute}, ahead, nil)
 	for _, c := range []struct{ behind, want time.Duration }{
 		{time.Minute, 2 * time.Minute},
@@ -176,7 +177,7 @@ func TestWallClockSetBack(t *testing.T) {
 		}
 	}
 
-	// A sweep in the time ahead must not hold up those who come after it.
+	// A sweep before the clock is set back must not delay later requests.
 	l.Sweep(day.Add(9 * time.Hour))
 	if !l.Allow("new", read, Limit{1, time.Minute}, day, nil).Allowed ||
 		!l.Allow("new", read, Limit{1, time.Minute}, day.Add(time.Minute), nil).Allowed {
@@ -184,8 +185,7 @@ func TestWallClockSetBack(t *testing.T) {
 	}
 }
 
-// With a monotonic reading there is no such thing as a clock set back: however
-// late a request is judged, it is a late one.
+// A time with a monotonic reading is late, however far behind it is.
 func TestMonotonicReadingIsNeverSetBack(t *testing.T) {
 	l := New()
 	limit := Limit{1, time.Minute}
@@ -202,8 +202,8 @@ func TestMonotonicReadingIsNeverSetBack(t *testing.T) {
 	}
 }
 
-// One time without a monotonic reading is compared by the wall clock, even if
-// the first one had both.
+// If one of two times has no monotonic reading, they are compared by the wall
+// clock.
 func TestMixedReadings(t *testing.T) {
 	l := New()
 	limit := Limit{1, time.Minute}
@@ -214,7 +214,7 @@ func TestMixedReadings(t *testing.T) {
 	}
 }
 
-// The ends of time are no way around a limit.
+// Times and windows at the limits of their types do not get around a limit.
 func TestFarOffTimes(t *testing.T) {
 	l := New()
 	limit := Limit{1, time.Minute}
@@ -268,8 +268,8 @@ func TestSweep(t *testing.T) {
 	}
 }
 
-// A request that read its clock before the sweep which released its bucket must
-// not be judged as if the passes that the sweep dropped had never been.
+// A request that read its clock before a sweep released its bucket must not be
+// judged without the passes that the sweep dropped.
 func TestSweepThenLateRequest(t *testing.T) {
 	l := New()
 	limit := Limit{1, time.Minute}
@@ -277,7 +277,7 @@ func TestSweepThenLateRequest(t *testing.T) {
 	if l.Sweep(day.Add(time.Minute)) != 0 {
 		t.Fatal("the bucket was kept")
 	}
-	// Judged at 60 s, though it says 59 s.
+	// It is judged at 60 s, although its time is 59 s.
 	if !l.Allow("key", read, limit, day.Add(59*time.Second), nil).Allowed {
 		t.Fatal("refused")
 	}
@@ -286,7 +286,7 @@ func TestSweepThenLateRequest(t *testing.T) {
 	}
 }
 
-// A ring grows with what passes, to the largest N and no further.
+// A ring grows with the number of passes, up to the largest N.
 func TestRingGrowth(t *testing.T) {
 	l := New()
 	limit := Limit{1000, time.Minute}
@@ -342,8 +342,8 @@ func TestConcurrentAtOneInstant(t *testing.T) {
 	}
 }
 
-// Requests reach the bucket in another order than they read the clock in, so
-// what is held against the limit is the bucket's own clock at each pass.
+// Requests may reach the bucket in a different order than they read the clock, so
+// the windows are checked by the bucket's own clock at each pass.
 func TestConcurrentAsTimeAdvances(t *testing.T) {
 	limit := Limit{100, 1000}
 	l := New()
@@ -366,14 +366,15 @@ func TestConcurrentAsTimeAdvances(t *testing.T) {
 	}
 	wg.Wait()
 	checkWindows(t, passed, limit)
-	// 40 windows went by; a little is lost where the clock skips an instant.
+	// 40 windows have passed; a few requests are lost where the clock skips an
+	// instant.
 	if got := len(passed); got < 3900 {
 		t.Errorf("%d passed, want about 4000", got)
 	}
 }
 
-// A request may have looked its bucket up just before a sweep releases it. If it
-// were counted there, the count would be lost.
+// A request may have looked up its bucket just before a sweep releases it. Counted
+// there, it would be lost.
 func TestReleasedBucketCountsNothing(t *testing.T) {
 	l := New()
 	limit := Limit{1, time.Minute}
@@ -393,7 +394,7 @@ func TestReleasedBucketCountsNothing(t *testing.T) {
 	}
 }
 
-// A hint remembers the buckets of two limits, and never takes one for another.
+// A hint caches the buckets of two limits, and never confuses them.
 func TestHint(t *testing.T) {
 	l := New()
 	limits := []Limit{{3, time.Minute}, {5, time.Minute}, {3, time.Hour}}
@@ -414,9 +415,9 @@ func TestHint(t *testing.T) {
 }
 
 // In each round every pass of the round before has just left the window, so the
-// sweep releases the bucket while requests are being counted in it. A count
-// that went down with it would let one more pass.
-func TestSweepBesideRequests(t *testing.T) {
+// sweep releases the bucket while requests are being counted in it. A count lost
+// with it would let one more request pass.
+func TestSweep_duringRequests(t *testing.T) {
 	const keys = 4
 	l := New()
 	limit := Limit{3, time.Minute}
@@ -476,7 +477,7 @@ func TestSweepReturnsMemory(t *testing.T) {
 	heap := func() int64 {
 		var m runtime.MemStats
 		runtime.GC()
-		runtime.GC() // what the first one's finalisers released
+		runtime.GC() // also frees what the finalizers of the first released
 		runtime.ReadMemStats(&m)
 		return int64(m.HeapAlloc)
 	}

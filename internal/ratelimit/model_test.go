@@ -8,8 +8,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// A model is the limiter as one would explain it: per bucket the times of what
-// passed, counted one by one.
+// A model is a plain limiter: per bucket, the times of all passes, counted one by
+// one.
 type model struct {
 	wall    bool
 	buckets map[bucketID]*modelBucket
@@ -29,7 +29,7 @@ func (m *model) tick(clock, at int64) int64 {
 	return max(clock, at)
 }
 
-// tell has a bucket know the time, and forget what is of no use any more.
+// tell advances a bucket's clock, and drops the passes that no longer count.
 func (m *model) tell(b *modelBucket, at int64) {
 	clock := m.tick(b.clock, at)
 	if clock < b.clock {
@@ -41,7 +41,7 @@ func (m *model) tell(b *modelBucket, at int64) {
 	b.passed = slices.DeleteFunc(b.passed, func(p int64) bool { return p <= clock-int64(b.limit.Window) })
 }
 
-// count returns how many passes lie in the window that ends at a time.
+// count returns how many passes are in the window that ends at a time.
 func (b *modelBucket) count(at int64) int {
 	n := 0
 	for _, p := range b.passed {
@@ -52,8 +52,7 @@ func (b *modelBucket) count(at int64) int {
 	return n
 }
 
-// until returns how long it takes, from a time on, until fewer than n passes
-// are in the window.
+// until returns how long after a time fewer than n passes are in the window.
 func (b *modelBucket) until(n int, at int64) time.Duration {
 	for _, p := range b.passed {
 		if out := p + int64(b.limit.Window); out > b.clock && b.count(out) < n {
@@ -105,7 +104,8 @@ func testModel(t *testing.T, epoch time.Time) {
 		m := &model{wall: !monotonic(epoch), buckets: map[bucketID]*modelBucket{}}
 		l.Sweep(epoch) // so that both count from the same time
 
-		// Few and short, so that schedules meet the edges of windows often.
+		// Limits are few and windows short, so that schedules often hit the edges
+		// of windows.
 		limits := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Limit {
 			return Limit{rapid.IntRange(1, 12).Draw(t, "N"), time.Duration(rapid.IntRange(1, 30).Draw(t, "Window"))}
 		}), 1, 4).Draw(t, "limits")
@@ -171,14 +171,14 @@ func testModel(t *testing.T, epoch time.Time) {
 	})
 }
 
-// A ring is a slice whose front may be cut off.
+// A ring is a slice that can be cut off at the front.
 func TestRing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var r ring
 		var want []int64
 		limit := rapid.IntRange(1, 40).Draw(t, "limit")
 		for i, dropped := range rapid.SliceOf(rapid.IntRange(-8, 3)).Draw(t, "dropped") {
-			dropped = min(max(dropped, len(want)+1-limit, 0), len(want)) // mostly none that need not be
+			dropped = min(max(dropped, len(want)+1-limit, 0), len(want)) // mostly as few as possible
 			r.drop(dropped)
 			r.push(int64(i), limit)
 			want = append(want[dropped:], int64(i))
@@ -194,16 +194,16 @@ func TestRing(t *testing.T) {
 	})
 }
 
-// The promises themselves, without a model: with one limit and times in order,
-// no window holds more than N, whoever is refused had N in the window before,
-// and RetryAfter and Reset come true.
+// The package's promises, without a model: with one limit and times in order, no
+// window holds more than N, a request is refused only if the window before it holds
+// N, and RetryAfter and Reset come true.
 func TestPromises(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		limit := Limit{rapid.IntRange(1, 8).Draw(t, "N"), time.Duration(rapid.IntRange(1, 20).Draw(t, "Window"))}
 		gaps := rapid.SliceOfN(rapid.Int64Range(0, 22), 1, 100).Draw(t, "gaps")
 		at := func(n int64) time.Time { return day.Add(time.Duration(n)) }
 
-		// try returns what a request would be told after some have passed.
+		// try returns the verdict on a request after some passes.
 		try := func(passed []int64, now int64) Verdict {
 			l := New()
 			for _, p := range passed {
@@ -241,7 +241,7 @@ func TestPromises(t *testing.T) {
 	})
 }
 
-// remaining is how many would have passed before a verdict's own request.
+// remaining is how many requests would have passed before the one of a verdict.
 func remaining(v Verdict) int {
 	if v.Allowed {
 		return v.Remaining + 1

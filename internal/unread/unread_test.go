@@ -18,7 +18,7 @@ import (
 
 const no = "no, and this is why\n"
 
-// refuser answers every request with no.
+// refuser answers every request with "no".
 func refuser(w http.ResponseWriter, r *http.Request) {
 	Answer(w, r, func(w http.ResponseWriter) {
 		w.WriteHeader(http.StatusForbidden)
@@ -26,7 +26,7 @@ func refuser(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// serve runs a handler on a server of net/http until the test ends.
+// serve runs a handler on a net/http server until the test ends.
 func serve(t *testing.T, secure bool, handler http.HandlerFunc) *httptest.Server {
 	t.Helper()
 	server := httptest.NewUnstartedServer(handler)
@@ -40,8 +40,8 @@ func serve(t *testing.T, secure bool, handler http.HandlerFunc) *httptest.Server
 	return server
 }
 
-// connections are those that the servers under test have accepted, by the address
-// of the client: of each, a channel that is closed when the connection is.
+// connections holds a channel per connection that the test servers have accepted,
+// by the client's address. It is closed with the connection.
 var connections sync.Map
 
 type watchedListener struct{ net.Listener }
@@ -56,7 +56,7 @@ func (l watchedListener) Accept() (net.Conn, error) {
 	return &watchedConn{conn.(*net.TCPConn), sync.OnceFunc(func() { close(closed) })}, nil
 }
 
-// watchedConn can do all that the connection can.
+// watchedConn has every method of the connection.
 type watchedConn struct {
 	*net.TCPConn
 	closed func()
@@ -93,7 +93,7 @@ func send(t *testing.T, conn net.Conn, text string) {
 	}
 }
 
-// wantNo reads an answer and checks it.
+// wantNo reads a response and checks it.
 func wantNo(t *testing.T, reader *bufio.Reader) *http.Response {
 	t.Helper()
 	response, err := http.ReadResponse(reader, nil)
@@ -107,7 +107,7 @@ func wantNo(t *testing.T, reader *bufio.Reader) *http.Response {
 	return response
 }
 
-// wantEnd checks that the server ends the connection, and does not reset it.
+// wantEnd checks that the server closes the connection without a reset.
 func wantEnd(t *testing.T, reader *bufio.Reader) {
 	t.Helper()
 	if rest, err := io.ReadAll(reader); err != nil || len(rest) > 0 {
@@ -117,8 +117,8 @@ func wantEnd(t *testing.T, reader *bufio.Reader) {
 
 const head = "POST / HTTP/1.1\r\nHost: x\r\n"
 
-// TestAnswer_longBody holds that a client that sends everything before it reads
-// gets the answer, whatever it sends.
+// TestAnswer_longBody: a client that sends its whole body before it reads gets the
+// response.
 func TestAnswer_longBody(t *testing.T) {
 	const mib = 1 << 20
 	chunk := fmt.Sprintf("%x\r\n%s\r\n", mib, make([]byte, mib))
@@ -151,8 +151,8 @@ func TestAnswer_longBody(t *testing.T) {
 	}
 }
 
-// TestAnswer_endsAtOnce holds that a client of which too much is to come has the
-// answer, and the end of the connection, before it has sent anything.
+// TestAnswer_endsAtOnce: a client that announces too long a body gets the response,
+// and the end of the connection, before it has sent any of it.
 func TestAnswer_endsAtOnce(t *testing.T) {
 	for _, fields := range []string{"Content-Length: 262145\r\n", "Content-Length: 10\r\nExpect: 100-continue\r\n", "Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n"} {
 		for _, secure := range []bool{false, true} {
@@ -171,8 +171,8 @@ func TestAnswer_endsAtOnce(t *testing.T) {
 	}
 }
 
-// TestAnswer_shortBody holds that a body of up to 256 KiB does not cost the
-// connection, and that the next request is read from behind it.
+// TestAnswer_shortBody: a body of up to 256 KiB leaves the connection open, and the
+// next request is read after it.
 func TestAnswer_shortBody(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		for _, size := range []int{1, 4096, 200 << 10, maxDrain} {
@@ -196,7 +196,7 @@ func TestAnswer_shortBody(t *testing.T) {
 	}
 }
 
-// TestAnswer_keepAlive10 holds that HTTP/1.0 keeps its connections as well.
+// TestAnswer_keepAlive10: HTTP/1.0 connections stay open too.
 func TestAnswer_keepAlive10(t *testing.T) {
 	conn := dial(t, serve(t, false, refuser))
 	reader := bufio.NewReader(conn)
@@ -210,9 +210,9 @@ func TestAnswer_keepAlive10(t *testing.T) {
 	wantEnd(t, reader)
 }
 
-// TestAnswer_stalledBody holds that a body that never comes keeps nobody waiting
-// for the answer, keeps the connection for a bounded time, and that what comes
-// late is not taken for a request.
+// TestAnswer_stalledBody: a body that never arrives does not delay the response and
+// holds the connection for a bounded time, and late bytes are not taken for a
+// request.
 func TestAnswer_stalledBody(t *testing.T) {
 	t.Parallel()
 	for _, fields := range []string{"Content-Length: 1000\r\n\r\nbegun", "Transfer-Encoding: chunked\r\n\r\n5\r\nbegun\r\n"} {
@@ -250,7 +250,7 @@ func TestAnswer_stalledBody(t *testing.T) {
 	}
 }
 
-// TestAnswer_trickle holds that a client which sends on for ever is cut.
+// TestAnswer_trickle: a client that never stops sending is cut off.
 func TestAnswer_trickle(t *testing.T) {
 	t.Parallel()
 	conn := dial(t, serve(t, false, refuser))
@@ -267,8 +267,8 @@ func TestAnswer_trickle(t *testing.T) {
 	}
 }
 
-// TestAnswer_shutdown holds that a client which is being read from holds up no
-// server that stops.
+// TestAnswer_shutdown: a connection that is being drained does not delay the
+// server's shutdown.
 func TestAnswer_shutdown(t *testing.T) {
 	server := serve(t, false, refuser)
 	conn := dial(t, server)
@@ -283,8 +283,8 @@ func TestAnswer_shutdown(t *testing.T) {
 	}
 }
 
-// withholding is a writer that sends nothing before its handler has returned,
-// unlike what its methods say.
+// withholding is a writer that sends nothing until its handler has returned,
+// although its methods say otherwise.
 type withholding struct {
 	http.ResponseWriter
 	status int
@@ -299,8 +299,8 @@ func (w *withholding) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return nil, nil, http.ErrNotSupported
 }
 
-// TestAnswer_withheldAnswer holds that the answer arrives also where a handler
-// around this one holds it back.
+// TestAnswer_withheldAnswer: the response arrives even if an outer handler holds it
+// back.
 func TestAnswer_withheldAnswer(t *testing.T) {
 	server := serve(t, false, func(w http.ResponseWriter, r *http.Request) {
 		held := &withholding{ResponseWriter: w}
@@ -315,8 +315,7 @@ func TestAnswer_withheldAnswer(t *testing.T) {
 	}
 }
 
-// TestAnswer_longAnswer holds that an answer that is too long to be held arrives
-// whole.
+// TestAnswer_longAnswer: a response that is too long to hold arrives complete.
 func TestAnswer_longAnswer(t *testing.T) {
 	want := strings.Repeat("a long story\n", 20000)
 	server := serve(t, false, func(w http.ResponseWriter, r *http.Request) {
@@ -340,8 +339,7 @@ func TestAnswer_longAnswer(t *testing.T) {
 	}
 }
 
-// TestAnswer_head holds that the answer to a HEAD states the length that it
-// would have, and has no body.
+// TestAnswer_head: the response to a HEAD states its length and has no body.
 func TestAnswer_head(t *testing.T) {
 	for _, size := range []int{10, 300000} {
 		conn := dial(t, serve(t, false, refuser))
