@@ -103,7 +103,7 @@ func TestAdmin_pinnedWorkspace(t *testing.T) {
 	}
 }
 
-// Text around a placeholder makes no workspace of one that is empty.
+// Text around an empty placeholder is not a workspace.
 func TestAdmin_pinnedWithPrefix(t *testing.T) {
 	s := serve(t, adminMount("trust_upstream_auth\n\t\tworkspace tenant-{http.request.header.X-Team}"))
 	for _, test := range []struct {
@@ -144,8 +144,8 @@ func TestAdmin_actor(t *testing.T) {
 	}
 }
 
-// TestAdminEndpoint_withoutApp: the endpoint answers where no configuration
-// uses keys.
+// TestAdminEndpoint_withoutApp: the endpoint responds even if no configuration uses
+// keys.
 func TestAdminEndpoint_withoutApp(t *testing.T) {
 	s := newServer(t)
 	if err := load([]byte(`{"admin":{"listen":"` + s.Admin + `","config":{"persist":false}}}`)); err != nil {
@@ -157,8 +157,8 @@ func TestAdminEndpoint_withoutApp(t *testing.T) {
 	}
 }
 
-// The page's files are the same for everybody, and so need no credentials; the
-// calls that the page makes do.
+// The page's files need no credentials, because they are the same for everybody;
+// its calls do.
 func TestAdmin_page(t *testing.T) {
 	s := serve(t, adminMount("token "+adminToken))
 	for _, test := range []struct {
@@ -184,7 +184,7 @@ func TestAdmin_page(t *testing.T) {
 	}
 }
 
-// A mount whose path was removed on the way has a slash to be found at as well.
+// A mount whose path was stripped before is also reachable with a trailing slash.
 func TestAdmin_pageBelowHandlePath(t *testing.T) {
 	s := serve(t, "\thandle_path /stripped* {\n\t\tapi_key_admin {\n\t\t\ttoken "+adminToken+"\n\t\t}\n\t}\n")
 	for _, test := range []struct {

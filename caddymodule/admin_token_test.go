@@ -9,8 +9,8 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-// TestAdmin_tokenFile holds that a byte-order mark and a line's end are no part
-// of the token, which clients present without them.
+// TestAdmin_tokenFile: a byte-order mark and a line end are not part of the token,
+// because clients present it without them.
 func TestAdmin_tokenFile(t *testing.T) {
 	got, err := (&Admin{TokenFile: "testdata/tokens/marked"}).token()
 	if want := "admin-token-for-tests"; got != want || err != nil {

@@ -18,7 +18,7 @@ func TestGCPercent(t *testing.T) {
 	}
 }
 
-// TestCollector_tune: the operator's word counts more than ours.
+// TestCollector_tune: the operator's setting takes precedence.
 func TestCollector_tune(t *testing.T) {
 	const before = 123
 	defer debug.SetGCPercent(debug.SetGCPercent(before))
@@ -45,7 +45,7 @@ func TestCollector_tune(t *testing.T) {
 	}
 }
 
-// While long work is done, there is less garbage.
+// While long work runs, less garbage may accumulate.
 func TestGarbage_spare(t *testing.T) {
 	for live, want := range map[uint64]int{0: 400, 16 << 20: 200, 40 << 20: 75, 1 << 40: 25} {
 		if got := sparingPercent(live); got != want {

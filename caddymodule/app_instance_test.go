@@ -20,8 +20,8 @@ import (
 
 var plainSettings = settings{cacheSize: 1000, auditRetention: defaultAuditRetention, lastUsedResolution: defaultLastUsedResolution}
 
-// openTestInstance opens a gateway, and closes it when the test ends, unless the
-// test does.
+// openTestInstance opens a gateway. It is closed when the test ends, or earlier by
+// closeIt.
 func openTestInstance(t testing.TB, path string, settings settings, log *zap.Logger) (i *instance, closeIt func()) {
 	t.Helper()
 	i, err := openInstance(path, settings, log)
@@ -56,7 +56,7 @@ func changeBy(at time.Time, do apikey.Action) apikey.Change {
 	return apikey.Change{EventID: apikey.NewEventID(at), At: at.UTC().Truncate(time.Millisecond), Actor: "kim", RemoteIP: "192.0.2.1", Do: do}
 }
 
-// change makes a change now.
+// change makes a change at the current time.
 func (i *instance) change(do apikey.Action) (apikey.Outcome, error) {
 	return i.store.Apply(context.Background(), changeBy(i.clock.Now(), do))
 }
@@ -87,8 +87,7 @@ func (i *instance) lastUsed(t testing.TB, key apikey.Key) time.Time {
 	return got.LastUsedAt
 }
 
-// The last use is shown a second or so later, and is there after a restart, to
-// the moment.
+// The last use is visible within about a second, and is exact after a restart.
 func TestInstance_lastUsed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys")
 	i, closeIt := openTestInstance(t, path, plainSettings, zap.NewNop())
@@ -114,7 +113,7 @@ func TestInstance_lastUsed(t *testing.T) {
 	}
 }
 
-// A revocation that comes while a use is being noted is not undone by it.
+// A revocation while a use is being recorded is not undone by it.
 func TestInstance_lastUseOfARevokedKey(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys")
 	quick := plainSettings
@@ -144,8 +143,8 @@ func TestInstance_lastUseOfARevokedKey(t *testing.T) {
 	}
 }
 
-// Events that are too old are deleted at the start and from then on, by what the
-// configuration that came last says.
+// Events that are too old are deleted at the start and then regularly, by the
+// retention of the latest configuration.
 func TestInstance_auditRetention(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys")
 	i, closeIt := openTestInstance(t, path, plainSettings, zap.NewNop())
@@ -182,7 +181,7 @@ func TestInstance_auditRetention(t *testing.T) {
 	}
 }
 
-// Every event is in the log as well, whole, and no token is.
+// Every event is in the log too, complete, and without tokens.
 func TestInstance_auditLog(t *testing.T) {
 	core, logs := observer.New(zapcore.DebugLevel)
 	i, _ := openTestInstance(t, filepath.Join(t.TempDir(), "keys"), plainSettings, zap.New(core).Named("api_keys"))

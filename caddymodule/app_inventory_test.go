@@ -17,12 +17,12 @@ var inventoryMetrics = []string{
 	"caddy_api_keys_store_size_bytes", "caddy_api_keys_store_free_bytes",
 }
 
-// endsIn makes a key that expires after a time from now.
+// endsIn returns a change that makes a key expire after a duration.
 func endsIn(d time.Duration) func(*apikey.Key) {
 	return func(k *apikey.Key) { k.ExpiresAt = k.CreatedAt.Add(d) }
 }
 
-// TestInventory: whoever looks at the metrics sees what there is at that moment.
+// TestInventory: a scrape shows the state at that moment.
 func TestInventory(t *testing.T) {
 	const day = 24 * time.Hour
 	s := serve(t, "\tapi_key_auth {\n\t\trate_limit read 1 1h\n\t}\n\treverse_proxy {{.Upstream}}\n")
@@ -77,8 +77,8 @@ func TestInventory(t *testing.T) {
 	}
 }
 
-// TestInventory_afterReload: it is the store of the running configuration that
-// is counted, also after a reload that took another one, or was refused.
+// TestInventory_afterReload: the store of the running configuration is counted,
+// even after a reload with another store, or a rejected one.
 func TestInventory_afterReload(t *testing.T) {
 	s := serve(t, proxied)
 	s.create(apikey.FullAccess)
@@ -104,7 +104,7 @@ func TestInventory_afterReload(t *testing.T) {
 	wantKeys("after two keys were made there", 2)
 }
 
-// TestChanges: whether keys can be revoked is told also, and above all, where the
+// TestChanges: the metric shows whether keys can be revoked, especially when the
 // store cannot be counted.
 func TestChanges(t *testing.T) {
 	s := serve(t, proxied)
@@ -126,8 +126,8 @@ func TestChanges(t *testing.T) {
 	}
 }
 
-// TestInventory_unknown: what is not known has no samples, which is not the same
-// as zeros, and the failure is counted and said once.
+// TestInventory_unknown: unknown values have no samples, rather than zeros, and the
+// failure is counted, and logged once.
 func TestInventory_unknown(t *testing.T) {
 	for name, fail := range map[string]func(*server) error{
 		"the store is closed":        func(s *server) error { return s.instance().store.Close() },
@@ -155,7 +155,7 @@ func TestInventory_unknown(t *testing.T) {
 	}
 }
 
-// TestInventory_withoutStore: that no configuration uses keys is no failure.
+// TestInventory_withoutStore: it is not a failure if no configuration uses keys.
 func TestInventory_withoutStore(t *testing.T) {
 	before := sumOf(t, errorsMetric, "census")
 	for _, metric := range inventoryMetrics {

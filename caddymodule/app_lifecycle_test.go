@@ -24,8 +24,8 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// gate is a handler that keeps requests until a test lets them go: requests
-// that have been accepted, and have not been judged.
+// gate is a handler that holds accepted requests before they are judged, until a
+// test releases them.
 type gate struct{}
 
 var (
@@ -60,7 +60,7 @@ func newApp() *App {
 	return app
 }
 
-// judge sends a request with a token to a handler without a server.
+// judge passes a request with a token to a handler, without a server.
 func judge(app *App, ctx context.Context) (w *httptest.ResponseRecorder, passed bool) {
 	return judgeBy(&Auth{app: app, log: zap.NewNop(), refusals: refusals("api")}, ctx)
 }
@@ -135,8 +135,8 @@ func TestAuth_beforeStart(t *testing.T) {
 	})
 }
 
-// TestAuth_startsAfterHTTP sends a request to a provisioned server whose keys
-// are not there yet.
+// TestAuth_startsAfterHTTP sends a request to a provisioned server whose app has
+// not started.
 func TestAuth_startsAfterHTTP(t *testing.T) {
 	s := newServer(t)
 	var config caddy.Config
@@ -180,8 +180,8 @@ func TestAuth_startsAfterHTTP(t *testing.T) {
 	}
 }
 
-// TestAuth_panic: a panic in the check is answered, lets nothing through, and
-// says in the log where it happened.
+// TestAuth_panic: a panic in the check is answered with a refusal, and logged with
+// its location.
 func TestAuth_panic(t *testing.T) {
 	app := newApp()
 	app.shared.Store(new(instance)) // has no authenticator
@@ -203,7 +203,7 @@ func TestAuth_panic(t *testing.T) {
 	}
 }
 
-func TestValidate_besideRunningServer(t *testing.T) {
+func TestValidate_serverRunning(t *testing.T) {
 	s := serve(t, proxied)
 	k := s.create(apikey.FullAccess)
 	if err := validate(s.config(proxied)); err != nil {
@@ -213,7 +213,7 @@ func TestValidate_besideRunningServer(t *testing.T) {
 	s.send("GET /", k.bearer()).mustBe(t, 200, "ok")
 }
 
-// mustUse expects so many configurations to hold the store open.
+// mustUse checks how many configurations hold the store open.
 func (s *server) mustUse(t *testing.T, want int) {
 	t.Helper()
 	if got, _ := instances.References(s.Store); got != want {
@@ -242,8 +242,8 @@ func TestReload_samePath(t *testing.T) {
 	s.send("GET /", k.bearer()).mustBe(t, 200, "ok")
 }
 
-// TestReload_anotherPath: requests that a configuration has accepted are judged
-// by its own store, later ones by the new one.
+// TestReload_anotherPath: requests accepted by a configuration are judged by its
+// store, later ones by the new one.
 func TestReload_anotherPath(t *testing.T) {
 	s := serve(t, gated)
 	k := s.create(apikey.FullAccess)
@@ -264,8 +264,8 @@ func TestReload_anotherPath(t *testing.T) {
 	}
 }
 
-// TestReload_rejected: a configuration that cannot run leaves the one before it
-// as it was, on every run of Caddy's random order of apps.
+// TestReload_rejected: a configuration that cannot start leaves the running one
+// unchanged, in every order of Caddy's apps.
 func TestReload_rejected(t *testing.T) {
 	occupied, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -339,7 +339,7 @@ func (s *server) metric(series string) string {
 	return got[1]
 }
 
-// TestReload_metrics: no reload sets a counter back.
+// TestReload_metrics: a reload resets no counter.
 func TestReload_metrics(t *testing.T) {
 	s := serve(t, proxied)
 	k := s.create(apikey.ReadOnly)
@@ -373,7 +373,7 @@ func TestCleanup_withoutStart(t *testing.T) {
 	s.mustUse(t, 1)
 }
 
-// closing is a pooled value that says when it was closed.
+// closing is a pooled value that records whether it was closed.
 type closing struct{ closed atomic.Bool }
 
 func (c *closing) Destruct() error {
@@ -402,8 +402,8 @@ func TestRelease_drains(t *testing.T) {
 	})
 }
 
-// TestApp_pathWithPlaceholder: a placeholder in the path is what it stands for,
-// never the name of a directory.
+// TestApp_pathWithPlaceholder: a placeholder in the path is expanded, never taken
+// literally.
 func TestApp_pathWithPlaceholder(t *testing.T) {
 	s := newServer(t)
 	want := s.Store

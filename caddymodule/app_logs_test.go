@@ -15,7 +15,7 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/version"
 )
 
-// said returns the lines of a log that have a message.
+// said returns the lines of a log with a message.
 func said(t *testing.T, log []byte, message string) (lines []map[string]any) {
 	t.Helper()
 	for line := range bytes.Lines(log) {
@@ -30,8 +30,8 @@ func said(t *testing.T, log []byte, message string) (lines []map[string]any) {
 	return lines
 }
 
-// TestLogs_afterReload: the store outlives configurations, but what it says is
-// logged as the running one wants it.
+// TestLogs_afterReload: the store outlives configurations, but its messages follow
+// the running one's logging.
 func TestLogs_afterReload(t *testing.T) {
 	const trouble, change = "could not look up a key", "audit event"
 	s := serve(t, proxied)
@@ -58,7 +58,7 @@ func TestLogs_afterReload(t *testing.T) {
 	}
 }
 
-// TestLogs_flood: what goes wrong on every request does not fill the disk.
+// TestLogs_flood: failures on every request do not fill the disk.
 func TestLogs_flood(t *testing.T) {
 	s := serve(t, proxied)
 	k := s.create(apikey.FullAccess)
@@ -88,8 +88,8 @@ func TestLogs_flood(t *testing.T) {
 	wantFew("could not look up a key", func() { s.send("GET /", k.bearer()).mustBe(t, 503, bodies[503]) })
 }
 
-// TestLogs_refusals: at debug level, and at no other, each refused request has
-// a line that says why, and whose it was if that is sure.
+// TestLogs_refusals: at debug level only, each refused request has a line with the
+// reason, and with the key if the token was complete.
 func TestLogs_refusals(t *testing.T) {
 	const message = "request refused"
 	s := serve(t, proxied)
@@ -123,7 +123,7 @@ func TestLogs_refusals(t *testing.T) {
 	}
 }
 
-// TestLogs_start: one line says what was opened, and by what.
+// TestLogs_start: one line says what was opened, and by which version.
 func TestLogs_start(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys")
 	open := func() (line observer.LoggedEntry, i *instance, closeIt func()) {

@@ -12,9 +12,9 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// gather returns the sum of a metric over the series that have all the given
-// labels, each a value or name=value, and the number of those series. The value
-// of a histogram is its number of observations.
+// gather returns the sum of a metric over the series with all the given labels,
+// each a value or name=value, and the number of those series. A histogram counts by
+// its observations.
 func gather(t *testing.T, name string, labels ...string) (total float64, series int) {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
@@ -51,7 +51,7 @@ func sumOf(t *testing.T, name string, labels ...string) float64 {
 	return total
 }
 
-// mustBeRefused expects an error of the admin API.
+// mustBeRefused checks for an error of the admin API.
 func (a answer) mustBeRefused(t *testing.T, status int, code string) {
 	t.Helper()
 	if a.Status != status || !strings.Contains(a.Body, `"code":"`+code+`"`) {
@@ -65,8 +65,8 @@ const (
 	errorsMetric   = "caddy_api_keys_store_errors_total"
 )
 
-// TestMetrics_checkDuration: every request that is judged is timed, whatever
-// becomes of it, and no other one.
+// TestMetrics_checkDuration: every request that is judged is timed, with any
+// result, and no others.
 func TestMetrics_checkDuration(t *testing.T) {
 	s := serve(t, "\troute /public/* {\n\t\tapi_key_auth\n\t\treverse_proxy {{.Upstream}}\n\t}\n\trespond elsewhere\n")
 	k := s.create(apikey.ReadOnly)
@@ -100,8 +100,8 @@ func TestMetrics_resolution(t *testing.T) {
 	}
 }
 
-// TestMetrics_storeErrors: whatever the store is asked for and cannot do is
-// counted once, by what it was. What it rightly refuses is not.
+// TestMetrics_storeErrors: every failure of the store is counted once, by its
+// operation. Refusals are not counted.
 func TestMetrics_storeErrors(t *testing.T) {
 	s := serve(t, proxied)
 	k := s.create(apikey.FullAccess)
@@ -126,7 +126,7 @@ func TestMetrics_storeErrors(t *testing.T) {
 		"clock":     func() { i.recordClock() },
 		"forget":    func() { i.deleteOld(t.Context()) },
 	}
-	all := func() (total float64) { // but for those of the census, which each look at the metrics is
+	all := func() (total float64) { // without the census, which every scrape takes
 		for operation := range uses {
 			total += sumOf(t, errorsMetric, operation)
 		}
@@ -144,8 +144,8 @@ func TestMetrics_storeErrors(t *testing.T) {
 	}
 }
 
-// TestMetrics_fromTheBeginning: what somebody is to be woken for has a series
-// before it happens for the first time, or rate() would not see that it did.
+// TestMetrics_fromTheBeginning: series that alerts watch exist before the first
+// event; otherwise rate() would miss it.
 func TestMetrics_fromTheBeginning(t *testing.T) {
 	for _, test := range []struct {
 		metric string

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestNeighbours holds which handlers around an api_key_auth are warned of when
-// a configuration is loaded.
+// TestNeighbours checks which handlers around an api_key_auth cause a warning on
+// load.
 func TestNeighbours(t *testing.T) {
 	const (
 		copies  = "copies the client's "
@@ -17,7 +17,7 @@ func TestNeighbours(t *testing.T) {
 	)
 	tests := []struct {
 		name, site string
-		want       []string // beginnings of the warnings
+		want       []string // prefixes of the warnings
 	}{
 		{"nothing", `api_key_auth`, nil},
 		{"vars", "vars token {http.request.header.Authorization}\napi_key_auth", []string{"vars before api_key_auth " + copies + "Authorization"}},

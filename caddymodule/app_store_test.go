@@ -15,8 +15,8 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/store"
 )
 
-// TestCountedStore_countsEveryFailure calls every method of the store that can
-// fail, on a closed one, and expects it to be counted once.
+// TestCountedStore_countsEveryFailure calls every method that can fail on a closed
+// store, and checks that each failure is counted once.
 func TestCountedStore_countsEveryFailure(t *testing.T) {
 	opened, err := store.Open(t.TempDir(), zap.NewNop(), nil)
 	if err != nil {
@@ -29,7 +29,7 @@ func TestCountedStore_countsEveryFailure(t *testing.T) {
 		"Lookup":        true, // by the metric of the request, whose wait is bounded
 		"Census":        true, // by the scrape, whose wait is bounded
 		"ExpiringInUse": true, // by the scrape
-		"Close":         true, // not a use of the store; logged by whoever closes it
+		"Close":         true, // not a use of the store; its caller logs the error
 	}
 	closed := reflect.ValueOf(countedStore{opened})
 	for i := range closed.NumMethod() {

@@ -19,7 +19,7 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/authn"
 )
 
-// faultySource is a key store in which something is wrong.
+// faultySource is a faulty key store.
 type faultySource func(apikey.Digest) (*apikey.Key, error)
 
 func (f faultySource) Lookup(d apikey.Digest) (*apikey.Key, error) { return f(d) }
@@ -30,8 +30,8 @@ func (faultySource) SuspendedWorkspaces() ([]string, error) { return nil, nil }
 
 func brokenClock() time.Time { panic("out of order") }
 
-// TestAuth_faults holds that the gateway fails closed: whatever goes wrong
-// while a request is judged, it gets an answer, and reaches no upstream.
+// TestAuth_faults: the gateway fails closed. If anything fails during the check,
+// the request gets a response and does not reach an upstream.
 func TestAuth_faults(t *testing.T) {
 	token := apikey.NewToken("agk")
 	good := faultySource(func(d apikey.Digest) (*apikey.Key, error) {
@@ -51,7 +51,7 @@ func TestAuth_faults(t *testing.T) {
 		change func(*App)
 		status int
 		body   string
-		log    string // what the log says of it
+		log    string // the message in the log
 	}{
 		{name: "the store fails", status: 503, body: unavailableBody, log: "input/output error",
 			source: func(apikey.Digest) (*apikey.Key, error) { return nil, errors.New("input/output error") }},
@@ -108,7 +108,7 @@ func TestAuth_faults(t *testing.T) {
 	}
 }
 
-// newFaulty returns a handler and its app as they are when they serve.
+// newFaulty returns a handler and its app in the state in which they serve.
 func newFaulty(t *testing.T, source authn.Source, now func() time.Time, log *zap.Logger) (*Auth, *App) {
 	t.Helper()
 	if now == nil {
@@ -123,7 +123,7 @@ func newFaulty(t *testing.T, source authn.Source, now func() time.Time, log *zap
 	return &Auth{log: log, app: app, policy: authn.Policy{ReadMethods: []string{http.MethodGet}}, refusals: refusals("api")}, app
 }
 
-// describe returns all that was logged, as text.
+// describe returns everything that was logged, as text.
 func describe(t *testing.T, logs *observer.ObservedLogs) string {
 	t.Helper()
 	encoder := zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig())

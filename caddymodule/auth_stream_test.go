@@ -14,9 +14,9 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/authn"
 )
 
-// BenchmarkStream measures what a request pays to be ended with its key, beside
-// the same request that is not: one with a short answer, and one with a short body
-// and a short answer.
+// BenchmarkStream measures what it costs to end a request with its key, compared
+// with the same request without a stream: one with a short response, and one with a
+// short body too.
 func BenchmarkStream(b *testing.B) {
 	h, token := benchHandler(b)
 	parsed, _ := apikey.ParseToken(token)
@@ -63,10 +63,10 @@ func BenchmarkStream(b *testing.B) {
 	}
 }
 
-// identify sets a header whose values are the request's own, as the handler does.
+// identify sets a header whose values belong to the request, as the handler does.
 func identify(r *http.Request, values *[3]string) { r.Header["X-Workspace-Id"] = values[0:1:1] }
 
-// again is a short body that can be read again and again.
+// again is a short body that can be read repeatedly.
 type again struct{ read bool }
 
 func (again) content() string { return `{"name":"Ada Lovelace","email":"ada@example.com"}` }
@@ -82,7 +82,7 @@ func (*again) Close() error { return nil }
 
 var shortBuffer = make([]byte, 512)
 
-// short reads a request's body and answers in one piece, as most upstreams do.
+// short reads a request's body and responds in one piece, like most upstreams.
 var short = caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
 	for err := error(nil); err == nil; {
 		_, err = r.Body.Read(shortBuffer)

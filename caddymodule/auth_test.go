@@ -17,7 +17,7 @@ const (
 	invalidChallenge = `Bearer realm="api", error="invalid_token"`
 )
 
-// bodies are the bodies of the gateway's own answers.
+// bodies are the bodies of the gateway's own responses.
 var bodies = map[int]string{
 	401: unauthorized,
 	403: forbidden,
@@ -26,7 +26,7 @@ var bodies = map[int]string{
 	503: `{"error":"Service Unavailable."}`,
 }
 
-// TestAuth_storeClosed holds what is answered when the store cannot.
+// TestAuth_storeClosed checks the response while the store is closed.
 func TestAuth_storeClosed(t *testing.T) {
 	s := serve(t, proxied)
 	if err := s.instance().store.Close(); err != nil {
@@ -48,7 +48,7 @@ func (a answer) mustBe(t *testing.T, status int, body string) {
 	}
 }
 
-// mustHave expects exactly one value of a header, or none where it is "".
+// mustHave checks for exactly one value of a header, or none if it is "".
 func (a answer) mustHave(t *testing.T, name, want string) {
 	t.Helper()
 	got := a.Header.Values(name)
@@ -58,8 +58,8 @@ func (a answer) mustHave(t *testing.T, name, want string) {
 	t.Errorf("got %s %q, want %q", name, got, want)
 }
 
-// TestAuth_oddOverrides: an override that Caddy is told to let through is one in
-// any spelling.
+// TestAuth_oddOverrides: an override header counts in any spelling that Caddy is
+// configured to accept.
 func TestAuth_oddOverrides(t *testing.T) {
 	s := newServer(t)
 	if err := loadTolerant(s, proxied); err != nil {
@@ -80,7 +80,7 @@ func TestAuth_oddOverrides(t *testing.T) {
 	}
 }
 
-// mustCarry expects the identity of a key, exactly once, and no credentials.
+// mustCarry checks for the identity of a key, exactly once, and no credentials.
 func (r received) mustCarry(t *testing.T, k key) {
 	t.Helper()
 	r.mustCarryAs(t, "X-Workspace-Id", k.WorkspaceID)
@@ -91,7 +91,7 @@ func (r received) mustCarry(t *testing.T, k key) {
 	}
 }
 
-// mustCarryAs expects one value of a header in all spellings of its name.
+// mustCarryAs checks for one value of a header over all spellings of its name.
 func (r received) mustCarryAs(t *testing.T, name, want string) {
 	t.Helper()
 	if got := r.Values(name); len(got) != 1 || got[0] != want {
@@ -116,8 +116,8 @@ var forgeries = []struct{ name, header, body string }{
 	{"trailer that te asks for", "TE: trailers\r\nTransfer-Encoding: chunked\r\nTrailer: x-api-key-access\r\n", "0\r\nx-api-key-access: evil\r\n\r\n"},
 }
 
-// TestAuth_forgedIdentity looks at what the upstream really receives, also
-// where Caddy is told to let odd spellings through.
+// TestAuth_forgedIdentity checks what the upstream receives, even if Caddy is
+// configured to accept odd spellings.
 func TestAuth_forgedIdentity(t *testing.T) {
 	for _, mode := range []struct {
 		name, proxy string
@@ -148,8 +148,8 @@ func TestAuth_forgedIdentity(t *testing.T) {
 	}
 }
 
-// loadTolerant starts a site on a server that lets header names with underscores
-// and dots through, and drops the same names with hyphens.
+// loadTolerant starts a site on a server that accepts header names with underscores
+// and dots, and drops the same names with hyphens.
 func loadTolerant(s *server, site string) error {
 	s.T.Helper()
 	config := string(s.config(site))
@@ -166,8 +166,8 @@ func (r received) mustNotHold(t *testing.T, word string) {
 	}
 }
 
-// TestAuth_forgedIdentityInErrorRoutes sends refused requests to the upstream,
-// by an error route, to see what such a route sees.
+// TestAuth_forgedIdentityInErrorRoutes proxies refused requests from an error
+// route, to check what that route sees.
 func TestAuth_forgedIdentityInErrorRoutes(t *testing.T) {
 	for name, load := range map[string]func(*server, string) error{
 		"as Caddy is": (*server).load, "odd spellings let through": loadTolerant,
@@ -224,8 +224,8 @@ func TestAuth_errorRoutes(t *testing.T) {
 	}
 }
 
-// TestAuth_errorRoutesKeepTheRefusal: an error route words a refusal. It cannot
-// turn it into success, nor hand on what was refused.
+// TestAuth_errorRoutesKeepTheRefusal: an error route can word a refusal, but
+// neither turn it into a success nor pass on the request.
 func TestAuth_errorRoutesKeepTheRefusal(t *testing.T) {
 	const toUpstream = "\thandle_errors {\n\t\treverse_proxy {{.Upstream}}\n\t}\n"
 	t.Run("the status", func(t *testing.T) {
@@ -286,8 +286,7 @@ func TestAuth_failover(t *testing.T) {
 	})
 }
 
-// TestAuth_errorMessages: what a site shows as {err.message} is one of a few
-// sentences, whatever the request held.
+// TestAuth_errorMessages: {err.message} is one of a few sentences, for any request.
 func TestAuth_errorMessages(t *testing.T) {
 	s := serve(t, "\tapi_key_auth\n\treverse_proxy {{.Upstream}}\n\thandle_errors {\n\t\trespond \"{err.message}\" {err.status_code}\n\t}\n")
 	readOnly, old := s.create(apikey.ReadOnly), s.create(apikey.ReadOnly, expired)
@@ -317,7 +316,7 @@ func TestAuth_errorMessages(t *testing.T) {
 // TestAuth_unreadBody: a refusal does not wait for a body that is never sent.
 func TestAuth_unreadBody(t *testing.T) {
 	s := serve(t, proxied)
-	for header, closes := range map[string]bool{ // whether the answer says so
+	for header, closes := range map[string]bool{ // whether the response announces it
 		"Content-Length: 1000000\r\n":                    true,
 		"Content-Length: 10\r\n":                         false,
 		"Transfer-Encoding: chunked\r\n":                 false,
@@ -377,8 +376,8 @@ func TestAuth_options(t *testing.T) {
 	got.mustBe(t, 401, unauthorized)
 }
 
-// TestAuth_log: the access log says who and why, and no log at any level holds
-// a token, wherever in the header fields it came that Caddy redacts.
+// TestAuth_log: the access log says who and why, and no log at any level contains a
+// token that was sent in a header that Caddy redacts.
 func TestAuth_log(t *testing.T) {
 	s := serve(t, "\tapi_key_auth {\n\t\tforward_token\n\t}\n\treverse_proxy {{.Upstream}}\n\thandle_errors 5xx {\n\t\trespond oops\n\t}\n")
 	full, readOnly := s.create(apikey.FullAccess), s.create(apikey.ReadOnly)
@@ -419,8 +418,8 @@ func TestAuth_log(t *testing.T) {
 	}
 }
 
-// TestAuth_editedHeaders lets a later handler edit the identity headers, which
-// Caddy does in place: no other request may see it.
+// TestAuth_editedHeaders: a later handler may edit the identity headers, which
+// Caddy does in place, without affecting other requests.
 func TestAuth_editedHeaders(t *testing.T) {
 	s := serve(t, "\troute {\n\t\tapi_key_auth\n\t\trequest_header X-Workspace-ID acme edited\n\t\trequest_header X-API-Key-Access full edited\n\t\treverse_proxy {{.Upstream}}\n\t}\n")
 	k := s.create(apikey.FullAccess)

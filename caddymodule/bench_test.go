@@ -14,24 +14,24 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// passed stands for the proxy behind the handler that is measured. Like it, it
-// sets a placeholder: the first one in a request costs an allocation, whoever
-// sets it.
+// passed stands in for the proxy after the measured handler. Like the proxy, it
+// sets a placeholder: the first one in a request costs an allocation, no matter
+// which handler sets it.
 var passed = caddyhttp.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) error {
 	r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer).Set("http.reverse_proxy.upstream.hostport", "127.0.0.1:9000")
 	return nil
 })
 
-// exchangeOf is one request that can be sent again and again, as Caddy hands it
-// to its handlers.
+// exchangeOf is one request that can be sent repeatedly, as Caddy passes it to its
+// handlers.
 type exchangeOf struct {
 	request *http.Request
-	header  http.Header // as it came
+	header  http.Header // as received
 	server  *caddyhttp.Server
 	answer  discard
 }
 
-// discard is a ResponseWriter that keeps nothing.
+// discard is a ResponseWriter that drops everything.
 type discard struct{ header http.Header }
 
 func (d discard) Header() http.Header       { return d.header }
@@ -54,7 +54,7 @@ func newExchange(token string) *exchangeOf {
 	}
 }
 
-// send prepares the request as Caddy's server does, and hands it to a handler.
+// send prepares the request like Caddy's server, and passes it to a handler.
 func (e *exchangeOf) send(b testing.TB, h caddyhttp.MiddlewareHandler) {
 	e.request.Header = maps.Clone(e.header)
 	clear(e.answer.header)
@@ -70,8 +70,7 @@ func (e *exchangeOf) send(b testing.TB, h caddyhttp.MiddlewareHandler) {
 	}
 }
 
-// benchHandler returns a provisioned handler, and the token of a key in its
-// store.
+// benchHandler returns a provisioned handler, and the token of a key in its store.
 func benchHandler(b testing.TB) (*Auth, string) {
 	b.Helper()
 	ctx, err := caddy.ProvisionContext(&caddy.Config{
@@ -105,9 +104,9 @@ func benchHandler(b testing.TB) (*Auth, string) {
 	return h, k.token
 }
 
-// TestAuth_allocations: a request with a key that is in memory costs three
-// allocations more than without the handler. They are the values of the
-// headers, the function that resolves the placeholders, and the user's id.
+// TestAuth_allocations: a request with a cached key costs three allocations more
+// than without the handler: the values of the headers, the function that resolves
+// placeholders, and the user's id.
 func TestAuth_allocations(t *testing.T) {
 	h, token := benchHandler(t)
 	e := newExchange(token)
@@ -118,7 +117,7 @@ func TestAuth_allocations(t *testing.T) {
 	}
 }
 
-// twice is a handler before itself.
+// twice runs a handler twice.
 type twice struct{ *Auth }
 
 func (h twice) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
@@ -127,8 +126,8 @@ func (h twice) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	}))
 }
 
-// BenchmarkAuth measures the handler on top of what Caddy does anyway to have a
-// request handled, which is the first of them.
+// BenchmarkAuth measures the handler on top of what Caddy does for any request,
+// which is the first of these benchmarks.
 func BenchmarkAuth(b *testing.B) {
 	b.Run("without", func(b *testing.B) {
 		e := newExchange("")
@@ -154,7 +153,7 @@ func BenchmarkAuth(b *testing.B) {
 			}
 		})
 	})
-	// Twice is through a second block, as a site has that is stricter in a part.
+	// Twice is with a second block, as on a site that is stricter in one part.
 	b.Run("twice", func(b *testing.B) {
 		h, token := benchHandler(b)
 		e := newExchange(token)
@@ -163,7 +162,7 @@ func BenchmarkAuth(b *testing.B) {
 			e.send(b, twice{h})
 		}
 	})
-	// A cold key is one that is read from the store on each request.
+	// A cold key is read from the store on each request.
 	b.Run("cold", func(b *testing.B) {
 		h, token := benchHandler(b)
 		cold, e := h.app.instance(context.Background()).authn, newExchange(token)

@@ -10,8 +10,8 @@ import (
 
 const ruler = "----------\n"
 
-// TestAdapt compares what each Caddyfile becomes with the JSON below it, and
-// sees to it that the JSON is a configuration which Caddy takes.
+// TestAdapt compares the JSON of each Caddyfile with the JSON at its end, and
+// checks that Caddy accepts it.
 func TestAdapt(t *testing.T) {
 	t.Setenv("ADMIN_TOKEN", "admin-token-for-tests")
 	t.Setenv("TOKEN_DIRECTORY", "testdata")
@@ -39,8 +39,7 @@ func TestAdapt(t *testing.T) {
 	}
 }
 
-// TestAdapt_example holds the example to what its first lines say: that it
-// runs as it is.
+// TestAdapt_example checks that the example runs as it is, as its first lines say.
 func TestAdapt_example(t *testing.T) {
 	config, warnings, err := adapt(read(t, filepath.Join("..", "Caddyfile.example")))
 	if err != nil {
@@ -59,12 +58,13 @@ func TestAdapt_example(t *testing.T) {
 	}
 }
 
-// wantedLine begins the lines at the end of a wrong Caddyfile that say how it
-// is refused.
+// wantedLine begins the last lines of a wrong Caddyfile, which have the expected
+// error.
 const wantedLine = "# want: "
 
-// TestRefusedConfigs loads every wrong configuration and compares the message.
-// A Caddyfile states it in its last lines, JSON in a file beside it.
+// TestRefusedConfigs loads every wrong configuration and compares the error. A
+// Caddyfile has the expected one in its last lines, JSON in a file of the same
+// name.
 func TestRefusedConfigs(t *testing.T) {
 	t.Setenv("ADMIN_TOKEN", "admin-token-for-tests")
 	t.Setenv("EMPTY_TOKEN", "")
@@ -75,7 +75,7 @@ func TestRefusedConfigs(t *testing.T) {
 			config, want := source, ""
 			var err error
 			if filepath.Ext(path) == ".json" {
-				want = expectedBeside(t, path)
+				want = expectedFor(t, path)
 			} else {
 				source, want = splitExpected(source)
 				config, _, err = adapt(source)
@@ -95,7 +95,7 @@ func TestRefusedConfigs(t *testing.T) {
 	}
 }
 
-// splitExpected parts a wrong Caddyfile from what it is expected to say.
+// splitExpected splits a wrong Caddyfile into its source and the expected error.
 func splitExpected(file []byte) (source []byte, want string) {
 	var lines []string
 	for line := range strings.Lines(string(file)) {
@@ -108,11 +108,11 @@ func splitExpected(file []byte) (source []byte, want string) {
 	return source, strings.Join(lines, "\n")
 }
 
-func beside(path string) string { return strings.TrimSuffix(path, ".json") + ".want" }
+func wantFile(path string) string { return strings.TrimSuffix(path, ".json") + ".want" }
 
-func expectedBeside(t *testing.T, path string) string {
+func expectedFor(t *testing.T, path string) string {
 	t.Helper()
-	want, err := os.ReadFile(beside(path))
+	want, err := os.ReadFile(wantFile(path))
 	if err != nil && !*update {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func expectedBeside(t *testing.T, path string) string {
 func expect(t *testing.T, path string, source []byte, message string) {
 	t.Helper()
 	if filepath.Ext(path) == ".json" {
-		write(t, beside(path), []byte(message+"\n"))
+		write(t, wantFile(path), []byte(message+"\n"))
 		return
 	}
 	for line := range strings.SplitSeq(message, "\n") {

@@ -79,19 +79,19 @@ var fuzzPolicies = []struct {
 	},
 }
 
-// FuzzDecision holds the handler against the model, in all that a request can
-// say and in all that is answered and handed on.
+// FuzzDecision compares the handler with the model: in everything that a request
+// can contain, and everything that is responded and passed on.
 func FuzzDecision(f *testing.F) {
 	g := newDecisionGateway(f)
 	for i, seed := range decisionSeeds() {
-		if i%41 == 0 { // the others are TestDecision's
+		if i%41 == 0 { // TestDecision runs the others
 			f.Add(seed)
 		}
 	}
 	f.Fuzz(g.decideBoth)
 }
 
-// TestDecision holds the handler against the model in requests of every kind.
+// TestDecision compares the handler with the model for requests of every kind.
 func TestDecision(t *testing.T) {
 	g := newDecisionGateway(t)
 	for i, seed := range decisionSeeds() {
@@ -121,7 +121,7 @@ func newDecisionGateway(t testing.TB) *fuzzGateway {
 	return newFuzzGateway(t, servers)
 }
 
-// decideBoth lets the handler and the model decide on the same request.
+// decideBoth has the handler and the model decide on the same request.
 func (g *fuzzGateway) decideBoth(t *testing.T, input []byte) {
 	number, q, ok := g.decode(input)
 	if !ok {
@@ -139,19 +139,19 @@ func (g *fuzzGateway) decideBoth(t *testing.T, input []byte) {
 	}
 }
 
-// An outcome is what became of a request.
+// An outcome is the result of a request.
 type outcome struct {
 	*httptest.ResponseRecorder
-	next      http.Header // what the next handler saw, nil if it saw nothing
+	next      http.Header // seen by the next handler; nil if it was not called
 	trailer   http.Header
-	identity  []any       // what the placeholders said
-	failed    http.Header // what the error routes saw
+	identity  []any       // values of the placeholders
+	failed    http.Header // seen by the error routes
 	logLines  string
 	readEarly bool
 }
 
-// send hands a request to the server, as net/http would have made it. What
-// Caddy removes of its own accord stays in it: a site can have it left there.
+// send passes a request to the server, as net/http would have read it. It keeps
+// what Caddy removes by default, because a site can turn that off.
 func (g *fuzzGateway) send(t *testing.T, server string, q request) *outcome {
 	target := q.path + q.query
 	u, err := url.ParseRequestURI(target)
@@ -253,7 +253,7 @@ type fuzzBody struct {
 	io.Reader
 	atEnd    func()
 	answered func() bool
-	early    bool // it was read before the answer was sent
+	early    bool // it was read before the response was sent
 }
 
 func (b *fuzzBody) Read(p []byte) (int, error) {
@@ -268,7 +268,7 @@ func (b *fuzzBody) Read(p []byte) (int, error) {
 
 func (*fuzzBody) Close() error { return nil }
 
-// check compares what became of a request with the model's verdict.
+// check compares the outcome of a request with the model's verdict.
 func check(t *testing.T, p policy, errorPage bool, q request, want verdict, got *outcome) {
 	if got.Code != want.status {
 		t.Errorf("got status %d, want %d", got.Code, want.status)
@@ -380,7 +380,7 @@ func checkNext(t *testing.T, p policy, q request, want verdict, got *outcome) {
 	}
 }
 
-// checkLog looks at the access log.
+// checkLog checks the access log.
 func checkLog(t *testing.T, q request, want verdict, lines string) {
 	var entry struct {
 		Result    string `json:"api_key_result"`
@@ -405,7 +405,8 @@ func checkLog(t *testing.T, q request, want verdict, lines string) {
 	}
 }
 
-// What a fuzzed request is made of. Index 0xff is what the input spells out.
+// The parts of fuzzed requests. Index 0xff means that the input contains the value
+// itself.
 var (
 	fuzzMethods = []string{
 		"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT", "QUERY", "get", "Post", "trace", "PROPPATCH", "PRI",
@@ -434,11 +435,11 @@ var (
 	fuzzProtocols = []string{"", "websocket", "webtransport", "WebSocket", "connect-udp"}
 )
 
-// In the place of a value's index, credential says that a scheme, a token and a
-// mutation follow.
+// In place of an index, credential means that a scheme, a token and a mutation
+// follow.
 const credential, spelt = 0xfe, 0xff
 
-// decode makes a request, and chooses the policy that it meets, from an input.
+// decode turns an input into a request and the policy that judges it.
 func (g *fuzzGateway) decode(input []byte) (policy int, q request, ok bool) {
 	in := &fuzzInput{rest: input}
 	policy = in.index(len(fuzzPolicies))
@@ -524,7 +525,7 @@ func (g *fuzzGateway) value(in *fuzzInput) string {
 	return scheme + token
 }
 
-// fuzzInput is read from its beginning, and endless zeroes follow it.
+// fuzzInput is read from the front, and followed by endless zeros.
 type fuzzInput struct{ rest []byte }
 
 func (in *fuzzInput) byte() byte {
@@ -549,7 +550,7 @@ func (in *fuzzInput) choice(list []string) string {
 	return s
 }
 
-// decisionSeeds are requests of every kind, to begin with.
+// decisionSeeds returns requests of every kind as a seed corpus.
 func decisionSeeds() (seeds [][]byte) {
 	of := func(list []string, s string) []byte {
 		if i := slices.Index(list, s); i >= 0 {

@@ -11,9 +11,9 @@ import (
 	"unicode/utf8"
 )
 
-// This file says what api_key_auth answers, and what it hands on, as its
-// documentation says it: one rule after the other, slow and plain. It shares
-// no code with the module.
+// This file specifies what api_key_auth responds and passes on, as its
+// documentation does: rule by rule, slow and plain. It shares no code with the
+// module.
 
 // A policy is one api_key_auth block.
 type policy struct {
@@ -26,15 +26,15 @@ type policy struct {
 	forwardToken bool
 }
 
-// A verdict is what is to become of it.
+// A verdict is the expected outcome.
 type verdict struct {
 	status     int
-	challenge  string // WWW-Authenticate, empty for none
+	challenge  string // WWW-Authenticate; empty for none
 	body       string
 	result     string
 	write      bool
 	key        knownKey    // once the whole token has matched
-	next       http.Header // what the next handler sees but for Connection, nil if it sees nothing
+	next       http.Header // what the next handler sees, without Connection; nil if it is not called
 	connection []string    // the tokens of Connection that it sees
 }
 
@@ -43,7 +43,7 @@ func decide(p policy, keys map[string]knownKey, q request) verdict {
 	bearer := fmt.Sprintf(`Bearer realm="%s"`, p.realm)
 	invalid := bearer + `, error="invalid_token"`
 
-	if q.method == "TRACE" || q.method == "CONNECT" && q.extended != "websocket" { // no other protocol can be handed on
+	if q.method == "TRACE" || q.method == "CONNECT" && q.extended != "websocket" { // no other protocol can be passed on
 		return v.refuse(405, "Method Not Allowed.", "", "method")
 	}
 	if (q.early || q.has("Early-Data")) && v.write {
@@ -117,15 +117,15 @@ func decide(p policy, keys map[string]knownKey, q request) verdict {
 	return v
 }
 
-// decideTwice is for two blocks on one way: both judge the client's request, and
-// what one of them removes is gone.
+// decideTwice is for two blocks in a row: both judge the client's request, but what
+// the first removes is gone.
 func decideTwice(outer, inner policy, keys map[string]knownKey, q request) verdict {
 	first := decide(outer, keys, q)
 	if first.next == nil {
 		return first
 	}
 	v := decide(inner, keys, q)
-	v.key = first.key // known by now, whatever the inner one goes by
+	v.key = first.key // known already, even if the inner block refuses
 	if v.next == nil {
 		return v
 	}
@@ -148,8 +148,8 @@ func (v verdict) refuse(status int, message, challenge, result string) verdict {
 	return v
 }
 
-// What two servers could read differently: what is not clean, or is decoded or
-// cut off by one of them only.
+// What two servers could interpret differently: what is not clean, or is decoded or
+// cut off by only one of them.
 var (
 	cleanPath = regexp.MustCompile(`^(/[^/]+)*/?$`)
 	doubtful  = regexp.MustCompile(`(?i)[. ](/|$)|[．。｡․‥…]|%2f|%5c|%2e|%25|%3b|;|\\|[\x00-\x1f\x7f\x{fffd}]`)
@@ -184,15 +184,14 @@ func isWrite(p policy, q request) bool {
 	return true
 }
 
-// isIdentity knows the names that are not in use, too: an upstream may read them
-// all the same.
+// isIdentity includes the names that are not in use, because an upstream may read
+// them anyway.
 func isIdentity(p policy, name string) bool {
 	standard := []string{"x-workspace-id", "x-api-key-id", "x-api-key-access", "x-api-key-assertion"}
 	return slices.Contains(standard, fold(name)) || slices.ContainsFunc(p.names[:], func(n string) bool { return fold(n) == fold(name) })
 }
 
-// asksWebSocket knows one protocol to change to. Any other is an offer, and
-// declined.
+// asksWebSocket accepts one protocol only. Any other is an offer, and is declined.
 func (q request) asksWebSocket() bool {
 	if q.method == "CONNECT" {
 		return q.extended == "websocket"
@@ -208,7 +207,8 @@ func isOverride(name string) bool {
 	}, fold(name))
 }
 
-// isPath knows the headers that name another path, and isPrefix a part of one.
+// isPath reports whether a header names another path, and isPrefix whether it names
+// a part of one.
 func isPath(name string) bool {
 	return slices.Contains([]string{
 		"x-original-url", "x-rewrite-url", "x-original-uri", "x-forwarded-uri", "x-forwarded-path", "path-info",
@@ -222,7 +222,7 @@ func isPrefix(name string) bool {
 	return slices.Contains([]string{"x-forwarded-prefix", "x-script-name", "script-name", "x-forwarded-script-name", "x-traversal-path"}, fold(name))
 }
 
-// fold is the name as a careless upstream could read it.
+// fold returns a name as a careless upstream could read it.
 func fold(name string) string {
 	return regexp.MustCompile(`[^a-z0-9]`).ReplaceAllString(strings.ToLower(name), "-")
 }

@@ -21,9 +21,9 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// FuzzFraming sends bytes to a gateway, and looks at what its upstream receives:
-// each request is one that was judged, once, and has the identity of the key
-// that it was judged by, and nothing of the client's in its place.
+// FuzzFraming sends bytes to a gateway and checks what its upstream receives: each
+// request was judged, once, and has the identity of the key that it was judged by,
+// and nothing of the client's in its place.
 //
 // {full}, {read} and so on in the bytes are tokens: see framingTokens.
 func FuzzFraming(f *testing.F) {
@@ -40,12 +40,12 @@ func FuzzFraming(f *testing.F) {
 	})
 }
 
-// framingTokens are what stands for a token: the tokens' numbers in fuzzKeys,
-// and the unknown one behind them.
+// framingTokens are placeholders for tokens, by their numbers in fuzzKeys; the last is
+// an unknown one.
 var framingTokens = []string{"{full}", "{read}", "{soon}", "{revoked}", "", "{expired}", "{suspended}", "", "", "{unknown}"}
 
-// framingEnd follows every input. Where the server reads it as a request, it
-// closes the connection.
+// framingEnd follows every input. If the server reads it as a request, it closes
+// the connection.
 const framingEnd = "GET /end HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
 // A framingGateway is Caddy between a client and an upstream.
@@ -53,22 +53,22 @@ type framingGateway struct {
 	*fuzzGateway
 	dir    string
 	tokens *strings.Replacer
-	ticket string // the header that tells judgements apart; no client can know it
+	ticket string // a secret header that identifies judgements
 
 	mu       sync.Mutex
 	judged   map[string]*judgement
 	problems []string
 }
 
-// A judgement is what became of a request that reached api_key_auth.
+// A judgement is the result of a request that reached api_key_auth.
 type judgement struct {
 	method   string
 	header   http.Header
 	passed   bool
 	key      knownKey
-	status   int // of the answer
+	status   int // of the response
 	received int // by the upstream
-	whole    int // of these, with the whole body
+	whole    int // of these, with the complete body
 	settled  bool
 }
 
@@ -111,7 +111,7 @@ func newFramingGateway(f *testing.F) *framingGateway {
 	return g
 }
 
-// exchange sends an input, waits for all that comes of it, and checks it.
+// exchange sends an input, waits for everything that follows, and checks it.
 func (g *framingGateway) exchange(t *testing.T, odd bool, input []byte) {
 	name := "plain"
 	if odd {
@@ -125,7 +125,7 @@ func (g *framingGateway) exchange(t *testing.T, odd bool, input []byte) {
 	_ = conn.SetDeadline(time.Now().Add(100 * time.Millisecond))
 	_, _ = io.WriteString(conn, g.tokens.Replace(string(input))+framingEnd)
 	_, err = io.Copy(io.Discard, conn)
-	waited := !errors.Is(err, os.ErrDeadlineExceeded) // it was not the client that hung up
+	waited := !errors.Is(err, os.ErrDeadlineExceeded) // the client did not hang up
 	_ = conn.Close()
 	waitForConnections(t)
 	takeLog()
@@ -146,7 +146,7 @@ func (g *framingGateway) exchange(t *testing.T, odd bool, input []byte) {
 			t.Errorf("answered with %d, and received %d times: %+v", j.status, j.whole, j)
 		}
 	}
-	// One that was given up may still be on its way to the upstream.
+	// An abandoned one may still be on its way to the upstream.
 	maps.DeleteFunc(g.judged, func(_ string, j *judgement) bool { return !j.passed || j.received > 0 || len(g.judged) > 1000 })
 	for _, problem := range g.problems {
 		t.Error(problem)
@@ -158,7 +158,7 @@ func (g *framingGateway) problem(format string, args ...any) {
 	g.problems = append(g.problems, fmt.Sprintf(format, args...))
 }
 
-// before sees every request ahead of api_key_auth, and its answer.
+// before sees every request before api_key_auth, and its response.
 func (g *framingGateway) before(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	j := &judgement{method: r.Method, header: r.Header.Clone()}
 	ticket := strconv.FormatUint(rand.Uint64(), 36)
@@ -175,7 +175,7 @@ func (g *framingGateway) before(w http.ResponseWriter, r *http.Request, next cad
 	return next.ServeHTTP(recorder, r)
 }
 
-// behind sees those that api_key_auth let through.
+// behind sees those that api_key_auth let pass.
 func (g *framingGateway) behind(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	ticket := caddyhttp.GetVar(r.Context(), g.ticket).(string)
 	g.mu.Lock()
@@ -192,7 +192,7 @@ func (g *framingGateway) behind(w http.ResponseWriter, r *http.Request, next cad
 	return next.ServeHTTP(w, r)
 }
 
-// upstream sees what Caddy has sent on.
+// upstream sees what Caddy passes on.
 func (g *framingGateway) upstream(w http.ResponseWriter, r *http.Request) {
 	j := g.received(r)
 	_, err := io.Copy(io.Discard, r.Body)
@@ -247,7 +247,7 @@ func (g *framingGateway) received(r *http.Request) *judgement {
 	return j
 }
 
-// framingSeeds are what clients and attackers send.
+// framingSeeds returns what clients and attackers send.
 func framingSeeds() []string {
 	request := func(line string, fields ...string) string {
 		return line + " HTTP/1.1\r\nHost: api.example.com\r\n" + strings.Join(fields, "") + "\r\n"
@@ -310,7 +310,7 @@ func framingSeeds() []string {
 	}
 }
 
-// fuzzListener tells when the server has done with a connection.
+// fuzzListener tracks when the server is done with a connection.
 type fuzzListener struct{}
 
 var connections sync.WaitGroup

@@ -28,7 +28,7 @@ import (
 type knownKey struct {
 	id, workspace, access string
 	status                string // active, expired or revoked
-	suspended             bool   // its workspace
+	suspended             bool   // whether its workspace is
 	expires               string // RFC 3339, if that is within 14 days
 }
 
@@ -97,7 +97,7 @@ func newFuzzGateway(t testing.TB, servers object) *fuzzGateway {
 	return g
 }
 
-// create makes a key that is what the given one says.
+// create creates a key with the given properties.
 func (g *fuzzGateway) create(t testing.TB, key knownKey, number int) {
 	request := object{"name": fmt.Sprintf("Number %d of the fuzzer", number), "preset": key.access}
 	if key.expires != "" {
@@ -140,11 +140,10 @@ func (g *fuzzGateway) post(t testing.TB, path string, body any) object {
 	return answer
 }
 
-// checksummed completes a token.
+// checksummed appends the checksum to a token.
 func checksummed(token string) string { return token + base62Checksum(token) }
 
-// The modules of these tests. What they have to do in a request is in its
-// context.
+// The modules of these tests. What they do with a request is in its context.
 func init() {
 	caddy.RegisterModule(fuzzLog{})
 	for name, do := range map[string]func(*fuzzHooks) caddyhttp.MiddlewareHandler{
@@ -156,8 +155,7 @@ func init() {
 	}
 }
 
-// fuzzHooks are what is done with a request before and behind api_key_auth, and
-// in the error routes.
+// fuzzHooks run before and after api_key_auth, and in the error routes.
 type fuzzHooks struct {
 	before, behind, errors middleware
 }
@@ -170,12 +168,12 @@ func (m middleware) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddy
 
 type fuzzHooksKey struct{}
 
-// with returns r with hooks.
+// with returns r with the hooks in its context.
 func (h *fuzzHooks) with(r *http.Request) *http.Request {
 	return r.WithContext(context.WithValue(r.Context(), fuzzHooksKey{}, h))
 }
 
-// serverHooks are those of requests that come over a connection.
+// serverHooks run for requests that arrive over a connection.
 var serverHooks *fuzzHooks
 
 type fuzzHandler struct {
@@ -195,7 +193,7 @@ func (h *fuzzHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, next cad
 	return h.of(hooks).ServeHTTP(w, r, next)
 }
 
-// fuzzLog is where Caddy logs to.
+// fuzzLog receives Caddy's log.
 type fuzzLog struct{}
 
 var logged struct {
@@ -203,7 +201,7 @@ var logged struct {
 	lines bytes.Buffer
 }
 
-// takeLog returns what was logged since it was last asked.
+// takeLog returns what was logged since the last call.
 func takeLog() string {
 	logged.Lock()
 	defer logged.Unlock()

@@ -21,8 +21,8 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/authn"
 )
 
-// life is what becomes of keys, said as plainly as it can be. Nothing in it
-// expires: the tests take less than a day.
+// life is a plain model of keys. Nothing in it expires: the tests take less than a
+// day.
 type life struct {
 	keys      map[string]*lived
 	suspended map[string]bool
@@ -94,20 +94,20 @@ func (l *life) do(action apikey.Action) string {
 	return ""
 }
 
-// credential is a key that somebody uses.
+// credential is a key in use.
 type credential struct {
 	token apikey.Token
 	key   apikey.Key
-	// over says that a change which revoked it has been answered.
+	// over is set once a change that revoked the key has been answered.
 	over atomic.Bool
 }
 
-// world is a gateway with those who change and use its keys.
+// world is a gateway with clients that change and use its keys.
 type world struct {
 	*instance
 	mu          sync.Mutex
 	credentials []*credential
-	changes     map[string]apikey.Action // by who made them: each has somebody of its own
+	changes     map[string]apikey.Action // by actor: each change has its own
 	problems    []string
 }
 
@@ -120,7 +120,7 @@ func (w *world) problem(format string, args ...any) {
 func (w *world) some(r *rand.Rand) *credential {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	// Mostly the newest: there are more and more that were revoked.
+	// Mostly the newest, because more and more of the others are revoked.
 	n := len(w.credentials)
 	return w.credentials[max(n-1-r.IntN(8), r.IntN(n)*r.IntN(2))]
 }
@@ -185,7 +185,7 @@ func (w *world) client(r *rand.Rand, changes int) {
 	}
 }
 
-// user uses keys until it is told to stop: none that was revoked may pass.
+// user uses keys until it is stopped, and checks that no revoked one passes.
 func (w *world) user(r *rand.Rand, stop <-chan struct{}) {
 	for {
 		select {
@@ -206,9 +206,9 @@ func (w *world) user(r *rand.Rand, stop <-chan struct{}) {
 	}
 }
 
-// Whatever many clients do at once: it is as if they had done it one after the
-// other, in the order of the audit log. Nothing that was revoked passes again
-// once its revocation was answered, nor after a restart.
+// Concurrent changes by many clients have the same result as one after another in
+// the order of the audit trail. Nothing that was revoked passes once its revocation
+// was answered, nor after a restart.
 func TestGateway_lifeOfKeys(t *testing.T) {
 	rounds := 10
 	if testing.Short() {

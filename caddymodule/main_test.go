@@ -17,8 +17,8 @@ import (
 
 var update = goflag.Bool("update", false, "rewrite the expectations in testdata")
 
-// TestMain gives Caddy directories of its own: it keeps its certificates, its
-// last configuration and, unless told otherwise, the key store below them.
+// TestMain gives Caddy its own directories for certificates, its last configuration
+// and, by default, the key store.
 func TestMain(m *testing.M) {
 	os.Exit(inOwnDirectories(m))
 }
@@ -40,7 +40,7 @@ func inOwnDirectories(m *testing.M) int {
 	return m.Run()
 }
 
-// adapt turns a Caddyfile into JSON, as `caddy adapt` does.
+// adapt converts a Caddyfile to JSON, as `caddy adapt` does.
 func adapt(source []byte) ([]byte, []caddyconfig.Warning, error) {
 	return caddyconfig.GetAdapter("caddyfile").Adapt(source, map[string]any{"filename": "Caddyfile"})
 }
@@ -54,8 +54,8 @@ func validate(config []byte) error {
 	return caddy.Validate(&c)
 }
 
-// files returns the files of a directory of testdata that end in one of the
-// given ways, and fails if there are none.
+// files returns the files in a directory of testdata with one of the endings, and
+// fails if there are none.
 func files(t *testing.T, dir string, endings ...string) []string {
 	t.Helper()
 	var found []string

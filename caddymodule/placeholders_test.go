@@ -7,16 +7,15 @@ import (
 	"testing"
 )
 
-// TestPlaceholders holds what every option makes of a placeholder: it evaluates
-// it when the configuration is loaded, it evaluates it for each request, or it
-// refuses it with the line where it stands. None takes it literally. A new
+// TestPlaceholders: every option either expands a placeholder on load, expands it
+// for each request, or refuses it with its line. None takes it literally. A new
 // option must be added here.
 func TestPlaceholders(t *testing.T) {
 	t.Setenv("EMPTY", "")
 	const refused, loaded, requested, flag = "refused", "loaded", "requested", "flag"
 	blocks := []struct {
 		name    string
-		config  string // with %s for a line
+		config  string // with %s for the line
 		options map[string]string
 	}{
 		{"api_keys", "{\n api_keys {\n  %s\n }\n}\n", map[string]string{
@@ -78,8 +77,8 @@ func TestPlaceholders(t *testing.T) {
 	}
 }
 
-// TestReserved holds that a reserved name is found in every case, that a name
-// that only begins like one is not, and that our own defaults are free.
+// TestReserved: a reserved name is recognized in any case, one that only begins
+// like it is not, and our own defaults are not reserved.
 func TestReserved(t *testing.T) {
 	for _, name := range []string{"range", "RANGE", "Accept", "accept-encoding", "Content-Foo", "sec-ch-ua", "Proxy-Foo", "X-Forwarded-User", "if-none-match"} {
 		if validateHeader(name) == nil {

@@ -17,14 +17,14 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
-// patience bounds how long a test waits for what must happen soon.
+// patience bounds how long a test waits for something that should happen soon.
 const patience = 20 * time.Second
 
 // server is a gateway in this process.
 type server struct {
 	*gatewaytest.Gateway
 	log     string // the file of Caddy's log, at debug level
-	configs int    // that were made
+	configs int    // number of configurations made
 }
 
 // newServer prepares a server without starting it.
@@ -48,13 +48,13 @@ func serve(t *testing.T, site string) *server {
 	return s
 }
 
-// config returns the configuration of a site, as JSON.
+// config returns the JSON configuration of a site.
 func (s *server) config(site string) []byte {
 	s.T.Helper()
 	return s.adapt("http://:{{.Port}} {\n\tbind 127.0.0.1\n\tlog\n" + site + "\n}\n")
 }
 
-// adapt returns the configuration of some sites, as JSON.
+// adapt returns the JSON configuration of some sites.
 func (s *server) adapt(sites string) []byte {
 	s.T.Helper()
 	s.configs++
@@ -80,13 +80,13 @@ func (s *server) adapt(sites string) []byte {
 	return config
 }
 
-// load makes a site the running configuration, or returns why it is not.
+// load runs the configuration of a site, or returns the error.
 func (s *server) load(site string) error {
 	s.T.Helper()
 	return load(s.config(site))
 }
 
-// load makes JSON the running configuration.
+// load runs a JSON configuration.
 func load(config []byte) error { return caddy.Load(config, true) }
 
 func (s *server) mustLoad(site string) {
@@ -117,7 +117,7 @@ func (k key) bearer() string { return "Authorization: Bearer " + k.token + "\r\n
 
 var keyNumber int
 
-// create makes a key of the workspace acme, changed as wanted.
+// create creates a key of the workspace acme, modified as given.
 func (s *server) create(preset apikey.Preset, changes ...func(*apikey.Key)) key {
 	s.T.Helper()
 	k := newKey(preset)
@@ -128,7 +128,7 @@ func (s *server) create(preset apikey.Preset, changes ...func(*apikey.Key)) key 
 	return k
 }
 
-// newKey returns a key that is in no store yet.
+// newKey returns a key that is not in a store.
 func newKey(preset apikey.Preset) key {
 	keyNumber++
 	now, token := time.Now(), apikey.NewToken("agk")
@@ -140,7 +140,7 @@ func newKey(preset apikey.Preset) key {
 
 func inWorkspace(id string) func(*apikey.Key) { return func(k *apikey.Key) { k.WorkspaceID = id } }
 
-// expired makes a key whose life is over.
+// expired creates a key that has expired.
 func expired(k *apikey.Key) {
 	k.CreatedAt, k.ExpiresAt = k.CreatedAt.Add(-2*time.Hour), k.CreatedAt.Add(-time.Hour)
 }
@@ -158,11 +158,11 @@ func apply(i *instance, do apikey.Action) error {
 	return err
 }
 
-// answer is what a request was answered with.
+// answer is the response to a request.
 type answer struct{ gatewaytest.Answer }
 
-// send sends a request line and header lines, each with its line ending, as
-// they are; the empty line and a Host are added.
+// send sends a raw request line and header lines, each with its line ending; it
+// adds the empty line and a Host.
 func (s *server) send(line, header string) answer {
 	s.T.Helper()
 	return s.sendBody(line, header, "")
@@ -196,9 +196,9 @@ func (s *server) call(method, path, body string) answer {
 	})
 }
 
-// retry sends a request again that was not answered because of a reload: while Caddy
-// closes the listener of another configuration, the kernel resets the connections
-// that were on their way to it.
+// retry repeats a request that a reload left unanswered: while Caddy closes a
+// listener of the old configuration, the kernel resets connections that are still
+// queued on it.
 func (s *server) retry(send func() (gatewaytest.Answer, error)) answer {
 	s.T.Helper()
 	for deadline := time.Now().Add(patience); ; {
@@ -212,7 +212,7 @@ func (s *server) retry(send func() (gatewaytest.Answer, error)) answer {
 	}
 }
 
-// accessLog waits for so many lines of the access log, and returns them all.
+// accessLog waits for a number of lines in the access log, and returns all of them.
 func (s *server) accessLog(want int) []map[string]any {
 	s.T.Helper()
 	var lines []map[string]any
@@ -232,13 +232,13 @@ func (s *server) accessLog(want int) []map[string]any {
 	return lines
 }
 
-// logged returns all that Caddy has logged.
+// logged returns everything that Caddy has logged.
 func (s *server) logged() []byte {
 	s.T.Helper()
 	return read(s.T, s.log)
 }
 
-// eventually waits until something is so.
+// eventually waits until a condition holds.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !is(); time.Sleep(time.Millisecond) {

@@ -37,8 +37,8 @@ func (l *lines) Write(b []byte) (int, error) {
 
 func (*lines) Sync() error { return nil }
 
-// logIn returns a logger that writes in a format given as in a Caddyfile, and
-// the record of what it writes.
+// logIn returns a logger with a format in Caddyfile syntax, and a record of what it
+// writes.
 func logIn(t testing.TB, format string) (*zap.Logger, *lines) {
 	t.Helper()
 	d := caddyfile.NewTestDispenser(format)
@@ -75,7 +75,8 @@ func timeless(line []byte) string {
 	return regexp.MustCompile(`"ts":[0-9.]+`).ReplaceAllString(string(line), "")
 }
 
-// TestEncoder_writesWhatTheWrappedOneWrites, byte for byte.
+// TestEncoder_writesWhatTheWrappedOneWrites checks that the output is the same,
+// byte for byte.
 func TestEncoder_writesWhatTheWrappedOneWrites(t *testing.T) {
 	times := new(int)
 	object := func(key string) zap.Field { return zap.Object(key, counted{times: times}) }
@@ -130,8 +131,8 @@ func TestEncoder_writesWhatTheWrappedOneWrites(t *testing.T) {
 	}
 }
 
-// BenchmarkEncoder measures what a debug message costs that is not written: the
-// one that reverse_proxy prepares for each request.
+// BenchmarkEncoder measures a debug message that is not written: the one that
+// reverse_proxy prepares for each request.
 func BenchmarkEncoder(b *testing.B) {
 	r := httptest.NewRequest(http.MethodGet, "https://api.example.com/public/v1/orders?limit=50", nil)
 	for name, value := range map[string]string{
