@@ -22,7 +22,8 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/store"
 )
 
-// start is when the tests begin; the clock stands still until a test moves it.
+// start is the time at which tests begin; the clock stands still until a test moves
+// it.
 var start = time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
 
 const (
@@ -39,12 +40,12 @@ type api struct {
 
 	mu       sync.Mutex
 	now      time.Time
-	behind   time.Duration // the machine's clock, of the confirmed time
+	behind   time.Duration // how far the machine's clock is behind the confirmed time
 	observed []string      // operation and outcome of each call
 }
 
-// newAPI serves the API, and holds it to its description; change may alter its
-// configuration.
+// newAPI serves the API, and checks every exchange against its description. change
+// may alter its configuration.
 func newAPI(t testing.TB, change ...func(*Config)) *api {
 	t.Helper()
 	s, err := store.Open(filepath.Join(t.TempDir(), "keys"), zap.NewNop(), nil)
@@ -80,7 +81,7 @@ func newAPI(t testing.TB, change ...func(*Config)) *api {
 
 func newClient(base string) *client.Client { return &client.Client{BaseURL: base} }
 
-// codeOf returns the code of a refusal that a client got, "" for another error.
+// codeOf returns the code of a refusal, or "" for another error.
 func codeOf(err error) string {
 	if refusal, ok := errors.AsType[*client.Error](err); ok {
 		return refusal.Code
@@ -88,8 +89,8 @@ func codeOf(err error) string {
 	return ""
 }
 
-// clock is a machine's clock that agrees with the confirmed time, unless a test has
-// set that.
+// clock is a machine's clock that agrees with the confirmed time, unless a test
+// changes that.
 func (a *api) clock() apikey.ClockReading {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -107,24 +108,24 @@ func (a *api) at(now time.Time) {
 	a.now = now
 }
 
-// reply is an answer as it came over the wire.
+// reply is a response as received.
 type reply struct {
 	status int
 	header http.Header
-	closes bool // whether the connection ends with it
+	closes bool // whether it closes the connection
 	raw    string
 	body   map[string]any // nil if there is none
 }
 
-// send sends a request, with header fields as "Name: value", and checks what
-// every answer of the API has in common.
+// send sends a request with header fields as "Name: value", and checks what all
+// responses of the API have in common.
 func (a *api) send(t testing.TB, method, path, body string, fields ...string) reply {
 	t.Helper()
 	r, err := http.NewRequest(method, a.URL, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The path as it is, however odd.
+	// The path as given, however odd.
 	r.URL.Opaque = "//" + r.URL.Host + path
 	if body != "" {
 		r.Header.Set("Content-Type", "application/json")
@@ -165,7 +166,7 @@ func (a *api) send(t testing.TB, method, path, body string, fields ...string) re
 	return got
 }
 
-// must sends a request that must be answered with the given status.
+// must sends a request that must get the given status.
 func (a *api) must(t testing.TB, status int, method, path, body string, fields ...string) reply {
 	t.Helper()
 	got := a.send(t, method, path, body, fields...)
@@ -175,8 +176,8 @@ func (a *api) must(t testing.TB, status int, method, path, body string, fields .
 	return got
 }
 
-// refused sends a request that must be refused: with a status, a code and the
-// field at fault, and a sentence.
+// refused sends a request that must be refused with a status, a code, the field at
+// fault and a sentence.
 func (a *api) refused(t testing.TB, status int, code, field, method, path, body string, fields ...string) reply {
 	t.Helper()
 	got := a.must(t, status, method, path, body, fields...)
@@ -191,7 +192,7 @@ func (a *api) refused(t testing.TB, status int, code, field, method, path, body 
 	return got
 }
 
-// create makes a key, and returns its id and its token.
+// create creates a key, and returns its id and token.
 func (a *api) create(t testing.TB, ws, name string) (id, token string) {
 	t.Helper()
 	body, err := json.Marshal(map[string]string{"name": name, "preset": "read_only"})
@@ -211,7 +212,7 @@ func (a *api) trail(t testing.TB, path string, fields ...string) (events []map[s
 	return events
 }
 
-// done returns the events of what was done, rather than refused.
+// done returns the events of changes that were made, not refused.
 func done(events []map[string]any) []map[string]any {
 	return slices.DeleteFunc(events, func(event map[string]any) bool {
 		_, refused := event["details"].(map[string]any)["refused"]
@@ -219,7 +220,7 @@ func done(events []map[string]any) []map[string]any {
 	})
 }
 
-// events returns how many changes the audit trail of all has.
+// events returns the number of events in the whole audit trail.
 func (a *api) events(t testing.TB) int {
 	t.Helper()
 	return len(done(a.trail(t, "/audit")))
@@ -232,7 +233,7 @@ func equal(t testing.TB, what string, got, want any) {
 	}
 }
 
-// object parses a JSON object that a test states.
+// object parses a JSON object in a test.
 func object(t testing.TB, text string) (value map[string]any) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(text), &value); err != nil {
@@ -378,7 +379,7 @@ func TestCreate_vagueNameAllowed(t *testing.T) {
 	a.create(t, "acme", "test")
 }
 
-// What users type is text, wherever it comes back.
+// What users typed is treated as text wherever it is shown.
 func TestText_isPlain(t *testing.T) {
 	for _, text := range []string{`<script>alert(1)</script>`, `=cmd()`, `{env.HOME}`, `{http.request.header.X}`, `"quoted" \ & 'this'`, `Köln 東京 🔑`, `%s%n%00`} {
 		t.Run(text, func(t *testing.T) {
@@ -405,7 +406,7 @@ func TestText_isPlain(t *testing.T) {
 	}
 }
 
-// The token is in the answer that makes the key, and in no other.
+// The token is in the response that creates the key, and in no other.
 func TestToken_isShownOnce(t *testing.T) {
 	a := newAPI(t)
 	id, token := a.create(t, "acme", "Zapier")

@@ -102,7 +102,8 @@ func TestRestore_refused(t *testing.T) {
 	equal(t, "events", len(a.send(t, "GET", "/audit", "").body["events"].([]any)), 0)
 }
 
-// A mount for one workspace hands out and takes no backup of all.
+// A mount for one workspace neither makes nor restores backups, which contain all
+// of them.
 func TestBackup_pinned(t *testing.T) {
 	a := newAPI(t, func(c *Config) { c.Workspace = func(*http.Request) string { return "acme" } })
 	for method, path := range map[string]string{"GET": "/backup", "POST": "/restore"} {

@@ -24,9 +24,9 @@ func (c *counting) EachActive(ctx context.Context, ws string, now time.Time, vis
 	return c.Store.EachActive(ctx, ws, now, visit)
 }
 
-// A calendar is made once until something in it changes, and is not sent to those who
-// have it.
-func TestCalendar_remembered(t *testing.T) {
+// A calendar is made again only when something in it changes, and is not sent to
+// clients that have it.
+func TestCalendar_cached(t *testing.T) {
 	c := new(counting)
 	a := newAPI(t, func(config *Config) {
 		c.Store = config.Keys().(*store.Store)
@@ -87,7 +87,7 @@ func TestCalendar_remembered(t *testing.T) {
 	}
 }
 
-// However many workspaces there are, their calendars take no more than so much.
+// The calendars of any number of workspaces take a bounded amount of memory.
 func TestCalendars_bounded(t *testing.T) {
 	var c calendars
 	for i := range 20 {

@@ -17,7 +17,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the expectations in testdata")
 
-// event is an event as a client's own library reads it.
+// event is an event as a client's library reads it.
 type event struct {
 	UID         string    `json:"uid"`
 	Start       time.Time `json:"start"`
@@ -30,10 +30,9 @@ type event struct {
 	Properties  int       `json:"properties"`
 }
 
-// reader reads a calendar with python3-icalendar, and is strict: what that
-// library could not make sense of, it lists as errors. By itself its version 4
-// unescapes every text several times, and so loses backslashes: here it does it
-// once.
+// reader reads a calendar with python3-icalendar, and lists what that library could
+// not parse as errors. Version 4 of it unescapes text several times, and so loses
+// backslashes: here it does so once.
 const reader = `
 import icalendar, icalendar.parser, icalendar.prop, json, re, sys
 icalendar.parser.escape_string = icalendar.parser.unescape_string = lambda text: text
@@ -60,7 +59,7 @@ func subscribe(t *testing.T, text string) (name string, events []event) {
 			t.Errorf("line %d: got %q, want at most 75 bytes of whole characters", i+1, line)
 		}
 	}
-	testenv.Tool(t, "icalendar") // it comes with the library of the system's Python
+	testenv.Tool(t, "icalendar") // a command of the system's Python library
 	cmd := exec.Command("/usr/bin/python3", "-c", reader)
 	cmd.Stdin, cmd.Stderr = strings.NewReader(text), os.Stderr
 	out, err := cmd.Output()
@@ -81,7 +80,7 @@ func subscribe(t *testing.T, text string) (name string, events []event) {
 	return read.Name, read.Events
 }
 
-// keyNamed returns a key as the store has it.
+// keyNamed returns a key from the store by its name.
 func keyNamed(n int, name, owner string) *apikey.Key {
 	created := start.Add(time.Duration(n) * time.Hour)
 	return &apikey.Key{
@@ -152,8 +151,8 @@ func TestCalendar_golden(t *testing.T) {
 	})
 }
 
-// What users type is text in a calendar as well. A name with a line break is
-// refused where it is typed; even if one got into the store, it ends no line.
+// What users typed is text in a calendar too. A name with a line break is refused;
+// even if one got into the store, it would not end a line.
 func TestCalendar_textIsInert(t *testing.T) {
 	for _, text := range []string{
 		`<script>alert(1)</script>`, `=cmd()`, `{env.HOME}`, `,;:\`, `\n\N\\n`, `"quoted" 'this'`, `a^nb`, `%0D%0A`,
@@ -184,7 +183,7 @@ func TestCalendar_none(t *testing.T) {
 	a.refused(t, http.StatusMethodNotAllowed, "method_not_allowed", "", "POST", "/workspaces/acme/calendar.ics", "")
 }
 
-// A calendar follows what becomes of the keys.
+// A calendar shows changes of keys.
 func TestCalendar_follows(t *testing.T) {
 	a := newAPI(t)
 	uid := func(id string) string { return id + "@caddy-api-keys.invalid" }
@@ -223,7 +222,6 @@ func TestCalendar_follows(t *testing.T) {
 	}
 
 	// The replacement turns out to be wrong, and the old key gets another one.
-	// The end that was announced stays.
 	a.must(t, http.StatusOK, "POST", keysPage+"/"+replacement+"/revoke", "")
 	equal(t, "events", len(calendar()), 1)
 	a.at(start.Add(2 * time.Hour))
@@ -245,7 +243,7 @@ func TestCalendar_follows(t *testing.T) {
 	}
 }
 
-// A workspace may have more keys than one page of a list.
+// A calendar has all keys, even more than a page of a list.
 func TestCalendar_manyKeys(t *testing.T) {
 	a := newAPI(t, func(c *Config) { c.Rules.MaxActiveKeys = 1000 })
 	const many = maxLimit + 5

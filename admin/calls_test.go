@@ -222,8 +222,7 @@ func TestAudit(t *testing.T) {
 	equal(t, "events of all", a.events(t), 5)
 }
 
-// Who makes a change is recorded as the mount tells it, and never keeps the
-// answer from being given.
+// The actor is recorded as the mount names them, and any name is accepted.
 func TestAudit_actor(t *testing.T) {
 	for _, test := range []struct{ actor, want string }{
 		{"Kim <kim@example.com>", "Kim <kim@example.com>"},
@@ -255,8 +254,8 @@ func TestHealthz(t *testing.T) {
 	equal(t, "answer", a.must(t, http.StatusOK, "GET", "/healthz", "").body, object(t, `{"status":"ok"}`))
 }
 
-// A store that takes no change still answers: the load balancer has no reason to
-// look elsewhere, and whoever reads the answer has one to act.
+// A store that cannot be changed is still healthy: a load balancer has no reason to
+// switch, but people must act.
 func TestHealthz_noChanges(t *testing.T) {
 	a := newAPI(t)
 	path := a.store.Path()
@@ -274,7 +273,7 @@ func TestHealthz_noChanges(t *testing.T) {
 	a.must(t, http.StatusOK, "POST", "/workspaces/acme/suspend", "{}")
 }
 
-// Every call that GET answers, HEAD answers alike, without the body.
+// HEAD gets the same response as GET, without the body.
 func TestHead(t *testing.T) {
 	a := newAPI(t)
 	id, _ := a.create(t, "acme", "Zapier")
@@ -286,7 +285,7 @@ func TestHead(t *testing.T) {
 	}
 }
 
-// Every call is observed with its outcome; what is no call is not.
+// Every call is observed with its outcome; other requests are not.
 func TestObserve(t *testing.T) {
 	a := newAPI(t)
 	id, _ := a.create(t, "acme", "Zapier")
@@ -301,7 +300,7 @@ func TestObserve(t *testing.T) {
 	equal(t, "observed", a.observed, []string{"create ok", "create invalid_json", "show not_found", "revoke ok", "create cross_origin"})
 }
 
-// TestOperations: whoever prepares for what Observe is told knows all of it.
+// TestOperations: Operations has every operation that Observe gets.
 func TestOperations(t *testing.T) {
 	operations := Operations()
 	for path, calls := range resources() {

@@ -12,7 +12,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-// limited serves a mount that is pinned to "acme", and lets so many changes through.
+// limited serves a mount that is pinned to "acme" and allows a number of changes.
 func limited(t *testing.T, most int, change ...func(*Config)) (a *api, counted *[]string) {
 	t.Helper()
 	counted = new([]string)
@@ -30,7 +30,7 @@ func limited(t *testing.T, most int, change ...func(*Config)) (a *api, counted *
 	return newAPI(t, append(change, pin)...), counted
 }
 
-// Every call that would change something counts, whatever comes of it; reads do not.
+// Every call that would change something counts, with any outcome; reads do not.
 func TestChanges_counted(t *testing.T) {
 	a, counted := limited(t, 100)
 	id, _ := a.create(t, "acme", "Zapier")
@@ -64,7 +64,7 @@ func TestChanges_counted(t *testing.T) {
 	}
 }
 
-// Beyond the limit nothing is changed, but what ends access.
+// Beyond the limit nothing can be changed, except to end access.
 func TestChanges_tooMany(t *testing.T) {
 	a, _ := limited(t, 2)
 	id, _ := a.create(t, "acme", "Zapier")
@@ -81,7 +81,7 @@ func TestChanges_tooMany(t *testing.T) {
 		got := a.refused(t, http.StatusTooManyRequests, "too_many_changes", "", call[0], call[1], call[2])
 		equal(t, call[1]+": Retry-After", got.header.Get("Retry-After"), "2")
 	}
-	// What is not there to be revoked leaves no event either.
+	// Revoking what does not exist leaves no event either.
 	a.refused(t, http.StatusNotFound, "not_found", "", "POST", keysPage+"/"+someKey+"/revoke", "")
 	equal(t, "events", events(), before)
 
@@ -125,8 +125,9 @@ func TestExpensive_crossSite(t *testing.T) {
 	equal(t, "events of backups", len(events), 3)
 }
 
-// Whoever was not recognized is nobody, and hides no line about anybody else.
-func TestRefusal_ofStrangers(t *testing.T) {
+// The claimed identity of an unauthorized caller is ignored, and does not hide log
+// lines about others.
+func TestRefusal_unauthorized(t *testing.T) {
 	core, logged := observer.New(zap.InfoLevel)
 	var h *Handler
 	newAPI(t, func(c *Config) {

@@ -18,15 +18,15 @@ import (
 	v3 "github.com/pb33f/libopenapi/datamodel/high/v3"
 )
 
-// description is what openapi.yaml says, with what validates by it.
+// description is openapi.yaml, with what validates requests and responses by it.
 type description struct {
 	*v3.Document
 	validator.Validator
 	schemas schema_validation.SchemaValidator
 }
 
-// described reads the description as clients do, once: compiling it takes a
-// while.
+// described returns the description, read as by clients, and only once: compiling
+// it takes a while.
 var described = sync.OnceValues(func() (*description, error) {
 	served, err := openapiJSON()
 	if err != nil {
@@ -56,9 +56,9 @@ func theDescription(t testing.TB) *description {
 	return d
 }
 
-// held returns a handler that answers as next does, and fails the test where
-// an answer is not as described, or where something is accepted that should not
-// be sent. All requests of the tests come through here.
+// held wraps a handler, and fails the test if a response does not match the
+// description, or if a request that does not match it is accepted. All requests of
+// the tests go through it.
 func held(t testing.TB, next http.Handler) http.Handler {
 	d := theDescription(t)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -81,7 +81,7 @@ func teed(r *http.Request, to io.Writer) *http.Request {
 	return &copied
 }
 
-// recorder keeps a copy of an answer.
+// recorder keeps a copy of a response.
 type recorder struct {
 	http.ResponseWriter
 	status int
@@ -103,7 +103,7 @@ func (d *description) mismatches(r *http.Request, sent []byte, got *recorder) []
 	path, item := d.path(r.URL.EscapedPath())
 	method := r.Method
 	if method == http.MethodHead {
-		method = http.MethodGet // which it stands for
+		method = http.MethodGet // described by GET's
 	}
 	if item == nil || item.GetOperations().GetOrZero(strings.ToLower(method)) == nil || method != strings.ToUpper(method) {
 		return d.mismatchesOfNoCall(got)
@@ -112,14 +112,14 @@ func (d *description) mismatches(r *http.Request, sent []byte, got *recorder) []
 	response := &http.Response{StatusCode: got.status, Header: got.Header(), Body: io.NopCloser(bytes.NewReader(got.body.Bytes()))}
 	_, errs := d.GetResponseBodyValidator().ValidateResponseBodyWithPathItem(request, response, item, path)
 	if got.status >= http.StatusBadRequest {
-		return texts(errs) // it was refused for something
+		return texts(errs) // a refused request need not match
 	}
 	_, wrong := d.ValidateHttpRequestSyncWithPathItem(request, item, path)
 	return texts(append(errs, wrong...))
 }
 
-// mismatchesOfNoCall says what about the answer to something that is no call is
-// not as described.
+// mismatchesOfNoCall returns how the response to a request that is not a call
+// differs from the description.
 func (d *description) mismatchesOfNoCall(got *recorder) []string {
 	if got.status == http.StatusMethodNotAllowed {
 		return d.mismatchesOfMethod(got)
@@ -140,8 +140,8 @@ func (d *description) mismatchesOfNoCall(got *recorder) []string {
 	return texts(errs)
 }
 
-// mismatchesOfMethod says what about the answer to a method that a path does not
-// take is not as the description says in prose.
+// mismatchesOfMethod returns how the response to an unsupported method differs from
+// what the description says in prose.
 func (d *description) mismatchesOfMethod(got *recorder) []string {
 	if got.Header().Get("Allow") == "" {
 		return []string{"the header Allow is missing"}
@@ -153,10 +153,10 @@ func (d *description) mismatchesOfMethod(got *recorder) []string {
 	return texts(errs)
 }
 
-// noSegment is what ServeMux takes for no part of a path.
+// noSegment matches what ServeMux does not accept as a segment of a path.
 var noSegment = []string{"", ".", "..", "%2f", "%2F"}
 
-// path finds what is described for a path, segment by segment and undecoded.
+// path finds the description of a path, segment by segment and undecoded.
 func (d *description) path(escaped string) (string, *v3.PathItem) {
 	segments := strings.Split(escaped, "/")
 	for template, item := range d.Paths.PathItems.FromOldest() {

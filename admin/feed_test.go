@@ -18,7 +18,7 @@ import (
 
 const acmeFeed = "/workspaces/acme/calendar/feed"
 
-// feed makes a calendar feed and returns its path.
+// feed creates a calendar feed and returns its path.
 func (a *api) feed(t testing.TB, ws string, fields ...string) string {
 	t.Helper()
 	got := a.must(t, http.StatusCreated, "POST", "/workspaces/"+ws+"/calendar/feed", "", fields...)
@@ -39,7 +39,7 @@ func TestFeed(t *testing.T) {
 	equal(t, "events", len(events), 1)
 	equal(t, "uid", events[0].UID, id+"@caddy-api-keys.invalid")
 
-	// What becomes of a key is in the feed.
+	// The feed shows changes of keys.
 	a.at(start.Add(time.Hour))
 	a.must(t, http.StatusCreated, "POST", keysPage+"/"+id+"/rotate", `{"revoke_old_in":"1h"}`)
 	_, events = subscribe(t, a.must(t, http.StatusOK, "GET", first, "").raw)
@@ -49,7 +49,7 @@ func TestFeed(t *testing.T) {
 	_, events = subscribe(t, a.must(t, http.StatusOK, "GET", first, "").raw)
 	equal(t, "events", len(events), 1)
 
-	// A new feed ends the old one, of this workspace alone.
+	// A new feed revokes the old one of this workspace only.
 	others := a.feed(t, "other")
 	second := a.feed(t, "acme")
 	a.refused(t, http.StatusNotFound, "not_found", "", "GET", first, "")
@@ -60,7 +60,7 @@ func TestFeed(t *testing.T) {
 	a.must(t, http.StatusOK, "HEAD", others, "")
 }
 
-// Each change of a feed is in the audit trail, its token is not.
+// Each change of a feed is in the audit trail, but its token is not.
 func TestFeed_audit(t *testing.T) {
 	a := newAPI(t)
 	paths := []string{a.feed(t, "acme"), a.feed(t, "acme")}
@@ -110,7 +110,7 @@ func TestFeed_refused(t *testing.T) {
 	a.must(t, http.StatusOK, "GET", path, "")
 }
 
-// A mount for one workspace makes, ends and shows the feed of that alone.
+// A mount for one workspace creates, revokes and shows only that workspace's feed.
 func TestFeed_pinned(t *testing.T) {
 	a := newAPI(t, func(c *Config) { c.Workspace = func(r *http.Request) string { return r.Header.Get("X-Workspace") } })
 	const acme, other = "X-Workspace: acme", "X-Workspace: other"
@@ -126,7 +126,7 @@ func TestFeed_pinned(t *testing.T) {
 	a.must(t, http.StatusOK, "DELETE", acmeFeed, "", acme)
 }
 
-// Of all calls the feed alone needs no credentials of the mount's.
+// The feed is the only call that needs no credentials of the mount.
 func TestIsOpen(t *testing.T) {
 	h := New(Config{})
 	for _, test := range []struct {
@@ -168,8 +168,8 @@ func TestIsOpen(t *testing.T) {
 	}
 }
 
-// A feed whose store is closed answers as every other call. What is logged of a failure
-// does not have the feed's token.
+// A feed with a closed store gets the same response as other calls, and the log has
+// no token.
 func TestFeed_storeFails(t *testing.T) {
 	core, logged := observer.New(zap.DebugLevel)
 	var path string

@@ -13,8 +13,8 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// FuzzDecode holds the reader of bodies against another one: what it accepts is
-// one object with known members, each once, and nothing beside it.
+// FuzzDecode compares the decoder of bodies with another one: what it accepts is a
+// single object with known members, each of them once, and nothing after it.
 func FuzzDecode(f *testing.F) {
 	for _, seed := range []string{
 		``, ` `, `{}`, ` {} `, `null`, `[]`, `"x"`, `1e999`, `{}{}`, `{} x`, "{}\x00", "\ufeff{}",
@@ -75,7 +75,7 @@ func strictly(body []byte) (request client.CreateRequest, err error) {
 		if !isText {
 			return request, errors.New("a member is no text")
 		}
-		// Go's other reader puts U+FFFD in place of a lone surrogate.
+		// encoding/json replaces a lone surrogate with U+FFFD.
 		if strings.ContainsRune(text, utf8.RuneError) && !strings.ContainsRune(string(body), utf8.RuneError) && !strings.Contains(strings.ToLower(string(body)), `\ufffd`) {
 			return request, errors.New("a lone surrogate")
 		}

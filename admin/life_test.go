@@ -15,7 +15,7 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/store"
 )
 
-// key returns the key that an answer holds under the given name.
+// key returns the key under the given name in a response.
 func (r reply) key(name string) map[string]any { return r.body[name].(map[string]any) }
 
 // confirmed returns a copy of an answer that also says how far the change with a
@@ -136,7 +136,7 @@ func TestRotate(t *testing.T) {
 	equal(t, "status of the old key", a.must(t, http.StatusOK, "GET", path, "").key("key")["status"], any("expired"))
 }
 
-// revoke_old_in sets the old key's end, which can be seen before and after.
+// revoke_old_in sets the end of the old key, which is visible before and after it.
 func TestRotate_revokeOldIn(t *testing.T) {
 	for _, test := range []struct {
 		asked, revokes string
@@ -231,7 +231,7 @@ func TestRotate_refused(t *testing.T) {
 			t.Errorf("got %s, want no token in it", got.raw)
 		}
 	})
-	// A replacement that is gone does not stand in the way of another.
+	// A replacement that has ended does not prevent another one.
 	a.must(t, http.StatusOK, "POST", keysPage+"/"+second+"/revoke", "")
 	a.must(t, http.StatusCreated, "POST", path, `{"revoke_old_in":"0s"}`)
 	a.unchanged(t, func() {
@@ -304,8 +304,8 @@ func TestTokens(t *testing.T) {
 	equal(t, "looked up when revoked", a.must(t, http.StatusOK, "POST", "/tokens/lookup", body).body, shown)
 }
 
-// A token that is nobody's is not found, what is none is told from it, as far as
-// anybody can tell without a store, and neither is written anywhere.
+// An unknown token is not found, and a malformed one is refused as such. Neither token
+// is recorded anywhere.
 func TestTokens_unknown(t *testing.T) {
 	a := newAPI(t)
 	_, token := a.create(t, "acme", "Zapier")
@@ -340,7 +340,7 @@ func TestTokens_unknown(t *testing.T) {
 	equal(t, "status", a.must(t, http.StatusOK, "GET", keysPage, "").body["keys"].([]any)[0].(map[string]any)["status"], any("active"))
 }
 
-// A key can be made, changed and ended while its workspace is suspended.
+// Keys of a suspended workspace can be created, changed and revoked.
 func TestSuspended(t *testing.T) {
 	a := newAPI(t)
 	a.must(t, http.StatusOK, "POST", "/workspaces/acme/suspend", `{"reason":"unpaid"}`)
@@ -354,8 +354,7 @@ func TestSuspended(t *testing.T) {
 	equal(t, "revoked meanwhile", a.must(t, http.StatusOK, "GET", keysPage+"/"+id, "").key("key")["status"], any("revoked"))
 }
 
-// Pages are of the trail as it was when the first was asked for, whatever
-// happens meanwhile.
+// Pages show the trail as of the first request, even if events are added meanwhile.
 func TestAudit_pages(t *testing.T) {
 	a := newAPI(t, func(c *Config) { c.Rules.MaxActiveKeys = 100 })
 	for i := range 7 {
@@ -384,7 +383,7 @@ func TestAudit_pages(t *testing.T) {
 	}
 }
 
-// Who was refused a change is in the trail, with what they wanted.
+// The trail has refused changes, with the actor and what they requested.
 func TestAudit_refused(t *testing.T) {
 	a := newAPI(t, func(c *Config) {
 		c.Rules.MaxActiveKeys = 2
@@ -425,7 +424,7 @@ func TestAudit_refused(t *testing.T) {
 	equal(t, "changes", a.events(t), 2)
 }
 
-// Each code that there is can be had.
+// Every code can occur.
 func TestCodes_allAnswered(t *testing.T) {
 	a := newAPI(t, func(c *Config) { c.Rules.MaxActiveKeys = 4 })
 	rotated, _ := a.create(t, "acme", "Rotated")

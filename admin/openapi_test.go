@@ -23,16 +23,16 @@ func TestDescription_isOpenAPI(t *testing.T) {
 	equal(t, "version", d.Version, "3.1.0")
 }
 
-// Routes and description name the same calls.
+// Routes and description have the same calls.
 func TestDescription_agreesWithTheRoutes(t *testing.T) {
 	routes := resources()
-	times := map[string]int{} // each operation's
+	times := map[string]int{} // of each operation
 	for _, calls := range routes {
 		for _, call := range calls {
 			times[call.operation]++
 		}
 	}
-	routed := map[string]string{} // method and path, and the operation
+	routed := map[string]string{} // from method and path to operation
 	for path, calls := range routes {
 		for method, call := range calls {
 			routed[method+" "+path] = call.operation
@@ -66,7 +66,7 @@ func TestDescription_agreesWithTheRoutes(t *testing.T) {
 	}
 }
 
-// The description knows exactly the codes that there are, each with its status.
+// The description has exactly the existing codes, each with its status.
 func TestDescription_agreesWithTheCodes(t *testing.T) {
 	d := theDescription(t)
 	all := []string{}
@@ -95,7 +95,7 @@ func TestDescription_agreesWithTheCodes(t *testing.T) {
 			}
 		}
 	}
-	described["method_not_allowed"] = true // of what is no call
+	described["method_not_allowed"] = true // not of a call
 	for code := range statuses {
 		if !described[code] {
 			t.Errorf("no answer is described with %s", code)
@@ -103,7 +103,7 @@ func TestDescription_agreesWithTheCodes(t *testing.T) {
 	}
 }
 
-// codesOf returns the codes of the errors that a response can hold.
+// codesOf returns the error codes that a response can contain.
 func codesOf(response *v3.Response) (codes []string) {
 	for _, part := range response.Content.GetOrZero("application/json").Schema.Schema().AllOf {
 		if part.IsReference() {
@@ -120,7 +120,7 @@ func codesOf(response *v3.Response) (codes []string) {
 	return codes
 }
 
-// Every example is one.
+// Every example is valid.
 func TestDescription_examples(t *testing.T) {
 	d := theDescription(t)
 	check := func(where string, schema *base.SchemaProxy, example interface{ Decode(any) error }) {
@@ -169,7 +169,7 @@ func TestDescription_examples(t *testing.T) {
 	}
 }
 
-// An object may have the members that are described, and no others.
+// Objects allow only the members that are described.
 func TestDescription_isClosed(t *testing.T) {
 	served, err := openapiJSON()
 	if err != nil {
@@ -221,7 +221,7 @@ func TestDescription_served(t *testing.T) {
 	}
 }
 
-// failures is a test that only notes that it failed.
+// failures is a test that only records whether it failed.
 type failures struct {
 	testing.TB
 	all []string
@@ -231,7 +231,7 @@ func (f *failures) Errorf(format string, args ...any) {
 	f.all = append(f.all, fmt.Sprintf(format, args...))
 }
 
-// What is not as described does not pass the tests unseen.
+// A response that does not match the description fails the test.
 func TestDescription_catches(t *testing.T) {
 	const (
 		health = `{"status":"ok"}`

@@ -32,7 +32,7 @@ func changes(id string) [][2]string {
 	}
 }
 
-// unchanged fails if the audit trail has a change that it had not before.
+// unchanged fails if the audit trail has a new change.
 func (a *api) unchanged(t *testing.T, do func()) {
 	t.Helper()
 	before := a.events(t)
@@ -65,8 +65,8 @@ func TestBody_notTheObject(t *testing.T) {
 	}
 }
 
-// A member that stands twice, or in another case, is not for two readers to
-// read differently.
+// A member that is repeated, or in another case, is refused, because two parsers
+// could read it differently.
 func TestBody_ambiguousMembers(t *testing.T) {
 	a := newAPI(t)
 	id, _ := a.create(t, "acme", "Before")
@@ -97,7 +97,7 @@ func TestBody_ambiguousMembers(t *testing.T) {
 	}
 }
 
-// What is wrong is named, and no token with it.
+// The error names what is wrong, but does not quote a token.
 func TestBody_named(t *testing.T) {
 	a := newAPI(t)
 	token := apikey.NewToken("agk").Reveal()
@@ -126,8 +126,7 @@ func TestBody_named(t *testing.T) {
 	}
 }
 
-// Null is no value: whether it means none, or that nothing is said, is not for
-// the server to guess.
+// Null is refused: it could mean "none" or "unchanged".
 func TestBody_null(t *testing.T) {
 	a := newAPI(t)
 	id, _ := a.create(t, "acme", "Before")
@@ -149,7 +148,7 @@ func TestBody_null(t *testing.T) {
 	}
 }
 
-// What is encoded would be read as what it is not.
+// A compressed or otherwise encoded body is refused.
 func TestBody_encoded(t *testing.T) {
 	a := newAPI(t)
 	a.unchanged(t, func() {
@@ -184,7 +183,7 @@ func TestQuery_ambiguous(t *testing.T) {
 	a.must(t, http.StatusOK, "GET", keysPage+"?other=1&other=2", "")
 }
 
-// A cursor continues the list that it came from, and no other.
+// A cursor is valid only for the list that it came from.
 func TestCursor_ofAnotherList(t *testing.T) {
 	a := newAPI(t)
 	for _, ws := range []string{"acme", "acme-2"} {
@@ -252,7 +251,7 @@ type failingReader struct{}
 
 func (failingReader) Read([]byte) (int, error) { return 0, errors.New("the client has gone") }
 
-// Another workspace's key and one that was never made are not to be told apart.
+// Another workspace's key is indistinguishable from one that never existed.
 func TestNotFound(t *testing.T) {
 	a := newAPI(t)
 	id, _ := a.create(t, "acme", "Zapier")
@@ -299,8 +298,7 @@ func TestWorkspaceID_invalid(t *testing.T) {
 	a.create(t, "A-Z_a.z-0..9", "Zapier")
 }
 
-// A path is what it says, or nothing: it is never tidied up, and nothing
-// redirects.
+// A path that is not clean is not found: it is neither cleaned nor redirected.
 func TestPaths_thatAreNone(t *testing.T) {
 	a := newAPI(t)
 	id, _ := a.create(t, "acme", "Zapier")
@@ -390,8 +388,7 @@ func TestBrowsers(t *testing.T) {
 					}
 				})
 			}
-			// What only reads may be asked for; no page of another origin can see
-			// the answer.
+			// Reads are allowed: no page of another origin can see the response.
 			got := a.must(t, http.StatusOK, "GET", keysPage, "", test.fields...)
 			for name := range got.header {
 				if strings.HasPrefix(name, "Access-Control-") {
@@ -419,7 +416,7 @@ func TestPinnedMount(t *testing.T) {
 			"GET " + at + "/calendar.ics", "POST " + at + "/calendar/feed", "DELETE " + at + "/calendar/feed"}
 	}
 	ofNone := []string{"GET /audit", "POST /tokens/lookup", "POST /tokens/revoke", "GET /backup", "POST /restore", "GET /doctor", "GET /clock", "POST /clock/trust", "GET /suspensions"}
-	const elsewhere = 2 // feeds, whose workspace the call finds out, and /mount; see TestFeed_pinned and TestMount
+	const elsewhere = 2 // feeds, whose workspace the call looks up, and /mount; see TestFeed_pinned and TestMount
 	equal(t, "calls tried", len(of("acme"))+len(ofNone)+len(everywhere)+elsewhere, len(everything()))
 	before := len(a.trail(t, "/workspaces/acme/audit", mine))
 	for _, test := range []struct {
@@ -433,7 +430,7 @@ func TestPinnedMount(t *testing.T) {
 	} {
 		for _, call := range test.calls {
 			method, path, _ := strings.Cut(call, " ")
-			// Whatever the body says, and before anybody reads it.
+			// With any body, and before it is read.
 			for _, body := range []string{"", `{"token":"` + token + `"}`, `{"workspace_id":"acme"}`, `{`} {
 				if method != "GET" || body == "" {
 					a.refused(t, http.StatusForbidden, "workspace_mismatch", "", method, path, body, "X-Pin: "+test.pin)
@@ -455,10 +452,10 @@ func TestPinnedMount(t *testing.T) {
 	}
 }
 
-// someToken is well-formed, and no key's.
+// someToken is well-formed, but belongs to no key.
 var someToken = apikey.NewToken("agk").Reveal()
 
-// everything is one of each call.
+// everything has one of each call.
 func everything() [][3]string {
 	key := keysPage + "/" + someKey
 	return [][3]string{
@@ -495,7 +492,7 @@ func TestStore_unavailable(t *testing.T) {
 	}
 }
 
-// failing is a real store whose changes fail as they are told to.
+// failing is a real store whose changes fail with a given error.
 type failing struct {
 	*store.Store
 	err error
@@ -524,7 +521,7 @@ func TestStore_noSpace(t *testing.T) {
 	a.must(t, http.StatusOK, "GET", keysPage, "")
 }
 
-// What went wrong inside is for the log.
+// Internal errors are logged and not shown.
 func TestStore_failureStaysInside(t *testing.T) {
 	core, logged := observer.New(zap.ErrorLevel)
 	a := newAPI(t, func(c *Config) {
@@ -541,7 +538,7 @@ func TestStore_failureStaysInside(t *testing.T) {
 	}
 }
 
-// A client that hangs up is no failure of the store.
+// A client that hangs up is not a failure of the store.
 func TestStore_clientHasGone(t *testing.T) {
 	core, logged := observer.New(zap.InfoLevel)
 	a := newAPI(t, func(c *Config) { c.Log = zap.New(core) })
@@ -569,7 +566,7 @@ func TestUnauthorized(t *testing.T) {
 	equal(t, "code", object(t, w.Body.String())["code"], "unauthorized")
 }
 
-// Every code that stands in the source has a status.
+// Every code in the source has a status.
 func TestStatuses_complete(t *testing.T) {
 	for _, dir := range []string{".", "../internal/apikey"} {
 		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
@@ -609,8 +606,8 @@ func TestStatuses_complete(t *testing.T) {
 	}
 }
 
-// What is refused before the store is asked leaves no event, and a line in the
-// log that says who wanted it; a read, and what the trail has, leave none.
+// A refusal before the store is asked leaves no event, but a log line with the
+// actor. Reads, and refusals that the trail has, leave no line.
 func TestRefusal_untriedIsLogged(t *testing.T) {
 	core, logged := observer.New(zap.InfoLevel)
 	a := newAPI(t, func(c *Config) {

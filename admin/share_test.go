@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// Of a workspace, a few answers are made at a time. Other workspaces do not wait.
+// Few responses for a workspace are made at a time. Other workspaces do not wait
+// for them.
 func TestShares_turns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all := newShares()
@@ -45,8 +46,8 @@ func TestShares_turns(t *testing.T) {
 	})
 }
 
-// However often a workspace's answers are asked for, they are sent at a bounded rate,
-// and whole.
+// However often they are requested, a workspace's responses are sent at a bounded
+// rate, and complete.
 func TestShares_rate(t *testing.T) {
 	const size, answers = 8 << 20, 20
 	synctest.Test(t, func(t *testing.T) {

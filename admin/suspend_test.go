@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// A suspension by an operator holds against the workspace's own administrator, who
-// can suspend the workspace and resume it otherwise.
+// A workspace's own administrator cannot lift a suspension by an operator, but can
+// otherwise suspend and resume it.
 func TestResume_operators(t *testing.T) {
 	operator := newAPI(t)
 	own := newAPI(t, func(c *Config) {

@@ -15,8 +15,8 @@ import (
 	"github.com/agiled/caddy-api-keys/admin/client/clienttest"
 )
 
-// What one gateway has backed up, another restores; also where nobody says how much
-// it is, or the client has a timeout.
+// A backup of one gateway can be restored on another, also without a known size, or
+// with a client that has a timeout.
 func TestClient_backup(t *testing.T) {
 	c := clienttest.NewServer(t).Client()
 	kept, ended := create(t, c, "acme", "Zapier production"), create(t, c, "acme", "Warehouse sync")
@@ -42,7 +42,7 @@ func TestClient_backup(t *testing.T) {
 	equal(t, "not a backup", codeOf(err), client.CodeInvalidBackup)
 }
 
-// A backup that ends early is none.
+// A truncated backup is an error.
 func TestClient_backupCut(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/octet-stream")
@@ -57,8 +57,8 @@ func TestClient_backupCut(t *testing.T) {
 	}
 }
 
-// The timeout of the HTTP client ends a call that takes longer, and no backup, which
-// its context ends.
+// The HTTP client's timeout ends slow calls but not backups, which only their
+// context ends.
 func TestClient_timeout(t *testing.T) {
 	begun := make(chan struct{}, 1)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

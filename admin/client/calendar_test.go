@@ -35,7 +35,7 @@ func TestClient_feed(t *testing.T) {
 	c := clienttest.NewServer(t).Client()
 	create(t, c, "acme", "Zapier production")
 	path := must[string](t)(c.CreateFeed(t.Context(), "acme"))
-	stranger := &client.Client{BaseURL: c.BaseURL} // has no admin token
+	stranger := &client.Client{BaseURL: c.BaseURL} // without the admin token
 	feed := must[client.Calendar](t)(stranger.ReadFeed(t.Context(), path, ""))
 	if !strings.Contains(string(feed.Data), "Zapier production") {
 		t.Errorf("got %s, want the key in it", feed.Data)
@@ -49,8 +49,8 @@ func TestClient_feed(t *testing.T) {
 	equal(t, "no feed", codeOf(err), client.CodeNotFound)
 }
 
-// The path of a feed is a secret: it is in no error, and the admin token is not sent
-// with it.
+// A feed's path is secret: no error contains it. The admin token is not sent with
+// it.
 func TestClient_feedSecrets(t *testing.T) {
 	path := "/calendar/cal_" + strings.Repeat("x", 43) + ".ics"
 	sent := ""

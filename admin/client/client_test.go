@@ -26,7 +26,7 @@ func equal(t *testing.T, what string, got, want any) {
 	}
 }
 
-// must returns what a call returned, and ends the test if that is an error.
+// must returns the result of a call, and ends the test on an error.
 func must[T any](t *testing.T) func(T, error) T {
 	t.Helper()
 	return func(value T, err error) T {
@@ -190,7 +190,7 @@ func TestClient_service(t *testing.T) {
 	}
 }
 
-// The kit's clock moves on, and asks for its token.
+// The kit's clock advances, and the kit requires its token.
 func TestServer(t *testing.T) {
 	server := clienttest.NewServer(t)
 	c := server.Client()
@@ -242,7 +242,7 @@ type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// No way to print a client prints its token.
+// No way of printing a client prints its token.
 func TestClient_print(t *testing.T) {
 	c := client.Client{BaseURL: "https://ada:pass@example.com/settings/api/", Token: "s3cret"}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
@@ -255,7 +255,7 @@ func TestClient_print(t *testing.T) {
 	equal(t, "String", c.String(), "admin API at https://ada:xxxxx@example.com/settings/api")
 }
 
-// A redirect is no answer, and nobody follows one.
+// A redirect is an error, and is not followed.
 func TestClient_redirect(t *testing.T) {
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		t.Errorf("got a request of %s elsewhere, want none", r.URL)

@@ -16,7 +16,7 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// codeOf returns the code of a refusal, "" for another error.
+// codeOf returns the code of a refusal, or "" for another error.
 func codeOf(err error) string {
 	if refusal, ok := errors.AsType[*client.Error](err); ok {
 		return refusal.Code
@@ -24,7 +24,7 @@ func codeOf(err error) string {
 	return ""
 }
 
-// calls returns every call of the API but those that are no JSON, by name.
+// calls returns every call of the API that responds with JSON, by name.
 func calls(ctx context.Context, c *client.Client) map[string]func() error {
 	return map[string]func() error{
 		"CreateKey":     func() error { _, err := c.CreateKey(ctx, "acme", client.CreateRequest{}); return err },
@@ -71,7 +71,7 @@ func TestClient_refused(t *testing.T) {
 	for _, tt := range []struct {
 		title  string
 		call   func() error
-		want   *apikey.Error // has the words of the server
+		want   *apikey.Error // has the server's message
 		status int
 	}{
 		{"create", func() error {
@@ -123,7 +123,7 @@ func TestError(t *testing.T) {
 	}
 }
 
-// Whatever else answers is not taken for the API.
+// A response from something else is not taken for the API's.
 func TestClient_foreignAnswers(t *testing.T) {
 	for _, tt := range []struct {
 		title  string
@@ -180,8 +180,8 @@ func TestClient_retryAfter(t *testing.T) {
 	}
 }
 
-// An id that is none is not sent: a server that cleans paths would answer another
-// call than was meant. What is one is the server's to say, so the two agree.
+// An invalid id is not sent: a server that cleans paths would take it for another
+// call. The client's rules are the server's.
 func TestClient_ids(t *testing.T) {
 	c := &client.Client{HTTP: &http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) { return nil, errors.New("sent") })}}
 	token := apikey.NewToken("agk").Reveal()

@@ -12,7 +12,7 @@ import (
 	"github.com/agiled/caddy-api-keys/admin/client/clienttest"
 )
 
-// Where the examples find the API.
+// The examples find the API here.
 var baseURL, adminToken string
 
 func TestMain(m *testing.M) {
