@@ -65,6 +65,7 @@ var notOurs = []string{
 	"no locks available",
 	"operation not supported",
 	"promtool test rules rules_test.yml",
+	"serving initial configuration",
 	"stale file handle",
 	"systemctl restart caddy-api-keys",
 	"systemctl start caddy-api-keys",
