@@ -16,6 +16,7 @@ import (
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/authn"
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
 var plainSettings = settings{cacheSize: 1000, auditRetention: defaultAuditRetention, lastUsedResolution: defaultLastUsedResolution}
@@ -104,7 +105,7 @@ func TestInstance_lastUsed(t *testing.T) {
 		return before
 	}
 	first := use()
-	eventually(t, "the use to be shown", func() bool { return !i.lastUsed(t, key).Before(first) })
+	gatewaytest.Await(t, "the use to be shown", func() bool { return !i.lastUsed(t, key).Before(first) })
 	last := use() // within the resolution: closing writes it
 	closeIt()
 	i, _ = openTestInstance(t, path, plainSettings, zap.NewNop())
@@ -167,7 +168,7 @@ func TestInstance_auditRetention(t *testing.T) {
 	}
 	closeIt()
 	i, _ = openTestInstance(t, path, plainSettings, zap.NewNop())
-	eventually(t, "the start to leave the 6 events of the last 400 days", func() bool { return left() == 6 })
+	gatewaytest.Await(t, "the start to leave the 6 events of the last 400 days", func() bool { return left() == 6 })
 	shorter := plainSettings
 	shorter.auditRetention = 200 * 24 * time.Hour
 	i.adopt(shorter)

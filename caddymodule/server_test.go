@@ -216,7 +216,7 @@ func (s *server) retry(send func() (gatewaytest.Answer, error)) answer {
 func (s *server) accessLog(want int) []map[string]any {
 	s.T.Helper()
 	var lines []map[string]any
-	eventually(s.T, fmt.Sprintf("%d lines in the access log", want), func() bool {
+	s.Await(fmt.Sprintf("%d lines in the access log", want), func() bool {
 		lines = nil
 		for line := range bytes.Lines(s.logged()) {
 			var fields map[string]any
@@ -236,16 +236,6 @@ func (s *server) accessLog(want int) []map[string]any {
 func (s *server) logged() []byte {
 	s.T.Helper()
 	return read(s.T, s.log)
-}
-
-// eventually waits until a condition holds.
-func eventually(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !is(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited %v for %s", patience, what)
-		}
-	}
 }
 
 // received is a request as the upstream received it.

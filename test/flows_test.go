@@ -257,16 +257,14 @@ func (f flow) wantCut(t *testing.T, s *server, e ending, end time.Time) {
 func (s *server) wantLogged(t *testing.T, path, result string) {
 	t.Helper()
 	var line string
-	for deadline := time.Now().Add(20 * time.Second); line == ""; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("the access log has no line of %s", path)
-		}
+	gatewaytest.Await(t, "the line of the access log about "+path, func() bool {
 		for l := range strings.Lines(s.Log.String()) {
 			if strings.Contains(l, `"logger":"http.log.access`) && strings.Contains(l, `"uri":"`+path+`"`) {
 				line = l
 			}
 		}
-	}
+		return line != ""
+	})
 	if !strings.Contains(line, `"api_key_result":"`+result+`"`) {
 		t.Errorf("got the line %s, want the result %q", line, result)
 	}

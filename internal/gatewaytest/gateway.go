@@ -82,14 +82,20 @@ func (g *Gateway) Healthy() bool {
 	return response.StatusCode == http.StatusOK
 }
 
-// Await polls until a condition holds. It is for conditions that nothing notifies the
-// test about.
+// Await is Await for the gateway's test.
 func (g *Gateway) Await(what string, holds func() bool) {
 	g.T.Helper()
-	deadline := time.Now().Add(60 * time.Second)
-	for tick := time.NewTicker(20 * time.Millisecond); !holds(); <-tick.C {
+	Await(g.T, what, holds)
+}
+
+// Await polls until a condition holds. It is for conditions that nothing notifies the
+// test about.
+func Await(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(time.Minute)
+	for tick := time.NewTicker(5 * time.Millisecond); !holds(); <-tick.C {
 		if time.Now().After(deadline) {
-			g.T.Fatalf("waited a minute for %s", what)
+			t.Fatalf("waited a minute for %s", what)
 		}
 	}
 }
