@@ -17,7 +17,7 @@ const (
 	minJournal  = 16 << 20
 	journalPart = 8
 	// minBulkJournal replaces minJournal during bulk changes: see SetBulk.
-	minBulkJournal = 64 << 20
+	minBulkJournal = 256 << 20
 )
 
 // upkeep is the background work that takes time in proportion to the database's
