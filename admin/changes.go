@@ -16,7 +16,7 @@ var errTooManyChanges = &apikey.Error{
 
 // untilChange counts a call that would change something on a pinned mount, and
 // returns how long the workspace must wait before it; zero if it need not. Calls
-// count whatever their outcome, except those that must wait.
+// count with any outcome, except those that must wait.
 func (h *Handler) untilChange(r *http.Request) time.Duration {
 	if h.Workspace == nil || h.CountChange == nil || methodOf(r) == http.MethodGet {
 		return 0

@@ -15,7 +15,8 @@ import (
 
 // prepareDirectory creates the directory of a new store, for its owner alone. It
 // returns the names of foreign files. Next to a store they are left alone; a
-// directory that has only foreign files is refused, because it is meant for them.
+// directory that has only foreign files is refused, because it belongs to something
+// else.
 func prepareDirectory(path string) (others []string, err error) {
 	if err := makeDirectory(path); err != nil {
 		return nil, err

@@ -68,8 +68,8 @@ func locked(err error) bool {
 	return errors.Is(err, syscall.EWOULDBLOCK)
 }
 
-// lockHolder names the process that holds the lock according to Badger's pid file.
-// A process in another container can have the pid of this one.
+// lockHolder names the process whose pid is in Badger's lock file. A process in
+// another container can have the pid of this one.
 func lockHolder(path string) string {
 	content, _ := os.ReadFile(filepath.Join(path, "LOCK"))
 	switch pid := strings.TrimSpace(string(content)); pid {

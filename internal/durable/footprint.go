@@ -15,8 +15,8 @@ import (
 
 // A footprint identifies Badger's files as of the start of a snapshot. Badger
 // appends to its manifest, and writes each table once. So if the manifest still
-// begins with the same bytes, and the tables of that time that remain are
-// unchanged, the present files descend from those and contain what they contained;
+// begins with the same bytes, and those of its tables that still exist are
+// unchanged, the files descend from that state and contain everything in it;
 // otherwise they were replaced. When Badger rewrites its manifest, after ten
 // thousand table deletions, that looks like a replacement until the next snapshot.
 type footprint struct {

@@ -17,12 +17,12 @@ import (
 // wrong checksum. So nothing that it holds is trusted before it has been verified
 // against the journal.
 //
-// Files come first: every table that the manifest names must be there and intact,
-// and there must be no other. Then the contents. All changes up to the journal's
-// snapshot are in tables, or precede that snapshot's mark in Badger's log; so if
-// the mark is there, they are too. Changes after the snapshot are compared write by
-// write, and replayed where they are missing. Files that fail verification are
-// rebuilt from the journal.
+// The files are verified first: every table that the manifest names must be there
+// and intact, and there must be no other. Then the contents. All changes up to the
+// journal's snapshot are in tables, or precede that snapshot's mark in Badger's
+// log; so if the mark is there, they are too. Changes after the snapshot are
+// compared write by write, and replayed where they are missing. Files that fail
+// verification are rebuilt from the journal.
 
 // journalDirectory is the journal's subdirectory of the database.
 const journalDirectory = "journal"

@@ -126,9 +126,9 @@ func (db *DB) rebuild(reason error, tail *journal.Tail) error {
 }
 
 // startVersions makes Badger number versions from a time in Unix microseconds,
-// which it returns. In an empty directory Badger would start from 1, and the higher
-// of two versions wins: if an old file came back among the new ones, its records
-// would.
+// which it returns. In an empty directory Badger would start from 1, and of two
+// versions it takes the higher: records of an old file that came back among the new
+// ones would win.
 func (db *DB) startVersions(at time.Time) (since uint64, err error) {
 	since = uint64(at.UnixMicro())
 	managed, err := badger.OpenManaged(badgerOptions(db.path, db.log))

@@ -9,7 +9,8 @@ import (
 
 // minFree is the disk space that must be free before anything is written. Badger
 // maps its files into memory, so a full disk kills the process with SIGBUS. A
-// single write can start two memtables and two value-log files at most.
+// single write can make Badger create two memtables and two value-log files at
+// most.
 const minFree = 64 << 20
 
 // reserve is what must be free in addition before anything that is not urgent is

@@ -64,13 +64,13 @@ func (t *Txn) Below(prefix []byte) iter.Seq2[[]byte, []byte] {
 	return t.each(badger.IteratorOptions{Prefix: prefix}, prefix, func([]byte) bool { return true })
 }
 
-// Between is Below for the keys from one, inclusive, to another, exclusive.
+// Between is like Below, for the keys from one, inclusive, to another, exclusive.
 func (t *Txn) Between(from, to []byte) iter.Seq2[[]byte, []byte] {
 	return t.each(badger.IteratorOptions{Prefix: commonPrefix(from, to)}, from, func(key []byte) bool { return bytes.Compare(key, to) < 0 })
 }
 
-// Backwards is Below from the last key to the first. If before is not nil, it has
-// the prefix too, and iteration starts with the last key that precedes it.
+// Backwards is like Below, from the last key to the first. If before is not nil, it
+// has the prefix too, and iteration starts with the last key that precedes it.
 func (t *Txn) Backwards(prefix, before []byte) iter.Seq2[[]byte, []byte] {
 	start := before
 	if start == nil {
