@@ -55,7 +55,7 @@ func TestUpdate(t *testing.T) {
 			}
 			equal(t, "the key", lookup(t, s, key.Digest), key)
 			if step.details == nil {
-				equal(t, "outcome", outcome, apikey.Outcome{Key: key, Unchanged: true})
+				equal(t, "outcome", bare(outcome), apikey.Outcome{Key: key, Unchanged: true})
 				equal(t, "events", len(allEvents(t, s, "")), before)
 				return
 			}
@@ -329,7 +329,7 @@ func TestRevokeAll(t *testing.T) {
 		"reason": "left", "revoked": float64(3), "key_ids": ids,
 	}})
 
-	equal(t, "again", mustApply(t, s, at, all), apikey.Outcome{Unchanged: true})
+	equal(t, "again", bare(mustApply(t, s, at, all)), apikey.Outcome{Unchanged: true})
 	equal(t, "events of doing it again", len(allEvents(t, s, "acme")), before+1)
 }
 

@@ -280,7 +280,7 @@ func TestStore_doesWhatTheModelDoes(t *testing.T) {
 			if !errors.Is(err, wantErr) {
 				t.Fatalf("Apply(%+v): got error %v, want %v", do, err, wantErr)
 			}
-			got.Event.Details = nil
+			got.Event.Details, got.Propagation = nil, apikey.Propagation{}
 			same(t, fmt.Sprintf("outcome of %+v", do), got, want)
 			if (len(told) == 1) == want.Unchanged {
 				t.Fatalf("%+v: got %d reports of it, want one: %t", do, len(told), !want.Unchanged)

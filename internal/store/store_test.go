@@ -135,9 +135,9 @@ func contents(t testing.TB, s *Store) map[string]string {
 	return found
 }
 
-// bare returns an outcome without its event.
+// bare returns an outcome without its event, and without how far it has reached.
 func bare(outcome apikey.Outcome) apikey.Outcome {
-	outcome.Event = apikey.Event{}
+	outcome.Event, outcome.Propagation = apikey.Event{}, apikey.Propagation{}
 	return outcome
 }
 
