@@ -14,8 +14,8 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
-// EachActive calls visit for every active key of a workspace, without its last use,
-// the one that ends first first. It leaves room for requests while visit works.
+// EachActive calls visit for each active key of a workspace, in the order in which they
+// will end, without their last uses. Requests take precedence while it runs.
 func (s *Store) EachActive(ctx context.Context, workspaceID string, now time.Time, visit func(*apikey.Key) error) error {
 	if s == nil {
 		return apikey.ErrStoreUnavailable
@@ -48,22 +48,22 @@ func (s *Store) EachActive(ctx context.Context, workspaceID string, now time.Tim
 	})
 }
 
-// countsRemembered is the number of workspaces whose counts are remembered.
+// countsRemembered is the number of workspaces whose counts are cached.
 const countsRemembered = 4096
 
 func newCounts() *otter.Cache[string, keyCounts] {
 	return otter.Must(&otter.Options[string, keyCounts]{MaximumSize: countsRemembered})
 }
 
-// keyCounts are the keys of a workspace by status, as they were counted.
+// keyCounts are cached counts of the keys of a workspace, by status.
 type keyCounts struct {
-	version     uint64    // of the workspace, before they were counted
-	from, until time.Time // when no key ends
+	version     uint64    // of the workspace, before the keys were counted
+	from, until time.Time // no key ends in between
 	of          map[apikey.Status]int
 }
 
-// CountKeys counts a workspace's keys by their status at now. It looks at the current
-// keys once, and again after one of them has been changed or has ended.
+// CountKeys counts a workspace's keys by their status at now. It reads the current keys
+// only if one of them has changed or ended since they were last counted.
 func (s *Store) CountKeys(ctx context.Context, workspaceID string, now time.Time) (map[apikey.Status]int, error) {
 	if s == nil {
 		return nil, apikey.ErrStoreUnavailable
@@ -76,7 +76,7 @@ func (s *Store) CountKeys(ctx context.Context, workspaceID string, now time.Time
 		return nil, s.wrapInternal(err)
 	}
 	defer leave()
-	if counts, ok := s.rememberedCounts(workspaceID, now); ok { // by the walk before this one
+	if counts, ok := s.rememberedCounts(workspaceID, now); ok { // another call has just counted them
 		return counts, s.Ping()
 	}
 	counts := keyCounts{version: s.Version(workspaceID)}

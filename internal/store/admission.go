@@ -15,32 +15,32 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
-// admission decides whether a backup may be restored, line by line. Its checksum
-// proves nothing about who made it, so each record must be one that calls can have
-// left behind, and the records must agree with each other and with the store.
+// admission decides, line by line, whether a backup may be restored. Its checksum does
+// not prove who made it. So each record must be one that API calls can have created,
+// and the records must be consistent with each other and with the store.
 //
-// It keeps about a hundred bytes for each key of the backup, and no record.
+// It keeps about a hundred bytes per key of the backup, but no records.
 type admission struct {
-	txn     *durable.Txn   // of the store; nil where there is none
+	txn     *durable.Txn   // of the store; nil if there is none
 	there   durable.Cursor // of its keys
 	mayHave func(apikey.Digest) bool
 	now     time.Time // by this machine's clock
 
-	last     [lastKind + 1][]byte // the last record of each kind, by its key in the store
+	last     [lastKind + 1][]byte // the key in the store of the last record of each kind
 	keys     []admitted           // in the order of their ids
-	digests  map[[16]byte]bool    // the first half of those of all keys and feeds
+	digests  map[[16]byte]bool    // the first half of each digest of a key or feed
 	awaited  map[ulid.ULID]ulid.ULID
-	eventsOf map[ulid.ULID]uint64 // the workspace in events of a key that has not been met
-	families map[ulid.ULID]int    // how many keys of a family go on
+	eventsOf map[ulid.ULID]uint64 // the workspace named by events of a key that has not occurred yet
+	families map[ulid.ULID]int    // the number of unrevoked keys in each family
 	seed     maphash.Seed
 }
 
-// admitted is what is kept of a key.
+// admitted is what is kept about a key.
 type admitted struct {
 	id        ulid.ULID
 	family    ulid.ULID
 	workspace uint64 // a hash of its id
-	replaced  bool   // it names a replacement
+	replaced  bool   // it has a replacement
 }
 
 func newAdmission(now time.Time) *admission {
@@ -50,7 +50,7 @@ func newAdmission(now time.Time) *admission {
 	}
 }
 
-// against has a backup checked against a store, until the returned function is
+// against also checks the backup against a store, until the returned function is
 // called.
 func (a *admission) against(s *Store, txn *durable.Txn) (done func()) {
 	a.txn, a.there, a.mayHave = txn, txn.Cursor(recordKey("")), s.MayHave
@@ -60,15 +60,15 @@ func (a *admission) against(s *Store, txn *durable.Txn) (done func()) {
 	}
 }
 
-// errNotAdmitted says in which line of a backup a record is that cannot be
-// restored, and why.
+// errNotAdmitted names the line of a backup whose record cannot be restored, and the
+// reason.
 func errNotAdmitted(line int, format string, args ...any) error {
 	return &apikey.Error{Code: apikey.ErrInvalidBackup.Code, Message: fmt.Sprintf(
 		"This backup contains a record that no API call could have created, and nothing was changed: in line %d of the decompressed backup, "+format+".", append([]any{line}, args...)...,
 	)}
 }
 
-// line checks the next record.
+// line checks the record in the next line.
 func (a *admission) line(n int, line *backupLine) error {
 	switch line.kind() {
 	case keyKind:
@@ -89,8 +89,8 @@ func (a *admission) line(n int, line *backupLine) error {
 	return errDamaged(n, "it must contain exactly one record, of a type that this version supports")
 }
 
-// record checks what holds for a record of every kind: it has no flaw, and it
-// comes after those before it, so that none is there twice.
+// record checks what applies to records of every kind: a record has no flaw, and comes
+// after those before it, so that there are no duplicates.
 func (a *admission) record(n int, kind recordKind, what string, key []byte, flaw string) error {
 	if flaw != "" {
 		return errNotAdmitted(n, "the record of %s cannot be restored: %s", what, flaw)
@@ -175,11 +175,11 @@ func (a *admission) endedFeed(n int, digest []byte, at time.Time) error {
 	if !a.newDigest(digest) {
 		return errNotAdmitted(n, "a deleted calendar feed has the same token as another one")
 	}
-	return a.record(n, endedFeedKind, "a calendar feed", bytes.Clone(digest), a.timeFlaw(at)) // early backups do not say when
+	return a.record(n, endedFeedKind, "a calendar feed", bytes.Clone(digest), a.timeFlaw(at)) // early backups have no time
 }
 
-// safeKey returns a record's key in the store, which only a valid workspace id is
-// part of.
+// safeKey returns a record's key in the store. If the record has a flaw, the workspace
+// id may be too long for a key.
 func safeKey(flaw string, key func() []byte) []byte {
 	if flaw != "" {
 		return nil
@@ -187,7 +187,7 @@ func safeKey(flaw string, key func() []byte) []byte {
 	return key()
 }
 
-// newDigest reports whether a digest has not been met.
+// newDigest reports whether a digest has not occurred before.
 func (a *admission) newDigest(digest []byte) bool {
 	half := [16]byte(digest)
 	if a.digests[half] {
@@ -197,7 +197,7 @@ func (a *admission) newDigest(digest []byte) bool {
 	return true
 }
 
-// find returns a key that has been met.
+// find returns a key that has occurred before.
 func (a *admission) find(id string) (admitted, bool) {
 	i, found := slices.BinarySearchFunc(a.keys, idOf(id), func(k admitted, id ulid.ULID) int { return k.id.Compare(id) })
 	if !found {
@@ -206,7 +206,7 @@ func (a *admission) find(id string) (admitted, bool) {
 	return a.keys[i], true
 }
 
-// sortAfter has ids that are made from now on sort after those of the backup.
+// sortAfter makes new ids sort after those of the backup.
 func (a *admission) sortAfter() {
 	apikey.SortAfter(strings.TrimPrefix(string(a.last[keyKind]), "k/"))
 	apikey.SortAfter(strings.TrimPrefix(string(a.last[eventKind]), "a/"))
@@ -216,7 +216,7 @@ func (a *admission) hash(ws string) uint64 { return maphash.String(a.seed, ws) }
 
 const keyIDPrefix = "key_"
 
-// idOf returns what is in a valid key id.
+// idOf returns the ULID in a valid key id.
 func idOf(keyID string) ulid.ULID { return ulid.MustParseStrict(keyID[len(keyIDPrefix):]) }
 
 func keyID(id ulid.ULID) string { return keyIDPrefix + id.String() }
@@ -233,8 +233,8 @@ func (a *admission) useFlaw(r *useRecord) string {
 	return cmp.Or(first.Flaw(), apikey.TimeFlaw(r.KeyID, first.At, a.now))
 }
 
-// firstFlaw says what is wrong with a record, the time in whose id is only looked at
-// where it has one.
+// firstFlaw says what is wrong with a record. It looks at the time in the id only if
+// the id is valid.
 func firstFlaw(record interface {
 	Flaw() string
 	TimeFlaw(now time.Time) string
@@ -245,7 +245,7 @@ func firstFlaw(record interface {
 	return record.TimeFlaw(now)
 }
 
-// aheadFlaw says what is wrong with a time that belongs to no id.
+// aheadFlaw says what is wrong with a time in a record without an id.
 func (a *admission) aheadFlaw(t time.Time) string {
 	if apikey.Ahead(t, a.now) {
 		return "its time is more than ten years ahead of this machine's clock"
@@ -253,7 +253,7 @@ func (a *admission) aheadFlaw(t time.Time) string {
 	return ""
 }
 
-// timeFlaw says what is wrong with a time that belongs to no id, and may be zero.
+// timeFlaw says what is wrong with an optional time in a record without an id.
 func (a *admission) timeFlaw(t time.Time) string {
 	if !t.IsZero() && !apikey.InRange(t) {
 		return "its time is out of range"

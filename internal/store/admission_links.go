@@ -7,13 +7,13 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
-// maxFamily is how many keys of a family may go on at a time. Rotations leave three,
-// and restores of stores that were lost some more.
+// maxFamily is the maximum number of unrevoked keys in a family. Rotations leave three,
+// and restores of lost stores a few more.
 const maxFamily = 50
 
-// links checks that keys which replace each other say the same of it. A key whose
-// replacement was lost, together with the store that had made it, can have got
-// another: then it names one of the two alone.
+// links checks that a key and its replacement name each other. If the replacement was
+// lost together with its store, the key may have received another one: then it names
+// only one of the two.
 func (a *admission) links(key *apikey.Key, met admitted) string {
 	if older, ok := a.awaited[met.id]; ok {
 		if key.Replaces != keyID(older) {
@@ -45,7 +45,7 @@ func (a *admission) linkToOlder(key *apikey.Key, met admitted) string {
 	switch {
 	case a.families[met.family] > maxFamily:
 		return "has too many unrevoked keys in its chain of rotations"
-	case !ok: // it is forgotten already
+	case !ok: // it has been deleted
 		return ""
 	case older.workspace != met.workspace:
 		return "replaces a key of another workspace"
@@ -57,7 +57,7 @@ func (a *admission) linkToOlder(key *apikey.Key, met admitted) string {
 	return ""
 }
 
-// contradiction says what of a key cannot be so beside the keys of the store.
+// contradiction says how a key contradicts those in the store.
 func (a *admission) contradiction(key *apikey.Key) (string, error) {
 	if value, found := a.there.At(recordKey(key.ID)); found {
 		there, err := decodeKey(key.ID, value)

@@ -16,15 +16,15 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
-// A backup is lines of JSON, compressed with zstd: what it is and when it was
-// made, then a line for each record of the store, and at last how many lines
-// came before, what their SHA-256 is and, where the gateway has a key for it, their
-// HMAC. Records are those of the schema, not
-// Badger's, so that a later version can read them whatever its store is like.
-// Indexes and counts are not in it: they follow from the records.
+// A backup consists of lines of JSON, compressed with zstd: a header that says what it
+// is and when it was made; a line for each record of the store; and at the end the
+// number of lines, their SHA-256 and, if the gateway has a key for it, their HMAC.
+// Records are those of the schema rather than Badger's, so that later versions can read
+// them even if their stores are different. Indexes and counts are left out, because
+// they follow from the records.
 const backupVersion = 1
 
-// backupLine is one line: one of its fields is set, EndedAt apart.
+// backupLine is one line. One of its fields is set, not counting EndedAt.
 type backupLine struct {
 	Begin      *backupBegin      `json:"caddy_api_keys_backup,omitempty"`
 	Key        *keyRecord        `json:"key,omitempty"`
@@ -33,7 +33,7 @@ type backupLine struct {
 	Event      *eventRecord      `json:"event,omitempty"`
 	Feed       *feedRecord       `json:"feed,omitempty"`
 	EndedFeed  []byte            `json:"ended_feed,omitempty"` // the digest of its token
-	EndedAt    millis            `json:"ended_at,omitzero"`    // of EndedFeed; early backups do not say
+	EndedAt    millis            `json:"ended_at,omitzero"`    // of EndedFeed; early backups do not have it
 	Forgotten  *forgotten        `json:"forgotten,omitempty"`
 	End        *backupEnd        `json:"end,omitempty"`
 
@@ -48,12 +48,11 @@ type backupBegin struct {
 type backupEnd struct {
 	Lines  int    `json:"lines"`
 	SHA256 string `json:"sha256"`
-	// HMAC is the HMAC-SHA-256 of the same lines, where the gateway has a key.
+	// HMAC is the HMAC-SHA-256 of the same lines, if the gateway has a key.
 	HMAC string `json:"hmac_sha256,omitempty"`
 }
 
-// useRecord is when and from where a key was used last, and when for the first
-// time.
+// useRecord says when a key was first used, and when and from where it was last used.
 type useRecord struct {
 	KeyID string `json:"key_id"`
 	Last  millis `json:"last"`
@@ -66,10 +65,10 @@ type suspensionRecord struct {
 	workspaceRecord
 }
 
-// Backup returns all that is in the store at one instant, from the first byte of
-// a file that nobody else sees and that is gone when it is closed. Changes go on
-// meanwhile. The file is on the disk of the store, or, where that is full or gone,
-// in the directory for temporary files: what can be read can be saved.
+// Backup returns the contents of the store as of one instant, in a file that is at its
+// beginning, has no name, and disappears when it is closed. Changes can be made in the
+// meantime. The file is on the store's disk or, if that is full or gone, in the
+// directory for temporary files: whatever can be read can be saved.
 func (s *Store) Backup(ctx context.Context, now time.Time) (io.ReadSeekCloser, error) {
 	if s == nil {
 		return nil, apikey.ErrStoreUnavailable
@@ -90,7 +89,7 @@ func (s *Store) Backup(ctx context.Context, now time.Time) (io.ReadSeekCloser, e
 	return s.backUp(ctx, file, file, now)
 }
 
-// backUp writes a backup to a file, or closes it.
+// backUp writes a backup to a file. If that fails, it closes the file.
 func (s *Store) backUp(ctx context.Context, file *os.File, to io.Writer, now time.Time) (io.ReadSeekCloser, error) {
 	err := s.view(func(txn *durable.Txn) error {
 		err := s.writeBackup(ctx, txn, to, now)
@@ -125,7 +124,7 @@ type lineWriter struct {
 	sums  sums
 	lines int
 
-	line, record []byte // used again for each
+	line, record []byte // buffers
 }
 
 func newLineWriter(pacer *durable.Pacer, key apikey.BackupKey, to io.Writer) *lineWriter {
@@ -140,7 +139,7 @@ func (w *lineWriter) write(line backupLine) error {
 	return w.put(encoded)
 }
 
-// put writes a line, and rests now and then.
+// put writes a line, and pauses now and then.
 func (w *lineWriter) put(line []byte) error {
 	if err := w.pacer.Step(); err != nil {
 		return err
@@ -152,7 +151,7 @@ func (w *lineWriter) put(line []byte) error {
 	return err
 }
 
-// copy writes a record as it is in the store, without reading it.
+// copy writes a record as it is in the store, without decoding it.
 func (w *lineWriter) copy(name string, key, record []byte) error {
 	if !json.Valid(record) {
 		return fmt.Errorf("the record %q is damaged", key)
@@ -161,14 +160,14 @@ func (w *lineWriter) copy(name string, key, record []byte) error {
 	return w.put(w.record)
 }
 
-// end writes the last line, which is not part of the sums.
+// end writes the last line, which the sums do not cover.
 func (w *lineWriter) end() error {
 	last := w.sums.end(w.lines)
 	return errors.Join(w.write(backupLine{End: &last}), w.to.Flush())
 }
 
-// records writes every record. Keys come in the order in which they were made,
-// so that one comes before its replacement.
+// records writes all records. Keys are in the order of their creation, so each comes
+// before its replacement.
 func (w *lineWriter) records(txn *durable.Txn) error {
 	return errors.Join(
 		each(txn, []byte("k/"), func(key, value []byte) error { return w.copy("key", key, value) }),
@@ -184,7 +183,7 @@ func (w *lineWriter) records(txn *durable.Txn) error {
 		each(txn, []byte("g/"), func(key, value []byte) error { return w.copy("feed", key, value) }),
 		each(txn, []byte(feedPrefix), func(key, value []byte) error {
 			var state feedState
-			if err := decode(key, value, &state); err != nil || state.EndedAt == 0 { // those that are open were written above
+			if err := decode(key, value, &state); err != nil || state.EndedAt == 0 { // open ones are written above
 				return err
 			}
 			return w.write(backupLine{EndedFeed: key[len(feedPrefix):], EndedAt: state.EndedAt})
@@ -193,8 +192,8 @@ func (w *lineWriter) records(txn *durable.Txn) error {
 	)
 }
 
-// forgotten writes what the store knows no more. It comes last: it is about records of
-// older backups, and not about those above.
+// forgotten writes what the store has deleted. It comes last, because it concerns the
+// records of older backups, not those above.
 func (w *lineWriter) forgotten(txn reader) error {
 	f, err := loadForgotten(txn)
 	if err != nil || f == (forgotten{}) {
@@ -203,7 +202,8 @@ func (w *lineWriter) forgotten(txn reader) error {
 	return w.write(backupLine{Forgotten: &f})
 }
 
-// uses writes when each key was used. First uses are in the order of last ones.
+// uses writes when each key was first and last used. Both indexes are in the same
+// order.
 func (w *lineWriter) uses(txn *durable.Txn) error {
 	firsts := txn.Cursor(firstUsedKey(""))
 	defer firsts.Close()
@@ -224,7 +224,7 @@ func (w *lineWriter) uses(txn *durable.Txn) error {
 // errNoBackup refuses a file that does not begin as a backup does.
 var errNoBackup = &apikey.Error{Code: apikey.ErrInvalidBackup.Code, Message: "This is not a backup, or its beginning is damaged. Nothing was changed."}
 
-// errDamaged says in which line a backup is damaged, and how.
+// errDamaged names the line in which a backup is damaged, and how.
 func errDamaged(line int, format string, args ...any) error {
 	return &apikey.Error{Code: apikey.ErrInvalidBackup.Code, Message: fmt.Sprintf(
 		"This backup is damaged or incomplete, and nothing was changed: line %d of the decompressed backup is invalid: "+format+".", append([]any{line}, args...)...,

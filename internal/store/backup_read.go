@@ -14,20 +14,20 @@ import (
 )
 
 const (
-	// maxLine is more than any record has.
+	// maxLine is more than the size of any record.
 	maxLine = 1 << 20
-	// maxRatio is how many times as large as itself a backup can become: records
-	// hold ids and digests, which do not compress.
+	// maxRatio limits the ratio of a backup's decompressed size to its own. Ids and
+	// digests in records do not compress.
 	maxRatio = 256
-	// anyRatio is how large every backup may become.
+	// anyRatio is the decompressed size up to which the ratio does not matter.
 	anyRatio = 64 << 20
 )
 
-// recordKind is what a line is a record of.
+// recordKind is the kind of record in a line.
 type recordKind int
 
 const (
-	noKind recordKind = iota // of no kind that this version knows, or of several
+	noKind recordKind = iota // none that this version knows, or several
 	keyKind
 	useKind
 	suspensionKind
@@ -55,10 +55,10 @@ func (l *backupLine) kind() (kind recordKind) {
 	return kind
 }
 
-// readBackup calls visit for each record of a backup, with the number of its
-// line, and returns when the backup was made, and whether it was signed. It fails
-// with [apikey.ErrInvalidBackup] where the backup is not what was written, and
-// where it was not signed with the key, unless that is zero.
+// readBackup calls visit for each record of a backup, with its line number, and returns
+// when the backup was made and whether it is signed. It fails with
+// [apikey.ErrInvalidBackup] if the backup has been altered or, unless key is zero, was
+// not signed with key.
 func readBackup(pacer *durable.Pacer, key apikey.BackupKey, from io.Reader, visit func(n int, line *backupLine) error) (madeAt time.Time, signed bool, err error) {
 	compressed := &counter{from: from}
 	decompressed, err := zstd.NewReader(compressed, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(64<<20))
@@ -105,11 +105,11 @@ type backupReader struct {
 	sums       sums
 	n          int    // the number of the line
 	encoded    []byte // the line
-	total      int64  // bytes of lines
+	total      int64  // bytes of all lines
 	pacer      *durable.Pacer
 }
 
-// next returns the next line, of which nothing else is kept.
+// next returns the next line, and keeps no reference to it.
 func (r *backupReader) next() (*backupLine, error) {
 	r.n++
 	if err := r.pacer.Step(); err != nil {
@@ -151,7 +151,7 @@ func (r *backupReader) read() error {
 	}
 }
 
-// end checks the last line, and that nothing follows it.
+// end checks the last line, and that nothing comes after it.
 func (r *backupReader) end(last *backupEnd) error {
 	if err := r.sums.check(r.n, last); err != nil {
 		return err
@@ -162,7 +162,7 @@ func (r *backupReader) end(last *backupEnd) error {
 	return nil
 }
 
-// madeAt reads the first line.
+// madeAt returns the time in the first line.
 func (l *backupLine) madeAt() (time.Time, error) {
 	switch {
 	case l.Begin == nil || l.Begin.MadeAt == 0:

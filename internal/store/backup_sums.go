@@ -9,8 +9,8 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// SignWith has backups be signed with a key from now on, and restores only what was
-// signed with it. With the zero key, neither.
+// SignWith makes Backup sign with a key from now on, and Restore accept only what was
+// signed with it. The zero key turns both off.
 func (s *Store) SignWith(key apikey.BackupKey) { s.backupKey.Store(&key) }
 
 func (s *Store) signingKey() (key apikey.BackupKey) {
@@ -20,7 +20,7 @@ func (s *Store) signingKey() (key apikey.BackupKey) {
 	return key
 }
 
-// sums are what the last line says of those before it.
+// sums are the checksums in the last line, which cover those before it.
 type sums struct {
 	key  apikey.BackupKey
 	sum  hash.Hash
@@ -53,11 +53,11 @@ var (
 		"If it was signed with an earlier key, stop the server and restore it with --store and that key in " + BackupKeyVariable + "."}
 )
 
-// BackupKeyVariable is the environment variable in which the command line looks for
-// a backup key.
+// BackupKeyVariable is the environment variable from which the command line takes a
+// backup key.
 const BackupKeyVariable = "CADDY_API_KEYS_BACKUP_KEY"
 
-// check compares the last line of a backup with what was read.
+// check compares the last line of a backup with the lines that were read.
 func (s sums) check(n int, last *backupEnd) error {
 	want := s.end(n - 1)
 	switch {

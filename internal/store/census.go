@@ -8,15 +8,14 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
-// Census is how many keys there are.
+// Census is the number of keys in the store.
 type Census struct {
-	// Keys has every status and every preset, also where there are none.
+	// Keys has every status and preset, even if there are no such keys.
 	Keys map[apikey.Status]map[apikey.Preset]int
-	// Expiring is how many active keys end within 24 hours, 7, 14 and 30 days, be
-	// it that they expire or that they are to be revoked then. What is within one
-	// is within the longer ones too.
+	// Expiring is how many active keys end, by expiry or scheduled revocation, within
+	// 24 hours, 7, 14 and 30 days. The longer periods include the shorter ones.
 	Expiring map[time.Duration]int
-	// SuspendedWorkspaces is how many workspaces are suspended.
+	// SuspendedWorkspaces is the number of suspended workspaces.
 	SuspendedWorkspaces int
 }
 
@@ -24,8 +23,8 @@ const oneDay = 24 * time.Hour
 
 var expiringWithin = [...]time.Duration{oneDay, 7 * oneDay, 14 * oneDay, 30 * oneDay}
 
-// Census counts all keys by what they are at the given instant. It reads tallies
-// and walks over no keys: ten million cost it as much as a thousand.
+// Census counts all keys by their status at the given time. It reads tallies rather
+// than keys: ten million keys take no longer than a thousand.
 func (s *Store) Census(ctx context.Context, now time.Time) (census Census, err error) {
 	err = s.view(func(txn *durable.Txn) error {
 		census, err = takeCensus(ctx, txn, now)
@@ -56,8 +55,7 @@ func takeCensus(ctx context.Context, txn reader, now time.Time) (c Census, err e
 	return c, err
 }
 
-// byStatus makes counts of all keys, and of those that have ended, into counts
-// of what the keys are.
+// byStatus derives counts by status from those of all keys and of ended ones.
 func byStatus(all, ended tally) map[apikey.Status]map[apikey.Preset]int {
 	keys := map[apikey.Status]map[apikey.Preset]int{apikey.Active: {}, apikey.Expired: {}, apikey.Revoked: {}}
 	for i, class := range classes {

@@ -11,15 +11,15 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
-// Apply makes one change: its records, its indexes and its audit event, in one
-// transaction that is on the disk when Apply returns. Whoever was named to Open
-// has been told by then. (Only a change that ends very many keys takes several, each
-// with an event.)
+// Apply makes one change: its records, indexes and audit event, in one transaction that
+// is on disk when Apply returns. By then, the function that was given to Open has been
+// told of it. (Only a change that ends very many keys takes several transactions, each
+// with its own event.)
 //
-// It fails with an [*apikey.Error]: a refusal, which leaves nothing but its own
-// event in the audit trail; ErrNoSpace, after which nothing was changed either;
-// or ErrStoreUnavailable, after which it is not known whether anything was: then
-// every later change fails too, until the store is opened anew.
+// It fails with an [*apikey.Error]: a refusal, which leaves nothing but its own event
+// in the audit trail; ErrNoSpace, after which nothing was changed either; or
+// ErrStoreUnavailable, after which it is unknown whether anything was changed: then all
+// later changes fail too, until the store is reopened.
 func (s *Store) Apply(ctx context.Context, change apikey.Change) (apikey.Outcome, error) {
 	if s == nil {
 		return apikey.Outcome{}, apikey.ErrStoreUnavailable
@@ -29,9 +29,9 @@ func (s *Store) Apply(ctx context.Context, change apikey.Change) (apikey.Outcome
 	}
 	outcome, err := s.applyInTurn(ctx, change)
 	for last := outcome; err == nil && last.Unfinished; {
-		// More keys than one transaction holds: each has its own event, and others
-		// have their turn in between. If one fails, what the others have revoked
-		// stays revoked.
+		// There are more keys than fit into one transaction. Each transaction has its
+		// own event, and other changes can be made in between. If one fails, what the
+		// earlier ones revoked stays revoked.
 		last, err = s.applyInTurn(ctx, change)
 		outcome.Revoked += last.Revoked
 		outcome.Trusted, outcome.Propagation = last.Trusted, last.Propagation
@@ -40,7 +40,7 @@ func (s *Store) Apply(ctx context.Context, change apikey.Change) (apikey.Outcome
 	return outcome, err
 }
 
-// applyInTurn makes a change when it is the turn of its workspace.
+// applyInTurn makes a change when it is its workspace's turn.
 func (s *Store) applyInTurn(ctx context.Context, change apikey.Change) (outcome apikey.Outcome, err error) {
 	ws, _ := change.Do.Subject()
 	err = s.inTurn(ctx, ws, endsAccess(change.Do), func(turn *durable.Turn) error {
@@ -51,8 +51,8 @@ func (s *Store) applyInTurn(ctx context.Context, change apikey.Change) (outcome 
 	return outcome, err
 }
 
-// endsAccess reports whether an action takes access away. Such actions go before
-// others, and may use the last of the disk.
+// endsAccess reports whether an action takes access away. Such actions take precedence,
+// and may use the reserved disk space.
 func endsAccess(do apikey.Action) bool {
 	switch do.(type) {
 	case apikey.Revoke, apikey.RevokeAll, apikey.Suspend:
@@ -61,10 +61,10 @@ func endsAccess(do apikey.Action) bool {
 	return false
 }
 
-// inOrder returns the id for the event of a change that is about to be made: its
-// own, or a new one where a change that asked for its id later was made first.
-// So the newest event is of the last change, and whoever reads on from the
-// newest that they know misses none.
+// inOrder returns the id for the event of a change that is about to be made: its own,
+// or a new one if a change whose id is later was made first. So events are in the order
+// of their changes, and clients that continue from the newest event they know miss
+// none.
 func (s *Store) inOrder(change apikey.Change) string {
 	id := change.EventID
 	if id <= s.lastEvent {
@@ -74,7 +74,7 @@ func (s *Store) inOrder(change apikey.Change) string {
 	return id
 }
 
-// commit makes a change in one transaction and tells of it.
+// commit makes a change in one transaction and reports it.
 func (s *Store) commit(turn *durable.Turn, change apikey.Change) (outcome apikey.Outcome, err error) {
 	err = s.write(turn, change.At, func(txn *transaction) (err error) {
 		outcome, err = apply(txn, change)
@@ -93,7 +93,8 @@ func (s *Store) commit(turn *durable.Turn, change apikey.Change) (outcome apikey
 		return apikey.Outcome{}, err
 	}
 	if err := turn.View(func(txn *durable.Txn) error {
-		// In a transaction of its own: the change's would conflict with a note.
+		// In a separate transaction: the change's own would conflict with notes of
+		// uses.
 		return errors.Join(addUse(txn, &outcome.Key), addUse(txn, &outcome.Replaced))
 	}); err != nil {
 		s.log.Error("reading when a key was last used", zap.Error(err))
@@ -106,8 +107,8 @@ func (s *Store) commit(turn *durable.Turn, change apikey.Change) (outcome apikey
 	return outcome, nil
 }
 
-// distrust says that a change may or may not have been made. What it was to end
-// is refused from now on, whether it will last or not.
+// distrust reports that it is unknown whether a change was made. What it was meant to
+// end is refused from now on in either case.
 func (s *Store) distrust(err error, change apikey.Change, outcome apikey.Outcome) error {
 	s.log.Error("a change may or may not have been made: restart the server, then check", zap.String("path", s.Path()),
 		zap.String("operation", string(change.Do.Operation())), zap.String("workspace_id", outcome.Event.WorkspaceID),
@@ -118,8 +119,8 @@ func (s *Store) distrust(err error, change apikey.Change, outcome apikey.Outcome
 	return &failure{path: s.Path(), cause: err, answer: apikey.InDoubt(withoutToken(change.Do, outcome))}
 }
 
-// withoutToken returns the id of the key whose token nobody will have seen, if the
-// action makes one.
+// withoutToken returns the id of the key whose token nobody has seen, if the action
+// creates one.
 func withoutToken(action apikey.Action, outcome apikey.Outcome) string {
 	switch action.(type) {
 	case apikey.Create, apikey.Rotate:
@@ -128,7 +129,7 @@ func withoutToken(action apikey.Action, outcome apikey.Outcome) string {
 	return ""
 }
 
-// apply is the one place where an action meets the records that it changes.
+// apply is the only place where actions change records.
 func apply(txn *transaction, change apikey.Change) (outcome apikey.Outcome, err error) {
 	switch do := change.Do.(type) {
 	case apikey.Create:
@@ -169,8 +170,8 @@ func apply(txn *transaction, change apikey.Change) (outcome apikey.Outcome, err 
 	return outcome, putEvent(txn, toEventRecord(outcome.Event))
 }
 
-// eventOf completes the event of a change with who made it, when, and about
-// what: the key that the event is about already, or else the action's subject.
+// eventOf completes the event of a change with who made it, when, and about what: the
+// key that the event already names, or else the subject of the action.
 func eventOf(change apikey.Change, event apikey.Event) apikey.Event {
 	event.ID, event.At, event.Actor, event.RemoteIP = change.EventID, change.At, change.Actor, change.RemoteIP
 	event.Operation = change.Do.Operation()
@@ -185,13 +186,12 @@ func about(key *apikey.Key, details map[string]any) apikey.Event {
 	return apikey.Event{WorkspaceID: key.WorkspaceID, KeyID: key.ID, Details: details}
 }
 
-// recordRefusal notes that somebody wanted a change that was refused. The
-// refusal stands whether or not it could be noted.
+// recordRefusal records that a change was requested and refused. The refusal stands
+// whether or not it can be recorded.
 func (s *Store) recordRefusal(turn *durable.Turn, change apikey.Change, refusal *apikey.Error) {
 	event := eventOf(change, apikey.Event{Details: wanted(change.Do)})
 	event.Details["refused"] = refusal.Code
-	// What is not known to exist is whatever the caller wrote, which may be a
-	// token in the wrong place.
+	// An invalid id is text from the caller, which may be a token in the wrong place.
 	if !apikey.ValidKeyID(event.KeyID) {
 		event.KeyID = ""
 	}
@@ -207,7 +207,7 @@ func (s *Store) recordRefusal(turn *durable.Turn, change apikey.Change, refusal 
 	}
 }
 
-// wanted says what a refused change was to do, beyond its subject.
+// wanted returns what a refused change was meant to do, apart from its subject.
 func wanted(action apikey.Action) map[string]any {
 	name := ""
 	switch do := action.(type) {

@@ -11,10 +11,9 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
-// Check reads everything that is in the store, and what it was made from, and
-// says what it has found: that it is as it should be, or what is not. Changes are
-// made meanwhile, but for a moment. It takes some seconds for a hundred thousand
-// keys.
+// Check reads everything in the store, and the files that it is made of, and reports
+// what it finds. Changes are only held up for a moment. It takes a few seconds per
+// hundred thousand keys.
 func (s *Store) Check(ctx context.Context, now time.Time) ([]apikey.Finding, error) {
 	if err := s.Ping(); err != nil {
 		return nil, err
@@ -24,7 +23,8 @@ func (s *Store) Check(ctx context.Context, now time.Time) ([]apikey.Finding, err
 	checks := s.contentChecks()
 	switch {
 	case errors.Is(why, durable.ErrMoved), errors.Is(why, durable.ErrInDoubt), errors.Is(why, durable.ErrJournalMoved):
-		// What the files say now is not what the process has, and no damage.
+		// The files are no longer those that the process has open, so what they contain
+		// is no damage.
 		checks = []contentCheck{s.checkRecords}
 	default:
 		findings = append(s.db.CheckSurroundings(), findings...)
@@ -36,8 +36,8 @@ func (s *Store) Check(ctx context.Context, now time.Time) ([]apikey.Finding, err
 	return ownFindings(onlyOneAdvice(append(findings, found...))), nil
 }
 
-// Examine checks a store that no process has open, and keeps others from opening it
-// meanwhile. It changes nothing: see [durable.Examine].
+// Examine checks a closed store, and keeps other processes from opening it in the
+// meantime. It changes nothing: see [durable.Examine].
 func Examine(ctx context.Context, path string, now time.Time) ([]apikey.Finding, error) {
 	log := zap.NewNop()
 	found, err := durable.Examine(ctx, databaseOptions(path, log), func(ctx context.Context, db *durable.DB) ([]durable.Finding, error) {
@@ -50,8 +50,8 @@ func Examine(ctx context.Context, path string, now time.Time) ([]apikey.Finding,
 	return ownFindings(found), nil
 }
 
-// NewJournal begins a new journal from what is in a closed store, and returns where
-// the old one is kept: see [durable.NewJournal].
+// NewJournal starts a new journal with the contents of a closed store, and returns the
+// path of the old one: see [durable.NewJournal].
 func NewJournal(path string, now time.Time) (kept string, err error) {
 	return durable.NewJournal(databaseOptions(path, zap.NewNop()), now)
 }
@@ -71,7 +71,7 @@ func (s *Store) contentChecks() []contentCheck {
 	return []contentCheck{s.db.CheckJournal, s.db.CheckTables, s.checkRecords}
 }
 
-// checkContents checks what is in the store.
+// checkContents checks the contents of the store.
 func (s *Store) checkContents(ctx context.Context, now time.Time, checks []contentCheck) (findings []durable.Finding, err error) {
 	findings = append(findings, s.checkClock(now))
 	findings = append(findings, s.checkFuture(ctx, now)...)
@@ -86,7 +86,7 @@ func (s *Store) checkContents(ctx context.Context, now time.Time, checks []conte
 	return findings, ctx.Err()
 }
 
-// checkRestore says that a restore has not come to its end.
+// checkRestore reports a restore that has not finished.
 func (s *Store) checkRestore() (findings []durable.Finding) {
 	var r restoring
 	if err := s.view(func(txn *durable.Txn) (err error) { r, err = restoringNow(txn); return err }); err != nil {
@@ -107,7 +107,7 @@ func (s *Store) checkRecords(ctx context.Context) (finding durable.Finding, err 
 		if err := v.all(); err != nil || v.sums.agree() {
 			return err
 		}
-		v = &verifier{ctx: ctx, txn: txn, pacer: s.db.Pacer(ctx)} // to say what differs
+		v = &verifier{ctx: ctx, txn: txn, pacer: s.db.Pacer(ctx)} // to find out what differs
 		err := v.all()
 		if v.wrong.n == 0 {
 			v.say("an index does not match the records")

@@ -6,13 +6,13 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
-// aboutFiles are the checks whose advice is to stop, start, restart or restore.
+// aboutFiles are the checks that may advise to stop, start, restart or restore.
 var aboutFiles = []string{"changes", "journal", "tables", "records"}
 
-// onlyOneAdvice leaves one advice on what to do with the server and its files: two that
-// are each right alone can lose keys together. What keeps changes from being made
-// goes first, for it says what a start would find; several kinds of damage mean
-// that none of them can be mended from the other.
+// onlyOneAdvice keeps one piece of advice about the server and its files: two that are
+// right individually can lose keys together. Advice about what prevents changes takes
+// precedence, because it predicts what a start would find. If several things are
+// damaged, none of them can be repaired from the others.
 func onlyOneAdvice(findings []durable.Finding) []durable.Finding {
 	first, several := -1, false
 	for i, f := range findings {

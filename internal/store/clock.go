@@ -9,14 +9,14 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
-// clockRecord is what is noted of the clock beside the confirmed time.
+// clockRecord is what is recorded about the clock, apart from the confirmed time.
 type clockRecord struct {
-	Ahead   millis `json:"ahead,omitzero"` // both are lengths of time
+	Ahead   millis `json:"ahead,omitzero"` // both are durations
 	Stood   millis `json:"stood,omitzero"`
-	Trusted string `json:"trusted,omitzero"` // the event of the trustRecord that the note was made after
+	Trusted string `json:"trusted,omitzero"` // the event of the trustRecord that was there when the note was made
 }
 
-// ClockNote returns what is known of the time; the zero note in a new store.
+// ClockNote returns what is recorded about the time; the zero note in a new store.
 func (s *Store) ClockNote() (note apikey.ClockNote, err error) {
 	err = s.view(func(txn *durable.Txn) error {
 		note, _, err = clockNote(txn)
@@ -25,8 +25,8 @@ func (s *Store) ClockNote() (note apikey.ClockNote, err error) {
 	return note, err
 }
 
-// clockNote returns what is known of the time, and the event of the trustRecord
-// that it follows, if there is one.
+// clockNote returns what is recorded about the time, and the event of the trustRecord
+// that it is based on, if any.
 func clockNote(txn reader) (note apikey.ClockNote, trusted string, err error) {
 	if t, ok := txn.(*transaction); ok && t.clock != nil {
 		return t.clock.note, t.clock.trusted, nil
@@ -45,7 +45,7 @@ func clockNote(txn reader) (note apikey.ClockNote, trusted string, err error) {
 	return apikey.ClockNote{Confirmed: confirmed.time(), Ahead: record.Ahead.duration(), Stood: record.Stood.duration()}, trust.EventID, err
 }
 
-// loadIfThere is load, which leaves a record as it is where there is none.
+// loadIfThere is load, but leaves the record unchanged if there is none.
 func loadIfThere(txn reader, key []byte, record any) error {
 	if err := load(txn, key, record); !errors.Is(err, durable.ErrNotFound) {
 		return err
@@ -55,13 +55,13 @@ func loadIfThere(txn reader, key []byte, record any) error {
 
 func (m millis) duration() time.Duration { return time.Duration(m) * time.Millisecond }
 
-// jump is how far ahead of the confirmed time a time is that nobody can have come
-// to by waiting: that is noted far more often.
+// jump is how far the clock must be ahead of the confirmed time for the difference not
+// to be due to waiting: the confirmed time is recorded far more often.
 const jump = 10 * time.Minute
 
-// believed returns the time by which keys have ended for good: now, or the
-// confirmed time where the clock is ahead of that. Once it is corrected, the keys
-// that only seemed to have ended are valid again, and need their names.
+// believed returns the time by which keys have ended for good: now, or the confirmed
+// time if the clock is ahead of that. Once the clock is corrected, keys that only
+// seemed to have ended are valid again, and need their names.
 func believed(txn reader, now time.Time) (time.Time, error) {
 	note, _, err := clockNote(txn)
 	if err != nil || note.Confirmed.IsZero() || now.Sub(note.Confirmed) <= jump {
@@ -70,8 +70,8 @@ func believed(txn reader, now time.Time) (time.Time, error) {
 	return note.Confirmed, nil
 }
 
-// NoteClock remembers what read returns across restarts. It is called while no
-// change is made: one may set the clock.
+// NoteClock stores what read returns. It calls read while no change is being made,
+// because a change may set the clock.
 func (s *Store) NoteClock(read func() apikey.ClockNote) error {
 	if s == nil {
 		return apikey.ErrStoreUnavailable
@@ -79,9 +79,9 @@ func (s *Store) NoteClock(read func() apikey.ClockNote) error {
 	return s.wrapInternal(s.db.Note(func(txn *durable.Txn) error { return saveClock(txn, read()) }))
 }
 
-// confirmRebuilt notes, in a store that was built from its journal, that the confirmed
-// time has come as far as the last change, unless the clock was set since the
-// snapshot: then the last change may be one from before.
+// confirmRebuilt advances the confirmed time of a store that was rebuilt from its
+// journal to that of the last change, unless the clock was set since the snapshot: then
+// the last change may be from before that.
 func confirmRebuilt(txn *durable.Txn, from durable.RebuiltFrom) error {
 	note, _, err := clockNote(txn)
 	if err != nil || from.Changed(clockTrustKey) || !from.LastChange.After(note.Confirmed) {
@@ -100,7 +100,7 @@ func saveClock(txn *durable.Txn, note apikey.ClockNote) error {
 	return errors.Join(save(txn, clockKey, toMillis(note.Confirmed)), save(txn, clockNoteKey, record))
 }
 
-// checkClock holds what the machine's clock says against what is known of the time.
+// checkClock compares the machine's clock with what is recorded about the time.
 func (s *Store) checkClock(machine time.Time) durable.Finding {
 	const check = "clock"
 	var note apikey.ClockNote
@@ -115,30 +115,31 @@ func (s *Store) checkClock(machine time.Time) durable.Finding {
 	case note.Confirmed.IsZero():
 		return durable.Finef(check, "No time was noted yet.")
 	case ahead < -apikey.ClockTolerance:
-		return durable.Faultf(check, "If the clock is wrong, set it right: the server judges by the later time meanwhile, so that no expired key comes back. "+
-			"If it is right, an earlier one was ahead: run caddy api-keys clock --trust.",
+		return durable.Faultf(check, "If the clock is wrong, correct it: until then, keys are checked against the later time, so that expired keys stay expired. "+
+			"If it is right, an earlier clock was ahead: run caddy api-keys clock --trust.",
 			"The clock says %s, and the store has seen %s.", machine.Format(time.RFC3339), note.Confirmed.Format(time.RFC3339))
 	case ahead > apikey.MaxPause:
-		return durable.Warningf(check, "If the clock is wrong, set it right: the keys that it makes expire are valid again then, and nothing is deleted meanwhile. "+
-			"If it is right, run caddy api-keys clock --trust, or leave it to be confirmed when the server has run for three days.",
+		return durable.Warningf(check, "If the clock is wrong, correct it: the keys that expired because of it are valid again then, and until then nothing is deleted. "+
+			"If it is right, run caddy api-keys clock --trust, or wait until the server has run for three days, which confirms it.",
 			"The clock says %s, and the store is certain only of %s.", machine.Format(time.RFC3339), note.Confirmed.Format(time.RFC3339))
 	}
 	return durable.Finef(check, "The clock agrees with what the store has seen.")
 }
 
-// checkFuture says how many keys were made by a clock that was ahead.
+// checkFuture reports how many keys were created while the clock was ahead.
 func (s *Store) checkFuture(ctx context.Context, machine time.Time) []durable.Finding {
 	const check = "clock"
 	n, latest := 0, time.Time{}
 	err := s.view(func(txn *durable.Txn) error {
-		// Ids go on from the latest, so some of these were made when the clock was right.
+		// New ids always sort after the latest, so some of these keys were created when
+		// the clock was right.
 		return eachFrom(ctx, txn, recordKey(apikey.FirstKeyID(machine)), []byte("k0"), func(key, value []byte) error {
 			made, err := decodeKey(keyIDIn(key), value)
 			if err == nil && made.CreatedAt.After(machine.Add(apikey.ClockTolerance)) && made.RevokedAt.IsZero() {
 				n++
 				latest = later(latest, made.ActiveUntil())
 			}
-			return nil // a record that cannot be read is for checkRecords to tell
+			return nil // checkRecords reports unreadable records
 		})
 	})
 	switch {

@@ -12,20 +12,20 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
-// digestFilter is a Bloom filter of digests: of one that was added it always says that
-// it may be there, and of others, of fewer than one in a hundred. It takes two to
-// eight bytes a key, and no lock: its bits are only ever set. A digest is as good as
-// random, so its own bytes say where its bits are.
+// digestFilter is a Bloom filter of digests. It never misses a digest that was added,
+// and is wrong about fewer than one in a hundred others. It takes two to eight bytes
+// per key, and no locks, because its bits are only ever set. A digest is as good as
+// random, so its own bytes select its bits.
 type digestFilter struct {
-	words []atomic.Uint64 // a power of two of them
+	words []atomic.Uint64 // their number is a power of two
 	room  int64           // how many digests it is made for
 	added atomic.Int64
 }
 
-// What there is room for, beside a key for every key that there is.
+// The room for new keys, in addition to one for each existing key.
 const minRoom = 1 << 16
 
-const bitsPerKey = 12 // at least, when all room is taken
+const bitsPerKey = 12 // at least, when it is full
 
 func newDigestFilter(keys int64) *digestFilter {
 	room := max(2*keys, minRoom)
@@ -33,7 +33,7 @@ func newDigestFilter(keys int64) *digestFilter {
 	return &digestFilter{words: make([]atomic.Uint64, words), room: room}
 }
 
-// places calls visit for each bit of a digest, until it returns false.
+// places calls visit for each bit of a digest, until visit returns false.
 func (f *digestFilter) places(d *apikey.Digest, visit func(word *atomic.Uint64, bit uint64) bool) {
 	for i := 0; i < len(d); i += 8 {
 		at := binary.LittleEndian.Uint64(d[i:])
@@ -55,18 +55,18 @@ func (f *digestFilter) has(d *apikey.Digest) (has bool) {
 
 func (f *digestFilter) full() bool { return f.added.Load() > f.room }
 
-// MayHave reports whether a key may have the digest. Where it says no, none has
-// one: a flood of invented tokens is refused without asking the disk. It waits
-// for nothing, and says yes until all digests have been read after Open.
+// MayHave reports whether a key may have the digest. If not, no key has it: so a flood
+// of invented tokens is refused without disk access. It never blocks, and returns true
+// until all digests have been read after Open.
 func (s *Store) MayHave(digest apikey.Digest) bool {
 	if s == nil {
-		return true // to look it up says that the store is closed
+		return true // the lookup will report that the store is closed
 	}
 	filter := s.filter.Load()
 	return filter == nil || filter.has(&digest)
 }
 
-// addToFilter adds digests that are about to be in the store.
+// addToFilter adds digests that are about to be stored.
 func (s *Store) addToFilter(turn *durable.Turn, digests []apikey.Digest) {
 	filter, next := s.filter.Load(), s.nextFilter.Load()
 	for i := range digests {
@@ -82,7 +82,7 @@ func (s *Store) addToFilter(turn *durable.Turn, digests []apikey.Digest) {
 	}
 }
 
-// rebuildFilter fills another filter: at first, and whenever there are more keys than
+// rebuildFilter fills a new filter: at startup, and whenever there are more keys than
 // the present one was made for.
 func (s *Store) rebuildFilter(ctx context.Context) {
 	if err := s.tryRebuildFilter(ctx); err != nil && ctx.Err() == nil {
@@ -102,7 +102,7 @@ func (s *Store) tryRebuildFilter(ctx context.Context) error {
 		return err
 	}
 	next := newDigestFilter(keys)
-	// A change that is made from now on adds to it, and one that was made before is read.
+	// Changes from now on add to it; those made before are read.
 	s.db.BetweenChanges(func() { s.nextFilter.Store(next) })
 	err := s.db.View(func(txn *durable.Txn) error { return fill(next, s.db.Pacer(ctx), txn) })
 	s.db.BetweenChanges(func() {
@@ -119,7 +119,7 @@ func fill(filter *digestFilter, pacer *durable.Pacer, txn reader) error {
 		if err := pacer.Step(); err != nil {
 			return err
 		}
-		if len(key) == len(digestPrefix)+len(apikey.Digest{}) { // else a check finds it
+		if len(key) == len(digestPrefix)+len(apikey.Digest{}) { // otherwise Check reports it
 			digest := apikey.Digest(key[len(digestPrefix):])
 			filter.add(&digest)
 		}

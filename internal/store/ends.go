@@ -11,22 +11,24 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// The status of a key needs nobody to change it: it expires by itself. So keys
-// are not counted by status, but by when they end, which only a change changes.
-// How many are active at any time follows from that: those that end later.
+// A key's status changes by itself when the key expires. So keys are not counted by
+// status but by when they end, which only a change can alter. The number of active keys
+// at a given time is that of the keys that end later.
 
-// An ending is when a key ends if nobody does anything, and what it is then.
+// An ending is when a key ends if it is not changed before, and its status from then
+// on.
 type ending struct {
-	at       millis // 0 if it was revoked: it has ended, whatever time it is
+	at       millis // 0 if it was revoked: it has ended, regardless of the time
 	revoked  millis // when it was revoked
 	class    int    // its place in classes
-	replaced bool   // there is a key that replaces it, active or not
+	replaced bool   // another key, active or not, replaces it
 }
 
-// status returns what the key is once it has ended.
+// status returns the status of the key once it has ended.
 func (e ending) status() apikey.Status { return classes[e.class].status }
 
-// classes are what a key can be when it has ended. Their order is in the store.
+// classes are what an ended key can be. The store contains indexes into it, so the
+// order must not change.
 var classes = [...]class{
 	{apikey.Expired, apikey.FullAccess},
 	{apikey.Expired, apikey.ReadOnly},
@@ -52,8 +54,8 @@ func endingOf(key *apikey.Key) ending {
 	}
 }
 
-// replaceEnding moves a key to where it belongs in the index of ends, and counts
-// it there. before is nil for a new key, and after for one that is erased.
+// replaceEnding updates the index of ends and the tallies for a key. before is nil for
+// a new key, and after for one that is being erased.
 func replaceEnding(txn *transaction, before, after *apikey.Key) error {
 	if before != nil && after != nil && endingOf(before) == endingOf(after) {
 		return nil
@@ -80,7 +82,7 @@ func endKey(e ending, keyID string) []byte {
 	return append(key, keyID...)
 }
 
-// timeKey sorts by time, from 1970 on.
+// timeKey returns a key that sorts by time, for times from 1970 on.
 func timeKey(prefix string, at millis) []byte {
 	return binary.BigEndian.AppendUint64([]byte(prefix), uint64(at))
 }
@@ -92,7 +94,7 @@ func (e ending) encode() []byte {
 	return []byte{byte(e.class), 0}
 }
 
-// decodeEnding reads an entry of the index, and whose it is.
+// decodeEnding decodes an entry of the index, and returns the id of its key.
 func decodeEnding(entry, value []byte) (e ending, keyID string, err error) {
 	key := entry[len(endPrefix):]
 	if len(key) < 8+8 || len(value) != 2 || int(value[0]) >= len(classes) {
@@ -106,8 +108,8 @@ func decodeEnding(entry, value []byte) (e ending, keyID string, err error) {
 	return e, string(key), nil
 }
 
-// eachEnding calls visit for every key that ends from one time on and before
-// another, in the order of their ends.
+// eachEnding calls visit for each key that ends between from, inclusive, and to,
+// exclusive, in the order of their ends.
 func eachEnding(ctx context.Context, txn reader, from, to millis, visit func(e ending, keyID string) error) error {
 	return eachFrom(ctx, txn, timeKey(endPrefix, from), timeKey(endPrefix, to), func(key, value []byte) error {
 		e, keyID, err := decodeEnding(key, value)

@@ -9,8 +9,8 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
-// wrapInternal passes refusals on as they are, and hides what went wrong in the store
-// behind ErrStoreUnavailable: an answer must not carry a path or a record.
+// wrapInternal returns refusals as they are, and hides internal errors behind
+// ErrStoreUnavailable: a response must not contain a path or a record.
 func (s *Store) wrapInternal(err error) error {
 	if err == nil {
 		return nil
@@ -35,12 +35,12 @@ func (s *Store) wrapInternal(err error) error {
 	return &failure{path: s.Path(), cause: err}
 }
 
-// failure is an error of the store itself. It is ErrStoreUnavailable to the
-// layers above; its text is for the log, and its answer for whoever asked.
+// failure is an internal error of the store. The layers above see ErrStoreUnavailable.
+// Its text is for the log, and its answer for the client.
 type failure struct {
 	path   string
 	cause  error
-	answer *apikey.Error // nil where ErrStoreUnavailable says it all
+	answer *apikey.Error // nil if ErrStoreUnavailable says it all
 }
 
 func (f *failure) Error() string {
@@ -51,10 +51,10 @@ func (f *failure) Is(target error) bool {
 	return target == error(apikey.ErrStoreUnavailable) || f.answer != nil && target == error(f.answer)
 }
 
-// Answer returns what the caller is told.
+// Answer returns the error for the client.
 func (f *failure) Answer() *apikey.Error { return cmp.Or(f.answer, apikey.ErrStoreUnavailable) }
 
-// ignoreNotFound returns no error where there was just nothing.
+// ignoreNotFound returns nil instead of durable.ErrNotFound.
 func ignoreNotFound(err error) error {
 	if errors.Is(err, durable.ErrNotFound) {
 		return nil

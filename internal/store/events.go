@@ -8,20 +8,20 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
-// maxForgottenEvents bounds the events that one transaction deletes.
+// maxForgottenEvents is the maximum number of events that one transaction deletes.
 const maxForgottenEvents = 1000
 
-// maxJournalAge is how long an entry of the journal is kept at least where events
-// are forgotten, which is tried every now and then.
+// maxJournalAge is how old an entry of the journal may become before ForgetEvents asks
+// for a snapshot.
 const maxJournalAge = 24 * time.Hour
 
-// ForgetEvents deletes the events of the audit trail from before a time, oldest
-// first, and returns how many they were. The newest event of all stays, however
-// old it is: what is in the trail shows that it was kept. It takes as many short
-// transactions as it needs, and ends early when ctx does.
+// ForgetEvents deletes the events of the audit trail from before a time, oldest first,
+// and returns their number. The newest event of all is kept, however old: it shows that
+// there was an audit trail. ForgetEvents takes as many short transactions as it needs,
+// and stops early when ctx is done.
 //
-// The journal forgets them about a day later: a snapshot takes the place of
-// entries that are older.
+// The events disappear from the journal about a day later, when a snapshot replaces its
+// older entries.
 func (s *Store) ForgetEvents(ctx context.Context, before, now time.Time) (forgotten int, err error) {
 	pacer := durable.NewPacer(ctx)
 	for last := ""; err == nil; err = pacer.Rest() {
@@ -35,8 +35,9 @@ func (s *Store) ForgetEvents(ctx context.Context, before, now time.Time) (forgot
 	return forgotten, err
 }
 
-// forgetSome deletes events after the given one, which was the last before. To
-// begin at the first again would be to pass over all that was deleted.
+// forgetSome deletes some of the events after the given one, which is the last that was
+// deleted. Starting at the beginning again would mean skipping everything that was
+// deleted.
 func (s *Store) forgetSome(ctx context.Context, after string, before, now time.Time) (n int, last string, err error) {
 	err = s.inTurn(ctx, "", false, func(turn *durable.Turn) error {
 		err := s.write(turn, now, func(txn *transaction) error {
@@ -58,8 +59,8 @@ func (s *Store) forgetSome(ctx context.Context, after string, before, now time.T
 	return n, last, nil
 }
 
-// oldEvents returns up to maxForgottenEvents events from before a time, oldest
-// first, without the newest of all.
+// oldEvents returns up to maxForgottenEvents events from before a time, oldest first,
+// but not the newest event of all.
 func oldEvents(txn reader, after string, before time.Time) (events []eventRecord, err error) {
 	for key, value := range txn.Between(eventKey(after), []byte("a0")) { // 0 comes after /
 		var r eventRecord
@@ -74,5 +75,5 @@ func oldEvents(txn reader, after string, before time.Time) (events []eventRecord
 	if len(events) == 0 {
 		return nil, nil
 	}
-	return events[:len(events)-1], nil // the last is too young, the newest, or for the next time
+	return events[:len(events)-1], nil // the last one is too recent, the newest of all, or left for the next call
 }

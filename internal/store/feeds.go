@@ -31,8 +31,8 @@ type feedRecord struct {
 	CreatedBy   string `json:"created_by,omitempty"`
 }
 
-// feedState is what is known of a calendar feed by its token: whose it is, or when it
-// ended.
+// feedState says, for the token of a calendar feed, which workspace it belongs to or
+// when the feed ended.
 type feedState struct {
 	WorkspaceID string `json:"workspace_id,omitempty"`
 	EndedAt     millis `json:"ended_at,omitzero"`
@@ -62,7 +62,7 @@ func (s *Store) Feed(_ context.Context, digest apikey.Digest) (workspaceID strin
 		workspaceID = state.WorkspaceID
 		live, err := feedOf(txn, workspaceID)
 		if err == nil && live != digest {
-			// Only the feed that its workspace knows of is one.
+			// Only the feed in the record of its workspace counts.
 			err = damagedFeed(workspaceID)
 		}
 		return err
@@ -73,7 +73,7 @@ func (s *Store) Feed(_ context.Context, digest apikey.Digest) (workspaceID strin
 	return workspaceID, nil
 }
 
-// feedOf returns the digest of a workspace's feed; zero if it has none.
+// feedOf returns the digest of a workspace's feed, or the zero digest if it has none.
 func feedOf(txn reader, workspaceID string) (digest apikey.Digest, err error) {
 	var r feedRecord
 	switch err := load(txn, workspaceFeedKey(workspaceID), &r); {
@@ -93,7 +93,7 @@ func openFeed(txn *transaction, change apikey.Change, do apikey.OpenFeed) (apike
 		return apikey.Outcome{}, err
 	}
 	if _, known, err := loadFeedState(txn, do.Digest); known || err != nil {
-		return apikey.Outcome{}, errors.Join(errors.New("the digest of a new calendar feed is known already"), err)
+		return apikey.Outcome{}, errors.Join(errors.New("the store already has the digest of a new calendar feed"), err)
 	}
 	return apikey.Outcome{Event: apikey.Event{Details: map[string]any{"replaced": replaced}}}, putFeed(txn, &feedRecord{
 		WorkspaceID: do.WorkspaceID, Digest: do.Digest[:], CreatedAt: toMillis(change.At), CreatedBy: change.Actor,

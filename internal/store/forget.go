@@ -11,13 +11,13 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
-// endedAtOnce bounds the keys of one transaction that settles or deletes: each
-// takes up to a dozen writes of the ten thousand that it can hold.
+// endedAtOnce is the maximum number of keys that one transaction settles or deletes.
+// Each takes up to a dozen writes, of the ten thousand that fit into a transaction.
 const endedAtOnce = 200
 
-// SettleEnds moves the keys that have ended by the confirmed time out of the rosters
-// of their workspaces: until then whoever reads a roster passes over them. Where the
-// confirmed time has gone back, by an operator's word, it moves keys back in.
+// SettleEnds moves keys that have ended by the confirmed time out of the rosters of
+// their workspaces; until then, readers of a roster skip them. If an operator has set
+// the confirmed time back, it moves keys back in.
 func (s *Store) SettleEnds(ctx context.Context, now time.Time) error {
 	w, pacer := &settling{}, durable.NewPacer(ctx)
 	for more := true; more; {
@@ -28,7 +28,7 @@ func (s *Store) SettleEnds(ctx context.Context, now time.Time) error {
 			})
 		})
 		if err == nil && more {
-			err = pacer.Rest() // in between, so that no change waits for it
+			err = pacer.Rest() // outside of the turn, so that no change has to wait
 		}
 		if err != nil {
 			return err
@@ -37,14 +37,14 @@ func (s *Store) SettleEnds(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// settling goes over the keys that end between the time up to which all were settled
-// and the confirmed one.
+// settling walks over the keys that end between the time up to which keys were settled
+// and the confirmed time.
 type settling struct {
 	settled, confirmed millis
-	from               []byte // the entry in the index of ends to go on from
+	from               []byte // the entry in the index of ends to continue from
 }
 
-// some settles a few keys, and reports whether there are more.
+// some settles some keys, and reports whether there are more.
 func (w *settling) some(ctx context.Context, txn *transaction) (more bool, err error) {
 	if w.from == nil {
 		if w.confirmed, err = confirmedTime(txn); err != nil {
@@ -70,7 +70,7 @@ func (w *settling) some(ctx context.Context, txn *transaction) (more bool, err e
 	return false, txn.Set(settledKey, binary.BigEndian.AppendUint64(nil, uint64(w.confirmed)))
 }
 
-// entries returns the keys of the next entries, and the one after them, nil if there
+// entries returns the keys of the next entries, and the entry after those, nil if there
 // is none.
 func (w *settling) entries(ctx context.Context, txn reader) (ids []string, next []byte, err error) {
 	to := timeKey(endPrefix, max(w.settled, w.confirmed)+1)
@@ -91,24 +91,23 @@ func (w *settling) entries(ctx context.Context, txn reader) (ids []string, next 
 
 func settledTime(txn reader) (at millis, err error) {
 	value, err := txn.Get(settledKey)
-	if err != nil || len(value) != 8 { // then it begins from the first
+	if err != nil || len(value) != 8 { // then all keys are settled
 		return 0, ignoreNotFound(err)
 	}
 	return millis(binary.BigEndian.Uint64(value)), nil
 }
 
-// ForgetKeys deletes the keys that ended before a time, unless they would not have
-// expired by now, and returns how many they were.
+// ForgetKeys deletes the keys that ended before a time and would have expired by now,
+// and returns their number.
 //
-// No backup brings the token of one back: whatever its record says there of the key,
-// it says when that expires, which is before now, or was by a clock that has been set
-// back since: see forgotten. Neither before nor now count beyond
-// the confirmed time: see NoteClock.
+// No backup brings the token of such a key back: whatever else its record says there,
+// the key has expired. (Or it had by a clock that has been set back since: see
+// forgotten.) Neither time counts beyond the confirmed time: see NoteClock.
 func (s *Store) ForgetKeys(ctx context.Context, before, now time.Time) (forgotten int, err error) {
 	pacer := durable.NewPacer(ctx)
-	until := max(toMillis(before), 0) // a long retention goes back to before 1970
+	until := max(toMillis(before), 0) // a long retention reaches back to before 1970
 	for _, ends := range [][2][]byte{
-		{timeKey(endPrefix, 1), timeKey(endPrefix, until)}, // they expired, or were to be revoked
+		{timeKey(endPrefix, 1), timeKey(endPrefix, until)}, // expired, or revoked by schedule
 		{endKey(ending{}, ""), endKey(ending{revoked: until}, "")},
 	} {
 		for from := ends[0]; from != nil && err == nil; {
@@ -126,8 +125,8 @@ func (s *Store) ForgetKeys(ctx context.Context, before, now time.Time) (forgotte
 	return forgotten, err
 }
 
-// forgetSomeKeys deletes keys from one entry in the index of ends on and before
-// another, and returns the entry to go on from, nil if that was all.
+// forgetSomeKeys deletes keys between two entries of the index of ends, and returns the
+// entry to continue from, nil if there are no more.
 func (s *Store) forgetSomeKeys(ctx context.Context, turn *durable.Turn, from, to []byte, now time.Time) (old []*apikey.Key, next []byte, err error) {
 	err = s.write(turn, now, func(txn *transaction) error {
 		old, next, err = forgettable(ctx, txn, from, to, now)
@@ -156,7 +155,7 @@ func (s *Store) forgetSomeKeys(ctx context.Context, turn *durable.Turn, from, to
 	})
 }
 
-// forgettable returns the keys among some entries in the index of ends that would
+// forgettable returns those keys between two entries of the index of ends that would
 // have expired by the confirmed time.
 func forgettable(ctx context.Context, txn reader, from, to []byte, now time.Time) (old []*apikey.Key, next []byte, err error) {
 	confirmed, err := confirmedTime(txn)

@@ -12,18 +12,18 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
-// forgotten is what the store may have known, and knows no more. What an older backup
-// has of that is not restored.
+// forgotten is what the store has deleted for its age. Restoring an older backup must
+// not bring any of it back to life.
 type forgotten struct {
-	Feeds millis `json:"feeds,omitzero"` // the calendar feeds that ended before this time
-	// Keys is the last expiry of a key that was deleted. Where a clock that had
-	// confirmed it was wrong, SetBack is the time to which it was set.
+	Feeds millis `json:"feeds,omitzero"` // calendar feeds that ended before this time
+	// Keys is the latest expiry of a deleted key. If the clock that had confirmed this
+	// time was wrong, SetBack is the time it was set back to.
 	Keys    millis `json:"keys,omitzero"`
 	SetBack millis `json:"set_back,omitzero"`
 }
 
-// mayHaveDeleted reports whether the store may have had a key, and have deleted it
-// although the key has not expired: because a clock was wrong for long.
+// mayHaveDeleted reports whether the store may have deleted a key that has not expired,
+// because the clock was wrong for a long time.
 func (f forgotten) mayHaveDeleted(key *apikey.Key) bool {
 	return toMillis(key.ExpiresAt) <= f.Keys && toMillis(key.CreatedAt) < f.SetBack
 }
@@ -32,7 +32,7 @@ func loadForgotten(txn reader) (f forgotten, err error) {
 	return f, loadIfThere(txn, forgottenKey, &f)
 }
 
-// noteForgotten adds to what the store knows no more.
+// noteForgotten records that more has been deleted.
 func noteForgotten(txn *transaction, more forgotten) error {
 	before, err := loadForgotten(txn)
 	after := forgotten{max(before.Feeds, more.Feeds), max(before.Keys, more.Keys), max(before.SetBack, more.SetBack)}
@@ -46,7 +46,7 @@ func endedFeedKey(at millis, digest apikey.Digest) []byte {
 	return append(timeKey(endedFeedPrefix, at), digest[:]...)
 }
 
-// decodeEndedFeed reads an entry of the index.
+// decodeEndedFeed decodes an entry of the index.
 func decodeEndedFeed(entry []byte) (at millis, digest apikey.Digest, err error) {
 	key := entry[len(endedFeedPrefix):]
 	if len(key) != 8+len(digest) {
@@ -55,9 +55,9 @@ func decodeEndedFeed(entry []byte) (at millis, digest apikey.Digest, err error) 
 	return millis(binary.BigEndian.Uint64(key)), apikey.Digest(key[8:]), nil
 }
 
-// ForgetFeeds deletes what is known of the calendar feeds that ended before a time,
-// and returns how many they were. No backup opens one again: see merge.feed. No time
-// counts beyond the confirmed one: see NoteClock.
+// ForgetFeeds deletes the records of calendar feeds that ended before a time, and
+// returns their number. No backup opens such a feed again: see merge.feed. The time
+// does not count beyond the confirmed time: see NoteClock.
 func (s *Store) ForgetFeeds(ctx context.Context, before, now time.Time) (n int, err error) {
 	pacer := durable.NewPacer(ctx)
 	for from := timeKey(endedFeedPrefix, 0); from != nil && err == nil; {
@@ -79,8 +79,8 @@ func (s *Store) ForgetFeeds(ctx context.Context, before, now time.Time) (n int, 
 	return n, err
 }
 
-// forgetSomeFeeds deletes feeds from one entry in the index on, and returns the entry
-// to go on from, nil if that was all.
+// forgetSomeFeeds deletes feeds from an entry of the index on, and returns the entry to
+// continue from, nil if there are no more.
 func forgetSomeFeeds(ctx context.Context, txn *transaction, from []byte, before time.Time) (n int, next []byte, err error) {
 	confirmed, err := confirmedTime(txn)
 	if err != nil {

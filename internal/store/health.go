@@ -6,8 +6,8 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
-// Unchangeable says why no change can be made now, in words for anybody who may
-// ask, or "". It never waits for long.
+// Unchangeable says why no change can be made now, in words that any client may see, or
+// returns "". It never blocks for long.
 func (s *Store) Unchangeable() string {
 	if s == nil {
 		return durable.ErrClosed.Error()

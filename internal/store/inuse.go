@@ -11,7 +11,7 @@ import (
 
 var inUseWithin = [...]time.Duration{oneDay, 7 * oneDay}
 
-// usedWithin is how long ago a key that is in use was used at most.
+// usedWithin is how recently a key must have been used to count as in use.
 const usedWithin = 7 * oneDay
 
 // missedKeys counts the active keys that will be missed when they end: they are
@@ -29,11 +29,11 @@ type endingKey struct {
 	ending
 }
 
-// ExpiringInUse is how many of the active keys that end within 24 hours, and
-// within 7 days, were used in the last 7 days and have no active replacement.
+// ExpiringInUse counts the active keys that end within 24 hours, and within 7 days, and
+// were used in the last 7 days but have no active replacement.
 //
-// It looks at each key that ends within 7 days, and at when that was last used:
-// of a million keys that live for 90 days, these take it a second.
+// It looks at each key that ends within 7 days, and at its last use. For a million keys
+// that live for 90 days, this takes a second.
 func (s *Store) ExpiringInUse(ctx context.Context, now time.Time) (counts map[time.Duration]int, err error) {
 	err = s.view(func(txn *durable.Txn) error {
 		counts, err = countMissed(ctx, txn, now)
@@ -56,7 +56,7 @@ func countMissed(ctx context.Context, txn *durable.Txn, now time.Time) (map[time
 	return m.counts, m.countBatch()
 }
 
-// maxBatch bounds the keys that are held in memory.
+// maxBatch is the maximum number of keys held in memory.
 const maxBatch = 1000
 
 func (m *missedKeys) add(e ending, keyID string) error {
@@ -67,9 +67,9 @@ func (m *missedKeys) add(e ending, keyID string) error {
 	return m.countBatch()
 }
 
-// countBatch takes the keys in the order of their ids, which is that of the
-// notes of their uses: to go from one note to the next costs far less than to
-// look each of them up.
+// countBatch goes through the keys in the order of their ids, which is also that of the
+// notes of their uses: moving from note to note is far cheaper than looking each one
+// up.
 func (m *missedKeys) countBatch() error {
 	slices.SortFunc(m.batch, func(a, b endingKey) int { return strings.Compare(a.id, b.id) })
 	for _, key := range m.batch {
@@ -108,7 +108,7 @@ func (m *missedKeys) isMissed(key endingKey) (bool, error) {
 	return replacement == "", err
 }
 
-// lastUse returns when a key was last used, zero if it never was.
+// lastUse returns when a key was last used; zero if never.
 func (m *missedKeys) lastUse(keyID string) time.Time {
 	note, _ := m.uses.At(lastUsedKey(keyID))
 	return noteIn(note).At

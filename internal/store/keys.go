@@ -29,15 +29,15 @@ func create(txn *transaction, change apikey.Change, do apikey.Create) (apikey.Ou
 	return apikey.Outcome{Key: key, Stale: []apikey.Digest{key.Digest}, Event: created(&key)}, nil
 }
 
-// created begins the event of a new key.
+// created returns the event of a new key, for eventOf to complete.
 func created(key *apikey.Key) apikey.Event {
 	return about(key, map[string]any{
 		"name": key.Name, "owner": key.Owner, "preset": string(key.Preset), "expires_at": key.ExpiresAt.Format(time.RFC3339Nano),
 	})
 }
 
-// insert adds a key with its indexes, and refuses one that could not be read
-// back, or that is there already.
+// insert adds a key with its indexes. It fails if the record could not be read back, or
+// if the key already exists.
 func insert(txn *transaction, key *apikey.Key) error {
 	record := toRecord(key)
 	if _, err := record.key(); err != nil {
@@ -45,7 +45,7 @@ func insert(txn *transaction, key *apikey.Key) error {
 	}
 	for _, unique := range [][]byte{recordKey(key.ID), digestKey(key.Digest)} {
 		if _, err := txn.Get(unique); !errors.Is(err, durable.ErrNotFound) {
-			return errors.Join(fmt.Errorf("the id or the digest of %s is known already", key.ID), err)
+			return errors.Join(fmt.Errorf("the store already has the id or the digest of %s", key.ID), err)
 		}
 	}
 	return putNewKey(txn, key)
@@ -75,7 +75,7 @@ func update(txn *transaction, change apikey.Change, do apikey.Update) (apikey.Ou
 	return apikey.Outcome{Key: *key, Stale: []apikey.Digest{key.Digest}, Event: about(key, details)}, err
 }
 
-// mayRename refuses a name that another active key has.
+// mayRename refuses a name that belongs to another active key.
 func mayRename(txn reader, key *apikey.Key, name string, now time.Time) error {
 	if apikey.FoldName(key.Name) == apikey.FoldName(name) {
 		return nil
@@ -114,7 +114,7 @@ func rotate(txn *transaction, change apikey.Change, do apikey.Rotate) (apikey.Ou
 	outcome := apikey.Outcome{Stale: []apikey.Digest{key.Digest, old.Digest}}
 	old.ReplacedBy, old.ReplacedAt = key.ID, change.At
 	switch at := do.RevokeOldAt; {
-	case at.IsZero() || !at.Before(old.ActiveUntil()): // it ends no later than that by itself
+	case at.IsZero() || !at.Before(old.ActiveUntil()): // it ends by then anyway
 	case at.After(change.At):
 		old.RevokesAt = at
 	default:
@@ -129,9 +129,8 @@ func rotate(txn *transaction, change apikey.Change, do apikey.Rotate) (apikey.Ou
 	return outcome, errors.Join(putKey(txn, old), insert(txn, &key))
 }
 
-// maxOverlap is how many keys that were rotated may go on beside the one that is
-// rotated next. They are not counted against what a workspace may have, and so
-// must not become many.
+// maxOverlap is how many predecessors of a key may still be active when it is rotated.
+// They do not count towards a workspace's limit, and so must not become many.
 const maxOverlap = 2
 
 func revoke(txn *transaction, change apikey.Change, do apikey.Revoke) (apikey.Outcome, error) {
@@ -139,7 +138,7 @@ func revoke(txn *transaction, change apikey.Change, do apikey.Revoke) (apikey.Ou
 	if err != nil {
 		return apikey.Outcome{}, err
 	}
-	// A scheduled revocation counts when its time has come for good.
+	// A scheduled revocation counts once its time has passed for certain.
 	now, err := believed(txn, change.At)
 	if err != nil {
 		return apikey.Outcome{}, err
@@ -155,17 +154,18 @@ func revoke(txn *transaction, change apikey.Change, do apikey.Revoke) (apikey.Ou
 	}, err
 }
 
-// end writes that a key is revoked.
+// end revokes a key.
 func end(txn *transaction, key *apikey.Key, change apikey.Change, reason string) error {
 	key.RevokedAt, key.RevokedBy, key.RevokeReason = change.At, change.Actor, reason
 	return putKey(txn, key)
 }
 
-// maxRevoked bounds the keys that one transaction revokes: it can hold 1.2 MB,
-// and the record of a key is 3 KB where every text in it is as long as it may be.
+// maxRevoked is the maximum number of keys that one transaction revokes. A transaction
+// can hold 1.2 MB, and a record is up to 3 KB if all its texts have their maximum
+// length.
 const maxRevoked = 300
 
-// revokeAll ends up to maxRevoked active keys of a workspace, oldest first.
+// revokeAll revokes up to maxRevoked active keys of a workspace, oldest first.
 func revokeAll(txn *transaction, change apikey.Change, do apikey.RevokeAll) (apikey.Outcome, error) {
 	var outcome apikey.Outcome
 	now, err := believed(txn, change.At)

@@ -13,16 +13,16 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
-// maxLooked bounds the keys that one page of a search looks at. A page can so be
-// shorter than was asked for, and yet be followed by another.
+// maxLooked is the maximum number of keys that are searched for one page. So a page can
+// be shorter than requested and still not be the last.
 const maxLooked = 5000
 
-// maxSorted bounds the current keys of a workspace that a page takes all of, to
-// find those of one status. Where there are more, it walks over all keys instead.
+// maxSorted is the maximum number of current keys of a workspace that are all read to
+// find those of one status. If there are more, the page walks over all keys instead.
 const maxSorted = 1000
 
-// Keys returns a page of a workspace's keys, newest first, and the id to ask
-// the next page after, "" if there is none. A key's status is judged at now.
+// Keys returns a page of a workspace's keys, newest first, and the id after which the
+// next page starts, "" if there is none. now determines the status of keys.
 func (s *Store) Keys(ctx context.Context, workspaceID string, filter apikey.KeyFilter, page apikey.Page, now time.Time) (keys []*apikey.Key, next string, err error) {
 	if s == nil {
 		return nil, "", apikey.ErrStoreUnavailable
@@ -62,7 +62,7 @@ type lister struct {
 	query  string // folded
 	page   apikey.Page
 	now    time.Time
-	many   bool // there are more current keys than are sorted
+	many   bool // there are more current keys than maxSorted
 
 	keys []*apikey.Key
 	next string
@@ -74,7 +74,7 @@ func (l *lister) prepare() error {
 	return err
 }
 
-// searches reports whether keys may have to be looked at that are not on the page.
+// searches reports whether keys that are not on the page may have to be read.
 func (l *lister) searches() bool { return l.query != "" || l.filter.Status != "" && l.many }
 
 func (l *lister) run() error {
@@ -103,8 +103,8 @@ func (l *lister) run() error {
 	return nil
 }
 
-// consider adds a key to the page if it is one of those wanted, and reports whether
-// it was one too many.
+// consider adds a key to the page if it matches, and reports whether the page was
+// already full.
 func (l *lister) consider(id string, text []byte) (full bool, err error) {
 	if found, err := l.matches(id, text); err != nil || !found {
 		return false, err
@@ -121,8 +121,8 @@ func (l *lister) consider(id string, text []byte) (full bool, err error) {
 	return false, addUse(l.txn, key)
 }
 
-// matches reports whether the query is found in the text of a key, which is looked up
-// where it is nil.
+// matches reports whether the text of a key contains the query. If text is nil, it is
+// looked up.
 func (l *lister) matches(id string, text []byte) (found bool, err error) {
 	if l.query == "" {
 		return true, nil
@@ -132,13 +132,13 @@ func (l *lister) matches(id string, text []byte) (found bool, err error) {
 			return false, err
 		}
 	}
-	if strings.Trim(l.query, ".") == "" { // folded, the dots of a hint are full stops, which every key has
+	if strings.Trim(l.query, ".") == "" { // folding turns the ellipsis of a hint into full stops, so every key contains them
 		text = text[:bytes.LastIndexByte(text, '\n')+1]
 	}
 	return bytes.Contains(text, []byte(l.query)), nil
 }
 
-// checkCursor refuses a cursor that is no key of the workspace.
+// checkCursor refuses a cursor that is not a key of the workspace.
 func (l *lister) checkCursor() error {
 	if l.page.After == "" {
 		return nil
@@ -146,8 +146,8 @@ func (l *lister) checkCursor() error {
 	return cursorIn(l.txn, workspaceKey(l.ws, ""), l.page.After)
 }
 
-// candidates returns the ids among which the keys of the page are, newest first, and
-// what has the text of each, or nil.
+// candidates returns the ids of the keys that may be on the page, newest first, and the
+// text of each, or nil.
 func (l *lister) candidates() (iter.Seq2[string, []byte], error) {
 	switch l.filter.Status {
 	case apikey.Active, apikey.Expired, apikey.Revoked:
@@ -158,8 +158,8 @@ func (l *lister) candidates() (iter.Seq2[string, []byte], error) {
 	return newestFirst(l.txn, workspaceKey(l.ws, ""), l.page.After), nil
 }
 
-// ofStatus returns the ids of keys of one status: those of current keys, which may
-// have ended by now, and those of keys that are known to have.
+// ofStatus returns the ids of the keys that can have a status: all current ones, which
+// may have ended by now, and the ended ones with this status.
 func (l *lister) ofStatus() (iter.Seq2[string, []byte], error) {
 	var current []string
 	err := eachMember(l.ctx, l.txn, l.ws, func(m member) error {
@@ -199,8 +199,8 @@ func cursorIn(txn reader, prefix []byte, after string) error {
 	return err
 }
 
-// newestFirst returns the ids below a prefix with their values, newest first: those
-// before an id, or all.
+// newestFirst returns the ids below a prefix and their values, newest first: all of
+// them, or those before an id.
 func newestFirst(txn reader, prefix []byte, before string) iter.Seq2[string, []byte] {
 	var from []byte
 	if before != "" {

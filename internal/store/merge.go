@@ -12,7 +12,7 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
-// merge adds records of a backup to the store, in one transaction.
+// merge adds records of a backup to the store in one transaction.
 type merge struct {
 	txn       *transaction
 	mayHave   func(apikey.Digest) bool // see Store.MayHave
@@ -21,13 +21,13 @@ type merge struct {
 	madeAt    time.Time // when the backup was made
 	forgotten forgotten
 	done      apikey.Restored
-	outcomes  []apikey.Outcome // what whoever remembers something is to be told
+	outcomes  []apikey.Outcome // to be passed to onChange
 }
 
-// yieldAfter is how many records are merged before waiting requests have their turn.
+// yieldAfter is the number of records after which waiting requests get a turn.
 const yieldAfter = 16
 
-// all adds a batch, after what was done before.
+// all adds a batch of records. before is what earlier batches have done.
 func (m *merge) all(txn *transaction, before apikey.Restored, batch []backupLine) error {
 	m.txn, m.done, m.outcomes = txn, before, nil
 	if err := txn.pinClock(); err != nil {
@@ -39,7 +39,7 @@ func (m *merge) all(txn *transaction, before apikey.Restored, batch []backupLine
 	}
 	for i := range batch {
 		if i%yieldAfter == 0 {
-			runtime.Gosched() // requests first; to sleep here would hold up other changes
+			runtime.Gosched() // requests take precedence; sleeping here would delay other changes
 		}
 		if err := m.record(&batch[i]); err != nil {
 			return err
@@ -65,7 +65,7 @@ func (m *merge) record(line *backupLine) error {
 	case line.Forgotten != nil:
 		return noteForgotten(m.txn, *line.Forgotten)
 	}
-	return errors.New("a record of a backup is of no kind")
+	return errors.New("a record of the backup is of an unknown kind")
 }
 
 func (m *merge) key(record *keyRecord) error {
@@ -80,17 +80,17 @@ func (m *merge) key(record *keyRecord) error {
 	case err != nil:
 		return err
 	case known.Digest != restored.Digest:
-		return fmt.Errorf("the key %s has another token in the backup than in the store", known.ID)
+		return fmt.Errorf("the key %s has different tokens in the backup and in the store", known.ID)
 	}
 	m.done.Known++
 	return m.knownKey(known, restored)
 }
 
-// newKey adds a key that the store does not have.
+// newKey adds a key that is not in the store.
 func (m *merge) newKey(key *apikey.Key) error {
-	if m.mayHave(key.Digest) { // else no key has it, and nothing need be looked up
+	if m.mayHave(key.Digest) { // otherwise no key has it, and no lookup is needed
 		if _, err := m.txn.Get(digestKey(key.Digest)); !errors.Is(err, durable.ErrNotFound) {
-			return errors.Join(fmt.Errorf("the token of the key %s of the backup is that of another key in the store", key.ID), err)
+			return errors.Join(fmt.Errorf("the key %s of the backup has the same token as another key in the store", key.ID), err)
 		}
 	}
 	if err := m.join(key); err != nil {
@@ -106,8 +106,8 @@ func (m *merge) newKey(key *apikey.Key) error {
 	return putNewKey(m.txn, key)
 }
 
-// join links a key with the one that it replaces, if that is there. It can be in
-// the store from when it had no replacement, and no longer be in the backup.
+// join links a key with the one that it replaces, if that is in the store. The store
+// may have it from before it was replaced, and the backup may no longer have it.
 func (m *merge) join(key *apikey.Key) error {
 	if key.Replaces == "" {
 		return nil
@@ -128,9 +128,8 @@ func (m *merge) join(key *apikey.Key) error {
 	return putKey(m.txn, older)
 }
 
-// name gives a restored key another name where its own was given to another one
-// meanwhile. No two active keys of a workspace have one name, but for those of one
-// family.
+// name renames a restored key if another key has been given its name since. No two
+// active keys of a workspace have the same name, unless one was rotated from the other.
 func (m *merge) name(key *apikey.Key) error {
 	if key.Status(m.now) != apikey.Active {
 		return nil
@@ -150,12 +149,12 @@ func (m *merge) name(key *apikey.Key) error {
 	}
 }
 
-// maxRenamed is how many keys with one name get a number. The others get their id,
-// which nobody need look for.
+// maxRenamed is how many keys with one name are numbered. The others get their id
+// instead, which needs no search.
 const maxRenamed = 9
 
-// renamed returns the name of a restored key whose own is taken: as much of it as
-// there is room for, when it was restored, and which of several it is.
+// renamed returns a new name for a restored key: as much of its own as there is room
+// for, when it was restored, and which of several it is.
 func renamed(name string, now time.Time, which string) string {
 	suffix := " (restored " + now.Format(time.DateOnly) + ")"
 	if which != "1" {
@@ -165,8 +164,8 @@ func renamed(name string, now time.Time, which string) string {
 	return string(runes[:min(len(runes), apikey.MaxName-len(suffix))]) + suffix
 }
 
-// knownKey has a key of the store end where it has ended in the backup. That is
-// so if the store itself was brought back to before the backup.
+// knownKey ends a key of the store that has ended in the backup, as happens if the
+// store itself was reset to an earlier state.
 func (m *merge) knownKey(known, restored *apikey.Key) error {
 	changed, ended := false, false
 	if known.RevokedAt.IsZero() && !restored.RevokedAt.IsZero() {
@@ -191,7 +190,7 @@ func (m *merge) knownKey(known, restored *apikey.Key) error {
 	}
 	outcome := apikey.Outcome{Stale: []apikey.Digest{known.Digest}}
 	if ended {
-		outcome.Replaced = *known // so that what is open ends when the key does
+		outcome.Replaced = *known // so that open connections end when the key does
 	}
 	if ended && known.Status(m.now) != apikey.Active {
 		outcome.Ended = outcome.Stale
@@ -218,9 +217,9 @@ func mergeUse(txn *durable.Txn, record *useRecord) error {
 	return errors.Join(err, lookErr)
 }
 
-// suspension suspends a workspace that was suspended in the backup, unless it was
-// resumed after that. An operator's suspension takes over one by the workspace's own
-// administrator, who cannot have resumed it either.
+// suspension suspends a workspace that was suspended in the backup, unless it has been
+// resumed since. An operator's suspension replaces one by the workspace's own
+// administrator, and only an operator can have ended it.
 func (m *merge) suspension(record *suspensionRecord) error {
 	ws, err := workspaceByID(m.txn, record.WorkspaceID)
 	if err != nil || ws.Suspended() && (record.Own || !ws.Own) {
@@ -236,15 +235,15 @@ func (m *merge) suspension(record *suspensionRecord) error {
 	return putSuspension(m.txn, ws)
 }
 
-// feed opens a calendar feed that the backup has, unless it has ended in the
-// store, or the workspace has another: then this one ends.
+// feed opens a calendar feed of the backup, unless it has ended in the store. If the
+// workspace has another feed by now, this one is recorded as ended.
 func (m *merge) feed(record *feedRecord) error {
 	digest := apikey.Digest(record.Digest)
 	if _, known, err := loadFeedState(m.txn, digest); known || err != nil {
-		return err // nil: the store knows what became of it
+		return err // nil: the store knows its state
 	}
 	if toMillis(m.madeAt) < m.forgotten.Feeds {
-		return nil // it may have ended after the backup, and have been forgotten since
+		return nil // it may have ended after the backup, and been deleted since
 	}
 	current, err := feedOf(m.txn, record.WorkspaceID)
 	if err != nil {
@@ -256,19 +255,19 @@ func (m *merge) feed(record *feedRecord) error {
 	return putFeed(m.txn, record)
 }
 
-// endedFeed ends a feed that has ended in the backup. That it is open in the store
-// is so if the store itself was brought back to before the backup.
+// endedFeed ends a feed that has ended in the backup. It can be open in the store if
+// the store itself was reset to an earlier state.
 func (m *merge) endedFeed(digest apikey.Digest, at millis) error {
 	state, _, err := loadFeedState(m.txn, digest)
-	if err != nil || state.EndedAt != 0 { // it has ended in the store too
+	if err != nil || state.EndedAt != 0 { // the store knows that it has ended
 		return err
 	}
 	return putEndedFeed(m.txn, digest, state, cmp.Or(at, toMillis(m.madeAt)))
 }
 
-// resumedSince reports whether the trail of the store has it that a workspace was
-// resumed after the backup was made: by an operator, or, where its own administrator
-// had suspended it, by anybody.
+// resumedSince reports whether, according to the store's audit trail, a workspace was
+// resumed after the backup was made: by an operator, or by anyone if its own
+// administrator had suspended it.
 func (m *merge) resumedSince(ws string, own bool) (bool, error) {
 	prefix := eventIndexKey(ws, "")
 	for id := range newestFirst(m.txn, prefix, "") {
@@ -288,7 +287,7 @@ func (m *merge) resumedSince(ws string, own bool) (bool, error) {
 
 func (m *merge) event(record *eventRecord) error {
 	if _, err := m.txn.Get(eventKey(record.ID)); !errors.Is(err, durable.ErrNotFound) {
-		return err // nil: it is there
+		return err // nil: the store has it
 	}
 	m.done.Events++
 	return putEvent(m.txn, record)

@@ -11,16 +11,15 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
-// Current keys that have a name, or a family, are in a list of that name, or
-// family: a few, because a name is only shared by a key and its replacements, of
-// which no more than three are active at a time. A key that has expired leaves the
-// list when another joins.
+// Current keys with the same name, or of the same family, are in a list. Lists are
+// short: only a key and its replacements share a name, and at most three of them are
+// active. An expired key leaves the list when another one joins.
 
-// nameOf returns the list of the keys that have a key's name.
+// nameOf returns the list of the keys that have the name of a key.
 func nameOf(k *apikey.Key) []byte { return nameKey(k.WorkspaceID, apikey.FoldName(k.Name)) }
 
-// familyOf returns the list of the keys of a family, nil for a key that neither
-// replaces nor was replaced.
+// familyOf returns the list of a key's family; nil if the key neither replaces another
+// one nor was replaced.
 func familyOf(k *apikey.Key) []byte {
 	if k.Family == "" && k.ReplacedBy == "" {
 		return nil
@@ -28,8 +27,8 @@ func familyOf(k *apikey.Key) []byte {
 	return familyKey(k.WorkspaceID, k.FamilyID())
 }
 
-// replaceMember moves a key from the list in which it was to the one in which it
-// belongs, or from the roster to none.
+// replaceMember moves a key from its former list to the one where it belongs now. A key
+// that is no longer current belongs in none.
 func replaceMember(txn *transaction, listOf func(*apikey.Key) []byte, before, after *apikey.Key, confirmed millis) error {
 	var from, to []byte
 	if before != nil {
@@ -41,8 +40,8 @@ func replaceMember(txn *transaction, listOf func(*apikey.Key) []byte, before, af
 	return moveMember(txn, from, to, memberOf(cmp.Or(after, before)), confirmed)
 }
 
-// moveMember moves a key from one list to another. Either can be nil, which is none,
-// or both the same: then what is known of the key changes.
+// moveMember moves a key from one list to another. Either may be nil, which means none.
+// If both are the same, it updates the key's entry.
 func moveMember(txn *transaction, from, to []byte, moved member, confirmed millis) error {
 	isMoved := func(m member) bool { return m.ID == moved.ID }
 	if from != nil && !bytes.Equal(from, to) {
@@ -60,7 +59,7 @@ func moveMember(txn *transaction, from, to []byte, moved member, confirmed milli
 		if i < 0 {
 			return append(members, moved)
 		}
-		members[i] = moved // the order of a family is that of its rotations
+		members[i] = moved // keep the order, which in a family is that of the rotations
 		return members
 	})
 }
@@ -88,7 +87,7 @@ func membersOf(txn reader, list []byte) (members []member, err error) {
 	return members, err
 }
 
-// nameTaken returns [apikey.ErrNameTaken] if an active key of a workspace has a
+// nameTaken returns [apikey.ErrNameTaken] if an active key of the workspace has the
 // name, or one that looks like it.
 func nameTaken(txn reader, workspaceID, name string, now time.Time) error {
 	holder, err := nameHolder(txn, workspaceID, name, now)
@@ -102,8 +101,8 @@ func nameTaken(txn reader, workspaceID, name string, now time.Time) error {
 	return apikey.NameTaken(name, key.Name)
 }
 
-// nameHolder returns an active key of a workspace that has a name, or nil. A clock
-// that was set forward ends no key here: see believed.
+// nameHolder returns an active key of the workspace that has the name, or nil. A clock
+// that was set forward does not free names: see believed.
 func nameHolder(txn reader, workspaceID, name string, now time.Time) (*member, error) {
 	now, err := believed(txn, now)
 	if err != nil {

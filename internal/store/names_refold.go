@@ -11,13 +11,13 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
-// The lists of keys by their names depend on the data by which a build folds names: a
-// newer Unicode knows more characters that look alike. Where a store was written by a
-// build with other data, the lists are gone through beside its use. Until then a name
-// that is folded otherwise now may be given to a second key, and a key that ends may
-// stay in a list, from which it is taken then.
+// The lists of keys by name depend on the data that a build folds names with: newer
+// Unicode data has more characters that look alike. If a store was written by a build
+// with other data, its lists are updated in the background. Until that is done, a name
+// that is folded differently now could be given to a second key, and keys that end may
+// stay in their lists.
 
-// foldedNames reports whether the lists of names are those of this build's data.
+// foldedNames reports whether the lists were made with this build's data.
 func foldedNames(txn reader) (bool, error) {
 	var data string
 	err := loadIfThere(txn, namesKey, &data)
@@ -26,8 +26,8 @@ func foldedNames(txn reader) (bool, error) {
 
 func noteFoldedNames(txn *durable.Txn) error { return save(txn, namesKey, apikey.FoldData()) }
 
-// refoldNames moves current keys to the lists of their names, where it is not known
-// that they are in them.
+// refoldNames moves current keys to the lists where they belong by this build's data,
+// unless they are known to be there.
 func (s *Store) refoldNames(ctx context.Context) {
 	folded := false
 	err := s.db.View(func(txn *durable.Txn) (err error) {
@@ -39,7 +39,7 @@ func (s *Store) refoldNames(ctx context.Context) {
 		err = s.refoldAll(ctx)
 	}
 	if err != nil && ctx.Err() == nil {
-		s.log.Error("updating the index of key names failed: it is tried again at the next start", zap.String("path", s.Path()), zap.Error(err))
+		s.log.Error("updating the index of key names failed: the next start tries again", zap.String("path", s.Path()), zap.Error(err))
 	}
 }
 
@@ -57,11 +57,11 @@ func (s *Store) refoldAll(ctx context.Context) error {
 	return s.db.Note(noteFoldedNames)
 }
 
-// listsAtOnce bounds the lists of one transaction, each of which has a few keys.
+// listsAtOnce is the maximum number of lists that one transaction goes through.
 const listsAtOnce = 200
 
-// refoldSome goes through some lists, from one on, and returns the list to go on from,
-// nil if that was all.
+// refoldSome goes through some lists, starting with from, and returns the list to
+// continue from, nil if there are no more.
 func (s *Store) refoldSome(turn *durable.Turn, from []byte) (next []byte, err error) {
 	var confirmed millis
 	if err := turn.View(func(txn *durable.Txn) (err error) {
@@ -88,8 +88,8 @@ func (s *Store) refoldSome(turn *durable.Turn, from []byte) (next []byte, err er
 	return next, err
 }
 
-// refoldList moves the keys of a list that do not belong there. What it cannot read is
-// for Check to tell.
+// refoldList moves the keys of a list that do not belong there. It skips what it cannot
+// read, which Check reports.
 func refoldList(txn *transaction, list []byte, confirmed millis) error {
 	members, err := membersOf(txn, list)
 	if err != nil {
@@ -99,7 +99,7 @@ func refoldList(txn *transaction, list []byte, confirmed millis) error {
 		var to []byte
 		key, err := keyByID(txn, m.ID)
 		switch {
-		case errors.Is(err, durable.ErrNotFound): // it was deleted meanwhile
+		case errors.Is(err, durable.ErrNotFound): // it has been deleted
 		case err != nil:
 			continue
 		case isCurrent(key, confirmed):

@@ -10,9 +10,9 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
-// What is in the store, its notes apart, is written by the functions of this file:
+// The functions of this file write the contents of the store, apart from its notes:
 // each record together with the indexes and counts that follow from it. Nothing else
-// writes a key, a suspension, a calendar feed or an event.
+// writes keys, suspensions, calendar feeds or events.
 
 // putKey writes a key, new or changed.
 func putKey(txn *transaction, key *apikey.Key) error {
@@ -28,12 +28,12 @@ func putNewKey(txn *transaction, key *apikey.Key) error {
 	return errors.Join(reindex(txn, nil, key), save(txn, recordKey(key.ID), toRecord(key)))
 }
 
-// eraseKey removes a key, but not the notes of its uses.
+// eraseKey deletes a key, but not the notes of its uses.
 func eraseKey(txn *transaction, key *apikey.Key) error {
 	return errors.Join(reindex(txn, key, nil), txn.Delete(recordKey(key.ID)))
 }
 
-// settleKey moves a key to where it belongs by the confirmed time.
+// settleKey moves a key to the lists where it belongs by the confirmed time.
 func settleKey(txn *transaction, key *apikey.Key, confirmed millis) error {
 	return errors.Join(
 		replaceInRoster(txn, key, key, confirmed),
@@ -52,7 +52,7 @@ func eraseSuspension(txn *transaction, workspaceID string) error {
 	return txn.Delete(suspensionKey(workspaceID))
 }
 
-// putFeed opens the calendar feed of a workspace that has none.
+// putFeed opens a calendar feed for a workspace that has none.
 func putFeed(txn *transaction, r *feedRecord) error {
 	return errors.Join(
 		txn.Set(feedKey(apikey.Digest(r.Digest)), feedState{WorkspaceID: r.WorkspaceID}.encode()),
@@ -60,8 +60,8 @@ func putFeed(txn *transaction, r *feedRecord) error {
 	)
 }
 
-// putEndedFeed ends a calendar feed that is open, or, where before is the zero state,
-// notes that one has ended which the store did not have. No backup opens it again.
+// putEndedFeed ends an open calendar feed or, if before is the zero state, records that
+// a feed has ended that the store did not have. No backup opens it again.
 func putEndedFeed(txn *transaction, digest apikey.Digest, before feedState, at millis) error {
 	err := errors.Join(
 		txn.Set(feedKey(digest), feedState{EndedAt: at}.encode()),
@@ -73,7 +73,7 @@ func putEndedFeed(txn *transaction, digest apikey.Digest, before feedState, at m
 	return errors.Join(err, txn.Delete(workspaceFeedKey(before.WorkspaceID)))
 }
 
-// eraseEndedFeed removes what is known of a calendar feed that ended at a time.
+// eraseEndedFeed deletes the record of a calendar feed that ended at a time.
 func eraseEndedFeed(txn *transaction, digest apikey.Digest, at millis) error {
 	return errors.Join(txn.Delete(feedKey(digest)), txn.Delete(endedFeedKey(at, digest)))
 }
@@ -95,8 +95,8 @@ func eraseEvent(txn *transaction, r *eventRecord) error {
 	return errors.Join(err, txn.Delete(eventIndexKey(r.WorkspaceID, r.ID)))
 }
 
-// reindex brings the indexes from what a key was to what it is. before is nil for a
-// new key, and after for one that is erased.
+// reindex updates the indexes for a key that has changed. before is nil for a new key,
+// and after for one that is being erased.
 func reindex(txn *transaction, before, after *apikey.Key) error {
 	confirmed, err := confirmedTime(txn)
 	if err != nil {
@@ -136,8 +136,8 @@ func workspaceEntry(k *apikey.Key) (key, value []byte) {
 	return workspaceKey(k.WorkspaceID, k.ID), []byte(searchText(k))
 }
 
-// searchText returns the text in which a key is searched: each of what it is found
-// by, folded, in a line of its own. The last is its hint.
+// searchText returns the text that is searched to find a key: its name, owner, id and
+// hint, folded, each in its own line.
 func searchText(k *apikey.Key) string {
 	lines := []string{k.Name, k.Owner, k.ID, k.TokenHint}
 	for i := range lines {

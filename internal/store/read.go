@@ -10,8 +10,8 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
-// Lookup returns the key whose token has the given digest, whatever its status
-// and without its last use, or [apikey.ErrNotFound].
+// Lookup returns the key whose token has the given digest, regardless of its status and
+// without its last use, or [apikey.ErrNotFound].
 func (s *Store) Lookup(digest apikey.Digest) (*apikey.Key, error) {
 	var key *apikey.Key
 	err := s.view(func(txn *durable.Txn) (err error) {
@@ -24,8 +24,8 @@ func (s *Store) Lookup(digest apikey.Digest) (*apikey.Key, error) {
 	return key, nil
 }
 
-// Key returns one key of a workspace, or [apikey.ErrNotFound], which does not
-// say whether another workspace has it.
+// Key returns a key of a workspace, or [apikey.ErrNotFound], which does not reveal
+// whether another workspace has it.
 func (s *Store) Key(_ context.Context, workspaceID, keyID string) (key *apikey.Key, err error) {
 	err = s.view(func(txn *durable.Txn) error {
 		if key, err = keyInWorkspace(txn, workspaceID, keyID); err != nil {
@@ -36,8 +36,8 @@ func (s *Store) Key(_ context.Context, workspaceID, keyID string) (key *apikey.K
 	return key, err
 }
 
-// Events returns a page of the audit trail, newest first, of one workspace or,
-// with "", of all, and the id to ask the next page after.
+// Events returns a page of the audit trail of one workspace or, with "", of all, newest
+// first, and the id after which the next page starts.
 func (s *Store) Events(ctx context.Context, workspaceID string, page apikey.Page) (events []apikey.Event, next string, err error) {
 	prefix := eventKey("")
 	if workspaceID != "" {
@@ -68,8 +68,8 @@ func (s *Store) Events(ctx context.Context, workspaceID string, page apikey.Page
 	return events, next, err
 }
 
-// Workspace returns what is known of a workspace beside its keys. A workspace
-// that was never heard of is one without keys.
+// Workspace returns what is known about a workspace apart from its keys. An unknown
+// workspace is one without keys.
 func (s *Store) Workspace(_ context.Context, workspaceID string) (ws apikey.Workspace, err error) {
 	err = s.view(func(txn *durable.Txn) error {
 		ws, err = workspaceByID(txn, workspaceID)
@@ -90,8 +90,8 @@ func (s *Store) SuspendedWorkspaces() (ids []string, err error) {
 	return ids, err
 }
 
-// Suspensions returns a page of the workspaces that are suspended, and the id to
-// ask the next page after, which need not be suspended any more by then.
+// Suspensions returns a page of the suspended workspaces, and the id after which the
+// next page starts. That workspace may have been resumed by then.
 func (s *Store) Suspensions(ctx context.Context, page apikey.Page) (suspended []apikey.Workspace, next string, err error) {
 	from := []byte("s/")
 	if page.After != "" {
@@ -114,7 +114,7 @@ func (s *Store) Suspensions(ctx context.Context, page apikey.Page) (suspended []
 	return suspended, next, err
 }
 
-// errEnough ends a walk.
+// errEnough stops a walk.
 var errEnough = errors.New("enough")
 
 func keyByID(txn reader, id string) (*apikey.Key, error) {
@@ -125,10 +125,10 @@ func keyByID(txn reader, id string) (*apikey.Key, error) {
 	return decodeKey(id, value)
 }
 
-// keyIDIn returns the id in the key of a record.
+// keyIDIn returns the key id in the database key of a record.
 func keyIDIn(record []byte) string { return string(record[len("k/"):]) }
 
-// decodeKey reads the key of an id from its record.
+// decodeKey decodes the record of the key with the given id.
 func decodeKey(id string, value []byte) (*apikey.Key, error) {
 	var r keyRecord
 	if err := decode(recordKey(id), value, &r); err != nil {
@@ -155,7 +155,7 @@ func keyByDigest(txn reader, digest apikey.Digest) (*apikey.Key, error) {
 	return key, err
 }
 
-// activeKey returns a key of a workspace that can be changed.
+// activeKey returns a key of a workspace, which must be active to be changed.
 func activeKey(txn reader, workspaceID, keyID string, now time.Time) (*apikey.Key, error) {
 	key, err := keyInWorkspace(txn, workspaceID, keyID)
 	if err != nil {
@@ -189,13 +189,13 @@ func workspaceByID(txn reader, id string) (apikey.Workspace, error) {
 	}
 	ws := apikey.Workspace{ID: id, SuspendedAt: r.SuspendedAt.time(), Reason: r.Reason, Own: r.Own}
 	if err == nil && !ws.Suspended() {
-		// Its keys are refused because the record is there.
+		// Its keys are refused, because the record exists.
 		err = fmt.Errorf("the record of the suspension of %q is damaged", id)
 	}
 	return ws, err
 }
 
-// each calls visit for every key that begins with a prefix, in order.
+// each calls visit for every entry whose key begins with a prefix, in order.
 func each(txn reader, prefix []byte, visit func(key, value []byte) error) error {
 	for key, value := range txn.Below(prefix) {
 		if err := visit(key, value); err != nil {
@@ -205,7 +205,8 @@ func each(txn reader, prefix []byte, visit func(key, value []byte) error) error 
 	return nil
 }
 
-// eachFrom calls visit for every key from one on and before another, in order.
+// eachFrom calls visit for every entry between from, inclusive, and to, exclusive, in
+// order.
 func eachFrom(ctx context.Context, txn reader, from, to []byte, visit func(key, value []byte) error) error {
 	for key, value := range txn.Between(from, to) {
 		if err := ctx.Err(); err != nil {

@@ -11,28 +11,29 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
-// What bounds the records that one transaction restores, which can hold 1.2 MB
-// and some ten thousand writes. If they do not fit, it is split in two. Other changes
-// wait for a transaction to end, a revocation too, so it takes milliseconds.
+// These limit the records that one transaction restores. A transaction can hold 1.2 MB
+// and about ten thousand writes; if that is not enough, the records are split in two.
+// All other changes, even revocations, wait for a transaction to end, so it should take
+// milliseconds.
 const (
 	restoredAtOnce      = 250
 	restoredBytesAtOnce = 512 << 10
 )
 
-// maxTries bounds how often uses are tried again that met another transaction.
+// maxTries is how often writing uses is tried if it conflicts with another transaction.
 const maxTries = 10
 
-// Restore adds what is in a backup and not in the store. The store knows better:
-// what was made, changed or resumed after the backup stays as it is, and a key
-// that is revoked in either of them is revoked. With do.Quarantine every
-// workspace that gets keys is suspended first.
+// Restore adds what is in a backup but not in the store. The store takes precedence:
+// what was created, changed or resumed after the backup stays as it is, and a key that
+// is revoked in either of them is revoked. With do.Quarantine, every workspace that
+// gets keys is suspended first.
 //
-// The backup is read to its end before anything is changed. It must be undamaged,
-// signed where [Store.SignWith] wants it, and hold nothing that no call can have
-// left behind; if not, Restore fails with [apikey.ErrInvalidBackup]. If it fails
-// later, some of it has been restored, and to restore it again does the rest.
-// The event of a restore is kept when all is done. While it restores, it writes
-// what it has read to progress too.
+// The whole backup is read before anything is changed. It must be undamaged, be signed
+// if [Store.SignWith] demands it, and contain nothing that API calls cannot have
+// created; otherwise Restore fails with [apikey.ErrInvalidBackup]. If it fails later,
+// part of the backup has been restored, and restoring it again does the rest. The event
+// of the restore is recorded at the end. What is read while records are added is also
+// written to progress.
 func (s *Store) Restore(ctx context.Context, from io.Reader, change apikey.Change, do apikey.Restore, progress io.Writer) (done apikey.Restored, err error) {
 	if s == nil {
 		return done, apikey.ErrStoreUnavailable
@@ -79,15 +80,15 @@ func (s *Store) Restore(ctx context.Context, from io.Reader, change apikey.Chang
 	return done, err
 }
 
-// BackupContents is what a backup has.
+// BackupContents describes a backup.
 type BackupContents struct {
 	MadeAt       time.Time
 	Signed       bool
 	Keys, Events int
 }
 
-// CheckBackup reads a backup to its end, and fails as Restore into an empty store
-// with that key does at a time.
+// CheckBackup reads a whole backup, and fails if restoring it into an empty store, with
+// that key and at that time, would.
 func CheckBackup(ctx context.Context, key apikey.BackupKey, from io.Reader, now time.Time) (contents BackupContents, err error) {
 	admitted := newAdmission(now)
 	contents.MadeAt, contents.Signed, err = readBackup(durable.Unpaced(ctx), key, from, func(n int, line *backupLine) error {
@@ -105,7 +106,7 @@ func CheckBackup(ctx context.Context, key apikey.BackupKey, from io.Reader, now 
 	return contents, err
 }
 
-// restore is a restore under way.
+// restore is a restore in progress.
 type restore struct {
 	store    *Store
 	key      apikey.BackupKey
@@ -115,7 +116,7 @@ type restore struct {
 	admitted *admission
 	batch    []backupLine
 	size     int             // of the batch, in bytes
-	owners   map[string]bool // the workspaces of keys that are not revoked; nil where nobody asks
+	owners   map[string]bool // the workspaces of unrevoked keys; nil if they are not needed
 }
 
 func (r *restore) read(ctx context.Context, progress io.Writer, visit func(int, *backupLine) error) (madeAt time.Time, signed bool, err error) {
@@ -125,7 +126,7 @@ func (r *restore) read(ctx context.Context, progress io.Writer, visit func(int, 
 	return readBackup(r.store.db.Pacer(ctx), r.key, io.TeeReader(r.file, progress), visit)
 }
 
-// admit reads the backup, and checks all of it.
+// admit reads and checks the whole backup.
 func (r *restore) admit(ctx context.Context) error {
 	return r.store.view(func(txn *durable.Txn) (err error) {
 		defer r.admitted.against(r.store, txn)()
@@ -146,14 +147,13 @@ func (r *restore) check(n int, line *backupLine) error {
 	if err := r.admitted.line(n, line); err != nil {
 		return err
 	}
-	if key := line.Key; key != nil && key.RevokedAt == 0 && r.owners != nil { // whatever the clock says of its end
+	if key := line.Key; key != nil && key.RevokedAt == 0 && r.owners != nil { // even if it seems to have expired: the clock may be wrong
 		r.owners[key.WorkspaceID] = true
 	}
 	return nil
 }
 
-// quarantine suspends every workspace that will have a key that is not revoked,
-// before it has.
+// quarantine suspends every workspace that is about to get an unrevoked key.
 func (r *restore) quarantine(ctx context.Context) error {
 	reason := "restored from the backup of " + r.done.MadeAt.Format(time.RFC3339) + ", to be reviewed"
 	for ws := range r.owners {
@@ -163,21 +163,21 @@ func (r *restore) quarantine(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if !outcome.Unchanged || outcome.Workspace.Reason == reason { // by this restore, or one that broke off
+		if !outcome.Unchanged || outcome.Workspace.Reason == reason { // by this restore, or an earlier attempt
 			r.done.Quarantined++
 		}
 	}
 	return nil
 }
 
-// add restores a record with its batch. What reads the records pauses between batches,
-// when no other change waits.
+// add adds a record to the batch, and restores the batch when it is full. The reader
+// pauses between batches, when no other change waits.
 func (r *restore) add(_ int, line *backupLine) error {
 	r.batch, r.size = append(r.batch, *line), r.size+line.size
 	if len(r.batch) < restoredAtOnce && r.size < restoredBytesAtOnce {
 		return nil
 	}
-	return r.flush(context.Background()) // the client may go; what was begun goes on to the end of its batch
+	return r.flush(context.Background()) // even if the client leaves, a batch is completed
 }
 
 // flush restores the batch.
@@ -187,8 +187,8 @@ func (r *restore) flush(ctx context.Context) error {
 	return err
 }
 
-// write restores records in one transaction, and tells of what has ended by it.
-// More than one transaction can hold are restored in two.
+// write restores records in one transaction, or in two if they do not fit, and reports
+// what has ended.
 func (r *restore) write(ctx context.Context, batch []backupLine) error {
 	err := r.tryWrite(ctx, batch)
 	if half := len(batch) / 2; errors.Is(err, durable.ErrTooBig) && half > 0 {
@@ -222,11 +222,11 @@ func (r *restore) tryWrite(ctx context.Context, batch []backupLine) error {
 	})
 }
 
-// writeUses restores uses of keys that the backup has. They are no changes that
-// were acknowledged, and are not in the journal.
+// writeUses restores uses of keys that are in the backup. They are not acknowledged
+// changes, and so not in the journal.
 func (r *restore) writeUses(turn *durable.Turn, batch []backupLine) error {
 	err := durable.ErrConflict
-	for try := 0; errors.Is(err, durable.ErrConflict) && try < maxTries; try++ { // with a use that is noted
+	for try := 0; errors.Is(err, durable.ErrConflict) && try < maxTries; try++ { // which is with a note of a use
 		err = turn.Note(func(txn *durable.Txn) (err error) {
 			for i := range batch {
 				use := batch[i].Use
@@ -243,7 +243,7 @@ func (r *restore) writeUses(turn *durable.Turn, batch []backupLine) error {
 	return err
 }
 
-// restoring is a restore that was begun.
+// restoring is a restore that has been started.
 type restoring struct {
 	MadeAt   millis `json:"made_at"` // its backup
 	WasEmpty bool   `json:"was_empty,omitzero"`
@@ -256,8 +256,8 @@ func restoringNow(txn reader) (r restoring, err error) {
 	return r, err
 }
 
-// Restoring returns when the backup was made whose restore was begun and has not
-// come to its end; the zero time if there is none.
+// Restoring returns the time of the backup whose restore was started but has not
+// finished; the zero time if there is none.
 func (s *Store) Restoring() (madeAt time.Time, err error) {
 	err = s.view(func(txn *durable.Txn) error {
 		r, err := restoringNow(txn)
@@ -267,8 +267,8 @@ func (s *Store) Restoring() (madeAt time.Time, err error) {
 	return madeAt, err
 }
 
-// wasEmpty reports whether the store has no keys but those of a restore that was
-// begun when it had none, and did not come to its end.
+// wasEmpty reports whether the store has no keys, apart from those of an unfinished
+// restore into an empty store.
 func (s *Store) wasEmpty() (empty bool, err error) {
 	err = s.view(func(txn *durable.Txn) error {
 		r, err := restoringNow(txn)

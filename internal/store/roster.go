@@ -11,14 +11,14 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
-// The keys of a workspace are current, or they have ended. A key leaves the roster
-// of current keys when it is revoked, or by [Store.SettleEnds] soon after it has
-// expired; so whoever reads the roster compares ends with the time.
+// A key of a workspace is either current or has ended. It leaves the roster of current
+// keys when it is revoked, or soon after it has expired, by [Store.SettleEnds]. So
+// readers of a roster have to compare ends with the time.
 //
-// Current keys have numbered slots, from 0 without a gap: the last moves into the
-// slot of one that leaves. To read them all takes a look-up each, and no more,
-// however many keys have ended. In an index from which entries are deleted, a walk
-// would pass over what Badger keeps of every deletion for a while.
+// Current keys have slots, numbered from 0 without gaps: if a key leaves, the last one
+// moves into its slot. Reading them all takes one lookup each, however many keys have
+// ended. A walk over an index would have to skip every deleted entry that Badger still
+// keeps.
 
 // roster counts the keys of a workspace.
 type roster struct {
@@ -27,11 +27,11 @@ type roster struct {
 	Revoked int    `json:"revoked,omitzero"`
 }
 
-// member is what is known of a current key without reading its record.
+// member is what a list says about a current key, so that its record need not be read.
 type member struct {
 	ID      string `json:"id"`
 	End     millis `json:"end"`
-	Revoked bool   `json:"revoked,omitzero"` // it is revoked then, and does not expire
+	Revoked bool   `json:"revoked,omitzero"` // at its end it is revoked rather than expires
 	Family  string `json:"family"`
 }
 
@@ -52,8 +52,8 @@ func (m *member) status(now time.Time) apikey.Status {
 	return apikey.Expired
 }
 
-// confirmedTime returns the time that is certain to have passed. A key that ended
-// before it stays ended, however the clock is set.
+// confirmedTime returns the time that has passed for certain. A key that ended before
+// it stays ended, however the clock is set.
 func confirmedTime(txn reader) (millis, error) {
 	note, _, err := clockNote(txn)
 	return toMillis(note.Confirmed), err
@@ -79,7 +79,7 @@ func (r *roster) save(txn *transaction, ws string) error {
 	return save(txn, rosterKey(ws), r)
 }
 
-// placeKey is where a member is in the roster of a workspace.
+// placeKey returns the database key of a slot in the roster of a workspace.
 func placeKey(ws string, slot uint32) []byte {
 	return binary.BigEndian.AppendUint32(inWorkspace("x/", ws, ""), slot)
 }
@@ -112,7 +112,7 @@ func memberAt(txn reader, ws string, slot uint32) (m member, err error) {
 	return m, err
 }
 
-// setSlot gives a member a slot.
+// setSlot puts a member into a slot.
 func setSlot(txn *transaction, ws string, slot uint32, m member) error {
 	return errors.Join(
 		save(txn, placeKey(ws, slot), m),
@@ -125,7 +125,7 @@ func (r *roster) add(txn *transaction, ws string, m member) error {
 	return setSlot(txn, ws, r.Current-1, m)
 }
 
-// remove gives the slot of a key to the last member.
+// remove removes a key, and moves the last member into its slot.
 func (r *roster) remove(txn *transaction, ws string, slot uint32, keyID string) error {
 	last, err := memberAt(txn, ws, r.Current-1)
 	if err != nil {
@@ -139,7 +139,7 @@ func (r *roster) remove(txn *transaction, ws string, slot uint32, keyID string) 
 	return err
 }
 
-// endedKey is in the index of keys that have ended, by their status.
+// endedKey returns a key's entry in the index of ended keys by status.
 func endedKey(ws string, status apikey.Status, keyID string) []byte {
 	return inWorkspace("d/", ws, string(status[:1])+keyID)
 }
@@ -161,8 +161,7 @@ func (r *roster) removeEnded(txn *transaction, ws string, status apikey.Status, 
 	return txn.Delete(endedKey(ws, status, keyID))
 }
 
-// replaceInRoster moves a key between the current ones of its workspace and those
-// that have ended.
+// replaceInRoster moves a key between the current and the ended keys of its workspace.
 func replaceInRoster(txn *transaction, before, after *apikey.Key, confirmed millis) error {
 	key := after
 	if key == nil {
@@ -199,7 +198,7 @@ func replaceInRoster(txn *transaction, before, after *apikey.Key, confirmed mill
 	return errors.Join(err, r.save(txn, ws))
 }
 
-// eachMember calls visit for every current key of a workspace, in no order.
+// eachMember calls visit for every current key of a workspace, in no particular order.
 func eachMember(ctx context.Context, txn reader, ws string, visit func(member) error) error {
 	r, err := loadRoster(txn, ws)
 	if err != nil {
@@ -232,9 +231,9 @@ func activeMembers(ctx context.Context, txn reader, ws string, now time.Time) (a
 	return active, err
 }
 
-// hasRoom reports whether a workspace has fewer active keys than it may have; 0
-// is any number. Keys of one family count once: one that is being replaced is not
-// counted beside its replacement.
+// hasRoom reports whether a workspace has fewer active keys than the maximum, of which
+// 0 means none. A family counts as one key: a key that is being replaced does not count
+// in addition to its replacement.
 func hasRoom(txn reader, ws string, most int, now time.Time) (bool, error) {
 	r, err := loadRoster(txn, ws)
 	if err != nil || most == 0 || int(r.Current) < most {

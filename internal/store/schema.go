@@ -9,52 +9,52 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// What is in the store, by key. A name in <> is a value; <ws> is a workspace id
-// with its length in one byte before it, so that no id is the beginning of
-// another. Ids sort by creation, so each index is in that order too. A time in a
-// key is in milliseconds since 1970, in eight bytes that sort as times do.
+// The contents of the store, by key. A name in <> stands for a value; <ws> is a
+// workspace id, preceded by its length in one byte, so that no id is a prefix of
+// another. Ids sort by creation, and so do the entries of an index. Times in keys are
+// milliseconds since 1970, in eight bytes that sort like the times.
 //
 //	m/schema, m/journal, m/base   package durable's own
-//	m/clock                the time that is certain to have passed, in milliseconds since 1970
+//	m/clock                the time that has passed for certain, in milliseconds since 1970
 //	m/clock/note           clockRecord
 //	m/clock/trust          trustRecord
-//	m/settled              the time up to which keys that ended have left their rosters
-//	m/restoring            restoring: a restore that was begun, until it has come to its end
-//	m/names                the data by which the names of the lists n/ were folded
-//	m/forgotten            forgotten: what the store may have known, and knows no more
+//	m/settled              the time up to which ended keys have left their rosters
+//	m/restoring            restoring: a restore that has been started, until it has finished
+//	m/names                the data that the names of the lists n/ were folded with
+//	m/forgotten            forgotten: what has been deleted for its age
 //	k/<key id>             keyRecord
 //	t/<digest>             key id: whose token has this SHA-256
-//	w/<ws><key id>         the keys of a workspace: the text in which each is searched
-//	q/<ws>                 roster: how many keys of a workspace are current, and how many ended
+//	w/<ws><key id>         the text that is searched to find a key of a workspace
+//	q/<ws>                 roster: how many keys of a workspace are current, and how many have ended
 //	x/<ws><slot>           member: the current keys of a workspace, see roster.go
 //	y/<key id>             the slot of a current key
-//	d/<ws><status><key id> nothing: the keys of a workspace that have ended
+//	d/<ws><status><key id> nothing: the ended keys of a workspace
 //	n/<ws><folded name>    []member: the current keys with this name
-//	r/<ws><key id>         []member: the current keys that go back to this one by rotation
-//	u/<key id>             when the key was last used, in milliseconds since 1970, and a space
-//	                       and the client's address where that is known
+//	r/<ws><key id>         []member: the current keys that were rotated from this one, directly or not
+//	u/<key id>             when the key was last used, in milliseconds since 1970, followed by a
+//	                       space and the client's address if that is known
 //	v/<key id>             when it was first used, likewise
 //	s/<ws>                 workspaceRecord, of a suspended workspace
 //	a/<event id>           eventRecord
 //	b/<ws><event id>       nothing: the events of a workspace
-//	f/<digest>             feedState: whose calendar feed's token has this SHA-256, or when that
+//	f/<digest>             feedState: whose calendar feed's token has this SHA-256, or when the
 //	                       feed ended
 //	g/<ws>                 feedRecord, of a workspace with a calendar feed
 //	h/<end><digest>        nothing: the calendar feeds that have ended, by when
-//	e/<end><key id>        when each key ends: see ending; of a revoked key, <end> is 0, and
-//	                       when it was revoked comes before the id
+//	e/<end><key id>        when each key ends: see ending; for a revoked key, <end> is 0, and
+//	                       the time of the revocation precedes the id
 //	c/d/<day>              tally: the keys that end on a day, UTC
 //	c/m/<minute>           tally: the keys that end in a minute
 //
-// No token is ever part of a key or a value: errors and dumps of the database print keys.
-// A record is JSON, because it is read far more rarely than it is cached, and
-// because a person may have to read it one day. Fields are only ever added.
+// No key or value ever contains a token: errors and dumps of the database print keys.
+// Records are JSON, because they are cached and so rarely read, and because a person may
+// have to read one some day. Fields are only ever added.
 //
-// What a change writes is in the journal too; the notes u/, v/ and m/ are not, but
-// for m/restoring, m/forgotten, m/settled and m/clock/trust.
+// What changes write is in the journal too. The notes u/, v/ and m/ are not, except for
+// m/restoring, m/forgotten, m/settled and m/clock/trust.
 const schemaVersion = 2
 
-// notePrefixes begin the keys of what a change does not write, or not always.
+// notePrefixes are the prefixes of keys that changes do not write, or not always.
 var notePrefixes = []string{"u/", "v/", "m/"}
 
 var (
@@ -116,7 +116,7 @@ type keyRecord struct {
 type workspaceRecord struct {
 	SuspendedAt millis `json:"suspended_at"`
 	Reason      string `json:"reason,omitempty"`
-	Own         bool   `json:"own,omitempty"` // its own administrator suspended it
+	Own         bool   `json:"own,omitempty"` // suspended by its own administrator
 }
 
 type eventRecord struct {
@@ -171,8 +171,8 @@ func toRecord(k *apikey.Key) keyRecord {
 	}
 }
 
-// key checks what the data plane relies on: a record that does not hold
-// together must never let a request through.
+// key checks what the data plane relies on: an inconsistent record must never let a
+// request through.
 func (r *keyRecord) key() (*apikey.Key, error) {
 	k := &apikey.Key{
 		ID: r.ID, WorkspaceID: r.WorkspaceID, Name: r.Name, Owner: r.Owner, TokenHint: r.TokenHint,
@@ -189,7 +189,7 @@ func (r *keyRecord) key() (*apikey.Key, error) {
 	return k, nil
 }
 
-// load decodes the value of key into a record, or returns durable.ErrNotFound.
+// load decodes the value of a key into a record, or returns durable.ErrNotFound.
 func load(txn reader, key []byte, record any) error {
 	value, err := txn.Get(key)
 	if err != nil {
@@ -208,8 +208,8 @@ func decode(key, value []byte, record any) error {
 func save(txn setter, key []byte, record any) error {
 	var value bytes.Buffer
 	encoder := json.NewEncoder(&value)
-	// No browser reads a record, and a transaction has a size: escaped, a text of
-	// < and > takes six times as much.
+	// No browser reads a record, and transactions have a maximum size: escaped, a text
+	// of < and > takes six times as much.
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(record); err != nil {
 		return fmt.Errorf("encoding %q: %w", key, err)

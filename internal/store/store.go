@@ -1,12 +1,12 @@
-// Package store keeps keys, workspaces and the audit trail: what they are as
-// records, how they change, and how they are found, backed up and restored.
+// Package store keeps keys, workspaces and the audit trail: it defines their records
+// and changes, and finds, backs up and restores them.
 //
-// It promises that a change is all there or not there at all, that it is on
-// the disk before [Store.Apply] returns, and that its audit event was written
-// in the same transaction. Package durable, below it, sees that none of it is lost.
-// Reads and writes may be made from many goroutines, also while the store is
-// being closed: they fail with [apikey.ErrStoreUnavailable] from then on, and
-// Close waits for those under way.
+// It guarantees that a change is made completely or not at all, that it is on disk
+// before [Store.Apply] returns, and that its audit event is written in the same
+// transaction. Package durable, below it, ensures that none of this is lost. The store
+// may be read and changed from many goroutines, even while it is being closed: from
+// then on, calls fail with [apikey.ErrStoreUnavailable], and Close waits for those in
+// progress.
 package store
 
 import (
@@ -23,39 +23,40 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
-// Store is an open key store. Its methods are safe for concurrent use. A nil
-// *Store is a closed one.
+// Store is an open key store. Its methods are safe for concurrent use. A nil *Store
+// acts like a closed one.
 type Store struct {
 	db  *durable.DB
 	log *zap.Logger
 
-	// walks are under way over many records.
+	// walks are those in progress over many records.
 	walks *walks
 	// versions count the changes to each workspace's keys.
 	versions versions
-	// counts remembers how many keys workspaces have.
+	// counts caches the numbers of keys of workspaces.
 	counts *otter.Cache[string, keyCounts]
-	// filter knows the digests of all keys, or is nil. nextFilter is what will take its
-	// place, while that is being filled.
+	// filter has the digests of all keys, or is nil. nextFilter is its successor while
+	// that is being filled.
 	filter, nextFilter atomic.Pointer[digestFilter]
 	backupKey          atomic.Pointer[apikey.BackupKey] // see SignWith
-	// lastEvent is the id of the last change's event. It belongs to whoever has the turn.
+	// lastEvent is the id of the last change's event. Only the holder of the turn may
+	// use it.
 	lastEvent string
-	// onChange is told of every change after its commit, before the caller is.
+	// onChange is called after each change is committed, before Apply returns.
 	onChange func(apikey.Outcome)
 }
 
-// Open opens the store in the directory path, and makes it if there is none.
-// onChange is called after each change is durable and before Apply returns; it
-// may be nil. It must not wait for a read of the store: Close may be waiting for
-// Apply, and lets no further read in.
+// Open opens the store in the directory path, and creates it if there is none. onChange
+// is called after each change is durable and before Apply returns; it may be nil. It
+// must not wait for a read of the store: Close may be waiting for Apply, and lets no
+// further reads in.
 //
-// What was acknowledged is there afterwards, also where the files have lost it: it is
-// written again from the journal, or all files are, which is logged.
+// Every acknowledged change is there afterwards, even if the files have lost it: it is
+// restored from the journal, or all files are rebuilt, which is logged.
 //
-// Open fails if that cannot be, if another process has the store open, if the
-// directory cannot be read and written or holds something else, and if the store
-// was written by a newer version.
+// Open fails if that is impossible, if another process has the store open, if the
+// directory cannot be read and written or contains something else, and if the store was
+// written by a newer version.
 func Open(path string, log *zap.Logger, onChange func(apikey.Outcome)) (*Store, error) {
 	absolute, err := filepath.Abs(path)
 	if err != nil {
@@ -68,7 +69,7 @@ func Open(path string, log *zap.Logger, onChange func(apikey.Outcome)) (*Store, 
 	s := newStore(db, log, onChange)
 	err = db.View(sortAfterAll)
 	if err == nil && db.Made() {
-		err = db.Note(noteFoldedNames) // there are none yet
+		err = db.Note(noteFoldedNames) // of which there are none yet
 	}
 	if err != nil {
 		return nil, fmt.Errorf("opening key store at %q: %w", absolute, errors.Join(err, db.Close()))
@@ -84,13 +85,13 @@ func newStore(db *durable.DB, log *zap.Logger, onChange func(apikey.Outcome)) *S
 	return &Store{db: db, log: log, walks: newWalks(), versions: newVersions(), counts: newCounts(), onChange: onChange}
 }
 
-// databaseOptions are those of the database that a store is.
+// databaseOptions returns the options of a store's database.
 func databaseOptions(path string, log *zap.Logger) durable.Options {
 	return durable.Options{Path: path, Schema: schemaVersion, Notes: notePrefixes, AfterRebuild: confirmRebuilt, Log: log}
 }
 
-// sortAfterAll has new ids sort after all that there are: the clock may have been
-// ahead when those were made.
+// sortAfterAll makes new ids sort after all existing ones, which may be from a clock
+// that was ahead.
 func sortAfterAll(txn *durable.Txn) error {
 	for _, prefix := range [][]byte{recordKey(""), eventKey("")} {
 		for key := range txn.Backwards(prefix, nil) {
@@ -101,7 +102,7 @@ func sortAfterAll(txn *durable.Txn) error {
 	return nil
 }
 
-// Made reports whether there was no store before it was opened.
+// Made reports whether Open created the store.
 func (s *Store) Made() bool { return s.db.Made() }
 
 // Path returns the absolute path of the store's directory.
@@ -112,14 +113,14 @@ func (s *Store) Path() string {
 	return s.db.Path()
 }
 
-// Alone says that nobody sends requests meanwhile: work that takes long need not
-// leave room for any.
+// Alone declares that there are no requests in the meantime, so that long-running work
+// need not leave room for them.
 func (s *Store) Alone() { s.db.Alone() }
 
-// Size is what a store takes on its disk, and what is left there.
+// Size is the space that a store takes on its disk, and what is left there.
 type Size = durable.Size
 
-// Size measures the store. What cannot be measured is 0.
+// Size measures the store. Values that cannot be measured are 0.
 func (s *Store) Size() Size {
 	if s == nil {
 		return Size{}
@@ -127,14 +128,14 @@ func (s *Store) Size() Size {
 	return s.db.Size()
 }
 
-// Close waits for the reads and the change under way, and closes the store.
-// Closing a closed store does nothing.
+// Close waits for the reads and the change in progress, and closes the store. Closing a
+// closed store does nothing.
 func (s *Store) Close() error {
 	if s == nil {
 		return nil
 	}
 	s.db.StopUpkeep()
-	s.filter.Store(nil) // it says nothing of a store that another may change
+	s.filter.Store(nil) // once closed, another process may change the store
 	return s.db.Close()
 }
 
@@ -154,6 +155,6 @@ func (s *Store) Ping() error {
 	})
 }
 
-// Owned refuses a store of another user for what a person does to it: the server
-// could not open the files that come of it.
+// Owned refuses a store that belongs to another user, for commands that write to it:
+// the server could not open the files that they create.
 func Owned(path string) error { return durable.Owned(path) }

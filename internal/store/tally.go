@@ -10,8 +10,8 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
-// A span is a length of time, in each of which the keys that end in it are
-// counted.
+// A span is a unit of time, such as a day. There is a tally of the keys that end in
+// each day or minute.
 type span struct {
 	prefix string
 	length millis
@@ -22,10 +22,10 @@ var (
 	minutes = span{"c/m/", millis(time.Minute / time.Millisecond)}
 )
 
-// begin returns when the span began that a time is in.
+// begin returns the start of the span that contains a time.
 func (s span) begin(at millis) millis { return at - at%s.length }
 
-// A tally is how many keys there are of each class.
+// A tally counts keys by class.
 type tally [len(classes)]int64
 
 var errTally = errors.New("a count of keys is damaged")
@@ -61,7 +61,7 @@ func (t tally) sum() (n int64) {
 	return n
 }
 
-// count adds a number of keys to those that end when e says.
+// count adds n to the tallies of the keys that end like e.
 func count(txn *transaction, e ending, n int64) error {
 	var errs []error
 	for _, span := range []span{days, minutes} {
@@ -70,8 +70,8 @@ func count(txn *transaction, e ending, n int64) error {
 	return errors.Join(errs...)
 }
 
-// addTo adds to one of the tallies. One that is damaged stays as it is: what
-// counts the keys will say so, and nobody is kept from revoking one.
+// addTo adds to one of the tallies. It leaves a damaged one alone: whatever counts the
+// keys will report it, and it must not prevent a revocation.
 func addTo(txn *transaction, key []byte, class int, n int64) error {
 	t, err := tallyAt(txn, key)
 	if errors.Is(err, errTally) {
@@ -98,14 +98,14 @@ func tallyAt(txn reader, key []byte) (t tally, err error) {
 	return decodeTally(value)
 }
 
-// ends tells how many keys have ended by any time.
+// ends has the number of keys that have ended by any time.
 type ends struct {
 	ctx   context.Context
 	txn   reader
 	daily []dailyTally
 }
 
-// dailyTally is how many keys end on one day.
+// dailyTally is the number of keys that end on one day.
 type dailyTally struct {
 	begin millis
 	tally tally
@@ -119,7 +119,7 @@ func readEnds(ctx context.Context, txn reader) (*ends, error) {
 	return e, err
 }
 
-// ever counts the keys whenever they end.
+// ever counts all keys, whenever they end.
 func (e *ends) ever() (sum tally) {
 	for _, day := range e.daily {
 		sum.add(day.tally)
@@ -127,8 +127,8 @@ func (e *ends) ever() (sum tally) {
 	return sum
 }
 
-// by counts the keys that have ended by a time: on the days before, in the
-// minutes of that day, and one by one in the last minute.
+// by counts the keys that have ended by a time: on earlier days, in earlier minutes of
+// that day, and one by one in the last minute.
 func (e *ends) by(now time.Time) (sum tally, err error) {
 	at := max(toMillis(now), 0)
 	for _, day := range e.daily {
@@ -147,8 +147,8 @@ func (e *ends) by(now time.Time) (sum tally, err error) {
 	return sum, err
 }
 
-// eachTally calls visit for the tally of every span that begins from one time
-// on and before another.
+// eachTally calls visit for the tally of each span that begins between from, inclusive,
+// and to, exclusive.
 func eachTally(ctx context.Context, txn reader, s span, from, to millis, visit func(begin millis, t tally)) error {
 	return eachFrom(ctx, txn, timeKey(s.prefix, from), timeKey(s.prefix, to), func(key, value []byte) error {
 		t, err := decodeTally(value)

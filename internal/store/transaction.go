@@ -9,7 +9,7 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
-// reader is what a read needs of a transaction.
+// reader is the part of a transaction that reads need.
 type reader interface {
 	Get(key []byte) ([]byte, error)
 	Below(prefix []byte) iter.Seq2[[]byte, []byte]
@@ -17,7 +17,7 @@ type reader interface {
 	Backwards(prefix, before []byte) iter.Seq2[[]byte, []byte]
 }
 
-// setter is what it needs of a transaction to write a record.
+// setter is the part of a transaction that writing a record needs.
 type setter interface{ Set(key, value []byte) error }
 
 // transaction is a transaction that changes keys.
@@ -28,21 +28,21 @@ type transaction struct {
 	clock   *clockRead
 }
 
-// clockRead is what clockNote has read.
+// clockRead is the result of clockNote.
 type clockRead struct {
 	note    apikey.ClockNote
 	trusted string
 }
 
-// pinClock reads what is known of the time once, for a transaction that asks for it
-// with each of many records, and writes nothing of it.
+// pinClock reads the clock note once, for a transaction that needs it for many records
+// and does not write it.
 func (t *transaction) pinClock() error {
 	note, trusted, err := clockNote(t)
 	t.clock = &clockRead{note, trusted}
 	return err
 }
 
-// inTurn runs do when it is its turn: see [durable.DB.Change].
+// inTurn runs do when it has the turn: see [durable.DB.Change].
 func (s *Store) inTurn(ctx context.Context, workspaceID string, urgent bool, do func(*durable.Turn) error) error {
 	if s == nil {
 		return apikey.ErrStoreUnavailable
@@ -59,7 +59,7 @@ func (s *Store) write(turn *durable.Turn, at time.Time, do func(*transaction) er
 			return err
 		}
 		t.MadeAt(at)
-		// A store that is built from the journal takes its times for confirmed ones.
+		// A store that is rebuilt from the journal takes these times as confirmed.
 		if confirmed, err := believed(txn, at); err == nil {
 			t.MadeAt(confirmed)
 		}

@@ -9,16 +9,16 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// trustRecord is the machine's time when an operator said that it was right. It is
-// a change, and no note: notes from before it mean nothing any more.
+// trustRecord is the machine's time when an operator confirmed it. It is a change
+// rather than a note: it invalidates earlier notes.
 type trustRecord struct {
 	EventID string `json:"event_id"`
 	At      millis `json:"at"`
 }
 
-// trustClock makes the machine's time the confirmed one. Where that is earlier than
-// the time that keys were judged by, some that had ended would not have: those that
-// must stay so are revoked first, in as many transactions as it takes.
+// trustClock makes the machine's time the confirmed one. If that is earlier than the
+// time by which keys were judged, some ended keys would become active again: those that
+// must not are revoked first, in as many transactions as necessary.
 func trustClock(txn *transaction, change apikey.Change, do apikey.TrustClock) (outcome apikey.Outcome, err error) {
 	if do.Clock.Status() == apikey.ClockAgrees {
 		return outcome, apikey.ErrClockAgrees
@@ -47,7 +47,8 @@ func trustClock(txn *transaction, change apikey.Change, do apikey.TrustClock) (o
 	)
 }
 
-// noteSetBack notes that the clock is set back to before keys expired that were deleted.
+// noteSetBack records that the clock is set back to a time before the expiry of deleted
+// keys.
 func noteSetBack(txn *transaction, clock apikey.ClockReading) error {
 	at := toMillis(clock.Machine)
 	f, err := loadForgotten(txn)
@@ -57,20 +58,20 @@ func noteSetBack(txn *transaction, clock apikey.ClockReading) error {
 	return noteForgotten(txn, forgotten{SetBack: at})
 }
 
-// revival goes through the keys that had ended by a time which is set back. Those
-// that are active again are brought back into the roster by SettleEnds.
+// revival walks over the keys that had ended by the time that is being set back.
+// SettleEnds moves those that are active again back into the roster.
 type revival struct {
 	txn     *transaction
 	change  apikey.Change
-	now     time.Time         // to which it is set back
+	now     time.Time         // the time that it is set back to
 	holders map[string]member // see lastHolders
 	revoked []*apikey.Key     // those that stay ended
 }
 
-var errFull = errors.New("a transaction holds no more")
+var errFull = errors.New("the transaction is full")
 
-// run goes through the keys that end after now, up to a time, and reports whether
-// it has seen all of them.
+// run walks over the keys that end after now, up to a time, and reports whether it has
+// seen all of them.
 func (r *revival) run(until time.Time) (done bool, err error) {
 	if r.holders, err = r.lastHolders(until); err != nil {
 		return false, err
@@ -83,7 +84,7 @@ func (r *revival) run(until time.Time) (done bool, err error) {
 		if err != nil {
 			return err
 		}
-		if e.status() == apikey.Revoked { // people were told that it is
+		if e.status() == apikey.Revoked { // users were told that it was
 			key.RevokedAt = key.RevokesAt
 			return r.revoke(key)
 		}
@@ -101,15 +102,15 @@ func (r *revival) run(until time.Time) (done bool, err error) {
 	return true, err
 }
 
-// each calls visit for the keys that end after now, up to a time, in the order of
-// their ends.
+// each calls visit for the keys that end after now, up to a time, in the order of their
+// ends.
 func (r *revival) each(until time.Time, visit func(e ending, keyID string) error) error {
 	return eachEnding(context.Background(), r.txn, toMillis(r.now)+1, toMillis(until)+1, visit)
 }
 
-// lastHolders returns which key had a name last, of the names that several of the keys
-// have: one after the other, by the time that is set back. Of the other names it only
-// remembers a hash: most keys of a store can have ended by a wrong clock.
+// lastHolders returns, for each name that several of the keys have had, one after the
+// other, the last key that had it. Of other names it keeps only a hash, because a wrong
+// clock can have ended most keys of a store.
 func (r *revival) lastHolders(until time.Time) (map[string]member, error) {
 	seed, seen, holders := maphash.MakeSeed(), make(map[uint64]struct{}), make(map[string]member)
 	err := r.each(until, func(e ending, keyID string) error {
@@ -136,8 +137,9 @@ func (r *revival) revoke(key *apikey.Key) error {
 	return putKey(r.txn, key)
 }
 
-// successor returns the key that was given the name of a key when that had expired,
-// if there is one, and is active or will be. It is none of the key's replacements.
+// successor returns the id of the key that was given the name of another after that had
+// expired, if there is one that is or will be active. It is not a replacement of that
+// key.
 func (r *revival) successor(key *apikey.Key) (id string, err error) {
 	name := nameOf(key)
 	members, err := membersOf(r.txn, name)

@@ -12,12 +12,12 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
-// NoteUses remembers when keys were last used and from where, by their ids, and
-// that a key was used for the first time.
+// NoteUses records when keys, by id, were last used and from where, and when they were
+// first used.
 //
-// It never conflicts, neither with a change nor with another note: uses have
-// records of their own, and whatever becomes of a key meanwhile, its record is
-// not touched. It is for one caller at a time.
+// It never conflicts with changes or other notes: uses have records of their own, and
+// whatever happens to a key in the meantime, its record is not touched. It must not be
+// called concurrently.
 func (s *Store) NoteUses(uses map[string]apikey.Use) error {
 	if s == nil {
 		return apikey.ErrStoreUnavailable
@@ -27,7 +27,7 @@ func (s *Store) NoteUses(uses map[string]apikey.Use) error {
 		return s.wrapInternal(err)
 	}
 	return s.wrapInternal(s.db.NoteAll(func(set func(key, value []byte) error) error {
-		for _, id := range slices.Sorted(maps.Keys(uses)) { // in order, it takes Badger less
+		for _, id := range slices.Sorted(maps.Keys(uses)) { // Badger is faster if they are in order
 			use := uses[id]
 			value := strconv.AppendInt(nil, int64(toMillis(use.At)), 10)
 			if err := set(lastUsedKey(id), withAddress(value, use.From)); err != nil {
@@ -44,8 +44,8 @@ func (s *Store) NoteUses(uses map[string]apikey.Use) error {
 	}))
 }
 
-// unused returns which of the keys have never been used before. It asks for none
-// of which that is known.
+// unused returns which of the keys have never been used before. It looks up only those
+// for which this is unknown.
 func (s *Store) unused(uses map[string]apikey.Use) (map[string]bool, error) {
 	unused := make(map[string]bool)
 	err := s.db.View(func(txn *durable.Txn) error {
@@ -64,7 +64,7 @@ func (s *Store) unused(uses map[string]apikey.Use) (map[string]bool, error) {
 	return unused, err
 }
 
-// addUse completes a key with when it was used.
+// addUse adds to a key when it was used.
 func addUse(txn reader, key *apikey.Key) (err error) {
 	last, err := noted(txn, lastUsedKey(key.ID))
 	if err != nil || last.At.IsZero() {
@@ -75,7 +75,7 @@ func addUse(txn reader, key *apikey.Key) (err error) {
 	return err
 }
 
-// withAddress adds to a note the address that a use came from.
+// withAddress appends the client's address to a note.
 func withAddress(note []byte, from string) []byte {
 	if from == "" {
 		return note
@@ -83,7 +83,7 @@ func withAddress(note []byte, from string) []byte {
 	return append(append(bytes.Clone(note), ' '), from...)
 }
 
-// noted returns what a note says; the zero use where there is none.
+// noted returns the use in a note; the zero use if there is none.
 func noted(txn reader, key []byte) (apikey.Use, error) {
 	value, err := txn.Get(key)
 	if err != nil {
@@ -92,8 +92,8 @@ func noted(txn reader, key []byte) (apikey.Use, error) {
 	return noteIn(value), nil
 }
 
-// noteIn reads a note. One that cannot be read is no reason not to show the key,
-// or not to revoke it.
+// noteIn decodes a note. An unreadable one must not prevent a key from being shown or
+// revoked.
 func noteIn(value []byte) apikey.Use {
 	var at millis
 	number, address, _ := bytes.Cut(value, []byte(" "))

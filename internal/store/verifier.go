@@ -10,31 +10,31 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
-// verifier holds records, indexes and counts against each other. What follows from
-// a record must be there, and there may be no more of it than records: so every
-// entry of an index is some record's.
+// verifier compares records, indexes and counts. Everything that follows from a record
+// must be there, and the numbers must match: so each entry of an index belongs to a
+// record.
 type verifier struct {
 	ctx     context.Context
 	txn     *durable.Txn
 	pacer   *durable.Pacer
-	sums    *indexSums     // nil where each entry is looked up
+	sums    *indexSums     // nil if each entry is looked up
 	slots   durable.Cursor // of the slots of current keys, in the order of the keys
 	wrong   findings
-	foreign findings // records that no call can have left behind
+	foreign findings // records that no API call can have created
 
 	keys, events int
 	rosters      map[string]roster // by workspace
 	current      int               // keys
-	folded       bool              // the lists of names can be checked: see refoldNames
+	folded       bool              // the lists of names are up to date: see refoldNames
 	confirmed    millis
 	ofWorkspaces int // events that are about a workspace
 	feeds        int
 	endedFeeds   int
-	daily        map[millis]tally // by when the day began
+	daily        map[millis]tally // by the start of the day
 	minutely     map[millis]tally
 }
 
-// findings are how much was found, and the first of it.
+// findings is the number of findings, and the first one.
 type findings struct {
 	n     int
 	first string
@@ -48,7 +48,7 @@ func (f *findings) add(format string, args ...any) {
 
 func (v *verifier) say(format string, args ...any) { v.wrong.add(format, args...) }
 
-// flaw notes what is wrong with a record, if anything is.
+// flaw records a flaw in a record, if there is one.
 func (v *verifier) flaw(what, id, flaw string) {
 	if flaw != "" {
 		v.foreign.add("in the record of the %s %.100q, %s", what, id, flaw)
@@ -92,7 +92,7 @@ func (v *verifier) each(prefix string, visit func(key, value []byte) error) erro
 	})
 }
 
-// number checks how many entries an index has.
+// number checks the number of entries in an index.
 func (v *verifier) number(prefix string, want int) error {
 	n, err := v.entries(prefix)
 	if n != want {
@@ -101,7 +101,7 @@ func (v *verifier) number(prefix string, want int) error {
 	return err
 }
 
-// entry checks that a key of the store has a value.
+// entry checks that an index has an entry.
 func (v *verifier) entry(key []byte, want string) {
 	if v.sums != nil {
 		v.sums.expect(key, []byte(want))
@@ -169,8 +169,8 @@ func (v *verifier) feed(key, value []byte) error {
 	return nil
 }
 
-// feedState checks that a calendar feed that has ended is among those that have. One
-// that is open follows from the record of its workspace.
+// feedState checks that an ended calendar feed is in the index of ended feeds. Open
+// ones are checked with the records of their workspaces.
 func (v *verifier) feedState(key, value []byte) error {
 	var state feedState
 	digest := key[len(feedPrefix):]
@@ -187,7 +187,7 @@ func (v *verifier) feedState(key, value []byte) error {
 	return nil
 }
 
-// tallies checks the counts of keys by when they end.
+// tallies checks the counts of keys by their ends.
 func (v *verifier) tallies(s span, want map[millis]tally) error {
 	n := 0
 	err := eachTally(v.ctx, v.txn, s, 0, math.MaxInt64, func(begin millis, t tally) {

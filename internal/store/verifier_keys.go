@@ -31,7 +31,7 @@ func (v *verifier) key(record, value []byte) error {
 	return nil
 }
 
-// links checks the keys that a key is linked to, which may be forgotten already.
+// links checks the keys that a key is linked to, which may have been deleted.
 func (v *verifier) links(key *apikey.Key) {
 	for _, other := range []string{key.Replaces, key.ReplacedBy} {
 		if other == "" {
@@ -47,8 +47,8 @@ func (v *verifier) links(key *apikey.Key) {
 	}
 }
 
-// place checks that a key is among the current ones of its workspace, or among those
-// that have ended.
+// place checks that a key is among either the current or the ended keys of its
+// workspace.
 func (v *verifier) place(key *apikey.Key) {
 	r := v.rosters[key.WorkspaceID]
 	value, current := v.slots.At(slotKey(key.ID))
@@ -68,7 +68,7 @@ func (v *verifier) place(key *apikey.Key) {
 		r.Current++
 		v.current++
 		v.member(key, slot)
-		if isCurrent(key, v.confirmed) { // else it may have left them before it leaves the roster
+		if isCurrent(key, v.confirmed) { // others may leave the lists before the roster
 			v.listed(key, familyOf(key))
 			if v.folded {
 				v.listed(key, nameOf(key))
@@ -119,7 +119,7 @@ func (v *verifier) members(list, value []byte, listOf func(*apikey.Key) []byte) 
 		v.say("%v", err)
 	}
 	for _, m := range members {
-		if v.sums != nil && m.End > v.confirmed { // else it may be there, and need not
+		if v.sums != nil && m.End > v.confirmed { // others may be there, but need not
 			v.sums.found(list, inList(m))
 			continue
 		}

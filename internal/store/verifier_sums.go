@@ -5,12 +5,12 @@ import (
 	"hash/maphash"
 )
 
-// indexSums compare what indexes have with what follows from the records, in whatever
-// order either is read: of each index, a sum over the hashes of its entries. To look
-// up each entry takes many times as long, and is only done to say which one differs.
+// indexSums compares the entries of indexes with those that follow from the records,
+// regardless of order, by the sum of the hashes of each index's entries. Looking up
+// each entry is many times slower, and is only done to find out which one differs.
 type indexSums struct {
 	seed      maphash.Seed
-	want, got map[string]uint64 // by the prefix of an index
+	want, got map[string]uint64 // by the prefix of the index
 }
 
 func newIndexSums() *indexSums {
@@ -26,13 +26,13 @@ func (s *indexSums) hash(key, value []byte) uint64 {
 	return h.Sum64()
 }
 
-// expect adds an entry that an index should have.
+// expect adds an entry that should be in an index.
 func (s *indexSums) expect(key, value []byte) { s.want[string(key[:2])] += s.hash(key, value) }
 
-// found adds an entry that it has.
+// found adds an entry that is in an index.
 func (s *indexSums) found(key, value []byte) { s.got[string(key[:2])] += s.hash(key, value) }
 
-// agree reports whether every index has what it should have.
+// agree reports whether the indexes have the expected entries.
 func (s *indexSums) agree() bool {
 	for prefix, sum := range s.want {
 		if s.got[prefix] != sum {
@@ -47,7 +47,7 @@ func (s *indexSums) agree() bool {
 	return true
 }
 
-// entries adds all entries of an index, and returns how many they are.
+// entries adds all entries of an index, and returns their number.
 func (v *verifier) entries(prefix string) (n int, err error) {
 	err = v.each(prefix, func(key, value []byte) error {
 		n++
@@ -63,7 +63,7 @@ func (v *verifier) entries(prefix string) (n int, err error) {
 // summed are the indexes whose entries follow from records one by one.
 var summed = map[string]bool{digestPrefix: true, "w/": true, endPrefix: true, "x/": true, "d/": true, "b/": true, feedPrefix: true, endedFeedPrefix: true}
 
-// inList stands for a member of a list among the sums.
+// inList represents a member of a list in the sums.
 func inList(m member) []byte {
 	encoded, _ := json.Marshal(m) // which cannot fail
 	return encoded

@@ -5,9 +5,9 @@ import (
 	"sync/atomic"
 )
 
-// versions count the changes to the keys of workspaces. Several can share a
-// number: then a change to one of them looks like one to the others, which costs
-// them a look, and no more.
+// versions counts the changes to the keys of workspaces. Several workspaces can share a
+// counter: then a change to one looks like a change to the others, which costs an
+// unnecessary read.
 type versions struct {
 	seed   maphash.Seed
 	counts *[1 << 12]atomic.Uint64
@@ -25,8 +25,8 @@ func (v versions) advance(workspaces []string) {
 	}
 }
 
-// Version returns a number that is another one once the keys of a workspace have
-// been changed. It means nothing after the store was opened again.
+// Version returns a number that changes whenever the keys of a workspace do. It means
+// nothing after the store has been reopened.
 func (s *Store) Version(workspaceID string) uint64 {
 	if s == nil {
 		return 0

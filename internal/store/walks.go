@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// walks lets walks over many records begin: of each workspace one at a time, and of
-// all workspaces as many as leave half of the processors to requests.
+// walks limits concurrent walks over many records: to one per workspace, and to a total
+// that leaves half of the processors to requests.
 type walks struct {
 	all chan struct{}
 
@@ -16,7 +16,7 @@ type walks struct {
 }
 
 type lane struct {
-	free  chan struct{} // holds an element while no walk of the workspace is under way
+	free  chan struct{} // has an element while there is no walk of the workspace
 	users int
 }
 
@@ -24,7 +24,7 @@ func newWalks() *walks {
 	return &walks{all: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), of: make(map[string]*lane)}
 }
 
-// enter waits for its turn. leave is to be called at the end of the walk.
+// enter waits for a turn. leave must be called at the end of the walk.
 func (w *walks) enter(ctx context.Context, ws string) (leave func(), err error) {
 	l := w.join(ws)
 	select {

@@ -4,8 +4,8 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// Events of a suspension and of its end say who made them: a restore brings an
-// operator's suspension back unless an operator has ended it.
+// Events say who suspended or resumed a workspace: a restore reinstates an operator's
+// suspension unless an operator has ended it.
 const (
 	detailBy    = "by"
 	byOperator  = "operator"
