@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -54,15 +55,19 @@ func tokenIn(in io.Reader) (string, error) {
 	return found[0], nil
 }
 
-// refuseToken refuses a token in place of an id or a search text, which become part of
-// an address that the server logs.
+// secretPart finds what may be a token without its prefix or its end: a word of more
+// letters and digits than any id has.
+var secretPart = regexp.MustCompile(`[0-9A-Za-z]{33,}`)
+
+// refuseToken refuses a token, or most of one, in place of an id or a search text, which
+// become part of an address that the server logs.
 func refuseToken(text string) error {
 	tokens := apikey.FindTokens(text)
 	switch {
 	case len(tokens) == 1:
 		return usagef("that is a whole token, and not a key's id: find its key by its last four characters, with list --query %s", tokens[0][len(tokens[0])-4:])
-	case apikey.HoldsToken(text):
-		return usagef("that contains a token, which would be logged: pass it to lookup on standard input")
+	case apikey.HoldsToken(text), secretPart.MatchString(text):
+		return usagef("that contains a token or part of one, which would be logged: pass it to lookup on standard input")
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
@@ -24,5 +25,26 @@ func TestTokenIn_encodings(t *testing.T) {
 	}
 	if _, err := tokenIn(strings.NewReader(wide.String())); err == nil || !strings.Contains(err.Error(), "UTF-16") {
 		t.Errorf("got %v, want UTF-16 named", err)
+	}
+}
+
+func TestRefuseToken(t *testing.T) {
+	token := apikey.NewToken("agk").Reveal()
+	for _, c := range []struct {
+		what, text string
+		refused    bool
+	}{
+		{"a token", token, true},
+		{"two tokens", token + " " + token, true},
+		{"a token that was cut short", token[:len(token)-12], true},
+		{"a token without its prefix", strings.TrimPrefix(token, "agk_"), true},
+		{"a token's last characters", token[len(token)-4:], false},
+		{"an id", apikey.NewKeyID(time.Now()), false},
+		{"an id with a character too many", apikey.NewKeyID(time.Now()) + "0", false},
+		{"a name", strings.TrimSpace(strings.Repeat("Zapier production ", apikey.MaxName/18)), false},
+	} {
+		if err := refuseToken(c.text); (err != nil) != c.refused {
+			t.Errorf("%s: got %v, want it refused: %t", c.what, err, c.refused)
+		}
 	}
 }
