@@ -309,6 +309,9 @@ func TestRestore_quarantine(t *testing.T) {
 	for _, ws := range []string{"acme", "other", "unpaid"} {
 		equal(t, ws+" suspended", suspended(t, s, ws), true)
 	}
+	if len(active) == 0 {
+		t.Error("no active key was seen during the restore")
+	}
 	for digest, usable := range active {
 		if usable {
 			t.Errorf("the key of %x could be used while it was restored", digest)

@@ -384,7 +384,9 @@ func TestRefusals_keepNoToken(t *testing.T) {
 	refused(t, s, start, apikey.Revoke{WorkspaceID: "acme", KeyID: token}, apikey.ErrNotFound)
 	refused(t, s, start, apikey.Update{WorkspaceID: token + token, KeyID: "key_" + token}, apikey.ErrNotFound)
 	refused(t, s, start, apikey.Expose{WorkspaceID: strings.Repeat("a", 300), KeyID: strings.Repeat("x", 70_000)}, apikey.ErrNotFound)
-	for _, event := range allEvents(t, s, "") {
+	events := allEvents(t, s, "")
+	equal(t, "events", len(events), 3)
+	for _, event := range events {
 		equal(t, "key id", event.KeyID, "")
 		if strings.Contains(fmt.Sprintf("%+v", event), token) {
 			t.Errorf("the event holds a token: %+v", event)

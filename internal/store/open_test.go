@@ -111,7 +111,7 @@ func TestClose_whileInUse(t *testing.T) {
 				}
 			})
 		}
-		for range 16 + round*10 {
+		for range 32 + round*10 { // so that at least one worker has made a change
 			<-busy
 		}
 		closeStore(t, s)
@@ -122,6 +122,9 @@ func TestClose_whileInUse(t *testing.T) {
 		wg.Wait()
 		close(busy)
 		s = open(t, s.Path(), nil)
+		if len(acknowledged) == 0 {
+			t.Errorf("round %d: no change was made before the store was closed", round)
+		}
 		for _, key := range acknowledged {
 			equal(t, "key", lookup(t, s, key.Digest), key)
 		}
