@@ -17,9 +17,6 @@ import (
 // EachActive calls visit for each active key of a workspace, in the order in which they
 // will end, without their last uses. Requests take precedence while it runs.
 func (s *Store) EachActive(ctx context.Context, workspaceID string, now time.Time, visit func(*apikey.Key) error) error {
-	if s == nil {
-		return apikey.ErrStoreUnavailable
-	}
 	leave, err := s.walks.enter(ctx, workspaceID)
 	if err != nil {
 		return s.wrapInternal(err)
@@ -65,9 +62,6 @@ type keyCounts struct {
 // CountKeys counts a workspace's keys by their status at now. It reads the current keys
 // only if one of them has changed or ended since they were last counted.
 func (s *Store) CountKeys(ctx context.Context, workspaceID string, now time.Time) (map[apikey.Status]int, error) {
-	if s == nil {
-		return nil, apikey.ErrStoreUnavailable
-	}
 	if counts, ok := s.rememberedCounts(workspaceID, now); ok {
 		return counts, s.Ping()
 	}

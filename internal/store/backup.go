@@ -70,9 +70,6 @@ type suspensionRecord struct {
 // meantime. The file is on the store's disk or, if that is full or gone, in the
 // directory for temporary files: whatever can be read can be saved.
 func (s *Store) Backup(ctx context.Context, now time.Time) (io.ReadSeekCloser, error) {
-	if s == nil {
-		return nil, apikey.ErrStoreUnavailable
-	}
 	if err := s.Ping(); err != nil {
 		return nil, err
 	}

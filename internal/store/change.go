@@ -21,9 +21,6 @@ import (
 // ErrStoreUnavailable, after which it is unknown whether anything was changed: then all
 // later changes fail too, until the store is reopened.
 func (s *Store) Apply(ctx context.Context, change apikey.Change) (apikey.Outcome, error) {
-	if s == nil {
-		return apikey.Outcome{}, apikey.ErrStoreUnavailable
-	}
 	if change.Do == nil {
 		return apikey.Outcome{}, s.wrapInternal(errors.New("a change without an action"))
 	}

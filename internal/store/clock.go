@@ -73,9 +73,6 @@ func believed(txn reader, now time.Time) (time.Time, error) {
 // NoteClock stores what read returns. It calls read while no change is being made,
 // because a change may set the clock.
 func (s *Store) NoteClock(read func() apikey.ClockNote) error {
-	if s == nil {
-		return apikey.ErrStoreUnavailable
-	}
 	return s.wrapInternal(s.db.Note(func(txn *durable.Txn) error { return saveClock(txn, read()) }))
 }
 

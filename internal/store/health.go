@@ -9,9 +9,6 @@ import (
 // Unchangeable says why no change can be made now, in words that any client may see, or
 // returns "". It never blocks for long.
 func (s *Store) Unchangeable() string {
-	if s == nil {
-		return durable.ErrClosed.Error()
-	}
 	err := s.db.Blocked()
 	if heldUp, ok := errors.AsType[*durable.HeldUpError](err); ok {
 		return heldUp.Error()

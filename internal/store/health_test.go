@@ -32,7 +32,6 @@ func TestUnchangeable(t *testing.T) {
 			equal(t, "why", s.Unchangeable(), test.want)
 		})
 	}
-	equal(t, "no store", (*Store)(nil).Unchangeable(), "the key store is closed")
 }
 
 // Whatever has happened to a store, there is one advice on what to do with its

@@ -24,9 +24,6 @@ const maxSorted = 1000
 // Keys returns a page of a workspace's keys, newest first, and the id after which the
 // next page starts, "" if there is none. now determines the status of keys.
 func (s *Store) Keys(ctx context.Context, workspaceID string, filter apikey.KeyFilter, page apikey.Page, now time.Time) (keys []*apikey.Key, next string, err error) {
-	if s == nil {
-		return nil, "", apikey.ErrStoreUnavailable
-	}
 	l := &lister{ctx: ctx, pacer: durable.NewPacer(ctx), ws: workspaceID, filter: filter, query: apikey.FoldText(filter.Query), page: page, now: now}
 	err = s.view(func(txn *durable.Txn) error {
 		l.txn = txn

@@ -72,13 +72,6 @@ func TestClose_twice(t *testing.T) {
 	everyCall(t.Context(), s, func(call string, err error) { isUnavailable(t, call, err) })
 }
 
-func TestStore_nil(t *testing.T) {
-	var s *Store
-	everyCall(t.Context(), s, func(call string, err error) { isUnavailable(t, call, err) })
-	closeStore(t, s)
-	equal(t, "path", s.Path(), "")
-}
-
 // Closing waits for what is under way, and refuses what comes later: nothing
 // panics, and what was acknowledged is there.
 func TestClose_whileInUse(t *testing.T) {

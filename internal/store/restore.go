@@ -35,9 +35,6 @@ const maxTries = 10
 // of the restore is recorded at the end. What is read while records are added is also
 // written to progress.
 func (s *Store) Restore(ctx context.Context, from io.Reader, change apikey.Change, do apikey.Restore, progress io.Writer) (done apikey.Restored, err error) {
-	if s == nil {
-		return done, apikey.ErrStoreUnavailable
-	}
 	if err := s.Ping(); err != nil {
 		return done, err
 	}

@@ -107,9 +107,6 @@ func (s *Store) Made() bool { return s.db.Made() }
 
 // Path returns the absolute path of the store's directory.
 func (s *Store) Path() string {
-	if s == nil {
-		return ""
-	}
 	return s.db.Path()
 }
 
@@ -122,18 +119,12 @@ type Size = durable.Size
 
 // Size measures the store. Values that cannot be measured are 0.
 func (s *Store) Size() Size {
-	if s == nil {
-		return Size{}
-	}
 	return s.db.Size()
 }
 
 // Close waits for the reads and the change in progress, and closes the store. Closing a
 // closed store does nothing.
 func (s *Store) Close() error {
-	if s == nil {
-		return nil
-	}
 	s.db.StopUpkeep()
 	s.filter.Store(nil) // once closed, another process may change the store
 	return s.db.Close()
@@ -141,9 +132,6 @@ func (s *Store) Close() error {
 
 // view runs a read-only transaction.
 func (s *Store) view(read func(*durable.Txn) error) error {
-	if s == nil {
-		return apikey.ErrStoreUnavailable
-	}
 	return s.wrapInternal(s.db.View(read))
 }
 

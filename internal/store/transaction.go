@@ -44,9 +44,6 @@ func (t *transaction) pinClock() error {
 
 // inTurn runs do when it has the turn: see [durable.DB.Change].
 func (s *Store) inTurn(ctx context.Context, workspaceID string, urgent bool, do func(*durable.Turn) error) error {
-	if s == nil {
-		return apikey.ErrStoreUnavailable
-	}
 	return s.wrapInternal(s.db.Change(ctx, workspaceID, urgent, do))
 }
 

@@ -19,9 +19,6 @@ import (
 // whatever happens to a key in the meantime, its record is not touched. It must not be
 // called concurrently.
 func (s *Store) NoteUses(uses map[string]apikey.Use) error {
-	if s == nil {
-		return apikey.ErrStoreUnavailable
-	}
 	unused, err := s.unused(uses)
 	if err != nil {
 		return s.wrapInternal(err)
