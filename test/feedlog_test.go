@@ -169,6 +169,8 @@ http://{{.Plain}} {
 			var made struct{ Path string }
 			must(t, json.Unmarshal([]byte(site.Send(t, "POST", "/admin/workspaces/acme/calendar/feed", nil).Body), &made))
 			secret := strings.TrimSuffix(strings.TrimPrefix(made.Path, "/calendar/cal_"), ".ics")
+			// Caddy logs a request after its response, so this could be taken for the next.
+			s.Await("the new feed in the log", func() bool { return strings.Contains(s.Log.String(), `"status":`) })
 
 			for where, send := range map[string]func(){
 				"the path, rewritten":        func() { site.Send(t, "GET", "/admin"+made.Path, nil) },
