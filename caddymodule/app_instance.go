@@ -105,7 +105,7 @@ func (i *instance) logOpened(log *zap.Logger) {
 		log.Error("a restore was interrupted, and keys are missing: restore the same backup again", zap.Time("backup_made_at", madeAt))
 	}
 	if i.store.Made() {
-		log.Warn("key store created: it is empty")
+		log.Warn("created an empty key store")
 		return
 	}
 	census, err := i.store.Census(context.Background(), i.clock.Now())

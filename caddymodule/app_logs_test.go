@@ -138,7 +138,7 @@ func TestLogs_start(t *testing.T) {
 	}
 
 	made, i, closeIt := open()
-	if made.Level != zap.WarnLevel || made.Message != "key store created: it is empty" {
+	if made.Level != zap.WarnLevel || made.Message != "created an empty key store" {
 		t.Errorf("got %v %q of a new store, want a warning", made.Level, made.Message)
 	}
 	for _, key := range []apikey.Key{newKey(apikey.FullAccess).Key, newKey(apikey.ReadOnly).Key, newKey(apikey.ReadOnly).Key} {
