@@ -28,7 +28,7 @@ var errUnmeasured = errors.New("the directory of the key store cannot be read")
 
 // Inventory implements metrics.Gateway.
 func (runningGateway) Inventory(ctx context.Context) (metrics.Inventory, error) {
-	i := running()
+	i := runningInstance()
 	if i == nil {
 		return metrics.Inventory{}, metrics.ErrNotRunning
 	}
@@ -51,7 +51,7 @@ func (runningGateway) Inventory(ctx context.Context) (metrics.Inventory, error) 
 
 // ChangesAvailable implements metrics.Gateway.
 func (runningGateway) ChangesAvailable() (available, ok bool) {
-	i := running()
+	i := runningInstance()
 	if i == nil {
 		return false, false
 	}

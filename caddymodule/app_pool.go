@@ -57,11 +57,11 @@ func (a *App) instance(ctx context.Context) *instance {
 	if i := a.shared.Load(); i != nil {
 		return i
 	}
-	return running()
+	return runningInstance()
 }
 
-// running returns the instance of the running configuration, or nil.
-func running() *instance {
+// runningInstance returns the instance of the running configuration, or nil.
+func runningInstance() *instance {
 	if app := runningApp(); app != nil {
 		return app.shared.Load()
 	}
