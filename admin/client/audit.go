@@ -34,6 +34,7 @@ type Event struct {
 
 // EventPage is a page of the audit trail, newest first.
 type EventPage struct {
+	// Events are the events of the page; empty if there are none.
 	Events []Event `json:"events"`
 	// NextCursor is the Cursor of the next page, and nil on the last.
 	NextCursor *string `json:"next_cursor"`

@@ -54,6 +54,7 @@ type RestoreOptions struct {
 
 // Restoration is the result of a restore.
 type Restoration struct {
+	// Restored counts what was restored.
 	Restored Restored `json:"restored"`
 	// Warning is what the operator must do next; "" if nothing.
 	Warning string `json:"warning,omitzero"`

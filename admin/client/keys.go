@@ -39,7 +39,8 @@ type Key struct {
 	// TokenHint is the token's prefix and its last four characters: agk_…x7Qz.
 	TokenHint string `json:"token_hint"`
 	// Status is [Active], [Expired] or [Revoked].
-	Status    string    `json:"status"`
+	Status string `json:"status"`
+	// CreatedAt is when the key was created.
 	CreatedAt time.Time `json:"created_at"`
 	// CreatedBy is who created it, as the mount identifies them.
 	CreatedBy string `json:"created_by"`
@@ -50,9 +51,11 @@ type Key struct {
 	LastUsedAt *time.Time `json:"last_used_at"`
 	// RevokesAt is when the gateway will revoke a key that was replaced.
 	RevokesAt *time.Time `json:"revokes_at"`
+	// RevokedAt is when the key was revoked, by a person, or at RevokesAt.
 	RevokedAt *time.Time `json:"revoked_at"`
 	// RevokedBy is who revoked it, as the mount identifies them.
-	RevokedBy    *string `json:"revoked_by"`
+	RevokedBy *string `json:"revoked_by"`
+	// RevokeReason is why, in at most 500 characters; nil if no reason was given.
 	RevokeReason *string `json:"revoke_reason"`
 	// Replaces is the id of the key that this one replaces.
 	Replaces *string `json:"replaces"`
@@ -65,6 +68,7 @@ type Key struct {
 
 // NewKey is a key that was just created.
 type NewKey struct {
+	// Key describes the key.
 	Key Key `json:"key"`
 	// Token is the secret, 53 characters with the default prefix. It cannot be
 	// retrieved again.
@@ -107,16 +111,21 @@ type RotateRequest struct {
 
 // Rotation is a replacement, and the key that it replaces.
 type Rotation struct {
+	// Key is the replacement.
 	Key Key `json:"key"`
 	// Token is the replacement's secret. It cannot be retrieved again.
-	Token       string      `json:"token"`
-	Replaced    Key         `json:"replaced"`
+	Token string `json:"token"`
+	// Replaced is the old key. Its RevokesAt is when it will be revoked.
+	Replaced Key `json:"replaced"`
+	// Propagation is how far the change to the old key has reached.
 	Propagation Propagation `json:"propagation"`
 }
 
 // Revocation is a key that was revoked, and how far that has reached.
 type Revocation struct {
-	Key         Key         `json:"key"`
+	// Key is the revoked key.
+	Key Key `json:"key"`
+	// Propagation is how far the revocation has reached.
 	Propagation Propagation `json:"propagation"`
 }
 
@@ -138,8 +147,9 @@ type ListOptions struct {
 	// Query is text that the name, owner, id or token hint contains, ignoring case;
 	// "" for any.
 	Query string
-	// Limit and Cursor are as in [PageOptions].
-	Limit  int
+	// Limit is as in [PageOptions].
+	Limit int
+	// Cursor is as in [PageOptions].
 	Cursor string
 }
 

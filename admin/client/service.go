@@ -15,8 +15,9 @@ type Mount struct {
 	Actor string `json:"actor"`
 	// TestURL is where the holder of a key can try it: an address, or a path on the
 	// site of the mount; "" if that is not known.
-	TestURL string   `json:"test_url"`
-	Keys    KeyRules `json:"keys"`
+	TestURL string `json:"test_url"`
+	// Keys are the rules for new keys of the mount.
+	Keys KeyRules `json:"keys"`
 }
 
 // KeyRules are the operator's rules for new keys.
@@ -71,6 +72,7 @@ type Clock struct {
 
 // ClockTrust is the result of trusting the machine's clock.
 type ClockTrust struct {
+	// Clock is the state of the clock afterwards.
 	Clock Clock `json:"clock"`
 	// Revoked is how many keys would have become active again by the earlier time,
 	// and were revoked instead.

@@ -18,21 +18,28 @@ type Workspace struct {
 	// SuspendedAt is when it was suspended, and nil if it is not.
 	SuspendedAt *time.Time `json:"suspended_at"`
 	// Reason is why it is suspended; nil if it is not, or if no reason was given.
-	Reason *string   `json:"reason"`
-	Keys   KeyCounts `json:"keys"`
+	Reason *string `json:"reason"`
+	// Keys counts its keys.
+	Keys KeyCounts `json:"keys"`
 }
 
 // KeyCounts counts the keys of a workspace by status. Ended keys are kept for the
 // operator's audit_retention.
 type KeyCounts struct {
-	Active  int `json:"active"`
+	// Active is how many keys have the status [Active]. While the workspace is
+	// suspended, they are refused too.
+	Active int `json:"active"`
+	// Expired is how many keys have the status [Expired].
 	Expired int `json:"expired"`
+	// Revoked is how many keys have the status [Revoked].
 	Revoked int `json:"revoked"`
 }
 
 // Suspension is a workspace that is suspended.
 type Suspension struct {
-	WorkspaceID string    `json:"workspace_id"`
+	// WorkspaceID is the id of the workspace.
+	WorkspaceID string `json:"workspace_id"`
+	// SuspendedAt is when it was suspended, in UTC, to the millisecond.
 	SuspendedAt time.Time `json:"suspended_at"`
 	// Reason is why; "" if none was given.
 	Reason string `json:"reason"`
@@ -41,6 +48,7 @@ type Suspension struct {
 // SuspensionPage is a page of suspended workspaces, shorter ids first, then in
 // alphabetical order.
 type SuspensionPage struct {
+	// Suspensions are those of the page; empty if there are none.
 	Suspensions []Suspension `json:"suspensions"`
 	// NextCursor is the Cursor of the next page, and nil on the last.
 	NextCursor *string `json:"next_cursor"`
@@ -48,14 +56,18 @@ type SuspensionPage struct {
 
 // SuspendedWorkspace is a workspace that was suspended, and how far that has reached.
 type SuspendedWorkspace struct {
-	Workspace   Workspace   `json:"workspace"`
+	// Workspace is the suspended workspace.
+	Workspace Workspace `json:"workspace"`
+	// Propagation is how far the suspension has reached.
 	Propagation Propagation `json:"propagation"`
 }
 
 // RevokedKeys is how many keys of a workspace were revoked, and how far that has
 // reached.
 type RevokedKeys struct {
-	Revoked     int         `json:"revoked"`
+	// Revoked is how many keys were revoked: those that were active.
+	Revoked int `json:"revoked"`
+	// Propagation is how far the revocations have reached.
 	Propagation Propagation `json:"propagation"`
 }
 
