@@ -151,9 +151,9 @@ func TestBlocks_whoami(t *testing.T) {
 	}
 }
 
-// TestBlocks_announcements holds that two blocks speak of a key's end once, and
+// TestBlocks_keyEndHeaders holds that two blocks speak of a key's end once, and
 // that a refusal by the second does not.
-func TestBlocks_announcements(t *testing.T) {
+func TestBlocks_keyEndHeaders(t *testing.T) {
 	t.Parallel()
 	s := start(t, httpOnly(twoBlocks("read_methods GET POST", "", "")))
 	week := "7d"

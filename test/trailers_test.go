@@ -45,7 +45,7 @@ func TestTrailers(t *testing.T) {
 					says  int
 				}{"the gateway says something": {made.Token, 1}, "it says nothing": {quiet, 0}} {
 					t.Run(c.Name+"/"+name, func(t *testing.T) {
-						wantOwnWord(t, c, from.answer, test.token, test.says)
+						wantKeyEndHeaders(t, c, from.answer, test.token, test.says)
 					})
 				}
 			}
@@ -53,9 +53,9 @@ func TestTrailers(t *testing.T) {
 	}
 }
 
-// wantOwnWord checks that an answer has the announcements so many times in its
-// header, and never in its trailers.
-func wantOwnWord(t *testing.T, c gatewaytest.Client, asks, token string, times int) {
+// wantKeyEndHeaders checks that an answer has the headers about the key's end so many
+// times in its header, and never in its trailers.
+func wantKeyEndHeaders(t *testing.T, c gatewaytest.Client, asks, token string, times int) {
 	t.Helper()
 	request, err := http.NewRequest("GET", c.Base+contacts, nil)
 	must(t, err)

@@ -11,10 +11,9 @@ import (
 	"github.com/agiled/caddy-api-keys/admin/client"
 )
 
-// TestAnnouncements holds that what an answer says of its key is the gateway's
-// word alone, where the gateway says something: an upstream may have limits and
-// deprecations of its own.
-func TestAnnouncements(t *testing.T) {
+// TestKeyEndHeaders checks that the headers about a key's end have the gateway's
+// values alone, if the gateway sets them: an upstream may have deprecations of its own.
+func TestKeyEndHeaders(t *testing.T) {
 	t.Parallel()
 	s := start(t, withOptions("rate_limit read 1000 1m"))
 	s.Upstream.SetFields("Deprecation: @1\r\nSunset: Thu, 01 Jan 1970 00:00:01 GMT\r\nX-API-Key-Expires: never\r\n" +
@@ -67,10 +66,10 @@ func TestAnnouncements(t *testing.T) {
 
 func seconds(at time.Time) string { return strconv.FormatInt(at.Unix(), 10) }
 
-// TestAnnouncements_informational has an upstream speak of the key's end in a 103
+// TestKeyEndHeaders_informational has an upstream speak of the key's end in a 103
 // (RFC 8297). The client gets the rest of it, and the final answer as ever: the
 // gateway's word, or the upstream's where the gateway says nothing.
-func TestAnnouncements_informational(t *testing.T) {
+func TestKeyEndHeaders_informational(t *testing.T) {
 	t.Parallel()
 	s := start(t, gatewayConfig)
 	const end = "Deprecation: @1\r\nSunset: never\r\nX-API-Key-Expires: never\r\n"
