@@ -176,18 +176,18 @@ func (w *tenant) revokeAll() error {
 }
 
 func (w *tenant) suspendOrResume() (err error) {
+	var answer client.SuspendedWorkspace
 	if w.workspace.Suspended {
 		w.begin(event("resume", ""))
-		w.workspace, err = w.api.Resume(w.t.Context(), w.id)
+		answer.Workspace, err = w.api.Resume(w.t.Context(), w.id)
 	} else {
 		w.begin(event("suspend", "", "reason", "unpaid"))
-		var answer client.SuspendedWorkspace
 		answer, err = w.api.Suspend(w.t.Context(), w.id, "unpaid")
-		w.workspace = answer.Workspace
 	}
 	if err != nil {
 		return err
 	}
+	w.workspace = answer.Workspace
 	w.workspace.Keys = client.KeyCounts{}
 	w.done()
 	return nil
