@@ -36,7 +36,6 @@ func (a *App) reserveDescriptors(ctx caddy.Context) {
 		return
 	}
 	log, last := sampledLogger(), limit-reservedOf(limit)
-	descriptors.many.Store(limit / 4)
 	descriptors.last.Store(last)
 	server.RegisterConnState(func(conn net.Conn, state http.ConnState) {
 		if state != http.StateNew {
@@ -56,22 +55,34 @@ func (a *App) reserveDescriptors(ctx caddy.Context) {
 // descriptor for its upstream in addition to that of its connection, and one HTTP/2
 // connection may carry many requests.
 var descriptors struct {
-	many, last atomic.Uint64 // when to start counting, and the first reserved one; 0 if the limit is not known
-	crowded    atomic.Bool   // the latest connection got a number above many
-	requests   atomic.Int64  // in flight
+	last     atomic.Uint64 // the first reserved one; 0 if the limit is not known
+	crowded  atomic.Bool   // the latest connection got a number above a quarter of the limit
+	requests atomic.Int64  // that there was room for, and that have not left it
 }
 
-// roomForRequest reports whether one more request may be passed on. It asks the
-// system only if connections or requests use a quarter of the limit.
-func roomForRequest() bool {
+// enterRoom reports whether there is room for one more request, which leaves it again
+// with leaveRoom. Many can enter before one of them has connected to its upstream, so
+// they are counted: they may use the quarter that connections leave them. If others have
+// taken of that, as the numbers of descriptors tell, there is less room.
+func enterRoom() bool {
 	d := &descriptors
-	last := d.last.Load()
-	if last == 0 || !d.crowded.Load() && uint64(d.requests.Load()) < d.many.Load() {
+	requests, last := uint64(d.requests.Add(1)), d.last.Load()
+	if last == 0 {
 		return true
 	}
-	number, ok := nextDescriptor()
-	return ok && number < last
+	if requests <= last/4 {
+		if !d.crowded.Load() {
+			return true
+		}
+		if number, ok := nextDescriptor(); ok && number < last {
+			return true
+		}
+	}
+	leaveRoom()
+	return false
 }
+
+func leaveRoom() { descriptors.requests.Add(-1) }
 
 // descriptorOf returns the descriptor of a connection.
 func descriptorOf(conn net.Conn) (number uint64, ok bool) {

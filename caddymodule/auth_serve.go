@@ -53,6 +53,7 @@ func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	if !decision.Allowed() {
 		return h.refuse(w, r, &decision)
 	}
+	defer leaveRoom()
 
 	passed := new(passage)
 	passed.begin(h, &decision, &facts, first)
@@ -71,7 +72,8 @@ func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 var processStart = time.Now()
 
 // decide asks the authenticator, and measures how long it takes. It is not ok if
-// the check panics: such a request is answered, and does not pass.
+// the check panics: such a request is answered, and does not pass. A request that is
+// allowed has entered the room for requests.
 func (h *Auth) decide(ctx context.Context, shared *instance, facts *authn.Facts) (decision authn.Decision, took time.Duration, ok bool) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -80,11 +82,16 @@ func (h *Auth) decide(ctx context.Context, shared *instance, facts *authn.Facts)
 		}
 	}()
 	begun := time.Since(processStart)
-	if shared == nil || !roomForRequest() {
+	if shared == nil || !enterRoom() {
 		decision = authn.Decision{Result: authn.Unavailable, Action: authn.Read}
-	} else {
-		decision = shared.authn.Check(ctx, &h.policy, facts)
+		return decision, time.Since(processStart) - begun, true
 	}
+	defer func() {
+		if !decision.Allowed() {
+			leaveRoom()
+		}
+	}()
+	decision = shared.authn.Check(ctx, &h.policy, facts)
 	return decision, time.Since(processStart) - begun, true
 }
 
@@ -97,9 +104,7 @@ func (h *Auth) decide(ctx context.Context, shared *instance, facts *authn.Facts)
 // nothing ends what they do with the key. So they do it in nobody's name.
 func (h *Auth) serve(passed *passage, r, onward *http.Request, next caddyhttp.Handler, d *authn.Decision) (err error) {
 	flow, returned := &passed.stream, false
-	descriptors.requests.Add(1)
 	defer func() {
-		descriptors.requests.Add(-1)
 		flow.done()
 		if why := flow.Ended(); why != "" && (!returned || err != nil || flow.cut.Load() || flow.broken) {
 			ended := *d

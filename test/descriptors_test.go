@@ -57,18 +57,25 @@ func TestDescriptors_busy(t *testing.T) {
 		must(t, err)
 		conns = append(conns, conn)
 	}
-	refused := make(chan struct{}, len(conns))
+	refused, failed := make(chan struct{}, len(conns)), make(chan string, len(conns))
 	for _, conn := range conns {
 		_, _ = fmt.Fprintf(conn, "GET /silent HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n\r\n", s.Plain, token)
 		go func() {
 			begin := make([]byte, 12)
-			if _, err := io.ReadFull(conn, begin); err == nil && string(begin) == "HTTP/1.1 503" {
+			if _, err := io.ReadFull(conn, begin); err != nil {
+				return
+			}
+			if status := string(begin); status == "HTTP/1.1 503" {
 				refused <- struct{}{}
+			} else {
+				failed <- status
 			}
 		}()
 	}
 	select {
 	case <-refused:
+	case status := <-failed:
+		t.Errorf("got %q, want no request to pass for which there is no descriptor", status)
 	case <-time.After(time.Minute):
 		t.Error("got no request refused in a minute, want those that the limit has no room for")
 	}
