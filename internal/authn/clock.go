@@ -63,14 +63,14 @@ func newClock(note apikey.ClockNote, read func() (time.Time, time.Duration)) (*C
 		note.Confirmed = wall
 	}
 	c := &Clock{read: read, observed: elapsed, pause: apikey.MaxPause}
-	c.keep(note, elapsed)
+	c.setState(note, elapsed)
 	_, shift := c.Note()
 	return c, shift
 }
 
-// keep makes a note the state. Round strips the monotonic reading, which would otherwise
+// setState makes a note the state. Round strips the monotonic reading, which would otherwise
 // be used to compare times.
-func (c *Clock) keep(note apikey.ClockNote, elapsed time.Duration) {
+func (c *Clock) setState(note apikey.ClockNote, elapsed time.Duration) {
 	c.state.Store(&clockState{note.Confirmed.Round(0).Add(-elapsed), note.Ahead, note.Stood})
 }
 
@@ -99,16 +99,16 @@ func (s *clockState) judged(wall time.Time, elapsed time.Duration) time.Time {
 	switch {
 	case !wall.Before(confirmed):
 		return wall
-	case plainlyWrong(wall.Sub(confirmed)):
+	case tooFarBehind(wall.Sub(confirmed)):
 		return confirmed.Add(s.ahead)
 	}
 	return confirmed
 }
 
-// plainlyWrong reports whether a machine's clock is too far behind to say anything about
+// tooFarBehind reports whether a machine's clock is too far behind to say anything about
 // the time. An earlier run may have seen a later time than the confirmed one, and such a
 // clock is no reason to doubt it.
-func plainlyWrong(ahead time.Duration) bool { return ahead < -apikey.MaxPause }
+func tooFarBehind(ahead time.Duration) bool { return ahead < -apikey.MaxPause }
 
 // Note returns the note to store for the next run, and how the machine's clock has
 // shifted since the last call. Call it once a minute.
@@ -125,7 +125,7 @@ func (c *Clock) Note() (apikey.ClockNote, ClockShift) {
 		c.pause = 0 // they agree: a later difference is not a pause
 	}
 	c.observed = elapsed
-	c.keep(after, elapsed)
+	c.setState(after, elapsed)
 	return after, shift
 }
 
@@ -135,7 +135,7 @@ func (c *Clock) Trust(now time.Time) {
 	defer c.mu.Unlock()
 	_, elapsed := c.read()
 	c.pause = 0
-	c.keep(apikey.ClockNote{Confirmed: now}, elapsed)
+	c.setState(apikey.ClockNote{Confirmed: now}, elapsed)
 }
 
 // settle updates a note from the machine's clock after the server has run for a while;
@@ -145,7 +145,7 @@ func settle(note apikey.ClockNote, wall time.Time, ran, pause time.Duration) (ap
 	ahead := wall.Sub(note.Confirmed)
 	moved := ahead - note.Ahead
 	switch {
-	case plainlyWrong(ahead):
+	case tooFarBehind(ahead):
 		return note, ClockShift{}
 	case moved > max(pause, apikey.ClockTolerance):
 		return apikey.ClockNote{Confirmed: note.Confirmed, Ahead: ahead}, ClockShift{ClockJumped, ahead}

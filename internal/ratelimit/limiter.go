@@ -100,7 +100,7 @@ func (l *Limiter) Allow(keyID string, action uint8, limit Limit, now time.Time, 
 	}
 	limit.Window = min(limit.Window, eternity)
 	at := l.instant(now)
-	if b := hint.take(limit); b != nil {
+	if b := hint.find(limit); b != nil {
 		if v, ok := l.judge(b, at); ok {
 			return v
 		}
@@ -109,7 +109,7 @@ func (l *Limiter) Allow(keyID string, action uint8, limit Limit, now time.Time, 
 	for {
 		b := l.bucket(id)
 		if v, ok := l.judge(b, at); ok {
-			hint.keep(b)
+			hint.put(b)
 			return v
 		}
 	}
@@ -121,7 +121,7 @@ func (l *Limiter) Allow(keyID string, action uint8, limit Limit, now time.Time, 
 // concurrent use; the zero Hint is empty.
 type Hint struct{ buckets [2]atomic.Pointer[bucket] }
 
-func (h *Hint) take(limit Limit) *bucket {
+func (h *Hint) find(limit Limit) *bucket {
 	if h == nil {
 		return nil
 	}
@@ -133,8 +133,8 @@ func (h *Hint) take(limit Limit) *bucket {
 	return nil
 }
 
-// keep stores a bucket in place of its predecessor, or of the older one.
-func (h *Hint) keep(b *bucket) {
+// put stores a bucket in place of its predecessor, or of the older one.
+func (h *Hint) put(b *bucket) {
 	if h == nil {
 		return
 	}

@@ -389,7 +389,7 @@ func TestReleasedBucketCountsNothing(t *testing.T) {
 	if !l.Allow("key", read, limit, later, hint).Allowed || l.Allow("key", read, limit, later, nil).Allowed {
 		t.Error("its successor does not count")
 	}
-	if got := hint.take(limit); got == lookedUp || got.released {
+	if got := hint.find(limit); got == lookedUp || got.released {
 		t.Error("the hint is still at the released bucket")
 	}
 }
@@ -404,11 +404,11 @@ func TestHint(t *testing.T) {
 			if got, want := l.Allow("key", read, limit, day, hint).Allowed, round < limit.N; got != want {
 				t.Errorf("round %d: %v passes: %t, want %t", round, limit, got, want)
 			}
-			if got := hint.take(limit); got != l.bucket(bucketID{"key", read, limit}) {
+			if got := hint.find(limit); got != l.bucket(bucketID{"key", read, limit}) {
 				t.Errorf("round %d: the hint of %v is at %p", round, limit, got)
 			}
 		}
-		if hint.take(limits[1]) == nil {
+		if hint.find(limits[1]) == nil {
 			t.Errorf("round %d: the hint remembers one limit", round)
 		}
 	}

@@ -42,7 +42,7 @@ func takeCensus(ctx context.Context, txn reader, now time.Time) (c Census, err e
 	if err != nil {
 		return Census{}, err
 	}
-	c.Keys = byStatus(ends.ever(), ended)
+	c.Keys = byStatus(ends.total(), ended)
 	c.Expiring = make(map[time.Duration]int)
 	for _, within := range expiringWithin {
 		later, err := ends.by(now.Add(within))

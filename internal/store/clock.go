@@ -59,10 +59,10 @@ func (m millis) duration() time.Duration { return time.Duration(m) * time.Millis
 // to be due to waiting: the confirmed time is recorded far more often.
 const jump = 10 * time.Minute
 
-// believed returns the time by which keys have ended for good: now, or the confirmed
+// withoutJump returns the time by which keys have ended for good: now, or the confirmed
 // time if the clock is ahead of that. Once the clock is corrected, keys that only
 // seemed to have ended are valid again, and need their names.
-func believed(txn reader, now time.Time) (time.Time, error) {
+func withoutJump(txn reader, now time.Time) (time.Time, error) {
 	note, _, err := clockNote(txn)
 	if err != nil || note.Confirmed.IsZero() || now.Sub(note.Confirmed) <= jump {
 		return now, err

@@ -92,7 +92,7 @@ func (s *Store) tryRebuildFilter(ctx context.Context) error {
 	if err := s.db.View(func(txn *durable.Txn) error {
 		ends, err := readEnds(ctx, txn)
 		if err == nil {
-			keys = ends.ever().sum()
+			keys = ends.total().sum()
 		}
 		return err
 	}); err != nil {

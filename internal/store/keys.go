@@ -139,7 +139,7 @@ func revoke(txn *transaction, change apikey.Change, do apikey.Revoke) (apikey.Ou
 		return apikey.Outcome{}, err
 	}
 	// A scheduled revocation counts once its time has passed for certain.
-	now, err := believed(txn, change.At)
+	now, err := withoutJump(txn, change.At)
 	if err != nil {
 		return apikey.Outcome{}, err
 	}
@@ -168,7 +168,7 @@ const maxRevoked = 300
 // revokeAll revokes up to maxRevoked active keys of a workspace, oldest first.
 func revokeAll(txn *transaction, change apikey.Change, do apikey.RevokeAll) (apikey.Outcome, error) {
 	var outcome apikey.Outcome
-	now, err := believed(txn, change.At)
+	now, err := withoutJump(txn, change.At)
 	if err != nil {
 		return outcome, err
 	}

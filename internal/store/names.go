@@ -102,9 +102,9 @@ func nameTaken(txn reader, workspaceID, name string, now time.Time) error {
 }
 
 // nameHolder returns an active key of the workspace that has the name, or nil. A clock
-// that was set forward does not free names: see believed.
+// that was set forward does not free names: see withoutJump.
 func nameHolder(txn reader, workspaceID, name string, now time.Time) (*member, error) {
-	now, err := believed(txn, now)
+	now, err := withoutJump(txn, now)
 	if err != nil {
 		return nil, err
 	}

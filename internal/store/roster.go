@@ -239,7 +239,7 @@ func hasRoom(txn reader, ws string, most int, now time.Time) (bool, error) {
 	if err != nil || most == 0 || int(r.Current) < most {
 		return err == nil, err
 	}
-	if now, err = believed(txn, now); err != nil {
+	if now, err = withoutJump(txn, now); err != nil {
 		return false, err
 	}
 	active, err := activeMembers(context.Background(), txn, ws, now)

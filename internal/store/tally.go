@@ -119,8 +119,8 @@ func readEnds(ctx context.Context, txn reader) (*ends, error) {
 	return e, err
 }
 
-// ever counts all keys, whenever they end.
-func (e *ends) ever() (sum tally) {
+// total counts all keys, whenever they end.
+func (e *ends) total() (sum tally) {
 	for _, day := range e.daily {
 		sum.add(day.tally)
 	}

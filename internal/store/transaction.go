@@ -57,7 +57,7 @@ func (s *Store) write(turn *durable.Turn, at time.Time, do func(*transaction) er
 		}
 		t.MadeAt(at)
 		// A store that is rebuilt from the journal takes these times as confirmed.
-		if confirmed, err := believed(txn, at); err == nil {
+		if confirmed, err := withoutJump(txn, at); err == nil {
 			t.MadeAt(confirmed)
 		}
 		s.addToFilter(turn, txn.added)
