@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -55,9 +56,16 @@ func tokenIn(in io.Reader) (string, error) {
 	return found[0], nil
 }
 
-// secretPart finds what may be a token without its prefix or its end: a word of more
-// letters and digits than any id has.
-var secretPart = regexp.MustCompile(`[0-9A-Za-z]{33,}`)
+// longWord finds a word of more letters and digits than any id has.
+var longWord = regexp.MustCompile(`[0-9A-Za-z]{33,}`)
+
+// holdsPart reports whether a text contains what may be a token without its prefix or its
+// end. Words of a language can be as long, but have no digits.
+func holdsPart(text string) bool {
+	return slices.ContainsFunc(longWord.FindAllString(text, -1), func(word string) bool {
+		return strings.ContainsAny(word, "0123456789")
+	})
+}
 
 // refuseToken refuses a token, or most of one, in place of an id or a search text, which
 // become part of an address that the server logs.
@@ -66,7 +74,7 @@ func refuseToken(text string) error {
 	switch {
 	case len(tokens) == 1:
 		return usagef("that is a whole token, and not a key's id: find its key by its last four characters, with list --query %s", tokens[0][len(tokens[0])-4:])
-	case apikey.HoldsToken(text), secretPart.MatchString(text):
+	case apikey.HoldsToken(text), holdsPart(text):
 		return usagef("that contains a token or part of one, which would be logged: pass it to lookup on standard input")
 	}
 	return nil

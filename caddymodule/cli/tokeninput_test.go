@@ -29,7 +29,7 @@ func TestTokenIn_encodings(t *testing.T) {
 }
 
 func TestRefuseToken(t *testing.T) {
-	token := apikey.NewToken("agk").Reveal()
+	const token = "agk_Nlw7AIHMw9BoPOgMM7rooQuETnzxu5piBdz8Ns3X2k53mEzCI"
 	for _, c := range []struct {
 		what, text string
 		refused    bool
@@ -41,6 +41,7 @@ func TestRefuseToken(t *testing.T) {
 		{"a token's last characters", token[len(token)-4:], false},
 		{"an id", apikey.NewKeyID(time.Now()), false},
 		{"an id with a character too many", apikey.NewKeyID(time.Now()) + "0", false},
+		{"a long word", "Donaudampfschifffahrtsgesellschaft", false},
 		{"a name", strings.TrimSpace(strings.Repeat("Zapier production ", apikey.MaxName/18)), false},
 	} {
 		if err := refuseToken(c.text); (err != nil) != c.refused {
