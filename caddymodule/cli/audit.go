@@ -19,7 +19,7 @@ func auditCommand() *cobra.Command {
 	pageOptions := pageFlags(cmd, "events")
 	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
 		if len(args) > 0 {
-			return usagef("%q is not wanted", args[0])
+			return usagef("unexpected argument %q", args[0])
 		}
 		options, err := pageOptions()
 		if err != nil {

@@ -37,7 +37,7 @@ If the server has a backup_key, the backup is signed. With the same key in
 	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
 		switch {
 		case len(args) > 1:
-			return usagef("one FILE is wanted, or none")
+			return usagef("give one FILE, or none")
 		case len(args) == 1 && args[0] != "-":
 			return backUpToFile(ctx, t, cmd.ErrOrStderr(), args[0])
 		case term.IsTerminal(int(os.Stdout.Fd())):

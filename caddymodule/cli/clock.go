@@ -29,7 +29,7 @@ until the gateway confirms it by itself.`,
 	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
 		switch {
 		case len(args) > 0:
-			return usagef("%q is not wanted", args[0])
+			return usagef("unexpected argument %q", args[0])
 		case *reason != "" && !*trust:
 			return usagef("--reason is for --trust")
 		case *trust:
@@ -57,7 +57,7 @@ func (t *terminal) trusted(trust client.ClockTrust) error {
 	if err := t.clock(trust.Clock); err != nil || trust.Revoked == 0 {
 		return err
 	}
-	return say(t.out, "%s revoked: the scheduled revocation had come, or another key has the name now.\n", plural(trust.Revoked, "key"))
+	return say(t.out, "%s revoked: their scheduled revocation was due, or another key now has the name.\n", plural(trust.Revoked, "key"))
 }
 
 func (t *terminal) clock(clock client.Clock) error {

@@ -36,7 +36,7 @@ or if nothing better is left: restoring a backup is better than missing a revoca
 	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
 		switch {
 		case len(args) > 0:
-			return usagef("no argument is wanted")
+			return usagef("unexpected argument %q", args[0])
 		case *newJournal && *path == "":
 			return usagef("--new-journal is for the store of a stopped server: --store PATH is missing")
 		case *newJournal:
@@ -104,7 +104,7 @@ func (t *terminal) newJournal(path string) error {
 	if kept != "" {
 		old = "The old one is kept in " + kept + "."
 	}
-	return say(t.out, "A new journal was begun. %s\nTake a backup, and repeat every revocation since the last one.\n", old)
+	return say(t.out, "Created a new journal. %s\nTake a backup, and repeat every revocation since the last one.\n", old)
 }
 
 // findings prints findings.

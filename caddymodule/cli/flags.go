@@ -21,7 +21,7 @@ func requiredWorkspace(cmd *cobra.Command) (string, error) {
 // onlyWorkspace returns the workspace of a command that takes no arguments.
 func onlyWorkspace(cmd *cobra.Command, args []string) (string, error) {
 	if len(args) > 0 {
-		return "", usagef("%q is not wanted", args[0])
+		return "", usagef("unexpected argument %q", args[0])
 	}
 	return requiredWorkspace(cmd)
 }
@@ -32,7 +32,7 @@ func workspaceAndKey(cmd *cobra.Command, args []string) (ws, id string, err erro
 		return "", "", err
 	}
 	if len(args) != 1 {
-		return "", "", usagef("one KEY_ID is wanted")
+		return "", "", usagef("give one KEY_ID")
 	}
 	id = strings.TrimSpace(args[0]) // as it is copied from a table
 	return ws, id, refuseToken(id)

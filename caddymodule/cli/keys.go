@@ -30,7 +30,7 @@ func createCommand() *cobra.Command {
 		}
 		switch {
 		case len(args) > 0:
-			return usagef("%q is not wanted: put a value with spaces in quotes", args[0])
+			return usagef("unexpected argument %q: put a value with spaces in quotes", args[0])
 		case *name == "":
 			return usagef("--name is missing")
 		case *preset != "full-access" && *preset != "read-only" && *preset != "full_access" && *preset != "read_only":
@@ -66,7 +66,7 @@ func listCommand() *cobra.Command {
 			return err
 		}
 		if len(args) > 0 {
-			return usagef("%q is not wanted", args[0])
+			return usagef("unexpected argument %q", args[0])
 		}
 		if !slices.Contains([]string{"", "active", "expired", "revoked"}, *status) {
 			return usagef("--status is active, expired or revoked")
@@ -129,7 +129,7 @@ func renameCommand() *cobra.Command {
 		}
 		request := client.UpdateRequest{Name: given(cmd, "name", name), Owner: given(cmd, "owner", owner)}
 		if request.Name == nil && request.Owner == nil {
-			return usagef("--name or --owner is wanted")
+			return usagef("give --name, --owner or both")
 		}
 		key, err := t.client.UpdateKey(ctx, ws, id, request)
 		if err != nil {

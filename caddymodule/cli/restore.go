@@ -40,7 +40,7 @@ is taken from ` + store.BackupKeyVariable + `. Without a key, no signature is re
 	path := cmd.Flags().String("store", "", "Store directory of a stopped server")
 	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
 		if len(args) != 1 {
-			return usagef("one FILE is wanted")
+			return usagef("give one FILE")
 		}
 		if args[0] == onStdin {
 			if _, err := stdin(cmd); err != nil {

@@ -32,7 +32,7 @@ command asks for confirmation, unless --yes is given.`,
 			return err
 		}
 		if *reason == "" {
-			return usagef("--reason is wanted")
+			return usagef("--reason is required")
 		}
 		if !*yes && term.IsTerminal(int(os.Stdin.Fd())) {
 			if err := confirm(ctx, cmd, t.client, ws); err != nil {

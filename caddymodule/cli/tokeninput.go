@@ -45,13 +45,13 @@ func tokenIn(in io.Reader) (string, error) {
 	tokens := apikey.FindTokens(text)
 	switch {
 	case len(found) == 0:
-		return "", usagef("a token is wanted on standard input")
+		return "", usagef("write a token to standard input")
 	case len(tokens) == 1:
 		return tokens[0], nil
 	case len(tokens) > 1:
-		return "", usagef("one token at a time is wanted on standard input")
+		return "", usagef("write only one token to standard input")
 	case len(found) > 1:
-		return "", usagef("one token on one line is wanted on standard input, and this has %d lines", len(found))
+		return "", usagef("write one token on one line to standard input, not %d lines", len(found))
 	}
 	return found[0], nil
 }

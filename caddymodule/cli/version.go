@@ -18,7 +18,7 @@ of Caddy. A running server may be another binary: it logs its version when it st
 	}
 	return prepare(cmd, func(_ context.Context, t *terminal, args []string) error {
 		if len(args) > 0 {
-			return usagef("%q is not wanted", args[0])
+			return usagef("unexpected argument %q", args[0])
 		}
 		if cmd.Flag("output").Value.String() == "json" {
 			return t.json(map[string]string{"version": version.Get()})

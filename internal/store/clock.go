@@ -108,19 +108,19 @@ func (s *Store) checkClock(machine time.Time) durable.Finding {
 	ahead := machine.Sub(note.Confirmed)
 	switch {
 	case err != nil:
-		return durable.Faultf(check, durable.AdviceRestart, "The time that was noted last cannot be read.")
+		return durable.Faultf(check, durable.AdviceRestart, "The latest recorded time cannot be read.")
 	case note.Confirmed.IsZero():
-		return durable.Finef(check, "No time was noted yet.")
+		return durable.Finef(check, "No time has been recorded yet.")
 	case ahead < -apikey.ClockTolerance:
 		return durable.Faultf(check, "If the clock is wrong, correct it: until then, keys are checked against the later time, so that expired keys stay expired. "+
 			"If it is right, an earlier clock was ahead: run caddy api-keys clock --trust.",
-			"The clock says %s, and the store has seen %s.", machine.Format(time.RFC3339), note.Confirmed.Format(time.RFC3339))
+			"The clock says %s, but the latest recorded time is %s.", machine.Format(time.RFC3339), note.Confirmed.Format(time.RFC3339))
 	case ahead > apikey.MaxPause:
 		return durable.Warningf(check, "If the clock is wrong, correct it: the keys that expired because of it are valid again then, and until then nothing is deleted. "+
 			"If it is right, run caddy api-keys clock --trust, or wait until the server has run for three days, which confirms it.",
 			"The clock says %s, and the store is certain only of %s.", machine.Format(time.RFC3339), note.Confirmed.Format(time.RFC3339))
 	}
-	return durable.Finef(check, "The clock agrees with what the store has seen.")
+	return durable.Finef(check, "The clock agrees with the latest recorded time.")
 }
 
 // checkFuture reports how many keys were created while the clock was ahead.

@@ -84,8 +84,8 @@ func TestCheck_clock(t *testing.T) {
 	s := openNew(t)
 	noteClock(t, s, apikey.ClockNote{Confirmed: start})
 	for off, want := range map[time.Duration]string{
-		-600 * day:   "error: The clock says 2024-07-09T12:00:00Z, and the store has seen 2026-03-01T12:00:00Z.",
-		-time.Hour:   "error: The clock says 2026-03-01T11:00:00Z, and the store has seen 2026-03-01T12:00:00Z.",
+		-600 * day:   "error: The clock says 2024-07-09T12:00:00Z, but the latest recorded time is 2026-03-01T12:00:00Z.",
+		-time.Hour:   "error: The clock says 2026-03-01T11:00:00Z, but the latest recorded time is 2026-03-01T12:00:00Z.",
 		-time.Second: "", time.Hour: "",
 		91 * day: "warning: The clock says 2026-05-31T12:00:00Z, and the store is certain only of 2026-03-01T12:00:00Z.",
 	} {
