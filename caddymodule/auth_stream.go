@@ -13,6 +13,7 @@ import (
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/authn"
+	"github.com/agiled/caddy-api-keys/internal/unread"
 )
 
 // stream passes on the body of a request and the response to it, for as long as the
@@ -105,18 +106,7 @@ func (s *stream) End() {
 	if s.flows.Load() {
 		// HTTP/2 resets the stream. The writers around the server's own are for
 		// one goroutine, which may be writing.
-		_ = http.NewResponseController(innermost(s.ResponseWriter)).SetWriteDeadline(past)
-	}
-}
-
-// innermost returns the server's own ResponseWriter.
-func innermost(w http.ResponseWriter) http.ResponseWriter {
-	for {
-		outer, ok := w.(interface{ Unwrap() http.ResponseWriter })
-		if !ok {
-			return w
-		}
-		w = outer.Unwrap()
+		_ = http.NewResponseController(unread.ServerWriter(s.ResponseWriter)).SetWriteDeadline(past)
 	}
 }
 

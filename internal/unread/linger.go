@@ -92,8 +92,8 @@ func chain(w http.ResponseWriter) iter.Seq[http.ResponseWriter] {
 	}
 }
 
-// innermost returns the writer of the server itself.
-func innermost(w http.ResponseWriter) (server http.ResponseWriter) {
+// ServerWriter returns the server's own writer, which others may wrap.
+func ServerWriter(w http.ResponseWriter) (server http.ResponseWriter) {
 	for w := range chain(w) {
 		server = w
 	}

@@ -83,7 +83,7 @@ func answerConnection(w http.ResponseWriter, r *http.Request, write func(http.Re
 	if sent && !large && drained(control, r.Body) {
 		return
 	}
-	server := innermost(w)
+	server := ServerWriter(w)
 	if closeAfter(server) && sent {
 		linger(server, r)
 	}
