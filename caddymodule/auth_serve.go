@@ -42,6 +42,9 @@ func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	if !ok {
 		return internalError.write(w, r)
 	}
+	if decision.Allowed() {
+		defer leaveRoom()
+	}
 	record(r.Context(), &decision, took)
 	if first == nil && facts.Browser && decision.Key != nil && decision.Key.ExposedAt.IsZero() {
 		shared.exposed(decision.Key, remoteIP(r))
@@ -53,7 +56,6 @@ func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	if !decision.Allowed() {
 		return h.refuse(w, r, &decision)
 	}
-	defer leaveRoom()
 
 	passed := new(passage)
 	passed.begin(h, &decision, &facts, first)
