@@ -64,6 +64,18 @@ func TestKeyEndHeaders(t *testing.T) {
 	}
 }
 
+// createEnding creates a key that expires within a week and has been rotated, and
+// returns its token. The gateway says so in every header about a key's end.
+func createEnding(t *testing.T, s *server) (token string) {
+	t.Helper()
+	week, day := "7d", "24h"
+	made, err := s.Keys().CreateKey(t.Context(), "acme", client.CreateRequest{Name: "Zapier production", Preset: "read_only", ExpiresIn: &week})
+	must(t, err)
+	_, err = s.Keys().RotateKey(t.Context(), "acme", made.Key.ID, client.RotateRequest{RevokeOldIn: &day})
+	must(t, err)
+	return made.Token
+}
+
 func seconds(at time.Time) string { return strconv.FormatInt(at.Unix(), 10) }
 
 // TestKeyEndHeaders_informational has an upstream speak of the key's end in a 103
@@ -75,16 +87,12 @@ func TestKeyEndHeaders_informational(t *testing.T) {
 	const end = "Deprecation: @1\r\nSunset: never\r\nX-API-Key-Expires: never\r\n"
 	s.Upstream.AnswerWith("HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n" + end + "\r\n" +
 		"HTTP/1.1 200 OK\r\n" + end + "Content-Length: 0\r\n\r\n")
-	week, day := "7d", "24h"
-	made, err := s.Keys().CreateKey(t.Context(), "acme", client.CreateRequest{Name: "Zapier production", Preset: "read_only", ExpiresIn: &week})
-	must(t, err)
-	_, err = s.Keys().RotateKey(t.Context(), "acme", made.Key.ID, client.RotateRequest{RevokeOldIn: &day})
-	must(t, err)
+	ending := createEnding(t, s)
 	_, quiet := s.Create("acme", "Nothing to say", "full_access")
 	for name, test := range map[string]struct {
 		token  string
 		theirs bool // the final answer has the upstream's word
-	}{"the gateway says something": {made.Token, false}, "it says nothing": {quiet, true}} {
+	}{"the gateway says something": {ending, false}, "it says nothing": {quiet, true}} {
 		t.Run(name, func(t *testing.T) {
 			var hints textproto.MIMEHeader
 			trace := &httptrace.ClientTrace{Got1xxResponse: func(_ int, header textproto.MIMEHeader) error {

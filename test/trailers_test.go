@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/agiled/caddy-api-keys/admin/client"
 	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
@@ -33,17 +32,13 @@ func TestTrailers(t *testing.T) {
 		t.Run(from.name, func(t *testing.T) {
 			s := start(t, strings.Replace(gatewayConfig, "reverse_proxy {{.Upstream}}", "reverse_proxy "+from.proxy, 1))
 			s.Upstream.AnswerWith(from.answer)
-			soon, day := "7d", "24h"
-			made, err := s.Keys().CreateKey(t.Context(), "acme", client.CreateRequest{Name: "Zapier production", Preset: "read_only", ExpiresIn: &soon})
-			must(t, err)
-			_, err = s.Keys().RotateKey(t.Context(), "acme", made.Key.ID, client.RotateRequest{RevokeOldIn: &day})
-			must(t, err)
+			ending := createEnding(t, s)
 			_, quiet := s.Create("acme", "Nothing to say", "full_access")
 			for _, c := range s.Clients(t) {
 				for name, test := range map[string]struct {
 					token string
 					says  int
-				}{"the gateway says something": {made.Token, 1}, "it says nothing": {quiet, 0}} {
+				}{"the gateway says something": {ending, 1}, "it says nothing": {quiet, 0}} {
 					t.Run(c.Name+"/"+name, func(t *testing.T) {
 						wantKeyEndHeaders(t, c, from.answer, test.token, test.says)
 					})

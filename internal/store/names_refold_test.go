@@ -75,7 +75,7 @@ func TestOpen_refoldsNames(t *testing.T) {
 			}
 			equal(t, "findings while it is closed", told(findings), map[string]string{})
 			s = open(t, s.Path(), nil)
-			s.refoldNames(t.Context()) // which goes on beside other work, and is done when this is
+			s.refoldNames(t.Context()) // as upkeep does in the background
 			equal(t, "findings", check(t, s, start), map[string]string{})
 			refused(t, s, start, apikey.Create{Key: newKey("acme", "KEY 0", start)}, apikey.ErrNameTaken)
 			mustApply(t, s, start, apikey.RevokeAll{WorkspaceID: "acme"})
