@@ -39,6 +39,9 @@ func (s *Store) Apply(ctx context.Context, change apikey.Change) (apikey.Outcome
 
 // applyInTurn makes a change when it is its workspace's turn.
 func (s *Store) applyInTurn(ctx context.Context, change apikey.Change) (outcome apikey.Outcome, err error) {
+	if s.replica {
+		return s.commitToLog(ctx, change)
+	}
 	ws, _ := change.Do.Subject()
 	err = s.inTurn(ctx, ws, endsAccess(change.Do), func(turn *durable.Turn) error {
 		change.EventID = s.inOrder(change)
@@ -92,7 +95,7 @@ func (s *Store) commit(turn *durable.Turn, change apikey.Change) (outcome apikey
 	if err := turn.View(func(txn *durable.Txn) error {
 		// In a separate transaction: the change's own would conflict with notes of
 		// uses.
-		return errors.Join(addUse(txn, &outcome.Key), addUse(txn, &outcome.Replaced))
+		return addUses(txn, &outcome)
 	}); err != nil {
 		s.log.Error("reading when a key was last used", zap.Error(err))
 	}
@@ -153,6 +156,8 @@ func apply(txn *transaction, change apikey.Change) (outcome apikey.Outcome, err 
 		outcome, err = closeFeed(txn, change, do)
 	case apikey.TrustClock:
 		outcome, err = trustClock(txn, change, do)
+	case work:
+		return apikey.Outcome{Unchanged: true}, do.do(txn)
 	case apikey.Backup:
 	case apikey.Restore:
 		outcome.Event.Details = do.Restored.Details()
@@ -186,6 +191,18 @@ func about(key *apikey.Key, details map[string]any) apikey.Event {
 // recordRefusal records that a change was requested and refused. The refusal stands
 // whether or not it can be recorded.
 func (s *Store) recordRefusal(turn *durable.Turn, change apikey.Change, refusal *apikey.Error) {
+	event := refusalEvent(change, refusal)
+	if err := s.write(turn, event.At, func(txn *transaction) error { return putEvent(txn, toEventRecord(event)) }); err != nil {
+		s.log.Error("recording a refused change", zap.String("operation", string(event.Operation)), zap.Error(err))
+		return
+	}
+	if s.onChange != nil {
+		s.onChange(apikey.Outcome{Event: event})
+	}
+}
+
+// refusalEvent returns the event of a change that was refused.
+func refusalEvent(change apikey.Change, refusal *apikey.Error) apikey.Event {
 	event := eventOf(change, apikey.Event{Details: wanted(change.Do)})
 	event.Details["refused"] = refusal.Code
 	// An invalid id is text from the caller, which may be a token in the wrong place.
@@ -195,13 +212,7 @@ func (s *Store) recordRefusal(turn *durable.Turn, change apikey.Change, refusal 
 	if apikey.ValidateWorkspaceID(event.WorkspaceID) != nil {
 		event.WorkspaceID = ""
 	}
-	if err := s.write(turn, event.At, func(txn *transaction) error { return putEvent(txn, toEventRecord(event)) }); err != nil {
-		s.log.Error("recording a refused change", zap.String("operation", string(event.Operation)), zap.Error(err))
-		return
-	}
-	if s.onChange != nil {
-		s.onChange(apikey.Outcome{Event: event})
-	}
+	return event
 }
 
 // wanted returns what a refused change was meant to do, apart from its subject.

@@ -28,7 +28,7 @@ func (s *Store) ForgetEvents(ctx context.Context, before, now time.Time) (forgot
 		var n int
 		n, last, err = s.forgetSome(ctx, last, before, now)
 		forgotten += n
-		if err != nil || n < maxForgottenEvents {
+		if err != nil || n < s.atOnce(maxForgottenEvents) {
 			break
 		}
 	}
@@ -39,19 +39,17 @@ func (s *Store) ForgetEvents(ctx context.Context, before, now time.Time) (forgot
 // deleted. Starting at the beginning again would mean skipping everything that was
 // deleted.
 func (s *Store) forgetSome(ctx context.Context, after string, before, now time.Time) (n int, last string, err error) {
-	err = s.inTurn(ctx, "", false, func(turn *durable.Turn) error {
-		err := s.write(turn, now, func(txn *transaction) error {
-			events, err := oldEvents(txn, after, before)
-			for _, event := range events {
-				err = errors.Join(err, eraseEvent(txn, &event))
-				n, last = n+1, event.ID
-			}
-			return err
-		})
-		if err == nil {
-			turn.LimitJournalAge(now, maxJournalAge)
+	err = s.work(ctx, now, func(txn *transaction) error {
+		events, err := oldEvents(txn, after, before, s.atOnce(maxForgottenEvents))
+		n, last = len(events), ""
+		for _, event := range events {
+			err = errors.Join(err, eraseEvent(txn, &event))
+			last = event.ID
 		}
 		return err
+	}, func(turn *durable.Turn) error {
+		turn.LimitJournalAge(now, maxJournalAge)
+		return nil
 	})
 	if err != nil {
 		return 0, "", err
@@ -59,16 +57,16 @@ func (s *Store) forgetSome(ctx context.Context, after string, before, now time.T
 	return n, last, nil
 }
 
-// oldEvents returns up to maxForgottenEvents events from before a time, oldest first,
+// oldEvents returns up to most events from before a time, oldest first,
 // but not the newest event of all.
-func oldEvents(txn reader, after string, before time.Time) (events []eventRecord, err error) {
+func oldEvents(txn reader, after string, before time.Time, most int) (events []eventRecord, err error) {
 	for key, value := range txn.Between(eventKey(after), []byte("a0")) { // 0 comes after /
 		var r eventRecord
 		if err := decode(key, value, &r); err != nil {
 			return nil, err
 		}
 		events = append(events, r)
-		if len(events) > maxForgottenEvents || !r.At.time().Before(before) {
+		if len(events) > most || !r.At.time().Before(before) {
 			break
 		}
 	}

@@ -111,12 +111,9 @@ func (s *Store) ForgetKeys(ctx context.Context, before, now time.Time) (forgotte
 		{endKey(ending{}, ""), endKey(ending{revoked: until}, "")},
 	} {
 		for from := ends[0]; from != nil && err == nil; {
-			err = s.inTurn(ctx, "", false, func(turn *durable.Turn) error {
-				var keys []*apikey.Key
-				keys, from, err = s.forgetSomeKeys(ctx, turn, from, ends[1], now)
-				forgotten += len(keys)
-				return err
-			})
+			var some int
+			some, from, err = s.forgetSomeKeys(ctx, from, ends[1], now)
+			forgotten += some
 			if err == nil && from != nil {
 				err = pacer.Rest()
 			}
@@ -127,28 +124,42 @@ func (s *Store) ForgetKeys(ctx context.Context, before, now time.Time) (forgotte
 
 // forgetSomeKeys deletes keys between two entries of the index of ends, and returns the
 // entry to continue from, nil if there are no more.
-func (s *Store) forgetSomeKeys(ctx context.Context, turn *durable.Turn, from, to []byte, now time.Time) (old []*apikey.Key, next []byte, err error) {
-	err = s.write(turn, now, func(txn *transaction) error {
-		old, next, err = forgettable(ctx, txn, from, to, now)
-		var gone forgotten
+func (s *Store) forgetSomeKeys(ctx context.Context, from, to []byte, now time.Time) (n int, next []byte, err error) {
+	var old []*apikey.Key
+	err = s.work(ctx, now, func(txn *transaction) (err error) {
+		old, next, err = forgettable(ctx, txn, from, to, now, s.atOnce(endedAtOnce))
 		for _, key := range old {
-			gone.Keys = max(gone.Keys, toMillis(key.ExpiresAt))
-			err = errors.Join(err, eraseKey(txn, key))
+			err = errors.Join(err, forgetKey(txn, key))
 		}
-		return errors.Join(err, noteForgotten(txn, gone))
+		return err
+	}, func(turn *durable.Turn) error {
+		if s.onChange != nil && len(old) > 0 {
+			var stale []apikey.Digest
+			for _, key := range old {
+				stale = append(stale, key.Digest)
+			}
+			s.onChange(apikey.Outcome{Stale: stale, Unchanged: true})
+		}
+		return forgetUses(turn, old)
 	})
-	if err != nil || len(old) == 0 {
-		return nil, next, err
+	if err != nil {
+		return 0, nil, err
 	}
-	if s.onChange != nil {
-		var stale []apikey.Digest
-		for _, key := range old {
-			stale = append(stale, key.Digest)
-		}
-		s.onChange(apikey.Outcome{Stale: stale, Unchanged: true})
+	return len(old), next, nil
+}
+
+// forgetKey deletes a key that has expired.
+func forgetKey(txn *transaction, key *apikey.Key) error {
+	return errors.Join(eraseKey(txn, key), noteForgotten(txn, forgotten{Keys: toMillis(key.ExpiresAt)}))
+}
+
+// forgetUses deletes the notes of the uses of deleted keys.
+func forgetUses(turn *durable.Turn, deleted []*apikey.Key) error {
+	if len(deleted) == 0 {
+		return nil
 	}
-	return old, next, turn.Note(func(txn *durable.Txn) (err error) {
-		for _, key := range old {
+	return turn.Note(func(txn *durable.Txn) (err error) {
+		for _, key := range deleted {
 			err = errors.Join(err, txn.Delete(lastUsedKey(key.ID)), txn.Delete(firstUsedKey(key.ID)))
 		}
 		return err
@@ -157,7 +168,7 @@ func (s *Store) forgetSomeKeys(ctx context.Context, turn *durable.Turn, from, to
 
 // forgettable returns those keys between two entries of the index of ends that would
 // have expired by the confirmed time.
-func forgettable(ctx context.Context, txn reader, from, to []byte, now time.Time) (old []*apikey.Key, next []byte, err error) {
+func forgettable(ctx context.Context, txn reader, from, to []byte, now time.Time, most int) (old []*apikey.Key, next []byte, err error) {
 	confirmed, err := confirmedTime(txn)
 	if err != nil {
 		return nil, nil, err
@@ -165,7 +176,7 @@ func forgettable(ctx context.Context, txn reader, from, to []byte, now time.Time
 	confirmed = min(confirmed, toMillis(now))
 	looked := 0
 	err = eachFrom(ctx, txn, from, to, func(entry, value []byte) error {
-		if looked++; looked > endedAtOnce {
+		if looked++; looked > most {
 			next = bytes.Clone(entry)
 			return errEnough
 		}

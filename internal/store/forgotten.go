@@ -61,17 +61,16 @@ func decodeEndedFeed(entry []byte) (at millis, digest apikey.Digest, err error) 
 func (s *Store) ForgetFeeds(ctx context.Context, before, now time.Time) (n int, err error) {
 	pacer := durable.NewPacer(ctx)
 	for from := timeKey(endedFeedPrefix, 0); from != nil && err == nil; {
-		some := 0
-		err = s.inTurn(ctx, "", false, func(turn *durable.Turn) error {
-			return s.write(turn, now, func(txn *transaction) (err error) {
-				some, from, err = forgetSomeFeeds(ctx, txn, from, before)
-				return err
-			})
-		})
+		var some int
+		var next []byte
+		err = s.work(ctx, now, func(txn *transaction) (err error) {
+			some, next, err = forgetSomeFeeds(ctx, txn, from, before, s.atOnce(endedAtOnce))
+			return err
+		}, nil)
 		if err != nil {
 			break
 		}
-		n += some
+		n, from = n+some, next
 		if from != nil {
 			err = pacer.Rest()
 		}
@@ -81,7 +80,7 @@ func (s *Store) ForgetFeeds(ctx context.Context, before, now time.Time) (n int, 
 
 // forgetSomeFeeds deletes feeds from an entry of the index on, and returns the entry to
 // continue from, nil if there are no more.
-func forgetSomeFeeds(ctx context.Context, txn *transaction, from []byte, before time.Time) (n int, next []byte, err error) {
+func forgetSomeFeeds(ctx context.Context, txn *transaction, from []byte, before time.Time, most int) (n int, next []byte, err error) {
 	confirmed, err := confirmedTime(txn)
 	if err != nil {
 		return 0, nil, err
@@ -89,7 +88,7 @@ func forgetSomeFeeds(ctx context.Context, txn *transaction, from []byte, before 
 	until := max(min(toMillis(before), confirmed), 0)
 	var old [][]byte
 	err = eachFrom(ctx, txn, from, timeKey(endedFeedPrefix, until), func(entry, _ []byte) error {
-		if len(old) == endedAtOnce {
+		if len(old) == most {
 			next = bytes.Clone(entry)
 			return errEnough
 		}

@@ -160,10 +160,9 @@ func end(txn *transaction, key *apikey.Key, change apikey.Change, reason string)
 	return putKey(txn, key)
 }
 
-// maxRevoked is the maximum number of keys that one transaction revokes. A transaction
-// can hold 1.2 MB, and a record is up to 3 KB if all its texts have their maximum
-// length.
-const maxRevoked = 300
+// maxRevoked is the maximum number of keys that one transaction revokes: as many as a
+// fleet can commit at once.
+const maxRevoked = maxCommitted
 
 // revokeAll revokes up to maxRevoked active keys of a workspace, oldest first.
 func revokeAll(txn *transaction, change apikey.Change, do apikey.RevokeAll) (apikey.Outcome, error) {

@@ -20,16 +20,21 @@ func putKey(txn *transaction, key *apikey.Key) error {
 	if err != nil && !errors.Is(err, durable.ErrNotFound) {
 		return err
 	}
-	return errors.Join(reindex(txn, before, key), save(txn, recordKey(key.ID), toRecord(key)))
+	return putKeyOver(txn, before, key)
 }
 
 // putNewKey is putKey for a key that is known to be new.
-func putNewKey(txn *transaction, key *apikey.Key) error {
-	return errors.Join(reindex(txn, nil, key), save(txn, recordKey(key.ID), toRecord(key)))
+func putNewKey(txn *transaction, key *apikey.Key) error { return putKeyOver(txn, nil, key) }
+
+func putKeyOver(txn *transaction, before, key *apikey.Key) error {
+	value, err := encode(toRecord(key))
+	txn.records.putKey(before, key, value)
+	return errors.Join(err, reindex(txn, before, key), txn.Set(recordKey(key.ID), value))
 }
 
 // eraseKey deletes a key, but not the notes of its uses.
 func eraseKey(txn *transaction, key *apikey.Key) error {
+	txn.records.add(apikey.RecordKey, key.ID, nil)
 	return errors.Join(reindex(txn, key, nil), txn.Delete(recordKey(key.ID)))
 }
 
@@ -44,27 +49,36 @@ func settleKey(txn *transaction, key *apikey.Key, confirmed millis) error {
 
 // putSuspension suspends a workspace.
 func putSuspension(txn *transaction, ws apikey.Workspace) error {
-	return save(txn, suspensionKey(ws.ID), workspaceRecord{SuspendedAt: toMillis(ws.SuspendedAt), Reason: ws.Reason, Own: ws.Own})
+	value, err := encode(workspaceRecord{SuspendedAt: toMillis(ws.SuspendedAt), Reason: ws.Reason, Own: ws.Own})
+	txn.records.add(apikey.RecordSuspension, ws.ID, value)
+	txn.records.ends = true
+	return errors.Join(err, txn.Set(suspensionKey(ws.ID), value))
 }
 
 // eraseSuspension resumes a workspace.
 func eraseSuspension(txn *transaction, workspaceID string) error {
+	txn.records.add(apikey.RecordSuspension, workspaceID, nil)
 	return txn.Delete(suspensionKey(workspaceID))
 }
 
 // putFeed opens a calendar feed for a workspace that has none.
 func putFeed(txn *transaction, r *feedRecord) error {
+	value, err := encode(r)
+	txn.records.addFeed(apikey.Digest(r.Digest), value)
 	return errors.Join(
+		err,
 		txn.Set(feedKey(apikey.Digest(r.Digest)), feedState{WorkspaceID: r.WorkspaceID}.encode()),
-		save(txn, workspaceFeedKey(r.WorkspaceID), r),
+		txn.Set(workspaceFeedKey(r.WorkspaceID), value),
 	)
 }
 
 // putEndedFeed ends an open calendar feed or, if before is the zero state, records that
 // a feed has ended that the store did not have. No backup opens it again.
 func putEndedFeed(txn *transaction, digest apikey.Digest, before feedState, at millis) error {
+	state := feedState{EndedAt: at}.encode()
+	txn.records.addFeed(digest, state)
 	err := errors.Join(
-		txn.Set(feedKey(digest), feedState{EndedAt: at}.encode()),
+		txn.Set(feedKey(digest), state),
 		txn.Set(endedFeedKey(at, digest), nil),
 	)
 	if before.WorkspaceID == "" {
@@ -75,12 +89,15 @@ func putEndedFeed(txn *transaction, digest apikey.Digest, before feedState, at m
 
 // eraseEndedFeed deletes the record of a calendar feed that ended at a time.
 func eraseEndedFeed(txn *transaction, digest apikey.Digest, at millis) error {
+	txn.records.addFeed(digest, nil)
 	return errors.Join(txn.Delete(feedKey(digest)), txn.Delete(endedFeedKey(at, digest)))
 }
 
 // putEvent writes an event of the audit trail.
 func putEvent(txn *transaction, r *eventRecord) error {
-	err := save(txn, eventKey(r.ID), r)
+	value, err := encode(r)
+	txn.records.add(apikey.RecordEvent, r.ID, value)
+	err = errors.Join(err, txn.Set(eventKey(r.ID), value))
 	if r.WorkspaceID == "" {
 		return err
 	}
@@ -88,6 +105,7 @@ func putEvent(txn *transaction, r *eventRecord) error {
 }
 
 func eraseEvent(txn *transaction, r *eventRecord) error {
+	txn.records.add(apikey.RecordEvent, r.ID, nil)
 	err := txn.Delete(eventKey(r.ID))
 	if r.WorkspaceID == "" {
 		return err

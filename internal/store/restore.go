@@ -64,6 +64,9 @@ func (s *Store) Restore(ctx context.Context, from io.Reader, change apikey.Chang
 			return done, err
 		}
 	}
+	if err := r.begin(ctx); err != nil {
+		return done, err
+	}
 	s.db.SetBulk(true)
 	defer s.db.SetBulk(false)
 	if _, _, err := r.read(ctx, progress, r.add); err != nil {
@@ -167,11 +170,22 @@ func (r *restore) quarantine(ctx context.Context) error {
 	return nil
 }
 
+// begin records that the restore is in progress.
+func (r *restore) begin(ctx context.Context) error {
+	return r.store.writeLocally(ctx, r.change.At, func(txn *transaction) error {
+		return save(txn, restoringKey, restoring{toMillis(r.done.MadeAt), r.done.WasEmpty})
+	})
+}
+
+// linesAtOnce returns how many lines of a backup one transaction restores. A line writes
+// up to two records: a key, and the one that it replaces.
+func (s *Store) linesAtOnce() int { return s.atOnce(2*restoredAtOnce) / 2 }
+
 // add adds a record to the batch, and restores the batch when it is full. The reader
 // pauses between batches, when no other change waits.
 func (r *restore) add(_ int, line *backupLine) error {
 	r.batch, r.size = append(r.batch, *line), r.size+line.size
-	if len(r.batch) < restoredAtOnce && r.size < restoredBytesAtOnce {
+	if len(r.batch) < r.store.linesAtOnce() && r.size < restoredBytesAtOnce {
 		return nil
 	}
 	return r.flush(context.Background()) // even if the client leaves, a batch is completed
@@ -200,12 +214,9 @@ func (r *restore) write(ctx context.Context, batch []backupLine) error {
 func (r *restore) tryWrite(ctx context.Context, batch []backupLine) error {
 	s := r.store
 	m := &merge{mayHave: s.MayHave, now: r.change.At, actor: r.change.Actor, madeAt: r.done.MadeAt}
-	return s.inTurn(ctx, "", false, func(turn *durable.Turn) error {
-		if err := s.write(turn, r.change.At, func(txn *transaction) error {
-			return errors.Join(m.all(txn, *r.done, batch), save(txn, restoringKey, restoring{toMillis(r.done.MadeAt), r.done.WasEmpty}))
-		}); err != nil {
-			return err
-		}
+	return s.work(ctx, r.change.At, func(txn *transaction) error {
+		return m.all(txn, *r.done, batch)
+	}, func(turn *durable.Turn) error {
 		if err := r.writeUses(turn, batch); err != nil {
 			return err
 		}
@@ -273,10 +284,7 @@ func (s *Store) wasEmpty() (empty bool, err error) {
 			empty = r.WasEmpty
 			return err
 		}
-		for range txn.Below(recordKey("")) {
-			return nil
-		}
-		empty = true
+		empty = !hasKeys(txn)
 		return nil
 	})
 	return empty, err

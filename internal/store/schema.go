@@ -22,6 +22,7 @@ import (
 //	m/restoring            restoring: a restore that has been started, until it has finished
 //	m/names                the data that the names of the lists n/ were folded with
 //	m/forgotten            forgotten: what has been deleted for its age
+//	m/fleet                replicaRecord: in a fleet, how far this replica has followed its changes
 //	k/<key id>             keyRecord
 //	t/<digest>             key id: whose token has this SHA-256
 //	w/<ws><key id>         the text that is searched to find a key of a workspace
@@ -51,7 +52,7 @@ import (
 // have to read one some day. Fields are only ever added.
 //
 // What changes write is in the journal too. The notes u/, v/ and m/ are not, except for
-// m/restoring, m/forgotten, m/settled and m/clock/trust.
+// m/fleet, m/restoring, m/forgotten, m/settled and m/clock/trust.
 const schemaVersion = 2
 
 // notePrefixes are the prefixes of keys that changes do not write, or not always.
@@ -66,6 +67,7 @@ var (
 	restoringKey = []byte("m/restoring")
 	forgottenKey = []byte("m/forgotten")
 	namesKey     = []byte("m/names")
+	fleetKey     = []byte("m/fleet")
 )
 
 const digestPrefix = "t/"
@@ -206,13 +208,19 @@ func decode(key, value []byte, record any) error {
 }
 
 func save(txn setter, key []byte, record any) error {
+	value, err := encode(record)
+	if err != nil {
+		return fmt.Errorf("encoding %q: %w", key, err)
+	}
+	return txn.Set(key, value)
+}
+
+func encode(record any) ([]byte, error) {
 	var value bytes.Buffer
 	encoder := json.NewEncoder(&value)
 	// No browser reads a record, and transactions have a maximum size: escaped, a text
 	// of < and > takes six times as much.
 	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(record); err != nil {
-		return fmt.Errorf("encoding %q: %w", key, err)
-	}
-	return txn.Set(key, bytes.TrimSuffix(value.Bytes(), []byte("\n")))
+	err := encoder.Encode(record)
+	return bytes.TrimSuffix(value.Bytes(), []byte("\n")), err
 }

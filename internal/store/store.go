@@ -44,6 +44,10 @@ type Store struct {
 	lastEvent string
 	// onChange is called after each change is committed, before Apply returns.
 	onChange func(apikey.Outcome)
+
+	// replica says that the store belongs to a fleet, and changes is the fleet's log.
+	replica bool
+	changes Log
 }
 
 // Open opens the store in the directory path, and creates it if there is none. onChange
@@ -58,6 +62,17 @@ type Store struct {
 // directory cannot be read and written or contains something else, and if the store was
 // written by a newer version.
 func Open(path string, log *zap.Logger, onChange func(apikey.Outcome)) (*Store, error) {
+	s, err := openDirectory(path, log, onChange)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.db.View(notReplica); err != nil {
+		return nil, fmt.Errorf("opening key store at %q: %w", s.Path(), errors.Join(err, s.Close()))
+	}
+	return s, nil
+}
+
+func openDirectory(path string, log *zap.Logger, onChange func(apikey.Outcome)) (*Store, error) {
 	absolute, err := filepath.Abs(path)
 	if err != nil {
 		return nil, fmt.Errorf("opening key store at %q: %w", path, err)

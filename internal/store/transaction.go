@@ -26,6 +26,9 @@ type transaction struct {
 	changed []string        // the workspaces whose keys are changed
 	added   []apikey.Digest // of keys that are new
 	clock   *clockRead
+	records recordSet // what is written, for the other gateways of a fleet
+	// replayed says that the records come from the fleet.
+	replayed bool
 }
 
 // clockRead is the result of clockNote.
@@ -53,6 +56,9 @@ func (s *Store) write(turn *durable.Turn, at time.Time, do func(*transaction) er
 	err := turn.Update(func(t *durable.Txn) error {
 		txn = &transaction{Txn: t}
 		if err := do(txn); err != nil {
+			return err
+		}
+		if err := s.mayWrite(txn); err != nil {
 			return err
 		}
 		t.MadeAt(at)

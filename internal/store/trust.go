@@ -41,8 +41,13 @@ func trustClock(txn *transaction, change apikey.Change, do apikey.TrustClock) (o
 	outcome.Trusted = do.Clock.Machine
 	outcome.Event.Details["from"] = do.Clock.Judged.UTC().Format(time.RFC3339Nano)
 	outcome.Event.Details["to"] = do.Clock.Machine.UTC().Format(time.RFC3339Nano)
-	return outcome, errors.Join(
-		save(txn, clockTrustKey, trustRecord{EventID: change.EventID, At: toMillis(do.Clock.Machine)}),
+	return outcome, saveTrust(txn, change.EventID, do)
+}
+
+// saveTrust makes the machine's time the confirmed one.
+func saveTrust(txn *transaction, eventID string, do apikey.TrustClock) error {
+	return errors.Join(
+		save(txn, clockTrustKey, trustRecord{EventID: eventID, At: toMillis(do.Clock.Machine)}),
 		noteSetBack(txn, do.Clock),
 	)
 }

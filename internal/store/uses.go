@@ -72,6 +72,11 @@ func addUse(txn reader, key *apikey.Key) (err error) {
 	return err
 }
 
+// addUses completes the keys of an outcome with their uses.
+func addUses(txn reader, outcome *apikey.Outcome) error {
+	return errors.Join(addUse(txn, &outcome.Key), addUse(txn, &outcome.Replaced))
+}
+
 // withAddress appends the client's address to a note.
 func withAddress(note []byte, from string) []byte {
 	if from == "" {

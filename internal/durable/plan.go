@@ -1,0 +1,12 @@
+package durable
+
+// Plan runs do in a transaction that is discarded: it can write, and read what it has
+// written, but nothing is changed. It waits for nobody.
+func (db *DB) Plan(do func(*Txn) error) error {
+	return db.use(func() error {
+		badgerTxn := db.badger.NewTransaction(true)
+		defer badgerTxn.Discard()
+		txn := &Txn{badger: badgerTxn}
+		return txn.result(do(txn))
+	})
+}

@@ -1,0 +1,112 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/durable"
+)
+
+// Log is what the gateways of a fleet commit their changes to, before any of them
+// applies them. A store that follows a log is a replica: all its records come from
+// [Store.Replay] and [Store.Reload].
+type Log interface {
+	// Commit plans a change with [Store.Plan], commits the plan, and returns when this
+	// replica has applied it. If the change takes access away, it also waits until no
+	// other gateway grants it any more, for as long as ctx lasts.
+	//
+	// It fails with the refusal of the plan, or with an error that wraps
+	// [apikey.ErrStoreUnavailable].
+	Commit(ctx context.Context, change apikey.Change, urgent bool) (apikey.Outcome, error)
+}
+
+// Follow makes a store that was opened with [OpenReplica] commit its changes to a log.
+// Until then, it refuses all changes. Call it before the store is used.
+func (s *Store) Follow(log Log) { s.changes = log }
+
+// maxCommitted is the maximum number of records that a replica commits at once, besides
+// events.
+const maxCommitted = 100
+
+// atOnce returns how many records one transaction may write, of which most is the
+// maximum for a store of its own.
+func (s *Store) atOnce(most int) int {
+	if s.replica {
+		return min(most, maxCommitted)
+	}
+	return most
+}
+
+// commitToLog makes a change of a replica.
+func (s *Store) commitToLog(ctx context.Context, change apikey.Change) (apikey.Outcome, error) {
+	if s.changes == nil {
+		return apikey.Outcome{}, apikey.ErrStoreUnavailable
+	}
+	outcome, err := s.changes.Commit(ctx, change, endsAccess(change.Do))
+	if err == nil {
+		err = s.applyLocally(ctx, change, outcome)
+	}
+	if s.onChange != nil && outcome.Event.ID != "" {
+		s.onChange(apikey.Outcome{Event: outcome.Event, Trusted: outcome.Trusted})
+	}
+	if err != nil {
+		return apikey.Outcome{}, err
+	}
+	if err := s.view(func(txn *durable.Txn) error { return addUses(txn, &outcome) }); err != nil {
+		s.log.Error("reading when a key was last used", zap.Error(err))
+	}
+	return outcome, nil
+}
+
+// applyLocally does the part of a change that concerns this replica alone.
+func (s *Store) applyLocally(ctx context.Context, change apikey.Change, outcome apikey.Outcome) error {
+	var do func(*transaction) error
+	switch action := change.Do.(type) {
+	case apikey.TrustClock:
+		if outcome.Trusted.IsZero() {
+			return nil
+		}
+		do = func(txn *transaction) error { return saveTrust(txn, outcome.Event.ID, action) }
+	case apikey.Restore:
+		do = func(txn *transaction) error { return txn.Delete(restoringKey) }
+	default:
+		return nil
+	}
+	return s.writeLocally(ctx, change.At, do)
+}
+
+// writeLocally writes notes that concern this store alone.
+func (s *Store) writeLocally(ctx context.Context, at time.Time, do func(*transaction) error) error {
+	return s.inTurn(ctx, "", false, func(turn *durable.Turn) error { return s.write(turn, at, do) })
+}
+
+// work is a change without an event: a part of a restore, or the deletion of what is too
+// old.
+type work struct{ do func(*transaction) error }
+
+func (work) Operation() apikey.Operation { return "" }
+func (work) Subject() (string, string)   { return "", "" }
+
+// work does what belongs to no single change in one transaction. In a replica, do may be
+// called several times, each time on another state of the store, and only what the last
+// call has written counts. after is then called in the same turn, and may be nil.
+func (s *Store) work(ctx context.Context, at time.Time, do func(*transaction) error, after func(*durable.Turn) error) error {
+	if after == nil {
+		after = func(*durable.Turn) error { return nil }
+	}
+	if !s.replica {
+		return s.inTurn(ctx, "", false, func(turn *durable.Turn) error {
+			if err := s.write(turn, at, do); err != nil {
+				return err
+			}
+			return after(turn)
+		})
+	}
+	if _, err := s.commitToLog(ctx, apikey.Change{At: at, Do: work{do}}); err != nil {
+		return err
+	}
+	return s.inTurn(ctx, "", false, after)
+}

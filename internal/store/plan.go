@@ -1,0 +1,104 @@
+package store
+
+import (
+	"errors"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/durable"
+)
+
+// Plan returns what changes would write if they were made now, one after the other, and
+// makes none of them. It plans as many of them, from the first on, as write no more than
+// most records together, but at least one. A refused change writes its event.
+//
+// Plan fails if the store cannot be read. If it is one of the changes that cannot be
+// planned, its result says so, and it writes nothing.
+func (s *Store) Plan(changes []apikey.Change, most int) (apikey.Plan, error) {
+	failed := make(map[int]error)
+	for {
+		p := &planning{store: s, changes: changes, failed: failed}
+		err := s.db.Plan(p.run)
+		switch {
+		case err != nil && p.failing < 0:
+			return apikey.Plan{}, s.wrapInternal(err)
+		case err == nil && (len(p.txn.records.list) <= most || len(changes) == 1):
+			return p.plan(), nil
+		case (err == nil || errors.Is(err, durable.ErrTooBig)) && len(changes) > 1:
+			changes = changes[:len(changes)/2]
+		default:
+			failed[p.failing] = s.wrapInternal(err)
+		}
+	}
+}
+
+// planning is one attempt to plan changes.
+type planning struct {
+	store   *Store
+	changes []apikey.Change
+	failed  map[int]error // the changes that cannot be planned
+	failing int           // the change that was being planned when run failed, or -1
+
+	txn     *transaction
+	on      apikey.Position
+	last    string // the id of the last event
+	results []apikey.Planned
+}
+
+func (p *planning) run(t *durable.Txn) (err error) {
+	p.txn, p.failing = &transaction{Txn: t}, -1
+	if p.on, err = positionIn(p.txn); err != nil {
+		return err
+	}
+	p.last = p.on.LastEvent
+	for i, change := range p.changes {
+		if cause := p.failed[i]; cause != nil {
+			p.results = append(p.results, apikey.Planned{Err: cause})
+			continue
+		}
+		p.failing = i
+		result, err := p.one(change)
+		if err != nil {
+			return err
+		}
+		p.results = append(p.results, result)
+	}
+	p.failing = -1
+	return nil
+}
+
+// one plans a change on top of the earlier ones. A refusal is a result; any other error
+// may have left something in the transaction.
+func (p *planning) one(change apikey.Change) (apikey.Planned, error) {
+	change.EventID = p.inOrder(change)
+	outcome, err := apply(p.txn, change)
+	refusal, refused := errors.AsType[*apikey.Error](err)
+	switch {
+	case !refused:
+		return apikey.Planned{Outcome: outcome}, err
+	case change.Unrecorded:
+		return apikey.Planned{Err: refusal}, nil
+	}
+	event := refusalEvent(change, refusal)
+	return apikey.Planned{Outcome: apikey.Outcome{Event: event}, Err: refusal}, putEvent(p.txn, toEventRecord(event))
+}
+
+// inOrder returns an id for the event of a change that sorts after the last one.
+func (p *planning) inOrder(change apikey.Change) string {
+	id := change.EventID
+	if id <= p.last {
+		apikey.SortAfter(p.last)
+		id = apikey.NewEventID(change.At)
+	}
+	p.last = id
+	return id
+}
+
+func (p *planning) plan() apikey.Plan {
+	plan := apikey.Plan{On: p.on, Records: p.txn.records.list, Results: p.results, Ends: p.txn.records.ends}
+	for _, r := range plan.Records {
+		if r.Kind == apikey.RecordEvent && r.Value != nil {
+			plan.LastEvent = max(plan.LastEvent, r.ID)
+		}
+	}
+	return plan
+}

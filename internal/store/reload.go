@@ -1,0 +1,203 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"hash/maphash"
+	"slices"
+	"time"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/durable"
+)
+
+// reloadedAtOnce is the maximum number of records that one transaction of a reload
+// writes or deletes.
+const reloadedAtOnce = 250
+
+// Reload replaces the contents of a replica by those of its fleet, in many transactions.
+// What the replica has already is not written again. Until the reload has finished, the
+// replica is incomplete: nothing can be planned on it.
+type Reload struct {
+	store *Store
+	empty bool // the replica had no records
+	seed  maphash.Seed
+	seen  []uint64 // hashes of the records that were added, unless the replica was empty
+}
+
+// BeginReload begins to fill a replica anew.
+func (s *Store) BeginReload(ctx context.Context) (*Reload, error) {
+	r := &Reload{store: s, seed: maphash.MakeSeed()}
+	err := s.view(func(txn *durable.Txn) error {
+		r.empty = !hasKeys(txn)
+		return nil
+	})
+	if err == nil {
+		err = s.setIncomplete(ctx, nil)
+	}
+	if err == nil {
+		s.db.SetBulk(true)
+	}
+	return r, err
+}
+
+// setIncomplete marks the replica as incomplete or, with a position, as complete.
+func (s *Store) setIncomplete(ctx context.Context, at *apikey.Position) error {
+	return s.writeLocally(ctx, time.Now(), func(txn *transaction) error {
+		r, err := replicaIn(txn)
+		r.Incomplete, r.Position = at == nil, apikey.Position{}
+		if at != nil {
+			r.Position = *at
+		}
+		return errors.Join(err, save(txn, fleetKey, r))
+	})
+}
+
+// Add adds records of the fleet, all as of the same position.
+func (r *Reload) Add(ctx context.Context, list []apikey.Record) error {
+	for some := range slices.Chunk(list, reloadedAtOnce) {
+		if err := r.add(ctx, some); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Reload) add(ctx context.Context, list []apikey.Record) error {
+	if !r.empty {
+		for _, record := range list {
+			r.seen = append(r.seen, r.hash(record.Kind, record.ID))
+		}
+	}
+	return r.write(ctx, func(txn *transaction, w *replay) error {
+		var news []apikey.Record
+		for _, record := range list {
+			value, err := txn.Get(recordPlace(record))
+			if ignoreNotFound(err) != nil {
+				return err
+			}
+			if err != nil || !bytes.Equal(value, record.Value) {
+				news = append(news, record)
+			}
+		}
+		return w.all(txn, news)
+	})
+}
+
+// write runs one transaction of the reload.
+func (r *Reload) write(ctx context.Context, do func(*transaction, *replay) error) error {
+	w := replay{now: time.Now()}
+	return r.store.inTurn(ctx, "", true, func(turn *durable.Turn) error {
+		if err := r.store.write(turn, w.now, func(txn *transaction) error { return do(txn, &w) }); err != nil {
+			return err
+		}
+		r.store.tell(&w)
+		return forgetUses(turn, w.deleted)
+	})
+}
+
+// Finish deletes what the fleet does not have, and sets the position of the replica.
+func (r *Reload) Finish(ctx context.Context, at apikey.Position) error {
+	if !r.empty {
+		slices.Sort(r.seen)
+		if err := r.deleteUnseen(ctx); err != nil {
+			return err
+		}
+	}
+	return r.store.setIncomplete(ctx, &at)
+}
+
+// Close ends a reload, whether or not it has finished.
+func (r *Reload) Close() { r.store.db.SetBulk(false) }
+
+func (r *Reload) deleteUnseen(ctx context.Context) error {
+	var unseen []apikey.Record
+	err := r.store.EachRecord(ctx, func(record apikey.Record) error {
+		if _, found := slices.BinarySearch(r.seen, r.hash(record.Kind, record.ID)); !found {
+			unseen = append(unseen, apikey.Record{Kind: record.Kind, ID: record.ID})
+		}
+		return nil
+	})
+	for some := range slices.Chunk(unseen, reloadedAtOnce) {
+		if err == nil {
+			err = r.write(ctx, func(txn *transaction, w *replay) error { return w.all(txn, some) })
+		}
+	}
+	return err
+}
+
+func (r *Reload) hash(kind apikey.RecordKind, id string) uint64 {
+	return maphash.Comparable(r.seed, recordID{kind, id})
+}
+
+// EachRecord calls visit for all records of the store, as of one moment, by kind and id.
+// Visit must not use the store: Close may be waiting for this walk, and lets no other in.
+func (s *Store) EachRecord(ctx context.Context, visit func(apikey.Record) error) error {
+	return s.view(func(txn *durable.Txn) error {
+		for _, kind := range []struct {
+			prefix string
+			record func(key, value []byte) (apikey.Record, error)
+		}{
+			{"k/", func(key, value []byte) (apikey.Record, error) {
+				return apikey.Record{Kind: apikey.RecordKey, ID: keyIDIn(key), Value: value}, nil
+			}},
+			{"s/", func(key, value []byte) (apikey.Record, error) {
+				return apikey.Record{Kind: apikey.RecordSuspension, ID: string(key[len("s/")+1:]), Value: value}, nil
+			}},
+			{feedPrefix, func(key, value []byte) (apikey.Record, error) { return feedIn(txn, key, value) }},
+			{"a/", func(key, value []byte) (apikey.Record, error) {
+				return apikey.Record{Kind: apikey.RecordEvent, ID: string(key[len("a/"):]), Value: value}, nil
+			}},
+		} {
+			if err := each(txn, []byte(kind.prefix), func(key, value []byte) error {
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				record, err := kind.record(key, bytes.Clone(value))
+				if err != nil {
+					return err
+				}
+				return visit(record)
+			}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// feedIn returns the record of a calendar feed.
+func feedIn(txn reader, key, value []byte) (apikey.Record, error) {
+	digest := key[len(feedPrefix):]
+	record := apikey.Record{Kind: apikey.RecordFeed, ID: hex.EncodeToString(digest), Value: value}
+	var state feedState
+	if err := decode(key, value, &state); err != nil || state.EndedAt != 0 {
+		return record, err
+	}
+	var err error
+	record.Value, err = txn.Get(workspaceFeedKey(state.WorkspaceID))
+	return record, err
+}
+
+// recordPlace returns the database key with the value of a record.
+func recordPlace(record apikey.Record) []byte {
+	switch record.Kind {
+	case apikey.RecordKey:
+		return recordKey(record.ID)
+	case apikey.RecordSuspension:
+		return suspensionKey(record.ID)
+	case apikey.RecordEvent:
+		return eventKey(record.ID)
+	}
+	digest, _ := hex.DecodeString(record.ID)
+	return append([]byte(feedPrefix), digest...) // for an open feed, which has its value elsewhere: it is written again
+}
+
+func hasKeys(txn reader) bool {
+	for range txn.Below(recordKey("")) {
+		return true
+	}
+	return false
+}
