@@ -44,6 +44,7 @@ type Authenticator struct {
 	confirmed atomic.Int64 // only ends up to this time count, likewise
 	closed    atomic.Bool
 	retired   atomic.Bool
+	lease     Lease // nil if none is required
 	now       func() time.Time
 }
 
@@ -123,7 +124,7 @@ func (a *Authenticator) Check(ctx context.Context, policy *Policy, facts *Facts)
 	if problem != "" {
 		return d.refuse(problem)
 	}
-	if a.closed.Load() {
+	if !a.mayJudge() { // before the look-up
 		return d.refuse(Unavailable)
 	}
 	key, lookup, err := a.keys.get(ctx, digest)

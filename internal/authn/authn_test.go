@@ -209,6 +209,7 @@ var violations = []struct {
 	{"missing", Missing, func(a *attempt) { a.facts.Authorization = nil }},
 	{"malformed", Malformed, func(a *attempt) { a.facts.Authorization = []string{"Bearer x"} }},
 	{"closed", Unavailable, func(a *attempt) { a.closed = true }},
+	{"no lease", Unavailable, func(a *attempt) { a.lapsed = true }},
 	{"broken store", Unavailable, func(a *attempt) { a.broken = true }},
 	{"unknown", Unknown, func(a *attempt) { a.unknown = true }},
 	{"revoked", Revoked, func(a *attempt) { a.key.RevokedAt = epoch }},
@@ -219,9 +220,9 @@ var violations = []struct {
 }
 
 type attempt struct {
-	facts                              Facts
-	key                                apikey.Key
-	closed, broken, unknown, suspended bool
+	facts                                      Facts
+	key                                        apikey.Key
+	closed, lapsed, broken, unknown, suspended bool
 }
 
 func (at attempt) check(t *testing.T) Decision {
@@ -237,6 +238,7 @@ func (at attempt) check(t *testing.T) Decision {
 		s.suspended = []string{at.key.WorkspaceID}
 	}
 	a := newAuthenticator(t, s, atEpoch)
+	a.Require(newLease(!at.lapsed))
 	if at.closed {
 		a.Close()
 	}

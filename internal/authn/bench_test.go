@@ -75,14 +75,17 @@ func BenchmarkCheck(b *testing.B) {
 	})
 }
 
-// A check of a cached key allocates nothing.
+// A check of a cached key allocates nothing, with or without a lease.
 func TestCheck_allocatesNothing(t *testing.T) {
-	s := new(source)
-	token, _ := s.add()
-	a := newAuthenticator(t, s, atEpoch)
-	facts := request(http.MethodGet, token)
-	checkResult(t, "cold", a.Check(context.Background(), policy, facts), Allowed)
-	if got := testing.AllocsPerRun(100, func() { a.Check(context.Background(), policy, facts) }); got != 0 {
-		t.Errorf("got %v allocations, want 0", got)
+	for name, lease := range map[string]Lease{"no lease": nil, "a lease": newLease(true)} {
+		s := new(source)
+		token, _ := s.add()
+		a := newAuthenticator(t, s, atEpoch)
+		a.Require(lease)
+		facts := request(http.MethodGet, token)
+		checkResult(t, "cold", a.Check(context.Background(), policy, facts), Allowed)
+		if got := testing.AllocsPerRun(100, func() { a.Check(context.Background(), policy, facts) }); got != 0 {
+			t.Errorf("%s: got %v allocations, want 0", name, got)
+		}
 	}
 }

@@ -167,7 +167,7 @@ func (s *Stream) isDone() bool { return s.state.Load() == done }
 
 // standing judges a key by its current record.
 func (a *Authenticator) standing(ctx context.Context, digest apikey.Digest) Result {
-	if a.closed.Load() {
+	if !a.mayJudge() { // before the look-up
 		return Unavailable
 	}
 	key, _, err := a.keys.get(ctx, digest)
