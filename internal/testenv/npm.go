@@ -10,7 +10,7 @@ import (
 // tool that is not in Debian. It ends the test if the package is not installed.
 func NPM(t testing.TB, name string) string {
 	t.Helper()
-	return npmBelow(t, moduleRoot(t), name)
+	return npmBelow(t, Root(t), name)
 }
 
 func npmBelow(t testing.TB, root, name string) string {
@@ -22,8 +22,8 @@ func npmBelow(t testing.TB, root, name string) string {
 	return path
 }
 
-// moduleRoot returns the directory of go.mod, above the running test's own.
-func moduleRoot(t testing.TB) string {
+// Root returns the directory of go.mod, above the running test's own.
+func Root(t testing.TB) string {
 	t.Helper()
 	dir, err := os.Getwd()
 	for ; err == nil; dir = filepath.Dir(dir) {

@@ -41,7 +41,7 @@ func TestNPM_absent(t *testing.T) {
 
 // The command that a skipped test names exists, and continuous integration runs it.
 func TestNPM_installedByCI(t *testing.T) {
-	root := moduleRoot(t)
+	root := Root(t)
 	info, err := os.Stat(filepath.Join(root, "test/npm/install"))
 	if err != nil || info.Mode()&0o100 == 0 {
 		t.Errorf("test/npm/install: got %v (%v), want a program", info, err)

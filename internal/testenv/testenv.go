@@ -27,6 +27,7 @@ type program struct {
 var programs = map[string]program{
 	"chromium":   {[]string{"chromium", "chromium-browser", "google-chrome"}, "chromium"},
 	"curl":       {[]string{"curl"}, "curl"},
+	"etcd":       {[]string{"/usr/bin/etcd"}, "etcd-server"}, // Debian's, not a newer one
 	"hypercorn":  {[]string{"hypercorn"}, "python3-hypercorn"},
 	"icalendar":  {[]string{"icalendar"}, "python3-icalendar"},
 	"java":       {[]string{"java"}, "default-jdk-headless"},
