@@ -25,7 +25,7 @@ IMPACT ?= 300000
 VERSION ?= $(shell TZ=UTC git log -1 --format=0.0.0~%cd.%h --date=format-local:%Y%m%d%H%M%S)
 DEB ?= dist/
 
-.PHONY: help build deb man test kill lint fuzz fuzz-nightly soak microbench bench bench-store bench-impact bench-ended profile pgo cover screenshots clean
+.PHONY: help build deb man etcd test kill lint fuzz fuzz-nightly soak microbench bench bench-store bench-impact bench-ended profile pgo cover screenshots clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s  %s\n", $$1, $$2 }' Makefile
@@ -46,7 +46,10 @@ man: | dist ## write the manual pages of dist/caddy to dist/man
 	find dist/man -name '*.8' ! -name 'caddy-api-keys*' -delete
 	gzip -9n dist/man/*.8
 
-test: | dist ## run all tests; with API_KEYS_TESTS=all, none may be skipped
+etcd: ## build the etcd that tests run, in the build cache of Go
+	for tool in server etcdctl etcdutl; do CGO_ENABLED=0 go -C test/etcd tool -n $$tool; done
+
+test: etcd | dist ## run all tests; with API_KEYS_TESTS=all, none may be skipped
 	@race=; export CGO_ENABLED=0; \
 	if $(CAN_RACE); then race=-race CGO_ENABLED=1; \
 	elif [ "$${API_KEYS_TESTS:-}" = all ]; then echo 'The race detector $(NO_RACE)'; exit 1; fi; \
@@ -66,6 +69,7 @@ lint: ## check formatting, go vet, staticcheck, and that the go.mod files are ti
 	go mod tidy -diff
 	go -C bench mod tidy -diff
 	go -C tools mod tidy -diff
+	go -C test/etcd mod tidy -diff
 
 fuzz: ## run each fuzz target for FUZZTIME (30s)
 	@list=$$(go test -list '^Fuzz' ./...) || { echo "$$list"; exit 1; }; \
