@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -29,26 +30,14 @@ func (m *Member) Address() string { return m.client }
 // Endpoint returns Address as a URL.
 func (m *Member) Endpoint() string { return m.c.scheme() + m.client }
 
-// Start starts the member, with the data it has, and does not wait for it: whether it
-// becomes healthy may depend on other members.
+// Start starts the member, with the data it has, and waits until it answers other members.
+// Whether it becomes healthy may depend on those.
 func (m *Member) Start() {
 	m.c.t.Helper()
 	if m.process != nil {
 		m.c.t.Fatalf("etcd's %s runs already", m.name)
 	}
-	endpoint, peer := m.Endpoint(), "http://"+m.peer
-	cmd := exec.Command(m.c.program, append([]string{
-		"--name=" + m.name, "--data-dir=" + m.data,
-		"--listen-client-urls=" + endpoint, "--advertise-client-urls=" + endpoint,
-		"--listen-peer-urls=" + peer, "--initial-advertise-peer-urls=" + peer,
-		"--initial-cluster=" + m.c.initialCluster(),
-		"--initial-cluster-token=" + m.c.token, "--initial-cluster-state=" + m.state,
-		"--strict-reconfig-check=false", // allows a member to be replaced soon after a start
-		"--bcrypt-cost=4",               // the lowest
-	}, append(m.c.serverFlags(), m.c.flags...)...)...)
-	cmd.Env = []string{} // etcd takes flags from variables, too
-	cmd.Stdout, cmd.Stderr = &m.log, &m.log
-	cmd.SysProcAttr = notOrphaned()
+	cmd := m.command()
 	if err := cmd.Start(); err != nil {
 		m.c.t.Fatalf("starting etcd: %v", err)
 	}
@@ -58,6 +47,25 @@ func (m *Member) Start() {
 		close(exited)
 	}()
 	m.process, m.exited, m.paused = cmd, exited, false
+	m.await("to answer other members", func() bool { return m.get("http://"+m.peer+"/members") != "" })
+}
+
+func (m *Member) command() *exec.Cmd {
+	endpoint, peer := m.Endpoint(), "http://"+m.peer
+	flags := []string{
+		"--name=" + m.name, "--data-dir=" + m.data,
+		"--listen-client-urls=" + endpoint, "--advertise-client-urls=" + endpoint,
+		"--listen-peer-urls=" + peer, "--initial-advertise-peer-urls=" + peer,
+		"--initial-cluster=" + m.c.initialCluster(),
+		"--initial-cluster-token=" + m.c.token, "--initial-cluster-state=" + m.state,
+		"--strict-reconfig-check=false", // allows a member to be replaced soon after a start
+		"--bcrypt-cost=4",               // the lowest
+	}
+	cmd := exec.Command(m.c.program, slices.Concat(flags, m.c.serverFlags(), m.c.flags)...)
+	cmd.Env = []string{} // etcd takes flags from variables, too
+	cmd.Stdout, cmd.Stderr = &m.log, &m.log
+	cmd.SysProcAttr = notOrphaned()
+	return cmd
 }
 
 // Kill kills the member, if it runs, and waits until it has exited. It keeps its data.
@@ -120,13 +128,21 @@ func (m *Member) Replace() {
 // AwaitHealthy waits until the member can read from the cluster's leader.
 func (m *Member) AwaitHealthy() {
 	m.c.t.Helper()
-	gatewaytest.Await(m.c.t, "etcd's "+m.name+" to be healthy", func() bool {
+	m.await("to be healthy", func() bool {
+		return strings.Contains(m.get(m.Endpoint()+"/health"), `"health":"true"`)
+	})
+}
+
+// await polls until a condition holds, as long as the member runs.
+func (m *Member) await(what string, holds func() bool) {
+	m.c.t.Helper()
+	gatewaytest.Await(m.c.t, "etcd's "+m.name+" "+what, func() bool {
 		select {
 		case <-m.exited:
 			m.c.t.Fatalf("etcd's %s ended:\n%s", m.name, m.log.Tail(4000))
 		default:
 		}
-		return strings.Contains(m.get("/health"), `"health":"true"`)
+		return holds()
 	})
 }
 
@@ -134,7 +150,7 @@ func (m *Member) AwaitHealthy() {
 func (m *Member) Version() string {
 	m.c.t.Helper()
 	var version struct{ Etcdserver string }
-	if err := json.Unmarshal([]byte(m.get("/version")), &version); err != nil {
+	if err := json.Unmarshal([]byte(m.get(m.Endpoint()+"/version")), &version); err != nil {
 		m.c.t.Fatalf("the version of etcd's %s: %v", m.name, err)
 	}
 	return version.Etcdserver
@@ -144,12 +160,12 @@ func (m *Member) Version() string {
 func (m *Member) runs() bool { return m.process != nil && !m.paused }
 
 func (m *Member) leads() bool {
-	return strings.Contains(m.get("/metrics"), "\netcd_server_is_leader 1\n")
+	return strings.Contains(m.get(m.Endpoint()+"/metrics"), "\netcd_server_is_leader 1\n")
 }
 
 // get returns the answer to a request to the member, or "" if there is none.
-func (m *Member) get(path string) string {
-	response, err := m.c.http.Get(m.Endpoint() + path)
+func (m *Member) get(url string) string {
+	response, err := m.c.http.Get(url)
 	if err != nil {
 		return ""
 	}
