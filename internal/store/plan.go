@@ -16,7 +16,7 @@ import (
 func (s *Store) Plan(changes []apikey.Change, most int) (apikey.Plan, error) {
 	failed := make(map[int]error)
 	for {
-		p := &planning{store: s, changes: changes, failed: failed}
+		p := &planning{store: s, changes: changes, failed: failed, failing: -1}
 		err := s.db.Plan(p.run)
 		switch {
 		case err != nil && p.failing < 0:
@@ -36,7 +36,7 @@ type planning struct {
 	store   *Store
 	changes []apikey.Change
 	failed  map[int]error // the changes that cannot be planned
-	failing int           // the change that was being planned when run failed, or -1
+	failing int           // the change that was being planned when the attempt failed, or -1
 
 	txn     *transaction
 	on      apikey.Position
@@ -45,7 +45,7 @@ type planning struct {
 }
 
 func (p *planning) run(t *durable.Txn) (err error) {
-	p.txn, p.failing = &transaction{Txn: t}, -1
+	p.txn = &transaction{Txn: t}
 	if p.on, err = positionIn(p.txn); err != nil {
 		return err
 	}
