@@ -104,7 +104,7 @@ func forgetSomeFeeds(ctx context.Context, txn *transaction, from []byte, before 
 	err = noteForgotten(txn, forgotten{Feeds: until})
 	for _, entry := range old {
 		at, digest, decodeErr := decodeEndedFeed(entry)
-		err = errors.Join(err, decodeErr, eraseEndedFeed(txn, digest, at))
+		err = errors.Join(err, decodeErr, eraseFeed(txn, digest, feedState{EndedAt: at}))
 	}
 	return len(old), next, err
 }

@@ -17,6 +17,8 @@ import (
 const (
 	roleWrite = "write" // makes changes and says each one that was acknowledged
 	roleNote  = "note"  // notes uses of one key and says each one that was noted
+
+	roleReplay = "replay" // replays changes of a fleet and says each one that was applied
 )
 
 // notedKey is the key whose uses the noter notes.
@@ -25,6 +27,10 @@ const notedKey = "key_01KSYYFFG0FDH6HZGZGMQJ210W"
 // child is what this test's binary does as another process. The roles are
 // above; it returns the exit status.
 func child(role, path string) int {
+	if role == roleReplay {
+		fmt.Println(replayKeys(path))
+		return 1
+	}
 	s, err := Open(path, zap.NewNop(), nil)
 	if err != nil {
 		fmt.Println(err)

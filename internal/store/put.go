@@ -87,10 +87,14 @@ func putEndedFeed(txn *transaction, digest apikey.Digest, before feedState, at m
 	return errors.Join(err, txn.Delete(workspaceFeedKey(before.WorkspaceID)))
 }
 
-// eraseEndedFeed deletes the record of a calendar feed that ended at a time.
-func eraseEndedFeed(txn *transaction, digest apikey.Digest, at millis) error {
+// eraseFeed deletes the record of a calendar feed, open or ended.
+func eraseFeed(txn *transaction, digest apikey.Digest, state feedState) error {
 	txn.records.addFeed(digest, nil)
-	return errors.Join(txn.Delete(feedKey(digest)), txn.Delete(endedFeedKey(at, digest)))
+	err := txn.Delete(feedKey(digest))
+	if state.EndedAt != 0 {
+		return errors.Join(err, txn.Delete(endedFeedKey(state.EndedAt, digest)))
+	}
+	return errors.Join(err, txn.Delete(workspaceFeedKey(state.WorkspaceID)))
 }
 
 // putEvent writes an event of the audit trail.

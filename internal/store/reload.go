@@ -31,7 +31,7 @@ type Reload struct {
 func (s *Store) BeginReload(ctx context.Context) (*Reload, error) {
 	r := &Reload{store: s, seed: maphash.MakeSeed()}
 	err := s.view(func(txn *durable.Txn) error {
-		r.empty = !hasKeys(txn)
+		r.empty = !hasRecords(txn)
 		return nil
 	})
 	if err == nil {

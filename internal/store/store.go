@@ -62,7 +62,7 @@ type Store struct {
 // directory cannot be read and written or contains something else, and if the store was
 // written by a newer version.
 func Open(path string, log *zap.Logger, onChange func(apikey.Outcome)) (*Store, error) {
-	s, err := openDirectory(path, log, onChange)
+	s, err := openDirectory(path, false, log, onChange)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +72,7 @@ func Open(path string, log *zap.Logger, onChange func(apikey.Outcome)) (*Store, 
 	return s, nil
 }
 
-func openDirectory(path string, log *zap.Logger, onChange func(apikey.Outcome)) (*Store, error) {
+func openDirectory(path string, replica bool, log *zap.Logger, onChange func(apikey.Outcome)) (*Store, error) {
 	absolute, err := filepath.Abs(path)
 	if err != nil {
 		return nil, fmt.Errorf("opening key store at %q: %w", path, err)
@@ -82,6 +82,7 @@ func openDirectory(path string, log *zap.Logger, onChange func(apikey.Outcome)) 
 		return nil, fmt.Errorf("opening key store at %q: %w", absolute, err)
 	}
 	s := newStore(db, log, onChange)
+	s.replica = replica
 	err = db.View(sortAfterAll)
 	if err == nil && db.Made() {
 		err = db.Note(noteFoldedNames) // of which there are none yet

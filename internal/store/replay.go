@@ -1,0 +1,216 @@
+package store
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/durable"
+)
+
+// ErrGap is why a replica cannot apply changes: they do not follow those that it has.
+var ErrGap = errors.New("the changes do not continue from the replica's position")
+
+// Replay applies changes of the fleet in one transaction, and tells the function that was
+// given to [OpenReplica]. It fails with [ErrGap] if they do not follow the replica's
+// position from.
+func (s *Store) Replay(ctx context.Context, from, to apikey.Position, list []apikey.Record) error {
+	r := replay{now: time.Now()}
+	return s.inTurn(ctx, "", true, func(turn *durable.Turn) error {
+		if err := s.write(turn, r.now, func(txn *transaction) error {
+			at, err := positionIn(txn)
+			if err != nil {
+				return err
+			}
+			if at.Seq != from.Seq || !bytes.Equal(at.Sum, from.Sum) || at.Fleet != from.Fleet {
+				return ErrGap
+			}
+			return errors.Join(r.all(txn, list), movePosition(txn, to))
+		}); err != nil {
+			return err
+		}
+		s.tell(&r)
+		return forgetUses(turn, r.deleted)
+	})
+}
+
+func movePosition(txn *transaction, to apikey.Position) error {
+	r, err := replicaIn(txn)
+	r.Position = to
+	return errors.Join(err, save(txn, fleetKey, r))
+}
+
+// tell reports what a replay has changed. It must do so before the turn ends.
+func (s *Store) tell(r *replay) {
+	apikey.SortAfter(r.lastEvent)
+	if s.onChange == nil {
+		return
+	}
+	if len(r.stale) > 0 {
+		s.onChange(apikey.Outcome{Stale: r.stale, Ended: r.ended, Unchanged: true})
+	}
+	for _, ws := range r.workspaces {
+		s.onChange(apikey.Outcome{Workspace: ws, Unchanged: true})
+	}
+}
+
+// replay writes records of the fleet.
+type replay struct {
+	now        time.Time
+	stale      []apikey.Digest
+	ended      []apikey.Digest
+	workspaces []apikey.Workspace
+	deleted    []*apikey.Key
+	lastEvent  string
+}
+
+func (r *replay) all(txn *transaction, list []apikey.Record) error {
+	txn.replayed = true
+	*r = replay{now: r.now}
+	if err := txn.pinClock(); err != nil {
+		return err
+	}
+	for _, record := range list {
+		if err := r.one(txn, record); err != nil {
+			return fmt.Errorf("a record of the fleet (%c %s) cannot be applied: %w", record.Kind, record.ID, err)
+		}
+	}
+	return nil
+}
+
+func (r *replay) one(txn *transaction, record apikey.Record) error {
+	switch record.Kind {
+	case apikey.RecordKey:
+		return r.key(txn, record)
+	case apikey.RecordSuspension:
+		return r.suspension(txn, record)
+	case apikey.RecordFeed:
+		return r.feed(txn, record)
+	case apikey.RecordEvent:
+		r.lastEvent = max(r.lastEvent, record.ID)
+		return replayEvent(txn, record)
+	}
+	return errors.New("it is of an unknown kind: a newer version wrote it")
+}
+
+func (r *replay) key(txn *transaction, record apikey.Record) error {
+	before, err := keyByID(txn, record.ID)
+	if err != nil && !errors.Is(err, durable.ErrNotFound) {
+		return err
+	}
+	if record.Value == nil {
+		if before == nil {
+			return nil
+		}
+		r.deleted, r.stale = append(r.deleted, before), append(r.stale, before.Digest)
+		return forgetKey(txn, before)
+	}
+	key, err := decodeKey(record.ID, record.Value)
+	if err != nil {
+		return err
+	}
+	if before != nil && (before.Digest != key.Digest || before.WorkspaceID != key.WorkspaceID) {
+		return errors.New("the key has had another token or workspace")
+	}
+	if holder, err := txn.Get(digestKey(key.Digest)); err == nil && string(holder) != key.ID {
+		return errors.New("another key has its token")
+	} else if ignoreNotFound(err) != nil {
+		return err
+	}
+	r.stale = append(r.stale, key.Digest)
+	if key.Status(r.now) != apikey.Active {
+		r.ended = append(r.ended, key.Digest)
+	}
+	return putKeyOver(txn, before, key)
+}
+
+func (r *replay) suspension(txn *transaction, record apikey.Record) error {
+	ws := apikey.Workspace{ID: record.ID}
+	if apikey.ValidateWorkspaceID(ws.ID) != nil {
+		return errors.New("it has an invalid workspace id")
+	}
+	if record.Value == nil {
+		r.workspaces = append(r.workspaces, ws)
+		return eraseSuspension(txn, ws.ID)
+	}
+	var w workspaceRecord
+	if err := decode(suspensionKey(ws.ID), record.Value, &w); err != nil {
+		return err
+	}
+	ws.SuspendedAt, ws.Reason, ws.Own = w.SuspendedAt.time(), w.Reason, w.Own
+	if !ws.Suspended() {
+		return errors.New("it has no time")
+	}
+	r.workspaces = append(r.workspaces, ws)
+	return putSuspension(txn, ws)
+}
+
+// feed writes the record of a calendar feed, which is either a feedRecord or, once the
+// feed has ended, a feedState.
+func (r *replay) feed(txn *transaction, record apikey.Record) error {
+	decoded, err := hex.DecodeString(record.ID)
+	if err != nil || len(decoded) != len(apikey.Digest{}) {
+		return errors.New("it has an invalid digest")
+	}
+	digest := apikey.Digest(decoded)
+	before, known, err := loadFeedState(txn, digest)
+	if err != nil {
+		return err
+	}
+	switch {
+	case record.Value == nil && !known:
+		return nil
+	case record.Value == nil:
+		ended := cmp.Or(before.EndedAt, toMillis(r.now)) // by now, if the replica has missed when
+		return errors.Join(eraseFeed(txn, digest, before), noteForgotten(txn, forgotten{Feeds: ended + 1}))
+	}
+	var feed struct {
+		feedRecord
+		EndedAt millis `json:"ended_at"`
+	}
+	if err := decode(feedKey(digest), record.Value, &feed); err != nil {
+		return err
+	}
+	switch {
+	case feed.EndedAt != 0 && known:
+		return errors.Join(eraseFeed(txn, digest, before), putEndedFeed(txn, digest, feedState{}, feed.EndedAt))
+	case feed.EndedAt != 0:
+		return putEndedFeed(txn, digest, before, feed.EndedAt)
+	case !bytes.Equal(feed.Digest, digest[:]) || apikey.ValidateWorkspaceID(feed.WorkspaceID) != nil || known && before.WorkspaceID != feed.WorkspaceID:
+		return errors.New("it is of another feed, or opens one that has ended")
+	}
+	return replaceFeed(txn, digest, &feed.feedRecord)
+}
+
+// replaceFeed opens a feed. If its workspace has another one, that has ended, but its
+// record may come later.
+func replaceFeed(txn *transaction, digest apikey.Digest, feed *feedRecord) error {
+	replaced, err := feedOf(txn, feed.WorkspaceID)
+	if err == nil && replaced != digest && replaced != (apikey.Digest{}) {
+		err = eraseFeed(txn, replaced, feedState{WorkspaceID: feed.WorkspaceID})
+	}
+	return errors.Join(err, putFeed(txn, feed))
+}
+
+func replayEvent(txn *transaction, record apikey.Record) error {
+	var e eventRecord
+	if record.Value == nil {
+		err := load(txn, eventKey(record.ID), &e)
+		if err != nil {
+			return ignoreNotFound(err)
+		}
+		return eraseEvent(txn, &e)
+	}
+	if err := decode(eventKey(record.ID), record.Value, &e); err != nil {
+		return err
+	}
+	if e.ID != record.ID || !apikey.ValidEventID(e.ID) {
+		return errors.New("it is of another event")
+	}
+	return putEvent(txn, &e)
+}

@@ -1,0 +1,383 @@
+package store
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/testenv"
+)
+
+// recordOf returns a record with a value that is encoded like those of the store.
+func recordOf(t testing.TB, kind apikey.RecordKind, id string, value any) apikey.Record {
+	t.Helper()
+	encoded, err := encode(value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return apikey.Record{Kind: kind, ID: id, Value: encoded}
+}
+
+func keyRecordOf(t testing.TB, key apikey.Key) apikey.Record {
+	t.Helper()
+	return recordOf(t, apikey.RecordKey, key.ID, toRecord(&key))
+}
+
+func feedID(digest apikey.Digest) string { return hex.EncodeToString(digest[:]) }
+
+func openFeedRecord(t testing.TB, id string, ws string, digest apikey.Digest) apikey.Record {
+	t.Helper()
+	return recordOf(t, apikey.RecordFeed, id, feedRecord{WorkspaceID: ws, Digest: digest[:], CreatedAt: toMillis(start)})
+}
+
+func endedFeedRecord(t testing.TB, digest apikey.Digest, at time.Time) apikey.Record {
+	t.Helper()
+	return recordOf(t, apikey.RecordFeed, feedID(digest), feedState{EndedAt: toMillis(at)})
+}
+
+// Changes that do not follow the replica's position are not applied.
+func TestReplay_gap(t *testing.T) {
+	log := openFleet(t, 1)
+	s := log.replicas[0]
+	key := mustCreate(t, s, "acme", "Zapier", start)
+	key.Name = "Billing"
+	list := []apikey.Record{keyRecordOf(t, key)}
+	before := contents(t, s)
+	for name, move := range map[string]func(*apikey.Position){
+		"a later position":   func(at *apikey.Position) { at.Seq++ },
+		"an earlier one":     func(at *apikey.Position) { at.Seq-- },
+		"of another history": func(at *apikey.Position) { at.Sum = []byte("another") },
+		"of another fleet":   func(at *apikey.Position) { at.Fleet = "another" },
+	} {
+		from := log.head()
+		move(&from)
+		if err := s.Replay(t.Context(), from, log.after(list, "", false), list); !errors.Is(err, ErrGap) {
+			t.Errorf("from %s: got error %v, want ErrGap", name, err)
+		}
+		equal(t, "the replica", contents(t, s), before)
+	}
+	if err := s.Replay(t.Context(), log.head(), log.after(list, "", false), list); err != nil {
+		t.Errorf("from its position: got error %v, want none", err)
+	}
+	equal(t, "name", lookup(t, s, key.Digest).Name, "Billing")
+}
+
+// What no plan can have written changes nothing, nor does what comes with it.
+func TestReplay_malformed(t *testing.T) {
+	log := openFleet(t, 1)
+	s := log.replicas[0]
+	key, other := mustCreate(t, s, "acme", "Zapier", start), mustCreate(t, s, "acme", "Billing", start)
+	ended, feed := digestOf("ended"), digestOf("feed")
+	for _, digest := range []apikey.Digest{ended, feed} { // the second ends the first
+		mustApply(t, s, start, apikey.OpenFeed{WorkspaceID: "acme", Digest: digest})
+	}
+	changed := func(change func(*apikey.Key)) apikey.Record {
+		k := key
+		change(&k)
+		r := keyRecordOf(t, k)
+		r.ID = key.ID
+		return r
+	}
+	event := apikey.NewEventID(start)
+	before, trail := contents(t, s), allEvents(t, s, "")
+	for _, test := range []struct {
+		name   string
+		record apikey.Record
+		want   string
+	}{
+		{"of an unknown kind", apikey.Record{Kind: 'x', ID: "x", Value: []byte("{}")}, "of an unknown kind"},
+		{"a key with another id inside", changed(func(k *apikey.Key) { k.ID = other.ID }), "is of another key"},
+		{"a key with another's token", changed(func(k *apikey.Key) { k.Digest = other.Digest }), "has had another token"},
+		{"a new key with another's token", keyRecordOf(t, func() apikey.Key { k := newKey("acme", "New", start); k.Digest = key.Digest; return k }()), "another key has its token"},
+		{"a key with another token", changed(func(k *apikey.Key) { k.Digest = digestOf("another") }), "has had another token"},
+		{"a key in another workspace", changed(func(k *apikey.Key) { k.WorkspaceID = "globex" }), "has had another token or workspace"},
+		{"a key without an expiry", changed(func(k *apikey.Key) { k.ExpiresAt = time.Time{} }), "is damaged"},
+		{"a key that is not JSON", apikey.Record{Kind: apikey.RecordKey, ID: key.ID, Value: []byte("{")}, "decoding"},
+		{"a key that is empty", apikey.Record{Kind: apikey.RecordKey, ID: key.ID, Value: []byte{}}, "decoding"},
+		{"a suspension without a time", recordOf(t, apikey.RecordSuspension, "acme", workspaceRecord{Reason: "unpaid"}), "it has no time"},
+		{"a suspension that is not JSON", apikey.Record{Kind: apikey.RecordSuspension, ID: "acme", Value: []byte("unpaid")}, "decoding"},
+		{"a suspension of no workspace", recordOf(t, apikey.RecordSuspension, strings.Repeat("a", 300), workspaceRecord{SuspendedAt: 1}), "invalid workspace id"},
+		{"a feed that has ended", openFeedRecord(t, feedID(ended), "acme", ended), "of another feed, or opens one that has ended"},
+		{"a feed of another workspace", openFeedRecord(t, feedID(feed), "globex", feed), "of another feed"},
+		{"a feed with another digest inside", openFeedRecord(t, feedID(digestOf("new")), "acme", feed), "of another feed"},
+		{"a feed with half a digest", openFeedRecord(t, feedID(feed)[:32], "acme", feed), "invalid digest"},
+		{"a feed that is not JSON", apikey.Record{Kind: apikey.RecordFeed, ID: feedID(feed), Value: []byte("x")}, "decoding"},
+		{"an event with another id inside", recordOf(t, apikey.RecordEvent, event, eventRecord{ID: trail[0].ID}), "of another event"},
+		{"an event without a valid id", recordOf(t, apikey.RecordEvent, "evt_x", eventRecord{ID: "evt_x"}), "of another event"},
+		{"an event that is not JSON", apikey.Record{Kind: apikey.RecordEvent, ID: event, Value: []byte("x")}, "decoding"},
+	} {
+		list := []apikey.Record{recordOf(t, apikey.RecordSuspension, "globex", workspaceRecord{SuspendedAt: toMillis(start)}), test.record}
+		for range 2 { // in whatever order
+			err := s.Replay(t.Context(), log.head(), log.after(list, "", false), list)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("%s: got error %v, want %q", test.name, err, test.want)
+			}
+			equal(t, test.name+": the replica", contents(t, s), before)
+			equal(t, test.name+": the audit trail", allEvents(t, s, ""), trail)
+			slices.Reverse(list)
+		}
+	}
+	mustApply(t, s, start, apikey.Suspend{WorkspaceID: "globex"}) // it goes on
+}
+
+// What is to be deleted, and is not there, is passed over.
+func TestReplay_deletesUnknown(t *testing.T) {
+	log := openFleet(t, 1)
+	s := log.replicas[0]
+	list := []apikey.Record{
+		{Kind: apikey.RecordKey, ID: apikey.NewKeyID(start)}, {Kind: apikey.RecordSuspension, ID: "acme"},
+		{Kind: apikey.RecordFeed, ID: feedID(digestOf("feed"))}, {Kind: apikey.RecordEvent, ID: apikey.NewEventID(start)},
+	}
+	e := log.append(list, "", false)
+	if err := s.Replay(t.Context(), e.from, e.to, list); err != nil {
+		t.Fatalf("Replay: got error %v, want none", err)
+	}
+	equal(t, "records", len(recordsOf(t, s)), 0)
+	soundRecords(t, s)
+}
+
+// A calendar feed that replaces another one does so in whatever order their records come.
+func TestReplay_feedReplaced(t *testing.T) {
+	old, feed := digestOf("old"), digestOf("new")
+	for _, test := range []struct {
+		name string
+		list []apikey.Record
+	}{
+		{"ended first", []apikey.Record{endedFeedRecord(t, old, start), openFeedRecord(t, feedID(feed), "acme", feed)}},
+		{"opened first", []apikey.Record{openFeedRecord(t, feedID(feed), "acme", feed), endedFeedRecord(t, old, start)}},
+		{"ended and deleted, and opened", []apikey.Record{{Kind: apikey.RecordFeed, ID: feedID(old)}, openFeedRecord(t, feedID(feed), "acme", feed)}},
+		{"opened, ended and deleted", []apikey.Record{openFeedRecord(t, feedID(feed), "acme", feed), {Kind: apikey.RecordFeed, ID: feedID(old)}}},
+		{"ended and deleted", []apikey.Record{{Kind: apikey.RecordFeed, ID: feedID(old)}}},
+		{"ended at another time", []apikey.Record{endedFeedRecord(t, digestOf("ended"), start.Add(time.Hour))}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			log := openFleet(t, 1)
+			s := log.replicas[0]
+			mustApply(t, s, start, apikey.OpenFeed{WorkspaceID: "acme", Digest: digestOf("ended")})
+			mustApply(t, s, start, apikey.OpenFeed{WorkspaceID: "acme", Digest: old})
+			e := log.append(test.list, "", false)
+			if err := s.Replay(t.Context(), e.from, e.to, test.list); err != nil {
+				t.Fatalf("Replay: got error %v, want none", err)
+			}
+			soundRecords(t, s)
+			all := recordsOf(t, s)
+			for _, r := range test.list {
+				i := slices.IndexFunc(all, func(other apikey.Record) bool { return other.Kind == r.Kind && other.ID == r.ID })
+				switch {
+				case r.Value == nil && i >= 0:
+					t.Errorf("the feed %s is there, want it deleted", r.ID)
+				case r.Value != nil && (i < 0 || string(all[i].Value) != string(r.Value)):
+					t.Errorf("the feed %s is not there as it was sent", r.ID)
+				}
+			}
+		})
+	}
+}
+
+// A feed that ended while the replica was away, and has been deleted since, is not opened
+// by a backup from before.
+func TestReplay_feedForgotten(t *testing.T) {
+	log := openFleet(t, 1)
+	s := log.replicas[0]
+	mustApply(t, s, start, apikey.OpenFeed{WorkspaceID: "acme", Digest: digestOf("feed")})
+	backup := mustBackup(t, s, start)
+	list := []apikey.Record{{Kind: apikey.RecordFeed, ID: feedID(digestOf("feed"))}}
+	e := log.append(list, "", false)
+	if err := s.Replay(t.Context(), e.from, e.to, list); err != nil {
+		t.Fatal(err)
+	}
+	mustRestore(t, s, backup, start)
+	if _, err := s.Feed(t.Context(), digestOf("feed")); !errors.Is(err, apikey.ErrNotFound) {
+		t.Errorf("Feed: got error %v, want ErrNotFound", err)
+	}
+}
+
+// heard is what a store has reported of one change.
+type heard struct {
+	stale, ended []string
+	workspaces   []string
+	events       []string
+}
+
+func (h *heard) hear(outcome apikey.Outcome) {
+	for _, digest := range outcome.Stale {
+		h.stale = append(h.stale, feedID(digest))
+	}
+	for _, digest := range outcome.Ended {
+		h.ended = append(h.ended, feedID(digest))
+	}
+	if ws := outcome.Workspace; ws.ID != "" {
+		h.workspaces = append(h.workspaces, fmt.Sprint(ws.ID, " suspended: ", ws.Suspended()))
+	}
+	if outcome.Event.ID != "" {
+		h.events = append(h.events, string(outcome.Event.Operation))
+	}
+}
+
+// once sorts what was heard, and keeps once what was heard several times: that does no
+// harm, except with events.
+func (h *heard) once() heard {
+	for _, list := range []*[]string{&h.stale, &h.ended, &h.workspaces} {
+		slices.Sort(*list)
+		*list = slices.Compact(*list)
+	}
+	return *h
+}
+
+// Every replica invalidates what a store of its own does, and the one that was asked logs
+// the event.
+func TestReplay_tells(t *testing.T) {
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	plainHeard, fleetHeard := &heard{}, []*heard{{}, {}}
+	plain := open(t, filepath.Join(t.TempDir(), "keys"), func(o apikey.Outcome) { plainHeard.hear(o) })
+	log := newFleet(t, t.TempDir(), 2, func(i int, o apikey.Outcome) { fleetHeard[i].hear(o) })
+	for _, s := range log.replicas {
+		t.Cleanup(func() { closeStore(t, s) })
+	}
+	old := newKey("acme", "Old", now.Add(-2*life))
+	key, other, scheduled := newKey("acme", "Zapier", now), newKey("acme", "Billing", now), newKey("acme", "CRM", now)
+	at := func(do apikey.Rotate, end time.Time) apikey.Rotate { do.RevokeOldAt = end; return do }
+	for _, step := range []struct {
+		name string
+		do   apikey.Action
+	}{
+		{"create", apikey.Create{Key: key}},
+		{"create another", apikey.Create{Key: other}},
+		{"create a third", apikey.Create{Key: scheduled}},
+		{"create refused", apikey.Create{Key: newKey("acme", "zapier", now)}},
+		{"rename", renaming(key, "Make")},
+		{"rename to the same", renaming(key, "Make")},
+		{"rotate", rotation(key, now)},
+		{"rotate, with an end", at(rotation(scheduled, now), now.Add(time.Hour))},
+		{"rotate, and revoke the old", at(rotation(other, now), now)},
+		{"revoke", apikey.Revoke{WorkspaceID: "acme", KeyID: key.ID}},
+		{"revoke again", apikey.Revoke{WorkspaceID: "acme", KeyID: key.ID}},
+		{"expose", apikey.Expose{WorkspaceID: "acme", KeyID: scheduled.ID}},
+		{"look up", apikey.Lookup{Digest: key.Digest}},
+		{"suspend", apikey.Suspend{WorkspaceID: "acme", Own: true}},
+		{"suspend by an operator", apikey.Suspend{WorkspaceID: "acme"}},
+		{"resume refused", apikey.Resume{WorkspaceID: "acme", Own: true}},
+		{"resume", apikey.Resume{WorkspaceID: "acme"}},
+		{"open a feed", apikey.OpenFeed{WorkspaceID: "acme", Digest: digestOf("feed")}},
+		{"close a feed", apikey.CloseFeed{WorkspaceID: "acme"}},
+		{"create one that has expired", apikey.Create{Key: old}},
+		{"revoke all", apikey.RevokeAll{WorkspaceID: "acme"}},
+		{"trust the clock", apikey.TrustClock{Clock: apikey.ClockReading{Machine: now, Confirmed: now.Add(-day), Judged: now}}},
+	} {
+		*plainHeard, *fleetHeard[0], *fleetHeard[1] = heard{}, heard{}, heard{}
+		change := changeAt(now, step.do)
+		if change.At = now; step.name == "create one that has expired" {
+			change.At = old.CreatedAt
+		}
+		_, wantErr := plain.Apply(t.Context(), change)
+		if _, err := log.replicas[0].Apply(t.Context(), change); fmt.Sprint(err) != fmt.Sprint(wantErr) {
+			t.Fatalf("%s: got error %v, want %v", step.name, err, wantErr)
+		}
+		want := plainHeard.once()
+		if step.name == "create one that has expired" {
+			want.ended = want.stale // which is true, and does no harm
+		}
+		equal(t, step.name+": the replica that was asked", fleetHeard[0].once(), want)
+		want.events = nil
+		equal(t, step.name+": another replica", fleetHeard[1].once(), want)
+	}
+
+	for _, s := range append(log.replicas, plain) {
+		noteConfirmed(t, s, now)
+		*plainHeard, *fleetHeard[0], *fleetHeard[1] = heard{}, heard{}, heard{}
+	}
+	for _, s := range []*Store{plain, log.replicas[1]} {
+		equal(t, "forgotten", mustForgetKeys(t, s, now, now), 1)
+	}
+	want := plainHeard.once()
+	equal(t, "a deleted key", want.stale, []string{feedID(old.Digest)})
+	equal(t, "a deleted key: a replica", fleetHeard[0].once(), want)
+	equal(t, "a deleted key: the replica that was asked", fleetHeard[1].once(), want)
+}
+
+// A clock that an operator trusts is that of the gateway that was asked.
+func TestReplay_trustedClock(t *testing.T) {
+	var trusted [2]time.Time
+	log := newFleet(t, t.TempDir(), 2, func(i int, o apikey.Outcome) {
+		if !o.Trusted.IsZero() {
+			trusted[i] = o.Trusted
+		}
+	})
+	for _, s := range log.replicas {
+		t.Cleanup(func() { closeStore(t, s) })
+		noteConfirmed(t, s, start.Add(day))
+	}
+	trust(t, log.replicas[0], start.Add(day), start)
+	equal(t, "trusted", trusted, [2]time.Time{start, {}})
+	for i, want := range []time.Time{start, start.Add(day)} {
+		note, err := log.replicas[i].ClockNote()
+		equal(t, fmt.Sprint("the note of replica ", i), []any{note.Confirmed, err}, []any{want, nil})
+	}
+}
+
+// replayKeys replays one new key after the other, until it is killed.
+func replayKeys(path string) error {
+	s, err := OpenReplica(path, fleetPrefix, zap.NewNop(), nil)
+	if err != nil {
+		return err
+	}
+	fmt.Println(testenv.Opened)
+	for {
+		from, _, _, err := s.Position()
+		if err != nil {
+			return err
+		}
+		to := from
+		to.Seq++
+		key := newKey("acme", fmt.Sprint("Key ", to.Seq), start)
+		value, err := encode(toRecord(&key))
+		list := []apikey.Record{{Kind: apikey.RecordKey, ID: key.ID, Value: value}}
+		if err := errors.Join(err, s.Replay(context.Background(), from, to, list)); err != nil {
+			return err
+		}
+		fmt.Println("applied", to.Seq)
+	}
+}
+
+// However a replica ends, it has exactly the changes up to its position.
+func TestReplay_killed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keys")
+	s := openReplica(t, path, nil)
+	mustReload(t, s, nil, apikey.Position{Head: apikey.Head{Fleet: "fleet"}})
+	for kill := range 8 {
+		closeStore(t, s)
+		if kill%2 == 1 { // and is built anew from its journal
+			if err := os.Remove(filepath.Join(path, "MANIFEST")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p := testenv.StartChild(t, roleReplay, path)
+		applied := uint64(0)
+		for n := 0; p.Lines.Scan(); n++ {
+			if _, err := fmt.Sscan(strings.TrimPrefix(p.Lines.Text(), "applied "), &applied); err != nil {
+				t.Fatalf("the replica failed: %s", p.Lines.Text())
+			}
+			if n == kill*5 {
+				_ = p.Process.Kill()
+			}
+		}
+		p.End()
+		s = openReplica(t, path, nil)
+		at, _, complete, err := s.Position()
+		if err != nil || !complete || at.Seq < applied || at.Seq > applied+1 {
+			t.Fatalf("after a kill: got position %d, complete %t and error %v, want %d or the next", at.Seq, complete, err, applied)
+		}
+		equal(t, "keys", uint64(len(recordsOf(t, s))), at.Seq)
+		soundRecords(t, s)
+	}
+}
