@@ -74,7 +74,7 @@ func (r *Reload) add(ctx context.Context, list []apikey.Record) error {
 	return r.write(ctx, func(txn *transaction, w *replay) error {
 		var news []apikey.Record
 		for _, record := range list {
-			value, err := txn.Get(recordPlace(record))
+			value, err := valueNow(txn, record)
 			if ignoreNotFound(err) != nil {
 				return err
 			}
@@ -181,18 +181,24 @@ func feedIn(txn reader, key, value []byte) (apikey.Record, error) {
 	return record, err
 }
 
-// recordPlace returns the database key with the value of a record.
-func recordPlace(record apikey.Record) []byte {
+// valueNow returns the value that the store has of a record.
+func valueNow(txn reader, record apikey.Record) ([]byte, error) {
 	switch record.Kind {
 	case apikey.RecordKey:
-		return recordKey(record.ID)
+		return txn.Get(recordKey(record.ID))
 	case apikey.RecordSuspension:
-		return suspensionKey(record.ID)
+		return txn.Get(suspensionKey(record.ID))
 	case apikey.RecordEvent:
-		return eventKey(record.ID)
+		return txn.Get(eventKey(record.ID))
 	}
 	digest, _ := hex.DecodeString(record.ID)
-	return append([]byte(feedPrefix), digest...) // for an open feed, which has its value elsewhere: it is written again
+	key := append([]byte(feedPrefix), digest...)
+	state, err := txn.Get(key)
+	if err != nil {
+		return nil, err
+	}
+	now, err := feedIn(txn, key, state)
+	return now.Value, err
 }
 
 func hasKeys(txn reader) bool {
