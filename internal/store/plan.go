@@ -62,6 +62,9 @@ func (p *planning) run(t *durable.Txn) (err error) {
 		}
 		p.results = append(p.results, result)
 	}
+	if err := p.txn.writeCounts(); err != nil {
+		return err
+	}
 	p.failing = -1
 	return nil
 }

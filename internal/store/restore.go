@@ -20,6 +20,9 @@ const (
 	restoredBytesAtOnce = 512 << 10
 )
 
+// maxHeld limits the counts that are held from one transaction to the next.
+const maxHeld = 10_000
+
 // maxTries is how often writing uses is tried if it conflicts with another transaction.
 const maxTries = 10
 
@@ -117,6 +120,8 @@ type restore struct {
 	batch    []backupLine
 	size     int             // of the batch, in bytes
 	owners   map[string]bool // the workspaces of unrevoked keys; nil if they are not needed
+	counts   heldCounts      // what the last transaction held
+	revision uint64          // after that transaction
 }
 
 func (r *restore) read(ctx context.Context, progress io.Writer, visit func(int, *backupLine) error) (madeAt time.Time, signed bool, err error) {
@@ -214,9 +219,13 @@ func (r *restore) write(ctx context.Context, batch []backupLine) error {
 func (r *restore) tryWrite(ctx context.Context, batch []backupLine) error {
 	s := r.store
 	m := &merge{mayHave: s.MayHave, now: r.change.At, actor: r.change.Actor, madeAt: r.done.MadeAt}
+	var counts heldCounts
 	return s.work(ctx, r.change.At, func(txn *transaction) error {
+		counts = r.takeCounts(txn)
+		txn.counts = counts
 		return m.all(txn, *r.done, batch)
 	}, func(turn *durable.Turn) error {
+		r.counts, r.revision = counts, turn.Revision()
 		if err := r.writeUses(turn, batch); err != nil {
 			return err
 		}
@@ -228,6 +237,16 @@ func (r *restore) tryWrite(ctx context.Context, batch []backupLine) error {
 		}
 		return nil
 	})
+}
+
+// takeCounts returns the counts that the last transaction held. They are still right if
+// nothing has been changed since. If this transaction fails, they no longer are.
+func (r *restore) takeCounts(txn *transaction) (counts heldCounts) {
+	counts, r.counts = r.counts, nil
+	if counts == nil || txn.after == 0 || txn.after != r.revision || len(counts) > maxHeld {
+		return make(heldCounts)
+	}
+	return counts
 }
 
 // writeUses restores uses of keys that are in the backup. They are not acknowledged

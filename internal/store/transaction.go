@@ -26,6 +26,8 @@ type transaction struct {
 	changed []string        // the workspaces whose keys are changed
 	added   []apikey.Digest // of keys that are new
 	clock   *clockRead
+	counts  heldCounts
+	after   uint64    // the number of the last change before it; 0 in a plan
 	records recordSet // what is written, for the other gateways of a fleet
 	// replayed says that the records come from the fleet.
 	replayed bool
@@ -54,11 +56,14 @@ func (s *Store) inTurn(ctx context.Context, workspaceID string, urgent bool, do 
 func (s *Store) write(turn *durable.Turn, at time.Time, do func(*transaction) error) error {
 	var txn *transaction
 	err := turn.Update(func(t *durable.Txn) error {
-		txn = &transaction{Txn: t}
+		txn = &transaction{Txn: t, after: turn.Revision()}
 		if err := do(txn); err != nil {
 			return err
 		}
 		if err := s.mayWrite(txn); err != nil {
+			return err
+		}
+		if err := txn.writeCounts(); err != nil {
 			return err
 		}
 		t.MadeAt(at)

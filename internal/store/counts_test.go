@@ -1,0 +1,87 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/durable"
+)
+
+// interrupting is a context that does something each time it was asked so often
+// whether it has ended.
+type interrupting struct {
+	context.Context
+	every, asked int
+	do           func()
+}
+
+func (c *interrupting) Err() error {
+	if c.asked++; c.asked%c.every == 0 {
+		c.do()
+	}
+	return c.Context.Err()
+}
+
+// TestRestore_besideChanges: what the transactions of a restore hold in memory is
+// read again after a change by others.
+func TestRestore_besideChanges(t *testing.T) {
+	const batches = 3
+	now := start.Add(time.Hour)
+	source := openNew(t)
+	var keys []apikey.Key
+	for i := range batches * restoredAtOnce {
+		keys = append(keys, newKey("acme", fmt.Sprint("Key ", i), start))
+	}
+	putKeys(t, source, keys)
+	backup := mustBackup(t, source, now)
+
+	s := openNew(t)
+	created := 0
+	ctx := &interrupting{Context: t.Context(), every: restoredAtOnce / 2, do: func() {
+		mustCreate(t, s, "acme", fmt.Sprint("Another key ", created), now)
+		created++
+	}}
+	done, err := s.Restore(ctx, bytes.NewReader(backup), changeAt(now, nil), apikey.Restore{}, io.Discard)
+	if err != nil {
+		t.Fatalf("Restore: got error %v, want none", err)
+	}
+	equal(t, "restored keys", done.Keys, len(keys))
+	if created < 2*batches {
+		t.Fatalf("got %d keys created meanwhile, want %d at least", created, 2*batches)
+	}
+	equal(t, "active, expired and revoked keys", counts(t, s, "acme", now), [3]int{len(keys) + created, 0, 0})
+	equal(t, "findings", check(t, s, now), map[string]string{})
+}
+
+// TestTransaction_counts: a transaction reads the counts that it has changed, and
+// writes what they are at its end.
+func TestTransaction_counts(t *testing.T) {
+	s := openNew(t)
+	mustCreate(t, s, "acme", "Kept", start)
+	key := newKey("globex", "Erased", start)
+	before := contents(t, s)
+	if err := behind(s, func(txn *transaction) error {
+		if err := putNewKey(txn, &key); err != nil {
+			return err
+		}
+		if r, err := loadRoster(txn, "globex"); r.Current != 1 || err != nil {
+			t.Errorf("got %d current keys (error %v), want the one of the transaction", r.Current, err)
+		}
+		if err := eraseKey(txn, &key); err != nil {
+			return err
+		}
+		if _, err := txn.Get(rosterKey("globex")); !errors.Is(err, durable.ErrNotFound) {
+			t.Errorf("got error %v for the roster of a workspace without keys, want that there is none", err)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "the store", contents(t, s), before)
+}
