@@ -57,12 +57,26 @@ func FoldName(name string) string {
 }
 
 func skeleton(folded string) string {
+	ascii := asciiLookalikes()
 	var b strings.Builder
+	b.Grow(len(folded))
 	for _, r := range norm.NFD.String(folded) {
+		if int(r) < len(ascii) {
+			b.WriteString(ascii[r])
+			continue
+		}
 		b.WriteString(lookalike(r))
 	}
 	return b.String()
 }
+
+// asciiLookalikes has what each ASCII character looks like: most names consist of them.
+var asciiLookalikes = sync.OnceValue(func() (all []string) {
+	for r := rune(0); r <= unicode.MaxASCII; r++ {
+		all = append(all, lookalike(r))
+	}
+	return all
+})
 
 // lookalike returns what a character in lower case looks like: first as a
 // capital, because names that differ only in case are the same, and capitals of
