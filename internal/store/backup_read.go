@@ -2,11 +2,11 @@ package store
 
 import (
 	"bufio"
-	"encoding/json"
 	"errors"
 	"io"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
