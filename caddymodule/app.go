@@ -74,6 +74,7 @@ type App struct {
 	BackupKey string `json:"backup_key,omitempty"`
 
 	backupKey apikey.BackupKey
+	fleet     *fleetOptions // nil unless the store is in etcd
 
 	ctx      caddy.Context // of the configuration
 	log      *zap.Logger
@@ -96,17 +97,21 @@ type App struct {
 
 // Store configures where keys are stored.
 type Store struct {
-	// The kind of store. The only one is `badger`, which is the default.
+	// The kind of store: `badger`, for one gateway, or `etcd`, for several that share
+	// their keys. The options other than `path` and `cache_size` are for `etcd` only.
+	// Default: `badger`.
 	Module string `json:"module,omitempty"`
 
-	// The directory of the store. It is created if it does not exist. Only one
-	// process at a time can use it. May contain placeholders such as
-	// `{env.STATE_DIRECTORY}`. Default: `api_keys` in Caddy's data directory.
+	// The directory of the store, or of this gateway's copy of it. It is created if it
+	// does not exist. Only one process at a time can use it. May contain placeholders
+	// such as `{env.STATE_DIRECTORY}`. Default: `api_keys` in Caddy's data directory.
 	Path string `json:"path,omitempty"`
 
 	// How many keys are kept in memory. The store may have many more; a key that is
 	// not in memory costs a disk read. Default: 100000.
 	CacheSize int `json:"cache_size,omitempty"`
+
+	EtcdStore
 }
 
 // CaddyModule returns the Caddy module information.
@@ -118,7 +123,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // configuration can be validated while a server is running.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx, a.log = ctx, ctx.Logger()
-	setDefault(&a.Store.Module, "badger")
+	setDefault(&a.Store.Module, badgerStore)
 	setDefault(&a.Store.Path, filepath.Join(caddy.AppDataDir(), appName))
 	setDefault(&a.Store.CacheSize, defaultCacheSize)
 	setDefault(&a.TokenPrefix, apikey.DefaultPrefix)
@@ -133,12 +138,17 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := collectors.Register(ctx.GetMetricsRegistry()); err != nil {
 		return err
 	}
-	path, err := caddy.NewReplacer().ReplaceOrErr(a.Store.Path, true, true)
+	path, err := evaluated(a.Store.Path)
 	if err != nil {
 		return fmt.Errorf("store path %q: %w", a.Store.Path, err)
 	}
 	if a.path, err = realPath(path); err != nil {
 		return fmt.Errorf("store path %q: %w", path, err)
+	}
+	if a.Store.Module == etcdStore {
+		if a.fleet, err = a.Store.fleetOptions(); err != nil {
+			return fmt.Errorf("store: %w", err)
+		}
 	}
 	if err := a.readBackupKey(); err != nil {
 		return fmt.Errorf("backup_key: %w", err)
@@ -152,7 +162,7 @@ func (a *App) readBackupKey() error {
 	if a.BackupKey == "" {
 		return nil
 	}
-	digits, err := caddy.NewReplacer().ReplaceOrErr(a.BackupKey, true, true)
+	digits, err := evaluated(a.BackupKey)
 	if err == nil {
 		a.backupKey, err = apikey.ParseBackupKey(strings.TrimSpace(digits))
 	}
@@ -183,11 +193,8 @@ func (a *App) newAPI(config admin.Config) *admin.Handler {
 // Validate refuses invalid values.
 func (a *App) Validate() error {
 	var errs []error
-	if a.Store.Module != "badger" {
-		errs = append(errs, fmt.Errorf("store %q: the only kind of store is badger", a.Store.Module))
-	}
-	if a.Store.CacheSize < 1 {
-		errs = append(errs, errors.New("store: cache_size must be 1 or more"))
+	if err := a.Store.check(); err != nil {
+		errs = append(errs, err)
 	}
 	if err := apikey.ValidatePrefix(a.TokenPrefix); err != nil {
 		errs = append(errs, err)
@@ -217,13 +224,16 @@ func (a *App) Validate() error {
 // Start opens the store, or shares it with the configuration that this one
 // replaces.
 func (a *App) Start() error {
+	defer a.start.Do(func() { close(a.ready) })
+	if a.fleet != nil {
+		return errors.New("store etcd cannot be opened by this version: use store badger")
+	}
 	i, err := acquire(a.path, settings{
 		cacheSize:          a.Store.CacheSize,
 		auditRetention:     time.Duration(a.AuditRetention),
 		lastUsedResolution: time.Duration(a.LastUsedResolution),
 		backupKey:          a.backupKey,
 	}, a.log)
-	defer a.start.Do(func() { close(a.ready) })
 	if err != nil {
 		return err
 	}

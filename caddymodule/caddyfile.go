@@ -12,10 +12,7 @@ import (
 // parseGlobalOption parses the global option api_keys. Syntax:
 //
 //	api_keys {
-//	    store badger {
-//	        path       <directory>
-//	        cache_size <keys>
-//	    }
+//	    store badger|etcd { ... }
 //	    token_prefix         <prefix>
 //	    expires_in           <duration>
 //	    vague_names          refuse|allow
@@ -49,19 +46,6 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 		return nil, err
 	}
 	return httpcaddyfile.App{Name: appName, Value: caddyconfig.JSON(&app, nil)}, nil
-}
-
-func parseStore(d *caddyfile.Dispenser, store *Store) error {
-	if !d.AllArgs(&store.Module) {
-		return d.Err("store needs the kind of store: write store badger")
-	}
-	if store.Module != "badger" {
-		return d.Errf("store %q: the only kind of store is badger", store.Module)
-	}
-	return parseBlock(d, "store", options{
-		"path":       text(d, &store.Path, "<directory>", nil),
-		"cache_size": number(d, &store.CacheSize),
-	})
 }
 
 // parseAuth parses the directive api_key_auth. Syntax:

@@ -16,6 +16,10 @@ func TestAdapt(t *testing.T) {
 	t.Setenv("ADMIN_TOKEN", "admin-token-for-tests")
 	t.Setenv("TOKEN_DIRECTORY", "testdata")
 	t.Setenv("API_KEYS_BACKUP_KEY", strings.Repeat("a1", 32))
+	t.Setenv("ETCD_PASSWORD", "password-for-tests")
+	t.Setenv("ETCD_TLS", certificate(t))
+	t.Setenv("API_KEYS_FLEET_KEY", strings.Repeat("b2", 32))
+	t.Setenv("API_KEYS_FLEET_KEY_OLD", strings.Repeat("c3", 32))
 	for _, path := range files(t, "adapt", ".caddyfiletest") {
 		t.Run(strings.TrimSuffix(filepath.Base(path), ".caddyfiletest"), func(t *testing.T) {
 			source, want, _ := strings.Cut(string(read(t, path)), ruler)
@@ -69,6 +73,7 @@ func TestRefusedConfigs(t *testing.T) {
 	t.Setenv("ADMIN_TOKEN", "admin-token-for-tests")
 	t.Setenv("EMPTY_TOKEN", "")
 	t.Setenv("SPACED_TOKEN", "two words")
+	t.Setenv("ETCD_TLS", certificate(t))
 	for _, path := range files(t, "errors", ".caddyfile", ".json") {
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			source := read(t, path)

@@ -22,8 +22,12 @@ func TestPlaceholders(t *testing.T) {
 			"store": refused, "token_prefix": refused, "expires_in": refused, "vague_names": refused, "max_active_keys": refused,
 			"audit_retention": refused, "backup_key": loaded, "max_changes": refused, "last_used_resolution": refused,
 		}},
-		{"store", "{\n api_keys {\n  store badger {\n   %s\n  }\n }\n}\n", map[string]string{
+		{"store badger", "{\n api_keys {\n  store badger {\n   %s\n  }\n }\n}\n", map[string]string{
 			"path": loaded, "cache_size": refused,
+		}},
+		{"store etcd", "{\n api_keys {\n  store etcd {\n   %s\n  }\n }\n}\n", map[string]string{
+			"endpoints": refused, "prefix": refused, "username": loaded, "password": loaded, "tls": loaded, "path": loaded, "cache_size": refused,
+			"mode": refused, "max_staleness": refused, "integrity_key": loaded, "name": loaded,
 		}},
 		{"api_key_auth", ":8080 {\n api_key_auth {\n  %s\n }\n}\n", map[string]string{
 			"workspace_header": refused, "key_id_header": refused, "access_header": refused, "realm": refused, "read_methods": refused,
@@ -54,6 +58,9 @@ func TestPlaceholders(t *testing.T) {
 			if strings.HasPrefix(option, "rate_limit") {
 				line = option + " 10 {env.NOT_SET}"
 			}
+			if block.name == "store etcd" {
+				line += required(option)
+			}
 			switch want {
 			case flag:
 				continue
@@ -72,9 +79,21 @@ func TestPlaceholders(t *testing.T) {
 			}
 			if err := validate(config); (err != nil) != (want == loaded) {
 				t.Errorf("%s in %s, loaded: got %v", line, block.name, err)
+			} else if want == loaded && !strings.Contains(err.Error(), "{env.NOT_SET}") {
+				t.Errorf("%s in %s, loaded: got %v, want the placeholder in it", line, block.name, err)
 			}
 		}
 	}
+}
+
+// required returns the lines that an option of store etcd may need, except its own.
+func required(option string) (lines string) {
+	for _, line := range []string{"endpoints https://10.0.0.1:2379", "integrity_key " + strings.Repeat("a1", 32), "username gw", "password x"} {
+		if !strings.HasPrefix(line, option+" ") {
+			lines += "\n" + line
+		}
+	}
+	return lines
 }
 
 // TestReserved: a reserved name is recognized in any case, one that only begins
