@@ -108,7 +108,11 @@ func TestDocs_caddyfiles(t *testing.T) {
 			t.Run(path+"/"+strconv.Itoa(i+1), func(t *testing.T) {
 				t.Parallel()
 				s := newServer(t)
-				s.Env = []string{"API_KEYS_ADMIN_TOKEN=an-admin-token-of-the-test", "API_KEYS_BACKUP_KEY=" + strings.Repeat("a1", 32)}
+				secret := strings.Repeat("a1", 32)
+				s.Env = []string{
+					"API_KEYS_ADMIN_TOKEN=an-admin-token-of-the-test", "API_KEYS_BACKUP_KEY=" + secret,
+					"ETCD_PASSWORD=x", "API_KEYS_FLEET_KEY=" + secret, "API_KEYS_FLEET_KEY_OLD=" + secret,
+				}
 				file := filepath.Join(s.Dir, "Caddyfile")
 				// Caddy opens log files when it validates.
 				shown := strings.ReplaceAll(match[1], " /var/log/", " "+s.Dir+"/")
