@@ -174,6 +174,8 @@ type Propagation struct {
 	Gateways int
 	// Waited is how long the change waited for those other than the one that made it.
 	Waited time.Duration
+	// Behind are the names of the gateways that may still allow such requests.
+	Behind []string
 }
 
 // Event is one entry of the audit trail.

@@ -1,5 +1,7 @@
 package apikey
 
+import "time"
+
 // RecordKind says what a [Record] is about.
 type RecordKind byte
 
@@ -57,4 +59,45 @@ type Plan struct {
 type Planned struct {
 	Outcome Outcome
 	Err     error // a refusal, or why it cannot be planned; then its outcome is the zero one
+}
+
+// The modes of a gateway of a fleet.
+const (
+	ModeStrict = "strict" // without etcd, it refuses all requests
+	ModeStatic = "static" // without etcd, it goes on for a day
+)
+
+// The states of a gateway of a fleet.
+const (
+	GatewayLoading = "loading" // it is filling its replica, and serves nobody
+	GatewayServing = "serving" // it may serve while it has a lease
+	GatewayFenced  = "fenced"  // it may not serve: it did not acknowledge a change in time
+)
+
+// FleetStatus is the state of a fleet, as one of its gateways sees it.
+type FleetStatus struct {
+	Prefix  string
+	Gateway string // the id of the gateway that answers
+	Mode    string
+	// Committed and Applied are the numbers of the latest change of the fleet, and of the
+	// latest that this gateway has applied.
+	Committed, Applied uint64
+	// Lease is how long the gateway may go on without hearing from etcd.
+	Lease time.Duration
+	// Problem is why the gateway is not serving, or cannot reach etcd; "" if all is well.
+	Problem  string
+	Gateways []GatewayStatus // by name
+}
+
+// GatewayStatus is the state of one gateway of a fleet.
+type GatewayStatus struct {
+	ID, Name, Mode, State, Version string
+	StartedAt                      time.Time
+	// Acknowledged is the number of the latest change that takes access away which the
+	// gateway is known to have applied.
+	Acknowledged uint64
+	// Lease is how long it may go on without hearing from etcd.
+	Lease time.Duration
+	// Skew is how far its clock was ahead when it last wrote its registration.
+	Skew time.Duration
 }

@@ -1,0 +1,325 @@
+package fleet
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+const (
+	// committedAtOnce is the number of changes that this gateway commits together.
+	committedAtOnce = 64
+	// maxRecords is the number of records that are committed together: etcd allows 128
+	// operations in one transaction, unless it is configured otherwise.
+	maxRecords = 120
+	// commitTimeout bounds how long a change may take to be committed and applied.
+	commitTimeout = 10 * time.Second
+)
+
+// Commit makes a change: see store.Log. The gateways that lose access to what the change
+// takes away are waited for as long as ctx lasts.
+func (f *Fleet) Commit(ctx context.Context, change apikey.Change, urgent bool) (apikey.Outcome, error) {
+	r := &request{ctx: ctx, change: change, done: make(chan result, 1)}
+	f.queue.add(r, urgent)
+	done := <-r.done
+	if done.err != nil {
+		return apikey.Outcome{}, f.answer(done.err)
+	}
+	done.outcome.Propagation = apikey.Propagation{Confirmed: true, Revision: done.at.Seq, Gateways: len(done.serving)}
+	if waitsForOthers(change.Do) {
+		done.outcome.Propagation = f.confirm(ctx, done.at, done.serving)
+	}
+	return done.outcome, nil
+}
+
+// waitsForOthers reports whether an action can take access away.
+func waitsForOthers(do apikey.Action) bool {
+	switch do.(type) {
+	case apikey.Revoke, apikey.RevokeAll, apikey.Suspend, apikey.Rotate:
+		return true
+	}
+	return false
+}
+
+// answer returns the error for the caller of a change.
+func (f *Fleet) answer(err error) error {
+	if _, refused := errors.AsType[*apikey.Error](err); refused {
+		return err
+	}
+	switch {
+	case errors.Is(err, errAmbiguous):
+		return &unavailable{apikey.ErrFleetInDoubt, err}
+	case errors.Is(err, apikey.ErrStoreUnavailable): // the replica says why
+		return err
+	}
+	return &unavailable{apikey.ErrFleetUnavailable, err}
+}
+
+// commitAll commits the changes that this gateway is asked for, until ctx is done.
+func (f *Fleet) commitAll(ctx context.Context) {
+	wake := f.queue.signal()
+	for {
+		for !f.queue.empty() && ctx.Err() == nil {
+			some, urgent := f.queue.take(committedAtOnce)
+			if len(some) > 0 {
+				f.commitSome(ctx, some, urgent)
+			}
+		}
+		select {
+		case <-wake:
+		case <-ctx.Done():
+			if !f.closing.Load() {
+				return // other options are being adopted: the next one goes on
+			}
+			some, _ := f.queue.take(committedAtOnce)
+			for ; len(some) > 0; some, _ = f.queue.take(committedAtOnce) {
+				finish(some, errors.New("this gateway is shutting down"))
+			}
+			return
+		}
+	}
+}
+
+func finish(some []*request, err error) {
+	for _, r := range some {
+		r.done <- result{err: err}
+	}
+}
+
+// commitSome commits changes together, as many of them as fit.
+func (f *Fleet) commitSome(ctx context.Context, some []*request, urgent bool) {
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	a := &attempt{fleet: f, etcd: f.connection(), urgent: urgent}
+	defer a.leaveQueue()
+	for {
+		planned, done, err := a.try(ctx, some)
+		switch {
+		case err != nil:
+			finish(some, err)
+			return
+		case done:
+			if rest := some[planned:]; len(rest) > 0 {
+				f.queue.putBack(rest, urgent)
+			}
+			return
+		}
+	}
+}
+
+// attempt is one or more tries to commit some changes.
+type attempt struct {
+	fleet  *Fleet
+	etcd   *etcd
+	urgent bool
+	ticket string // the name of this gateway's place in the queue; "" if it has none
+	tries  int
+	// unanswered says that a try may have succeeded although it seemed to fail.
+	unanswered bool
+}
+
+// try plans changes and commits the plan. If it is not done, the fleet was changed
+// meanwhile, and it has to be tried again. planned is how many of the changes it was for.
+func (a *attempt) try(ctx context.Context, some []*request) (planned int, done bool, err error) {
+	f := a.fleet
+	on, err := f.progress.reach(ctx, func(at point) bool { return at.following && at.sealed != nil })
+	if err != nil {
+		return 0, false, fmt.Errorf("this gateway does not follow its fleet: %s", f.reason())
+	}
+	if err := a.waitForTurn(ctx); err != nil {
+		return 0, false, err
+	}
+	changes := make([]apikey.Change, len(some))
+	for i, r := range some {
+		changes[i] = r.change
+	}
+	plan, err := f.replica.Plan(changes, maxRecords)
+	if err != nil {
+		return 0, false, err
+	}
+	if !sameChange(plan.On.Head, on.Head) {
+		return 0, false, nil // the replica has advanced
+	}
+	some = some[:len(plan.Results)]
+	var committed result
+	if len(plan.Records) == 0 {
+		committed, done, err = a.verify(ctx, on)
+	} else {
+		committed, done, err = a.commit(ctx, on, plan)
+	}
+	if err != nil || !done {
+		return 0, false, err
+	}
+	for i, r := range some {
+		own := committed
+		own.outcome, own.err = plan.Results[i].Outcome, plan.Results[i].Err
+		r.done <- own
+	}
+	return len(some), true, nil
+}
+
+// verify checks that the fleet has not changed since a point.
+func (a *attempt) verify(ctx context.Context, on point) (result, bool, error) {
+	read, err := a.etcd.read(ctx, clientv3.OpGet(a.etcd.name(headName)), a.getGateways())
+	if err != nil {
+		return result{}, false, err
+	}
+	head, err := a.etcd.headIn(read.Responses[0].GetResponseRange())
+	if err != nil {
+		return result{}, false, err
+	}
+	if !sameChange(head.Head, on.Head) {
+		return result{}, false, a.catchUp(ctx, head)
+	}
+	return result{at: on, serving: a.gatewaysIn(read.Responses[1])}, true, nil
+}
+
+// commit commits a plan.
+func (a *attempt) commit(ctx context.Context, on point, plan apikey.Plan) (result, bool, error) {
+	head := next(on.Head, plan.Records, plan.LastEvent, plan.Ends)
+	headKey := a.etcd.name(headName)
+	sealed := string(a.etcd.keys.sealHead(headKey, head))
+	then := []clientv3.Op{a.getGateways(), clientv3.OpPut(headKey, sealed)}
+	if a.ticket != "" {
+		then = append(then, clientv3.OpDelete(a.etcd.name(a.ticket)))
+	}
+	for _, r := range plan.Records {
+		key := a.etcd.name(recordName(r))
+		if r.Value == nil {
+			then = append(then, clientv3.OpDelete(key))
+			continue
+		}
+		then = append(then, clientv3.OpPut(key, string(a.etcd.keys.seal(key, head.Seq, r.Value))))
+	}
+	// The value is compared too: after etcd was restored from a snapshot, another head can
+	// have the same revision.
+	conditions := []clientv3.Cmp{
+		clientv3.Compare(clientv3.ModRevision(headKey), "=", on.Revision),
+		clientv3.Compare(clientv3.Value(headKey), "=", string(on.sealed)),
+	}
+	resp, err := a.etcd.write(ctx, conditions, then, []clientv3.Op{a.getGateways(), clientv3.OpGet(headKey)})
+	for errors.Is(err, errAmbiguous) && ctx.Err() == nil {
+		a.unanswered = true
+		// The same again: it succeeds only if the first has not, and never will.
+		resp, err = a.etcd.write(ctx, conditions, then, []clientv3.Op{a.getGateways(), clientv3.OpGet(headKey)})
+	}
+	if err != nil {
+		return result{}, false, err
+	}
+	if resp.Succeeded {
+		a.ticket = "" // the transaction has deleted it
+		return a.applied(ctx, head, a.gatewaysIn(resp.Responses[0]))
+	}
+	current, err := a.etcd.headIn(resp.Responses[1].GetResponseRange())
+	if err != nil {
+		return result{}, false, err
+	}
+	if err := a.catchUp(ctx, current); err != nil {
+		return result{}, false, err
+	}
+	if !a.unanswered {
+		return result{}, false, a.enterQueue(ctx)
+	}
+	// An earlier try may have succeeded: the change with that number is then ours.
+	a.unanswered = false
+	made, known := a.fleet.progress.sum(head.Seq)
+	switch {
+	case !known:
+		return result{}, false, errAmbiguous
+	case bytes.Equal(made, head.Sum):
+		return a.applied(ctx, head, a.gatewaysIn(resp.Responses[0]))
+	}
+	return result{}, false, a.enterQueue(ctx)
+}
+
+// applied waits until this gateway's replica has applied a change.
+func (a *attempt) applied(ctx context.Context, head apikey.Head, serving map[string]registered) (result, bool, error) {
+	at, err := a.fleet.progress.reach(ctx, func(at point) bool { return at.Seq >= head.Seq })
+	if err != nil {
+		return result{}, false, fmt.Errorf("%w: it is committed, but this replica has not applied it", errAmbiguous)
+	}
+	return result{at: point{Position: apikey.Position{Head: head, Revision: at.Revision}}, serving: serving}, true, nil
+}
+
+// catchUp waits until this gateway's replica has applied the changes up to a head.
+func (a *attempt) catchUp(ctx context.Context, head point) error {
+	if _, err := a.fleet.progress.reach(ctx, func(at point) bool { return at.Seq >= head.Seq }); err != nil {
+		return fmt.Errorf("this replica does not keep up with the changes: %s", a.fleet.reason())
+	}
+	return nil
+}
+
+func (a *attempt) getGateways() clientv3.Op {
+	return clientv3.OpGet(a.etcd.name(gatewayPrefix), clientv3.WithPrefix())
+}
+
+// gatewaysIn returns the gateways that are registered as serving. A registration that
+// cannot be read counts as one that never acknowledges anything.
+func (a *attempt) gatewaysIn(read *etcdserverpb.ResponseOp) map[string]registered {
+	serving := make(map[string]registered)
+	for _, kv := range read.GetResponseRange().Kvs {
+		id := strings.TrimPrefix(string(kv.Key), a.etcd.name(gatewayPrefix))
+		found, err := a.etcd.openRegistration(id, kv.Value, kv.ModRevision)
+		if err != nil || found.serving() {
+			serving[id] = found
+		}
+	}
+	return serving
+}
+
+// patience is how long a gateway waits for one that is before it in the queue.
+const patience = 250 * time.Millisecond
+
+// waitForTurn waits until no other gateway is first in the queue. It is a courtesy that
+// saves conflicts, so it ends after a while, and urgent changes do without it.
+func (a *attempt) waitForTurn(ctx context.Context) error {
+	if a.urgent {
+		return ctx.Err()
+	}
+	deadline := time.NewTimer(patience)
+	defer deadline.Stop()
+	for {
+		first, changed := a.fleet.registry.first()
+		if first == "" || first == a.ticket {
+			return ctx.Err()
+		}
+		select {
+		case <-changed:
+		case <-deadline.C:
+			a.etcd.delete(first) // it has had its time, or is a gateway that has gone
+			return ctx.Err()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// enterQueue takes a place in the queue after a conflict.
+func (a *attempt) enterQueue(ctx context.Context) error {
+	a.tries++
+	if a.ticket == "" {
+		a.ticket = ticketPrefix + *a.fleet.id.Load()
+		if _, err := a.etcd.write(ctx, nil, []clientv3.Op{clientv3.OpPut(a.etcd.name(a.ticket), "")}, nil); err != nil {
+			a.ticket = ""
+		}
+	}
+	return pause(ctx, rand.N(time.Duration(a.tries)*2*time.Millisecond))
+}
+
+// leaveQueue gives up the place in the queue.
+func (a *attempt) leaveQueue() {
+	if a.ticket == "" {
+		return
+	}
+	a.etcd.delete(a.ticket)
+	a.ticket = ""
+}

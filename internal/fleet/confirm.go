@@ -1,0 +1,177 @@
+package fleet
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+const (
+	// fenceAfter is how long a gateway may take to acknowledge a change before it is
+	// excluded.
+	fenceAfter = time.Second
+	// pollInterval is how often the registrations are read while somebody waits for them,
+	// in case the watch does not deliver.
+	pollInterval = 500 * time.Millisecond
+	// staticPatience is how long a change waits for gateways that cannot be excluded.
+	staticPatience = 5 * time.Second
+)
+
+// afterLease returns how long to wait, by this machine's clock, until a lease has ended
+// that lasts for a time by another machine's clock. A kernel slews its clock by up to a
+// tenth, so that two clocks' rates can differ by a factor of 1.22.
+func afterLease(lease time.Duration) time.Duration { return lease + lease/4 }
+
+// confirm waits until no other gateway grants what the changes up to a point have taken
+// away, or until ctx is done. serving are the gateways that served at that point. It
+// excludes those that do not acknowledge the change.
+func (f *Fleet) confirm(ctx context.Context, at point, serving map[string]registered) apikey.Propagation {
+	w := &wait{fleet: f, etcd: f.connection(), change: at.LastEnd, began: time.Now(), behind: make(map[string]*laggard)}
+	for id, g := range serving {
+		if id != *f.id.Load() && g.Acknowledged < w.change {
+			w.behind[id] = &laggard{registered: g}
+		}
+	}
+	for !w.done() && w.next(ctx, at.Revision) {
+	}
+	return apikey.Propagation{
+		Confirmed: len(w.behind) == 0, Revision: at.Seq, Gateways: max(len(serving), 1),
+		Waited: time.Since(w.began), Behind: w.names(),
+	}
+}
+
+// wait is a wait for other gateways.
+type wait struct {
+	fleet  *Fleet
+	etcd   *etcd
+	change uint64 // the last one that takes access away
+	began  time.Time
+	behind map[string]*laggard // by id
+}
+
+// laggard is a gateway that has not acknowledged the change.
+type laggard struct {
+	registered
+	fenced time.Time // when it was known to be excluded; zero if it is not
+}
+
+// done reports whether nothing is left to wait for.
+func (w *wait) done() bool {
+	if len(w.behind) == 0 {
+		return true
+	}
+	static := func(l *laggard) bool { return l.State == "" || l.static() }
+	for _, l := range w.behind {
+		if !static(l) {
+			return false
+		}
+	}
+	return time.Since(w.began) > staticPatience
+}
+
+// next waits for news, and takes them into account. It returns false once ctx is done.
+func (w *wait) next(ctx context.Context, since int64) bool {
+	gateways, revision, changed := w.fleet.registry.all()
+	if revision >= since {
+		w.update(gateways)
+	}
+	w.exclude(ctx)
+	if w.done() {
+		return true
+	}
+	poll := time.NewTimer(w.pause())
+	defer poll.Stop()
+	select {
+	case <-changed:
+	case <-poll.C:
+		if err := w.fleet.registry.read(ctx, w.etcd); err != nil && ctx.Err() == nil {
+			w.fleet.log.Warn("reading the gateways of the fleet", zap.Error(err))
+		}
+	case <-ctx.Done():
+		return false
+	}
+	return true
+}
+
+// pause returns how long to wait until something has to be done.
+func (w *wait) pause() time.Duration {
+	until := pollInterval
+	for _, l := range w.behind {
+		if !l.fenced.IsZero() {
+			until = min(until, time.Until(l.fenced.Add(afterLease(l.lease()))))
+		}
+	}
+	return max(until, 0)
+}
+
+// update removes gateways that have acknowledged the change, or that have left.
+func (w *wait) update(gateways map[string]registered) {
+	for id, l := range w.behind {
+		now, there := gateways[id]
+		switch {
+		case !there:
+			delete(w.behind, id)
+			continue
+		case now.revision < l.revision:
+			continue
+		}
+		l.registered = now
+		switch {
+		case now.State == apikey.GatewayFenced && l.fenced.IsZero():
+			l.fenced = time.Now()
+		case now.serving() && now.Acknowledged >= w.change:
+			delete(w.behind, id)
+		}
+	}
+}
+
+// exclude excludes gateways that have taken too long, and removes those whose lease has
+// ended since.
+func (w *wait) exclude(ctx context.Context) {
+	for id, l := range w.behind {
+		switch {
+		case l.State == "" || l.static():
+		case !l.fenced.IsZero() && time.Since(l.fenced) >= afterLease(l.lease()):
+			delete(w.behind, id)
+			w.etcd.delete(gatewayPrefix + id)
+		case l.fenced.IsZero() && time.Since(w.began) >= fenceAfter:
+			w.fence(ctx, l)
+		}
+	}
+}
+
+// fence excludes a gateway, unless it has just acknowledged the change.
+func (w *wait) fence(ctx context.Context, l *laggard) {
+	name := w.etcd.name(gatewayPrefix + l.id)
+	fenced := l.registration
+	fenced.State = apikey.GatewayFenced
+	resp, err := w.etcd.write(ctx,
+		[]clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(name), "=", l.revision)},
+		[]clientv3.Op{clientv3.OpPut(name, w.etcd.sealRegistration(l.id, fenced))}, nil)
+	switch {
+	case err != nil && ctx.Err() == nil:
+		w.fleet.log.Warn("could not exclude a gateway that does not acknowledge a change; trying again", zap.String("gateway", l.Name), zap.Error(err))
+	case err == nil && resp.Succeeded:
+		l.registration, l.revision, l.fenced = fenced, resp.Header.Revision, time.Now()
+		w.fleet.log.Warn("excluded a gateway that did not acknowledge a change: it serves again once it has caught up",
+			zap.String("gateway", l.Name), zap.String("gateway_id", l.id), zap.Uint64("change", w.change))
+	}
+}
+
+// names returns the names of the gateways that are behind.
+func (w *wait) names() []string {
+	var names []string
+	for id, l := range w.behind {
+		if l.Name == "" {
+			l.Name = id
+		}
+		names = append(names, l.Name)
+	}
+	slices.Sort(names)
+	return names
+}

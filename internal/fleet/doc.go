@@ -1,0 +1,39 @@
+// Package fleet makes many gateways serve one set of keys, which they keep in etcd.
+//
+// Each gateway has a replica of all records and judges requests by it, without asking
+// anybody. The fleet promises that a change that takes access away is final: once it is
+// confirmed, no gateway of the fleet allows a request by what it took away, if the
+// request starts later. That holds whichever gateways and members of etcd were slow,
+// stopped or cut off, as long as their clocks run at rates that differ by less than a
+// quarter. (A gateway in static mode gives that up in order to serve without etcd: see
+// [Static].)
+//
+// # How
+//
+// All changes are one sequence. Its latest change is described by a head in etcd, and a
+// change is one transaction of etcd, made on the condition that the head is the one it
+// was planned on. Every gateway watches the changes and applies them to its replica in
+// that order. The heads form a chain of hashes, so that a gateway notices when it is
+// shown another history, as after etcd was restored from an old snapshot.
+//
+// A gateway serves for as long as it has a lease. It gets one by reading the head and its
+// own registration from a majority of etcd, and applying the changes up to that head. The
+// lease counts from before the read, so what was changed before is applied. Whoever takes
+// access away waits until every registered gateway has acknowledged the change, or has
+// lost its registration for longer than its lease.
+//
+// # In etcd
+//
+// Below the prefix of the fleet:
+//
+//	d/head            Head: the latest change
+//	d/k/<xx>/<id>     a key; xx are two hexadecimal digits, so that they can be read in parts
+//	d/s/<workspace>   a suspended workspace
+//	d/f/<digest>      a calendar feed
+//	d/a/<id>          an event of the audit trail
+//	gw/<id>           registration: a gateway, from its start to its end
+//	q/<id>            a gateway that waits for its turn to change something
+//
+// A gateway never trusts what it reads: each value is sealed with a key that only the
+// gateways have.
+package fleet

@@ -1,0 +1,117 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// attemptTimeout bounds one request to one member of etcd. A member that is stopped or
+// cut off answers nothing, and the client goes on to the next only for a new request.
+const attemptTimeout = time.Second
+
+// etcd is a connection to the members of etcd, seen from below the fleet's prefix. It is
+// safe for concurrent use.
+type etcd struct {
+	client *clientv3.Client
+	prefix string
+	keys   keyring
+}
+
+func dial(o *Options) (*etcd, error) {
+	client, err := clientv3.New(clientv3.Config{
+		Endpoints: o.Endpoints, Username: o.Username, Password: o.Password, TLS: o.TLS,
+		DialTimeout: 5 * time.Second, DialKeepAliveTime: 5 * time.Second, DialKeepAliveTimeout: 3 * time.Second,
+		Logger: zap.NewNop(), // this package says what has failed
+	})
+	if err != nil {
+		return nil, fmt.Errorf("connecting to etcd: %w", err)
+	}
+	return &etcd{client: client, prefix: o.Prefix, keys: o.keys()}, nil
+}
+
+func (e *etcd) close() { _ = e.client.Close() }
+
+// name returns the key of etcd for a name below the prefix.
+func (e *etcd) name(name string) string { return e.prefix + name }
+
+// read runs a transaction that only reads, on another member if one does not answer. It
+// is linearizable: it sees every change that was acknowledged before it began.
+func (e *etcd) read(ctx context.Context, ops ...clientv3.Op) (*clientv3.TxnResponse, error) {
+	for {
+		attempt, cancel := context.WithTimeout(ctx, attemptTimeout)
+		resp, err := e.client.Txn(attempt).Then(ops...).Commit()
+		cancel()
+		if err == nil || ctx.Err() != nil || !isTransient(err) {
+			return resp, explain(err)
+		}
+		if err := pause(ctx, 50*time.Millisecond); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// errAmbiguous is why it is unknown whether etcd has made a change.
+var errAmbiguous = errors.New("etcd did not say whether it made the change")
+
+// write runs a transaction once.
+func (e *etcd) write(ctx context.Context, conditions []clientv3.Cmp, then, otherwise []clientv3.Op) (*clientv3.TxnResponse, error) {
+	attempt, cancel := context.WithTimeout(ctx, 2*attemptTimeout)
+	defer cancel()
+	resp, err := e.client.Txn(attempt).If(conditions...).Then(then...).Else(otherwise...).Commit()
+	if err != nil && isTransient(err) {
+		return nil, fmt.Errorf("%w: %w", errAmbiguous, explain(err))
+	}
+	return resp, explain(err)
+}
+
+// delete deletes a name. It may fail: whatever it is called for gets by without it.
+func (e *etcd) delete(name string) {
+	ctx, cancel := context.WithTimeout(context.Background(), attemptTimeout)
+	defer cancel()
+	_, _ = e.client.Delete(ctx, e.name(name))
+}
+
+// isTransient reports whether another try may succeed.
+func isTransient(err error) bool {
+	switch status.Code(err) {
+	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled, codes.Unknown, codes.Internal:
+		return true
+	}
+	if e, ok := errors.AsType[rpctypes.EtcdError](err); ok {
+		return e.Code() == codes.Unavailable || e.Code() == codes.DeadlineExceeded
+	}
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+}
+
+// explain says what an error of etcd means to an operator.
+func explain(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, rpctypes.ErrPermissionDenied):
+		return fmt.Errorf("etcd refuses this gateway's user: grant it the role described in docs/fleet.md: %w", err)
+	case errors.Is(err, rpctypes.ErrNoSpace):
+		return fmt.Errorf("etcd has reached its quota: compact and defragment it, or raise --quota-backend-bytes: %w", err)
+	}
+	return fmt.Errorf("etcd: %w", err)
+}
+
+// pause waits, but not longer than ctx lasts.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

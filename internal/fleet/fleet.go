@@ -1,0 +1,197 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// Replica is this gateway's copy of the fleet's records: a store that follows the fleet.
+type Replica interface {
+	// Position returns how far the replica has followed the fleet, and when it last knew
+	// that there was no later change. complete is false while it has to be reloaded.
+	Position() (at apikey.Position, contact time.Time, complete bool, err error)
+	// Plan returns what changes would write, and makes none of them.
+	Plan(changes []apikey.Change, most int) (apikey.Plan, error)
+	// Replay applies what follows a position, and tells the data plane of it.
+	Replay(ctx context.Context, from, to apikey.Position, records []apikey.Record) error
+	// BeginReload begins to replace all records.
+	BeginReload(ctx context.Context) (Reload, error)
+	// NoteContact records that there was no later change at a time.
+	NoteContact(ctx context.Context, at time.Time) error
+}
+
+// Reload replaces the records of a replica.
+type Reload interface {
+	Add(ctx context.Context, records []apikey.Record) error
+	Finish(ctx context.Context, at apikey.Position) error
+	Close()
+}
+
+// Fleet is this gateway's part in a fleet. It is safe for concurrent use.
+type Fleet struct {
+	replica Replica
+	log     *zap.Logger
+	started time.Time
+
+	options  atomic.Pointer[Options]
+	etcd     atomic.Pointer[etcd]
+	id       atomic.Pointer[string] // of the current registration
+	lease    lease
+	progress *progress
+	registry *registry
+	queue    queue
+
+	watches      atomic.Int64 // how many have been opened
+	restartWatch atomic.Pointer[context.CancelCauseFunc]
+	applying     atomic.Bool // changes are being written to the replica
+	reload       atomic.Bool // the replica has to be filled anew
+	closing      atomic.Bool
+
+	problem atomic.Pointer[string] // why the gateway cannot take part, if it cannot
+	noted   time.Time              // the last contact that the replica has recorded
+	former  []*membership          // registrations that are to be removed
+
+	mu   sync.Mutex // guards stop and done
+	stop context.CancelFunc
+	done *sync.WaitGroup
+}
+
+// Open starts to take part in a fleet. It does not wait for etcd: until the gateway has a
+// lease, [Fleet.Live] is false and changes fail.
+func Open(o Options, replica Replica) (*Fleet, error) {
+	f := &Fleet{replica: replica, log: o.Log, started: time.Now(), progress: newProgress(), registry: newRegistry(o.Log)}
+	if err := f.resume(&o); err != nil {
+		return nil, err
+	}
+	if err := f.start(&o); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// resume lets a gateway in static mode serve at once if it was in contact with the fleet
+// before it was stopped.
+func (f *Fleet) resume(o *Options) error {
+	_, contact, complete, err := f.replica.Position()
+	if err != nil || !o.Static || !complete || contact.IsZero() {
+		return err
+	}
+	f.lease.extend(contact, Static)
+	return nil
+}
+
+// start connects to etcd and begins to take part.
+func (f *Fleet) start(o *Options) error {
+	e, err := dial(o)
+	if err != nil {
+		return err
+	}
+	f.options.Store(o)
+	if old := f.etcd.Swap(e); old != nil {
+		defer old.close()
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	done := new(sync.WaitGroup)
+	done.Go(func() { f.run(ctx) })
+	done.Go(func() { f.registry.follow(ctx, f.connection) })
+	done.Go(func() { f.commitAll(ctx) })
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.stop, f.done = stop, done
+	return nil
+}
+
+// halt ends what start began, and waits for it.
+func (f *Fleet) halt() {
+	f.mu.Lock()
+	stop, done := f.stop, f.done
+	f.mu.Unlock()
+	stop()
+	done.Wait()
+}
+
+// Adopt continues with other options. Those that concern what is in the fleet, its prefix,
+// cannot change.
+func (f *Fleet) Adopt(o Options) error {
+	if !f.options.Load().sameFleet(&o) {
+		return errors.New("the prefix of a fleet cannot change while its replica is open: use another path")
+	}
+	f.halt()
+	return f.start(&o)
+}
+
+// Close stops serving, and leaves the fleet.
+func (f *Fleet) Close() {
+	f.closing.Store(true)
+	f.lease.end()
+	f.halt()
+	f.etcd.Load().close()
+}
+
+func (f *Fleet) connection() *etcd { return f.etcd.Load() }
+
+// Live reports whether this gateway may judge requests now.
+func (f *Fleet) Live() bool { return f.lease.remaining(time.Now()) > 0 }
+
+// fail notes why the gateway cannot take part, and logs it the first time.
+func (f *Fleet) fail(err error) {
+	if errors.Is(err, errCompacted) {
+		f.reload.Store(true)
+	}
+	text := err.Error()
+	if before := f.problem.Swap(&text); before == nil || *before != text {
+		f.log.Error("this gateway cannot take part in its fleet; trying again", zap.Error(err), zap.Bool("serving", f.Live()))
+	}
+}
+
+// reason returns why the gateway cannot take part.
+func (f *Fleet) reason() string {
+	if why := f.problem.Load(); why != nil {
+		return *why
+	}
+	return "it has just started"
+}
+
+// succeed notes that the gateway takes part.
+func (f *Fleet) succeed() {
+	if f.problem.Swap(nil) != nil {
+		f.log.Info("this gateway takes part in its fleet again")
+	}
+}
+
+// contactInterval is how often the replica records that it is up to date.
+const contactInterval = time.Minute
+
+// noteContact records, from time to time, that the replica was up to date: a gateway in
+// static mode can be restarted without etcd.
+func (f *Fleet) noteContact(ctx context.Context, at time.Time) {
+	if !f.options.Load().Static || at.Sub(f.noted) < contactInterval {
+		return
+	}
+	if err := f.replica.NoteContact(ctx, at); err != nil {
+		f.log.Warn("could not record that this replica is up to date", zap.Error(err))
+		return
+	}
+	f.noted = at
+}
+
+// unavailable is an error for a client, with what an operator has to know.
+type unavailable struct {
+	answer *apikey.Error
+	cause  error
+}
+
+func (u *unavailable) Error() string         { return fmt.Sprintf("the fleet: %v", u.cause) }
+func (u *unavailable) Unwrap() error         { return u.cause }
+func (u *unavailable) Answer() *apikey.Error { return u.answer }
+func (u *unavailable) Is(target error) bool {
+	return target == error(apikey.ErrStoreUnavailable) || target == error(u.answer)
+}

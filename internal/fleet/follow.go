@@ -1,0 +1,169 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// replayedAtOnce is the number of records from which on changes are applied in a
+// transaction of their own.
+const replayedAtOnce = 200
+
+var (
+	errCompacted = errors.New("etcd no longer has the changes that this replica lacks")
+	errStalled   = errors.New("the watch does not deliver changes that etcd has")
+)
+
+// follow applies changes, starting after the replica's position, until it fails.
+func (f *Fleet) follow(ctx context.Context, e *etcd) error {
+	for {
+		watch, cancel := context.WithCancelCause(ctx)
+		f.restartWatch.Store(&cancel)
+		err := f.watch(watch, e)
+		cancel(nil)
+		if ctx.Err() != nil || !errors.Is(context.Cause(watch), errStalled) {
+			return err
+		}
+		f.log.Warn("a member of etcd delivers no changes: watching another one")
+	}
+}
+
+// watch applies changes until the watch ends.
+func (f *Fleet) watch(ctx context.Context, e *etcd) error {
+	at, _ := f.progress.now()
+	for answer := range e.client.Watch(ownStream(ctx, "changes", f.watches.Add(1)), e.name(dataPrefix), clientv3.WithPrefix(), clientv3.WithRev(at.Revision+1)) {
+		if answer.CompactRevision != 0 {
+			return errCompacted
+		}
+		if err := answer.Err(); err != nil {
+			return explain(err)
+		}
+		if err := f.apply(ctx, e, answer.Events); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// ownStream gives a watch a connection of its own to a member of etcd, so that it can be
+// moved to another one, and ends it if that member loses its leader.
+func ownStream(ctx context.Context, of string, n int64) context.Context {
+	return clientv3.WithRequireLeader(metadata.AppendToOutgoingContext(ctx, "watch", of+strconv.FormatInt(n, 10)))
+}
+
+// change is one change as it comes from etcd.
+type change struct {
+	point
+	records []apikey.Record
+}
+
+// apply applies the changes of one answer of the watch.
+func (f *Fleet) apply(ctx context.Context, e *etcd, events []*clientv3.Event) error {
+	var batch []apikey.Record
+	at, _ := f.progress.now()
+	from := at.Position
+	f.applying.Store(true)
+	defer f.applying.Store(false)
+	flush := func() error {
+		if at.Seq == from.Seq {
+			return nil
+		}
+		if err := f.replica.Replay(ctx, from, at.Position, batch); err != nil {
+			return fmt.Errorf("applying the changes after %d: %w", from.Seq, err)
+		}
+		f.progress.set(at.Position, at.sealed)
+		from, batch = at.Position, nil
+		return nil
+	}
+	for len(events) > 0 {
+		n := 1
+		for n < len(events) && events[n].Kv.ModRevision == events[0].Kv.ModRevision {
+			n++
+		}
+		c, err := e.openChange(events[:n])
+		events = events[n:]
+		if errors.Is(err, errOutside) {
+			f.log.Error("something other than a gateway has written into the fleet's data in etcd: it is ignored", zap.Error(err))
+			continue
+		}
+		if err == nil {
+			err = follows(at.Head, c.Head, c.records)
+		}
+		if err != nil {
+			return errors.Join(flush(), err)
+		}
+		at, batch = c.point, append(batch, c.records...)
+		f.progress.note(c.Head)
+		if len(batch) >= replayedAtOnce {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return flush()
+}
+
+// errOutside is why events of etcd are no change of the fleet.
+var errOutside = errors.New("there is no head with it")
+
+// openChange decodes the events of one revision.
+func (e *etcd) openChange(events []*clientv3.Event) (c change, err error) {
+	headName := e.name(headName)
+	for _, event := range events {
+		if string(event.Kv.Key) != headName {
+			continue
+		}
+		if event.Type == clientv3.EventTypeDelete {
+			return c, fmt.Errorf("%w: %s was deleted", errHistory, headName)
+		}
+		if c.Head, err = e.keys.openHead(headName, event.Kv.Value); err != nil {
+			return c, err
+		}
+		c.Revision, c.sealed = event.Kv.ModRevision, event.Kv.Value
+	}
+	if c.sealed == nil {
+		return c, fmt.Errorf("%s: %w", events[0].Kv.Key, errOutside)
+	}
+	for _, event := range events {
+		if string(event.Kv.Key) == headName {
+			continue
+		}
+		var value []byte
+		if event.Type != clientv3.EventTypeDelete {
+			value = event.Kv.Value
+		}
+		record, seq, err := e.openRecord(string(event.Kv.Key), value)
+		if err != nil {
+			return c, err
+		}
+		if value != nil && seq != c.Seq {
+			return c, fmt.Errorf("%s is of change %d, and came with change %d", event.Kv.Key, seq, c.Seq)
+		}
+		c.records = append(c.records, record)
+	}
+	return c, nil
+}
+
+// openRecord decodes a record, and returns the number of the change that wrote it. A nil
+// value is one that was deleted.
+func (e *etcd) openRecord(key string, sealed []byte) (r apikey.Record, seq uint64, err error) {
+	kind, id, ok := recordAt(strings.TrimPrefix(key, e.prefix))
+	if !ok {
+		return r, 0, fmt.Errorf("%s is not a name of the fleet's data", key)
+	}
+	r = apikey.Record{Kind: kind, ID: id}
+	if sealed == nil {
+		return r, 0, nil
+	}
+	r.Value, seq, err = e.keys.open(key, sealed)
+	return r, seq, err
+}

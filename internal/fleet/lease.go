@@ -1,0 +1,36 @@
+package fleet
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// lease says until when this gateway may serve. It is safe for concurrent use.
+type lease struct {
+	granted atomic.Pointer[grant]
+}
+
+// grant is a lease that was obtained by a read of etcd.
+type grant struct {
+	from time.Time // before the read, by the monotonic and by the wall clock
+	last time.Duration
+}
+
+// extend has the lease last for a while from a time, which must be before the read that
+// proves that nothing has changed.
+func (l *lease) extend(from time.Time, last time.Duration) { l.granted.Store(&grant{from, last}) }
+
+// end ends the lease.
+func (l *lease) end() { l.granted.Store(nil) }
+
+// remaining returns how long the lease lasts from now on; zero or less if it has ended.
+//
+// Both clocks count, and the one that says that more time has passed: the monotonic
+// clock stops while a machine is suspended, and the wall clock can be set back.
+func (l *lease) remaining(now time.Time) time.Duration {
+	g := l.granted.Load()
+	if g == nil {
+		return 0
+	}
+	return g.last - max(now.Sub(g.from), now.Round(0).Sub(g.from.Round(0)))
+}

@@ -1,0 +1,153 @@
+package fleet
+
+import (
+	"context"
+	"fmt"
+
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+const (
+	pageSize    = 1000 // records that one read returns
+	readsAtOnce = 4    // parts that are read at the same time
+)
+
+// load fills the replica with all records, as of one revision.
+func (f *Fleet) load(ctx context.Context, e *etcd) error {
+	head, revision, err := e.readHead(ctx)
+	if err != nil {
+		return err
+	}
+	f.log.Info("filling this gateway's replica from etcd", zap.Uint64("change", head.Seq))
+	reload, err := f.replica.BeginReload(ctx)
+	if err != nil {
+		return err
+	}
+	defer reload.Close()
+	records := 0
+	if err := e.eachRecord(ctx, revision, head.Seq, func(list []apikey.Record) error {
+		records += len(list)
+		return reload.Add(ctx, list)
+	}); err != nil {
+		return err
+	}
+	if err := reload.Finish(ctx, head.Position); err != nil {
+		return err
+	}
+	f.progress.set(head.Position, head.sealed)
+	f.log.Info("this gateway's replica is complete", zap.Uint64("change", head.Seq), zap.Int("records", records))
+	return nil
+}
+
+// readHead reads the head, and the revision of etcd as of which it was read.
+func (e *etcd) readHead(ctx context.Context) (head point, revision int64, err error) {
+	read, err := e.read(ctx, clientv3.OpGet(e.name(headName)))
+	if err != nil {
+		return head, 0, err
+	}
+	head, err = e.headIn(read.Responses[0].GetResponseRange())
+	return head, read.Header.Revision, err
+}
+
+// headIn decodes a head that was read; sealed is nil if there is none.
+func (e *etcd) headIn(read *etcdserverpb.RangeResponse) (head point, err error) {
+	if len(read.Kvs) == 0 {
+		return head, nil
+	}
+	kv := read.Kvs[0]
+	head.Head, err = e.keys.openHead(e.name(headName), kv.Value)
+	head.Revision, head.sealed = kv.ModRevision, kv.Value
+	return head, err
+}
+
+// eachRecord calls visit for all records as of a revision, a page at a time. latest is
+// the number of the last change by then.
+func (e *etcd) eachRecord(ctx context.Context, revision int64, latest uint64, visit func([]apikey.Record) error) error {
+	g, ctx := errgroup.WithContext(ctx)
+	pages, parts := make(chan []apikey.Record, readsAtOnce), make(chan string)
+	g.Go(func() error {
+		defer close(parts)
+		for _, part := range allParts() {
+			select {
+			case parts <- part:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		return nil
+	})
+	readers, readCtx := errgroup.WithContext(ctx)
+	for range readsAtOnce {
+		readers.Go(func() error {
+			for part := range parts {
+				if err := e.readPart(readCtx, part, revision, latest, pages); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	g.Go(func() error {
+		defer close(pages)
+		return readers.Wait()
+	})
+	g.Go(func() error {
+		for page := range pages {
+			if err := visit(page); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return g.Wait()
+}
+
+// allParts returns the prefixes of all records. Events come last: they need no
+// comparison with others, and are the most.
+func allParts() []string {
+	parts := []string{suspendPrefix, feedPrefix}
+	for shard := range shards {
+		parts = append(parts, shardPrefix(byte(shard)))
+	}
+	return append(parts, eventPrefix)
+}
+
+// readPart reads the records below a prefix.
+func (e *etcd) readPart(ctx context.Context, part string, revision int64, latest uint64, pages chan<- []apikey.Record) error {
+	from := e.name(part)
+	end := clientv3.GetPrefixRangeEnd(from)
+	for {
+		read, err := e.read(ctx, clientv3.OpGet(from, clientv3.WithRange(end), clientv3.WithRev(revision), clientv3.WithLimit(pageSize)))
+		if err != nil {
+			return err
+		}
+		found := read.Responses[0].GetResponseRange()
+		page := make([]apikey.Record, 0, len(found.Kvs))
+		for _, kv := range found.Kvs {
+			record, seq, err := e.openRecord(string(kv.Key), kv.Value)
+			if err != nil {
+				return err
+			}
+			if seq > latest {
+				return fmt.Errorf("%w: %s is of change %d, and the latest is %d", errHistory, kv.Key, seq, latest)
+			}
+			page = append(page, record)
+		}
+		if len(page) > 0 {
+			select {
+			case pages <- page:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		if !found.More {
+			return nil
+		}
+		from = string(found.Kvs[len(found.Kvs)-1].Key) + "\x00"
+	}
+}

@@ -1,0 +1,69 @@
+package fleet
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// The parts of the fleet's data, below its prefix.
+const (
+	dataPrefix     = "d/"
+	headName       = "d/head"
+	gatewayPrefix  = "gw/"
+	ticketPrefix   = "q/"
+	ticketsEnd     = "q0" // after everything that begins with q/
+	keyPrefix      = "d/k/"
+	suspendPrefix  = "d/s/"
+	feedPrefix     = "d/f/"
+	eventPrefix    = "d/a/"
+	shards         = 256
+	shardNameWidth = len("00/")
+)
+
+// recordName returns where a record is, below the fleet's prefix.
+func recordName(r apikey.Record) string {
+	switch r.Kind {
+	case apikey.RecordKey:
+		return shardPrefix(shardOf(r.ID)) + r.ID
+	case apikey.RecordSuspension:
+		return suspendPrefix + r.ID
+	case apikey.RecordFeed:
+		return feedPrefix + r.ID
+	case apikey.RecordEvent:
+		return eventPrefix + r.ID
+	}
+	panic(fmt.Sprintf("a record of the unknown kind %q", r.Kind))
+}
+
+// shardOf returns the part of the keys to which a key belongs. Ids begin with the time,
+// so only a hash spreads them.
+func shardOf(keyID string) byte {
+	sum := sha256.Sum256([]byte(keyID))
+	return sum[0]
+}
+
+func shardPrefix(shard byte) string { return keyPrefix + hex.EncodeToString([]byte{shard}) + "/" }
+
+// recordAt is the inverse of recordName.
+func recordAt(name string) (kind apikey.RecordKind, id string, ok bool) {
+	for _, p := range []struct {
+		prefix string
+		kind   apikey.RecordKind
+	}{
+		{suspendPrefix, apikey.RecordSuspension}, {feedPrefix, apikey.RecordFeed}, {eventPrefix, apikey.RecordEvent},
+	} {
+		if id, ok := strings.CutPrefix(name, p.prefix); ok {
+			return p.kind, id, true
+		}
+	}
+	rest, ok := strings.CutPrefix(name, keyPrefix)
+	if !ok || len(rest) <= shardNameWidth {
+		return 0, "", false
+	}
+	id = rest[shardNameWidth:]
+	return apikey.RecordKey, id, name == shardPrefix(shardOf(id))+id
+}

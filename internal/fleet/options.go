@@ -1,0 +1,64 @@
+package fleet
+
+import (
+	"crypto/tls"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// Options configure a gateway of a fleet.
+type Options struct {
+	// Endpoints are the addresses of etcd's members, as URLs.
+	Endpoints []string
+	// Username and Password authenticate the gateway to etcd. They may be empty.
+	Username, Password string
+	// TLS is used for endpoints with https. It may be nil.
+	TLS *tls.Config
+	// Prefix is where the fleet keeps its data in etcd. It ends with a slash.
+	Prefix string
+	// IntegrityKeys seal what is in etcd. The first is used for writing, all of them for
+	// reading.
+	IntegrityKeys []IntegrityKey
+	// Static makes the gateway go on without etcd: see [Static].
+	Static bool
+	// MaxStaleness is how long the gateway may serve without hearing from etcd, at least
+	// [MinStaleness].
+	MaxStaleness time.Duration
+	// Name is what people call this gateway. It need not be unique.
+	Name string
+	// Version is that of the program.
+	Version string
+	Log     *zap.Logger
+}
+
+// MinStaleness is the minimum of Options.MaxStaleness.
+const MinStaleness = 3 * time.Second
+
+// Static is how long a gateway in static mode serves without etcd. In that time, it may
+// allow what has been taken away elsewhere: changes that it has not acknowledged are
+// reported as pending.
+const Static = 24 * time.Hour
+
+// sameFleet reports whether a running gateway can adopt other options.
+func (o *Options) sameFleet(other *Options) bool { return o.Prefix == other.Prefix }
+
+// lease returns how long one read of etcd lets the gateway serve.
+func (o *Options) lease() time.Duration {
+	if o.Static {
+		return Static
+	}
+	return o.MaxStaleness
+}
+
+func (o *Options) keys() keyring { return o.IntegrityKeys }
+
+// Mode is what a gateway does without etcd, in the form that people see.
+func (o *Options) mode() string {
+	if o.Static {
+		return apikey.ModeStatic
+	}
+	return apikey.ModeStrict
+}

@@ -1,0 +1,89 @@
+package fleet
+
+import (
+	"context"
+	"sync"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// progress is how far this gateway's replica has followed the changes. It is safe for
+// concurrent use.
+type progress struct {
+	mu        sync.Mutex
+	at        apikey.Position
+	sealed    []byte // the head at that position as it is in etcd; nil if it is not known
+	following bool   // the position is the replica's, and changes are being applied
+	changed   chan struct{}
+	sums      map[uint64][]byte // of the changes that were applied last, by number
+}
+
+// maxSums is how many changes back it is known what they were.
+const maxSums = 1024
+
+func newProgress() *progress {
+	return &progress{changed: make(chan struct{}), sums: make(map[uint64][]byte)}
+}
+
+// point is a position with what etcd has there.
+type point struct {
+	apikey.Position
+	sealed    []byte
+	following bool
+}
+
+// now returns the position, and a channel that is closed when it changes.
+func (p *progress) now() (point, <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return point{p.at, p.sealed, p.following}, p.changed
+}
+
+// note notes a change that is being applied.
+func (p *progress) note(head apikey.Head) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.sums[head.Seq] = head.Sum
+	delete(p.sums, head.Seq-maxSums)
+}
+
+// sum returns the sum of a change that was applied not long ago.
+func (p *progress) sum(change uint64) (sum []byte, known bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	sum, known = p.sums[change]
+	return sum, known
+}
+
+// set sets the position.
+func (p *progress) set(at apikey.Position, sealed []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.at, p.sealed, p.following = at, sealed, true
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// stop says that no changes are being applied.
+func (p *progress) stop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.following = false
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// reach waits until the position satisfies a condition.
+func (p *progress) reach(ctx context.Context, reached func(point) bool) (point, error) {
+	for {
+		at, changed := p.now()
+		if reached(at) {
+			return at, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return at, ctx.Err()
+		}
+	}
+}

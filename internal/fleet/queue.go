@@ -1,0 +1,94 @@
+package fleet
+
+import (
+	"context"
+	"sync"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// queue holds the changes that this gateway has been asked for and has not committed.
+// Those that take access away go first. It is safe for concurrent use.
+type queue struct {
+	mu      sync.Mutex
+	urgent  []*request
+	routine []*request
+	wake    chan struct{} // has room for one; made by the first use
+}
+
+// request is a change that somebody waits for.
+type request struct {
+	ctx    context.Context
+	change apikey.Change
+	done   chan result // has room for one
+}
+
+// result is what became of a change.
+type result struct {
+	outcome apikey.Outcome
+	err     error
+	at      point                 // once it is committed, its position
+	serving map[string]registered // the gateways that served at that moment
+}
+
+func (q *queue) signal() chan struct{} {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.wake == nil {
+		q.wake = make(chan struct{}, 1)
+	}
+	return q.wake
+}
+
+func (q *queue) add(r *request, urgent bool) {
+	wake := q.signal()
+	q.mu.Lock()
+	if urgent {
+		q.urgent = append(q.urgent, r)
+	} else {
+		q.routine = append(q.routine, r)
+	}
+	q.mu.Unlock()
+	select {
+	case wake <- struct{}{}:
+	default:
+	}
+}
+
+// take returns some of the changes, and whether they are urgent. Those that nobody waits
+// for any more are dropped.
+func (q *queue) take(most int) (some []*request, urgent bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	from := &q.routine
+	if urgent = len(q.urgent) > 0; urgent {
+		from = &q.urgent
+	}
+	for len(*from) > 0 && len(some) < most {
+		r := (*from)[0]
+		*from = (*from)[1:]
+		if err := r.ctx.Err(); err != nil {
+			r.done <- result{err: err}
+			continue
+		}
+		some = append(some, r)
+	}
+	return some, urgent
+}
+
+// putBack puts changes at the front of their queue.
+func (q *queue) putBack(some []*request, urgent bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if urgent {
+		q.urgent = append(some, q.urgent...)
+		return
+	}
+	q.routine = append(some, q.routine...)
+}
+
+func (q *queue) empty() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.urgent)+len(q.routine) == 0
+}

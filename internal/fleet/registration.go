@@ -1,0 +1,132 @@
+package fleet
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// registration is what a gateway says about itself in etcd. Only the gateway changes it,
+// except that others may fence it or, once it cannot serve any more, delete it.
+type registration struct {
+	Name    string `json:"name"`
+	Version string `json:"version,omitempty"`
+	State   string `json:"state"`
+	Mode    string `json:"mode"`
+	// LeaseMS is how long one lease of the gateway lasts, in milliseconds by its clock.
+	LeaseMS int64 `json:"lease_ms"`
+	// Acknowledged is the number of a change up to which the gateway has applied
+	// everything that takes access away.
+	Acknowledged uint64 `json:"acknowledged"`
+	// WallMS is the time on the gateway's clock when it wrote this, in milliseconds since
+	// 1970.
+	WallMS    int64 `json:"wall_ms"`
+	StartedMS int64 `json:"started_ms"`
+}
+
+func (r *registration) serving() bool        { return r.State == apikey.GatewayServing }
+func (r *registration) static() bool         { return r.Mode == apikey.ModeStatic }
+func (r *registration) lease() time.Duration { return time.Duration(r.LeaseMS) * time.Millisecond }
+
+// registered is a registration as it is in etcd.
+type registered struct {
+	registration
+	id       string
+	revision int64 // of the last change
+}
+
+func (e *etcd) openRegistration(id string, sealed []byte, revision int64) (registered, error) {
+	name := e.name(gatewayPrefix + id)
+	found := registered{id: id, revision: revision}
+	value, _, err := e.keys.open(name, sealed)
+	if err == nil {
+		err = json.Unmarshal(value, &found.registration)
+	}
+	if err != nil {
+		return found, fmt.Errorf("the registration %s: %w", name, err)
+	}
+	return found, nil
+}
+
+func (e *etcd) sealRegistration(id string, r registration) string {
+	value, _ := json.Marshal(r) // which cannot fail
+	return string(e.keys.seal(e.name(gatewayPrefix+id), r.Acknowledged, value))
+}
+
+// errFenced is why a gateway has to register again.
+var errFenced = errors.New("this gateway was excluded because it did not acknowledge a change in time")
+
+// membership is this gateway's own registration. It is not safe for concurrent use.
+type membership struct {
+	etcd *etcd
+	id   string
+	registration
+	revision int64
+}
+
+// register registers this gateway as loading.
+func register(ctx context.Context, e *etcd, o *Options, started time.Time) (*membership, error) {
+	m := &membership{etcd: e, id: rand.Text(), registration: registration{
+		Name: o.Name, Version: o.Version, State: apikey.GatewayLoading, Mode: o.mode(),
+		LeaseMS: o.lease().Milliseconds(), StartedMS: started.UnixMilli(),
+	}}
+	return m, m.put(ctx, m.registration)
+}
+
+// put replaces the registration, unless somebody else has changed it. A failed attempt
+// may have been made all the same, so it is repeated until it is known.
+func (m *membership) put(ctx context.Context, r registration) error {
+	r.WallMS = time.Now().UnixMilli()
+	name := m.etcd.name(gatewayPrefix + m.id)
+	sealed := m.etcd.sealRegistration(m.id, r)
+	for {
+		resp, err := m.etcd.write(ctx,
+			[]clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(name), "=", m.revision)},
+			[]clientv3.Op{clientv3.OpPut(name, sealed)}, []clientv3.Op{clientv3.OpGet(name)})
+		switch {
+		case errors.Is(err, errAmbiguous) && ctx.Err() == nil:
+			continue
+		case err != nil:
+			return err
+		case resp.Succeeded:
+			m.registration, m.revision = r, resp.Header.Revision
+			return nil
+		}
+		kvs := resp.Responses[0].GetResponseRange().Kvs
+		if len(kvs) == 0 || string(kvs[0].Value) != sealed {
+			return errFenced
+		}
+		m.registration, m.revision = r, kvs[0].ModRevision // by an earlier attempt
+		return nil
+	}
+}
+
+// serve registers the gateway as serving. It must have applied all changes up to one
+// that takes access away.
+func (m *membership) serve(ctx context.Context, acknowledged uint64) error {
+	r := m.registration
+	r.State, r.Acknowledged = apikey.GatewayServing, acknowledged
+	return m.put(ctx, r)
+}
+
+// acknowledge says that a change has been applied.
+func (m *membership) acknowledge(ctx context.Context, change uint64) error {
+	r := m.registration
+	r.Acknowledged = change
+	return m.put(ctx, r)
+}
+
+// leave removes the registration. The gateway must have stopped serving.
+func (m *membership) leave(ctx context.Context) error {
+	attempt, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	_, err := m.etcd.client.Delete(attempt, m.etcd.name(gatewayPrefix+m.id))
+	return explain(err)
+}

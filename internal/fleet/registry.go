@@ -1,0 +1,138 @@
+package fleet
+
+import (
+	"context"
+	"maps"
+	"strings"
+	"sync"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+)
+
+// registry is what this gateway knows about the others, and about those that wait for
+// their turn. It may be out of date. It is safe for concurrent use.
+type registry struct {
+	log *zap.Logger
+
+	mu       sync.Mutex
+	gateways map[string]registered
+	tickets  map[string]int64 // by name, the revision at which each was made
+	revision int64            // of etcd, up to which this is known
+	changed  chan struct{}    // closed when something changes
+}
+
+func newRegistry(log *zap.Logger) *registry {
+	return &registry{log: log, changed: make(chan struct{}), gateways: map[string]registered{}, tickets: map[string]int64{}}
+}
+
+// all returns the registrations by id, the revision up to which they are known, and a
+// channel that is closed when something changes.
+func (r *registry) all() (gateways map[string]registered, revision int64, changed <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.gateways), r.revision, r.changed
+}
+
+// first returns the ticket whose turn it is, "" if there is none, and a channel that is
+// closed when something changes.
+func (r *registry) first() (ticket string, changed <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for name, made := range r.tickets {
+		if ticket == "" || made < r.tickets[ticket] {
+			ticket = name
+		}
+	}
+	return ticket, r.changed
+}
+
+// follow keeps the registry up to date until ctx is done.
+func (r *registry) follow(ctx context.Context, connection func() *etcd) {
+	for ctx.Err() == nil {
+		if err := r.watch(ctx, connection()); err != nil && ctx.Err() == nil {
+			r.log.Debug("watching the gateways of the fleet", zap.Error(err))
+		}
+		_ = pause(ctx, 200*time.Millisecond)
+	}
+}
+
+// watch reads the registry, and follows its changes until that fails.
+func (r *registry) watch(ctx context.Context, e *etcd) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	from, end := e.name(gatewayPrefix), e.name(ticketsEnd)
+	if err := r.read(ctx, e); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	next := r.revision + 1
+	r.mu.Unlock()
+	for answer := range e.client.Watch(ownStream(ctx, "gateways", 0), from, clientv3.WithRange(end), clientv3.WithRev(next)) {
+		if err := answer.Err(); err != nil {
+			return explain(err)
+		}
+		r.mu.Lock()
+		r.revision = max(r.revision, answer.Header.Revision)
+		for _, event := range answer.Events {
+			if event.Type == clientv3.EventTypeDelete {
+				r.remove(strings.TrimPrefix(string(event.Kv.Key), e.prefix))
+				continue
+			}
+			r.set(e, string(event.Kv.Key), event.Kv.Value, event.Kv.CreateRevision, event.Kv.ModRevision)
+		}
+		r.announce()
+		r.mu.Unlock()
+	}
+	return ctx.Err()
+}
+
+// read reads the whole registry.
+func (r *registry) read(ctx context.Context, e *etcd) error {
+	read, err := e.read(ctx, clientv3.OpGet(e.name(gatewayPrefix), clientv3.WithRange(e.name(ticketsEnd))))
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if read.Header.Revision < r.revision {
+		return nil // the watch is ahead
+	}
+	r.revision = read.Header.Revision
+	clear(r.gateways)
+	clear(r.tickets)
+	for _, kv := range read.Responses[0].GetResponseRange().Kvs {
+		r.set(e, string(kv.Key), kv.Value, kv.CreateRevision, kv.ModRevision)
+	}
+	r.announce()
+	return nil
+}
+
+// set notes a registration or a ticket. The caller holds mu.
+func (r *registry) set(e *etcd, key string, value []byte, made, revision int64) {
+	name := strings.TrimPrefix(key, e.prefix)
+	id, isGateway := strings.CutPrefix(name, gatewayPrefix)
+	if !isGateway {
+		r.tickets[name] = made
+		return
+	}
+	found, err := e.openRegistration(id, value, revision)
+	if err != nil {
+		r.log.Error("a registration of the fleet cannot be trusted", zap.Error(err))
+		return
+	}
+	r.gateways[id] = found
+}
+
+// remove forgets a registration or a ticket. The caller holds mu.
+func (r *registry) remove(name string) {
+	delete(r.tickets, name)
+	delete(r.gateways, strings.TrimPrefix(name, gatewayPrefix))
+}
+
+// announce wakes those who wait for a change. The caller holds mu.
+func (r *registry) announce() {
+	close(r.changed)
+	r.changed = make(chan struct{})
+}

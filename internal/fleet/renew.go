@@ -1,0 +1,93 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// watchPatience is how long a change that etcd has may take to come from the watch.
+const watchPatience = time.Second
+
+// keepLease renews the lease until the gateway may not serve any more. What fails for a
+// while is tried again: the lease ends by itself.
+func (f *Fleet) keepLease(ctx context.Context, e *etcd, id string) error {
+	for {
+		staleness := f.options.Load().MaxStaleness
+		err := f.renew(ctx, e, id, staleness)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err == nil:
+			f.succeed()
+		case errors.Is(err, errFenced), errors.Is(err, errHistory), errors.Is(err, errUnsealed):
+			f.lease.end()
+			return err
+		default:
+			f.fail(err)
+		}
+		if err := pause(ctx, staleness/4); err != nil {
+			return err
+		}
+	}
+}
+
+// renew renews the lease once.
+func (f *Fleet) renew(ctx context.Context, e *etcd, id string, staleness time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, staleness)
+	defer cancel()
+	before, _ := f.progress.now()
+	from := time.Now()
+	read, err := e.read(ctx, clientv3.OpGet(e.name(headName)), clientv3.OpGet(e.name(gatewayPrefix+id)))
+	if err != nil {
+		return err
+	}
+	head, err := e.headIn(read.Responses[0].GetResponseRange())
+	if err != nil {
+		return err
+	}
+	if head.sealed == nil || isBehind(head.Head, before.Head) {
+		return fmt.Errorf("%w: etcd is at change %d, and this replica at change %d", errHistory, head.Seq, before.Seq)
+	}
+	kvs := read.Responses[1].GetResponseRange().Kvs
+	if len(kvs) == 0 {
+		return errFenced
+	}
+	own, err := e.openRegistration(id, kvs[0].Value, kvs[0].ModRevision)
+	if err != nil {
+		return err
+	}
+	if !own.serving() {
+		return errFenced
+	}
+	if err := f.await(ctx, head); err != nil {
+		return err
+	}
+	f.lease.extend(from, f.options.Load().lease())
+	f.noteContact(ctx, from)
+	return nil
+}
+
+// await waits until the replica has applied the change of a head. If it does not come,
+// the watch is opened anew.
+func (f *Fleet) await(ctx context.Context, head point) error {
+	for {
+		patience, cancel := context.WithTimeout(ctx, watchPatience)
+		at, err := f.progress.reach(patience, func(at point) bool { return at.Seq >= head.Seq })
+		cancel()
+		switch {
+		case err == nil && at.Seq == head.Seq && !sameChange(at.Head, head.Head):
+			return fmt.Errorf("%w: change %d is another one", errHistory, head.Seq)
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return fmt.Errorf("this replica does not keep up with the changes: it is at %d of %d", at.Seq, head.Seq)
+		}
+		if restart := f.restartWatch.Load(); restart != nil && !f.applying.Load() {
+			(*restart)(errStalled)
+		}
+	}
+}

@@ -1,0 +1,177 @@
+package fleet
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// run takes part in the fleet until ctx is done. After any failure it begins anew.
+func (f *Fleet) run(ctx context.Context) {
+	wait := minRetry
+	for ctx.Err() == nil {
+		began := time.Now()
+		err := f.session(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		f.fail(err)
+		if time.Since(began) > maxRetry {
+			wait = minRetry
+		}
+		_ = pause(ctx, wait)
+		wait = min(2*wait, maxRetry)
+	}
+}
+
+const (
+	minRetry = 100 * time.Millisecond
+	maxRetry = 5 * time.Second
+)
+
+// session takes part in the fleet under one registration, until something fails.
+func (f *Fleet) session(ctx context.Context) error {
+	e, o := f.connection(), f.options.Load()
+	if err := e.checkVersions(ctx); err != nil {
+		return err
+	}
+	m, err := register(ctx, e, o, f.started)
+	defer f.leave(m)
+	if err != nil {
+		return err
+	}
+	f.id.Store(&m.id)
+	defer f.progress.stop()
+	if err := f.catchUp(ctx, e); err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return f.follow(ctx, e) })
+	g.Go(func() error { return f.serve(ctx, e, m) })
+	return g.Wait()
+}
+
+// leave stops serving, and removes the registration. In static mode, the gateway goes on
+// serving, and stays registered until it has another registration.
+func (f *Fleet) leave(m *membership) {
+	if f.options.Load().Static && !f.closing.Load() {
+		f.former = append(f.former, m)
+		return
+	}
+	f.lease.end()
+	ctx, cancel := context.WithTimeout(context.Background(), attemptTimeout)
+	defer cancel()
+	if err := m.leave(ctx); err != nil {
+		f.log.Warn("could not remove this gateway's registration: the next revocation waits for its lease to end", zap.Error(err))
+	}
+}
+
+// catchUp brings the replica into a state from which changes can be followed.
+func (f *Fleet) catchUp(ctx context.Context, e *etcd) error {
+	head, err := e.findHead(ctx, f.replica)
+	if err != nil {
+		return err
+	}
+	at, _, complete, err := f.replica.Position()
+	switch {
+	case err != nil:
+		return err
+	case !complete || f.reload.Load():
+		err = f.load(ctx, e)
+	case isBehind(head.Head, at.Head):
+		return fmt.Errorf("%w: etcd is at change %d, and this replica at change %d", errHistory, head.Seq, at.Seq)
+	case sameChange(at.Head, head.Head):
+		f.progress.set(head.Position, head.sealed)
+	default:
+		f.progress.set(at, nil)
+	}
+	if err == nil {
+		f.reload.Store(false)
+	}
+	return err
+}
+
+// isBehind reports whether a head of etcd is of another history than a head that this
+// replica has applied, as far as the two can tell.
+func isBehind(inEtcd, applied apikey.Head) bool {
+	return inEtcd.Fleet != applied.Fleet || inEtcd.Seq < applied.Seq || inEtcd.Seq == applied.Seq && !sameChange(inEtcd, applied)
+}
+
+// findHead reads the head. The first gateway of a fleet makes it.
+func (e *etcd) findHead(ctx context.Context, replica Replica) (point, error) {
+	for {
+		head, _, err := e.readHead(ctx)
+		if err != nil || head.sealed != nil {
+			return head, err
+		}
+		at, _, _, err := replica.Position()
+		if err != nil {
+			return head, err
+		}
+		if at.Fleet != "" {
+			return head, fmt.Errorf("%w: there is no fleet below %s, and this replica belongs to one", errHistory, e.prefix)
+		}
+		id := rand.Text()
+		sum := sha256.Sum256([]byte(id))
+		sealed := e.keys.sealHead(e.name(headName), apikey.Head{Fleet: id, Sum: sum[:]})
+		if _, err := e.write(ctx,
+			[]clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(e.name(headName)), "=", 0)},
+			[]clientv3.Op{clientv3.OpPut(e.name(headName), string(sealed))}, nil,
+		); err != nil && !errors.Is(err, errAmbiguous) {
+			return head, err
+		}
+	}
+}
+
+// serve registers as serving once the replica is up to date, and then renews the lease
+// and acknowledges changes.
+func (f *Fleet) serve(ctx context.Context, e *etcd, m *membership) error {
+	head, _, err := e.readHead(ctx)
+	if err != nil {
+		return err
+	}
+	at, err := f.progress.reach(ctx, func(at point) bool { return at.Seq >= head.Seq })
+	if err != nil {
+		return err
+	}
+	if err := m.serve(ctx, at.LastEnd); err != nil {
+		return err
+	}
+	for _, former := range f.former {
+		e.delete(gatewayPrefix + former.id)
+	}
+	f.former = nil
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return f.keepLease(ctx, e, m.id) })
+	g.Go(func() error { return f.acknowledge(ctx, m) })
+	return g.Wait()
+}
+
+// acknowledgeAfter is how long acknowledgements are collected.
+const acknowledgeAfter = 5 * time.Millisecond
+
+// acknowledge says in the gateway's registration which changes it has applied, if they
+// take access away.
+func (f *Fleet) acknowledge(ctx context.Context, m *membership) error {
+	for {
+		if _, err := f.progress.reach(ctx, func(at point) bool { return at.LastEnd > m.Acknowledged }); err != nil {
+			return err
+		}
+		if err := pause(ctx, acknowledgeAfter); err != nil {
+			return err
+		}
+		at, _ := f.progress.now()
+		if err := m.acknowledge(ctx, at.LastEnd); err != nil {
+			return err
+		}
+	}
+}

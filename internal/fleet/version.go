@@ -1,0 +1,75 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// The oldest patch of each minor version of etcd 3 with which a fleet is safe. Earlier
+// ones have faults in watches and in authentication that a gateway cannot make up for.
+var oldestPatch = map[int]int{5: 33, 6: 14, 7: 1}
+
+// newestMinor is the newest of them: later ones are trusted.
+const newestMinor = 7
+
+// checkVersions refuses members of etcd that are too old. Members that do not answer are
+// checked by a later call: nothing is read from them until they answer.
+func (e *etcd) checkVersions(ctx context.Context) error {
+	errs := make([]error, len(e.client.Endpoints()))
+	answered := make([]bool, len(errs))
+	var all sync.WaitGroup
+	for i, endpoint := range e.client.Endpoints() {
+		all.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+			defer cancel()
+			status, err := e.client.Status(ctx, endpoint)
+			if err != nil {
+				errs[i] = fmt.Errorf("%s: %w", endpoint, explain(err))
+				return
+			}
+			answered[i] = true
+			if why := tooOld(status.Version); why != "" {
+				errs[i] = fmt.Errorf("the member %s runs etcd %s: %s", endpoint, status.Version, why)
+			}
+		})
+	}
+	all.Wait()
+	none := true
+	for i, err := range errs {
+		if answered[i] && err != nil {
+			return err
+		}
+		none = none && !answered[i]
+	}
+	if none {
+		return fmt.Errorf("no member of etcd answers: %w", errors.Join(errs...))
+	}
+	return nil
+}
+
+// tooOld returns why a version of etcd cannot be used, "" if it can.
+func tooOld(version string) string {
+	numbers := strings.SplitN(version, ".", 3)
+	const needed = "a fleet needs 3.5.33, 3.6.14, 3.7.1 or newer"
+	if len(numbers) != 3 || numbers[0] != "3" {
+		return needed
+	}
+	minor, err := strconv.Atoi(numbers[1])
+	if err != nil {
+		return needed
+	}
+	if minor > newestMinor {
+		return ""
+	}
+	digits, pre, _ := strings.Cut(numbers[2], "-")
+	patch, err := strconv.Atoi(digits)
+	oldest, supported := oldestPatch[minor]
+	if err != nil || !supported || patch < oldest || patch == oldest && pre != "" {
+		return needed
+	}
+	return ""
+}
