@@ -225,14 +225,12 @@ func (a *App) Validate() error {
 // replaces.
 func (a *App) Start() error {
 	defer a.start.Do(func() { close(a.ready) })
-	if a.fleet != nil {
-		return errors.New("store etcd cannot be opened by this version: use store badger")
-	}
 	i, err := acquire(a.path, settings{
 		cacheSize:          a.Store.CacheSize,
 		auditRetention:     time.Duration(a.AuditRetention),
 		lastUsedResolution: time.Duration(a.LastUsedResolution),
 		backupKey:          a.backupKey,
+		fleet:              a.fleet,
 	}, a.log)
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/authn"
+	"github.com/agiled/caddy-api-keys/internal/fleet"
 	"github.com/agiled/caddy-api-keys/internal/metrics"
 	"github.com/agiled/caddy-api-keys/internal/store"
 	"github.com/agiled/caddy-api-keys/internal/version"
@@ -23,6 +24,7 @@ import (
 // open only once.
 type instance struct {
 	store countedStore
+	fleet *fleet.Fleet // nil unless the store belongs to one
 	authn *authn.Authenticator
 	clock *authn.Clock
 	// expiringInUse counts keys in use that end soon.
@@ -47,6 +49,7 @@ type settings struct {
 	auditRetention     time.Duration
 	lastUsedResolution time.Duration
 	backupKey          apikey.BackupKey
+	fleet              *fleetOptions // nil for a store of its own
 }
 
 // openInstance opens the store at path, and starts what belongs to it.
@@ -57,11 +60,11 @@ func openInstance(path string, settings settings, log *zap.Logger) (*instance, e
 		exposures: make(chan exposure, 64), clockSet: make(chan struct{}, 1),
 	}
 	i.settings.Store(&settings)
-	opened, err := store.Open(path, i.log, i.changed)
+	opened, err := i.openStore(path, settings.fleet)
 	if err != nil {
 		return nil, err
 	}
-	i.store = countedStore{opened}
+	i.store = countedStore{store: opened}
 	i.store.SignWith(settings.backupKey)
 	if err := i.start(); err != nil {
 		return nil, errors.Join(err, opened.Close())
@@ -82,6 +85,9 @@ func (i *instance) start() error {
 	i.logClockBehind()
 	i.authn, err = authn.New(i.store, i.settings.Load().cacheSize, i.clock.Now, i.log)
 	if err != nil {
+		return err
+	}
+	if err := i.joinFleet(); err != nil {
 		return err
 	}
 	i.recordClock()
@@ -129,10 +135,14 @@ func byStatus(census store.Census) map[apikey.Status]int {
 }
 
 // adopt applies the settings of a newer configuration.
-func (i *instance) adopt(settings settings) {
+func (i *instance) adopt(settings settings) error {
+	if err := i.adoptFleet(settings.fleet); err != nil {
+		return err
+	}
 	i.settings.Store(&settings)
 	i.authn.Remember(settings.cacheSize)
 	i.store.SignWith(settings.backupKey)
+	return nil
 }
 
 // changed is called for every change before its caller is answered.
@@ -158,6 +168,9 @@ func (i *instance) changed(outcome apikey.Outcome) {
 // answer from its cache once nothing tells it about changes.
 func (i *instance) Destruct() error {
 	i.authn.Close()
+	if i.fleet != nil {
+		i.fleet.Close()
+	}
 	i.stop()
 	i.upkeep.Wait()
 	if err := i.authn.FlushUses(time.Now(), 0, i.store.NoteUses); err != nil {

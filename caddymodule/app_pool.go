@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"sync"
 	"time"
@@ -24,7 +25,10 @@ func acquire(path string, settings settings, log *zap.Logger) (*instance, error)
 	}
 	found := pooled.(*instance)
 	if loaded {
-		found.adopt(settings)
+		if err := found.adopt(settings); err != nil {
+			_, released := instances.Delete(path)
+			return nil, errors.Join(err, released)
+		}
 		found.authn.Retire(false)
 	} else {
 		warnOfFewDescriptors(log)

@@ -8,6 +8,7 @@ import (
 	"github.com/agiled/caddy-api-keys/admin"
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/authn"
+	"github.com/agiled/caddy-api-keys/internal/fleet"
 	"github.com/agiled/caddy-api-keys/internal/metrics"
 	"github.com/agiled/caddy-api-keys/internal/store"
 )
@@ -18,7 +19,10 @@ import (
 //
 // The failures of Lookup, Census and ExpiringInUse are counted by their callers,
 // which stop waiting for a store that hangs: it returns no error.
-type countedStore struct{ store *store.Store }
+type countedStore struct {
+	store *store.Store
+	fleet *fleet.Fleet // nil unless the store belongs to one
+}
 
 func (s countedStore) count(ctx context.Context, operation metrics.StoreOperation, err *error) {
 	collectors.Store().Count(ctx, operation, *err)
@@ -31,7 +35,13 @@ func (s countedStore) Size() store.Size                  { return s.store.Size()
 func (s countedStore) SignWith(key apikey.BackupKey)     { s.store.SignWith(key) }
 func (s countedStore) MayHave(digest apikey.Digest) bool { return s.store.MayHave(digest) }
 func (s countedStore) Version(workspaceID string) uint64 { return s.store.Version(workspaceID) }
-func (s countedStore) Unchangeable() string              { return s.store.Unchangeable() }
+
+func (s countedStore) Unchangeable() string {
+	if s.fleet != nil && s.fleet.Problem() != "" {
+		return "this gateway cannot reach its fleet"
+	}
+	return s.store.Unchangeable()
+}
 
 // For requests and scrapes, which count the failures themselves.
 
@@ -51,6 +61,9 @@ func (s countedStore) ExpiringInUse(ctx context.Context, now time.Time) (map[tim
 
 func (s countedStore) Ping() (err error) {
 	defer s.count(context.Background(), metrics.Read, &err)
+	if err := s.checkLease(); err != nil {
+		return err
+	}
 	return s.store.Ping()
 }
 

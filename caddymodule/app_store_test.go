@@ -31,7 +31,7 @@ func TestCountedStore_countsEveryFailure(t *testing.T) {
 		"ExpiringInUse": true, // by the scrape
 		"Close":         true, // not a use of the store; its caller logs the error
 	}
-	closed := reflect.ValueOf(countedStore{opened})
+	closed := reflect.ValueOf(countedStore{store: opened})
 	for i := range closed.NumMethod() {
 		method := closed.Type().Method(i)
 		if out := method.Type.NumOut(); out == 0 || method.Type.Out(out-1) != reflect.TypeFor[error]() {

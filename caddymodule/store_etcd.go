@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"strings"
 	"time"
 
@@ -143,6 +144,13 @@ func (e *EtcdStore) fleetOptions() (*fleetOptions, error) {
 		}
 	}
 	return options, nil
+}
+
+// same reports whether other options are equal, as after a reload that did not change
+// them. The files of TLS may have changed in any case, so connections that use it are
+// always made anew.
+func (o *fleetOptions) same(other *fleetOptions) bool {
+	return o.tls == nil && reflect.DeepEqual(o, other)
 }
 
 // encrypted reports whether etcd is reached through TLS.

@@ -57,6 +57,9 @@ var (
 	ErrInDoubt = &Error{Code: "store_unavailable", Message: "This may or may not have been done: the key store's disk failed in the meantime. The server accepts no more changes until it is restarted. Restart it, check whether this was done, and try again if it was not."}
 	// ErrFleetUnavailable is ErrStoreUnavailable for a gateway that cannot reach its fleet.
 	ErrFleetUnavailable = &Error{Code: "store_unavailable", Message: "Nothing was changed: this gateway cannot reach its fleet at the moment. The server's log says why. Try again, or ask another gateway."}
+	// ErrFleetSilent is ErrStoreUnavailable for a gateway that has not heard from its
+	// fleet for too long.
+	ErrFleetSilent = &Error{Code: "store_unavailable", Message: "This gateway has not heard from its fleet for too long, so it refuses all requests. The server's log says why."}
 	// ErrFleetInDoubt is ErrStoreUnavailable for a change of a fleet that may or may not
 	// have been made.
 	ErrFleetInDoubt = &Error{Code: "store_unavailable", Message: "This may or may not have been done: the connection to the fleet's etcd was lost in the meantime. Check whether it was done, and try again if it was not."}

@@ -71,7 +71,7 @@ func (f *Fleet) commitAll(ctx context.Context) {
 		for !f.queue.empty() && ctx.Err() == nil {
 			some, urgent := f.queue.take(committedAtOnce)
 			if len(some) > 0 {
-				f.commitSome(ctx, some, urgent)
+				f.commitSome(context.WithoutCancel(ctx), some, urgent)
 			}
 		}
 		select {

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,11 +58,26 @@ type Fleet struct {
 
 	problem atomic.Pointer[string] // why the gateway cannot take part, if it cannot
 	noted   time.Time              // the last contact that the replica has recorded
-	former  []*membership          // registrations that are to be removed
+	former  []string               // ids of earlier registrations that are to be removed
 
-	mu   sync.Mutex // guards stop and done
+	mu         sync.Mutex // held while the gateway starts or stops to take part
+	background []*background
+}
+
+// background is a goroutine that can be stopped.
+type background struct {
 	stop context.CancelFunc
-	done *sync.WaitGroup
+	done chan struct{}
+}
+
+func inBackground(run func(context.Context)) *background {
+	ctx, stop := context.WithCancel(context.Background())
+	b := &background{stop, make(chan struct{})}
+	go func() {
+		defer close(b.done)
+		run(ctx)
+	}()
+	return b
 }
 
 // Open starts to take part in a fleet. It does not wait for etcd: until the gateway has a
@@ -98,24 +114,20 @@ func (f *Fleet) start(o *Options) error {
 	if old := f.etcd.Swap(e); old != nil {
 		defer old.close()
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	done := new(sync.WaitGroup)
-	done.Go(func() { f.run(ctx) })
-	done.Go(func() { f.registry.follow(ctx, f.connection) })
-	done.Go(func() { f.commitAll(ctx) })
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.stop, f.done = stop, done
+	f.background = []*background{
+		inBackground(f.commitAll), // stopped first: it needs the others
+		inBackground(f.run),
+		inBackground(func(ctx context.Context) { f.registry.follow(ctx, f.connection) }),
+	}
 	return nil
 }
 
-// halt ends what start began, and waits for it.
+// halt ends what start began, and waits for it. The lease goes on. The caller holds mu.
 func (f *Fleet) halt() {
-	f.mu.Lock()
-	stop, done := f.stop, f.done
-	f.mu.Unlock()
-	stop()
-	done.Wait()
+	for _, b := range f.background {
+		b.stop()
+		<-b.done
+	}
 }
 
 // Adopt continues with other options. Those that concern what is in the fleet, its prefix,
@@ -124,12 +136,16 @@ func (f *Fleet) Adopt(o Options) error {
 	if !f.options.Load().sameFleet(&o) {
 		return errors.New("the prefix of a fleet cannot change while its replica is open: use another path")
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.halt()
 	return f.start(&o)
 }
 
 // Close stops serving, and leaves the fleet.
 func (f *Fleet) Close() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.closing.Store(true)
 	f.lease.end()
 	f.halt()
@@ -152,12 +168,18 @@ func (f *Fleet) fail(err error) {
 	}
 }
 
-// reason returns why the gateway cannot take part.
-func (f *Fleet) reason() string {
+// Problem returns why the gateway cannot take part in its fleet, "" if it can. It may be
+// serving all the same, under its last lease.
+func (f *Fleet) Problem() string {
 	if why := f.problem.Load(); why != nil {
 		return *why
 	}
-	return "it has just started"
+	return ""
+}
+
+// reason returns why the gateway cannot take part.
+func (f *Fleet) reason() string {
+	return cmp.Or(f.Problem(), "it has just started")
 }
 
 // succeed notes that the gateway takes part.

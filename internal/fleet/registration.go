@@ -122,11 +122,3 @@ func (m *membership) acknowledge(ctx context.Context, change uint64) error {
 	r.Acknowledged = change
 	return m.put(ctx, r)
 }
-
-// leave removes the registration. The gateway must have stopped serving.
-func (m *membership) leave(ctx context.Context) error {
-	attempt, cancel := context.WithTimeout(ctx, attemptTimeout)
-	defer cancel()
-	_, err := m.etcd.client.Delete(attempt, m.etcd.name(gatewayPrefix+m.id))
-	return explain(err)
-}

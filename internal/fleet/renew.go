@@ -24,8 +24,7 @@ func (f *Fleet) keepLease(ctx context.Context, e *etcd, id string) error {
 		case err == nil:
 			f.succeed()
 		case errors.Is(err, errFenced), errors.Is(err, errHistory), errors.Is(err, errUnsealed):
-			f.lease.end()
-			return err
+			return err // which ends the lease
 		default:
 			f.fail(err)
 		}
@@ -67,6 +66,7 @@ func (f *Fleet) renew(ctx context.Context, e *etcd, id string, staleness time.Du
 		return err
 	}
 	f.lease.extend(from, f.options.Load().lease())
+	f.removeFormer(e)
 	f.noteContact(ctx, from)
 	return nil
 }

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
@@ -45,34 +44,41 @@ func (f *Fleet) session(ctx context.Context) error {
 		return err
 	}
 	m, err := register(ctx, e, o, f.started)
-	defer f.leave(m)
+	defer func() { f.leave(m, err) }()
 	if err != nil {
 		return err
 	}
 	f.id.Store(&m.id)
 	defer f.progress.stop()
-	if err := f.catchUp(ctx, e); err != nil {
+	if err = f.catchUp(ctx, e); err != nil {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return f.follow(ctx, e) })
 	g.Go(func() error { return f.serve(ctx, e, m) })
-	return g.Wait()
+	err = g.Wait()
+	return err
 }
 
-// leave stops serving, and removes the registration. In static mode, the gateway goes on
-// serving, and stays registered until it has another registration.
-func (f *Fleet) leave(m *membership) {
-	if f.options.Load().Static && !f.closing.Load() {
-		f.former = append(f.former, m)
-		return
+// leave ends a session. If the gateway may go on serving for as long as its lease lasts,
+// its registration stays until the next session has renewed the lease: whoever takes
+// access away in the meantime has to wait for it.
+func (f *Fleet) leave(m *membership, why error) {
+	f.former = append(f.former, m.id)
+	excluded := !f.options.Load().Static && (errors.Is(why, errFenced) || errors.Is(why, errHistory) || errors.Is(why, errUnsealed))
+	if f.closing.Load() || excluded {
+		f.lease.end()
+		f.removeFormer(m.etcd)
 	}
-	f.lease.end()
-	ctx, cancel := context.WithTimeout(context.Background(), attemptTimeout)
-	defer cancel()
-	if err := m.leave(ctx); err != nil {
-		f.log.Warn("could not remove this gateway's registration: the next revocation waits for its lease to end", zap.Error(err))
+}
+
+// removeFormer removes the registrations of earlier sessions. The gateway must have
+// stopped serving, or have renewed its lease under another registration.
+func (f *Fleet) removeFormer(e *etcd) {
+	for _, id := range f.former {
+		e.delete(gatewayPrefix + id)
 	}
+	f.former = nil
 }
 
 // catchUp brings the replica into a state from which changes can be followed.
@@ -146,10 +152,6 @@ func (f *Fleet) serve(ctx context.Context, e *etcd, m *membership) error {
 	if err := m.serve(ctx, at.LastEnd); err != nil {
 		return err
 	}
-	for _, former := range f.former {
-		e.delete(gatewayPrefix + former.id)
-	}
-	f.former = nil
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return f.keepLease(ctx, e, m.id) })
 	g.Go(func() error { return f.acknowledge(ctx, m) })

@@ -1,0 +1,94 @@
+package caddymodule
+
+import (
+	"context"
+
+	"fmt"
+
+	"go.uber.org/zap"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/fleet"
+	"github.com/agiled/caddy-api-keys/internal/store"
+	"github.com/agiled/caddy-api-keys/internal/version"
+)
+
+// replica is a store that follows a fleet.
+type replica struct{ *store.Store }
+
+func (r replica) BeginReload(ctx context.Context) (fleet.Reload, error) {
+	return r.Store.BeginReload(ctx)
+}
+
+// forFleet returns the options as the package fleet takes them.
+func (o *fleetOptions) forFleet(log *zap.Logger) fleet.Options {
+	keys := make([]fleet.IntegrityKey, len(o.integrityKeys))
+	for i, key := range o.integrityKeys {
+		keys[i] = key
+	}
+	return fleet.Options{
+		Endpoints: o.endpoints, Username: o.username, Password: o.password, TLS: o.tls, Prefix: o.prefix,
+		IntegrityKeys: keys, Static: o.static, MaxStaleness: o.maxStaleness,
+		Name: o.name, Version: version.Get(), Log: log,
+	}
+}
+
+// openStore opens the store at path: one of its own, or the replica of a fleet.
+func (i *instance) openStore(path string, o *fleetOptions) (*store.Store, error) {
+	if o == nil {
+		return store.Open(path, i.log, i.changed)
+	}
+	return store.OpenReplica(path, o.prefix, i.log, i.changed)
+}
+
+// joinFleet has the instance take part in its fleet, if it belongs to one.
+func (i *instance) joinFleet() error {
+	o := i.settings.Load().fleet
+	if o == nil {
+		return nil
+	}
+	joined, err := fleet.Open(o.forFleet(i.log.Named("fleet")), replica{i.store.store})
+	if err != nil {
+		return err
+	}
+	i.fleet, i.store.fleet = joined, joined
+	i.store.store.Follow(joined)
+	i.authn.Require(joined)
+	return nil
+}
+
+// adoptFleet applies the options of a newer configuration. The kind of a store and the
+// prefix of its fleet cannot change while it is open.
+func (i *instance) adoptFleet(o *fleetOptions) error {
+	switch {
+	case i.fleet == nil && o == nil:
+		return nil
+	case i.fleet == nil:
+		return fmt.Errorf("the store at %q is open as a store of its own (store badger), so store etcd cannot use it: give store etcd another path", i.store.Path())
+	case o == nil:
+		return fmt.Errorf("the store at %q is open as the replica of a fleet (store etcd), so store badger cannot use it: give store badger another path", i.store.Path())
+	case o.same(i.settings.Load().fleet):
+		return nil
+	}
+	if err := i.fleet.Adopt(o.forFleet(i.log.Named("fleet"))); err != nil {
+		return fmt.Errorf("the store at %q: %w", i.store.Path(), err)
+	}
+	return nil
+}
+
+// errNotServing is why a gateway of a fleet does not answer requests.
+type errNotServing struct{ why string }
+
+func (e *errNotServing) Error() string         { return "this gateway of a fleet has no lease: " + e.why }
+func (e *errNotServing) Answer() *apikey.Error { return apikey.ErrFleetSilent }
+func (e *errNotServing) Is(target error) bool {
+	return target == error(apikey.ErrStoreUnavailable) || target == error(apikey.ErrFleetSilent)
+}
+
+// checkLease fails if the gateway belongs to a fleet and may not serve.
+func (s countedStore) checkLease() error {
+	if s.fleet == nil || s.fleet.Live() {
+		return nil
+	}
+	return &errNotServing{s.fleet.Problem()}
+}
