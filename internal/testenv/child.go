@@ -23,9 +23,11 @@ func ChildRole() (role, path string) {
 	return os.Getenv(roleVariable), os.Getenv(pathVariable)
 }
 
-// ChildEnv returns the environment that gives a child its role.
+// ChildEnv returns the environment that gives a child its role. With the race detector,
+// a child also ends without the second that it would wait for goroutines to finish.
 func ChildEnv(role, path string) []string {
-	return append(os.Environ(), roleVariable+"="+role, pathVariable+"="+path)
+	race := "GORACE=" + os.Getenv("GORACE") + " atexit_sleep_ms=0"
+	return append(os.Environ(), roleVariable+"="+role, pathVariable+"="+path, race)
 }
 
 // ChildCommand returns a command that runs the test's own binary as a child.
