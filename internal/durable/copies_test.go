@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,25 +13,87 @@ import (
 	"github.com/dgraph-io/badger/v4"
 )
 
-// copyOf copies the directory of a store. Where the store is open, the copy is what
-// a killed process would have left, so it is of one instant: it is made again where
-// Badger has changed its set of files meanwhile.
-func copyOf(t *testing.T, dir string) string {
+// image is the files of a store as they were at one instant, by their names below its
+// directory.
+type image map[string]content
+
+// content is what a file holds. What ends in megabytes of zeros, as Badger's files do,
+// is kept without them.
+type content struct {
+	data []byte
+	size int
+}
+
+func contentOf(whole []byte) content {
+	return content{bytes.Clone(withoutZeros(whole)), len(whole)}
+}
+
+// whole returns the content with the zeros that it ends in.
+func (c content) whole() []byte {
+	return append(bytes.Clone(c.data), make([]byte, c.size-len(c.data))...)
+}
+
+// imageOf reads the directory of a store. Where the store is open, the image is what
+// a killed process would have left: it is made again where Badger has changed its set
+// of files meanwhile.
+func imageOf(t *testing.T, dir string) image {
 	t.Helper()
 	for {
 		before := filesNow(t, dir)
-		path := filepath.Join(t.TempDir(), "keys")
-		err := copyTree(path, dir)
+		files, err := readImage(dir)
 		if slices.Equal(before, filesNow(t, dir)) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return path
+			return files
 		}
-		if err := os.RemoveAll(path); err != nil {
+	}
+}
+
+func readImage(dir string) (image, error) {
+	files := make(image)
+	return files, filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		name, err := filepath.Rel(dir, path)
+		if err != nil {
+			return err
+		}
+		whole, err := os.ReadFile(path)
+		files[name] = contentOf(whole)
+		return err
+	})
+}
+
+// write writes the files to a new directory, and returns its path.
+func (files image) write(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "keys")
+	for name, content := range files {
+		to := filepath.Join(path, name)
+		if err := errors.Join(
+			os.MkdirAll(filepath.Dir(to), 0o700),
+			os.WriteFile(to, content.data, 0o600),
+			os.Truncate(to, int64(content.size)),
+		); err != nil {
 			t.Fatal(err)
 		}
 	}
+	return path
+}
+
+// names returns the names, sorted, but for files that hold nothing of the store.
+func (files image) names() []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(files)), func(name string) bool {
+		return slices.Contains([]string{"LOCK", "lock", "DISCARD"}, filepath.Base(name))
+	})
+}
+
+// copyOf copies the directory of a store, as imageOf reads it.
+func copyOf(t *testing.T, dir string) string {
+	t.Helper()
+	return imageOf(t, dir).write(t)
 }
 
 // filesNow returns the names of the files in a directory, and the manifest, which
@@ -49,31 +112,6 @@ func filesNow(t *testing.T, dir string) (state []string) {
 		t.Fatal(err)
 	}
 	return append(state, string(manifest))
-}
-
-func copyTree(path, dir string) error {
-	return filepath.WalkDir(dir, func(from string, entry os.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		name, err := filepath.Rel(dir, from)
-		if err != nil {
-			return err
-		}
-		to := filepath.Join(path, name)
-		if entry.IsDir() {
-			return os.Mkdir(to, 0o700)
-		}
-		content, err := os.ReadFile(from)
-		if err != nil {
-			return err
-		}
-		// What ends in megabytes of zeros takes no room for them.
-		if err := os.WriteFile(to, withoutZeros(content), 0o600); err != nil {
-			return err
-		}
-		return os.Truncate(to, int64(len(content)))
-	})
 }
 
 // withoutZeros returns a file's content without the zeros that it ends in: first

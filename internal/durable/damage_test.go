@@ -21,48 +21,50 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/testenv"
 )
 
-// A mishap damages files of a store that nobody has open. It reports whether it
-// changed anything.
+// A mishap damages the first of the named files of a store that nobody has open. It
+// reports whether it changed anything.
 type mishap struct {
 	name string
-	do   func(path string, files []string, n int) (bool, error)
+	do   func(files image, names []string, n int) bool
 }
 
 // mishaps are applied to each file of a store, at several places.
 var mishaps = []mishap{
-	{"a bit flipped", func(path string, files []string, n int) (bool, error) {
-		return mutate(path, files[0], func(b []byte, r *rand.Rand) []byte {
+	{"a bit flipped", func(files image, names []string, n int) bool {
+		return mutate(files, names[0], func(b []byte, r *rand.Rand) []byte {
 			b[place(len(b), n, r)] ^= 1 << r.IntN(8)
 			return b
 		}, n)
 	}},
-	{"a page zeroed", func(path string, files []string, n int) (bool, error) {
-		return mutate(path, files[0], func(b []byte, r *rand.Rand) []byte {
+	{"a page zeroed", func(files image, names []string, n int) bool {
+		return mutate(files, names[0], func(b []byte, r *rand.Rand) []byte {
 			at := place(len(b), n, r) &^ 4095
 			clear(b[at:min(len(b), at+4096)])
 			return b
 		}, n)
 	}},
-	{"truncated", func(path string, files []string, n int) (bool, error) {
-		return mutate(path, files[0], func(b []byte, r *rand.Rand) []byte { return b[:place(len(b), n, r)] }, n)
+	{"truncated", func(files image, names []string, n int) bool {
+		return mutate(files, names[0], func(b []byte, r *rand.Rand) []byte { return b[:place(len(b), n, r)] }, n)
 	}},
-	{"whole entries cut off", func(path string, files []string, n int) (bool, error) {
-		content, err := os.ReadFile(filepath.Join(path, files[0]))
-		boundaries := boundariesIn(filepath.Base(files[0]), content)
-		if err != nil || n+1 >= len(boundaries) {
-			return false, err
+	{"whole entries cut off", func(files image, names []string, n int) bool {
+		whole := files[names[0]].whole()
+		boundaries := boundariesIn(filepath.Base(names[0]), whole)
+		if n+1 >= len(boundaries) {
+			return false
 		}
-		return true, os.Truncate(filepath.Join(path, files[0]), int64(boundaries[len(boundaries)-2-n]))
+		files[names[0]] = contentOf(whole[:boundaries[len(boundaries)-2-n]])
+		return true
 	}},
-	{"removed", func(path string, files []string, n int) (bool, error) {
-		return n == 0, os.Remove(filepath.Join(path, files[0]))
+	{"removed", func(files image, names []string, n int) bool {
+		delete(files, names[0])
+		return n == 0
 	}},
-	{"swapped", func(path string, files []string, n int) (bool, error) {
-		if n >= len(files) || n == 0 {
-			return false, nil
+	{"swapped", func(files image, names []string, n int) bool {
+		if n >= len(names) || n == 0 {
+			return false
 		}
-		one, other, temporary := filepath.Join(path, files[0]), filepath.Join(path, files[n]), filepath.Join(path, "temporary")
-		return true, errors.Join(os.Rename(one, temporary), os.Rename(other, one), os.Rename(temporary, other))
+		files[names[0]], files[names[n]] = files[names[n]], files[names[0]]
+		return true
 	}},
 }
 
@@ -100,21 +102,18 @@ func place(size, n int, r *rand.Rand) int {
 
 // mutate changes a file up to its last byte that is not zero: Badger's files are
 // longer than their contents.
-func mutate(path, name string, do func([]byte, *rand.Rand) []byte, n int) (bool, error) {
-	full := filepath.Join(path, name)
-	before, err := os.ReadFile(full)
-	if err != nil {
-		return false, err
-	}
-	used := len(withoutZeros(before))
+func mutate(files image, name string, do func([]byte, *rand.Rand) []byte, n int) bool {
+	before := files[name]
+	used := len(before.data)
 	if used == 0 {
-		return false, nil
+		return false
 	}
-	after := do(bytes.Clone(before[:used]), rand.New(rand.NewPCG(uint64(n), uint64(used))))
-	if len(after) == used {
-		after = append(after, before[used:]...)
+	after := content{do(bytes.Clone(before.data), rand.New(rand.NewPCG(uint64(n), uint64(used)))), before.size}
+	if len(after.data) < used {
+		after.size = len(after.data)
 	}
-	return !bytes.Equal(before, after), os.WriteFile(full, after, 0o600)
+	files[name] = after
+	return after.size != before.size || !bytes.Equal(before.data, after.data)
 }
 
 // acknowledgedIn hashes everything in a database that was acknowledged, which is
@@ -133,9 +132,9 @@ func acknowledgedIn(db *DB) (string, error) {
 }
 
 // makePopulated makes a database with revoked records both in tables and in
-// Badger's log, and with a snapshot and later entries in its journal. It returns a
-// copy as a kill leaves it, and the path of the closed database.
-func makePopulated(t *testing.T) (killed, closed, acknowledged string) {
+// Badger's log, and with a snapshot and later entries in its journal. It returns its
+// files as a kill leaves them, and as Close does.
+func makePopulated(t *testing.T) (killed, closed image, acknowledged string) {
 	t.Helper()
 	db := openNew(t)
 	some := func(n int) {
@@ -156,13 +155,13 @@ func makePopulated(t *testing.T) (killed, closed, acknowledged string) {
 	equal(t, "position of the snapshot", db.journal.Base().Number, uint64(135))
 	mustChange(t, db, manyRecords)
 	some(10)
-	killed = copyOf(t, db.Path())
+	killed = imageOf(t, db.Path())
 	acknowledged, err := acknowledgedIn(db)
 	if err != nil {
 		t.Fatal(err)
 	}
 	closeDB(t, db)
-	return killed, db.Path(), acknowledged
+	return killed, imageOf(t, db.Path()), acknowledged
 }
 
 // fillUp revokes records, makes a snapshot, and then writes until it is killed.
@@ -185,26 +184,27 @@ func fillUp(db *DB) error {
 
 // makeFull makes a store that was killed while Badger had two logs, which it has
 // only while it writes a table.
-func makeFull(t *testing.T) (path, acknowledged string) {
+func makeFull(t *testing.T) (files image, acknowledged string) {
 	t.Helper()
 	for range 50 {
 		db := openNew(t)
-		path = db.Path()
+		path := db.Path()
 		closeDB(t, db)
 		p := testenv.StartChild(t, roleFill, path)
 		for deadline := time.Now().Add(time.Minute); !hasTwoLogs(path) && time.Now().Before(deadline); runtime.Gosched() {
 		}
 		p.End()
 		if hasTwoLogs(path) {
-			sum, ok := strings.CutPrefix(reportOf(t, copyOf(t, path)), "opened: ")
+			files = imageOf(t, path)
+			sum, ok := strings.CutPrefix(reportOf(t, files.write(t)), "opened: ")
 			if !ok {
 				t.Fatalf("a killed database: got %q, want it opened", sum)
 			}
-			return path, sum
+			return files, sum
 		}
 	}
 	t.Fatal("no store was killed while it had two logs")
-	return "", ""
+	return nil, ""
 }
 
 // hasTwoLogs reports whether Badger has filled part of a second log before flushing
@@ -233,25 +233,26 @@ func TestOpen_damaged(t *testing.T) {
 	var mu sync.Mutex
 	var workers sync.WaitGroup
 	slots := make(chan struct{}, 4)
-	for _, left := range []struct{ name, path, acknowledged, files string }{
+	for _, left := range []struct {
+		name         string
+		files        image
+		acknowledged string
+		damaged      string // the ending of the names of files to damage
+	}{
 		{"killed", killed, lived, ""}, {"closed", closed, lived, ""}, {"full", full, filled, ".mem"},
 	} {
-		names := filesIn(t, left.path)
+		names := left.files.names()
 		for i, name := range names {
-			if !strings.HasSuffix(name, left.files) {
+			if !strings.HasSuffix(name, left.damaged) {
 				continue
 			}
 			for _, mishap := range mishaps {
 				for n := range places {
-					path := copyOf(t, left.path)
-					others := append([]string{name}, names[i+1:]...)
-					changed, err := mishap.do(path, others, n)
-					if err != nil {
-						t.Fatal(err)
-					}
-					if !changed {
+					files := maps.Clone(left.files)
+					if !mishap.do(files, names[i:], n) {
 						continue
 					}
+					path := files.write(t)
 					slots <- struct{}{}
 					workers.Go(func() {
 						defer func() { <-slots }()
@@ -284,23 +285,4 @@ func TestOpen_damaged(t *testing.T) {
 	if opened < all/2 {
 		t.Errorf("%d of %d were opened, want at least half, because most damage can be repaired", opened, all)
 	}
-}
-
-// filesIn returns the files of a store but for those that hold nothing of it.
-func filesIn(t *testing.T, path string) (names []string) {
-	t.Helper()
-	err := filepath.WalkDir(path, func(file string, entry os.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		name, err := filepath.Rel(path, file)
-		if base := filepath.Base(name); base != "LOCK" && base != "lock" && base != "DISCARD" {
-			names = append(names, name)
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return names
 }

@@ -145,7 +145,7 @@ func TestOpen_foreignFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	if os.Getuid() == 0 { // make all other files somebody else's
-		all := append(filesIn(t, db.Path()), ".", "LOCK", journalDirectory, filepath.Join(journalDirectory, "lock"))
+		all := append(imageOf(t, db.Path()).names(), ".", "LOCK", journalDirectory, filepath.Join(journalDirectory, "lock"))
 		for _, name := range all {
 			if path := filepath.Join(db.Path(), name); path != table {
 				if err := os.Chown(path, 65534, -1); err != nil && !errors.Is(err, os.ErrNotExist) {

@@ -2,11 +2,9 @@ package durable
 
 import (
 	"fmt"
-	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -15,12 +13,12 @@ import (
 // generations are the files of one database as they were at several instants, and
 // what was acknowledged at the last.
 type generations struct {
-	paths        []string
+	files        []image
 	acknowledged map[string]string // the status of each record
 }
 
 // grow makes a database that has been through all that changes which files it has,
-// and copies them again and again, as a kill would leave them or a stop.
+// and keeps them again and again, as a kill would leave them or a stop.
 func grow(t *testing.T, random *rand.Rand, steps int) *generations {
 	t.Helper()
 	g := &generations{}
@@ -44,11 +42,11 @@ func grow(t *testing.T, random *rand.Rand, steps int) *generations {
 			db = rebuilt(t, db)
 		case 4: // nothing but the changes
 		}
-		g.paths = append(g.paths, copyOf(t, db.Path()))
+		g.files = append(g.files, imageOf(t, db.Path()))
 	}
 	g.acknowledged = statuses(t, db)
 	closeDB(t, db)
-	g.paths = append(g.paths, copyOf(t, db.Path()))
+	g.files = append(g.files, imageOf(t, db.Path()))
 	return g
 }
 
@@ -56,48 +54,28 @@ func grow(t *testing.T, random *rand.Rand, steps int) *generations {
 // says which they are.
 func (g *generations) mix(t *testing.T, random *rand.Rand, mixed func(name string) bool) (path string, exchanged []string) {
 	t.Helper()
-	last := g.paths[len(g.paths)-1-random.IntN(2)] // killed, or stopped
-	path = copyOf(t, last)
-	names := make(map[string]bool)
-	for _, generation := range g.paths {
-		if err := fs.WalkDir(os.DirFS(generation), ".", func(name string, entry fs.DirEntry, err error) error {
-			if err == nil && !entry.IsDir() && mixed(name) {
-				names[name] = true
-			}
-			return err
-		}); err != nil {
-			t.Fatal(err)
-		}
+	files := maps.Clone(g.files[len(g.files)-1-random.IntN(2)]) // killed, or stopped
+	all := make(image)
+	for _, generation := range g.files {
+		maps.Copy(all, generation)
 	}
 	share := []float64{0.1, 0.3, 0.6}[random.IntN(3)]
-	one := random.IntN(len(g.paths)) // more than one file of it is likely to go together
-	sorted := make([]string, 0, len(names))
-	for name := range names {
-		sorted = append(sorted, name)
-	}
-	slices.Sort(sorted)
-	for _, name := range sorted {
-		if random.Float64() > share {
+	one := random.IntN(len(g.files)) // more than one file of it is likely to go together
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if !mixed(name) || random.Float64() > share {
 			continue
 		}
 		if random.IntN(3) == 0 {
-			one = random.IntN(len(g.paths))
+			one = random.IntN(len(g.files))
 		}
 		exchanged = append(exchanged, fmt.Sprintf("%s of %d", name, one))
-		content, err := os.ReadFile(filepath.Join(g.paths[one], name))
-		if os.IsNotExist(err) {
-			err = os.RemoveAll(filepath.Join(path, name))
-		} else if err == nil {
-			err = os.MkdirAll(filepath.Dir(filepath.Join(path, name)), 0o700)
-			if err == nil {
-				err = os.WriteFile(filepath.Join(path, name), content, 0o600)
-			}
-		}
-		if err != nil {
-			t.Fatal(err)
+		if content, ok := g.files[one][name]; ok {
+			files[name] = content
+		} else {
+			delete(files, name)
 		}
 	}
-	return path, exchanged
+	return files.write(t), exchanged
 }
 
 // TestOpen_mixtures: with any mixture of files from different instants, a
