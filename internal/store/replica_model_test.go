@@ -168,6 +168,14 @@ func TestReplicas_doWhatAStoreDoes(t *testing.T) {
 				s := rapid.SampledFrom(p.fleet.replicas).Draw(t, "replica")
 				p.fleet.lagging[s] = !p.fleet.lagging[s]
 			},
+			"reload": func(t *rapid.T) {
+				p.flush(t)
+				from, to := p.replica(t), p.replica(t)
+				if err := p.fleet.catchUp(t.Context(), from); err != nil {
+					t.Fatalf("Replay: got error %v, want none", err)
+				}
+				mustReload(t, to, recordsOf(t, from), p.fleet.head())
+			},
 			"reopen": func(t *rapid.T) {
 				p.flush(t)
 				p.fleet.reopen(t, rapid.IntRange(0, len(p.fleet.replicas)-1).Draw(t, "replica"))
