@@ -296,6 +296,7 @@ func TestReplay_tells(t *testing.T) {
 		noteConfirmed(t, s, now)
 		*plainHeard, *fleetHeard[0], *fleetHeard[1] = heard{}, heard{}, heard{}
 	}
+	mustNote(t, log.replicas[0], map[string]time.Time{old.ID: now})
 	for _, s := range []*Store{plain, log.replicas[1]} {
 		equal(t, "forgotten", mustForgetKeys(t, s, now, now), 1)
 	}
@@ -303,6 +304,24 @@ func TestReplay_tells(t *testing.T) {
 	equal(t, "a deleted key", want.stale, []string{feedID(old.Digest)})
 	equal(t, "a deleted key: a replica", fleetHeard[0].once(), want)
 	equal(t, "a deleted key: the replica that was asked", fleetHeard[1].once(), want)
+	left := contents(t, log.replicas[0])
+	equal(t, "the notes of its uses", left[string(lastUsedKey(old.ID))]+left[string(firstUsedKey(old.ID))], "")
+}
+
+// The clock of another gateway may be ahead: events of later changes sort after its.
+func TestReplay_laterEvent(t *testing.T) {
+	log := openFleet(t, 1)
+	s := log.replicas[0]
+	id := apikey.NewEventID(start)
+	id = id[:len(id)-4] + "ZZZZ"
+	list := []apikey.Record{recordOf(t, apikey.RecordEvent, id, eventRecord{ID: id, At: toMillis(start)})}
+	e := log.append(list, "", false)
+	if err := s.Replay(t.Context(), e.from, e.to, list); err != nil {
+		t.Fatal(err)
+	}
+	if later := apikey.NewEventID(start); later <= id {
+		t.Errorf("got the id %s, want a later one than %s", later, id)
+	}
 }
 
 // A clock that an operator trusts is that of the gateway that was asked.

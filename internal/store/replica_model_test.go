@@ -118,17 +118,16 @@ func TestReplicas_doWhatAStoreDoes(t *testing.T) {
 			},
 			"settle": func(t *rapid.T) {
 				p.flush(t)
-				for _, s := range append(p.fleet.replicas, p.plain) {
-					if err := s.SettleEnds(t.Context(), p.now); err != nil {
-						t.Fatalf("SettleEnds: got error %v, want none", err)
-					}
-				}
+				p.settle(t)
 			},
 			"set the clock back": func(t *rapid.T) {
 				p.flush(t)
+				p.settle(t) // as happens every minute
 				right := p.now.Add(-time.Duration(rapid.IntRange(1, 6).Draw(t, "days")) * day)
 				p.alone(t, apikey.TrustClock{Clock: apikey.ClockReading{Machine: right, Confirmed: p.now, Judged: p.now}, Reason: "NTP"})
 				p.moveTo(t, right)
+				p.settle(t)
+				p.backups = nil // each replica notes for itself which of them are from before what was deleted
 			},
 			"forget": func(t *rapid.T) {
 				before := p.now.Add(-time.Duration(rapid.IntRange(0, 4).Draw(t, "days")) * day)
@@ -155,7 +154,7 @@ func TestReplicas_doWhatAStoreDoes(t *testing.T) {
 				if len(p.backups) == 0 {
 					t.Skip("no backup")
 				}
-				p.restore(t, rapid.SampledFrom(p.backups).Draw(t, "backup"), rapid.Bool().Draw(t, "in quarantine"))
+				p.restore(t, p.backups[rapid.IntRange(0, len(p.backups)-1).Draw(t, "backup")], rapid.Bool().Draw(t, "in quarantine"))
 			},
 			"restore many": func(t *rapid.T) {
 				if restoredMany {
@@ -165,7 +164,7 @@ func TestReplicas_doWhatAStoreDoes(t *testing.T) {
 				p.restore(t, [2][]byte{many, many}, false)
 			},
 			"lag": func(t *rapid.T) {
-				s := rapid.SampledFrom(p.fleet.replicas).Draw(t, "replica")
+				s := p.replica(t)
 				p.fleet.lagging[s] = !p.fleet.lagging[s]
 			},
 			"reload": func(t *rapid.T) {
@@ -201,7 +200,7 @@ func (p *pair) key(t *rapid.T) apikey.Key {
 	if len(p.keys) == 0 {
 		t.Skip("no key")
 	}
-	return rapid.SampledFrom(p.keys).Draw(t, "key")
+	return p.keys[rapid.IntRange(0, len(p.keys)-1).Draw(t, "key")]
 }
 
 // moveTo has it be a time, which is certain to have passed.
@@ -210,6 +209,14 @@ func (p *pair) moveTo(t *rapid.T, now time.Time) {
 	for _, s := range append(p.fleet.replicas, p.plain) {
 		if err := s.NoteClock(func() apikey.ClockNote { return apikey.ClockNote{Confirmed: now} }); err != nil {
 			t.Fatalf("NoteClock: got error %v, want none", err)
+		}
+	}
+}
+
+func (p *pair) settle(t *rapid.T) {
+	for _, s := range append(p.fleet.replicas, p.plain) {
+		if err := s.SettleEnds(t.Context(), p.now); err != nil {
+			t.Fatalf("SettleEnds: got error %v, want none", err)
 		}
 	}
 }
@@ -232,7 +239,7 @@ func (p *pair) change(t *rapid.T, change apikey.Change) {
 }
 
 func (p *pair) replica(t *rapid.T) *Store {
-	return rapid.SampledFrom(p.fleet.replicas).Draw(t, "replica")
+	return p.fleet.replicas[rapid.IntRange(0, len(p.fleet.replicas)-1).Draw(t, "replica")]
 }
 
 // flush makes the pending changes, and compares their results.
