@@ -131,12 +131,16 @@ func TestFleet_concurrentChanges(t *testing.T) {
 		}
 	}
 	w.Wait()
+	for _, g := range all {
+		for _, other := range all {
+			g.awaitPosition(t, other)
+		}
+	}
 	want := all[0].records(t)
 	if n := 2 * len(all) * writers * each; len(want) != n { // a key and an event each
 		t.Errorf("got %d records, want %d", len(want), n)
 	}
 	for _, g := range all[1:] {
-		g.awaitPosition(t, all[0])
 		if got := g.records(t); !reflect.DeepEqual(got, want) {
 			t.Errorf("%s has other records than %s", g.options.Load().Name, all[0].options.Load().Name)
 		}
