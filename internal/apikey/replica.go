@@ -82,8 +82,14 @@ type FleetStatus struct {
 	// Committed and Applied are the numbers of the latest change of the fleet, and of the
 	// latest that this gateway has applied.
 	Committed, Applied uint64
-	// Lease is how long the gateway may go on without hearing from etcd.
+	// LastEnd is the number of the latest change that takes access away.
+	LastEnd uint64
+	// Lease is how long the gateway may go on without hearing from etcd; 0 if it is not
+	// serving.
 	Lease time.Duration
+	// Heard is when the gateway last knew that it had applied all changes; zero if it has
+	// no lease.
+	Heard time.Time
 	// Problem is why the gateway is not serving, or cannot reach etcd; "" if all is well.
 	Problem  string
 	Gateways []GatewayStatus // by name
@@ -98,6 +104,8 @@ type GatewayStatus struct {
 	Acknowledged uint64
 	// Lease is how long it may go on without hearing from etcd.
 	Lease time.Duration
-	// Skew is how far its clock was ahead when it last wrote its registration.
-	Skew time.Duration
+	// Ahead is how far its clock was ahead of that of the gateway that answers, when that
+	// one heard of the latest change to its registration; below zero if it was behind. The
+	// time that the news took counts as behind. Nil if nothing was heard since the start.
+	Ahead *time.Duration
 }

@@ -56,9 +56,10 @@ type Fleet struct {
 	reload       atomic.Bool // the replica has to be filled anew
 	closing      atomic.Bool
 
-	problem atomic.Pointer[string] // why the gateway cannot take part, if it cannot
-	noted   time.Time              // the last contact that the replica has recorded
-	former  []string               // ids of earlier registrations that are to be removed
+	latest  atomic.Pointer[apikey.Head] // the latest change that etcd is known to have
+	problem atomic.Pointer[string]      // why the gateway cannot take part, if it cannot
+	noted   time.Time                   // the last contact that the replica has recorded
+	former  []string                    // ids of earlier registrations that are to be removed
 
 	mu         sync.Mutex // held while the gateway starts or stops to take part
 	background []*background
@@ -96,7 +97,8 @@ func Open(o Options, replica Replica) (*Fleet, error) {
 // resume lets a gateway in static mode serve at once if it was in contact with the fleet
 // before it was stopped.
 func (f *Fleet) resume(o *Options) error {
-	_, contact, complete, err := f.replica.Position()
+	at, contact, complete, err := f.replica.Position()
+	f.progress.at = at // nobody else knows f yet
 	if err != nil || !o.Static || !complete || contact.IsZero() {
 		return err
 	}

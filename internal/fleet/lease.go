@@ -20,6 +20,14 @@ type grant struct {
 // proves that nothing has changed.
 func (l *lease) extend(from time.Time, last time.Duration) { l.granted.Store(&grant{from, last}) }
 
+// from returns the time from which the lease counts, zero if there is none.
+func (l *lease) from() time.Time {
+	if g := l.granted.Load(); g != nil {
+		return g.from
+	}
+	return time.Time{}
+}
+
 // end ends the lease.
 func (l *lease) end() { l.granted.Store(nil) }
 

@@ -9,6 +9,8 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
 // registry is what this gateway knows about the others, and about those that wait for
@@ -18,13 +20,14 @@ type registry struct {
 
 	mu       sync.Mutex
 	gateways map[string]registered
-	tickets  map[string]int64 // by name, the revision at which each was made
-	revision int64            // of etcd, up to which this is known
-	changed  chan struct{}    // closed when something changes
+	ahead    map[string]time.Duration // by id, how far the clocks of gateways are ahead
+	tickets  map[string]int64         // by name, the revision at which each was made
+	revision int64                    // of etcd, up to which this is known
+	changed  chan struct{}            // closed when something changes
 }
 
 func newRegistry(log *zap.Logger) *registry {
-	return &registry{log: log, changed: make(chan struct{}), gateways: map[string]registered{}, tickets: map[string]int64{}}
+	return &registry{log: log, changed: make(chan struct{}), gateways: map[string]registered{}, ahead: map[string]time.Duration{}, tickets: map[string]int64{}}
 }
 
 // all returns the registrations by id, the revision up to which they are known, and a
@@ -76,11 +79,13 @@ func (r *registry) watch(ctx context.Context, e *etcd) error {
 		r.mu.Lock()
 		r.revision = max(r.revision, answer.Header.Revision)
 		for _, event := range answer.Events {
+			name := strings.TrimPrefix(string(event.Kv.Key), e.prefix)
 			if event.Type == clientv3.EventTypeDelete {
-				r.remove(strings.TrimPrefix(string(event.Kv.Key), e.prefix))
+				r.remove(name)
 				continue
 			}
 			r.set(e, string(event.Kv.Key), event.Kv.Value, event.Kv.CreateRevision, event.Kv.ModRevision)
+			r.compareClocks(name)
 		}
 		r.announce()
 		r.mu.Unlock()
@@ -105,6 +110,10 @@ func (r *registry) read(ctx context.Context, e *etcd) error {
 	for _, kv := range read.Responses[0].GetResponseRange().Kvs {
 		r.set(e, string(kv.Key), kv.Value, kv.CreateRevision, kv.ModRevision)
 	}
+	maps.DeleteFunc(r.ahead, func(id string, _ time.Duration) bool {
+		_, there := r.gateways[id]
+		return !there
+	})
 	r.announce()
 	return nil
 }
@@ -128,7 +137,18 @@ func (r *registry) set(e *etcd, key string, value []byte, made, revision int64) 
 // remove forgets a registration or a ticket. The caller holds mu.
 func (r *registry) remove(name string) {
 	delete(r.tickets, name)
-	delete(r.gateways, strings.TrimPrefix(name, gatewayPrefix))
+	id := strings.TrimPrefix(name, gatewayPrefix)
+	delete(r.gateways, id)
+	delete(r.ahead, id)
+}
+
+// compareClocks notes how far the clock of a gateway is ahead, which has just been heard
+// to have written its registration. The caller holds mu.
+func (r *registry) compareClocks(name string) {
+	id := strings.TrimPrefix(name, gatewayPrefix)
+	if g, there := r.gateways[id]; there && g.State != apikey.GatewayFenced { // which others write
+		r.ahead[id] = time.Until(time.UnixMilli(g.WallMS))
+	}
 }
 
 // announce wakes those who wait for a change. The caller holds mu.

@@ -51,6 +51,7 @@ func (f *Fleet) renew(ctx context.Context, e *etcd, id string, staleness time.Du
 	if head.sealed == nil || isBehind(head.Head, before.Head) {
 		return fmt.Errorf("%w: etcd is at change %d, and this replica at change %d", errHistory, head.Seq, before.Seq)
 	}
+	f.latest.Store(&head.Head)
 	kvs := read.Responses[1].GetResponseRange().Kvs
 	if len(kvs) == 0 {
 		return errFenced

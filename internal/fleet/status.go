@@ -1,0 +1,75 @@
+package fleet
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// statusPatience is how long Status waits for etcd.
+const statusPatience = 2 * attemptTimeout
+
+// Status returns the state of the fleet, and asks etcd for its latest change. If etcd does
+// not answer within a few seconds, it is what Known returns, with that as the problem.
+func (f *Fleet) Status(ctx context.Context) apikey.FleetStatus {
+	ctx, cancel := context.WithTimeout(ctx, statusPatience)
+	defer cancel()
+	head, _, err := f.connection().readHead(ctx)
+	if err == nil && head.sealed != nil {
+		f.latest.Store(&head.Head)
+	}
+	status := f.Known()
+	if err != nil && status.Problem == "" {
+		status.Problem = err.Error()
+	}
+	return status
+}
+
+// Known returns the state of the fleet as far as this gateway knows it, without asking
+// anybody. What it says of etcd is at most a quarter of Options.MaxStaleness old, unless
+// there is a problem.
+func (f *Fleet) Known() apikey.FleetStatus {
+	o, now := f.options.Load(), time.Now()
+	at, _ := f.progress.now()
+	newest := at.Head
+	if latest := f.latest.Load(); latest != nil && latest.Seq > at.Seq {
+		newest = *latest
+	}
+	status := apikey.FleetStatus{
+		Prefix: o.Prefix, Mode: o.mode(), Committed: newest.Seq, Applied: at.Seq, LastEnd: newest.LastEnd,
+		Lease: max(f.lease.remaining(now), 0), Heard: f.lease.from(), Problem: f.Problem(),
+	}
+	if id := f.id.Load(); id != nil {
+		status.Gateway = *id
+	}
+	if status.Lease == 0 {
+		status.Problem = f.reason()
+	}
+	status.Gateways = f.registry.status()
+	return status
+}
+
+// status returns what is known about the gateways, in the order of their names.
+func (r *registry) status() []apikey.GatewayStatus {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := make([]apikey.GatewayStatus, 0, len(r.gateways))
+	for id, g := range r.gateways {
+		one := apikey.GatewayStatus{
+			ID: id, Name: g.Name, Mode: g.Mode, State: g.State, Version: g.Version,
+			StartedAt: time.UnixMilli(g.StartedMS).UTC(), Acknowledged: g.Acknowledged, Lease: g.lease(),
+		}
+		if ahead, known := r.ahead[id]; known {
+			one.Ahead = &ahead
+		}
+		all = append(all, one)
+	}
+	slices.SortFunc(all, func(a, b apikey.GatewayStatus) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.ID, b.ID))
+	})
+	return all
+}

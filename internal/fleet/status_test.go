@@ -1,0 +1,102 @@
+package fleet
+
+import (
+	"testing"
+	"time"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/etcdtest"
+)
+
+// Every gateway says the same about all of them, and how far its own replica is.
+func TestStatus(t *testing.T) {
+	o := defaults(etcdtest.Start(t, 1))
+	all := startGateways(t, 2, o)
+	created := all[0].apply(t, newKey("acme", "Zapier"))
+	all[1].apply(t, apikey.Revoke{WorkspaceID: "acme", KeyID: created.Key.ID, Reason: "test"})
+	for _, g := range all {
+		got := g.Status(t.Context())
+		if got.Prefix != o.Prefix || got.Mode != apikey.ModeStrict || got.Gateway != *g.id.Load() || got.Problem != "" {
+			t.Errorf("got prefix %q, mode %q, gateway %q, problem %q; want those of the gateway", got.Prefix, got.Mode, got.Gateway, got.Problem)
+		}
+		if got.Committed != 2 || got.Applied != 2 || got.LastEnd != 2 {
+			t.Errorf("got change %d applied of %d, the last end %d; want 2 of 2, and 2", got.Applied, got.Committed, got.LastEnd)
+		}
+		if got.Lease <= 0 || got.Lease > o.MaxStaleness || time.Since(got.Heard) > o.MaxStaleness {
+			t.Errorf("got a lease of another %v, last heard %v; want %v at most", got.Lease, got.Heard, o.MaxStaleness)
+		}
+		g.wantServing(t, "gw0", "gw1")
+	}
+}
+
+// wantServing waits until a gateway has heard that these gateways serve, and have
+// acknowledged change 2.
+func (g *gateway) wantServing(t *testing.T, names ...string) {
+	t.Helper()
+	var got []apikey.GatewayStatus
+	heard := func() bool {
+		_, _, changed := g.registry.all()
+		got = g.Known().Gateways
+		if len(got) == len(names) && got[0].Acknowledged == 2 && got[1].Acknowledged == 2 {
+			return true
+		}
+		select {
+		case <-changed:
+		case <-time.After(10 * time.Second):
+			t.Fatalf("got %+v, want %q with change 2 acknowledged", got, names)
+		}
+		return false
+	}
+	for !heard() {
+	}
+	for i, one := range got {
+		if one.Name != names[i] || one.State != apikey.GatewayServing || one.Mode != apikey.ModeStrict || one.Version != "test" ||
+			one.Lease != 3*time.Second || time.Since(one.StartedAt) > time.Minute {
+			t.Errorf("got %+v, want %s as it serves", one, names[i])
+		}
+		if one.Ahead == nil || one.Ahead.Abs() > time.Second { // they share a clock
+			t.Errorf("%s: got the clock %v ahead, want about 0", one.Name, one.Ahead)
+		}
+	}
+}
+
+// Without etcd, the status is what the gateway knows, and says so.
+func TestStatus_withoutEtcd(t *testing.T) {
+	cluster := etcdtest.Start(t, 1)
+	o := defaults(cluster)
+	o.Static = true
+	g := startGateways(t, 1, o)[0]
+	g.apply(t, newKey("acme", "Zapier"))
+	cluster.Member(0).Kill()
+	got := g.Status(t.Context())
+	if got.Problem == "" || got.Committed != 1 || got.Applied != 1 || len(got.Gateways) != 1 {
+		t.Errorf("got %+v, want what the gateway knew, and a problem", got)
+	}
+	if got.Mode != apikey.ModeStatic || got.Lease < Static-time.Minute || got.Heard.IsZero() {
+		t.Errorf("got a lease of another %v in mode %s, last heard %v; want a day in mode static", got.Lease, got.Mode, got.Heard)
+	}
+}
+
+// A gateway that has never reached etcd says why it does not serve.
+func TestStatus_neverServed(t *testing.T) {
+	cluster := etcdtest.Start(t, 1)
+	cluster.Member(0).Kill()
+	g := openGateway(t, "gw0", defaults(cluster))
+	got := g.Known()
+	if got.Problem == "" || got.Lease != 0 || !got.Heard.IsZero() || len(got.Gateways) != 0 {
+		t.Errorf("got %+v, want no lease, and why", got)
+	}
+}
+
+// A clock that is ahead is seen when its gateway writes its registration.
+func TestRegistry_compareClocks(t *testing.T) {
+	for _, ahead := range []time.Duration{time.Hour, -time.Hour, 0} {
+		r := newRegistry(nil)
+		r.gateways["id"] = registered{registration: registration{State: apikey.GatewayServing, WallMS: time.Now().Add(ahead).UnixMilli()}}
+		r.compareClocks(gatewayPrefix + "id")
+		got := r.status()[0].Ahead
+		if got == nil || (*got-ahead).Abs() > time.Second {
+			t.Errorf("got %v, want %v", got, ahead)
+		}
+	}
+}
