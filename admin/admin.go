@@ -69,6 +69,9 @@ type Rules struct {
 type Config struct {
 	// Keys returns the key store, or nil while none is open.
 	Keys func() Keys
+	// Fleet returns the fleet that the gateway belongs to, or nil if it has a store of its
+	// own. Default: nil.
+	Fleet func() Fleet
 	// Rules apply to new keys and new names. An idle handler needs none.
 	Rules Rules
 	// Clock reads the time.

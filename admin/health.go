@@ -18,5 +18,8 @@ func (h *Handler) healthz(*http.Request) (int, any, error) {
 	if status := h.Clock().Status(); status != apikey.ClockAgrees {
 		answer.Clock = string(status)
 	}
+	if fleet := h.fleet(); fleet != nil {
+		answer.Fleet = contact(fleet.Known())
+	}
 	return http.StatusOK, answer, nil
 }

@@ -186,7 +186,7 @@ func presentPropagation(p apikey.Propagation) client.Propagation {
 	if p.Confirmed {
 		state = client.Confirmed
 	}
-	return client.Propagation{State: state, Revision: p.Revision, Gateways: p.Gateways, WaitedMS: p.Waited.Milliseconds()}
+	return client.Propagation{State: state, Revision: p.Revision, Gateways: p.Gateways, WaitedMS: p.Waited.Milliseconds(), Behind: p.Behind}
 }
 
 // present returns a key as the API shows it at the given instant.

@@ -100,6 +100,9 @@ func resources() map[string]map[string]call {
 		"/clock/trust": {
 			http.MethodPost: {operation: "clock_trust", do: (*Handler).trustClock},
 		},
+		"/fleet": {
+			http.MethodGet: {operation: "fleet", do: (*Handler).showFleet},
+		},
 		"/backup": {
 			http.MethodGet: {operation: "backup", do: (*Handler).takeBackup, expensive: true},
 		},

@@ -187,6 +187,12 @@ func (a *App) newAPI(config admin.Config) *admin.Handler {
 		}
 		return nil
 	}
+	config.Fleet = func() admin.Fleet {
+		if i := a.instance(context.Background()); i != nil && i.fleet != nil {
+			return i.fleet
+		}
+		return nil
+	}
 	return newAPI(config)
 }
 

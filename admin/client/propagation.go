@@ -12,6 +12,9 @@ type Propagation struct {
 	Gateways int `json:"gateways"`
 	// WaitedMS is how long the answer waited for the other gateways, in milliseconds.
 	WaitedMS int64 `json:"waited_ms"`
+	// Behind are the names of the gateways that may still allow a request by what was
+	// taken away. It is empty if the change is confirmed.
+	Behind []string `json:"behind,omitempty"`
 }
 
 const (

@@ -44,6 +44,9 @@ type Health struct {
 	// Clock is [ClockAhead] or [ClockBehind] if the clock of the gateway's machine
 	// seems to be wrong, and "" otherwise. See [Client.Clock].
 	Clock string `json:"clock,omitzero"`
+	// Fleet begins with "out of contact since " if the gateway belongs to a fleet, and
+	// serves without knowing what the others have changed since then. It is "" otherwise.
+	Fleet string `json:"fleet,omitzero"`
 }
 
 // Statuses of a [Clock].

@@ -1,0 +1,87 @@
+package client
+
+import (
+	"context"
+	"net/http"
+	"time"
+)
+
+// Modes of a gateway of a fleet.
+const (
+	ModeStrict = "strict" // out of contact, it refuses all requests after a few seconds
+	ModeStatic = "static" // out of contact, it goes on for a day
+)
+
+// States of a gateway of a fleet.
+const (
+	GatewayLoading = "loading" // it is copying the keys, and serves no request
+	GatewayServing = "serving" // it serves requests while it is in contact
+	GatewayFenced  = "fenced"  // another gateway has excluded it; it joins again by itself
+)
+
+// Fleet is the state of a fleet of gateways, as one of them sees it.
+type Fleet struct {
+	// Prefix is where the fleet keeps its keys in etcd.
+	Prefix string `json:"prefix"`
+	// Gateway is the id of the gateway that answers; "" if it has not joined yet.
+	Gateway string `json:"gateway"`
+	// Mode is [ModeStrict] or [ModeStatic].
+	Mode string `json:"mode"`
+	// Committed is the number of the latest change of the fleet that is known.
+	Committed uint64 `json:"committed"`
+	// Applied is the number of the latest change that the gateway has applied.
+	Applied uint64 `json:"applied"`
+	// LastEnd is the number of the latest change that takes access away. A gateway that
+	// has acknowledged a lower one may still allow what it took away.
+	LastEnd uint64 `json:"last_end"`
+	// LeaseMS is how long the gateway serves without further contact, in milliseconds; 0
+	// if it does not serve.
+	LeaseMS int64 `json:"lease_ms"`
+	// HeardAt is when the gateway last knew that it had applied all changes; nil if it
+	// does not serve.
+	HeardAt *time.Time `json:"heard_at"`
+	// Problem is why the gateway does not serve, or is out of contact; "" if all is well.
+	Problem string `json:"problem,omitzero"`
+	// Gateways are all gateways that are known, in the order of their names.
+	Gateways []FleetGateway `json:"gateways"`
+}
+
+// FleetGateway is one gateway of a fleet.
+type FleetGateway struct {
+	// ID identifies the gateway from when it joins until it leaves.
+	ID string `json:"id"`
+	// Name is what its configuration calls it. Several gateways may have the same.
+	Name string `json:"name"`
+	// Mode is [ModeStrict] or [ModeStatic].
+	Mode string `json:"mode"`
+	// State is [GatewayLoading], [GatewayServing] or [GatewayFenced].
+	State string `json:"state"`
+	// Version is that of the gateway's program.
+	Version string `json:"version"`
+	// StartedAt is when its server started, by its own clock.
+	StartedAt time.Time `json:"started_at"`
+	// Acknowledged is the number of the latest change that takes access away which it has
+	// said to have applied.
+	Acknowledged uint64 `json:"acknowledged"`
+	// LeaseMS is how long it serves without contact, in milliseconds.
+	LeaseMS int64 `json:"lease_ms"`
+	// ClockAheadMS is how far its clock was ahead of the clock of the gateway that
+	// answers, in milliseconds, when that one last heard from it; below zero if it was
+	// behind. The time that the news took counts as behind. It is nil as long as nothing
+	// was heard.
+	ClockAheadMS *int64 `json:"clock_ahead_ms"`
+}
+
+type fleetAnswer struct {
+	Fleet Fleet `json:"fleet"`
+}
+
+func (a *fleetAnswer) served() bool { return a.Fleet.Prefix != "" }
+
+// Fleet returns the state of the fleet that the gateway belongs to. If it has a store of
+// its own, the error is [CodeNotFound].
+func (c *Client) Fleet(ctx context.Context) (Fleet, error) {
+	var answer fleetAnswer
+	err := c.call(ctx, http.MethodGet, "/fleet", nil, &answer)
+	return answer.Fleet, err
+}

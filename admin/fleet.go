@@ -1,0 +1,76 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/agiled/caddy-api-keys/admin/client"
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// Fleet is the fleet of gateways that the gateway belongs to, as this package needs it.
+type Fleet interface {
+	// Status returns the state of the fleet, and asks for its latest change.
+	Status(ctx context.Context) apikey.FleetStatus
+	// Known returns it as far as the gateway knows it, at once.
+	Known() apikey.FleetStatus
+}
+
+// fleet returns the fleet that the gateway belongs to, or nil.
+func (h *Handler) fleet() Fleet {
+	if h.Fleet == nil {
+		return nil
+	}
+	return h.Fleet()
+}
+
+// fleetAnswer is the state of a fleet.
+type fleetAnswer struct {
+	Fleet client.Fleet `json:"fleet"`
+}
+
+// showFleet answers without a lease too: that is when it is needed.
+func (h *Handler) showFleet(r *http.Request) (int, any, error) {
+	fleet := h.fleet()
+	if fleet != nil {
+		return http.StatusOK, presentFleet(fleet.Status(r.Context())), nil
+	}
+	if err := h.keys().Ping(); err != nil {
+		return 0, nil, err
+	}
+	return 0, nil, errNoFleet
+}
+
+func presentFleet(s apikey.FleetStatus) fleetAnswer {
+	shown := client.Fleet{
+		Prefix: s.Prefix, Gateway: s.Gateway, Mode: s.Mode, Committed: s.Committed, Applied: s.Applied, LastEnd: s.LastEnd,
+		LeaseMS: s.Lease.Milliseconds(), Problem: s.Problem, Gateways: make([]client.FleetGateway, 0, len(s.Gateways)),
+	}
+	if !s.Heard.IsZero() {
+		heard := shownTime(s.Heard)
+		shown.HeardAt = &heard
+	}
+	for _, g := range s.Gateways {
+		one := client.FleetGateway{
+			ID: g.ID, Name: g.Name, Mode: g.Mode, State: g.State, Version: g.Version, StartedAt: shownTime(g.StartedAt),
+			Acknowledged: g.Acknowledged, LeaseMS: g.Lease.Milliseconds(),
+		}
+		if g.Ahead != nil {
+			ahead := g.Ahead.Milliseconds()
+			one.ClockAheadMS = &ahead
+		}
+		shown.Gateways = append(shown.Gateways, one)
+	}
+	return fleetAnswer{shown}
+}
+
+// contact says that a gateway serves without contact to its fleet, "" if it is in contact.
+func contact(s apikey.FleetStatus) string {
+	if s.Problem == "" {
+		return ""
+	}
+	return fmt.Sprintf("out of contact since %s: later changes of other gateways are not known here, and without contact all requests are refused from %s on",
+		s.Heard.UTC().Format(time.RFC3339), time.Now().Add(s.Lease).UTC().Format(time.RFC3339))
+}

@@ -1,0 +1,84 @@
+package admin
+
+import (
+	"context"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/store"
+)
+
+// inState is a fleet in a given state.
+type inState apikey.FleetStatus
+
+func (s inState) Status(context.Context) apikey.FleetStatus { return apikey.FleetStatus(s) }
+func (s inState) Known() apikey.FleetStatus                 { return apikey.FleetStatus(s) }
+
+// inFleet serves the API of a gateway of a fleet.
+func inFleet(t *testing.T, state apikey.FleetStatus) *api {
+	return newAPI(t, func(c *Config) { c.Fleet = func() Fleet { return inState(state) } })
+}
+
+func TestFleet(t *testing.T) {
+	behind := -1500 * time.Millisecond
+	a := inFleet(t, apikey.FleetStatus{
+		Prefix: "/api-keys/", Gateway: "A", Mode: apikey.ModeStrict, Committed: 7, Applied: 6, LastEnd: 5, Lease: 1200 * time.Millisecond,
+		Heard: start.Add(1500 * time.Microsecond),
+		Gateways: []apikey.GatewayStatus{
+			{ID: "A", Name: "eu-1", Mode: apikey.ModeStrict, State: apikey.GatewayServing, Version: "v1", StartedAt: start, Acknowledged: 5, Lease: 15 * time.Second},
+			{ID: "B", Name: "eu-2", Mode: apikey.ModeStatic, State: apikey.GatewayFenced, Version: "v2", StartedAt: start, Acknowledged: 3, Lease: 24 * time.Hour, Ahead: &behind},
+		},
+	})
+	equal(t, "fleet", a.must(t, http.StatusOK, "GET", "/fleet", "").body, object(t, `{"fleet":{
+		"prefix":"/api-keys/","gateway":"A","mode":"strict","committed":7,"applied":6,"last_end":5,"lease_ms":1200,"heard_at":"2026-03-01T12:00:00.001Z",
+		"gateways":[
+			{"id":"A","name":"eu-1","mode":"strict","state":"serving","version":"v1","started_at":"2026-03-01T12:00:00Z","acknowledged":5,"lease_ms":15000,"clock_ahead_ms":null},
+			{"id":"B","name":"eu-2","mode":"static","state":"fenced","version":"v2","started_at":"2026-03-01T12:00:00Z","acknowledged":3,"lease_ms":86400000,"clock_ahead_ms":-1500}
+		]}}`))
+	equal(t, "health", a.must(t, http.StatusOK, "GET", "/healthz", "").body, object(t, `{"status":"ok"}`))
+
+	alone := newAPI(t)
+	got := alone.refused(t, http.StatusNotFound, "not_found", "", "GET", "/fleet", "")
+	equal(t, "error", got.body["error"], any(errNoFleet.Message))
+}
+
+// A gateway that serves nobody says why.
+func TestFleet_notServing(t *testing.T) {
+	a := inFleet(t, apikey.FleetStatus{Prefix: "/api-keys/", Mode: apikey.ModeStrict, Problem: "no member of etcd answers"})
+	equal(t, "fleet", a.must(t, http.StatusOK, "GET", "/fleet", "").body, object(t, `{"fleet":{
+		"prefix":"/api-keys/","gateway":"","mode":"strict","committed":0,"applied":0,"last_end":0,"lease_ms":0,"heard_at":null,
+		"problem":"no member of etcd answers","gateways":[]}}`))
+}
+
+// A gateway that serves without its fleet says since when, and until when.
+func TestHealth_outOfContact(t *testing.T) {
+	a := inFleet(t, apikey.FleetStatus{Mode: apikey.ModeStatic, Heard: start, Lease: time.Hour, Problem: "no member of etcd answers"})
+	got := a.must(t, http.StatusOK, "GET", "/healthz", "").body["fleet"]
+	until := time.Now().Add(time.Hour).UTC()
+	for _, at := range []time.Time{until, until.Add(-time.Second)} {
+		if got == "out of contact since 2026-03-01T12:00:00Z: later changes of other gateways are not known here, and without contact all requests are refused from "+at.Format(time.RFC3339)+" on" {
+			return
+		}
+	}
+	t.Errorf("got %q, want that it is out of contact, and serves until about %v", got, until)
+}
+
+// pending is a real store whose changes another gateway has not acknowledged.
+type pending struct{ *store.Store }
+
+func (p pending) Apply(ctx context.Context, change apikey.Change) (apikey.Outcome, error) {
+	outcome, err := p.Store.Apply(ctx, change)
+	outcome.Propagation = apikey.Propagation{Revision: 7, Gateways: 3, Waited: 5 * time.Second, Behind: []string{"eu-2", "eu-3"}}
+	return outcome, err
+}
+
+// What is not confirmed says which gateways are behind.
+func TestPropagation_pending(t *testing.T) {
+	var a *api
+	a = newAPI(t, func(c *Config) { c.Keys = func() Keys { return pending{a.store} } })
+	id, _ := a.create(t, "acme", "Zapier")
+	got := a.must(t, http.StatusOK, "POST", keysPage+"/"+id+"/revoke", "").body["propagation"]
+	equal(t, "propagation", got, any(object(t, `{"state":"pending","revision":7,"gateways":3,"waited_ms":5000,"behind":["eu-2","eu-3"]}`)))
+}
