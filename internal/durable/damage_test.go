@@ -123,7 +123,9 @@ func acknowledgedIn(db *DB) (string, error) {
 	err := db.View(func(txn *Txn) error {
 		for key, value := range txn.Below(nil) {
 			if string(key) == string(schemaKey) || !db.isNote(key) {
-				fmt.Fprintf(h, "%q %q\n", key, value)
+				fmt.Fprintln(h, len(key), len(value))
+				h.Write(key)
+				h.Write(value)
 			}
 		}
 		return nil

@@ -119,10 +119,13 @@ var lastID atomic.Int64
 
 func newID() string { return fmt.Sprintf("%08d", lastID.Add(1)) }
 
-func record(id, status string) func(*Txn) error {
+func record(id, status string) func(*Txn) error { return longRecord(id, status, 300) }
+
+// longRecord makes or changes a record, with that many spaces after its status.
+func longRecord(id, status string, spaces int) func(*Txn) error {
 	return func(txn *Txn) error {
 		return errors.Join(
-			txn.Set([]byte("k/"+id), []byte(status+strings.Repeat(" ", 300))),
+			txn.Set([]byte("k/"+id), []byte(status+strings.Repeat(" ", spaces))),
 			txn.Set([]byte("a/"+id+status), []byte("an event")),
 		)
 	}

@@ -59,10 +59,11 @@ func child(role, path string) int {
 	return 0
 }
 
-// manyRecords makes records of 40 KB in all.
+// manyRecords makes records of 40 KB in all: few long ones, so that a store that they
+// have filled is read quickly.
 func manyRecords(txn *Txn) (err error) {
-	for range 100 {
-		err = errors.Join(err, record(newID(), active)(txn))
+	for range 10 {
+		err = errors.Join(err, longRecord(newID(), active, 4000)(txn))
 	}
 	return err
 }
