@@ -28,7 +28,7 @@ cover fuzz lint test: export GOFLAGS := $(shell go env GOFLAGS) -pgo=off
 VERSION ?= $(shell TZ=UTC git log -1 --format=0.0.0~%cd.%h --date=format-local:%Y%m%d%H%M%S)
 DEB ?= dist/
 
-.PHONY: help build deb man etcd test kill lint fuzz fuzz-nightly soak microbench bench bench-store bench-impact bench-ended profile pgo cover screenshots clean
+.PHONY: help build deb man etcd test kill lint fuzz fuzz-nightly soak model microbench bench bench-store bench-impact bench-ended profile pgo cover screenshots clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s  %s\n", $$1, $$2 }' Makefile
@@ -90,6 +90,9 @@ fuzz-nightly: ## run each fuzz target for an hour
 
 soak: ## load a gateway for SOAK (1h), and check that memory, goroutines and open files stay flat
 	go test ./test -run '^TestSoak$$' -count=1 -timeout 0 -v -args -soak $(SOAK)
+
+model: ## check the model of the fleet's protocol, which takes minutes and needs spin and gcc
+	internal/fleet/model/check
 
 microbench: | dist ## run the Go benchmarks matching BENCH (all) COUNT (6) times, and summarize them
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) ./... | tee dist/bench.txt

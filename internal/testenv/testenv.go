@@ -28,6 +28,7 @@ var programs = map[string]program{
 	"chromium":   {[]string{"chromium", "chromium-browser", "google-chrome"}, "chromium"},
 	"curl":       {[]string{"curl"}, "curl"},
 	"etcd":       {[]string{"/usr/bin/etcd"}, "etcd-server"}, // Debian's, not a newer one
+	"gcc":        {[]string{"gcc"}, "gcc"},
 	"hypercorn":  {[]string{"hypercorn"}, "python3-hypercorn"},
 	"icalendar":  {[]string{"icalendar"}, "python3-icalendar"},
 	"java":       {[]string{"java"}, "default-jdk-headless"},
@@ -37,6 +38,7 @@ var programs = map[string]program{
 	"prometheus": {[]string{"prometheus"}, "prometheus"},
 	"promtool":   {[]string{"promtool"}, "prometheus"},
 	"python3":    {[]string{"python3"}, "python3"},
+	"spin":       {[]string{"spin"}, "spin"},
 }
 
 // Tool returns the path of the program called name, which must be one that this package
