@@ -39,8 +39,8 @@ func (f *Fleet) follow(ctx context.Context, e *etcd) error {
 
 // watch applies changes until the watch ends.
 func (f *Fleet) watch(ctx context.Context, e *etcd) error {
-	at, _ := f.progress.now()
-	for answer := range e.client.Watch(ownStream(ctx, "changes", f.watches.Add(1)), e.name(dataPrefix), clientv3.WithPrefix(), clientv3.WithRev(at.Revision+1)) {
+	from := clientv3.WithRev(f.progress.watchFrom())
+	for answer := range e.client.Watch(ownStream(ctx, "changes", f.watches.Add(1)), e.name(dataPrefix), clientv3.WithPrefix(), from) {
 		if answer.CompactRevision != 0 {
 			return errCompacted
 		}

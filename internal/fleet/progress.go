@@ -13,6 +13,7 @@ type progress struct {
 	mu        sync.Mutex
 	at        apikey.Position
 	sealed    []byte // the head at that position as it is in etcd; nil if it is not known
+	upTo      int64  // the latest revision of etcd at which there was no later change
 	following bool   // the position is the replica's, and changes are being applied
 	changed   chan struct{}
 	sums      map[uint64][]byte // of the changes that were applied last, by number
@@ -55,11 +56,28 @@ func (p *progress) sum(change uint64) (sum []byte, known bool) {
 	return sum, known
 }
 
+// latest notes that a head that was read at a revision is the position's. Changes are
+// watched from there on: etcd may have compacted the revision of the position itself.
+func (p *progress) latest(head apikey.Head, revision int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if sameChange(head, p.at.Head) {
+		p.upTo = max(p.upTo, revision)
+	}
+}
+
+// watchFrom returns the revision from which on changes have to be watched.
+func (p *progress) watchFrom() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return max(p.upTo, p.at.Revision) + 1
+}
+
 // set sets the position.
 func (p *progress) set(at apikey.Position, sealed []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.at, p.sealed, p.following = at, sealed, true
+	p.at, p.sealed, p.following, p.upTo = at, sealed, true, at.Revision
 	close(p.changed)
 	p.changed = make(chan struct{})
 }

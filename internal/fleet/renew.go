@@ -66,6 +66,7 @@ func (f *Fleet) renew(ctx context.Context, e *etcd, id string, staleness time.Du
 	if err := f.await(ctx, head); err != nil {
 		return err
 	}
+	f.progress.latest(head.Head, read.Header.Revision)
 	f.lease.extend(from, f.options.Load().lease())
 	f.removeFormer(e)
 	f.noteContact(ctx, from)

@@ -83,7 +83,7 @@ func (f *Fleet) removeFormer(e *etcd) {
 
 // catchUp brings the replica into a state from which changes can be followed.
 func (f *Fleet) catchUp(ctx context.Context, e *etcd) error {
-	head, err := e.findHead(ctx, f.replica)
+	head, revision, err := e.findHead(ctx, f.replica)
 	if err != nil {
 		return err
 	}
@@ -97,6 +97,7 @@ func (f *Fleet) catchUp(ctx context.Context, e *etcd) error {
 		return fmt.Errorf("%w: etcd is at change %d, and this replica at change %d", errHistory, head.Seq, at.Seq)
 	case sameChange(at.Head, head.Head):
 		f.progress.set(head.Position, head.sealed)
+		f.progress.latest(head.Head, revision)
 	default:
 		f.progress.set(at, nil)
 	}
@@ -112,19 +113,20 @@ func isBehind(inEtcd, applied apikey.Head) bool {
 	return inEtcd.Fleet != applied.Fleet || inEtcd.Seq < applied.Seq || inEtcd.Seq == applied.Seq && !sameChange(inEtcd, applied)
 }
 
-// findHead reads the head. The first gateway of a fleet makes it.
-func (e *etcd) findHead(ctx context.Context, replica Replica) (point, error) {
+// findHead reads the head, and the revision of etcd as of which it was read. The first
+// gateway of a fleet makes it.
+func (e *etcd) findHead(ctx context.Context, replica Replica) (head point, revision int64, err error) {
 	for {
-		head, _, err := e.readHead(ctx)
+		head, revision, err := e.readHead(ctx)
 		if err != nil || head.sealed != nil {
-			return head, err
+			return head, revision, err
 		}
 		at, _, _, err := replica.Position()
 		if err != nil {
-			return head, err
+			return head, 0, err
 		}
 		if at.Fleet != "" {
-			return head, fmt.Errorf("%w: there is no fleet below %s, and this replica belongs to one", errHistory, e.prefix)
+			return head, 0, fmt.Errorf("%w: there is no fleet below %s, and this replica belongs to one", errHistory, e.prefix)
 		}
 		id := rand.Text()
 		sum := sha256.Sum256([]byte(id))
@@ -133,7 +135,7 @@ func (e *etcd) findHead(ctx context.Context, replica Replica) (point, error) {
 			[]clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(e.name(headName)), "=", 0)},
 			[]clientv3.Op{clientv3.OpPut(e.name(headName), string(sealed))}, nil,
 		); err != nil && !errors.Is(err, errAmbiguous) {
-			return head, err
+			return head, 0, err
 		}
 	}
 }
