@@ -11,7 +11,11 @@ const (
 	RecordSuspension RecordKind = 's' // a workspace that is or was suspended; its id
 	RecordFeed       RecordKind = 'f' // a calendar feed, open or ended; the digest of its token, in hexadecimal
 	RecordEvent      RecordKind = 'a' // an event of the audit trail; its id
+	RecordForgotten  RecordKind = 'n' // what has been deleted for its age; [ForgottenID]
 )
+
+// ForgottenID is the id of the one record of the kind [RecordForgotten].
+const ForgottenID = "forgotten"
 
 // Record is one of the records that a store consists of, without the indexes that follow
 // from it. The gateways of a fleet exchange records, and each derives its own indexes.

@@ -31,6 +31,7 @@
 //	d/s/<workspace>   a suspended workspace
 //	d/f/<digest>      a calendar feed
 //	d/a/<id>          an event of the audit trail
+//	d/n/<id>          what has been deleted for its age
 //	gw/<id>           registration: a gateway, from its start to its end
 //	q/<id>            a gateway that waits for its turn to change something
 //

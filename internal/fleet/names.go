@@ -11,17 +11,18 @@ import (
 
 // The parts of the fleet's data, below its prefix.
 const (
-	dataPrefix     = "d/"
-	headName       = "d/head"
-	gatewayPrefix  = "gw/"
-	ticketPrefix   = "q/"
-	ticketsEnd     = "q0" // after everything that begins with q/
-	keyPrefix      = "d/k/"
-	suspendPrefix  = "d/s/"
-	feedPrefix     = "d/f/"
-	eventPrefix    = "d/a/"
-	shards         = 256
-	shardNameWidth = len("00/")
+	dataPrefix      = "d/"
+	headName        = "d/head"
+	gatewayPrefix   = "gw/"
+	ticketPrefix    = "q/"
+	ticketsEnd      = "q0" // after everything that begins with q/
+	keyPrefix       = "d/k/"
+	suspendPrefix   = "d/s/"
+	feedPrefix      = "d/f/"
+	eventPrefix     = "d/a/"
+	forgottenPrefix = "d/n/"
+	shards          = 256
+	shardNameWidth  = len("00/")
 )
 
 // recordName returns where a record is, below the fleet's prefix.
@@ -35,6 +36,8 @@ func recordName(r apikey.Record) string {
 		return feedPrefix + r.ID
 	case apikey.RecordEvent:
 		return eventPrefix + r.ID
+	case apikey.RecordForgotten:
+		return forgottenPrefix + r.ID
 	}
 	panic(fmt.Sprintf("a record of the unknown kind %q", r.Kind))
 }
@@ -55,6 +58,7 @@ func recordAt(name string) (kind apikey.RecordKind, id string, ok bool) {
 		kind   apikey.RecordKind
 	}{
 		{suspendPrefix, apikey.RecordSuspension}, {feedPrefix, apikey.RecordFeed}, {eventPrefix, apikey.RecordEvent},
+		{forgottenPrefix, apikey.RecordForgotten},
 	} {
 		if id, ok := strings.CutPrefix(name, p.prefix); ok {
 			return p.kind, id, true

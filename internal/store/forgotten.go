@@ -39,7 +39,9 @@ func noteForgotten(txn *transaction, more forgotten) error {
 	if err != nil || after == before {
 		return err
 	}
-	return save(txn, forgottenKey, after)
+	value, err := encode(after)
+	txn.records.add(apikey.RecordForgotten, apikey.ForgottenID, value)
+	return errors.Join(err, txn.Set(forgottenKey, value))
 }
 
 func endedFeedKey(at millis, digest apikey.Digest) []byte {

@@ -147,6 +147,9 @@ func (s *Store) EachRecord(ctx context.Context, visit func(apikey.Record) error)
 				return apikey.Record{Kind: apikey.RecordSuspension, ID: string(key[len("s/")+1:]), Value: value}, nil
 			}},
 			{feedPrefix, func(key, value []byte) (apikey.Record, error) { return feedIn(txn, key, value) }},
+			{string(forgottenKey), func(_, value []byte) (apikey.Record, error) {
+				return apikey.Record{Kind: apikey.RecordForgotten, ID: apikey.ForgottenID, Value: value}, nil
+			}},
 			{"a/", func(key, value []byte) (apikey.Record, error) {
 				return apikey.Record{Kind: apikey.RecordEvent, ID: string(key[len("a/"):]), Value: value}, nil
 			}},
@@ -190,6 +193,8 @@ func valueNow(txn reader, record apikey.Record) ([]byte, error) {
 		return txn.Get(suspensionKey(record.ID))
 	case apikey.RecordEvent:
 		return txn.Get(eventKey(record.ID))
+	case apikey.RecordForgotten:
+		return txn.Get(forgottenKey)
 	}
 	digest, _ := hex.DecodeString(record.ID)
 	key := append([]byte(feedPrefix), digest...)

@@ -2,7 +2,6 @@ package store
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -90,10 +89,12 @@ func (r *replay) one(txn *transaction, record apikey.Record) error {
 	case apikey.RecordSuspension:
 		return r.suspension(txn, record)
 	case apikey.RecordFeed:
-		return r.feed(txn, record)
+		return replayFeed(txn, record)
 	case apikey.RecordEvent:
 		r.lastEvent = max(r.lastEvent, record.ID)
 		return replayEvent(txn, record)
+	case apikey.RecordForgotten:
+		return replayForgotten(txn, record)
 	}
 	return errors.New("it is of an unknown kind: a newer version wrote it")
 }
@@ -108,7 +109,7 @@ func (r *replay) key(txn *transaction, record apikey.Record) error {
 			return nil
 		}
 		r.deleted, r.stale = append(r.deleted, before), append(r.stale, before.Digest)
-		return forgetKey(txn, before)
+		return eraseKey(txn, before)
 	}
 	key, err := decodeKey(record.ID, record.Value)
 	if err != nil {
@@ -150,9 +151,9 @@ func (r *replay) suspension(txn *transaction, record apikey.Record) error {
 	return putSuspension(txn, ws)
 }
 
-// feed writes the record of a calendar feed, which is either a feedRecord or, once the
-// feed has ended, a feedState.
-func (r *replay) feed(txn *transaction, record apikey.Record) error {
+// replayFeed writes the record of a calendar feed, which is either a feedRecord or, once
+// the feed has ended, a feedState.
+func replayFeed(txn *transaction, record apikey.Record) error {
 	decoded, err := hex.DecodeString(record.ID)
 	if err != nil || len(decoded) != len(apikey.Digest{}) {
 		return errors.New("it has an invalid digest")
@@ -166,8 +167,7 @@ func (r *replay) feed(txn *transaction, record apikey.Record) error {
 	case record.Value == nil && !known:
 		return nil
 	case record.Value == nil:
-		ended := cmp.Or(before.EndedAt, toMillis(r.now)) // by now, if the replica has missed when
-		return errors.Join(eraseFeed(txn, digest, before), noteForgotten(txn, forgotten{Feeds: ended + 1}))
+		return eraseFeed(txn, digest, before)
 	}
 	var feed struct {
 		feedRecord
@@ -213,4 +213,16 @@ func replayEvent(txn *transaction, record apikey.Record) error {
 		return errors.New("it is of another event")
 	}
 	return putEvent(txn, &e)
+}
+
+// replayForgotten adds to what has been forgotten: the replica may have noted more.
+func replayForgotten(txn *transaction, record apikey.Record) error {
+	var f forgotten
+	switch {
+	case record.ID != apikey.ForgottenID:
+		return errors.New("it has an invalid id")
+	case record.Value == nil:
+		return nil
+	}
+	return errors.Join(decode(forgottenKey, record.Value, &f), noteForgotten(txn, f))
 }

@@ -112,6 +112,8 @@ func TestReplay_malformed(t *testing.T) {
 		{"a feed with another digest inside", openFeedRecord(t, feedID(digestOf("new")), "acme", feed), "of another feed"},
 		{"a feed with half a digest", openFeedRecord(t, feedID(feed)[:32], "acme", feed), "invalid digest"},
 		{"a feed that is not JSON", apikey.Record{Kind: apikey.RecordFeed, ID: feedID(feed), Value: []byte("x")}, "decoding"},
+		{"what was forgotten, with another id", recordOf(t, apikey.RecordForgotten, "x", forgotten{Feeds: 1}), "invalid id"},
+		{"what was forgotten, not JSON", apikey.Record{Kind: apikey.RecordForgotten, ID: apikey.ForgottenID, Value: []byte("x")}, "decoding"},
 		{"an event with another id inside", recordOf(t, apikey.RecordEvent, event, eventRecord{ID: trail[0].ID}), "of another event"},
 		{"an event without a valid id", recordOf(t, apikey.RecordEvent, "evt_x", eventRecord{ID: "evt_x"}), "of another event"},
 		{"an event that is not JSON", apikey.Record{Kind: apikey.RecordEvent, ID: event, Value: []byte("x")}, "decoding"},
@@ -181,24 +183,6 @@ func TestReplay_feedReplaced(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-// A feed that ended while the replica was away, and has been deleted since, is not opened
-// by a backup from before.
-func TestReplay_feedForgotten(t *testing.T) {
-	log := openFleet(t, 1)
-	s := log.replicas[0]
-	mustApply(t, s, start, apikey.OpenFeed{WorkspaceID: "acme", Digest: digestOf("feed")})
-	backup := mustBackup(t, s, start)
-	list := []apikey.Record{{Kind: apikey.RecordFeed, ID: feedID(digestOf("feed"))}}
-	e := log.append(list, "", false)
-	if err := s.Replay(t.Context(), e.from, e.to, list); err != nil {
-		t.Fatal(err)
-	}
-	mustRestore(t, s, backup, start)
-	if _, err := s.Feed(t.Context(), digestOf("feed")); !errors.Is(err, apikey.ErrNotFound) {
-		t.Errorf("Feed: got error %v, want ErrNotFound", err)
 	}
 }
 

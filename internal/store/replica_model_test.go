@@ -127,7 +127,6 @@ func TestReplicas_doWhatAStoreDoes(t *testing.T) {
 				p.alone(t, apikey.TrustClock{Clock: apikey.ClockReading{Machine: right, Confirmed: p.now, Judged: p.now}, Reason: "NTP"})
 				p.moveTo(t, right)
 				p.settle(t)
-				p.backups = nil // each replica notes for itself which of them are from before what was deleted
 			},
 			"forget": func(t *rapid.T) {
 				before := p.now.Add(-time.Duration(rapid.IntRange(0, 4).Draw(t, "days")) * day)

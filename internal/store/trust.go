@@ -41,15 +41,12 @@ func trustClock(txn *transaction, change apikey.Change, do apikey.TrustClock) (o
 	outcome.Trusted = do.Clock.Machine
 	outcome.Event.Details["from"] = do.Clock.Judged.UTC().Format(time.RFC3339Nano)
 	outcome.Event.Details["to"] = do.Clock.Machine.UTC().Format(time.RFC3339Nano)
-	return outcome, saveTrust(txn, change.EventID, do)
+	return outcome, errors.Join(saveTrust(txn, change.EventID, do), noteSetBack(txn, do.Clock))
 }
 
 // saveTrust makes the machine's time the confirmed one.
 func saveTrust(txn *transaction, eventID string, do apikey.TrustClock) error {
-	return errors.Join(
-		save(txn, clockTrustKey, trustRecord{EventID: eventID, At: toMillis(do.Clock.Machine)}),
-		noteSetBack(txn, do.Clock),
-	)
+	return save(txn, clockTrustKey, trustRecord{EventID: eventID, At: toMillis(do.Clock.Machine)})
 }
 
 // noteSetBack records that the clock is set back to a time before the expiry of deleted

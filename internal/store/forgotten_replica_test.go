@@ -1,0 +1,58 @@
+package store
+
+import (
+	"errors"
+	"path/filepath"
+	"testing"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// What a fleet has deleted, no replica brings back from a backup: not one that joined
+// later, nor one that learned of it from another backup.
+func TestForgotten_fleet(t *testing.T) {
+	log := openFleet(t, 2)
+	first, second := log.replicas[0], log.replicas[1]
+	feed, now := digestOf("feed"), start.Add(2*day)
+	mustApply(t, first, start, apikey.OpenFeed{WorkspaceID: "acme", Digest: feed})
+	old := mustBackup(t, first, start)
+	mustApply(t, first, start, apikey.CloseFeed{WorkspaceID: "acme"})
+	noteConfirmed(t, first, now)
+	equal(t, "forgotten feeds", mustForgetFeeds(t, first, start.Add(day), now), 1)
+	newer := mustBackup(t, first, now)
+
+	noFeed := func(what string, s *Store) {
+		t.Helper()
+		mustRestore(t, s, old, now)
+		if _, err := s.Feed(t.Context(), feed); !errors.Is(err, apikey.ErrNotFound) {
+			t.Errorf("%s: got error %v, want ErrNotFound", what, err)
+		}
+	}
+	noFeed("another replica", second)
+	joined := log.join(t, filepath.Join(t.TempDir(), "keys"), nil)
+	noFeed("a replica that joined later", joined)
+
+	other := openFleet(t, 2)
+	mustRestore(t, other.replicas[0], newer, now)
+	noFeed("a replica of the fleet that restored a newer backup", other.replicas[1])
+}
+
+// A clock that was set back on one replica counts on all: the keys that were deleted
+// because of it stay deleted or revoked.
+func TestForgotten_setBackInFleet(t *testing.T) {
+	log := openFleet(t, 2)
+	first, second := log.replicas[0], log.replicas[1]
+	noteConfirmed(t, first, start)
+	key := mustCreate(t, first, "acme", "Zapier", start)
+	backup := mustBackup(t, first, start)
+	mustRevoke(t, first, key, start)
+	wrong, right := start.Add(2*life), start.Add(day)
+	settledAt(t, first, wrong)
+	equal(t, "forgotten keys", mustForgetKeys(t, first, wrong, wrong), 1)
+	trust(t, first, wrong, right)
+
+	mustRestore(t, second, backup, right)
+	restored := lookup(t, second, key.Digest)
+	equal(t, "status", restored.Status(right), apikey.Revoked)
+	sameRecords(t, "the replicas", recordsOf(t, second), recordsOf(t, first))
+}
