@@ -60,6 +60,8 @@ var notOurs = []string{
 	"client is not allowed to access from origin ''",
 	"disk quota exceeded",
 	"docker rm gateway",
+	"etcdctl alarm disarm",
+	"etcdctl snapshot save",
 	"file too large",
 	"go tool pprof -top -cum cmd/caddy/default.pgo",
 	"no locks available",
