@@ -55,7 +55,7 @@ func (s *Store) join(prefix string) error {
 	case known:
 		return nil
 	case used:
-		return errors.New("it is a store of its own, not the replica of a fleet: use another path, or move its keys into the fleet with: caddy api-keys fleet import")
+		return errors.New("it is a store of its own, not the replica of a fleet: give store etcd another path, and move the keys into the fleet with a backup")
 	}
 	return s.writeLocally(context.Background(), time.Now(), func(txn *transaction) error {
 		return save(txn, fleetKey, replicaRecord{Prefix: prefix, Incomplete: true})
@@ -81,7 +81,7 @@ func notReplica(txn *durable.Txn) error {
 	case err != nil:
 		return err
 	}
-	return fmt.Errorf("it is the replica of a fleet: write store etcd with prefix %s, use another path, or make it a store of its own with: caddy api-keys fleet detach", r.Prefix)
+	return fmt.Errorf("it is the replica of a fleet: write store etcd with prefix %s, or give store badger another path", r.Prefix)
 }
 
 // mayWrite refuses a transaction that writes records of a replica which do not come from
