@@ -27,7 +27,8 @@ func hostileAnswer(token string) string {
 		`"suspensions":[{"workspace_id":TEXT,"suspended_at":AT,"reason":TEXT}],"next_cursor":TEXT,` +
 		`"clock":{"status":TEXT,"machine":AT,"confirmed":AT,"judged":AT,"offset_seconds":1},` +
 		`"findings":[{"check":TEXT,"severity":TEXT,"message":TEXT,"advice":TEXT}],"restored":{"made_at":AT},"warning":TEXT,` +
-		`"propagation":{"state":TEXT,"revision":1,"gateways":1,"waited_ms":0}}`)
+		`"propagation":{"state":TEXT,"revision":1,"gateways":1,"waited_ms":0,"behind":[TEXT]},` +
+		`"fleet":{"prefix":TEXT,"gateway":TEXT,"mode":TEXT,"problem":TEXT,"gateways":[{"id":TEXT,"name":TEXT,"mode":TEXT,"state":TEXT,"version":TEXT,"started_at":AT}]}}`)
 }
 
 // TestCommandLine_hostileServer has a server answer every command with what a
@@ -57,6 +58,7 @@ func TestCommandLine_hostileServer(t *testing.T) {
 		"clock":       {args: []string{"clock"}},
 		"trust":       {args: []string{"clock", "--trust", "--reason", "NTP"}},
 		"doctor":      {args: []string{"doctor"}},
+		"fleet":       {args: []string{"fleet", "status"}},
 	}
 	for name, command := range commands {
 		for _, form := range []string{"table", "json", "token"} {

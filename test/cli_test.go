@@ -18,6 +18,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/agiled/caddy-api-keys/admin/client"
+	"github.com/agiled/caddy-api-keys/internal/etcdtest"
 	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
@@ -113,6 +114,11 @@ func serverFor(t *testing.T, script string) (s *server, address string) {
 		s = newServer(t)
 		s.Env = append(s.Env, "API_KEYS_BACKUP_KEY="+strings.Repeat("a1", 32))
 		s.Run(strings.Replace(gatewayConfig, "api_keys {", "api_keys {\n\t\tbackup_key {env.API_KEYS_BACKUP_KEY}", 1))
+		s.AwaitReady()
+		return s, s.Admin
+	case "fleet.txt":
+		s = newServer(t)
+		s.Run(fleetConfig(etcdtest.Start(t, 1).Endpoints(), "name eu-1"))
 		s.AwaitReady()
 		return s, s.Admin
 	case "names.txt":

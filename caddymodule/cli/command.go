@@ -38,7 +38,7 @@ the command was not understood.`,
 		cmd.AddCommand(
 			createCommand(), listCommand(), showCommand(), renameCommand(), rotateCommand(), revokeCommand(),
 			showWorkspaceCommand(), revokeAllCommand(), suspendCommand(), resumeCommand(), suspensionsCommand(), lookupCommand(), auditCommand(),
-			backupCommand(), restoreCommand(), doctorCommand(), clockCommand(), versionCommand(),
+			backupCommand(), restoreCommand(), doctorCommand(), clockCommand(), fleetCommand(), versionCommand(),
 		)
 		cmd.Args = cobra.ArbitraryArgs
 		prepare(cmd, func(_ context.Context, _ *terminal, args []string) error {

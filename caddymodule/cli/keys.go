@@ -165,7 +165,9 @@ the new token in place. "show" says when the old key was last used.`,
 		if err != nil {
 			return t.unknownKey(ctx, ws, id, err)
 		}
-		return unwritten(rotation.Key, t.rotated(rotation))
+		err = unwritten(rotation.Key, t.rotated(rotation))
+		warnOfPending(cmd, rotation.Propagation)
+		return err
 	})
 }
 
@@ -194,6 +196,7 @@ func revokeCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			warnOfPending(cmd, revocation.Propagation)
 			return t.revoked(revocation)
 		}
 		ws, id, err := workspaceAndKey(cmd, args)
@@ -204,6 +207,7 @@ func revokeCommand() *cobra.Command {
 		if err != nil {
 			return t.unknownKey(ctx, ws, id, err)
 		}
+		warnOfPending(cmd, revocation.Propagation)
 		return t.revoked(revocation)
 	})
 }

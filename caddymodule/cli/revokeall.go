@@ -48,6 +48,7 @@ command asks for confirmation, unless --yes is given.`,
 				warnOfNoKeys(cmd, now)
 			}
 		}
+		warnOfPending(cmd, revoked.Propagation)
 		return t.revokedAll(revoked, ws)
 	})
 }

@@ -38,6 +38,7 @@ func suspendCommand() *cobra.Command {
 			return err
 		}
 		warnOfNoKeys(cmd, suspended.Workspace)
+		warnOfPending(cmd, suspended.Propagation)
 		if t.form == "json" {
 			return t.json(suspended)
 		}

@@ -1,0 +1,102 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/agiled/caddy-api-keys/admin/client"
+)
+
+func fleetCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "fleet status",
+		Short: "Shows the gateways that serve the same keys",
+		Long: `Shows the gateways that serve the same keys, as the server sees them: which of them
+serve, and whether one has yet to acknowledge a revocation or suspension.`,
+		Example: `  caddy api-keys fleet status`,
+	}
+	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
+		if len(args) != 1 || args[0] != "status" {
+			return usagef("which command: fleet status?")
+		}
+		fleet, err := t.client.Fleet(ctx)
+		if err != nil {
+			return err
+		}
+		if t.form == "json" {
+			return t.json(map[string]any{"fleet": fleet})
+		}
+		return t.fleet(fleet)
+	})
+}
+
+// fleet prints the state of a fleet: first the gateway that answered, then all of them.
+func (t *terminal) fleet(fleet client.Fleet) error {
+	var lines table
+	lines.row("Fleet", fleet.Prefix)
+	lines.row("Asked", answerer(fleet)+", "+fleet.Mode)
+	lines.row("Changes", fmt.Sprintf("%d of %d applied", fleet.Applied, fleet.Committed))
+	if fleet.LeaseMS > 0 {
+		lines.row("Serving", "for "+span(fleet.LeaseMS)+" without further contact")
+	} else {
+		lines.row("Serving", "no")
+	}
+	if fleet.Problem != "" {
+		lines.row("Problem", fleet.Problem)
+	}
+	if err := lines.write(t.out); err != nil || len(fleet.Gateways) == 0 {
+		return err
+	}
+	if err := say(t.out, "\n"); err != nil {
+		return err
+	}
+	list := table{fit: t.width, shorten: []int{0}, optional: []int{4, 5, 6}}
+	list.row("NAME", "STATE", "MODE", "BEHIND", "LEASE", "STARTED", "VERSION")
+	for _, g := range fleet.Gateways {
+		list.row(g.Name, g.State, g.Mode, behind(g, fleet.LastEnd), span(g.LeaseMS), g.StartedAt.UTC().Format("2006-01-02 15:04"), g.Version)
+	}
+	return list.write(t.out)
+}
+
+// answerer returns the name of the gateway that answered.
+func answerer(fleet client.Fleet) string {
+	for _, g := range fleet.Gateways {
+		if g.ID == fleet.Gateway {
+			return g.Name
+		}
+	}
+	return "a gateway that has not joined"
+}
+
+// behind says whether a gateway has yet to acknowledge a change that takes access away.
+func behind(g client.FleetGateway, lastEnd uint64) string {
+	if g.State == client.GatewayLoading {
+		return ""
+	}
+	if g.Acknowledged >= lastEnd {
+		return "no"
+	}
+	return fmt.Sprintf("at %d of %d", g.Acknowledged, lastEnd)
+}
+
+// span formats milliseconds, to the second.
+func span(ms int64) string {
+	return (time.Duration(ms) * time.Millisecond).Round(time.Second).String()
+}
+
+// warnOfPending warns that gateways may still allow what was taken away. Without it, who
+// revokes a leaked key would believe that it is over.
+func warnOfPending(cmd *cobra.Command, p client.Propagation) {
+	if p.State == client.Confirmed {
+		return
+	}
+	who := "some gateways"
+	if len(p.Behind) > 0 {
+		who = strings.Join(p.Behind, ", ")
+	}
+	_ = say(cmd.ErrOrStderr(), "This is not confirmed: it may still be allowed by %s. Stop them, or wait until caddy api-keys fleet status shows that none is behind.\n", who)
+}
