@@ -57,3 +57,12 @@ func (runningGateway) ChangesAvailable() (available, ok bool) {
 	}
 	return i.store.Unchangeable() == "", true
 }
+
+// Fleet implements metrics.Fleet.
+func (runningGateway) Fleet() (status apikey.FleetStatus, belongs bool) {
+	i := runningInstance()
+	if i == nil || i.fleet == nil {
+		return status, false
+	}
+	return i.fleet.Known(), true
+}

@@ -133,7 +133,11 @@ func (s countedStore) Check(ctx context.Context, now time.Time) (_ []apikey.Find
 
 func (s countedStore) Apply(ctx context.Context, change apikey.Change) (_ apikey.Outcome, err error) {
 	defer s.count(ctx, metrics.Change, &err)
-	return s.store.Apply(ctx, change)
+	outcome, err := s.store.Apply(ctx, change)
+	if p := outcome.Propagation; p.Confirmed && p.Waited > 0 {
+		collectors.CountRevoke(p.Waited)
+	}
+	return outcome, err
 }
 
 func (s countedStore) Restore(ctx context.Context, from io.Reader, change apikey.Change, do apikey.Restore, progress io.Writer) (_ apikey.Restored, err error) {

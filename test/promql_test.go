@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/agiled/caddy-api-keys/internal/etcdtest"
 )
 
 // query is an expression that is shipped, and where it stands.
@@ -65,6 +67,15 @@ func (s *server) exported() map[string]labelValues {
 	return all
 }
 
+// allExported returns the metrics of a gateway with a store of its own, and of one of a
+// fleet.
+func allExported(t *testing.T) map[string]labelValues {
+	t.Helper()
+	all := start(t, gatewayConfig).exported()
+	maps.Copy(all, startFleet(t, 1, etcdtest.Start(t, 1))[0].exported())
+	return all
+}
+
 var (
 	selector = regexp.MustCompile(`([a-z_:]*caddy_api_keys_[a-z0-9_:]+)(?:\{([^}]*)\})?`)
 	matcher  = regexp.MustCompile(`(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"`)
@@ -78,8 +89,7 @@ var (
 // an alert with one never fires.
 func TestPromQL_names(t *testing.T) {
 	t.Parallel()
-	s := start(t, gatewayConfig)
-	exported := s.exported()
+	exported := allExported(t)
 	recorded := make(map[string]bool)
 	for _, r := range rules(t) {
 		recorded[r.Record] = true
@@ -147,7 +157,7 @@ func TestPromQL_documented(t *testing.T) {
 	texts := documents(t)
 	text := texts["docs/observability.md"]
 	want := make(map[string]string)
-	for name, metric := range start(t, gatewayConfig).exported() {
+	for name, metric := range allExported(t) {
 		if strings.HasSuffix(name, "_bucket") || strings.HasSuffix(name, "_sum") {
 			continue
 		}

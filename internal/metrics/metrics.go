@@ -17,6 +17,7 @@ type Metrics struct {
 	requests   *requests
 	operations *prometheus.CounterVec
 	store      *StoreErrors
+	fleet      *fleetCollector
 	collectors []prometheus.Collector
 }
 
@@ -26,18 +27,22 @@ type Config struct {
 	// outcomes that alerts look for.
 	Operations, Outcomes []string
 	// Running describes the gateway that is running at the time of a scrape.
-	Running Gateway
-	Log     *zap.Logger
+	Running interface {
+		Gateway
+		Fleet
+	}
+	Log *zap.Logger
 }
 
 // New returns metrics with every counter at zero.
 func New(config Config) *Metrics {
-	m := &Metrics{requests: newRequests(), operations: newOperations(config.Operations, config.Outcomes), store: newStoreErrors()}
+	m := &Metrics{requests: newRequests(), operations: newOperations(config.Operations, config.Outcomes), store: newStoreErrors(), fleet: newFleetCollector(config.Running)}
 	m.requests.lookupErrors = m.store.total.WithLabelValues(string(Lookup))
 	m.collectors = []prometheus.Collector{
 		m.requests.total, m.requests.cacheLookups, m.requests.duration,
 		m.operations, m.store.total, changes{config.Running},
 		newInventoryCollector(config.Running.Inventory, m.store, config.Log),
+		m.fleet,
 	}
 	return m
 }

@@ -19,6 +19,8 @@ func (stopped) Inventory(context.Context) (Inventory, error) { return Inventory{
 
 func (stopped) ChangesAvailable() (available, ok bool) { return false, false }
 
+func (stopped) Fleet() (none apikey.FleetStatus, belongs bool) { return none, false }
+
 func newMetrics() *Metrics { return New(Config{Running: stopped{}, Log: zap.NewNop()}) }
 
 // TestMetrics_nativeHistogram: the native histogram distinguishes durations that
