@@ -56,7 +56,7 @@ const (
 	CodeUnauthorized     = "unauthorized"       // 401: the admin token is missing or wrong
 	CodeWrongWorkspace   = "workspace_mismatch" // 403: the mount serves another workspace
 	CodeCrossOrigin      = "cross_origin"       // 403: a page of another origin made the call
-	CodeNotFound         = "not_found"          // 404: no such key, token or feed
+	CodeNotFound         = "not_found"          // 404: no such key, token or feed, or no fleet
 	CodeMethodNotAllowed = "method_not_allowed" // 405
 	CodeNameTaken        = "name_taken"         // 409: an active key of the workspace has the name, or one like it
 	CodeTooManyKeys      = "too_many_keys"      // 409: the workspace has max_active_keys
