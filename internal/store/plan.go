@@ -62,7 +62,7 @@ func (p *planning) run(t *durable.Txn) (err error) {
 		}
 		p.results = append(p.results, result)
 	}
-	if err := p.txn.writeCounts(); err != nil {
+	if err := p.txn.writeHeld(); err != nil {
 		return err
 	}
 	p.failing = -1

@@ -21,7 +21,7 @@ const (
 )
 
 // maxHeld limits the counts that are held from one transaction to the next.
-const maxHeld = 10_000
+const maxHeld = 20_000
 
 // maxTries is how often writing uses is tried if it conflicts with another transaction.
 const maxTries = 10
@@ -120,7 +120,7 @@ type restore struct {
 	batch    []backupLine
 	size     int             // of the batch, in bytes
 	owners   map[string]bool // the workspaces of unrevoked keys; nil if they are not needed
-	counts   heldCounts      // what the last transaction held
+	counts   heldValues      // what the last transaction held
 	revision uint64          // after that transaction
 }
 
@@ -219,10 +219,10 @@ func (r *restore) write(ctx context.Context, batch []backupLine) error {
 func (r *restore) tryWrite(ctx context.Context, batch []backupLine) error {
 	s := r.store
 	m := &merge{mayHave: s.MayHave, now: r.change.At, actor: r.change.Actor, madeAt: r.done.MadeAt}
-	var counts heldCounts
+	var counts heldValues
 	return s.work(ctx, r.change.At, func(txn *transaction) error {
 		counts = r.takeCounts(txn)
-		txn.counts = counts
+		txn.held.counts = counts
 		return m.all(txn, *r.done, batch)
 	}, func(turn *durable.Turn) error {
 		r.counts, r.revision = counts, turn.Revision()
@@ -241,10 +241,10 @@ func (r *restore) tryWrite(ctx context.Context, batch []backupLine) error {
 
 // takeCounts returns the counts that the last transaction held. They are still right if
 // nothing has been changed since. If this transaction fails, they no longer are.
-func (r *restore) takeCounts(txn *transaction) (counts heldCounts) {
+func (r *restore) takeCounts(txn *transaction) (counts heldValues) {
 	counts, r.counts = r.counts, nil
 	if counts == nil || txn.after == 0 || txn.after != r.revision || len(counts) > maxHeld {
-		return make(heldCounts)
+		return make(heldValues)
 	}
 	return counts
 }

@@ -26,7 +26,7 @@ type transaction struct {
 	changed []string        // the workspaces whose keys are changed
 	added   []apikey.Digest // of keys that are new
 	clock   *clockRead
-	counts  heldCounts
+	held    held
 	after   uint64    // the number of the last change before it; 0 in a plan
 	records recordSet // what is written, for the other gateways of a fleet
 	// replayed says that the records come from the fleet.
@@ -63,7 +63,7 @@ func (s *Store) write(turn *durable.Turn, at time.Time, do func(*transaction) er
 		if err := s.mayWrite(txn); err != nil {
 			return err
 		}
-		if err := txn.writeCounts(); err != nil {
+		if err := txn.writeHeld(); err != nil {
 			return err
 		}
 		t.MadeAt(at)

@@ -59,9 +59,9 @@ func TestRestore_besideChanges(t *testing.T) {
 	equal(t, "findings", check(t, s, now), map[string]string{})
 }
 
-// TestTransaction_counts: a transaction reads the counts that it has changed, and
-// writes what they are at its end.
-func TestTransaction_counts(t *testing.T) {
+// TestTransaction_held: a transaction reads the counts and lists that it has changed,
+// and writes what they are at its end.
+func TestTransaction_held(t *testing.T) {
 	s := openNew(t)
 	mustCreate(t, s, "acme", "Kept", start)
 	key := newKey("globex", "Erased", start)
@@ -73,11 +73,17 @@ func TestTransaction_counts(t *testing.T) {
 		if r, err := loadRoster(txn, "globex"); r.Current != 1 || err != nil {
 			t.Errorf("got %d current keys (error %v), want the one of the transaction", r.Current, err)
 		}
+		if err := nameTaken(txn, "globex", "ERASED", start); !errors.Is(err, apikey.ErrNameTaken) {
+			t.Errorf("got error %v for the name of the key, want that it is taken", err)
+		}
 		if err := eraseKey(txn, &key); err != nil {
 			return err
 		}
 		if _, err := txn.Get(rosterKey("globex")); !errors.Is(err, durable.ErrNotFound) {
 			t.Errorf("got error %v for the roster of a workspace without keys, want that there is none", err)
+		}
+		if err := nameTaken(txn, "globex", "ERASED", start); err != nil {
+			t.Errorf("got error %v for the name of the erased key, want none", err)
 		}
 		return nil
 	}); err != nil {

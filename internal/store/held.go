@@ -1,0 +1,118 @@
+package store
+
+import (
+	"errors"
+
+	"github.com/agiled/caddy-api-keys/internal/durable"
+)
+
+// The keys that a transaction changes share a few counts: the rosters of their
+// workspaces, and the tallies of the days and minutes in which they end. And the lists
+// of their names and families are read, often twice, before they are changed. So a
+// transaction holds the counts and lists that it reads or changes in memory, and writes
+// each of them once, at its end. It cannot iterate over those that it has changed.
+
+// held are counts and lists in memory.
+type held struct {
+	counts, lists heldValues
+	changed       []string // the database keys of those that have yet to be written
+}
+
+// heldValues are values by database key.
+type heldValues map[string]heldValue
+
+type heldValue struct {
+	value   []byte
+	there   bool // in the database, or about to be
+	changed bool
+}
+
+// of returns the values that one with this key is among, or nil if it is not held.
+func (h *held) of(key []byte) heldValues {
+	if len(key) < 2 || key[1] != '/' {
+		return nil
+	}
+	switch key[0] {
+	case 'q', 'c':
+		if h.counts == nil {
+			h.counts = make(heldValues)
+		}
+		return h.counts
+	case 'n', 'r':
+		if h.lists == nil {
+			h.lists = make(heldValues)
+		}
+		return h.lists
+	}
+	return nil
+}
+
+// Get returns the value of a key, or [durable.ErrNotFound].
+func (t *transaction) Get(key []byte) ([]byte, error) {
+	values := t.held.of(key)
+	if values == nil {
+		return t.Txn.Get(key)
+	}
+	v, known := values[string(key)]
+	if !known {
+		value, err := t.Txn.Get(key)
+		if err != nil && !errors.Is(err, durable.ErrNotFound) {
+			return nil, err
+		}
+		v = heldValue{value: value, there: err == nil}
+		values[string(key)] = v
+	}
+	if !v.there {
+		return nil, durable.ErrNotFound
+	}
+	return v.value, nil
+}
+
+// Set writes a value. The caller must not modify the key or the value afterwards.
+func (t *transaction) Set(key, value []byte) error {
+	values := t.held.of(key)
+	if values == nil {
+		return t.Txn.Set(key, value)
+	}
+	t.held.change(values, string(key), heldValue{value: value, there: true})
+	return nil
+}
+
+// Delete deletes a key. The caller must not modify it afterwards.
+func (t *transaction) Delete(key []byte) error {
+	values := t.held.of(key)
+	if values == nil {
+		return t.Txn.Delete(key)
+	}
+	t.held.change(values, string(key), heldValue{})
+	return nil
+}
+
+func (h *held) change(values heldValues, key string, v heldValue) {
+	if !values[key].changed {
+		h.changed = append(h.changed, key)
+	}
+	v.changed = true
+	values[key] = v
+}
+
+// writeHeld writes what has changed.
+func (t *transaction) writeHeld() (err error) {
+	for _, text := range t.held.changed {
+		key := []byte(text)
+		values := t.held.of(key)
+		v := values[text]
+		if v.there {
+			err = t.Txn.Set(key, v.value)
+		} else {
+			err = t.Txn.Delete(key)
+		}
+		if err != nil {
+			return err
+		}
+		v.changed = false
+		values[text] = v
+	}
+	t.held.changed = nil
+	return nil
+}
