@@ -20,6 +20,8 @@ type merge struct {
 	actor     string    // who restores
 	madeAt    time.Time // when the backup was made
 	forgotten forgotten
+	keys      known // of the batch
+	events    known
 	done      apikey.Restored
 	outcomes  []apikey.Outcome // to be passed to onChange
 }
@@ -37,6 +39,7 @@ func (m *merge) all(txn *transaction, before apikey.Restored, batch []backupLine
 	if m.forgotten, err = loadForgotten(txn); err != nil {
 		return err
 	}
+	m.lookAhead(batch)
 	for i := range batch {
 		if i%yieldAfter == 0 {
 			runtime.Gosched() // requests take precedence; sleeping here would delay other changes
@@ -72,6 +75,9 @@ func (m *merge) key(record *keyRecord) error {
 	restored, err := record.key()
 	if err != nil {
 		return err
+	}
+	if !m.keys.mayHave(restored.ID) {
+		return m.newKey(restored)
 	}
 	known, err := keyByID(m.txn, restored.ID)
 	switch {
@@ -286,8 +292,10 @@ func (m *merge) resumedSince(ws string, own bool) (bool, error) {
 }
 
 func (m *merge) event(record *eventRecord) error {
-	if _, err := m.txn.Get(eventKey(record.ID)); !errors.Is(err, durable.ErrNotFound) {
-		return err // nil: the store has it
+	if m.events.mayHave(record.ID) {
+		if _, err := m.txn.Get(eventKey(record.ID)); !errors.Is(err, durable.ErrNotFound) {
+			return err // nil: the store has it
+		}
 	}
 	m.done.Events++
 	return putEvent(m.txn, record)
