@@ -11,10 +11,10 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
-// These limit the records that one transaction restores. A transaction can hold 1.2 MB
-// and about ten thousand writes; if that is not enough, the records are split in two.
-// All other changes, even revocations, wait for a transaction to end, so it should take
-// milliseconds.
+// These limit what one transaction restores: so many keys, or twice as many events, and
+// so many bytes of the backup. A transaction can hold 1.2 MB and about ten thousand
+// writes; if that is not enough, the records are split in two. All other changes, even
+// revocations, wait for a transaction to end, so it should take milliseconds.
 const (
 	restoredAtOnce      = 250
 	restoredBytesAtOnce = 512 << 10
@@ -118,6 +118,7 @@ type restore struct {
 	file     *os.File // the backup
 	admitted *admission
 	batch    []backupLine
+	records  int             // that the batch writes at most
 	size     int             // of the batch, in bytes
 	owners   map[string]bool // the workspaces of unrevoked keys; nil if they are not needed
 	counts   heldValues      // what the last transaction held
@@ -182,15 +183,19 @@ func (r *restore) begin(ctx context.Context) error {
 	})
 }
 
-// linesAtOnce returns how many lines of a backup one transaction restores. A line writes
-// up to two records: a key, and the one that it replaces.
-func (s *Store) linesAtOnce() int { return s.atOnce(2*restoredAtOnce) / 2 }
+// most returns how many records a line of a backup writes at most.
+func (l *backupLine) most() int {
+	if l.Event != nil {
+		return 1
+	}
+	return 2 // a key, and the one that it replaces
+}
 
 // add adds a record to the batch, and restores the batch when it is full. The reader
 // pauses between batches, when no other change waits.
 func (r *restore) add(_ int, line *backupLine) error {
-	r.batch, r.size = append(r.batch, *line), r.size+line.size
-	if len(r.batch) < r.store.linesAtOnce() && r.size < restoredBytesAtOnce {
+	r.batch, r.records, r.size = append(r.batch, *line), r.records+line.most(), r.size+line.size
+	if r.records < r.store.atOnce(2*restoredAtOnce) && r.size < restoredBytesAtOnce {
 		return nil
 	}
 	return r.flush(context.Background()) // even if the client leaves, a batch is completed
@@ -199,7 +204,7 @@ func (r *restore) add(_ int, line *backupLine) error {
 // flush restores the batch.
 func (r *restore) flush(ctx context.Context) error {
 	err := r.write(ctx, r.batch)
-	r.batch, r.size = r.batch[:0], 0
+	r.batch, r.records, r.size = r.batch[:0], 0, 0
 	return err
 }
 
@@ -268,43 +273,4 @@ func (r *restore) writeUses(turn *durable.Turn, batch []backupLine) error {
 		})
 	}
 	return err
-}
-
-// restoring is a restore that has been started.
-type restoring struct {
-	MadeAt   millis `json:"made_at"` // its backup
-	WasEmpty bool   `json:"was_empty,omitzero"`
-}
-
-func restoringNow(txn reader) (r restoring, err error) {
-	if err = load(txn, restoringKey, &r); errors.Is(err, durable.ErrNotFound) {
-		return restoring{}, nil
-	}
-	return r, err
-}
-
-// Restoring returns the time of the backup whose restore was started but has not
-// finished; the zero time if there is none.
-func (s *Store) Restoring() (madeAt time.Time, err error) {
-	err = s.view(func(txn *durable.Txn) error {
-		r, err := restoringNow(txn)
-		madeAt = r.MadeAt.time()
-		return err
-	})
-	return madeAt, err
-}
-
-// wasEmpty reports whether the store has no keys, apart from those of an unfinished
-// restore into an empty store.
-func (s *Store) wasEmpty() (empty bool, err error) {
-	err = s.view(func(txn *durable.Txn) error {
-		r, err := restoringNow(txn)
-		if err != nil || r.WasEmpty {
-			empty = r.WasEmpty
-			return err
-		}
-		empty = !hasKeys(txn)
-		return nil
-	})
-	return empty, err
 }
