@@ -58,7 +58,7 @@ func TestOpen_logFromBeforeRebuild(t *testing.T) {
 func TestOpen_compactedTableFromBeforeRebuild(t *testing.T) {
 	db := openNew(t)
 	id := mustCreate(t, db)
-	for range 5 { // enough tables for a compaction
+	for range newTables { // enough for a compaction
 		mustCreate(t, db)
 		db = reopen(t, db)
 	}
@@ -76,7 +76,7 @@ func TestOpen_compactedTableFromBeforeRebuild(t *testing.T) {
 		}
 		return found
 	}
-	for len(tables()) < 5 {
+	for len(tables()) < newTables {
 		mustCreate(t, db)
 		db = reopen(t, db)
 	}

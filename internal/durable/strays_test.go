@@ -108,8 +108,8 @@ func restoreTables(t *testing.T, from, to string) (restored int) {
 // deletions, which it drops.
 func TestStrays_compacted(t *testing.T) {
 	db := openNew(t)
-	var before []string // copies from before the compaction
-	for range 5 {       // enough tables for a compaction
+	var before []string   // copies from before the compaction
+	for range newTables { // enough for a compaction
 		for range 20 {
 			id := mustCreate(t, db)
 			mustRevoke(t, db, id)
@@ -130,7 +130,7 @@ func TestStrays_compacted(t *testing.T) {
 	}
 
 	again, repairs := openLogged(t, testOptions(killed))
-	equal(t, "records", revokedAmong(statuses(t, again)), 100)
+	equal(t, "records", revokedAmong(statuses(t, again)), 20*newTables)
 	equal(t, "repairs", repairs, "")
 }
 
