@@ -43,7 +43,7 @@ func liveHeap() int64 {
 // 8 MB, may fill meanwhile: the bound leaves room for it, and is half of what it would
 // take to hold the records.
 func TestMemory(t *testing.T) {
-	const few, many, perKey = 10_000, 40_000, 500
+	const few, many, perKey = 2_500, 32_500, 500
 	small, large := heapOfLongWork(t, few), heapOfLongWork(t, many)
 	for work, heap := range large {
 		grown := (heap - small[work]) / (many - few)
