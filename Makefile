@@ -13,6 +13,7 @@ SOAK ?= 1h
 BENCH ?= .
 COUNT ?= 6
 KILLS ?= 300
+FAULTS ?= 60s
 
 # The race detector needs a C compiler and the C library's headers.
 CAN_RACE = echo 'int main(void) { return 0; }' | $$(go env CC) -include stdlib.h -x c -o /dev/null - 2>/dev/null
@@ -28,7 +29,7 @@ cover fuzz lint test: export GOFLAGS := $(shell go env GOFLAGS) -pgo=off
 VERSION ?= $(shell TZ=UTC git log -1 --format=0.0.0~%cd.%h --date=format-local:%Y%m%d%H%M%S)
 DEB ?= dist/
 
-.PHONY: help build deb man etcd test kill lint fuzz fuzz-nightly soak model microbench bench bench-store bench-impact bench-ended profile pgo cover screenshots clean
+.PHONY: help build deb man etcd test kill fleet-faults fleet-mutants lint fuzz fuzz-nightly soak model microbench bench bench-store bench-impact bench-ended profile pgo cover screenshots clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s  %s\n", $$1, $$2 }' Makefile
@@ -63,6 +64,12 @@ test: etcd | dist ## run all tests; with API_KEYS_TESTS=all, none may be skipped
 
 kill: ## kill the server under load KILLS (300) times, and check that nothing is lost
 	go test ./test -run '^TestKill$$' -count=1 -timeout 1h -v -args -kills $(KILLS)
+
+fleet-faults: etcd ## break a fleet and its etcd for FAULTS (60s), and check that nothing revoked is allowed
+	go test ./internal/fleet -race -run '^TestFleet_promise$$' -count=1 -timeout 9h -v -args -faults $(FAULTS)
+
+fleet-mutants: etcd ## check that the test of a fleet's promise fails without each of the rules that keep it
+	internal/fleet/mutants
 
 lint: ## check formatting, go vet, staticcheck, and that the go.mod files are tidy
 	@files=$$(gofmt -l .); if [ -n "$$files" ]; then echo "gofmt -w would change:" $$files; exit 1; fi

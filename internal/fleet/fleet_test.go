@@ -2,16 +2,21 @@ package fleet
 
 import (
 	"context"
+	"flag"
 	"fmt"
+	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"reflect"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"go.uber.org/zap/zaptest"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/authn"
 	"github.com/agiled/caddy-api-keys/internal/etcdtest"
 	"github.com/agiled/caddy-api-keys/internal/store"
 )
@@ -20,35 +25,103 @@ import (
 type gateway struct {
 	*Fleet
 	store *store.Store
+	authn *authn.Authenticator
+	disk  *disk
+	close func()
 }
 
-// replica adapts a store.
-type replica struct{ *store.Store }
+// disk makes the disk of a gateway slow. Its zero value does not.
+type disk struct {
+	reads, writes atomic.Int64 // how long each takes at most, in nanoseconds
+}
+
+func delay(most *atomic.Int64) {
+	if d := most.Load(); d > 0 {
+		time.Sleep(rand.N(time.Duration(d)))
+	}
+}
+
+// replica adapts a store for the fleet, and for the authenticator.
+type replica struct {
+	*store.Store
+	disk *disk
+}
 
 func (r replica) BeginReload(ctx context.Context) (Reload, error) {
 	return r.Store.BeginReload(ctx)
 }
 
+func (r replica) Replay(ctx context.Context, from, to apikey.Position, records []apikey.Record) error {
+	delay(&r.disk.writes)
+	return r.Store.Replay(ctx, from, to, records)
+}
+
+func (r replica) Lookup(digest apikey.Digest) (*apikey.Key, error) {
+	key, err := r.Store.Lookup(digest)
+	delay(&r.disk.reads)
+	return key, err
+}
+
 func openGateway(t *testing.T, name string, o Options) *gateway {
 	t.Helper()
+	return openIn(t, filepath.Join(t.TempDir(), name), name, o)
+}
+
+// openIn opens a gateway whose replica is in a directory.
+func openIn(t *testing.T, dir, name string, o Options) *gateway {
+	t.Helper()
 	log := zaptest.NewLogger(t).Named(name)
-	opened, err := store.OpenReplica(filepath.Join(t.TempDir(), name), o.Prefix, log, nil)
+	g := &gateway{disk: new(disk)}
+	var err error
+	g.store, err = store.OpenReplica(dir, o.Prefix, log, func(outcome apikey.Outcome) { g.authn.Changed(outcome) })
 	if err != nil {
+		t.Fatal(err)
+	}
+	data := replica{g.store, g.disk}
+	if g.authn, err = authn.New(data, cached, time.Now, log); err != nil {
 		t.Fatal(err)
 	}
 	o.Name, o.Log = name, log
-	f, err := Open(o, replica{opened})
-	if err != nil {
+	if g.Fleet, err = Open(o, data); err != nil {
 		t.Fatal(err)
 	}
-	opened.Follow(f)
-	t.Cleanup(func() {
-		f.Close()
-		if err := opened.Close(); err != nil {
+	g.store.Follow(g.Fleet)
+	g.authn.Require(g.Fleet)
+	g.close = sync.OnceFunc(func() {
+		g.Close()
+		g.authn.Close()
+		if err := g.store.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	return &gateway{f, opened}
+	t.Cleanup(g.close)
+	return g
+}
+
+// cached is how many keys a gateway remembers: few, so that the store is read often.
+const cached = 4
+
+// allows reports whether a gateway lets a request with a key's token pass.
+func (g *gateway) allows(t *testing.T, k issued) bool {
+	decision := g.authn.Check(t.Context(), new(authn.Policy), &authn.Facts{
+		Method: "POST", Path: "/", Authorization: []string{"Bearer " + k.token.Reveal()},
+	})
+	return decision.Result == authn.Allowed
+}
+
+// issued is a key with its token.
+type issued struct {
+	apikey.Create
+	token apikey.Token
+}
+
+func issue(ws, name string) issued {
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	token := apikey.NewToken("agk")
+	return issued{apikey.Create{Key: apikey.Key{
+		ID: apikey.NewKeyID(now), WorkspaceID: ws, Name: name, Preset: apikey.FullAccess,
+		Digest: token.Digest(), TokenHint: token.Hint(), CreatedAt: now, ExpiresAt: now.Add(90 * 24 * time.Hour),
+	}}, token}
 }
 
 func (g *gateway) awaitLive(t *testing.T) {
@@ -61,19 +134,20 @@ func (g *gateway) awaitLive(t *testing.T) {
 	}
 }
 
-func newKey(ws, name string) apikey.Create {
+func newKey(ws, name string) apikey.Create { return issue(ws, name).Create }
+
+func revoke(k issued) apikey.Revoke {
+	return apikey.Revoke{WorkspaceID: k.Key.WorkspaceID, KeyID: k.Key.ID, Reason: "test"}
+}
+
+func (g *gateway) try(ctx context.Context, do apikey.Action) (apikey.Outcome, error) {
 	now := time.Now().UTC().Truncate(time.Millisecond)
-	token := apikey.NewToken("agk")
-	return apikey.Create{Key: apikey.Key{
-		ID: apikey.NewKeyID(now), WorkspaceID: ws, Name: name, Preset: apikey.FullAccess,
-		Digest: token.Digest(), TokenHint: token.Hint(), CreatedAt: now, ExpiresAt: now.Add(90 * 24 * time.Hour),
-	}}
+	return g.store.Apply(ctx, apikey.Change{EventID: apikey.NewEventID(now), At: now, Actor: "test", Do: do})
 }
 
 func (g *gateway) apply(t *testing.T, do apikey.Action) apikey.Outcome {
 	t.Helper()
-	now := time.Now().UTC().Truncate(time.Millisecond)
-	outcome, err := g.store.Apply(t.Context(), apikey.Change{EventID: apikey.NewEventID(now), At: now, Actor: "test", Do: do})
+	outcome, err := g.try(t.Context(), do)
 	if err != nil {
 		t.Fatalf("%T: %v", do, err)
 	}
@@ -168,4 +242,13 @@ func (g *gateway) records(t *testing.T) map[string]string {
 		t.Fatal(err)
 	}
 	return records
+}
+
+// Most of these tests wait for something most of the time.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
 }

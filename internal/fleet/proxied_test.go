@@ -1,0 +1,54 @@
+package fleet
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/agiled/caddy-api-keys/internal/etcdtest"
+)
+
+// proxied is a gateway that reaches each member of etcd through a proxy of its own.
+type proxied struct {
+	*gateway
+	proxies []*etcdtest.Proxy // by member
+	dir     string
+	name    string
+	options Options
+}
+
+// startProxied starts gateways behind proxies, and waits until they serve.
+func startProxied(t *testing.T, cluster *etcdtest.Cluster, n int) (all []*proxied) {
+	t.Helper()
+	for i := range n {
+		all = append(all, openProxied(t, cluster, fmt.Sprintf("gw%d", i)))
+	}
+	for _, g := range all {
+		g.awaitLive(t)
+	}
+	return all
+}
+
+func openProxied(t *testing.T, cluster *etcdtest.Cluster, name string) *proxied {
+	t.Helper()
+	g := &proxied{name: name, dir: t.TempDir(), options: defaults(cluster)}
+	g.options.Endpoints = nil
+	for i := range cluster.Endpoints() {
+		p := etcdtest.NewProxy(t, cluster.Member(i).Address())
+		g.proxies = append(g.proxies, p)
+		g.options.Endpoints = append(g.options.Endpoints, "http://"+p.Addr())
+	}
+	g.open(t)
+	return g
+}
+
+// open opens the gateway, with the replica that it has.
+func (g *proxied) open(t *testing.T) {
+	t.Helper()
+	g.gateway = openIn(t, g.dir, g.name, g.options)
+}
+
+func (g *proxied) each(do func(*etcdtest.Proxy)) {
+	for _, p := range g.proxies {
+		do(p)
+	}
+}
