@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -28,13 +31,27 @@ type etcd struct {
 func dial(o *Options) (*etcd, error) {
 	client, err := clientv3.New(clientv3.Config{
 		Endpoints: o.Endpoints, Username: o.Username, Password: o.Password, TLS: o.TLS,
-		DialTimeout: 5 * time.Second, DialKeepAliveTime: 5 * time.Second, DialKeepAliveTimeout: 3 * time.Second,
+		DialOptions: []grpc.DialOption{grpc.WithChainUnaryInterceptor(authenticateLater())}, DialKeepAliveTime: 5 * time.Second, DialKeepAliveTimeout: 3 * time.Second,
 		Logger: zap.NewNop(), // this package says what has failed
 	})
 	if err != nil {
 		return nil, fmt.Errorf("connecting to etcd: %w", err)
 	}
 	return &etcd{client: client, prefix: o.Prefix, keys: o.keys()}, nil
+}
+
+// authenticateLater answers the client's first request for a token, with an invalid one:
+// without that, making a client with a user would wait for etcd. The client asks again as
+// soon as etcd refuses the token.
+func authenticateLater() grpc.UnaryClientInterceptor {
+	var asked atomic.Bool
+	return func(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
+		if answer, ok := reply.(*etcdserverpb.AuthenticateResponse); ok && !asked.Swap(true) {
+			answer.Token = "invalid"
+			return nil
+		}
+		return invoke(ctx, method, request, reply, conn, options...)
+	}
 }
 
 func (e *etcd) close() { _ = e.client.Close() }
@@ -81,12 +98,12 @@ func (e *etcd) delete(name string) {
 
 // isTransient reports whether another try may succeed.
 func isTransient(err error) bool {
+	if e, ok := errors.AsType[rpctypes.EtcdError](err); ok { // which has no status
+		return e.Code() == codes.Unavailable || e.Code() == codes.DeadlineExceeded
+	}
 	switch status.Code(err) {
 	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled, codes.Unknown, codes.Internal:
 		return true
-	}
-	if e, ok := errors.AsType[rpctypes.EtcdError](err); ok {
-		return e.Code() == codes.Unavailable || e.Code() == codes.DeadlineExceeded
 	}
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }

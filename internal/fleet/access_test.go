@@ -1,0 +1,120 @@
+package fleet
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/agiled/caddy-api-keys/internal/etcdtest"
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
+)
+
+// awaitProblem waits until a gateway says why it does not serve.
+func (g *gateway) awaitProblem(t *testing.T, want string) {
+	t.Helper()
+	gatewaytest.Await(t, "the problem: "+want, func() bool { return strings.Contains(g.Problem(), want) })
+	if g.Live() {
+		t.Errorf("the gateway serves in spite of: %s", g.Problem())
+	}
+}
+
+func TestFleet_oldEtcd(t *testing.T) {
+	t.Parallel()
+	cluster := etcdtest.Old(t)
+	openGateway(t, "gw", defaults(cluster)).awaitProblem(t, "runs etcd "+cluster.Member(0).Version())
+}
+
+// A user who may read and write what is below the prefix, and a client certificate, are
+// all that a gateway needs.
+func TestFleet_userAndTLS(t *testing.T) {
+	t.Parallel()
+	cluster := etcdtest.Start(t, 1, etcdtest.TLS(), etcdtest.Users(
+		etcdtest.User{Name: "gw", Password: "secret", Prefix: "/api-keys/"},
+		etcdtest.User{Name: "other", Password: "secret", Prefix: "/other/"},
+	))
+	o := defaults(cluster)
+	o.TLS, o.Username, o.Password = cluster.ClientTLS(), "gw", "secret"
+	all := startGateways(t, 2, o)
+	k := issue("acme", "Zapier")
+	all[0].apply(t, k.Create)
+	all[1].apply(t, revoke(k))
+	if all[0].allows(t, k) {
+		t.Error("a revoked key is allowed")
+	}
+
+	for _, tt := range []struct {
+		name   string
+		change func(*Options)
+		want   string
+	}{
+		{"wrong password", func(o *Options) { o.Password = "wrong" }, "invalid user ID or password"},
+		{"no user", func(o *Options) { o.Username, o.Password = "", "" }, "etcd refuses this gateway's user"},
+		{"other prefix", func(o *Options) { o.Username = "other" }, "etcd refuses this gateway's user"},
+		{"no certificate", func(o *Options) { o.TLS = o.TLS.Clone(); o.TLS.Certificates = nil }, "no member of etcd answers"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			o := o
+			tt.change(&o)
+			openGateway(t, "gw", o).awaitProblem(t, tt.want)
+		})
+	}
+}
+
+func TestFleet_wrongIntegrityKey(t *testing.T) {
+	t.Parallel()
+	cluster := etcdtest.Start(t, 1)
+	right := startGateways(t, 1, defaults(cluster))[0]
+	o := defaults(cluster)
+	o.IntegrityKeys = []IntegrityKey{{2}}
+	openGateway(t, "wrong", o).awaitProblem(t, "d/head is sealed with another integrity_key")
+	o.IntegrityKeys = nil
+	openGateway(t, "none", o).awaitProblem(t, "d/head is sealed with another integrity_key")
+	right.apply(t, newKey("acme", "Zapier"))
+	if !right.Live() {
+		t.Errorf("the gateway with the right key does not serve: %s", right.Problem())
+	}
+}
+
+// The key is replaced gateway by gateway: first all accept the new one too, then they
+// seal with it.
+func TestFleet_integrityKeyReplaced(t *testing.T) {
+	t.Parallel()
+	o := defaults(etcdtest.Start(t, 1))
+	all := startGateways(t, 2, o)
+	k := issue("acme", "Zapier")
+	all[0].apply(t, k.Create)
+	for _, keys := range [][]IntegrityKey{{{1}, {2}}, {{2}, {1}}} {
+		for _, g := range all {
+			adopted := *g.options.Load()
+			adopted.IntegrityKeys = keys
+			if err := g.Adopt(adopted); err != nil {
+				t.Fatal(err)
+			}
+			g.awaitLive(t)
+			own := issue("acme", "while the key is replaced")
+			all[0].apply(t, own.Create)
+			if got := all[1].apply(t, revoke(own)).Propagation; !got.Confirmed || all[0].allows(t, own) {
+				t.Errorf("got the propagation %+v", got)
+			}
+			for _, other := range all {
+				other.awaitPosition(t, all[1])
+				if !other.allows(t, k) || !other.Live() {
+					t.Errorf("%s allows a key: %t, and is live: %t", other.options.Load().Name, other.allows(t, k), other.Live())
+				}
+			}
+		}
+	}
+}
+
+// A gateway with a user starts without etcd, and serves once etcd is there.
+func TestFleet_userBeforeEtcd(t *testing.T) {
+	t.Parallel()
+	cluster := etcdtest.Start(t, 1, etcdtest.Users(etcdtest.User{Name: "gw", Password: "secret", Prefix: "/api-keys/"}))
+	cluster.Member(0).Kill()
+	o := defaults(cluster)
+	o.Username, o.Password = "gw", "secret"
+	g := openGateway(t, "gw", o)
+	g.awaitProblem(t, "no member of etcd answers")
+	cluster.Member(0).Start()
+	g.awaitLive(t)
+	g.apply(t, newKey("acme", "Zapier"))
+}
