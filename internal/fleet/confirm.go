@@ -78,7 +78,7 @@ func (w *wait) done() bool {
 func (w *wait) next(ctx context.Context, since int64) bool {
 	gateways, revision, changed := w.fleet.registry.all()
 	if revision >= since {
-		w.update(gateways)
+		w.update(ctx, gateways)
 	}
 	w.exclude(ctx)
 	if w.done() {
@@ -110,12 +110,14 @@ func (w *wait) pause() time.Duration {
 }
 
 // update removes gateways that have acknowledged the change, or that have left.
-func (w *wait) update(gateways map[string]registered) {
+func (w *wait) update(ctx context.Context, gateways map[string]registered) {
 	for id, l := range w.behind {
 		now, there := gateways[id]
 		switch {
 		case !there:
-			delete(w.behind, id)
+			if w.hasLeft(ctx, id) {
+				delete(w.behind, id)
+			}
 			continue
 		case now.revision < l.revision:
 			continue
@@ -128,6 +130,13 @@ func (w *wait) update(gateways map[string]registered) {
 			delete(w.behind, id)
 		}
 	}
+}
+
+// hasLeft asks etcd whether a gateway has left. That the registry does not have it proves
+// nothing if etcd has gone back, as after it was restored from a snapshot.
+func (w *wait) hasLeft(ctx context.Context, id string) bool {
+	read, err := w.etcd.read(ctx, clientv3.OpGet(w.etcd.name(gatewayPrefix+id)))
+	return err == nil && len(read.Responses[0].GetResponseRange().Kvs) == 0
 }
 
 // exclude excludes gateways that have taken too long, and removes those whose lease has

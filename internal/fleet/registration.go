@@ -42,6 +42,7 @@ type registered struct {
 	revision int64 // of the last change
 }
 
+// openRegistration decodes a registration. One that cannot be read has no state.
 func (e *etcd) openRegistration(id string, sealed []byte, revision int64) (registered, error) {
 	name := e.name(gatewayPrefix + id)
 	found := registered{id: id, revision: revision}
@@ -50,7 +51,7 @@ func (e *etcd) openRegistration(id string, sealed []byte, revision int64) (regis
 		err = json.Unmarshal(value, &found.registration)
 	}
 	if err != nil {
-		return found, fmt.Errorf("the registration %s: %w", name, err)
+		return registered{id: id, revision: revision}, fmt.Errorf("the registration %s: %w", name, err)
 	}
 	return found, nil
 }

@@ -23,11 +23,15 @@ type registry struct {
 	ahead    map[string]time.Duration // by id, how far the clocks of gateways are ahead
 	tickets  map[string]int64         // by name, the revision at which each was made
 	revision int64                    // of etcd, up to which this is known
+	unwatch  func()                   // ends the watch
 	changed  chan struct{}            // closed when something changes
 }
 
 func newRegistry(log *zap.Logger) *registry {
-	return &registry{log: log, changed: make(chan struct{}), gateways: map[string]registered{}, ahead: map[string]time.Duration{}, tickets: map[string]int64{}}
+	return &registry{
+		log: log, unwatch: func() {}, changed: make(chan struct{}),
+		gateways: map[string]registered{}, ahead: map[string]time.Duration{}, tickets: map[string]int64{},
+	}
 }
 
 // all returns the registrations by id, the revision up to which they are known, and a
@@ -71,12 +75,17 @@ func (r *registry) watch(ctx context.Context, e *etcd) error {
 	}
 	r.mu.Lock()
 	next := r.revision + 1
+	r.unwatch = cancel
 	r.mu.Unlock()
 	for answer := range e.client.Watch(ownStream(ctx, "gateways", 0), from, clientv3.WithRange(end), clientv3.WithRev(next)) {
 		if err := answer.Err(); err != nil {
 			return explain(err)
 		}
 		r.mu.Lock()
+		if ctx.Err() != nil { // see check
+			r.mu.Unlock()
+			break
+		}
 		r.revision = max(r.revision, answer.Header.Revision)
 		for _, event := range answer.Events {
 			name := strings.TrimPrefix(string(event.Kv.Key), e.prefix)
@@ -95,10 +104,12 @@ func (r *registry) watch(ctx context.Context, e *etcd) error {
 
 // read reads the whole registry.
 func (r *registry) read(ctx context.Context, e *etcd) error {
+	known := r.known()
 	read, err := e.read(ctx, clientv3.OpGet(e.name(gatewayPrefix), clientv3.WithRange(e.name(ticketsEnd))))
 	if err != nil {
 		return err
 	}
+	r.check(known, read.Header.Revision)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if read.Header.Revision < r.revision {
@@ -118,6 +129,28 @@ func (r *registry) read(ctx context.Context, e *etcd) error {
 	return nil
 }
 
+// known returns the revision up to which the registry is known.
+func (r *registry) known() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.revision
+}
+
+// check forgets everything if etcd has gone back, as after it was restored from a
+// snapshot: if it answers with an earlier revision than was known before it was asked.
+func (r *registry) check(known, answered int64) {
+	if answered >= known {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.revision = 0
+	clear(r.gateways)
+	clear(r.tickets)
+	r.unwatch()
+	r.announce()
+}
+
 // set notes a registration or a ticket. The caller holds mu.
 func (r *registry) set(e *etcd, key string, value []byte, made, revision int64) {
 	name := strings.TrimPrefix(key, e.prefix)
@@ -128,8 +161,7 @@ func (r *registry) set(e *etcd, key string, value []byte, made, revision int64) 
 	}
 	found, err := e.openRegistration(id, value, revision)
 	if err != nil {
-		r.log.Error("a registration of the fleet cannot be trusted", zap.Error(err))
-		return
+		r.log.Error("a registration of the fleet cannot be read: what is taken away from now on cannot be confirmed; delete it if it belongs to no gateway", zap.Error(err))
 	}
 	r.gateways[id] = found
 }
@@ -146,7 +178,8 @@ func (r *registry) remove(name string) {
 // to have written its registration. The caller holds mu.
 func (r *registry) compareClocks(name string) {
 	id := strings.TrimPrefix(name, gatewayPrefix)
-	if g, there := r.gateways[id]; there && g.State != apikey.GatewayFenced { // which others write
+	g, there := r.gateways[id]
+	if there && g.State != "" && g.State != apikey.GatewayFenced { // which others write
 		r.ahead[id] = time.Until(time.UnixMilli(g.WallMS))
 	}
 }

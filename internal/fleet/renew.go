@@ -48,7 +48,7 @@ func (f *Fleet) renew(ctx context.Context, e *etcd, id string, staleness time.Du
 	if err != nil {
 		return err
 	}
-	if head.sealed == nil || isBehind(head.Head, before.Head) {
+	if head.sealed == nil || isBehind(head.Position, before.Position) {
 		return fmt.Errorf("%w: etcd is at change %d, and this replica at change %d", errHistory, head.Seq, before.Seq)
 	}
 	f.latest.Store(&head.Head)

@@ -91,10 +91,14 @@ func (f *Fleet) catchUp(ctx context.Context, e *etcd) error {
 	switch {
 	case err != nil:
 		return err
-	case !complete || f.reload.Load():
-		err = f.load(ctx, e)
-	case isBehind(head.Head, at.Head):
+	case complete && isBehind(head.Position, at):
 		return fmt.Errorf("%w: etcd is at change %d, and this replica at change %d", errHistory, head.Seq, at.Seq)
+	case complete && f.reload.Load():
+		if err = e.hasEvent(ctx, at.LastEvent); err == nil {
+			err = f.load(ctx, e)
+		}
+	case !complete:
+		err = f.load(ctx, e)
 	case sameChange(at.Head, head.Head):
 		f.progress.set(head.Position, head.sealed)
 		f.progress.latest(head.Head, revision)
@@ -107,10 +111,32 @@ func (f *Fleet) catchUp(ctx context.Context, e *etcd) error {
 	return err
 }
 
-// isBehind reports whether a head of etcd is of another history than a head that this
+// isBehind reports whether a head of etcd is of another history than one that this
 // replica has applied, as far as the two can tell.
-func isBehind(inEtcd, applied apikey.Head) bool {
-	return inEtcd.Fleet != applied.Fleet || inEtcd.Seq < applied.Seq || inEtcd.Seq == applied.Seq && !sameChange(inEtcd, applied)
+func isBehind(inEtcd, applied apikey.Position) bool {
+	switch {
+	case inEtcd.Fleet != applied.Fleet || inEtcd.Seq < applied.Seq:
+		return true
+	case inEtcd.Seq == applied.Seq:
+		return !sameChange(inEtcd.Head, applied.Head)
+	}
+	return inEtcd.Revision <= applied.Revision // later changes have later revisions
+}
+
+// hasEvent checks that etcd has the last event of this replica. If not, it was restored
+// from a snapshot that is older than that, and has overtaken the replica since.
+func (e *etcd) hasEvent(ctx context.Context, id string) error {
+	if id == "" {
+		return nil // no change has been made so far
+	}
+	read, err := e.read(ctx, clientv3.OpGet(e.name(eventPrefix+id)))
+	if err != nil {
+		return err
+	}
+	if len(read.Responses[0].GetResponseRange().Kvs) == 0 {
+		return fmt.Errorf("%w: etcd does not have the event %s", errHistory, id)
+	}
+	return nil
 }
 
 // findHead reads the head, and the revision of etcd as of which it was read. The first
@@ -147,10 +173,10 @@ func (f *Fleet) serve(ctx context.Context, e *etcd, m *membership) error {
 	if err != nil {
 		return err
 	}
-	at, err := f.progress.reach(ctx, func(at point) bool { return at.Seq >= head.Seq })
-	if err != nil {
+	if err := f.await(ctx, head); err != nil {
 		return err
 	}
+	at, _ := f.progress.now()
 	if err := m.serve(ctx, at.LastEnd); err != nil {
 		return err
 	}
