@@ -212,7 +212,10 @@ func (a *attempt) commit(ctx context.Context, on point, plan apikey.Plan) (resul
 		// The same again: it succeeds only if the first has not, and never will.
 		resp, err = a.etcd.write(ctx, conditions, then, []clientv3.Op{a.getGateways(), clientv3.OpGet(headKey)})
 	}
-	if err != nil {
+	switch {
+	case err != nil && a.unanswered:
+		return result{}, false, fmt.Errorf("%w: %w", errAmbiguous, err)
+	case err != nil:
 		return result{}, false, err
 	}
 	if resp.Succeeded {

@@ -36,5 +36,7 @@
 //	q/<id>            a gateway that waits for its turn to change something
 //
 // A gateway never trusts what it reads: each value is sealed with a key that only the
-// gateways have.
+// gateways have. Who can write to etcd can still stop the fleet. Gateways that follow the
+// changes ignore a record that was deleted or replaced by an earlier value of its own;
+// one that is being filled cannot tell.
 package fleet

@@ -51,6 +51,9 @@ func (f *Fleet) watch(ctx context.Context, e *etcd) error {
 			return err
 		}
 	}
+	if ctx.Err() == nil {
+		return errors.New("etcd has ended the watch")
+	}
 	return ctx.Err()
 }
 

@@ -1,0 +1,151 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/etcdtest"
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
+)
+
+// A change is made once, although etcd's answer to it does not arrive.
+func TestFleet_answerLost(t *testing.T) {
+	t.Parallel()
+	cluster := etcdtest.Start(t, 1)
+	witness := startGateways(t, 1, defaults(cluster))[0]
+	g := startProxied(t, cluster, 1)[0]
+	for name, repair := range map[string]func(){
+		"for a moment":   func() { time.Sleep(2*attemptTimeout + attemptTimeout/2); g.each((*etcdtest.Proxy).Pass) },
+		"and connection": func() { g.each((*etcdtest.Proxy).Drop); g.each((*etcdtest.Proxy).Pass) },
+	} {
+		before := len(witness.records(t))
+		g.each(func(p *etcdtest.Proxy) { p.Stall(etcdtest.Answers) })
+		k := issue("acme", name)
+		answered := make(chan error, 1)
+		go func() {
+			_, err := g.try(t.Context(), k.Create)
+			answered <- err
+		}()
+		gatewaytest.Await(t, "the change to be made", func() bool {
+			_, err := witness.store.Lookup(k.Key.Digest)
+			return err == nil
+		})
+		repair()
+		if err := <-answered; err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		g.awaitLive(t)
+		want := witness.records(t)
+		if got := len(want) - before; got != 2 {
+			t.Errorf("%s: got %d more records, want a key and an event", name, got)
+		}
+		if got := g.records(t); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: got %d records, want %d", name, len(got), len(want))
+		}
+	}
+}
+
+// If the answer never arrives, the error says that the change may have been made.
+func TestFleet_inDoubt(t *testing.T) {
+	t.Parallel()
+	cluster := etcdtest.Start(t, 1)
+	g := startProxied(t, cluster, 1)[0]
+	g.each(func(p *etcdtest.Proxy) { p.Stall(etcdtest.Answers) })
+	if _, err := g.try(t.Context(), newKey("acme", "Zapier")); !errors.Is(err, apikey.ErrFleetInDoubt) {
+		t.Errorf("got %v, want %v", err, apikey.ErrFleetInDoubt)
+	}
+	g.each((*etcdtest.Proxy).Pass)
+	g.awaitLive(t)
+	if _, err := g.try(t.Context(), newKey("acme", "Zapier")); !errors.Is(err, apikey.ErrNameTaken) {
+		t.Errorf("the same again: got %v, want %v", err, apikey.ErrNameTaken)
+	}
+}
+
+// A gateway that is cut off says that nothing was changed, if that is certain.
+func TestFleet_changeWhileCutOff(t *testing.T) {
+	t.Parallel()
+	g := startProxied(t, etcdtest.Start(t, 1), 1)[0]
+	g.each((*etcdtest.Proxy).Drop)
+	g.awaitNotLive(t)
+	_, err := g.try(t.Context(), newKey("acme", "Zapier"))
+	if !errors.Is(err, apikey.ErrStoreUnavailable) {
+		t.Errorf("got %v, want %v", err, apikey.ErrStoreUnavailable)
+	}
+	g.each((*etcdtest.Proxy).Pass)
+	g.awaitLive(t)
+	_, err = g.try(t.Context(), newKey("acme", "Zapier"))
+	if err != nil && !errors.Is(err, apikey.ErrNameTaken) {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// A gateway that crashed while it had a place in the queue holds nobody up for long.
+func TestFleet_abandonedTicket(t *testing.T) {
+	t.Parallel()
+	g := startGateways(t, 1, defaults(etcdtest.Start(t, 1)))[0]
+	i := intruder{t, g.connection()}
+	i.put("q/abandoned", "")
+	gatewaytest.Await(t, "the ticket to be known", func() bool {
+		first, _ := g.registry.first()
+		return first != ""
+	})
+	began := time.Now()
+	g.apply(t, newKey("acme", "Zapier"))
+	if took := time.Since(began); took < patience || took > 10*patience {
+		t.Errorf("the change took %s, want about %s", took, patience)
+	}
+	gatewaytest.Await(t, "the ticket to be removed", func() bool {
+		first, _ := g.registry.first()
+		return first == ""
+	})
+}
+
+// What another gateway has just done counts, even if it has not arrived.
+func TestFleet_refusals(t *testing.T) {
+	t.Parallel()
+	all := startGateways(t, 2, defaults(etcdtest.Start(t, 1)))
+	all[1].disk.writes.Store(int64(500 * time.Millisecond))
+	for _, name := range []string{"one", "two", "three"} {
+		k := newKey("acme", name)
+		all[0].apply(t, k)
+		if _, err := all[1].try(t.Context(), newKey("acme", name)); !errors.Is(err, apikey.ErrNameTaken) {
+			t.Errorf("a name that has just been taken: got %v, want %v", err, apikey.ErrNameTaken)
+		}
+		all[0].apply(t, apikey.Revoke{WorkspaceID: "acme", KeyID: k.Key.ID})
+		if _, err := all[1].try(t.Context(), newKey("acme", name)); err != nil {
+			t.Errorf("a name that has just become free: got %v", err)
+		}
+	}
+}
+
+func TestFleet_oneNameOnAllGateways(t *testing.T) {
+	t.Parallel()
+	all := startGateways(t, 3, defaults(etcdtest.Start(t, 1)))
+	for round := range 5 {
+		name := strings.Repeat("x", round+1)
+		var created atomic.Int64
+		var asking sync.WaitGroup
+		for _, g := range all {
+			asking.Go(func() {
+				_, err := g.try(context.Background(), newKey("acme", name))
+				switch {
+				case err == nil:
+					created.Add(1)
+				case !errors.Is(err, apikey.ErrNameTaken):
+					t.Errorf("got %v, want %v", err, apikey.ErrNameTaken)
+				}
+			})
+		}
+		asking.Wait()
+		if got := created.Load(); got != 1 {
+			t.Errorf("%d gateways created a key of the same name, want 1", got)
+		}
+	}
+}

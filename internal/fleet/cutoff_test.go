@@ -1,0 +1,148 @@
+package fleet
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/etcdtest"
+)
+
+// A gateway that is cut off stops serving, is waited for, and comes back.
+func TestFleet_cutOff(t *testing.T) {
+	t.Parallel()
+	for name, cut := range map[string]func(*etcdtest.Proxy){
+		"stalled":         func(p *etcdtest.Proxy) { p.Stall() },
+		"cannot ask":      func(p *etcdtest.Proxy) { p.Stall(etcdtest.Requests) },
+		"hears no answer": func(p *etcdtest.Proxy) { p.Stall(etcdtest.Answers) },
+		"dropped":         (*etcdtest.Proxy).Drop,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			all := startProxied(t, etcdtest.Start(t, 3), 2)
+			k := issue("acme", "Zapier")
+			all[0].apply(t, k.Create)
+			all[1].awaitPosition(t, all[0].gateway)
+			if !all[1].allows(t, k) {
+				t.Fatal("the key is refused before it is revoked")
+			}
+			before := *all[1].id.Load()
+
+			all[1].each(cut)
+			revoked := all[0].apply(t, revoke(k))
+			if all[1].allows(t, k) {
+				t.Error("the gateway that is cut off allows a revoked key")
+			}
+			got, lease := revoked.Propagation, all[1].options.MaxStaleness
+			if least, most := lease, fenceAfter+afterLease(lease)+5*time.Second; !got.Confirmed || got.Waited < least || got.Waited > most {
+				t.Errorf("got the propagation %+v, want one that is confirmed after %s to %s", got, least, most)
+			}
+			all[1].awaitNotLive(t)
+
+			all[1].each((*etcdtest.Proxy).Pass)
+			all[1].awaitLive(t)
+			if all[1].allows(t, k) {
+				t.Error("the gateway that came back allows a revoked key")
+			}
+			if *all[1].id.Load() == before {
+				t.Error("the gateway came back under the registration that it had lost")
+			}
+		})
+	}
+}
+
+// Nobody who waits for a confirmation is told that there is one before there is.
+func TestFleet_cutOffAndNotAwaited(t *testing.T) {
+	t.Parallel()
+	all := startProxied(t, etcdtest.Start(t, 1), 2)
+	k := issue("acme", "Zapier")
+	all[0].apply(t, k.Create)
+	all[1].each((*etcdtest.Proxy).Drop)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	got, err := all[0].try(ctx, revoke(k))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := got.Propagation; p.Confirmed || !slices.Equal(p.Behind, []string{"gw1"}) {
+		t.Errorf("got the propagation %+v, want one that is pending because of gw1", p)
+	}
+	again := all[0].apply(t, revoke(k)) // which changes nothing, and waits for the same
+	if p := again.Propagation; !p.Confirmed || p.Waited == 0 {
+		t.Errorf("asked again: got the propagation %+v, want one that was waited for", p)
+	}
+}
+
+func TestFleet_leaves(t *testing.T) {
+	t.Parallel()
+	all := startGateways(t, 2, defaults(etcdtest.Start(t, 1)))
+	created := all[0].apply(t, newKey("acme", "Zapier"))
+	all[1].close()
+	got := all[0].apply(t, apikey.Revoke{WorkspaceID: "acme", KeyID: created.Key.ID}).Propagation
+	if !got.Confirmed || got.Gateways != 1 || got.Waited > fenceAfter/2 {
+		t.Errorf("got the propagation %+v, want one of one gateway, without waiting", got)
+	}
+}
+
+// A member of etcd that stops does not stop the fleet.
+func TestFleet_memberStops(t *testing.T) {
+	t.Parallel()
+	cluster := etcdtest.Start(t, 3)
+	all := startGateways(t, 2, defaults(cluster))
+	for name, stop := range map[string]struct{ stop, goOn func(*etcdtest.Member) }{
+		"paused": {(*etcdtest.Member).Pause, (*etcdtest.Member).Resume},
+		"killed": {(*etcdtest.Member).Kill, (*etcdtest.Member).Start},
+	} {
+		for _, leads := range []bool{false, true} {
+			member := cluster.Leader()
+			if !leads {
+				member = (member + 1) % 3
+			}
+			stop.stop(cluster.Member(member))
+			ctx, cancel := context.WithTimeout(t.Context(), 2*commitTimeout)
+			created, err := tryAgain(ctx, all[0], newKey("acme", name))
+			if err == nil {
+				_, err = tryAgain(ctx, all[1], apikey.Revoke{WorkspaceID: "acme", KeyID: created.Key.ID})
+			}
+			cancel()
+			if err != nil {
+				t.Errorf("a member is %s, and was the leader (%t): %v", name, leads, err)
+			}
+			for _, g := range all {
+				g.awaitLive(t)
+			}
+			stop.goOn(cluster.Member(member))
+			cluster.AwaitHealthy()
+		}
+	}
+}
+
+// tryAgain makes a change, as a client does that tries again.
+func tryAgain(ctx context.Context, g *gateway, do apikey.Action) (outcome apikey.Outcome, err error) {
+	for ctx.Err() == nil {
+		if outcome, err = g.try(ctx, do); err == nil {
+			return outcome, nil
+		}
+	}
+	return outcome, err
+}
+
+// A member that goes on answering, but whose watch delivers nothing any more, costs a
+// gateway no more than a moment.
+func TestFleet_watchStalls(t *testing.T) {
+	t.Parallel()
+	all := startProxied(t, etcdtest.Start(t, 3), 2)
+	for member := range 3 { // one of them has the watch
+		all[1].proxies[member].Stall(etcdtest.Answers)
+		created := all[0].apply(t, newKey("acme", strings.Repeat("x", member+1)))
+		all[1].awaitPosition(t, all[0].gateway)
+		if _, err := all[1].store.Lookup(created.Key.Digest); err != nil {
+			t.Errorf("the key has not arrived: %v", err)
+		}
+		all[1].proxies[member].Pass()
+		all[1].awaitLive(t)
+	}
+}
