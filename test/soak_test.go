@@ -15,36 +15,35 @@ import (
 	"github.com/agiled/caddy-api-keys/admin/client"
 )
 
-// soakFor is how long make soak wants it to last.
+// soakFor is how long TestSoak runs at least: make soak sets it.
 var soakFor = flag.Duration("soak", 0, "how long TestSoak goes on at least")
 
 const (
 	fewestRounds = 5
-	reloads      = 10 // that are accepted in a round, and as many that are not
-	// Less than what all reloads, or all WebSockets, leave behind if each leaves one.
-	// The gateway keeps 32 goroutines that read the store once it has had to read so
-	// much at once.
+	reloads      = 10 // of each kind in a round: accepted ones and refused ones
+	// If each reload or each WebSocket left one behind, there would be more than this.
+	// The gateway keeps up to 32 goroutines for reading the store.
 	mostGoroutines = 32 + 8
 	mostFiles      = 8
 )
 
-// What may be kept, beside what the level varies by: a key that was made stays in
-// the store for ever, with its events, and so do its places in the indexes that
-// Badger has in memory. Of a request nothing may be kept.
+// What may remain, besides normal variation: each key that was created stays in the
+// store, with its events, and so do its entries in the indexes that Badger keeps in
+// memory. Nothing of a request may remain.
 const (
 	heapVaries, heapByKey = 8 << 20, 1 << 10
 	diskVaries, diskByKey = 64 << 20, 8 << 10
-	// The collector lets garbage become 128 MiB, and the system takes back slowly
-	// what is free.
+	// The garbage collector lets 128 MiB of garbage accumulate, and the system is slow
+	// to take back free memory.
 	residentVaries = 192 << 20
 )
 
-// TestSoak does everything that a gateway does, again and again, and lets it come
-// to rest after each round: goroutines and open files are then as many as after
-// the first one, and in the end neither the memory nor the store has grown by
-// what was asked.
+// TestSoak has a gateway do everything that it can do, again and again, and waits after
+// each round until it is idle. It then has as many goroutines and open files as after
+// the first round, and at the end neither its memory nor its store has grown with the
+// number of requests.
 //
-// A few rounds show what leaks by the request. make soak goes on for hours.
+// A few rounds reveal what leaks with each request. make soak runs for hours.
 func TestSoak(t *testing.T) {
 	t.Parallel()
 	s := startWithConnect(t, soakConfig)
@@ -93,8 +92,8 @@ func TestSoak(t *testing.T) {
 	}
 }
 
-// level is what a server has that could grow, and what it was asked for until
-// then.
+// level is how much a server has of everything that could grow, and how much it has
+// done so far.
 type level struct {
 	goroutines, files    int // files are those that are not the store's
 	heap, resident, disk int
@@ -106,7 +105,7 @@ func (l level) String() string {
 		l.requests, l.keys, l.goroutines, l.files, mebibytes(l.heap), mebibytes(l.resident), mebibytes(l.disk))
 }
 
-// level returns what the server has now, but for the memory.
+// level returns the server's current level, without its memory.
 func (w *soak) level() level {
 	w.T.Helper()
 	series := w.metrics()
@@ -128,8 +127,8 @@ func (w *soak) level() level {
 	return l
 }
 
-// files returns how many files and sockets the process has open, without the
-// store's: it has more of those the more there is in it.
+// files returns how many files and sockets the process has open, without those of the
+// store, whose number grows with its contents.
 func (w *soak) files() (n int) {
 	w.T.Helper()
 	dir := fmt.Sprintf("/proc/%d/fd", w.Cmd.Process.Pid)
@@ -143,9 +142,9 @@ func (w *soak) files() (n int) {
 	return n
 }
 
-// rest returns the level of a server that nobody asks for anything any more: it
-// is there when there have not been fewer goroutines and files for longer than
-// idle connections stay.
+// rest returns the level of a server that receives no more requests. The level is final
+// once goroutines and files have not decreased for longer than idle connections stay
+// open.
 func (w *soak) rest() level {
 	w.T.Helper()
 	least, same := w.level(), 0
@@ -160,8 +159,8 @@ func (w *soak) rest() level {
 	return least
 }
 
-// kept returns the bytes of what is still used after a collection: and another,
-// for what the first one only let go.
+// kept returns how many bytes of the heap remain after two garbage collections: the
+// second one frees what the first one only released.
 func (w *soak) kept() int {
 	w.T.Helper()
 	w.heap()
@@ -178,8 +177,8 @@ type soak struct {
 // idleTimeout is after how long the server closes a connection that is idle.
 const idleTimeout = 5 * time.Second
 
-// soakConfig remembers few keys, so that the cache is full early, and lets go of
-// idle connections soon.
+// soakConfig has a small cache of keys, so that it is soon full, and closes idle
+// connections early.
 var soakConfig = strings.NewReplacer(
 	"badger {\n", "badger {\n\t\t\tcache_size 200\n",
 	"\tmetrics\n", "\tmetrics\n\tservers {\n\t\ttimeouts {\n\t\t\tidle "+idleTimeout.String()+"\n\t\t}\n\t}\n",
@@ -187,12 +186,12 @@ var soakConfig = strings.NewReplacer(
 	"{{.Upstream}}", "{{.Upstream}} {\n\t\ttransport http {\n\t\t\tkeepalive 200ms\n\t\t}\n\t}",
 ).Replace(floodConfig)
 
-// slow is what the gateway answers when a look-up takes two seconds, as it can on
-// a machine that is busy with others. That is right, and not what is asked here.
+// slow is the gateway's answer when a look-up takes two seconds, as it can on a busy
+// machine. It is correct, and this test is not about it.
 const slow = " 503 "
 
-// round asks for everything once: first as fast as it can, then while the
-// configuration is reloaded, which closes connections.
+// round does everything once: first as fast as possible, then while the configuration
+// is reloaded, which closes connections.
 func (w *soak) round(t *testing.T) {
 	const each = 4000
 	head := "Host: " + w.Plain + "\r\nAuthorization: Bearer "
@@ -236,8 +235,8 @@ func (w *soak) wantLoaded(t *testing.T, config string, want bool) {
 	}
 }
 
-// change makes keys, rotates some of them, revokes all, and looks at the metrics
-// in between.
+// change creates keys, rotates some of them, revokes them all, and reads the metrics in
+// between.
 func (w *soak) change(t *testing.T, n int) {
 	t.Helper()
 	ws := fmt.Sprintf("workspace-%d", w.made)
