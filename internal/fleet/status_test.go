@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -29,26 +30,31 @@ func TestStatus(t *testing.T) {
 	}
 }
 
+// awaitStatus waits until what a gateway has heard of the others satisfies a condition.
+func (g *gateway) awaitStatus(t *testing.T, holds func([]apikey.GatewayStatus) bool) []apikey.GatewayStatus {
+	t.Helper()
+	patience := time.After(20 * time.Second)
+	for {
+		_, _, changed := g.registry.all()
+		got := g.Known().Gateways
+		if holds(got) {
+			return got
+		}
+		select {
+		case <-changed:
+		case <-patience:
+			t.Fatalf("got the gateways %+v, and waited for others", got)
+		}
+	}
+}
+
 // wantServing waits until a gateway has heard that these gateways serve, and have
 // acknowledged change 2.
 func (g *gateway) wantServing(t *testing.T, names ...string) {
 	t.Helper()
-	var got []apikey.GatewayStatus
-	heard := func() bool {
-		_, _, changed := g.registry.all()
-		got = g.Known().Gateways
-		if len(got) == len(names) && got[0].Acknowledged == 2 && got[1].Acknowledged == 2 {
-			return true
-		}
-		select {
-		case <-changed:
-		case <-time.After(10 * time.Second):
-			t.Fatalf("got %+v, want %q with change 2 acknowledged", got, names)
-		}
-		return false
-	}
-	for !heard() {
-	}
+	got := g.awaitStatus(t, func(got []apikey.GatewayStatus) bool {
+		return len(got) == len(names) && !slices.ContainsFunc(got, func(one apikey.GatewayStatus) bool { return one.Acknowledged != 2 })
+	})
 	for i, one := range got {
 		if one.Name != names[i] || one.State != apikey.GatewayServing || one.Mode != apikey.ModeStrict || one.Version != "test" ||
 			one.Lease != 3*time.Second || time.Since(one.StartedAt) > time.Minute {
@@ -67,6 +73,7 @@ func TestStatus_withoutEtcd(t *testing.T) {
 	o.Static = true
 	g := startGateways(t, 1, o)[0]
 	g.apply(t, newKey("acme", "Zapier"))
+	g.awaitStatus(t, func(got []apikey.GatewayStatus) bool { return len(got) == 1 })
 	cluster.Member(0).Kill()
 	got := g.Status(t.Context())
 	if got.Problem == "" || got.Committed != 1 || got.Applied != 1 || len(got.Gateways) != 1 {
