@@ -189,6 +189,24 @@ func TestFleet_revoke(t *testing.T) {
 	}
 }
 
+// A gateway whose registration cannot be read may serve: what it has not acknowledged is
+// not confirmed.
+func TestFleet_unreadableRegistration(t *testing.T) {
+	o := defaults(etcdtest.Start(t, 1))
+	all := startGateways(t, 1, o)
+	o.IntegrityKeys = []IntegrityKey{{2}, {1}}
+	newer := openGateway(t, "newer", o)
+	newer.awaitLive(t)
+	created := all[0].apply(t, newKey("acme", "Zapier"))
+	got := all[0].apply(t, apikey.Revoke{WorkspaceID: "acme", KeyID: created.Key.ID, Reason: "test"}).Propagation
+	if want := []string{*newer.id.Load()}; got.Confirmed || !reflect.DeepEqual(got.Behind, want) {
+		t.Errorf("got confirmed %t, behind %q; want it pending for %q", got.Confirmed, got.Behind, want)
+	}
+	if listed := all[0].Known().Gateways; len(listed) != 1 {
+		t.Errorf("got the gateways %+v, want only the one that can be read", listed)
+	}
+}
+
 // Gateways that change things at the same time get their turns, and end up with the same
 // records.
 func TestFleet_concurrentChanges(t *testing.T) {

@@ -59,6 +59,9 @@ func (r *registry) status() []apikey.GatewayStatus {
 	defer r.mu.Unlock()
 	all := make([]apikey.GatewayStatus, 0, len(r.gateways))
 	for id, g := range r.gateways {
+		if g.State == "" {
+			continue // its registration cannot be read: the log says why
+		}
 		one := apikey.GatewayStatus{
 			ID: id, Name: g.Name, Mode: g.Mode, State: g.State, Version: g.Version,
 			StartedAt: time.UnixMilli(g.StartedMS).UTC(), Acknowledged: g.Acknowledged, Lease: g.lease(),
