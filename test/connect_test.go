@@ -16,8 +16,8 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
-// TestConnect_tunnel asks for a tunnel to anywhere, and TRACE for an echo of
-// the credentials. Neither is a method of an API, whoever asks.
+// TestConnect_tunnel sends CONNECT, which asks for a tunnel to another host, and TRACE,
+// which asks for an echo of the credentials. Both are refused, even with a valid key.
 func TestConnect_tunnel(t *testing.T) {
 	t.Parallel()
 	s := start(t, gatewayConfig)
@@ -59,9 +59,9 @@ func (s *server) wantMethodRefused(t *testing.T, got gatewaytest.Answer) {
 	}
 }
 
-// TestConnect_notEnabled pins that Go serves no extended CONNECT over HTTP/2
-// unless it is told to: no server says that it does, and one that is sent
-// anyway is no request.
+// TestConnect_notEnabled checks that Go does not serve extended CONNECT over HTTP/2
+// unless it is told to: the server does not announce it, and refuses one that is sent
+// anyway as malformed.
 func TestConnect_notEnabled(t *testing.T) {
 	t.Parallel()
 	s := start(t, gatewayConfig)
@@ -77,8 +77,8 @@ func TestConnect_notEnabled(t *testing.T) {
 	s.wantNothing(t)
 }
 
-// TestConnect_otherProtocols names a protocol that cannot be handed on. Caddy
-// would make a CONNECT of it that names none: a tunnel again.
+// TestConnect_otherProtocols names a protocol that cannot be passed on. Caddy would turn
+// the request into a CONNECT without a protocol, which asks for a tunnel.
 func TestConnect_otherProtocols(t *testing.T) {
 	t.Parallel()
 	s := startWithConnect(t, gatewayConfig)
@@ -114,7 +114,7 @@ func extendedConnect(s *server, protocol, token string) []string {
 	}
 }
 
-// connect returns a CONNECT for HTTP/3; without a protocol, for a tunnel.
+// connect returns a CONNECT for HTTP/3. Without a protocol, it asks for a tunnel.
 func connect(s *server, protocol, token string) *http.Request {
 	path := contacts
 	if protocol == "" {

@@ -17,10 +17,10 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/testenv"
 )
 
-// nginxConfig has an address for each way to reach the gateway: plain and over
-// TLS, with nginx's defaults, with connections that are kept, and with bodies
-// that are passed on as they come. Each is two servers to nginx, which takes a
-// lone one for alive whatever it does.
+// nginxConfig has an address for each way to reach the gateway: plain and over TLS,
+// with nginx's defaults, with persistent connections, and with unbuffered request
+// bodies. Each upstream lists the gateway twice, because nginx never marks the only
+// server of an upstream as down.
 const nginxConfig = `
 daemon off;
 master_process off;
@@ -99,9 +99,9 @@ func startNginx(t *testing.T, s *server) []nginxWay {
 	return ways
 }
 
-// TestNginx holds that nginx in front of the gateway hands on what refuses an
-// upload of any size, and never takes the gateway for dead on account of it:
-// whoever has a good key is served beside those who have none.
+// TestNginx checks that nginx in front of the gateway passes on the refusal of an upload
+// of any size, and never marks the gateway as down because of it: clients with a valid
+// key are served alongside those without one.
 func TestNginx(t *testing.T) {
 	t.Parallel()
 	s := start(t, withOptions("rate_limit write 1 1h"))
@@ -109,8 +109,8 @@ func TestNginx(t *testing.T) {
 	_, good := s.Create("acme", "Warehouse sync", "full_access")
 	for _, way := range startNginx(t, s) {
 		t.Run(way.Name, func(t *testing.T) {
-			// nginx closes a client's connection without a word after an answer that came
-			// before the end of an unbuffered body.
+			// If the answer comes before the end of an unbuffered body, nginx closes the
+			// client's connection after it without saying so.
 			client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
 			var senders sync.WaitGroup
 			for _, r := range refused {
@@ -131,7 +131,7 @@ func TestNginx(t *testing.T) {
 	}
 }
 
-// request sends a request with a body of a size, and returns the answer.
+// request sends a request with a body of the given size, and returns the answer.
 func request(t *testing.T, client *http.Client, method, address, token string, size int) (status int, body string) {
 	sent, err := http.NewRequest(method, "http://"+address+contacts, bytes.NewReader(make([]byte, size)))
 	if err != nil {

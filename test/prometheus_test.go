@@ -21,8 +21,8 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/testenv"
 )
 
-// prometheus is one that runs, scrapes a server every second, and evaluates the
-// rules that are shipped.
+// prometheus is a running Prometheus, which scrapes a server every second and evaluates
+// the rules in deploy.
 type prometheus struct {
 	s       *server
 	address string
@@ -64,7 +64,7 @@ scrape_configs:
 	return p
 }
 
-// sample is a series of an answer, with its value.
+// sample is one series in the result of a query, with its value.
 type sample struct {
 	Metric map[string]string
 	Value  [2]any // the time, and the value as text
@@ -78,7 +78,7 @@ func (s sample) value(t *testing.T) float64 {
 	return value
 }
 
-// get asks the API of Prometheus.
+// get calls the API of Prometheus.
 func (p *prometheus) get(path string, into any) error {
 	response, err := http.Get("http://" + p.address + "/api/v1/" + path)
 	if err != nil {
@@ -95,15 +95,15 @@ func (p *prometheus) get(path string, into any) error {
 	return json.Unmarshal(body, into)
 }
 
-// query evaluates an expression that comes to a vector, now.
+// query returns the current value of an expression, which must be a vector.
 func (p *prometheus) query(expr string) ([]sample, error) {
 	var answer struct{ Data struct{ Result []sample } }
 	err := p.get("query?query="+url.QueryEscape(expr), &answer)
 	return answer.Data.Result, err
 }
 
-// wantValue waits until an expression comes to one value: a scrape is behind
-// what it scrapes.
+// wantValue waits until an expression has the given value: a change is visible only
+// after the next scrape.
 func (p *prometheus) wantValue(expr string, want float64) {
 	p.s.T.Helper()
 	var got float64
@@ -122,8 +122,8 @@ func (p *prometheus) wantValue(expr string, want float64) {
 	p.s.T.Errorf("got %v, want %v, from:\n%s", got, want, expr)
 }
 
-// watchedConfig is a gateway with all that there is to be counted, and Caddy's
-// handler of metrics.
+// watchedConfig is a gateway with everything that has metrics, and Caddy's metrics
+// handler.
 const watchedConfig = `{
 	admin {{.Admin}}
 	grace_period 5s
@@ -144,8 +144,8 @@ http://{{.Plain}} {
 }
 `
 
-// drive makes requests of every kind that a client can bring about, and changes
-// by the admin API. It returns how many requests it made with each result.
+// drive makes requests with every result that a client can cause, and changes through
+// the admin API. It returns how many requests had each result.
 func drive(t *testing.T, s *server) map[string]int {
 	t.Helper()
 	tomorrow := "12h"
@@ -190,8 +190,8 @@ func drive(t *testing.T, s *server) map[string]int {
 	return made
 }
 
-// TestPrometheus has a Prometheus scrape the server and evaluate what is shipped
-// for it.
+// TestPrometheus has a Prometheus scrape the server, and evaluates the rules, the
+// dashboard's queries and those in the documentation.
 func TestPrometheus(t *testing.T) {
 	t.Parallel()
 	s := start(t, watchedConfig)
@@ -207,8 +207,8 @@ func TestPrometheus(t *testing.T) {
 	t.Run("shipped", func(t *testing.T) { shippedAreTaken(t, p) })
 }
 
-// TestPrometheus_nativeHistograms holds that what is shipped shows how long checks
-// take to a Prometheus that takes native histograms, and so no buckets.
+// TestPrometheus_nativeHistograms checks that rules and dashboard also show how long
+// checks take if Prometheus scrapes native histograms, and so has no buckets.
 func TestPrometheus_nativeHistograms(t *testing.T) {
 	t.Parallel()
 	s := start(t, watchedConfig)
@@ -241,8 +241,8 @@ func TestPrometheus_nativeHistograms(t *testing.T) {
 	}
 }
 
-// queriesAnswer holds what the metrics say after drive, each asked as whoever
-// looks at them asks.
+// queriesAnswer checks what the metrics say after drive, with queries as an operator
+// would write them.
 func queriesAnswer(t *testing.T, p *prometheus, allowed, all int) {
 	refused := float64(all-allowed) / float64(all)
 	for _, test := range []struct {
@@ -276,8 +276,7 @@ func queriesAnswer(t *testing.T, p *prometheus, allowed, all int) {
 	}
 }
 
-// rulesEvaluate holds that every rule that records has something to record, and
-// that no rule is in trouble.
+// rulesEvaluate checks that every recording rule has a result, and that no rule fails.
 func rulesEvaluate(t *testing.T, p *prometheus, allowed, all int) {
 	p.wantValue(`job:caddy_api_keys_refusals_per_requests:ratio_rate5m`, float64(all-allowed)/float64(all))
 	for _, r := range rules(t) {
@@ -312,8 +311,8 @@ func rulesEvaluate(t *testing.T, p *prometheus, allowed, all int) {
 	}
 }
 
-// shippedAreTaken holds that Prometheus understands every expression, those of
-// the dashboard and the documents too.
+// shippedAreTaken checks that Prometheus accepts every expression, including those of
+// the dashboard and the documentation.
 func shippedAreTaken(t *testing.T, p *prometheus) {
 	for _, q := range queries(t) {
 		if _, err := p.query(q.expr); err != nil {
