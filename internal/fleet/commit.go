@@ -265,14 +265,15 @@ func (a *attempt) getGateways() clientv3.Op {
 	return clientv3.OpGet(a.etcd.name(gatewayPrefix), clientv3.WithPrefix())
 }
 
-// gatewaysIn returns the gateways that are registered as serving. A registration that
-// cannot be read counts as one that never acknowledges anything.
+// gatewaysIn returns the gateways that may be serving: those that are registered so, and
+// those that were excluded, whose leases may last. A registration that cannot be read
+// counts as one that never acknowledges anything.
 func (a *attempt) gatewaysIn(read *etcdserverpb.ResponseOp) map[string]registered {
 	serving := make(map[string]registered)
 	for _, kv := range read.GetResponseRange().Kvs {
 		id := strings.TrimPrefix(string(kv.Key), a.etcd.name(gatewayPrefix))
 		found, err := a.etcd.openRegistration(id, kv.Value, kv.ModRevision)
-		if err != nil || found.serving() {
+		if err != nil || found.serving() || found.State == apikey.GatewayFenced {
 			serving[id] = found
 		}
 	}

@@ -35,6 +35,9 @@ func (f *Fleet) confirm(ctx context.Context, at point, serving map[string]regist
 	for id, g := range serving {
 		if id != *f.id.Load() && g.Acknowledged < w.change {
 			w.behind[id] = &laggard{registered: g}
+			if g.State == apikey.GatewayFenced {
+				w.behind[id].fenced = w.began
+			}
 		}
 	}
 	for !w.done() && w.next(ctx, at.Revision) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/etcdtest"
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
 // A gateway that is cut off stops serving, is waited for, and comes back.
@@ -73,6 +74,28 @@ func TestFleet_cutOffAndNotAwaited(t *testing.T) {
 	again := all[0].apply(t, revoke(k)) // which changes nothing, and waits for the same
 	if p := again.Propagation; !p.Confirmed || p.Waited == 0 {
 		t.Errorf("asked again: got the propagation %+v, want one that was waited for", p)
+	}
+}
+
+// A gateway that has just been excluded, because of an earlier change, may serve until its
+// lease ends.
+func TestFleet_excludedBefore(t *testing.T) {
+	t.Parallel()
+	all := startProxied(t, etcdtest.Start(t, 1), 2)
+	first, second := issue("acme", "first"), issue("acme", "second")
+	all[0].apply(t, first.Create)
+	all[0].apply(t, second.Create)
+	all[1].awaitPosition(t, all[0].gateway)
+	id := *all[1].id.Load()
+	all[1].each((*etcdtest.Proxy).Drop)
+	go func() { _, _ = all[0].try(t.Context(), revoke(first)) }()
+	gatewaytest.Await(t, "the gateway to be excluded", func() bool {
+		gateways, _, _ := all[0].registry.all()
+		return gateways[id].State == apikey.GatewayFenced
+	})
+	got := all[0].apply(t, revoke(second)).Propagation
+	if all[1].allows(t, second) || !got.Confirmed {
+		t.Errorf("got the propagation %+v, and the gateway allows the key: %t", got, all[1].allows(t, second))
 	}
 }
 

@@ -66,11 +66,11 @@ func TestFleet_recordsTamperedWith(t *testing.T) {
 	all[0].apply(t, kept.Create)
 	old := i.get(revoked.recordName())
 	all[1].apply(t, revoke(revoked))
-	now := i.get(revoked.recordName())
+	now, other := i.get(revoked.recordName()), i.get(kept.recordName())
 
 	for name, tamper := range map[string]func(){
 		"an old value":             func() { i.put(revoked.recordName(), old) },
-		"a value of another key":   func() { i.put(revoked.recordName(), i.get(kept.recordName())) },
+		"a value of another key":   func() { i.put(revoked.recordName(), other) },
 		"a forged value":           func() { i.put(revoked.recordName(), i.forge(revoked.recordName(), old)) },
 		"no value":                 func() { i.put(revoked.recordName(), "") },
 		"a deleted record":         func() { i.remove(kept.recordName()) },
@@ -89,6 +89,7 @@ func TestFleet_recordsTamperedWith(t *testing.T) {
 			}
 		}
 		i.put(revoked.recordName(), now)
+		i.put(kept.recordName(), other)
 	}
 }
 
