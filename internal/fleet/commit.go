@@ -34,7 +34,7 @@ func (f *Fleet) Commit(ctx context.Context, change apikey.Change, urgent bool) (
 	if done.err != nil {
 		return apikey.Outcome{}, f.answer(done.err)
 	}
-	done.outcome.Propagation = apikey.Propagation{Confirmed: true, Revision: done.at.Seq, Gateways: len(done.serving)}
+	done.outcome.Propagation = apikey.Propagation{Confirmed: true, Revision: done.at.Seq, Gateways: countServing(done.serving)}
 	if waitsForOthers(change.Do) {
 		done.outcome.Propagation = f.confirm(ctx, done.at, done.serving)
 	}

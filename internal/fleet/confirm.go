@@ -43,9 +43,21 @@ func (f *Fleet) confirm(ctx context.Context, at point, serving map[string]regist
 	for !w.done() && w.next(ctx, at.Revision) {
 	}
 	return apikey.Propagation{
-		Confirmed: len(w.behind) == 0, Revision: at.Seq, Gateways: max(len(serving), 1),
+		Confirmed: len(w.behind) == 0, Revision: at.Seq, Gateways: countServing(serving),
 		Waited: time.Since(w.began), Behind: w.names(),
 	}
+}
+
+// countServing returns how many gateways are registered as serving, at least the one that
+// asks.
+func countServing(gateways map[string]registered) int {
+	n := 0
+	for _, g := range gateways {
+		if g.serving() {
+			n++
+		}
+	}
+	return max(n, 1)
 }
 
 // wait is a wait for other gateways.

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -126,9 +127,9 @@ func TestFleet_memberStops(t *testing.T) {
 			}
 			stop.stop(cluster.Member(member))
 			ctx, cancel := context.WithTimeout(t.Context(), 2*commitTimeout)
-			created, err := tryAgain(ctx, all[0], newKey("acme", name))
+			created, err := tryAgain(ctx, all[0], func(n int) apikey.Action { return newKey("acme", fmt.Sprintf("%s %t %d", name, leads, n)) })
 			if err == nil {
-				_, err = tryAgain(ctx, all[1], apikey.Revoke{WorkspaceID: "acme", KeyID: created.Key.ID})
+				_, err = tryAgain(ctx, all[1], func(int) apikey.Action { return apikey.Revoke{WorkspaceID: "acme", KeyID: created.Key.ID} })
 			}
 			cancel()
 			if err != nil {
@@ -143,10 +144,11 @@ func TestFleet_memberStops(t *testing.T) {
 	}
 }
 
-// tryAgain makes a change, as a client does that tries again.
-func tryAgain(ctx context.Context, g *gateway, do apikey.Action) (outcome apikey.Outcome, err error) {
-	for ctx.Err() == nil {
-		if outcome, err = g.try(ctx, do); err == nil {
+// tryAgain makes a change, as a client does that tries again. do returns the change of
+// each try: one that was in doubt may have been made.
+func tryAgain(ctx context.Context, g *gateway, do func(n int) apikey.Action) (outcome apikey.Outcome, err error) {
+	for n := 0; ctx.Err() == nil; n++ {
+		if outcome, err = g.try(ctx, do(n)); err == nil {
 			return outcome, nil
 		}
 	}

@@ -43,6 +43,9 @@ func (f *Fleet) session(ctx context.Context) error {
 	if err := e.checkVersions(ctx); err != nil {
 		return err
 	}
+	if _, _, err := e.readHead(ctx); err != nil {
+		return err // with the wrong integrity key, say: leave no registration behind
+	}
 	m, err := register(ctx, e, o, f.started)
 	defer func() { f.leave(m, err) }()
 	if err != nil {
@@ -64,7 +67,11 @@ func (f *Fleet) session(ctx context.Context) error {
 // its registration stays until the next session has renewed the lease: whoever takes
 // access away in the meantime has to wait for it.
 func (f *Fleet) leave(m *membership, why error) {
-	f.former = append(f.former, m.id)
+	if m.serving() {
+		f.former = append(f.former, m.id)
+	} else { // no lease came from it
+		m.etcd.delete(gatewayPrefix + m.id)
+	}
 	excluded := !f.options.Load().Static && (errors.Is(why, errFenced) || errors.Is(why, errHistory) || errors.Is(why, errUnsealed))
 	if f.closing.Load() || excluded {
 		f.lease.end()
