@@ -29,7 +29,9 @@ const (
 // takes away are waited for as long as ctx lasts.
 func (f *Fleet) Commit(ctx context.Context, change apikey.Change, urgent bool) (apikey.Outcome, error) {
 	r := &request{ctx: ctx, change: change, done: make(chan result, 1)}
-	f.queue.add(r, urgent)
+	if err := f.queue.add(r, urgent); err != nil {
+		return apikey.Outcome{}, f.answer(err)
+	}
 	done := <-r.done
 	if done.err != nil {
 		return apikey.Outcome{}, f.answer(done.err)
@@ -71,19 +73,12 @@ func (f *Fleet) commitAll(ctx context.Context) {
 		for !f.queue.empty() && ctx.Err() == nil {
 			some, urgent := f.queue.take(committedAtOnce)
 			if len(some) > 0 {
-				f.commitSome(context.WithoutCancel(ctx), some, urgent)
+				f.commitSome(ctx, some, urgent)
 			}
 		}
 		select {
 		case <-wake:
-		case <-ctx.Done():
-			if !f.closing.Load() {
-				return // other options are being adopted: the next one goes on
-			}
-			some, _ := f.queue.take(committedAtOnce)
-			for ; len(some) > 0; some, _ = f.queue.take(committedAtOnce) {
-				finish(some, errors.New("this gateway is shutting down"))
-			}
+		case <-ctx.Done(): // what is left waits for other options to be adopted, or is refused
 			return
 		}
 	}
@@ -97,7 +92,12 @@ func finish(some []*request, err error) {
 
 // commitSome commits changes together, as many of them as fit.
 func (f *Fleet) commitSome(ctx context.Context, some []*request, urgent bool) {
-	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	if err := f.awaitFollowing(ctx); err != nil {
+		finish(some, err)
+		return
+	}
+	// What has been begun is finished, even if the gateway shuts down.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 	defer cancel()
 	a := &attempt{fleet: f, etcd: f.connection(), urgent: urgent}
 	defer a.leaveQueue()
@@ -116,6 +116,16 @@ func (f *Fleet) commitSome(ctx context.Context, some []*request, urgent bool) {
 	}
 }
 
+// awaitFollowing waits until this gateway follows its fleet.
+func (f *Fleet) awaitFollowing(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	if _, err := f.progress.reach(ctx, point.current); err != nil {
+		return fmt.Errorf("this gateway does not follow its fleet: %s", f.reason())
+	}
+	return nil
+}
+
 // attempt is one or more tries to commit some changes.
 type attempt struct {
 	fleet  *Fleet
@@ -131,7 +141,7 @@ type attempt struct {
 // meanwhile, and it has to be tried again. planned is how many of the changes it was for.
 func (a *attempt) try(ctx context.Context, some []*request) (planned int, done bool, err error) {
 	f := a.fleet
-	on, err := f.progress.reach(ctx, func(at point) bool { return at.following && at.sealed != nil })
+	on, err := f.progress.reach(ctx, point.current)
 	if err != nil {
 		return 0, false, fmt.Errorf("this gateway does not follow its fleet: %s", f.reason())
 	}

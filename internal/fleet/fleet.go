@@ -88,9 +88,11 @@ func Open(o Options, replica Replica) (*Fleet, error) {
 	if err := f.resume(&o); err != nil {
 		return nil, err
 	}
-	if err := f.start(&o); err != nil {
+	e, err := dial(&o)
+	if err != nil {
 		return nil, err
 	}
+	f.start(&o, e)
 	return f, nil
 }
 
@@ -106,12 +108,8 @@ func (f *Fleet) resume(o *Options) error {
 	return nil
 }
 
-// start connects to etcd and begins to take part.
-func (f *Fleet) start(o *Options) error {
-	e, err := dial(o)
-	if err != nil {
-		return err
-	}
+// start begins to take part through a connection to etcd.
+func (f *Fleet) start(o *Options, e *etcd) {
 	f.options.Store(o)
 	if old := f.etcd.Swap(e); old != nil {
 		defer old.close()
@@ -121,7 +119,6 @@ func (f *Fleet) start(o *Options) error {
 		inBackground(f.run),
 		inBackground(func(ctx context.Context) { f.registry.follow(ctx, f.connection) }),
 	}
-	return nil
 }
 
 // halt ends what start began, and waits for it. The lease goes on. The caller holds mu.
@@ -140,8 +137,13 @@ func (f *Fleet) Adopt(o Options) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	e, err := dial(&o)
+	if err != nil {
+		return err
+	}
 	f.halt()
-	return f.start(&o)
+	f.start(&o, e)
+	return nil
 }
 
 // Close stops serving, and leaves the fleet.
@@ -151,6 +153,7 @@ func (f *Fleet) Close() {
 	f.closing.Store(true)
 	f.lease.end()
 	f.halt()
+	f.queue.close()
 	f.etcd.Load().close()
 }
 

@@ -33,6 +33,9 @@ type point struct {
 	following bool
 }
 
+// current reports whether changes can be planned on the point.
+func (p point) current() bool { return p.following && p.sealed != nil }
+
 // now returns the position, and a channel that is closed when it changes.
 func (p *progress) now() (point, <-chan struct{}) {
 	p.mu.Lock()

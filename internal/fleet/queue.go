@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
@@ -14,6 +15,7 @@ type queue struct {
 	urgent  []*request
 	routine []*request
 	wake    chan struct{} // has room for one; made by the first use
+	closed  bool
 }
 
 // request is a change that somebody waits for.
@@ -40,9 +42,14 @@ func (q *queue) signal() chan struct{} {
 	return q.wake
 }
 
-func (q *queue) add(r *request, urgent bool) {
+// add adds a change. It fails once the queue is closed.
+func (q *queue) add(r *request, urgent bool) error {
 	wake := q.signal()
 	q.mu.Lock()
+	if q.closed {
+		q.mu.Unlock()
+		return errClosing
+	}
 	if urgent {
 		q.urgent = append(q.urgent, r)
 	} else {
@@ -53,6 +60,20 @@ func (q *queue) add(r *request, urgent bool) {
 	case wake <- struct{}{}:
 	default:
 	}
+	return nil
+}
+
+var errClosing = errors.New("this gateway is shutting down")
+
+// close refuses the changes that are waiting, and all later ones.
+func (q *queue) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	for _, r := range append(q.urgent, q.routine...) {
+		r.done <- result{err: errClosing}
+	}
+	q.urgent, q.routine = nil, nil
 }
 
 // take returns some of the changes, and whether they are urgent. Those that nobody waits
