@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -23,8 +22,8 @@ func (f *Fleet) keepLease(ctx context.Context, e *etcd, id string) error {
 			return ctx.Err()
 		case err == nil:
 			f.succeed()
-		case errors.Is(err, errFenced), errors.Is(err, errHistory), errors.Is(err, errUnsealed):
-			return err // which ends the lease
+		case endsLease(err):
+			return err
 		default:
 			f.fail(err)
 		}
@@ -49,7 +48,7 @@ func (f *Fleet) renew(ctx context.Context, e *etcd, id string, staleness time.Du
 		return err
 	}
 	if head.sealed == nil || isBehind(head.Position, before.Position) {
-		return fmt.Errorf("%w: etcd is at change %d, and this replica at change %d", errHistory, head.Seq, before.Seq)
+		return otherHistory(head.Head, before.Head)
 	}
 	f.latest.Store(&head.Head)
 	kvs := read.Responses[1].GetResponseRange().Kvs

@@ -72,11 +72,16 @@ func (f *Fleet) leave(m *membership, why error) {
 	} else { // no lease came from it
 		m.etcd.delete(gatewayPrefix + m.id)
 	}
-	excluded := !f.options.Load().Static && (errors.Is(why, errFenced) || errors.Is(why, errHistory) || errors.Is(why, errUnsealed))
-	if f.closing.Load() || excluded {
+	if f.closing.Load() || endsLease(why) && !f.options.Load().Static {
 		f.lease.end()
 		f.removeFormer(m.etcd)
 	}
+}
+
+// endsLease reports whether an error means that a gateway in strict mode may not go on
+// serving under the lease that it has.
+func endsLease(err error) bool {
+	return errors.Is(err, errFenced) || errors.Is(err, errHistory) || errors.Is(err, errUnsealed)
 }
 
 // removeFormer removes the registrations of earlier sessions. The gateway must have
@@ -99,7 +104,7 @@ func (f *Fleet) catchUp(ctx context.Context, e *etcd) error {
 	case err != nil:
 		return err
 	case complete && isBehind(head.Position, at):
-		return fmt.Errorf("%w: etcd is at change %d, and this replica at change %d", errHistory, head.Seq, at.Seq)
+		return otherHistory(head.Head, at.Head)
 	case complete && f.reload.Load():
 		if err = e.hasEvent(ctx, at.LastEvent); err == nil {
 			err = f.load(ctx, e)
@@ -128,6 +133,11 @@ func isBehind(inEtcd, applied apikey.Position) bool {
 		return !sameChange(inEtcd.Head, applied.Head)
 	}
 	return inEtcd.Revision <= applied.Revision // later changes have later revisions
+}
+
+// otherHistory says that etcd has another history than this replica.
+func otherHistory(inEtcd, applied apikey.Head) error {
+	return fmt.Errorf("%w: etcd is at change %d, and this replica at change %d", errHistory, inEtcd.Seq, applied.Seq)
 }
 
 // hasEvent checks that etcd has the last event of this replica. If not, it was restored
