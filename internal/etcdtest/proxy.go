@@ -1,10 +1,12 @@
 package etcdtest
 
 import (
+	"errors"
 	"io"
 	"net"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
@@ -92,10 +94,14 @@ func (p *Proxy) set(listens bool, stalled []Direction) {
 
 func (p *Proxy) listen() {
 	p.t.Helper()
-	listener, err := net.Listen("tcp", p.address)
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	var listener net.Listener
+	gatewaytest.Await(p.t, "the proxy's port to be free", func() (free bool) {
+		var err error
+		if listener, err = net.Listen("tcp", p.address); err != nil && !errors.Is(err, syscall.EADDRINUSE) {
+			p.t.Fatal(err)
+		}
+		return err == nil
+	})
 	p.listener = listener
 	p.serving.Go(func() {
 		for {
