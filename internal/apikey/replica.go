@@ -48,6 +48,20 @@ type Position struct {
 	Revision int64 `json:"revision"`
 }
 
+// Membership is what a store knows of the fleet that it belongs to; the zero value is that
+// of a store of its own.
+type Membership struct {
+	// Prefix is where the fleet keeps its data in etcd.
+	Prefix string
+	// At is how far the store has followed the fleet. It holds only if Complete is true.
+	At       Position
+	Complete bool
+	// Moving says that the store is being moved into the fleet. No gateway opens it until
+	// that has finished: whether the fleet has its keys already is known only in etcd. At
+	// has the head that the fleet will have then.
+	Moving bool
+}
+
 // Plan is what some changes would write if they were made now, in their order.
 type Plan struct {
 	On      Position // what they were planned on

@@ -129,13 +129,18 @@ func unopened(o Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.ReadDir(db.path); err != nil {
-		return nil, Advise(err)
+	return db, Present(db.path)
+}
+
+// Present fails if there is no store in a directory, which Open would then create.
+func Present(path string) error {
+	if _, err := os.ReadDir(path); err != nil {
+		return Advise(err)
 	}
-	if !journal.Exists(db.journalPath()) && !hasBadgerFiles(db.path) {
-		return nil, fmt.Errorf("there is no key store in %q", db.path)
+	if !journal.Exists(filepath.Join(path, journalDirectory)) && !hasBadgerFiles(path) {
+		return fmt.Errorf("there is no key store in %q", path)
 	}
-	return db, nil
+	return nil
 }
 
 // checkClosedFiles checks the files of an unopened database. It leaves the journal

@@ -19,6 +19,8 @@ type replicaRecord struct {
 	Prefix string `json:"prefix"`
 	// Incomplete says that the replica is being filled, and that Position does not hold.
 	Incomplete bool `json:"incomplete,omitzero"`
+	// Moving says that the store is being moved into the fleet: see apikey.Membership.
+	Moving bool `json:"moving,omitzero"`
 	// Contact is when the fleet was last known to have no later change.
 	Contact millis `json:"contact,omitzero"`
 }
@@ -53,9 +55,9 @@ func (s *Store) join(prefix string) error {
 	case known && r.Prefix != prefix:
 		return fmt.Errorf("it is a replica of the fleet with the prefix %s, and the configuration says %s: correct the prefix, or use another path", r.Prefix, prefix)
 	case known:
-		return nil
+		return r.settled()
 	case used:
-		return errors.New("it is a store of its own, not the replica of a fleet: give store etcd another path, and move the keys into the fleet with a backup")
+		return errors.New("it is a store of its own, not the replica of a fleet: move it into the fleet with caddy api-keys fleet import, or give store etcd another path")
 	}
 	return s.writeLocally(context.Background(), time.Now(), func(txn *transaction) error {
 		return save(txn, fleetKey, replicaRecord{Prefix: prefix, Incomplete: true})
@@ -80,8 +82,18 @@ func notReplica(txn *durable.Txn) error {
 		return nil
 	case err != nil:
 		return err
+	case r.Moving:
+		return r.settled()
 	}
 	return fmt.Errorf("it is the replica of a fleet: write store etcd with prefix %s, or give store badger another path", r.Prefix)
+}
+
+// settled fails if the store is being moved.
+func (r *replicaRecord) settled() error {
+	if r.Moving {
+		return fmt.Errorf("it is being moved into the fleet with the prefix %s: finish with caddy api-keys fleet import --store", r.Prefix)
+	}
+	return nil
 }
 
 // mayWrite refuses a transaction that writes records of a replica which do not come from

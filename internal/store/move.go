@@ -1,0 +1,50 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/durable"
+)
+
+// OpenToMove opens a store that no other process has open, to move it into a fleet or out
+// of one, and keeps others from opening it. Unlike [Open] and [OpenReplica], it opens
+// either kind of store, and creates none.
+func OpenToMove(path string) (*Store, error) {
+	if err := durable.Present(path); err != nil {
+		return nil, err
+	}
+	s, err := openDirectory(path, false, zap.NewNop(), nil)
+	if err == nil {
+		s.Alone()
+	}
+	return s, err
+}
+
+// Membership returns what the store knows of its fleet.
+func (s *Store) Membership() (m apikey.Membership, err error) {
+	err = s.view(func(txn *durable.Txn) error {
+		var r replicaRecord
+		if err := load(txn, fleetKey, &r); err != nil {
+			return ignoreNotFound(err)
+		}
+		m = apikey.Membership{Prefix: r.Prefix, At: r.Position, Complete: !r.Incomplete, Moving: r.Moving}
+		return nil
+	})
+	return m, err
+}
+
+// SetMembership makes a store that was opened with [OpenToMove] the replica of a fleet, or
+// with the zero value a store of its own. Its records stay as they are. That is on disk
+// when SetMembership returns.
+func (s *Store) SetMembership(ctx context.Context, m apikey.Membership) error {
+	return s.writeLocally(ctx, time.Now(), func(txn *transaction) error {
+		if m.Prefix == "" {
+			return txn.Delete(fleetKey)
+		}
+		return save(txn, fleetKey, replicaRecord{Position: m.At, Prefix: m.Prefix, Incomplete: !m.Complete, Moving: m.Moving})
+	})
+}
