@@ -3,6 +3,7 @@ package fleet
 import (
 	"bytes"
 	"cmp"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
@@ -13,6 +14,13 @@ import (
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
+
+// firstHead returns the head of a new fleet, in which nothing has been changed.
+func firstHead() apikey.Head {
+	id := rand.Text()
+	sum := sha256.Sum256([]byte(id))
+	return apikey.Head{Fleet: id, Sum: sum[:]}
+}
 
 // next returns the head of a change that follows another one.
 func next(before apikey.Head, records []apikey.Record, lastEvent string, ends bool) apikey.Head {

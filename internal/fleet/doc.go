@@ -34,6 +34,7 @@
 //	d/n/<id>          what has been deleted for its age
 //	gw/<id>           registration: a gateway, from its start to its end
 //	q/<id>            a gateway that waits for its turn to change something
+//	import            the id of an import that has begun: there is no head until it has finished
 //
 // A gateway never trusts what it reads: each value is sealed with a key that only the
 // gateways have. Who can write to etcd can still stop the fleet. Gateways that follow the

@@ -75,6 +75,14 @@ func (e *etcd) read(ctx context.Context, ops ...clientv3.Op) (*clientv3.TxnRespo
 	}
 }
 
+// neither is the condition that none of some names exists.
+func (e *etcd) neither(names ...string) (conditions []clientv3.Cmp) {
+	for _, name := range names {
+		conditions = append(conditions, clientv3.Compare(clientv3.CreateRevision(e.name(name)), "=", 0))
+	}
+	return conditions
+}
+
 // errAmbiguous is why it is unknown whether etcd has made a change.
 var errAmbiguous = errors.New("etcd did not say whether it made the change")
 

@@ -13,6 +13,7 @@ import (
 const (
 	dataPrefix      = "d/"
 	headName        = "d/head"
+	importName      = "import"
 	gatewayPrefix   = "gw/"
 	ticketPrefix    = "q/"
 	ticketsEnd      = "q0" // after everything that begins with q/

@@ -2,8 +2,6 @@ package fleet
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"time"
@@ -171,14 +169,14 @@ func (e *etcd) findHead(ctx context.Context, replica Replica) (head point, revis
 		if at.Fleet != "" {
 			return head, 0, fmt.Errorf("%w: there is no fleet below %s, and this replica belongs to one", errHistory, e.prefix)
 		}
-		id := rand.Text()
-		sum := sha256.Sum256([]byte(id))
-		sealed := e.keys.sealHead(e.name(headName), apikey.Head{Fleet: id, Sum: sum[:]})
-		if _, err := e.write(ctx,
-			[]clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(e.name(headName)), "=", 0)},
-			[]clientv3.Op{clientv3.OpPut(e.name(headName), string(sealed))}, nil,
-		); err != nil && !errors.Is(err, errAmbiguous) {
+		sealed := e.keys.sealHead(e.name(headName), firstHead())
+		made, err := e.write(ctx, e.neither(headName, importName),
+			[]clientv3.Op{clientv3.OpPut(e.name(headName), string(sealed))}, []clientv3.Op{clientv3.OpGet(e.name(importName))})
+		switch {
+		case err != nil && !errors.Is(err, errAmbiguous):
 			return head, 0, err
+		case err == nil && !made.Succeeded && len(made.Responses[0].GetResponseRange().Kvs) > 0:
+			return head, 0, fmt.Errorf("an import into the fleet below %s has not finished: this gateway waits for it; if it was interrupted, run caddy api-keys fleet import again", e.prefix)
 		}
 	}
 }
