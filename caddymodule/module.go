@@ -34,5 +34,5 @@ func init() {
 	httpcaddyfile.RegisterDirectiveOrder("api_key_auth", httpcaddyfile.Before, "basic_auth")
 	httpcaddyfile.RegisterDirectiveOrder("api_key_admin", httpcaddyfile.Before, "respond")
 
-	caddycmd.RegisterCommand(cli.Command)
+	caddycmd.RegisterCommand(cli.Command(mover{}))
 }

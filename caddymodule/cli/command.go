@@ -18,45 +18,54 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// Command is `caddy api-keys …`. It calls the admin endpoint of a running server,
+// Command returns `caddy api-keys …`. It calls the admin endpoint of a running server,
 // which it finds as `caddy reload` does.
-var Command = caddycmd.Command{
-	Name:  "api-keys",
-	Short: "Makes, shows and revokes API keys of a running server",
-	Long: `
+func Command(mover Mover) caddycmd.Command {
+	return caddycmd.Command{
+		Name:  "api-keys",
+		Short: "Makes, shows and revokes API keys of a running server",
+		Long: `
 Makes, shows and revokes API keys through the admin endpoint of a running
 server. Give its address with --address, or with --config the configuration that
 sets it. The default is Caddy's default address.
 
 The exit status is 0 if it was done, 1 if it was refused or failed, and 2 if
 the command was not understood.`,
-	CobraFunc: func(cmd *cobra.Command) {
-		cmd.PersistentFlags().String("address", "", "Address of the admin endpoint")
-		cmd.PersistentFlags().StringP("config", "c", "", "Configuration file that sets the admin endpoint, or - for standard input")
-		cmd.PersistentFlags().StringP("adapter", "a", "", "Name of the adapter for the configuration file")
-		cmd.PersistentFlags().StringP("output", "o", "", "Output format: table or json, or token for create and rotate (default: table on a terminal, json otherwise)")
-		cmd.AddCommand(
-			createCommand(), listCommand(), showCommand(), renameCommand(), rotateCommand(), revokeCommand(),
-			showWorkspaceCommand(), revokeAllCommand(), suspendCommand(), resumeCommand(), suspensionsCommand(), lookupCommand(), auditCommand(),
-			backupCommand(), restoreCommand(), doctorCommand(), clockCommand(), fleetCommand(), versionCommand(),
-		)
-		cmd.Args = cobra.ArbitraryArgs
-		prepare(cmd, func(_ context.Context, _ *terminal, args []string) error {
-			if len(args) > 0 && args[0] == "help" {
-				return help(cmd, args[1:])
-			}
-			return noCommand(cmd, args)
-		})
-		cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-			if args := cmd.Flags().Args(); len(args) > 0 { // the flag would be that of a command
-				return finish(cmd, noCommand(cmd, args))
-			}
-			return finish(cmd, usagef("%v", err))
-		})
-		for _, sub := range cmd.Commands() {
-			sub.Args = cobra.ArbitraryArgs
+		CobraFunc: func(cmd *cobra.Command) { addCommands(cmd, mover) },
+	}
+}
+
+func addCommands(cmd *cobra.Command, mover Mover) {
+	cmd.PersistentFlags().String("address", "", "Address of the admin endpoint")
+	cmd.PersistentFlags().StringP("config", "c", "", "Configuration file that sets the admin endpoint, or - for standard input")
+	cmd.PersistentFlags().StringP("adapter", "a", "", "Name of the adapter for the configuration file")
+	cmd.PersistentFlags().StringP("output", "o", "", "Output format: table or json, or token for create and rotate (default: table on a terminal, json otherwise)")
+	cmd.AddCommand(
+		createCommand(), listCommand(), showCommand(), renameCommand(), rotateCommand(), revokeCommand(),
+		showWorkspaceCommand(), revokeAllCommand(), suspendCommand(), resumeCommand(), suspensionsCommand(), lookupCommand(), auditCommand(),
+		backupCommand(), restoreCommand(), doctorCommand(), clockCommand(), fleetCommand(mover), versionCommand(),
+	)
+	prepareGroup(cmd)
+	for _, sub := range cmd.Commands() {
+		sub.Args = cobra.ArbitraryArgs
+	}
+}
+
+// prepareGroup sets the function of a command that only has others.
+func prepareGroup(cmd *cobra.Command) {
+	cmd.Args = cobra.ArbitraryArgs
+	prepare(cmd, func(_ context.Context, _ *terminal, args []string) error {
+		if len(args) > 0 && args[0] == "help" {
+			return help(cmd, args[1:])
 		}
-	},
+		return noCommand(cmd, args)
+	})
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if args := cmd.Flags().Args(); len(args) > 0 { // the flag would be that of a command
+			return finish(cmd, noCommand(cmd, args))
+		}
+		return finish(cmd, usagef("%v", err))
+	})
 }
 
 // help prints the help of a command.
@@ -85,6 +94,23 @@ func noCommand(cmd *cobra.Command, args []string) error {
 func prepare(cmd *cobra.Command, run func(context.Context, *terminal, []string) error) *cobra.Command {
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return finish(cmd, usagef("%v", err)) })
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		t, err := newTerminal(cmd)
+		if err == nil {
+			t.client, err = newClient(cmd, t.config)
+		}
+		if err != nil {
+			return finish(cmd, err)
+		}
+		return finish(cmd, run(cmd.Context(), t, args))
+	}
+	return cmd
+}
+
+// prepareOffline is prepare for a command that asks no server, so that its configuration
+// may have no admin endpoint.
+func prepareOffline(cmd *cobra.Command, run func(context.Context, *terminal, []string) error) *cobra.Command {
+	prepare(cmd, nil)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		t, err := newTerminal(cmd)
 		if err != nil {

@@ -11,17 +11,29 @@ import (
 	"github.com/agiled/caddy-api-keys/admin/client"
 )
 
-func fleetCommand() *cobra.Command {
+func fleetCommand(mover Mover) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "fleet status",
+		Use:   "fleet",
+		Short: "Shows the gateways that serve the same keys, and moves keys into a fleet",
+		Long:  `Shows the gateways that serve the same keys, and moves the keys of a single gateway into a fleet.`,
+	}
+	cmd.AddCommand(fleetStatusCommand(), fleetImportCommand(mover))
+	prepareGroup(cmd)
+	return cmd
+}
+
+func fleetStatusCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "status",
 		Short: "Shows the gateways that serve the same keys",
 		Long: `Shows the gateways that serve the same keys, as the server sees them: which of them
 serve, and whether one has yet to acknowledge a revocation or suspension.`,
 		Example: `  caddy api-keys fleet status`,
+		Args:    cobra.ArbitraryArgs,
 	}
 	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
-		if len(args) != 1 || args[0] != "status" {
-			return usagef("which command: fleet status?")
+		if len(args) > 0 {
+			return usagef("unexpected argument %q", args[0])
 		}
 		fleet, err := t.client.Fleet(ctx)
 		if err != nil {

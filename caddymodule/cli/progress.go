@@ -26,22 +26,28 @@ func newProgress(out io.Writer, what string, total int64) *progress {
 	return progressOf(out, what, total, term.IsTerminal(int(os.Stderr.Fd())))
 }
 
-func progressOf(out io.Writer, what string, total int64, visible bool) *progress {
+// newCount returns the progress of a number of things other than bytes, on a terminal.
+func newCount(out io.Writer, what string, total int) *progress {
+	return progressOf(out, what, int64(total), true, progressbar.OptionShowBytes(false), progressbar.OptionShowCount())
+}
+
+func progressOf(out io.Writer, what string, total int64, visible bool, others ...progressbar.Option) *progress {
 	endLine := func() {
 		if visible {
 			fmt.Fprintln(out)
 		}
 	}
-	return &progress{unknown: total == unknownLength, bar: progressbar.NewOptions64(total,
+	options := []progressbar.Option{
 		progressbar.OptionSetWriter(out),
 		progressbar.OptionSetVisibility(visible),
 		progressbar.OptionSetDescription(what),
 		progressbar.OptionSetWidth(30),
 		progressbar.OptionShowBytes(total != unknownLength),
-		progressbar.OptionThrottle(100*time.Millisecond),
+		progressbar.OptionThrottle(100 * time.Millisecond),
 		progressbar.OptionSetRenderBlankState(visible),
 		progressbar.OptionOnCompletion(endLine),
-	)}
+	}
+	return &progress{unknown: total == unknownLength, bar: progressbar.NewOptions64(total, append(options, others...)...)}
 }
 
 func (p *progress) Write(b []byte) (int, error) {

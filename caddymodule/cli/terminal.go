@@ -18,9 +18,9 @@ import (
 
 // terminal prints the answers of one command in the requested format.
 type terminal struct {
-	client *client.Client
-	config []byte // from --config, as JSON; nil if not given
-	form   string // table, json or token
+	client *client.Client // nil if the command asks no server
+	config []byte         // from --config, as JSON; nil if not given
+	form   string         // table, json or token
 	out    io.Writer
 	now    time.Time
 	width  int // of the terminal; 0 without one
@@ -49,8 +49,7 @@ func newTerminal(cmd *cobra.Command) (*terminal, error) {
 	if t.config, err = readConfig(cmd.Flag("config").Value.String(), cmd.Flag("adapter").Value.String(), cmd.InOrStdin()); err != nil {
 		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}
-	t.client, err = newClient(cmd, t.config)
-	return t, err
+	return t, nil
 }
 
 // json prints an answer of the API as JSON.
