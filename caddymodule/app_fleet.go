@@ -47,7 +47,9 @@ func (i *instance) joinFleet() error {
 	if o == nil {
 		return nil
 	}
-	joined, err := fleet.Open(o.forFleet(i.log.Named("fleet")), replica{i.store.store})
+	options := o.forFleet(i.log.Named("fleet"))
+	options.Serving = i.authn.Share
+	joined, err := fleet.Open(options, replica{i.store.store})
 	if err != nil {
 		return err
 	}

@@ -33,13 +33,21 @@ type RateLimit struct {
 
 	// The length of the window, in whole seconds.
 	Window caddy.Duration `json:"window,omitempty"`
+
+	// Whether the limit is for all gateways of a fleet together (`store etcd`). Then each
+	// allows an equal part of it, rounded down, but at least one request: with three
+	// gateways and 60 requests, 20 each. Use it where the load balancer spreads the
+	// requests of one key evenly. While a gateway starts or stops, a key's count may begin
+	// anew. With a store of its own, a gateway allows the whole limit.
+	PerFleet bool `json:"per_fleet,omitempty"`
 }
 
-func (l *RateLimit) limit() ratelimit.Limit {
+func (l *RateLimit) limit() (limit authn.Limit) {
 	if l == nil {
-		return ratelimit.Limit{}
+		return limit
 	}
-	return ratelimit.Limit{N: l.Requests, Window: time.Duration(l.Window)}
+	limit.N, limit.Window, limit.PerFleet = l.Requests, time.Duration(l.Window), l.PerFleet
+	return limit
 }
 
 func (l *RateLimit) validate() error {

@@ -57,7 +57,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //	    realm            <realm>
 //	    read_methods     <method...>
 //	    read_paths       <path...>
-//	    rate_limit       read|write <requests> <window>
+//	    rate_limit       read|write <requests> <window> [per_fleet]
 //	    whoami           <path>
 //	    browsers         refuse|allow
 //	    forward_token

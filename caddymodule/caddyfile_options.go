@@ -150,11 +150,15 @@ func duration(d *caddyfile.Dispenser, into *caddy.Duration) func() error {
 // rateLimit parses the rest of a line with a number of requests and a window.
 func rateLimit(d *caddyfile.Dispenser, into **RateLimit) func() error {
 	return func() error {
-		var number, window string
-		if !d.AllArgs(&number, &window) {
-			return d.Err("rate_limit takes read or write, a number of requests and a window: rate_limit read 60 1m")
-		}
+		args := d.RemainingArgs()
 		limit := new(RateLimit)
+		if len(args) == 3 && args[2] == "per_fleet" {
+			limit.PerFleet, args = true, args[:2]
+		}
+		if len(args) != 2 {
+			return d.Err("rate_limit takes read or write, a number of requests, a window, and maybe per_fleet: rate_limit read 60 1m")
+		}
+		number, window := args[0], args[1]
 		if err := parsePerWindow(number, "requests", &limit.Requests, window, &limit.Window); err != nil {
 			return located(d, "rate_limit", err)
 		}

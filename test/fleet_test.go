@@ -39,6 +39,12 @@ func startFleet(t *testing.T, gateways int, cluster *etcdtest.Cluster) (fleet []
 // status returns the status of a request with a token, as a client of the gateway sees it.
 func (s *server) status(t *testing.T, token string) int {
 	t.Helper()
+	return s.get(t, token).StatusCode
+}
+
+// get returns the answer to a request with a token, without its body.
+func (s *server) get(t *testing.T, token string) *http.Response {
+	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+s.Plain+"/public/v1/contacts", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -49,7 +55,7 @@ func (s *server) status(t *testing.T, token string) int {
 		t.Fatal(err)
 	}
 	response.Body.Close()
-	return response.StatusCode
+	return response
 }
 
 // TestFleet: whatever a gateway of a fleet is asked for is so on all of them.

@@ -44,7 +44,8 @@ type Authenticator struct {
 	confirmed atomic.Int64 // only ends up to this time count, likewise
 	closed    atomic.Bool
 	retired   atomic.Bool
-	lease     Lease // nil if none is required
+	lease     Lease        // nil if none is required
+	gateways  atomic.Int64 // how many share limits that are for a fleet
 	now       func() time.Time
 }
 
@@ -61,6 +62,7 @@ func New(source Source, cacheSize int, now func() time.Time, log *zap.Logger) (*
 		return nil, err
 	}
 	a := &Authenticator{keys: keys, now: now, limiter: ratelimit.New()}
+	a.gateways.Store(1)
 	a.suspended.replace(ids)
 	a.streams.wake = make(chan struct{}, 1)
 	go a.watch()
@@ -146,7 +148,7 @@ func (a *Authenticator) Check(ctx context.Context, policy *Policy, facts *Facts)
 	if d.Action == Write && key.Preset != apikey.FullAccess {
 		return d.refuse(ReadOnly)
 	}
-	if limit := policy.limit(d.Action); limit.N > 0 && !facts.Before.counted(d.Action, limit) {
+	if limit := policy.limit(d.Action).of(a.gateways.Load()); limit.N > 0 && !facts.Before.counted(d.Action, limit) {
 		d.Limit = limit
 		bucket := bucket(d.Action)
 		d.Usage = a.limiter.Allow(key.ID, bucket, limit, d.At, &key.buckets[bucket])

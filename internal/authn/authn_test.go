@@ -12,7 +12,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
-	"github.com/agiled/caddy-api-keys/internal/ratelimit"
 )
 
 func TestDecision_zeroRefuses(t *testing.T) {
@@ -170,7 +169,7 @@ func TestCheck_again(t *testing.T) {
 	s := new(source)
 	token, key := s.add()
 	a := newAuthenticator(t, s, atEpoch)
-	limited := &Policy{ReadMethods: policy.ReadMethods, ReadLimit: ratelimit.Limit{N: 2, Window: time.Minute}}
+	limited := &Policy{ReadMethods: policy.ReadMethods, ReadLimit: limitOf(2, time.Minute)}
 	first := a.Check(context.Background(), limited, request(http.MethodGet, token))
 	checkResult(t, "first", first, Allowed)
 	again := func(policy *Policy, method string) Decision {
@@ -180,7 +179,7 @@ func TestCheck_again(t *testing.T) {
 	for range 3 { // counted in this limit already
 		checkResult(t, "again, by the same limit", again(limited, http.MethodGet), Allowed)
 	}
-	stricter := &Policy{ReadMethods: policy.ReadMethods, ReadLimit: ratelimit.Limit{N: 1, Window: time.Minute}}
+	stricter := &Policy{ReadMethods: policy.ReadMethods, ReadLimit: limitOf(1, time.Minute)}
 	checkResult(t, "by a limit of its own", again(stricter, http.MethodGet), Allowed)
 	checkResult(t, "by that limit once more", again(stricter, http.MethodGet), RateLimited)
 	checkResult(t, "a method that makes no sense", again(limited, http.MethodTrace), MethodNotAllowed)

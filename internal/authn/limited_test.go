@@ -2,6 +2,7 @@ package authn
 
 import (
 	"context"
+	"net/http"
 	"testing"
 	"time"
 
@@ -17,7 +18,7 @@ func TestRateLimited(t *testing.T) {
 	late, _ := s.add()
 	calm, _ := s.add()
 	a := newAuthenticator(t, s, func() time.Time { return now })
-	limited := &Policy{ReadMethods: policy.ReadMethods, ReadLimit: ratelimit.Limit{N: 1, Window: time.Second}}
+	limited := &Policy{ReadMethods: policy.ReadMethods, ReadLimit: limitOf(1, time.Second)}
 	read := func(token apikey.Token, want Result) {
 		t.Helper()
 		checkResult(t, "a read", a.Check(context.Background(), limited, request("GET", token)), want)
@@ -50,5 +51,40 @@ func TestRateLimited(t *testing.T) {
 	a.Sweep()
 	for id := range a.limited.keys.Range {
 		t.Errorf("got %v remembered after an hour without a refusal, want nothing", id)
+	}
+}
+
+// limitOf returns a limit that each gateway has for itself.
+func limitOf(n int, window time.Duration) Limit {
+	return Limit{Limit: ratelimit.Limit{N: n, Window: window}}
+}
+
+// TestShare: the gateways of a fleet divide a limit that is for all of them.
+func TestShare(t *testing.T) {
+	for _, tt := range []struct {
+		limit, gateways int
+		perFleet        bool
+		want            int
+	}{
+		{60, 1, true, 60}, {60, 3, true, 20}, {10, 3, true, 3}, {2, 3, true, 1},
+		{60, 3, false, 60},
+	} {
+		s := new(source)
+		token, _ := s.add()
+		a := newAuthenticator(t, s, atEpoch)
+		a.Share(tt.gateways)
+		limit := limitOf(tt.limit, time.Hour)
+		limit.PerFleet = tt.perFleet
+		limited := &Policy{ReadMethods: policy.ReadMethods, ReadLimit: limit}
+		got := 0
+		var d Decision
+		for range tt.limit + 1 {
+			if d = a.Check(context.Background(), limited, request(http.MethodGet, token)); d.Allowed() {
+				got++
+			}
+		}
+		if got != tt.want || d.Limit.N != tt.want {
+			t.Errorf("%+v: %d requests passed, and clients were told %d; want %d", tt, got, d.Limit.N, tt.want)
+		}
 	}
 }

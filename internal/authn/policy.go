@@ -19,9 +19,25 @@ type Policy struct {
 	// ReadPaths are paths to which a POST only reads. See [ValidateReadPath].
 	ReadPaths []string
 	// ReadLimit and WriteLimit limit how often a key may be used. N = 0 means no limit.
-	ReadLimit, WriteLimit ratelimit.Limit
+	ReadLimit, WriteLimit Limit
 	// AllowBrowsers lets keys be used from browsers.
 	AllowBrowsers bool
+}
+
+// Limit limits how often a key may be used.
+type Limit struct {
+	ratelimit.Limit
+	// PerFleet means that the limit is for all gateways of a fleet together: each allows
+	// an equal part of it, rounded down, but at least one request.
+	PerFleet bool
+}
+
+// of returns the limit of one of several gateways.
+func (l Limit) of(gateways int64) ratelimit.Limit {
+	if l.PerFleet && l.N > 0 {
+		l.N = int(max(int64(l.N)/gateways, 1))
+	}
+	return l.Limit
 }
 
 // action returns what a request wants to do. Anything that is not clearly a read is a
@@ -39,7 +55,7 @@ func (p *Policy) action(f *Facts) Action {
 	return Write
 }
 
-func (p *Policy) limit(action Action) ratelimit.Limit {
+func (p *Policy) limit(action Action) Limit {
 	if action == Read {
 		return p.ReadLimit
 	}

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
-	"github.com/agiled/caddy-api-keys/internal/ratelimit"
 )
 
 const resolution = time.Minute
@@ -166,7 +165,7 @@ func TestFlushUses_always(t *testing.T) {
 // Every request with an active key of a workspace that is not suspended is a use,
 // whether or not it passes.
 func TestFlushUses_whatIsAUse(t *testing.T) {
-	limited := &Policy{ReadMethods: policy.ReadMethods, ReadLimit: ratelimit.Limit{N: 1, Window: time.Hour}}
+	limited := &Policy{ReadMethods: policy.ReadMethods, ReadLimit: limitOf(1, time.Hour)}
 	for _, test := range []struct {
 		title  string
 		change func(*source, *Authenticator, apikey.Key)

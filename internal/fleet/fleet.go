@@ -84,7 +84,7 @@ func inBackground(run func(context.Context)) *background {
 // Open starts to take part in a fleet. It does not wait for etcd: until the gateway has a
 // lease, [Fleet.Live] is false and changes fail.
 func Open(o Options, replica Replica) (*Fleet, error) {
-	f := &Fleet{replica: replica, log: o.Log, started: time.Now(), progress: newProgress(), registry: newRegistry(o.Log)}
+	f := &Fleet{replica: replica, log: o.Log, started: time.Now(), progress: newProgress(), registry: newRegistry(o.Log, o.Serving)}
 	if err := f.resume(&o); err != nil {
 		return nil, err
 	}

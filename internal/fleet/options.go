@@ -31,6 +31,9 @@ type Options struct {
 	Name string
 	// Version is that of the program.
 	Version string
+	// Serving is told how many gateways serve, at least 1, whenever that may have changed.
+	// It must not block, and may be nil. It is that of [Open] also after [Fleet.Adopt].
+	Serving func(gateways int)
 	Log     *zap.Logger
 }
 

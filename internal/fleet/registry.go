@@ -16,7 +16,8 @@ import (
 // registry is what this gateway knows about the others, and about those that wait for
 // their turn. It may be out of date. It is safe for concurrent use.
 type registry struct {
-	log *zap.Logger
+	log     *zap.Logger
+	serving func(gateways int) // is told how many serve whenever that may have changed; may be nil
 
 	mu       sync.Mutex
 	gateways map[string]registered
@@ -27,9 +28,9 @@ type registry struct {
 	changed  chan struct{}            // closed when something changes
 }
 
-func newRegistry(log *zap.Logger) *registry {
+func newRegistry(log *zap.Logger, serving func(int)) *registry {
 	return &registry{
-		log: log, unwatch: func() {}, changed: make(chan struct{}),
+		log: log, serving: serving, unwatch: func() {}, changed: make(chan struct{}),
 		gateways: map[string]registered{}, ahead: map[string]time.Duration{}, tickets: map[string]int64{},
 	}
 }
@@ -186,6 +187,9 @@ func (r *registry) compareClocks(name string) {
 
 // announce wakes those who wait for a change. The caller holds mu.
 func (r *registry) announce() {
+	if r.serving != nil {
+		r.serving(countServing(r.gateways))
+	}
 	close(r.changed)
 	r.changed = make(chan struct{})
 }

@@ -98,7 +98,7 @@ func TestStatus_neverServed(t *testing.T) {
 // A clock that is ahead is seen when its gateway writes its registration.
 func TestRegistry_compareClocks(t *testing.T) {
 	for _, ahead := range []time.Duration{time.Hour, -time.Hour, 0} {
-		r := newRegistry(nil)
+		r := newRegistry(nil, nil)
 		r.gateways["id"] = registered{registration: registration{State: apikey.GatewayServing, WallMS: time.Now().Add(ahead).UnixMilli()}}
 		r.compareClocks(gatewayPrefix + "id")
 		got := r.status()[0].Ahead
