@@ -29,7 +29,7 @@ cover fuzz lint test: export GOFLAGS := $(shell go env GOFLAGS) -pgo=off
 VERSION ?= $(shell TZ=UTC git log -1 --format=0.0.0~%cd.%h --date=format-local:%Y%m%d%H%M%S)
 DEB ?= dist/
 
-.PHONY: help build deb man etcd test kill fleet-faults fleet-mutants lint fuzz fuzz-nightly soak model microbench bench bench-store bench-impact bench-ended profile pgo cover screenshots clean
+.PHONY: help build deb man etcd test kill kubernetes fleet-demo fleet-faults fleet-mutants lint fuzz fuzz-nightly soak model microbench bench bench-store bench-impact bench-ended profile pgo cover screenshots clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s  %s\n", $$1, $$2 }' Makefile
@@ -65,6 +65,12 @@ test: etcd | dist ## run all tests; with API_KEYS_TESTS=all, none may be skipped
 kill: ## kill the server under load KILLS (300) times, and check that nothing is lost
 	go test ./test -run '^TestKill$$' -count=1 -timeout 1h -v -args -kills $(KILLS)
 
+fleet-demo: ## run a fleet on this machine, to try it out: three members of etcd, three gateways, a balancer
+	deploy/fleet/demo
+
+kubernetes: ## check deploy/kubernetes against the schemas of Kubernetes; the first time, this builds the tool for minutes
+	CGO_ENABLED=0 go -C test/kubernetes tool kubectl-validate ../../deploy/kubernetes
+
 fleet-faults: etcd ## break a fleet and its etcd for FAULTS (60s), and check that nothing revoked is allowed
 	go test ./internal/fleet -race -run '^TestFleet_promise$$' -count=1 -timeout 9h -v -args -faults $(FAULTS)
 
@@ -80,6 +86,7 @@ lint: ## check formatting, go vet, staticcheck, and that the go.mod files are ti
 	go -C bench mod tidy -diff
 	go -C tools mod tidy -diff
 	go -C test/etcd mod tidy -diff
+	go -C test/kubernetes mod tidy -diff
 
 fuzz: ## run each fuzz target for FUZZTIME (30s)
 	@list=$$(go test -list '^Fuzz' ./...) || { echo "$$list"; exit 1; }; \
