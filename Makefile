@@ -29,7 +29,7 @@ cover fuzz lint test: export GOFLAGS := $(shell go env GOFLAGS) -pgo=off
 VERSION ?= $(shell TZ=UTC git log -1 --format=0.0.0~%cd.%h --date=format-local:%Y%m%d%H%M%S)
 DEB ?= dist/
 
-.PHONY: help build deb man etcd test kill kubernetes fleet-demo fleet-faults fleet-mutants lint fuzz fuzz-nightly soak model microbench bench bench-store bench-impact bench-ended profile pgo cover screenshots clean
+.PHONY: help build deb man etcd test kill kubernetes fleet-demo fleet-faults fleet-mutants lint fuzz fuzz-nightly soak model microbench bench bench-store bench-impact bench-fleet bench-ended profile pgo cover screenshots clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s  %s\n", $$1, $$2 }' Makefile
@@ -124,6 +124,9 @@ bench-store: ## measure stores of KEYS keys (1 and 10 million), and update docs/
 
 bench-impact: ## measure requests during long operations on IMPACT (300000) keys, and update docs/benchmarks.md
 	go -C bench run ./store -keys $(IMPACT) -impact 3 -report ../docs/benchmarks.md
+
+bench-fleet: ## measure fleets of 1 to 20 gateways, and update docs/fleet.md
+	go -C bench run ./fleet -report ../docs/fleet.md
 
 profile: | dist ## show where CPU time goes under load, from dist/cpu.pprof
 	bench/install

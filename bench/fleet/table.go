@@ -1,0 +1,25 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// table returns the figures as a Markdown table with a row for each fleet.
+func table(all []figures, changes int) string {
+	var out strings.Builder
+	fmt.Fprintln(&out, "| gateways | create a key | the key is on all gateways | revoke a key, confirmed | changes a second, 64 callers |")
+	fmt.Fprintln(&out, "|---:|---:|---:|---:|---:|")
+	for _, f := range all {
+		fmt.Fprintf(&out, "| %d | %s | %s | %s | %.0f |\n", f.gateways, f.created, f.applied, f.revoked, f.perSec)
+	}
+	fmt.Fprintf(&out, "\nTimes: median of %d, with the 99th percentile in parentheses.\n", changes)
+	return out.String()
+}
+
+func (s spread) String() string {
+	return fmt.Sprintf("%.1f ms (%.1f)", milliseconds(s.median), milliseconds(s.p99))
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
