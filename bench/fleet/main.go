@@ -7,7 +7,9 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -16,18 +18,19 @@ import (
 
 func main() {
 	gateways := flag.String("gateways", "1,3,5,10,20", "sizes of the fleets, separated by commas")
+	cold := flag.String("cold", "100000,1000000", "numbers of keys to start a gateway with, separated by commas")
 	changes := flag.Int("changes", 500, "number of keys that are created and revoked in each")
 	report := flag.String("report", "", "the Markdown file to write the figures to")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *gateways, *changes, *report); err != nil {
+	if err := run(ctx, *gateways, *cold, *changes, *report); err != nil {
 		fmt.Fprintln(os.Stderr, "fleet:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, sizes string, changes int, report string) error {
+func run(ctx context.Context, sizes, cold string, changes int, report string) error {
 	dir, err := os.MkdirTemp("", "bench-fleet-")
 	if err != nil {
 		return err
@@ -38,23 +41,46 @@ func run(ctx context.Context, sizes string, changes int, report string) error {
 		return err
 	}
 	defer etcd.stop()
-	var all []figures
-	for size := range strings.SplitSeq(sizes, ",") {
-		n, err := strconv.Atoi(size)
-		if err != nil || n < 1 {
-			return fmt.Errorf("-gateways: want numbers separated by commas, got %q", sizes)
-		}
+	all, err := each(sizes, func(n int) (figures, error) {
 		fmt.Fprintf(os.Stderr, "measuring a fleet of %d\n", n)
-		f, err := measure(ctx, dir, etcd.endpoints, n, changes)
-		if err != nil {
-			return fmt.Errorf("a fleet of %d: %w", n, err)
-		}
-		all = append(all, f)
+		return measure(ctx, dir, etcd.endpoints, n, changes)
+	})
+	if err != nil {
+		return err
 	}
-	text := markdown.Machine() + "; etcd " + etcd.version + ".\n\n" + table(all, changes)
+	fmt.Fprintln(os.Stderr, "building the gateway")
+	gateway := filepath.Join(dir, "caddy")
+	build := exec.CommandContext(ctx, "go", "build", "-o", gateway, "./cmd/caddy")
+	build.Dir, build.Stderr = "..", os.Stderr
+	if err := build.Run(); err != nil {
+		return err
+	}
+	starts, err := each(cold, func(n int) (coldStart, error) {
+		return measureCold(ctx, dir, gateway, etcd, n)
+	})
+	if err != nil {
+		return err
+	}
+	text := markdown.Machine() + "; etcd " + etcd.version + ".\n\n" + table(all, changes) + "\n" + coldTable(starts)
 	fmt.Print(text)
 	if report == "" {
 		return nil
 	}
 	return markdown.Replace(report, "fleet", text)
+}
+
+// each measures for each of some numbers, which are separated by commas.
+func each[T any](numbers string, measure func(int) (T, error)) (all []T, err error) {
+	for number := range strings.SplitSeq(numbers, ",") {
+		n, err := strconv.Atoi(number)
+		if err != nil || n < 1 {
+			return nil, fmt.Errorf("want numbers separated by commas, got %q", numbers)
+		}
+		one, err := measure(n)
+		if err != nil {
+			return nil, fmt.Errorf("%d: %w", n, err)
+		}
+		all = append(all, one)
+	}
+	return all, nil
 }

@@ -41,7 +41,7 @@ func impactOfFloods(ctx context.Context, dir, gateway string, measured map[strin
 	if err != nil {
 		return err
 	}
-	headers := headersOf(d.tokens[:inUse])
+	headers := headersOf(d.Tokens[:inUse])
 	load(ctx, headers, aloneFor)
 	for _, flood := range floods {
 		path := flood.path

@@ -15,6 +15,7 @@ import (
 
 	vegeta "github.com/tsenart/vegeta/v12/lib"
 
+	"github.com/agiled/caddy-api-keys/bench/dataset"
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
@@ -36,7 +37,7 @@ type impact struct {
 
 // measureImpact measures each long operation rounds times, and returns the medians.
 func measureImpact(ctx context.Context, dir, gateway string, n, rounds int) ([]impact, error) {
-	d, err := makeData(ctx, filepath.Join(dir, "keys"), n, perWorkspace)
+	d, err := dataset.Make(ctx, filepath.Join(dir, "keys"), n, dataset.PerWorkspace)
 	if err != nil {
 		return nil, err
 	}
@@ -64,13 +65,13 @@ func measureImpact(ctx context.Context, dir, gateway string, n, rounds int) ([]i
 }
 
 // impactOnLarge measures operations on a store with many keys, and the requests meanwhile.
-func impactOnLarge(ctx context.Context, dir, gateway string, d *data, measured map[string][]impact) (backup []byte, err error) {
+func impactOnLarge(ctx context.Context, dir, gateway string, d *dataset.Data, measured map[string][]impact) (backup []byte, err error) {
 	server, err := startOn(ctx, dir, gateway)
 	if err != nil {
 		return nil, err
 	}
 	defer server.stop()
-	headers := headersOf(d.tokens[:min(len(d.tokens), inUse)])
+	headers := headersOf(d.Tokens[:min(len(d.Tokens), inUse)])
 	alone := func() spread { return load(ctx, headers, aloneFor) }
 	// The first seconds, when every key is read for the first time.
 	started := impact{name: "start", during: alone()}
@@ -96,12 +97,12 @@ func impactOnLarge(ctx context.Context, dir, gateway string, d *data, measured m
 // impactOfRestore measures a restore into a store with few keys, and the requests meanwhile.
 func impactOfRestore(ctx context.Context, dir, gateway string, backup []byte, measured map[string][]impact) error {
 	defer os.RemoveAll(dir)
-	server, d, err := startWith(ctx, dir, gateway, inUse, perWorkspace)
+	server, d, err := startWith(ctx, dir, gateway, inUse, dataset.PerWorkspace)
 	if err != nil {
 		return err
 	}
 	defer server.stop()
-	headers := headersOf(d.tokens)
+	headers := headersOf(d.Tokens)
 	load(ctx, headers, aloneFor)
 	b, err := server.during(ctx, "restore", headers, load(ctx, headers, aloneFor), func() error {
 		_, err := call(ctx, http.MethodPost, "restore", backup)
@@ -112,11 +113,11 @@ func impactOfRestore(ctx context.Context, dir, gateway string, backup []byte, me
 }
 
 // startWith starts the gateway on a new store with the given number of keys.
-func startWith(ctx context.Context, dir, gateway string, keys, perWorkspace int) (*server, *data, error) {
+func startWith(ctx context.Context, dir, gateway string, keys, perWorkspace int) (*server, *dataset.Data, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, nil, err
 	}
-	d, err := makeData(ctx, filepath.Join(dir, "keys"), keys, perWorkspace)
+	d, err := dataset.Make(ctx, filepath.Join(dir, "keys"), keys, perWorkspace)
 	if err != nil {
 		return nil, nil, err
 	}

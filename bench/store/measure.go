@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/agiled/caddy-api-keys/bench/dataset"
 )
 
 // figures are the measurements of one store.
@@ -31,7 +33,7 @@ func measure(ctx context.Context, dir, gateway string, n int) (f figures, err er
 		return f, err
 	}
 	defer os.RemoveAll(dir) // the next one needs the space
-	d, err := makeData(ctx, keys, n, perWorkspace)
+	d, err := dataset.Make(ctx, keys, n, dataset.PerWorkspace)
 	if err != nil {
 		return f, err
 	}
@@ -99,7 +101,7 @@ func startOn(ctx context.Context, dir, gateway string) (*server, error) {
 }
 
 // measureServer starts the real server and fills its cache.
-func (f *figures) measureServer(ctx context.Context, dir, gateway string, d *data) error {
+func (f *figures) measureServer(ctx context.Context, dir, gateway string, d *dataset.Data) error {
 	file, err := configure(dir)
 	if err != nil {
 		return err
@@ -126,12 +128,12 @@ func (f *figures) measureServer(ctx context.Context, dir, gateway string, d *dat
 	return nil
 }
 
-func (f *figures) measureMemory(server *server, d *data) (err error) {
+func (f *figures) measureMemory(server *server, d *dataset.Data) (err error) {
 	if f.ready, err = server.resident(); err != nil {
 		return err
 	}
 	client := &http.Client{Timeout: 10 * time.Second}
-	for _, token := range d.tokens[:min(len(d.tokens), 100_000)] {
+	for _, token := range d.Tokens[:min(len(d.Tokens), 100_000)] {
 		request, err := http.NewRequest(http.MethodGet, "http://"+site+"/me", nil)
 		if err != nil {
 			return err

@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/agiled/caddy-api-keys/bench/dataset"
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/authn"
 	"github.com/agiled/caddy-api-keys/internal/store"
@@ -45,7 +46,7 @@ const (
 	changes = 500
 )
 
-func measureOperations(ctx context.Context, path string, d *data) (o operations, err error) {
+func measureOperations(ctx context.Context, path string, d *dataset.Data) (o operations, err error) {
 	var a *authn.Authenticator
 	s, err := store.Open(path, zap.NewNop(), func(outcome apikey.Outcome) { a.Changed(outcome) })
 	if err != nil {
@@ -64,11 +65,11 @@ func measureOperations(ctx context.Context, path string, d *data) (o operations,
 		}
 		return nil
 	}
-	n := min(checks, len(d.tokens))
-	if o.cold, err = timed(n, func(i int) error { return check(d.tokens[i], authn.Allowed) }); err != nil {
+	n := min(checks, len(d.Tokens))
+	if o.cold, err = timed(n, func(i int) error { return check(d.Tokens[i], authn.Allowed) }); err != nil {
 		return o, err
 	}
-	if o.warm, err = timed(n, func(i int) error { return check(d.tokens[i], authn.Allowed) }); err != nil {
+	if o.warm, err = timed(n, func(i int) error { return check(d.Tokens[i], authn.Allowed) }); err != nil {
 		return o, err
 	}
 	unknown := make([]apikey.Token, checks)
@@ -79,7 +80,7 @@ func measureOperations(ctx context.Context, path string, d *data) (o operations,
 		return o, err
 	}
 	if o.list, err = timed(lists, func(int) error {
-		_, _, err := s.Keys(ctx, workspaceID(rand.IntN(d.workspaces)), apikey.KeyFilter{}, apikey.Page{Limit: 50}, time.Now())
+		_, _, err := s.Keys(ctx, dataset.WorkspaceID(rand.IntN(d.Workspaces)), apikey.KeyFilter{}, apikey.Page{Limit: 50}, time.Now())
 		return err
 	}); err != nil {
 		return o, err
@@ -87,7 +88,7 @@ func measureOperations(ctx context.Context, path string, d *data) (o operations,
 	return o, measureChanges(ctx, s, d, &o)
 }
 
-func measureChanges(ctx context.Context, s *store.Store, d *data, o *operations) (err error) {
+func measureChanges(ctx context.Context, s *store.Store, d *dataset.Data, o *operations) (err error) {
 	apply := func(do apikey.Action) error {
 		now := time.Now().Truncate(time.Millisecond)
 		_, err := s.Apply(ctx, apikey.Change{EventID: apikey.NewEventID(now), At: now, Actor: "bench", Do: do})
@@ -96,7 +97,7 @@ func measureChanges(ctx context.Context, s *store.Store, d *data, o *operations)
 	keys := make([]apikey.Key, changes)
 	for i := range keys {
 		now := time.Now().Truncate(time.Millisecond)
-		keys[i] = newKey(rand.IntN(d.workspaces), 1000+i, apikey.NewToken(apikey.DefaultPrefix), now)
+		keys[i] = dataset.Key(rand.IntN(d.Workspaces), 1000+i, apikey.NewToken(apikey.DefaultPrefix), now)
 	}
 	if o.create, err = timed(changes, func(i int) error { return apply(apikey.Create{Key: keys[i]}) }); err != nil {
 		return err

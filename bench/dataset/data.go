@@ -1,4 +1,5 @@
-package main
+// Package dataset makes large stores to measure with.
+package dataset
 
 import (
 	"context"
@@ -17,30 +18,31 @@ import (
 )
 
 const (
-	perWorkspace = 100 // keys, by default
+	// PerWorkspace is how many keys a workspace has by default.
+	PerWorkspace = 100
 	life         = 90 * 24 * time.Hour
 
 	// sampled is the maximum number of tokens kept for sending requests.
 	sampled = 200_000
 )
 
-// data describes the keys in a store.
-type data struct {
-	keys       int
-	workspaces int
-	tokens     []apikey.Token // of a sample of keys, in random order
+// Data describes the keys in a store.
+type Data struct {
+	Keys       int
+	Workspaces int
+	Tokens     []apikey.Token // of a sample of keys, in random order
 }
 
-// makeData fills a store with keys that were created over the lifetime of a key, none
+// Make fills a store with keys that were created over the lifetime of a key, none
 // of which has ended.
-func makeData(ctx context.Context, path string, n, perWorkspace int) (*data, error) {
+func Make(ctx context.Context, path string, n, perWorkspace int) (*Data, error) {
 	s, err := store.Open(path, zap.NewNop(), nil)
 	if err != nil {
 		return nil, err
 	}
 	defer s.Close()
 	s.Alone()
-	d := &data{keys: n, workspaces: (n + perWorkspace - 1) / perWorkspace}
+	d := &Data{Keys: n, Workspaces: (n + perWorkspace - 1) / perWorkspace}
 	from, to := io.Pipe()
 	go func() { to.CloseWithError(d.writeBackup(to)) }()
 	defer from.Close() // ends the writer
@@ -52,7 +54,7 @@ func makeData(ctx context.Context, path string, n, perWorkspace int) (*data, err
 	if err := awaitSnapshot(ctx, path); err != nil {
 		return nil, err
 	}
-	rand.Shuffle(len(d.tokens), func(i, j int) { d.tokens[i], d.tokens[j] = d.tokens[j], d.tokens[i] })
+	rand.Shuffle(len(d.Tokens), func(i, j int) { d.Tokens[i], d.Tokens[j] = d.Tokens[j], d.Tokens[i] })
 	return d, bar.Finish()
 }
 
@@ -79,12 +81,14 @@ func awaitSnapshot(ctx context.Context, path string) error {
 	}
 }
 
-func newKey(workspace, number int, token apikey.Token, at time.Time) apikey.Key {
+// Key returns a key of a workspace.
+func Key(workspace, number int, token apikey.Token, at time.Time) apikey.Key {
 	return apikey.Key{
-		ID: apikey.NewKeyID(at), WorkspaceID: workspaceID(workspace), Name: fmt.Sprintf("Warehouse sync - production %d", number),
+		ID: apikey.NewKeyID(at), WorkspaceID: WorkspaceID(workspace), Name: fmt.Sprintf("Warehouse sync - production %d", number),
 		Owner: "Operations", Preset: apikey.FullAccess, Digest: token.Digest(), TokenHint: token.Hint(),
 		CreatedAt: at, CreatedBy: "bench", ExpiresAt: at.Add(life),
 	}
 }
 
-func workspaceID(n int) string { return fmt.Sprintf("workspace-%d", n) }
+// WorkspaceID returns the id of the workspace with a number.
+func WorkspaceID(n int) string { return fmt.Sprintf("workspace-%d", n) }

@@ -1,4 +1,4 @@
-package main
+package dataset
 
 import (
 	"bufio"
@@ -19,7 +19,7 @@ import (
 
 // writeBackup writes a backup of keys. Restoring it is many times faster than creating
 // the keys one by one.
-func (d *data) writeBackup(to io.Writer) error {
+func (d *Data) writeBackup(to io.Writer) error {
 	compressed, err := zstd.NewWriter(to, zstd.WithEncoderLevel(zstd.SpeedFastest))
 	if err != nil {
 		return err
@@ -27,10 +27,10 @@ func (d *data) writeBackup(to io.Writer) error {
 	w := &backupWriter{to: bufio.NewWriterSize(compressed, 256<<10), sum: sha256.New()}
 	w.line("caddy_api_keys_backup", map[string]int64{"version": 1, "made_at": time.Now().UnixMilli()})
 	begin := time.Now().Add(-within)
-	for i := range d.keys {
+	for i := range d.Keys {
 		token := apikey.NewToken(apikey.DefaultPrefix)
-		if rand.IntN(d.keys) < sampled {
-			d.tokens = append(d.tokens, token)
+		if rand.IntN(d.Keys) < sampled {
+			d.Tokens = append(d.Tokens, token)
 		}
 		key := d.key(i, token, begin)
 		w.line("key", map[string]any{
@@ -40,7 +40,7 @@ func (d *data) writeBackup(to io.Writer) error {
 		})
 	}
 	unused := apikey.NewToken(apikey.DefaultPrefix)
-	for i := range d.keys {
+	for i := range d.Keys {
 		key := d.key(i, unused, begin)
 		w.line("event", map[string]any{
 			"id": "evt_" + key.ID[len("key_"):], "at": key.CreatedAt.UnixMilli(), "actor": "bench", "operation": apikey.OpCreate,
@@ -54,10 +54,10 @@ func (d *data) writeBackup(to io.Writer) error {
 const within = 80 * 24 * time.Hour
 
 // key returns the key with a number. Keeping all of them would take too much memory.
-func (d *data) key(i int, token apikey.Token, begin time.Time) apikey.Key {
-	at := begin.Add(within / time.Duration(d.keys) * time.Duration(i)).Truncate(time.Millisecond).UTC()
+func (d *Data) key(i int, token apikey.Token, begin time.Time) apikey.Key {
+	at := begin.Add(within / time.Duration(d.Keys) * time.Duration(i)).Truncate(time.Millisecond).UTC()
 	// Workspaces take turns, so that the keys of one are far apart.
-	key := newKey(i%d.workspaces, i/d.workspaces, token, at)
+	key := Key(i%d.Workspaces, i/d.Workspaces, token, at)
 	var id ulid.ULID
 	_ = id.SetTime(ulid.Timestamp(at)) // fails only for times beyond the year 10000
 	binary.BigEndian.PutUint64(id[8:], uint64(i))
