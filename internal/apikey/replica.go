@@ -62,6 +62,19 @@ type Membership struct {
 	Moving bool
 }
 
+// Contact is what a gateway in static mode keeps with its replica, for the time after a
+// restart. It is zero if the gateway has left the fleet.
+type Contact struct {
+	// At is when the fleet was last known to have no later change; zero if the replica
+	// may not be served before the fleet has been heard of.
+	At time.Time
+	// Registrations are the ids under which the replica may be registered as serving.
+	Registrations []string
+	// Holder is the gateway that has noted this, and where its replica was. A copy of the
+	// replica has another one.
+	Holder string
+}
+
 // Plan is what some changes would write if they were made now, in their order.
 type Plan struct {
 	On      Position // what they were planned on

@@ -97,11 +97,12 @@ func (e *etcd) write(ctx context.Context, conditions []clientv3.Cmp, then, other
 	return resp, explain(err)
 }
 
-// delete deletes a name. It may fail: whatever it is called for gets by without it.
-func (e *etcd) delete(name string) {
+// delete deletes a name. It may fail: most of what it is called for gets by without it.
+func (e *etcd) delete(name string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), attemptTimeout)
 	defer cancel()
-	_, _ = e.client.Delete(ctx, e.name(name))
+	_, err := e.client.Delete(ctx, e.name(name))
+	return err
 }
 
 // isTransient reports whether another try may succeed.

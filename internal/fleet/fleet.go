@@ -16,17 +16,21 @@ import (
 
 // Replica is this gateway's copy of the fleet's records: a store that follows the fleet.
 type Replica interface {
-	// Position returns how far the replica has followed the fleet, and when it last knew
-	// that there was no later change. complete is false while it has to be reloaded.
-	Position() (at apikey.Position, contact time.Time, complete bool, err error)
+	// Path is where the replica is.
+	Path() string
+	// Position returns how far the replica has followed the fleet. complete is false while
+	// it has to be reloaded.
+	Position() (at apikey.Position, complete bool, err error)
 	// Plan returns what changes would write, and makes none of them.
 	Plan(changes []apikey.Change, most int) (apikey.Plan, error)
 	// Replay applies what follows a position, and tells the data plane of it.
 	Replay(ctx context.Context, from, to apikey.Position, records []apikey.Record) error
 	// BeginReload begins to replace all records.
 	BeginReload(ctx context.Context) (Reload, error)
-	// NoteContact records that there was no later change at a time.
-	NoteContact(ctx context.Context, at time.Time) error
+	// Contact returns what NoteContact has recorded, and a time that has certainly passed.
+	Contact() (c apikey.Contact, confirmed time.Time, err error)
+	// NoteContact records what a gateway in static mode has to know after a restart.
+	NoteContact(ctx context.Context, c apikey.Contact) error
 }
 
 // Reload replaces the records of a replica.
@@ -58,7 +62,7 @@ type Fleet struct {
 
 	latest  atomic.Pointer[apikey.Head] // the latest change that etcd is known to have
 	problem atomic.Pointer[string]      // why the gateway cannot take part, if it cannot
-	noted   time.Time                   // the last contact that the replica has recorded
+	noted   apikey.Contact              // what the replica has recorded for this gateway
 	former  []string                    // ids of earlier registrations that are to be removed
 
 	mu         sync.Mutex // held while the gateway starts or stops to take part
@@ -96,18 +100,6 @@ func Open(o Options, replica Replica) (*Fleet, error) {
 	return f, nil
 }
 
-// resume lets a gateway in static mode serve at once if it was in contact with the fleet
-// before it was stopped.
-func (f *Fleet) resume(o *Options) error {
-	at, contact, complete, err := f.replica.Position()
-	f.progress.at = at // nobody else knows f yet
-	if err != nil || !o.Static || !complete || contact.IsZero() {
-		return err
-	}
-	f.lease.extend(contact, Static)
-	return nil
-}
-
 // start begins to take part through a connection to etcd.
 func (f *Fleet) start(o *Options, e *etcd) {
 	f.options.Store(o)
@@ -142,6 +134,7 @@ func (f *Fleet) Adopt(o Options) error {
 		return err
 	}
 	f.halt()
+	f.lease.shorten(o.lease())
 	f.start(&o, e)
 	return nil
 }
@@ -192,22 +185,6 @@ func (f *Fleet) succeed() {
 	if f.problem.Swap(nil) != nil {
 		f.log.Info("this gateway takes part in its fleet again")
 	}
-}
-
-// contactInterval is how often the replica records that it is up to date.
-const contactInterval = time.Minute
-
-// noteContact records, from time to time, that the replica was up to date: a gateway in
-// static mode can be restarted without etcd.
-func (f *Fleet) noteContact(ctx context.Context, at time.Time) {
-	if !f.options.Load().Static || at.Sub(f.noted) < contactInterval {
-		return
-	}
-	if err := f.replica.NoteContact(ctx, at); err != nil {
-		f.log.Warn("could not record that this replica is up to date", zap.Error(err))
-		return
-	}
-	f.noted = at
 }
 
 // unavailable is an error for a client, with what an operator has to know.

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -10,6 +11,7 @@ import (
 	"reflect"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -30,10 +32,13 @@ type gateway struct {
 	close func()
 }
 
-// disk makes the disk of a gateway slow. Its zero value does not.
+// disk makes the disk of a gateway slow, or full. Its zero value does not.
 type disk struct {
 	reads, writes atomic.Int64 // how long each takes at most, in nanoseconds
+	full          atomic.Bool  // a contact cannot be noted
 }
+
+var errFull = errors.New("the disk is full")
 
 func delay(most *atomic.Int64) {
 	if d := most.Load(); d > 0 {
@@ -54,6 +59,13 @@ func (r replica) BeginReload(ctx context.Context) (Reload, error) {
 func (r replica) Replay(ctx context.Context, from, to apikey.Position, records []apikey.Record) error {
 	delay(&r.disk.writes)
 	return r.Store.Replay(ctx, from, to, records)
+}
+
+func (r replica) NoteContact(ctx context.Context, c apikey.Contact) error {
+	if r.disk.full.Load() {
+		return errFull
+	}
+	return r.Store.NoteContact(ctx, c)
 }
 
 func (r replica) Lookup(digest apikey.Digest) (*apikey.Key, error) {
@@ -90,6 +102,9 @@ func openIn(t *testing.T, dir, name string, o Options) *gateway {
 	g.close = sync.OnceFunc(func() {
 		g.Close()
 		g.authn.Close()
+		// A process that is being started has the lock of the directory, too, for a moment.
+		syscall.ForkLock.RLock()
+		defer syscall.ForkLock.RUnlock()
 		if err := g.store.Close(); err != nil {
 			t.Error(err)
 		}

@@ -106,7 +106,7 @@ func TestImport(t *testing.T) {
 	wantNoStore(t, l.path, "it is the replica of a fleet")
 
 	own := openIn(t, l.path, "own", o)
-	if at, _, complete, err := own.store.Position(); !complete || at.Seq != 1 || err != nil {
+	if at, complete, err := own.store.Position(); !complete || at.Seq != 1 || err != nil {
 		t.Errorf("the replica is at %+v, complete: %t, %v; want it complete at change 1", at, complete, err)
 	}
 	filled := openGateway(t, "filled", o)

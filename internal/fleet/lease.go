@@ -28,6 +28,14 @@ func (l *lease) from() time.Time {
 	return time.Time{}
 }
 
+// shorten has the lease last no longer than it would if it were granted now, as after
+// another configuration. Nothing may extend it at the same time.
+func (l *lease) shorten(most time.Duration) {
+	if g := l.granted.Load(); g != nil && g.last > most {
+		l.extend(g.from, most)
+	}
+}
+
 // end ends the lease.
 func (l *lease) end() { l.granted.Store(nil) }
 

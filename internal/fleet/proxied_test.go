@@ -30,6 +30,14 @@ func startProxied(t *testing.T, cluster *etcdtest.Cluster, n int) (all []*proxie
 
 func openProxied(t *testing.T, cluster *etcdtest.Cluster, name string) *proxied {
 	t.Helper()
+	g := newProxied(t, cluster, name)
+	g.open(t)
+	return g
+}
+
+// newProxied prepares a gateway without opening it.
+func newProxied(t *testing.T, cluster *etcdtest.Cluster, name string) *proxied {
+	t.Helper()
 	g := &proxied{name: name, dir: t.TempDir(), options: defaults(cluster)}
 	g.options.Endpoints = nil
 	for i := range cluster.Endpoints() {
@@ -37,7 +45,6 @@ func openProxied(t *testing.T, cluster *etcdtest.Cluster, name string) *proxied 
 		g.proxies = append(g.proxies, p)
 		g.options.Endpoints = append(g.options.Endpoints, "http://"+p.Addr())
 	}
-	g.open(t)
 	return g
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 )
 
 // watchPatience is how long a change that etcd has may take to come from the watch.
@@ -67,8 +68,11 @@ func (f *Fleet) renew(ctx context.Context, e *etcd, id string, staleness time.Du
 	}
 	f.progress.latest(head.Head, read.Header.Revision)
 	f.lease.extend(from, f.options.Load().lease())
+	if err := f.noteContact(ctx, from, id); err != nil {
+		f.log.Warn("could not record that this replica is up to date", zap.Error(err))
+		return nil
+	}
 	f.removeFormer(e)
-	f.noteContact(ctx, from)
 	return nil
 }
 

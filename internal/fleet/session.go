@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -70,7 +71,11 @@ func (f *Fleet) leave(m *membership, why error) {
 	} else { // no lease came from it
 		m.etcd.delete(gatewayPrefix + m.id)
 	}
-	if f.closing.Load() || endsLease(why) && !f.options.Load().Static {
+	static := f.options.Load().Static
+	switch {
+	case f.closing.Load() && static:
+		f.leaveFleet(m.etcd)
+	case f.closing.Load() || endsLease(why) && !static:
 		f.lease.end()
 		f.removeFormer(m.etcd)
 	}
@@ -85,10 +90,7 @@ func endsLease(err error) bool {
 // removeFormer removes the registrations of earlier sessions. The gateway must have
 // stopped serving, or have renewed its lease under another registration.
 func (f *Fleet) removeFormer(e *etcd) {
-	for _, id := range f.former {
-		e.delete(gatewayPrefix + id)
-	}
-	f.former = nil
+	f.former = slices.DeleteFunc(f.former, func(id string) bool { return e.delete(gatewayPrefix+id) == nil })
 }
 
 // catchUp brings the replica into a state from which changes can be followed.
@@ -97,7 +99,7 @@ func (f *Fleet) catchUp(ctx context.Context, e *etcd) error {
 	if err != nil {
 		return err
 	}
-	at, _, complete, err := f.replica.Position()
+	at, complete, err := f.replica.Position()
 	switch {
 	case err != nil:
 		return err
@@ -162,7 +164,7 @@ func (e *etcd) findHead(ctx context.Context, replica Replica) (head point, revis
 		if err != nil || head.sealed != nil {
 			return head, revision, err
 		}
-		at, _, _, err := replica.Position()
+		at, _, err := replica.Position()
 		if err != nil {
 			return head, 0, err
 		}
@@ -189,6 +191,9 @@ func (f *Fleet) serve(ctx context.Context, e *etcd, m *membership) error {
 		return err
 	}
 	if err := f.await(ctx, head); err != nil {
+		return err
+	}
+	if err := f.noteRegistration(ctx, m.id); err != nil {
 		return err
 	}
 	at, _ := f.progress.now()

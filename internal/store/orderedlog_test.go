@@ -154,7 +154,7 @@ func (l *orderedLog) spread(ctx context.Context, asked *Store) (err error) {
 
 // catchUp replays what a replica does not have yet, all at once.
 func (l *orderedLog) catchUp(ctx context.Context, s *Store) error {
-	at, _, _, err := s.Position()
+	at, _, err := s.Position()
 	missing := l.entries[min(int(at.Seq), len(l.entries)):]
 	if err != nil || len(missing) == 0 {
 		return err

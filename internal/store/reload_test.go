@@ -37,7 +37,7 @@ func (l *orderedLog) sameReplica(t *testing.T, what string, s *Store, now time.T
 	sameRecords(t, what, recordsOf(t, s), recordsOf(t, l.replicas[0]))
 	soundRecords(t, s)
 	equal(t, what+": census", census(t, s, now), census(t, l.replicas[0], now))
-	at, _, complete, err := s.Position()
+	at, complete, err := s.Position()
 	equal(t, what+": position, complete, error", []any{at, complete, err}, []any{l.head(), true, nil})
 }
 
@@ -210,7 +210,7 @@ func TestReload_refused(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("Add: got error %v, want %q", err, test.want)
 			}
-			_, _, complete, err := s.Position()
+			_, complete, err := s.Position()
 			equal(t, "complete, error", []any{complete, err}, []any{false, nil})
 			after := contents(t, s)
 			maps.DeleteFunc(after, func(place, _ string) bool { return place == string(fleetKey) })

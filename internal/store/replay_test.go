@@ -336,7 +336,7 @@ func replayKeys(path string) error {
 	}
 	fmt.Println(testenv.Opened)
 	for {
-		from, _, _, err := s.Position()
+		from, _, err := s.Position()
 		if err != nil {
 			return err
 		}
@@ -376,7 +376,7 @@ func TestReplay_killed(t *testing.T) {
 		}
 		p.End()
 		s = openReplica(t, path, nil)
-		at, _, complete, err := s.Position()
+		at, complete, err := s.Position()
 		if err != nil || !complete || at.Seq < applied || at.Seq > applied+1 {
 			t.Fatalf("after a kill: got position %d, complete %t and error %v, want %d or the next", at.Seq, complete, err, applied)
 		}

@@ -21,8 +21,10 @@ type replicaRecord struct {
 	Incomplete bool `json:"incomplete,omitzero"`
 	// Moving says that the store is being moved into the fleet: see apikey.Membership.
 	Moving bool `json:"moving,omitzero"`
-	// Contact is when the fleet was last known to have no later change.
-	Contact millis `json:"contact,omitzero"`
+	// What a gateway in static mode keeps: see apikey.Contact.
+	Contact       millis   `json:"contact,omitzero"`
+	Registrations []string `json:"registrations,omitempty"`
+	Holder        string   `json:"holder,omitempty"`
 }
 
 // OpenReplica opens the replica that a gateway keeps of a fleet's store, like [Open]. The
@@ -115,24 +117,36 @@ func positionIn(txn reader) (apikey.Position, error) {
 
 func replicaIn(txn reader) (r replicaRecord, err error) { return r, loadIfThere(txn, fleetKey, &r) }
 
-// Position returns how far the replica has followed its fleet, and when it last knew that
-// there was no later change. complete is false while it has to be filled with
-// [Store.Reload].
-func (s *Store) Position() (at apikey.Position, contact time.Time, complete bool, err error) {
+// Position returns how far the replica has followed its fleet. complete is false while it
+// has to be filled with [Store.Reload].
+func (s *Store) Position() (at apikey.Position, complete bool, err error) {
 	err = s.view(func(txn *durable.Txn) error {
 		r, err := replicaIn(txn)
-		at, contact, complete = r.Position, r.Contact.time(), !r.Incomplete
+		at, complete = r.Position, !r.Incomplete
 		return err
 	})
-	return at, contact, complete, err
+	return at, complete, err
 }
 
-// NoteContact records that the fleet had no change later than the replica's position at a
-// time.
-func (s *Store) NoteContact(ctx context.Context, at time.Time) error {
-	return s.writeLocally(ctx, at, func(txn *transaction) error {
+// Contact returns what [Store.NoteContact] has recorded, and the confirmed time: the
+// machine's clock may have been set back since.
+func (s *Store) Contact() (c apikey.Contact, confirmed time.Time, err error) {
+	err = s.view(func(txn *durable.Txn) error {
 		r, err := replicaIn(txn)
-		r.Contact = toMillis(at)
+		c = apikey.Contact{At: r.Contact.time(), Registrations: r.Registrations, Holder: r.Holder}
+		note, _, clockErr := clockNote(txn)
+		confirmed = note.Confirmed
+		return errors.Join(err, clockErr)
+	})
+	return c, confirmed, err
+}
+
+// NoteContact records what the gateway has to know after a restart. The replica must be
+// up to date, as of the time of the contact.
+func (s *Store) NoteContact(ctx context.Context, c apikey.Contact) error {
+	return s.writeLocally(ctx, time.Now(), func(txn *transaction) error {
+		r, err := replicaIn(txn)
+		r.Contact, r.Registrations, r.Holder = toMillis(c.At), c.Registrations, c.Holder
 		return errors.Join(err, save(txn, fleetKey, r))
 	})
 }

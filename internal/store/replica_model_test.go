@@ -374,7 +374,7 @@ func (p *pair) agree(t *rapid.T, workspaces []string) {
 	sameRecords(t, "the fleet", withoutEventIDs(t, first), withoutEventIDs(t, recordsOf(t, p.plain)))
 	for _, s := range p.fleet.replicas {
 		sameRecords(t, "a replica and another", recordsOf(t, s), first)
-		at, _, complete, err := s.Position()
+		at, complete, err := s.Position()
 		if err != nil || !complete {
 			t.Fatalf("Position: got complete %t and error %v, want a position", complete, err)
 		}

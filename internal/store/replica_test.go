@@ -100,12 +100,19 @@ func TestReplica_alone(t *testing.T) {
 func TestReplica_contact(t *testing.T) {
 	log := openFleet(t, 1)
 	mustCreate(t, log.replicas[0], "acme", "Zapier", start)
-	if err := log.replicas[0].NoteContact(t.Context(), start.Add(time.Hour)); err != nil {
+	want := apikey.Contact{At: start.Add(time.Hour), Registrations: []string{"A", "B"}, Holder: "gw1"}
+	if err := log.replicas[0].NoteContact(t.Context(), want); err != nil {
 		t.Fatalf("NoteContact: got error %v, want none", err)
 	}
 	mustCreate(t, log.replicas[0], "acme", "Billing", start)
-	at, contact, complete, err := log.reopen(t, 0).Position()
-	equal(t, "position, contact, complete, error", []any{at, contact, complete, err}, []any{log.head(), start.Add(time.Hour), true, nil})
+	if err := log.replicas[0].NoteClock(func() apikey.ClockNote { return apikey.ClockNote{Confirmed: start} }); err != nil {
+		t.Fatal(err)
+	}
+	s := log.reopen(t, 0)
+	at, complete, err := s.Position()
+	equal(t, "position, complete, error", []any{at, complete, err}, []any{log.head(), true, nil})
+	contact, confirmed, err := s.Contact()
+	equal(t, "contact, confirmed time, error", []any{contact, confirmed, err}, []any{want, start, nil})
 }
 
 // What the fleet has confirmed is restored from a replica's journal, and so is how far
@@ -119,7 +126,7 @@ func TestReplica_builtAnew(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = log.reopen(t, 1)
-	at, _, complete, err := s.Position()
+	at, complete, err := s.Position()
 	equal(t, "position, complete, error", []any{at, complete, err}, []any{log.head(), true, nil})
 	sameRecords(t, "the replica", recordsOf(t, s), recordsOf(t, log.replicas[0]))
 	mustApply(t, s, start, apikey.Resume{WorkspaceID: "unpaid"})
@@ -136,7 +143,7 @@ func TestReplica_incomplete(t *testing.T) {
 	}
 	reload.Close()
 	s = log.reopen(t, 1)
-	_, _, complete, err := s.Position()
+	_, complete, err := s.Position()
 	equal(t, "complete, error", []any{complete, err}, []any{false, nil})
 	_, err = s.Plan(changesAtStart(apikey.Suspend{WorkspaceID: "acme"}), 10)
 	isUnavailable(t, "Plan", err)
