@@ -40,8 +40,17 @@ func noteForgotten(txn *transaction, more forgotten) error {
 		return err
 	}
 	value, err := encode(after)
-	txn.records.add(apikey.RecordForgotten, apikey.ForgottenID, value)
-	return errors.Join(err, txn.Set(forgottenKey, value))
+	return errors.Join(err, putForgottenAs(txn, value))
+}
+
+func putForgottenAs(txn *transaction, record []byte) error {
+	txn.records.add(apikey.RecordForgotten, apikey.ForgottenID, record)
+	return txn.Set(forgottenKey, record)
+}
+
+func eraseForgotten(txn *transaction) error {
+	txn.records.add(apikey.RecordForgotten, apikey.ForgottenID, nil)
+	return txn.Delete(forgottenKey)
 }
 
 func endedFeedKey(at millis, digest apikey.Digest) []byte {

@@ -28,8 +28,14 @@ func putNewKey(txn *transaction, key *apikey.Key) error { return putKeyOver(txn,
 
 func putKeyOver(txn *transaction, before, key *apikey.Key) error {
 	value, err := encode(toRecord(key))
-	txn.records.putKey(before, key, value)
-	return errors.Join(err, reindex(txn, before, key), txn.Set(recordKey(key.ID), value))
+	return errors.Join(err, putKeyAs(txn, before, key, value))
+}
+
+// putKeyAs writes a key with its record as it is: the records of a replica are those of
+// the fleet to the byte, also if a newer version wrote them.
+func putKeyAs(txn *transaction, before, key *apikey.Key, record []byte) error {
+	txn.records.putKey(before, key, record)
+	return errors.Join(reindex(txn, before, key), txn.Set(recordKey(key.ID), record))
 }
 
 // eraseKey deletes a key, but not the notes of its uses.
@@ -50,9 +56,13 @@ func settleKey(txn *transaction, key *apikey.Key, confirmed millis) error {
 // putSuspension suspends a workspace.
 func putSuspension(txn *transaction, ws apikey.Workspace) error {
 	value, err := encode(workspaceRecord{SuspendedAt: toMillis(ws.SuspendedAt), Reason: ws.Reason, Own: ws.Own})
-	txn.records.add(apikey.RecordSuspension, ws.ID, value)
+	return errors.Join(err, putSuspensionAs(txn, ws.ID, value))
+}
+
+func putSuspensionAs(txn *transaction, workspaceID string, record []byte) error {
+	txn.records.add(apikey.RecordSuspension, workspaceID, record)
 	txn.records.ends = true
-	return errors.Join(err, txn.Set(suspensionKey(ws.ID), value))
+	return txn.Set(suspensionKey(workspaceID), record)
 }
 
 // eraseSuspension resumes a workspace.
@@ -64,21 +74,28 @@ func eraseSuspension(txn *transaction, workspaceID string) error {
 // putFeed opens a calendar feed for a workspace that has none.
 func putFeed(txn *transaction, r *feedRecord) error {
 	value, err := encode(r)
-	txn.records.addFeed(apikey.Digest(r.Digest), value)
+	return errors.Join(err, putFeedAs(txn, r, value))
+}
+
+func putFeedAs(txn *transaction, r *feedRecord, record []byte) error {
+	digest := apikey.Digest(r.Digest)
+	txn.records.addFeed(digest, record)
 	return errors.Join(
-		err,
-		txn.Set(feedKey(apikey.Digest(r.Digest)), feedState{WorkspaceID: r.WorkspaceID}.encode()),
-		txn.Set(workspaceFeedKey(r.WorkspaceID), value),
+		txn.Set(feedKey(digest), feedState{WorkspaceID: r.WorkspaceID}.encode()),
+		txn.Set(workspaceFeedKey(r.WorkspaceID), record),
 	)
 }
 
 // putEndedFeed ends an open calendar feed or, if before is the zero state, records that
 // a feed has ended that the store did not have. No backup opens it again.
 func putEndedFeed(txn *transaction, digest apikey.Digest, before feedState, at millis) error {
-	state := feedState{EndedAt: at}.encode()
-	txn.records.addFeed(digest, state)
+	return putEndedFeedAs(txn, digest, before, at, feedState{EndedAt: at}.encode())
+}
+
+func putEndedFeedAs(txn *transaction, digest apikey.Digest, before feedState, at millis, record []byte) error {
+	txn.records.addFeed(digest, record)
 	err := errors.Join(
-		txn.Set(feedKey(digest), state),
+		txn.Set(feedKey(digest), record),
 		txn.Set(endedFeedKey(at, digest), nil),
 	)
 	if before.WorkspaceID == "" {
@@ -100,8 +117,12 @@ func eraseFeed(txn *transaction, digest apikey.Digest, state feedState) error {
 // putEvent writes an event of the audit trail.
 func putEvent(txn *transaction, r *eventRecord) error {
 	value, err := encode(r)
-	txn.records.add(apikey.RecordEvent, r.ID, value)
-	err = errors.Join(err, txn.Set(eventKey(r.ID), value))
+	return errors.Join(err, putEventAs(txn, r, value))
+}
+
+func putEventAs(txn *transaction, r *eventRecord, record []byte) error {
+	txn.records.add(apikey.RecordEvent, r.ID, record)
+	err := txn.Set(eventKey(r.ID), record)
 	if r.WorkspaceID == "" {
 		return err
 	}

@@ -127,7 +127,7 @@ func (r *replay) key(txn *transaction, record apikey.Record) error {
 	if key.Status(r.now) != apikey.Active {
 		r.ended = append(r.ended, key.Digest)
 	}
-	return putKeyOver(txn, before, key)
+	return putKeyAs(txn, before, key, record.Value)
 }
 
 func (r *replay) suspension(txn *transaction, record apikey.Record) error {
@@ -148,7 +148,7 @@ func (r *replay) suspension(txn *transaction, record apikey.Record) error {
 		return errors.New("it has no time")
 	}
 	r.workspaces = append(r.workspaces, ws)
-	return putSuspension(txn, ws)
+	return putSuspensionAs(txn, ws.ID, record.Value)
 }
 
 // replayFeed writes the record of a calendar feed, which is either a feedRecord or, once
@@ -178,23 +178,23 @@ func replayFeed(txn *transaction, record apikey.Record) error {
 	}
 	switch {
 	case feed.EndedAt != 0 && known:
-		return errors.Join(eraseFeed(txn, digest, before), putEndedFeed(txn, digest, feedState{}, feed.EndedAt))
+		return errors.Join(eraseFeed(txn, digest, before), putEndedFeedAs(txn, digest, feedState{}, feed.EndedAt, record.Value))
 	case feed.EndedAt != 0:
-		return putEndedFeed(txn, digest, before, feed.EndedAt)
+		return putEndedFeedAs(txn, digest, before, feed.EndedAt, record.Value)
 	case !bytes.Equal(feed.Digest, digest[:]) || apikey.ValidateWorkspaceID(feed.WorkspaceID) != nil || known && before.WorkspaceID != feed.WorkspaceID:
 		return errors.New("it is of another feed, or opens one that has ended")
 	}
-	return replaceFeed(txn, digest, &feed.feedRecord)
+	return replaceFeed(txn, digest, &feed.feedRecord, record.Value)
 }
 
 // replaceFeed opens a feed. If its workspace has another one, that has ended, but its
 // record may come later.
-func replaceFeed(txn *transaction, digest apikey.Digest, feed *feedRecord) error {
+func replaceFeed(txn *transaction, digest apikey.Digest, feed *feedRecord, record []byte) error {
 	replaced, err := feedOf(txn, feed.WorkspaceID)
 	if err == nil && replaced != digest && replaced != (apikey.Digest{}) {
 		err = eraseFeed(txn, replaced, feedState{WorkspaceID: feed.WorkspaceID})
 	}
-	return errors.Join(err, putFeed(txn, feed))
+	return errors.Join(err, putFeedAs(txn, feed, record))
 }
 
 func replayEvent(txn *transaction, record apikey.Record) error {
@@ -212,17 +212,16 @@ func replayEvent(txn *transaction, record apikey.Record) error {
 	if e.ID != record.ID || !apikey.ValidEventID(e.ID) {
 		return errors.New("it is of another event")
 	}
-	return putEvent(txn, &e)
+	return putEventAs(txn, &e, record.Value)
 }
 
-// replayForgotten adds to what has been forgotten: the replica may have noted more.
 func replayForgotten(txn *transaction, record apikey.Record) error {
 	var f forgotten
 	switch {
 	case record.ID != apikey.ForgottenID:
 		return errors.New("it has an invalid id")
 	case record.Value == nil:
-		return nil
+		return eraseForgotten(txn)
 	}
-	return errors.Join(decode(forgottenKey, record.Value, &f), noteForgotten(txn, f))
+	return errors.Join(decode(forgottenKey, record.Value, &f), putForgottenAs(txn, record.Value))
 }

@@ -148,6 +148,27 @@ func TestReplay_deletesUnknown(t *testing.T) {
 	soundRecords(t, s)
 }
 
+// Records that a newer version wrote stay as they are, with what this one does not know.
+func TestReplay_unknownFields(t *testing.T) {
+	log := openFleet(t, 1)
+	s := log.replicas[0]
+	key, id := newKey("acme", "Zapier", start), apikey.NewEventID(start)
+	list := []apikey.Record{
+		keyRecordOf(t, key), recordOf(t, apikey.RecordSuspension, "acme", workspaceRecord{SuspendedAt: toMillis(start)}),
+		openFeedRecord(t, feedID(digestOf("open")), "acme", digestOf("open")), endedFeedRecord(t, digestOf("ended"), start),
+		recordOf(t, apikey.RecordForgotten, apikey.ForgottenID, forgotten{Feeds: 1}),
+		recordOf(t, apikey.RecordEvent, id, eventRecord{ID: id, At: toMillis(start)}),
+	}
+	for i := range list {
+		list[i].Value = append([]byte(`{"new": [1],`), list[i].Value[1:]...)
+	}
+	e := log.append(list, "", false)
+	if err := s.Replay(t.Context(), e.from, e.to, list); err != nil {
+		t.Fatalf("Replay: got error %v, want none", err)
+	}
+	sameRecords(t, "the replica", recordsOf(t, s), list)
+}
+
 // A calendar feed that replaces another one does so in whatever order their records come.
 func TestReplay_feedReplaced(t *testing.T) {
 	old, feed := digestOf("old"), digestOf("new")
