@@ -35,6 +35,9 @@ type Head struct {
 	// Sum is a hash of this change and of Sum before it. Two histories with the same Sum
 	// are the same.
 	Sum []byte `json:"sum"`
+	// Set is the sum of the hash of all records that there are after this change: see
+	// package sethash.
+	Set []byte `json:"set"`
 	// LastEvent is the id of the latest event of the audit trail.
 	LastEvent string `json:"last_event,omitempty"`
 	// LastEnd is the Seq of the latest change that has taken access away.
@@ -56,6 +59,9 @@ type Membership struct {
 	// At is how far the store has followed the fleet. It holds only if Complete is true.
 	At       Position
 	Complete bool
+	// Set is the encoded hash of all records, for the replica to keep; nil if it has that
+	// already. It is never returned.
+	Set []byte
 	// Moving says that the store is being moved into the fleet. No gateway opens it until
 	// that has finished: whether the fleet has its keys already is known only in etcd. At
 	// has the head that the fleet will have then.
@@ -80,6 +86,8 @@ type Plan struct {
 	On      Position // what they were planned on
 	Records []Record // at most one for each kind and id
 	Results []Planned
+	// Set is the sum of the hash of all records that there would be.
+	Set []byte
 	// LastEvent is the id of the last event among the records; "" if there is none.
 	LastEvent string
 	// Ends means that some of the changes take access away.

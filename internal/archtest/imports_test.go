@@ -21,6 +21,7 @@ type layer struct {
 var layers = []layer{
 	{dir: "internal/apikey"},
 	{dir: "identity"},
+	{dir: "internal/sethash", mayImport: []string{"internal/apikey"}},
 	{dir: "internal/ratelimit"},
 	{dir: "internal/durable"},
 	{dir: "internal/unread"},
@@ -29,9 +30,9 @@ var layers = []layer{
 	// These never import each other, except that metrics counts the decisions of
 	// authn. Each declares what it needs from another as a small interface, and
 	// caddymodule connects them.
-	{dir: "internal/store", mayImport: append([]string{"internal/durable"}, domain...)},
+	{dir: "internal/store", mayImport: append([]string{"internal/durable", "internal/sethash"}, domain...)},
 	{dir: "internal/authn", mayImport: append([]string{"internal/ratelimit"}, domain...)},
-	{dir: "internal/fleet", mayImport: domain, optional: true},
+	{dir: "internal/fleet", mayImport: append([]string{"internal/sethash"}, domain...), optional: true},
 	{dir: "internal/metrics", mayImport: append([]string{"internal/authn"}, domain...)},
 	{dir: "admin/client/clienttest", mayImport: []string{"admin", "internal/store", "internal/apikey"}},
 	{dir: "admin/client"},

@@ -13,24 +13,26 @@ import (
 	"strings"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/sethash"
 )
 
 // firstHead returns the head of a new fleet, in which nothing has been changed.
 func firstHead() apikey.Head {
 	id := rand.Text()
 	sum := sha256.Sum256([]byte(id))
-	return apikey.Head{Fleet: id, Sum: sum[:]}
+	return apikey.Head{Fleet: id, Sum: sum[:], Set: new(sethash.Hash).Sum()}
 }
 
-// next returns the head of a change that follows another one.
-func next(before apikey.Head, records []apikey.Record, lastEvent string, ends bool) apikey.Head {
+// next returns the head of a plan that follows another one.
+func next(before apikey.Head, plan apikey.Plan) apikey.Head {
 	head := apikey.Head{
-		Fleet: before.Fleet, Seq: before.Seq + 1, LastEvent: max(before.LastEvent, lastEvent), LastEnd: before.LastEnd,
+		Fleet: before.Fleet, Seq: before.Seq + 1, Set: plan.Set,
+		LastEvent: max(before.LastEvent, plan.LastEvent), LastEnd: before.LastEnd,
 	}
-	if ends {
+	if plan.Ends {
 		head.LastEnd = head.Seq
 	}
-	head.Sum = sumOf(before.Sum, head, records)
+	head.Sum = sumOf(before.Sum, head, plan.Records)
 	return head
 }
 

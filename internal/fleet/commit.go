@@ -195,7 +195,7 @@ func (a *attempt) verify(ctx context.Context, on point) (result, bool, error) {
 
 // commit commits a plan.
 func (a *attempt) commit(ctx context.Context, on point, plan apikey.Plan) (result, bool, error) {
-	head := next(on.Head, plan.Records, plan.LastEvent, plan.Ends)
+	head := next(on.Head, plan)
 	headKey := a.etcd.name(headName)
 	sealed := string(a.etcd.keys.sealHead(headKey, head))
 	then := []clientv3.Op{a.getGateways(), clientv3.OpPut(headKey, sealed)}

@@ -37,7 +37,9 @@
 //	import            the id of an import that has begun: there is no head until it has finished
 //
 // A gateway never trusts what it reads: each value is sealed with a key that only the
-// gateways have. Who can write to etcd can still stop the fleet. Gateways that follow the
-// changes ignore a record that was deleted or replaced by an earlier value of its own;
-// one that is being filled cannot tell.
+// gateways have. Who can write to etcd can still stop the fleet, but cannot have a gateway
+// use a record that was deleted or replaced by an earlier value of its own. Gateways that
+// follow the changes ignore that. One that is being filled notices it: the head has the
+// hash of all records that there are after the change, as a set (see package sethash), to
+// which each change adds what it writes, and from which it removes what it replaces.
 package fleet

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/sethash"
 )
 
 // Replica is this gateway's copy of the fleet's records: a store that follows the fleet.
@@ -36,7 +37,8 @@ type Replica interface {
 // Reload replaces the records of a replica.
 type Reload interface {
 	Add(ctx context.Context, records []apikey.Record) error
-	Finish(ctx context.Context, at apikey.Position) error
+	// Finish ends the reload. set is the hash of the records that were added.
+	Finish(ctx context.Context, at apikey.Position, set *sethash.Hash) error
 	Close()
 }
 

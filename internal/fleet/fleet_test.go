@@ -252,6 +252,7 @@ func TestFleet_concurrentChanges(t *testing.T) {
 			t.Errorf("%s has other records than %s", g.options.Load().Name, all[0].options.Load().Name)
 		}
 	}
+	all[0].checkRecords(t)
 }
 
 // awaitPosition waits until a gateway has applied what another one has.

@@ -10,6 +10,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/sethash"
 )
 
 // Origin is a store of its own that is moved into a fleet. No gateway has it open.
@@ -90,6 +91,7 @@ type importing struct {
 	progress Progress
 	id       string
 	head     apikey.Head
+	set      sethash.Hash // of all records
 	Imported
 }
 
@@ -106,7 +108,7 @@ func (i *importing) run(ctx context.Context) error {
 	// What is begun now is finished.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 	defer cancel()
-	if err := i.from.SetMembership(ctx, apikey.Membership{Prefix: i.etcd.prefix, At: apikey.Position{Head: i.head}, Moving: true}); err != nil {
+	if err := i.from.SetMembership(ctx, apikey.Membership{Prefix: i.etcd.prefix, At: apikey.Position{Head: i.head}, Set: i.set.Encode(), Moving: true}); err != nil {
 		return err
 	}
 	at, err := i.writeHead(ctx)

@@ -90,6 +90,7 @@ func (i *importing) eachBatch(ctx context.Context, batches chan<- batch) error {
 			}
 		}
 		b.puts, b.bytes = append(b.puts, clientv3.OpPut(key, string(sealed))), b.bytes+len(key)+len(sealed)
+		i.set.Add(r)
 		i.count(r)
 		if r.Kind == apikey.RecordEvent {
 			lastEvent = max(lastEvent, r.ID)
@@ -99,7 +100,7 @@ func (i *importing) eachBatch(ctx context.Context, batches chan<- batch) error {
 	if err == nil && len(b.puts) > 0 {
 		err = send()
 	}
-	i.head = next(i.head, nil, lastEvent, false)
+	i.head = next(i.head, apikey.Plan{LastEvent: lastEvent, Set: i.set.Sum()})
 	return err
 }
 

@@ -125,6 +125,7 @@ func TestImport(t *testing.T) {
 	if filled.allows(t, l.kept) {
 		t.Error("a gateway allows a key that was revoked in the fleet")
 	}
+	own.checkRecords(t)
 }
 
 // An import that is interrupted leaves the store as it was, and can be made again.
@@ -219,6 +220,8 @@ func TestImport_crashes(t *testing.T) {
 			if got := g.allows(t, l.kept); got == test.later {
 				t.Errorf("got %t for a key that was revoked meanwhile: %t", got, test.later)
 			}
+			g.apply(t, newKey("acme", "later"))
+			g.checkRecords(t)
 		})
 	}
 }

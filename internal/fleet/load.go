@@ -1,7 +1,9 @@
 package fleet
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -10,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/sethash"
 )
 
 const (
@@ -17,26 +20,32 @@ const (
 	readsAtOnce = 4    // parts that are read at the same time
 )
 
-// load fills the replica with all records, as of one revision.
-func (f *Fleet) load(ctx context.Context, e *etcd) error {
+// load fills the replica with all records, as of one revision. One that has served, and
+// may have to go on, is not touched before they are known to be the fleet's.
+func (f *Fleet) load(ctx context.Context, e *etcd, served bool) error {
 	head, revision, err := e.readHead(ctx)
 	if err != nil {
 		return err
 	}
 	f.log.Info("filling this gateway's replica from etcd", zap.Uint64("change", head.Seq))
+	if served {
+		if _, _, err := e.allRecords(ctx, revision, head.Head, func([]apikey.Record) error { return nil }); err != nil {
+			return err
+		}
+	}
 	reload, err := f.replica.BeginReload(ctx)
 	if err != nil {
 		return err
 	}
 	defer reload.Close()
-	records := 0
-	if err := e.eachRecord(ctx, revision, head.Seq, func(list []apikey.Record) error {
-		records += len(list)
-		return reload.Add(ctx, list)
-	}); err != nil {
+	records, set, err := e.allRecords(ctx, revision, head.Head, func(list []apikey.Record) error { return reload.Add(ctx, list) })
+	if errors.Is(err, errRecords) {
+		f.lease.end() // also in static mode: the replica has them
+	}
+	if err != nil {
 		return err
 	}
-	if err := reload.Finish(ctx, head.Position); err != nil {
+	if err := reload.Finish(ctx, head.Position, set); err != nil {
 		return err
 	}
 	f.progress.set(head.Position, head.sealed)
@@ -64,6 +73,27 @@ func (e *etcd) headIn(read *etcdserverpb.RangeResponse) (head point, err error) 
 	head.Head, err = e.keys.openHead(e.name(headName), kv.Value)
 	head.Revision, head.sealed = kv.ModRevision, kv.Value
 	return head, err
+}
+
+// errRecords is why a gateway does not use the records in etcd.
+var errRecords = errors.New("the records in etcd are not those that the fleet's gateways wrote")
+
+// allRecords calls visit for all records as of a revision, and returns their number and
+// hash. It fails in the end if they are not the records that there were after a change,
+// the latest by then.
+func (e *etcd) allRecords(ctx context.Context, revision int64, latest apikey.Head, visit func([]apikey.Record) error) (n int, set *sethash.Hash, err error) {
+	set = new(sethash.Hash)
+	err = e.eachRecord(ctx, revision, latest.Seq, func(list []apikey.Record) error {
+		for _, r := range list {
+			set.Add(r)
+		}
+		n += len(list)
+		return visit(list)
+	})
+	if err == nil && !bytes.Equal(set.Sum(), latest.Set) {
+		err = fmt.Errorf("%w, as of change %d: some were deleted, or replaced by earlier ones; docs/fleet.md says what to do", errRecords, latest.Seq)
+	}
+	return n, set, err
 }
 
 // eachRecord calls visit for all records as of a revision, a page at a time. latest is

@@ -243,4 +243,5 @@ func (p *promise) checkAgreement() {
 			p.t.Errorf("%s has %d other records than %s", g.name, len(got), p.gateways[0].name)
 		}
 	}
+	p.gateways[0].checkRecords(p.t)
 }

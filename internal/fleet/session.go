@@ -84,7 +84,7 @@ func (f *Fleet) leave(m *membership, why error) {
 // endsLease reports whether an error means that a gateway in strict mode may not go on
 // serving under the lease that it has.
 func endsLease(err error) bool {
-	return errors.Is(err, errFenced) || errors.Is(err, errHistory) || errors.Is(err, errUnsealed)
+	return errors.Is(err, errFenced) || errors.Is(err, errHistory) || errors.Is(err, errUnsealed) || errors.Is(err, errRecords)
 }
 
 // removeFormer removes the registrations of earlier sessions. The gateway must have
@@ -100,6 +100,7 @@ func (f *Fleet) catchUp(ctx context.Context, e *etcd) error {
 		return err
 	}
 	at, complete, err := f.replica.Position()
+	served := complete || f.Live()
 	switch {
 	case err != nil:
 		return err
@@ -107,10 +108,10 @@ func (f *Fleet) catchUp(ctx context.Context, e *etcd) error {
 		return otherHistory(head.Head, at.Head)
 	case complete && f.reload.Load():
 		if err = e.hasEvent(ctx, at.LastEvent); err == nil {
-			err = f.load(ctx, e)
+			err = f.load(ctx, e, served)
 		}
 	case !complete:
-		err = f.load(ctx, e)
+		err = f.load(ctx, e, served)
 	case sameChange(at.Head, head.Head):
 		f.progress.set(head.Position, head.sealed)
 		f.progress.latest(head.Head, revision)

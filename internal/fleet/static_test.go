@@ -14,6 +14,7 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/etcdtest"
 	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
+	"github.com/agiled/caddy-api-keys/internal/sethash"
 	"github.com/agiled/caddy-api-keys/internal/store"
 )
 
@@ -304,7 +305,7 @@ func prepare(t *testing.T, dir string, contact apikey.Contact, confirmed time.Ti
 	}
 	defer reload.Close()
 	if err := errors.Join(
-		reload.Finish(t.Context(), apikey.Position{Head: apikey.Head{Fleet: "test", Seq: 1}, Revision: 1}),
+		reload.Finish(t.Context(), apikey.Position{Head: apikey.Head{Fleet: "test", Seq: 1}, Revision: 1}, new(sethash.Hash)),
 		s.NoteContact(t.Context(), contact),
 		s.NoteClock(func() apikey.ClockNote { return apikey.ClockNote{Confirmed: confirmed} }),
 		s.Close(),

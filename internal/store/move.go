@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"go.uber.org/zap"
@@ -43,7 +44,12 @@ func (s *Store) Membership() (m apikey.Membership, err error) {
 func (s *Store) SetMembership(ctx context.Context, m apikey.Membership) error {
 	return s.writeLocally(ctx, time.Now(), func(txn *transaction) error {
 		if m.Prefix == "" {
-			return txn.Delete(fleetKey)
+			return errors.Join(txn.Delete(fleetKey), txn.Delete(setKey))
+		}
+		if m.Set != nil {
+			if err := txn.Set(setKey, m.Set); err != nil {
+				return err
+			}
 		}
 		return save(txn, fleetKey, replicaRecord{Position: m.At, Prefix: m.Prefix, Incomplete: !m.Complete, Moving: m.Moving})
 	})

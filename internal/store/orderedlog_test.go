@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/durable"
+	"github.com/agiled/caddy-api-keys/internal/sethash"
 )
 
 // fleetPrefix is where the fleet of these tests would keep its data in etcd.
@@ -33,6 +35,8 @@ type entry struct {
 	from, to apikey.Position
 	records  []apikey.Record
 	ends     bool
+	values   map[recordID][]byte // of the records
+	set      sethash.Hash        // of all records, with those of the entry
 }
 
 // newFleet opens the empty replicas of a new fleet, in directories below dir. onChange is
@@ -100,7 +104,7 @@ func (l *orderedLog) reopen(t tester, i int) *Store {
 
 func (l *orderedLog) head() apikey.Position {
 	if len(l.entries) == 0 {
-		return apikey.Position{Head: apikey.Head{Fleet: "fleet"}}
+		return apikey.Position{Head: apikey.Head{Fleet: "fleet", Set: hashOf(nil).Sum()}}
 	}
 	return l.entries[len(l.entries)-1].to
 }
@@ -132,14 +136,41 @@ func (l *orderedLog) commit(ctx context.Context, s *Store, changes ...apikey.Cha
 	if err != nil || len(plan.Records) == 0 {
 		return plan.Results, err
 	}
-	l.append(plan.Records, plan.LastEvent, plan.Ends)
+	if e := l.append(plan.Records, plan.LastEvent, plan.Ends); !bytes.Equal(plan.Set, e.to.Set) {
+		return nil, fmt.Errorf("entry %d is planned with another hash of all records than it has", e.to.Seq)
+	}
 	return plan.Results, l.spread(ctx, s)
 }
 
 func (l *orderedLog) append(records []apikey.Record, lastEvent string, ends bool) entry {
-	e := entry{l.head(), l.after(records, lastEvent, ends), records, ends}
+	e := entry{from: l.head(), to: l.after(records, lastEvent, ends), records: records, ends: ends, values: make(map[recordID][]byte)}
+	if n := len(l.entries); n > 0 {
+		e.set = l.entries[n-1].set
+	}
+	for _, r := range records {
+		if before := l.value(r); before.Value != nil {
+			e.set.Remove(before)
+		}
+		if r.Value != nil {
+			e.set.Add(r)
+		}
+		e.values[recordID{r.Kind, r.ID}] = r.Value
+	}
+	e.to.Set = e.set.Sum()
 	l.entries = append(l.entries, e)
 	return e
+}
+
+// value returns a record as it is at the head.
+func (l *orderedLog) value(r apikey.Record) apikey.Record {
+	r.Value = nil
+	for _, e := range slices.Backward(l.entries) {
+		if value, written := e.values[recordID{r.Kind, r.ID}]; written {
+			r.Value = value
+			break
+		}
+	}
+	return r
 }
 
 // spread brings a replica up to date, and all that do not lag.
@@ -159,7 +190,21 @@ func (l *orderedLog) catchUp(ctx context.Context, s *Store) error {
 	if err != nil || len(missing) == 0 {
 		return err
 	}
-	return s.Replay(ctx, at, l.head(), together(missing))
+	if err := s.Replay(ctx, at, l.head(), together(missing)); err != nil {
+		return err
+	}
+	return sameSet(s, l.head())
+}
+
+// sameSet checks the hash that a replica has of all records.
+func sameSet(s *Store, at apikey.Position) error {
+	return s.view(func(txn *durable.Txn) error {
+		set, err := setIn(txn)
+		if err == nil && !bytes.Equal(set.Sum(), at.Set) {
+			err = fmt.Errorf("a replica has another hash of all records than entry %d", at.Seq)
+		}
+		return err
+	})
 }
 
 // together returns the last record of each kind and id, in their order.
@@ -195,9 +240,18 @@ func mustReload(t tester, s *Store, all []apikey.Record, at apikey.Position) {
 		t.Fatalf("BeginReload: got error %v, want none", err)
 	}
 	defer r.Close()
-	if err := errors.Join(r.Add(t.Context(), all), r.Finish(t.Context(), at)); err != nil {
+	if err := errors.Join(r.Add(t.Context(), all), r.Finish(t.Context(), at, hashOf(all))); err != nil {
 		t.Fatalf("reloading: got error %v, want none", err)
 	}
+}
+
+// hashOf returns the hash of all records of a store.
+func hashOf(all []apikey.Record) *sethash.Hash {
+	set := new(sethash.Hash)
+	for _, r := range all {
+		set.Add(r)
+	}
+	return set
 }
 
 // recordsOf returns all records of a store.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/durable"
+	"github.com/agiled/caddy-api-keys/internal/sethash"
 )
 
 // Plan returns what changes would write if they were made now, one after the other, and
@@ -42,10 +43,12 @@ type planning struct {
 	on      apikey.Position
 	last    string // the id of the last event
 	results []apikey.Planned
+	set     sethash.Hash // of all records, with the changes
 }
 
 func (p *planning) run(t *durable.Txn) (err error) {
 	p.txn = &transaction{Txn: t}
+	p.txn.records.hashedIn = p.txn
 	if p.on, err = positionIn(p.txn); err != nil {
 		return err
 	}
@@ -66,7 +69,8 @@ func (p *planning) run(t *durable.Txn) (err error) {
 		return err
 	}
 	p.failing = -1
-	return nil
+	p.set, err = setAfter(p.txn)
+	return err
 }
 
 // one plans a change on top of the earlier ones. A refusal is a result; any other error
@@ -97,7 +101,7 @@ func (p *planning) inOrder(change apikey.Change) string {
 }
 
 func (p *planning) plan() apikey.Plan {
-	plan := apikey.Plan{On: p.on, Records: p.txn.records.list, Results: p.results, Ends: p.txn.records.ends}
+	plan := apikey.Plan{On: p.on, Records: p.txn.records.list, Results: p.results, Set: p.set.Sum(), Ends: p.txn.records.ends}
 	for _, r := range plan.Records {
 		if r.Kind == apikey.RecordEvent && r.Value != nil {
 			plan.LastEvent = max(plan.LastEvent, r.ID)

@@ -2,8 +2,10 @@ package store
 
 import (
 	"encoding/hex"
+	"errors"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/sethash"
 )
 
 // recordSet collects what a transaction writes besides indexes and notes: at most one
@@ -14,6 +16,12 @@ type recordSet struct {
 	// ends means that some of them take access away: a key ends earlier than before, or
 	// a workspace is suspended.
 	ends bool
+
+	// hashedIn is where the values are read that the records replace, so that the hash
+	// of all records can be brought up to date; nil if that is not wanted.
+	hashedIn reader
+	replaced [][]byte // the values that were there before, like list; nil where none was
+	err      error    // of reading them
 }
 
 type recordID struct {
@@ -21,7 +29,8 @@ type recordID struct {
 	id   string
 }
 
-// add adds a record. Its value is nil if it is deleted.
+// add adds a record, which must not have been written yet. Its value is nil if it is
+// deleted.
 func (r *recordSet) add(kind apikey.RecordKind, id string, value []byte) {
 	if r.at == nil {
 		r.at = make(map[recordID]int)
@@ -33,6 +42,25 @@ func (r *recordSet) add(kind apikey.RecordKind, id string, value []byte) {
 	}
 	r.at[recordID{kind, id}] = len(r.list)
 	r.list = append(r.list, record)
+	if r.hashedIn != nil {
+		before, err := valueNow(r.hashedIn, record)
+		r.replaced, r.err = append(r.replaced, before), errors.Join(r.err, ignoreNotFound(err))
+	}
+}
+
+// update brings the hash of all records of a store up to date.
+func (r *recordSet) update(set *sethash.Hash) error {
+	for i, record := range r.list {
+		before := record
+		before.Value = r.replaced[i]
+		if before.Value != nil {
+			set.Remove(before)
+		}
+		if record.Value != nil {
+			set.Add(record)
+		}
+	}
+	return r.err
 }
 
 func (r *recordSet) addFeed(digest apikey.Digest, value []byte) {

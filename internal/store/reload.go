@@ -11,6 +11,7 @@ import (
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/durable"
+	"github.com/agiled/caddy-api-keys/internal/sethash"
 )
 
 // reloadedAtOnce is the maximum number of records that one transaction of a reload
@@ -35,7 +36,7 @@ func (s *Store) BeginReload(ctx context.Context) (*Reload, error) {
 		return nil
 	})
 	if err == nil {
-		err = s.setIncomplete(ctx, nil)
+		err = s.setIncomplete(ctx)
 	}
 	if err == nil {
 		s.db.SetBulk(true)
@@ -43,15 +44,21 @@ func (s *Store) BeginReload(ctx context.Context) (*Reload, error) {
 	return r, err
 }
 
-// setIncomplete marks the replica as incomplete or, with a position, as complete.
-func (s *Store) setIncomplete(ctx context.Context, at *apikey.Position) error {
+// setIncomplete marks the replica as incomplete.
+func (s *Store) setIncomplete(ctx context.Context) error {
 	return s.writeLocally(ctx, time.Now(), func(txn *transaction) error {
 		r, err := replicaIn(txn)
-		r.Incomplete, r.Position = at == nil, apikey.Position{}
-		if at != nil {
-			r.Position = *at
-		}
+		r.Incomplete, r.Position = true, apikey.Position{}
 		return errors.Join(err, save(txn, fleetKey, r))
+	})
+}
+
+// setComplete marks the replica as complete, with all records as of a position.
+func (s *Store) setComplete(ctx context.Context, at apikey.Position, set *sethash.Hash) error {
+	return s.writeLocally(ctx, time.Now(), func(txn *transaction) error {
+		r, err := replicaIn(txn)
+		r.Incomplete, r.Position = false, at
+		return errors.Join(err, save(txn, fleetKey, r), txn.Set(setKey, set.Encode()))
 	})
 }
 
@@ -98,15 +105,16 @@ func (r *Reload) write(ctx context.Context, do func(*transaction, *replay) error
 	})
 }
 
-// Finish deletes what the fleet does not have, and sets the position of the replica.
-func (r *Reload) Finish(ctx context.Context, at apikey.Position) error {
+// Finish deletes what the fleet does not have, and sets the position of the replica. set
+// is the hash of the records that were added.
+func (r *Reload) Finish(ctx context.Context, at apikey.Position, set *sethash.Hash) error {
 	if !r.empty {
 		slices.Sort(r.seen)
 		if err := r.deleteUnseen(ctx); err != nil {
 			return err
 		}
 	}
-	return r.store.setIncomplete(ctx, &at)
+	return r.store.setComplete(ctx, at, set)
 }
 
 // Close ends a reload, whether or not it has finished.

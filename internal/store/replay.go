@@ -8,8 +8,11 @@ import (
 	"fmt"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/durable"
+	"github.com/agiled/caddy-api-keys/internal/sethash"
 )
 
 // ErrGap is why a replica cannot apply changes: they do not follow those that it has.
@@ -26,13 +29,15 @@ func (s *Store) Replay(ctx context.Context, from, to apikey.Position, list []api
 			if err != nil {
 				return err
 			}
+			txn.records.hashedIn = txn
 			if at.Seq != from.Seq || !bytes.Equal(at.Sum, from.Sum) || at.Fleet != from.Fleet {
 				return ErrGap
 			}
-			return errors.Join(r.all(txn, list), movePosition(txn, to))
+			return errors.Join(r.all(txn, list), movePosition(txn, to), r.rehash(txn))
 		}); err != nil {
 			return err
 		}
+		s.compareSets(to, &r.set)
 		s.tell(&r)
 		return forgetUses(turn, r.deleted)
 	})
@@ -42,6 +47,21 @@ func movePosition(txn *transaction, to apikey.Position) error {
 	r, err := replicaIn(txn)
 	r.Position = to
 	return errors.Join(err, save(txn, fleetKey, r))
+}
+
+// rehash brings the hash of all records of the replica up to date.
+func (r *replay) rehash(txn *transaction) (err error) {
+	r.set, err = setAfter(txn)
+	return errors.Join(err, txn.Set(setKey, r.set.Encode()))
+}
+
+// compareSets reports that the records of this replica are not those of the gateway that
+// made a change. That is a fault of one of the two, which cannot be told from here. So the
+// replica goes on, and the next change by one that is right has the right hash again.
+func (s *Store) compareSets(at apikey.Position, set *sethash.Hash) {
+	if !bytes.Equal(at.Set, set.Sum()) {
+		s.log.Error("the records of this gateway differ from those of the gateway that made this change", zap.Uint64("change", at.Seq))
+	}
 }
 
 // tell reports what a replay has changed. It must do so before the turn ends.
@@ -66,6 +86,7 @@ type replay struct {
 	workspaces []apikey.Workspace
 	deleted    []*apikey.Key
 	lastEvent  string
+	set        sethash.Hash // of all records, afterwards
 }
 
 func (r *replay) all(txn *transaction, list []apikey.Record) error {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/testenv"
@@ -167,6 +168,32 @@ func TestReplay_unknownFields(t *testing.T) {
 		t.Fatalf("Replay: got error %v, want none", err)
 	}
 	sameRecords(t, "the replica", recordsOf(t, s), list)
+}
+
+// That a gateway has made a change on other records is logged, and changes nothing else.
+func TestReplay_otherRecords(t *testing.T) {
+	core, logs := observer.New(zap.ErrorLevel)
+	s, err := OpenReplica(filepath.Join(t.TempDir(), "keys"), fleetPrefix, zap.New(core), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeStore(t, s)
+	log := openFleet(t, 1)
+	mustReload(t, s, nil, log.head())
+	key := newKey("acme", "Zapier", start)
+	e := log.append([]apikey.Record{keyRecordOf(t, key)}, "", false)
+	wrong := e.to
+	wrong.Set = e.from.Set
+	if err := s.Replay(t.Context(), e.from, wrong, e.records); err != nil {
+		t.Fatalf("Replay: got error %v, want none", err)
+	}
+	equal(t, "logged", logs.FilterMessageSnippet("the records of this gateway differ").Len(), 1)
+	equal(t, "the key", lookup(t, s, key.Digest), key)
+	next := log.append([]apikey.Record{keyRecordOf(t, newKey("acme", "Billing", start))}, "", false)
+	if err := s.Replay(t.Context(), wrong, next.to, next.records); err != nil {
+		t.Fatalf("Replay: got error %v, want none", err)
+	}
+	equal(t, "logged in the end", logs.Len(), 1)
 }
 
 // A calendar feed that replaces another one does so in whatever order their records come.

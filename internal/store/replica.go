@@ -10,6 +10,7 @@ import (
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/durable"
+	"github.com/agiled/caddy-api-keys/internal/sethash"
 )
 
 // replicaRecord is what a replica knows about its fleet.
@@ -113,6 +114,24 @@ func positionIn(txn reader) (apikey.Position, error) {
 		err = errors.New("the replica is incomplete")
 	}
 	return r.Position, err
+}
+
+// setIn returns the hash of all records of a replica.
+func setIn(txn reader) (set sethash.Hash, err error) {
+	encoded, err := txn.Get(setKey)
+	if err == nil {
+		set, err = sethash.Decode(encoded)
+	}
+	if err != nil {
+		err = fmt.Errorf("reading the hash of all records: %w", err)
+	}
+	return set, err
+}
+
+// setAfter returns what that hash is with what a transaction has written.
+func setAfter(txn *transaction) (sethash.Hash, error) {
+	set, err := setIn(txn)
+	return set, errors.Join(err, txn.records.update(&set))
 }
 
 func replicaIn(txn reader) (r replicaRecord, err error) { return r, loadIfThere(txn, fleetKey, &r) }

@@ -379,6 +379,7 @@ func (p *pair) agree(t *rapid.T, workspaces []string) {
 			t.Fatalf("Position: got complete %t and error %v, want a position", complete, err)
 		}
 		same(t, "position", at, p.fleet.head())
+		same(t, "the hash of all records", hashOf(recordsOf(t, s)).Sum(), p.fleet.head().Set)
 		soundRecords(t, s)
 		for _, ws := range workspaces {
 			same(t, "what can be read of "+ws, readable(t, s, ws, p.now), readable(t, p.plain, ws, p.now))

@@ -23,6 +23,7 @@ import (
 //	m/names                the data that the names of the lists n/ were folded with
 //	m/forgotten            forgotten: what has been deleted for its age
 //	m/fleet                replicaRecord: in a fleet, how far this replica has followed its changes
+//	m/fleet/set            the hash of all its records, see package sethash
 //	k/<key id>             keyRecord
 //	t/<digest>             key id: whose token has this SHA-256
 //	w/<ws><key id>         the text that is searched to find a key of a workspace
@@ -52,7 +53,7 @@ import (
 // have to read one some day. Fields are only ever added.
 //
 // What changes write is in the journal too. The notes u/, v/ and m/ are not, except for
-// m/fleet, m/restoring, m/forgotten, m/settled and m/clock/trust.
+// m/fleet, m/fleet/set, m/restoring, m/forgotten, m/settled and m/clock/trust.
 const schemaVersion = 2
 
 // notePrefixes are the prefixes of keys that changes do not write, or not always.
@@ -68,6 +69,7 @@ var (
 	forgottenKey = []byte("m/forgotten")
 	namesKey     = []byte("m/names")
 	fleetKey     = []byte("m/fleet")
+	setKey       = []byte("m/fleet/set")
 )
 
 const digestPrefix = "t/"
