@@ -12,6 +12,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/etcdtest"
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
 // passed stands in for the proxy after the measured handler. Like the proxy, it
@@ -73,12 +75,27 @@ func (e *exchangeOf) send(b testing.TB, h caddyhttp.MiddlewareHandler) {
 // benchHandler returns a provisioned handler, and the token of a key in its store.
 func benchHandler(b testing.TB) (*Auth, string) {
 	b.Helper()
+	return handlerOn(b, Store{})
+}
+
+// fleetHandler is benchHandler for a gateway of a fleet.
+func fleetHandler(b testing.TB) (*Auth, string) {
+	b.Helper()
+	return handlerOn(b, Store{Module: etcdStore, EtcdStore: EtcdStore{
+		Endpoints: etcdtest.Start(b, 1).Endpoints(), IntegrityKeys: []string{firstKey},
+	}})
+}
+
+// handlerOn returns a provisioned handler with a new store, and the token of a key in it.
+func handlerOn(b testing.TB, on Store) (*Auth, string) {
+	b.Helper()
+	on.Path = b.TempDir() + "/keys"
 	ctx, err := caddy.ProvisionContext(&caddy.Config{
 		Admin: &caddy.AdminConfig{Disabled: true},
 		Logging: &caddy.Logging{Logs: map[string]*caddy.CustomLog{
 			"default": {BaseLog: caddy.BaseLog{WriterRaw: []byte(`{"output":"discard"}`)}},
 		}},
-		AppsRaw: caddy.ModuleMap{appName: caddyconfig.JSON(App{Store: Store{Path: b.TempDir() + "/keys"}}, nil)},
+		AppsRaw: caddy.ModuleMap{appName: caddyconfig.JSON(App{Store: on}, nil)},
 	})
 	if err != nil {
 		b.Fatal(err)
@@ -97,6 +114,7 @@ func benchHandler(b testing.TB) (*Auth, string) {
 		}
 		releaseAll()
 	})
+	gatewaytest.Await(b, "the lease", func() bool { return h.app.instance(context.Background()).store.Ping() == nil })
 	k := newKey(apikey.FullAccess)
 	if err := apply(h.app.instance(context.Background()), apikey.Create{Key: k.Key}); err != nil {
 		b.Fatal(err)
@@ -138,6 +156,14 @@ func BenchmarkAuth(b *testing.B) {
 	})
 	b.Run("cached", func(b *testing.B) {
 		h, token := benchHandler(b)
+		e := newExchange(token)
+		b.ReportAllocs()
+		for b.Loop() {
+			e.send(b, h)
+		}
+	})
+	b.Run("cached, in a fleet", func(b *testing.B) {
+		h, token := fleetHandler(b)
 		e := newExchange(token)
 		b.ReportAllocs()
 		for b.Loop() {

@@ -131,12 +131,12 @@ func (h *histories) revoke(ctx context.Context, k issued) {
 	}
 }
 
-// patience is how long a caller waits for an answer: longer than a lease and a quarter.
-const patience = 6 * time.Second
+// answerWithin is how long a caller waits for an answer: longer than a lease and a quarter.
+const answerWithin = 6 * time.Second
 
 // change makes a change, and returns whether it is confirmed by all gateways, too.
 func (h *histories) change(ctx context.Context, gateway int, do apikey.Action) (got answer, confirmed bool) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerWithin)
 	defer cancel()
 	outcome, err := h.gateways[gateway].try(ctx, do)
 	switch {
