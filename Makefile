@@ -71,8 +71,9 @@ fleet-demo: ## run a fleet on this machine, to try it out: three members of etcd
 kubernetes: ## check deploy/kubernetes against the schemas of Kubernetes; the first time, this builds the tool for minutes
 	CGO_ENABLED=0 go -C test/kubernetes tool kubectl-validate ../../deploy/kubernetes
 
-fleet-faults: etcd ## break a fleet and its etcd for FAULTS (60s), and check that nothing revoked is allowed
+fleet-faults: etcd ## break a fleet and its etcd for FAULTS (60s), twice: in one process, and as processes of their own; check that nothing revoked is allowed
 	go test ./internal/fleet -race -run '^TestFleet_promise$$' -count=1 -timeout 9h -v -args -faults $(FAULTS)
+	go test ./test -race -run '^TestFleet_faults$$' -count=1 -timeout 9h -v -args -faults $(FAULTS)
 
 fleet-mutants: etcd ## check that the test of a fleet's promise fails without each of the rules that keep it
 	internal/fleet/mutants

@@ -199,17 +199,20 @@ func (p *promise) slowDown(ctx context.Context) {
 	}
 }
 
-// breakEtcd has members of etcd fail, one at a time.
+// breakEtcd has members of etcd fail, one at a time, and etcd forget the changes that a
+// gateway may lack.
 func (p *promise) breakEtcd(ctx context.Context, cluster *etcdtest.Cluster) {
 	for n := 0; ctx.Err() == nil; n++ {
 		m := cluster.Member(rand.N(3))
 		p.faults.Add(1)
-		switch n % 3 {
+		switch n % 4 {
 		case 0:
 			m.Kill()
 			_ = pause(ctx, rand.N(3*time.Second))
 			m.Start()
 		case 1:
+			m.Replace()
+		case 2:
 			m = cluster.Member(cluster.Leader())
 			fallthrough
 		default:
@@ -218,6 +221,10 @@ func (p *promise) breakEtcd(ctx context.Context, cluster *etcdtest.Cluster) {
 			m.Resume()
 		}
 		cluster.AwaitHealthy()
+		if n%2 == 0 {
+			p.faults.Add(1)
+			cluster.Compact()
+		}
 		_ = pause(ctx, rand.N(time.Second))
 	}
 }
