@@ -35,6 +35,21 @@ func (mover) Import(ctx context.Context, config []byte, path string, progress cl
 	}, err
 }
 
+// Detach makes the replica of a gateway a store of its own, and ends its fleet.
+func (mover) Detach(ctx context.Context, config []byte, path string) (_ cli.Detached, err error) {
+	o, err := configuredFleet(config)
+	if err != nil {
+		return cli.Detached{}, err
+	}
+	s, err := openToMove(path)
+	if err != nil {
+		return cli.Detached{}, err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	already, err := fleet.Detach(ctx, o, s)
+	return cli.Detached{Prefix: o.Prefix, Path: s.Path(), Already: already}, err
+}
+
 // openToMove opens a store in which no restore is unfinished.
 func openToMove(path string) (*store.Store, error) {
 	if err := store.Owned(path); err != nil {

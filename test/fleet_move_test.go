@@ -63,3 +63,40 @@ func TestFleet_import(t *testing.T) {
 	}
 	s.wantStatus(t, token, 401)
 }
+
+// TestFleet_detach: the replica of a gateway becomes a store of its own, and no gateway
+// serves the fleet any more.
+func TestFleet_detach(t *testing.T) {
+	t.Parallel()
+	cluster := etcdtest.Start(t, 1)
+	fleet := startFleet(t, 2, cluster)
+	s, other := fleet[0], fleet[1]
+	_, token := s.Create("acme", "Warehouse sync", "full_access")
+	lost, lostToken := other.Create("acme", "Reports", "read_only")
+	other.Revoke(lost)
+	config := fleetConfig(cluster.Endpoints())
+	file := s.Write("fleet.Caddyfile", config)
+	s.wantCleanStop(t)
+	if out, err := s.run("fleet", "detach", "--store", s.Store, "--config", file); err == nil || !strings.Contains(out, "gateways are registered in the fleet: ") {
+		t.Errorf("while the other gateway runs: got %v, %s; want a refusal", err, out)
+	}
+	other.wantCleanStop(t)
+
+	out, err := s.run("fleet", "detach", "--store", s.Store, "--config", file, "-o", "table")
+	if err != nil || !strings.Contains(out, "The fleet below /api-keys/ has ended") {
+		t.Fatalf("got %v, %s; want that the fleet has ended", err, out)
+	}
+	if out, err := s.run("fleet", "detach", "--store", s.Store, "--config", file); err != nil || !strings.Contains(out, `"already": true`) {
+		t.Errorf("again: got %v, %s; want that it is done already", err, out)
+	}
+	s.restart(httpOnly(gatewayConfig))
+	s.wantStatus(t, token, 200)
+	s.wantStatus(t, lostToken, 401)
+
+	other.Exited = make(chan struct{})
+	other.Run(config)
+	other.Await("the other gateway to say why it does not serve", func() bool {
+		return strings.Contains(other.Log.String(), "this fleet has ended")
+	})
+	other.wantStatus(t, token, 503)
+}

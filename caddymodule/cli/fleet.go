@@ -14,10 +14,11 @@ import (
 func fleetCommand(mover Mover) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "fleet",
-		Short: "Shows the gateways that serve the same keys, and moves keys into a fleet",
-		Long:  `Shows the gateways that serve the same keys, and moves the keys of a single gateway into a fleet.`,
+		Short: "Shows the gateways that serve the same keys, and moves keys into a fleet or out of it",
+		Long: `Shows the gateways that serve the same keys, and moves the keys of a single gateway into
+a fleet or out of it.`,
 	}
-	cmd.AddCommand(fleetStatusCommand(), fleetImportCommand(mover))
+	cmd.AddCommand(fleetStatusCommand(), fleetImportCommand(mover), fleetDetachCommand(mover))
 	prepareGroup(cmd)
 	return cmd
 }

@@ -59,7 +59,12 @@ func confirm(ctx context.Context, cmd *cobra.Command, c *client.Client, ws strin
 	if err != nil {
 		return err
 	}
-	_ = say(cmd.ErrOrStderr(), "Revoke %s of %s? This cannot be undone. [y/N] ", plural(now.Keys.Active, "active key"), ws)
+	return agree(cmd, fmt.Sprintf("Revoke %s of %s? This cannot be undone.", plural(now.Keys.Active, "active key"), ws), "nothing was revoked")
+}
+
+// agree asks a question, and fails with otherwise unless the answer is yes.
+func agree(cmd *cobra.Command, question, otherwise string) error {
+	_ = say(cmd.ErrOrStderr(), "%s [y/N] ", question)
 	answer, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
 	if err != nil && err != io.EOF {
 		return fmt.Errorf("reading the answer: %w", err)
@@ -68,7 +73,7 @@ func confirm(ctx context.Context, cmd *cobra.Command, c *client.Client, ws strin
 	case "y", "yes":
 		return nil
 	}
-	return errors.New("nothing was revoked")
+	return errors.New(otherwise)
 }
 
 // revokedAll prints how many keys were revoked.

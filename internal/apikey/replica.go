@@ -42,6 +42,9 @@ type Head struct {
 	LastEvent string `json:"last_event,omitempty"`
 	// LastEnd is the Seq of the latest change that has taken access away.
 	LastEnd uint64 `json:"last_end,omitempty"`
+	// Ended is set by the last change of a fleet, after which no gateway serves: the id of
+	// the move by which one of its replicas became a store of its own.
+	Ended string `json:"ended,omitempty"`
 }
 
 // Position is how far a replica has followed the changes of its fleet.
@@ -66,6 +69,9 @@ type Membership struct {
 	// that has finished: whether the fleet has its keys already is known only in etcd. At
 	// has the head that the fleet will have then.
 	Moving bool
+	// Leaving is the id of a move that ends the fleet and makes this store one of its own,
+	// "" if none has begun.
+	Leaving string
 }
 
 // Contact is what a gateway in static mode keeps with its replica, for the time after a

@@ -36,6 +36,15 @@ func next(before apikey.Head, plan apikey.Plan) apikey.Head {
 	return head
 }
 
+// last returns the head with which a move ends a fleet.
+func last(before apikey.Head, move string) apikey.Head {
+	head := before
+	head.Seq++
+	head.LastEnd, head.Ended = head.Seq, move
+	head.Sum = sumOf(before.Sum, head, nil)
+	return head
+}
+
 // sumOf returns the hash of a change and of all before it.
 func sumOf(before []byte, head apikey.Head, records []apikey.Record) []byte {
 	h := sha256.New()
@@ -87,7 +96,7 @@ func (k keyring) sealHead(name string, head apikey.Head) []byte {
 	return k.seal(name, head.Seq, value)
 }
 
-// openHead decodes a head.
+// openHead decodes a head. That of a fleet that has ended comes with an [endedError].
 func (k keyring) openHead(name string, sealed []byte) (head apikey.Head, err error) {
 	value, seq, err := k.open(name, sealed)
 	if err != nil {
@@ -96,5 +105,15 @@ func (k keyring) openHead(name string, sealed []byte) (head apikey.Head, err err
 	if err := json.Unmarshal(value, &head); err != nil || head.Seq != seq {
 		return head, fmt.Errorf("%s: %w", name, errors.Join(errUnsealed, err))
 	}
+	if head.Ended != "" {
+		return head, &endedError{head}
+	}
 	return head, nil
+}
+
+// endedError is why no gateway serves a fleet any more.
+type endedError struct{ head apikey.Head }
+
+func (*endedError) Error() string {
+	return "this fleet has ended: caddy api-keys fleet detach has made one of its replicas a store of its own, which has its keys now"
 }

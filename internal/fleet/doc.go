@@ -22,6 +22,10 @@
 // access away waits until every registered gateway has acknowledged the change, or has
 // lost its registration for longer than its lease.
 //
+// A fleet begins with the first gateway, or with a store that is moved into it ([Import]).
+// It ends with a last head, by which one of its replicas becomes a store of its own
+// ([Detach]). No gateway gets a lease by that head, so none serves then.
+//
 // # In etcd
 //
 // Below the prefix of the fleet:

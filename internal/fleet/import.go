@@ -57,7 +57,10 @@ func Import(ctx context.Context, o Options, from Origin, progress Progress) (Imp
 		return Imported{}, err
 	}
 	head, _, err := e.readHead(ctx)
+	_, ended := errors.AsType[*endedError](err)
 	switch {
+	case ended:
+		return Imported{}, fmt.Errorf("%w. Give the new fleet another prefix, or delete what is left of this one with etcdctl del --prefix %s", err, e.prefix)
 	case err != nil:
 		return Imported{}, err
 	case own.Prefix != "" && own.Prefix != e.prefix:

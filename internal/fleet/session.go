@@ -8,6 +8,7 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
@@ -43,10 +44,14 @@ func (f *Fleet) session(ctx context.Context) error {
 		return err
 	}
 	if _, _, err := e.readHead(ctx); err != nil {
+		f.heedEnd(ctx, err)
 		return err // with the wrong integrity key, say: leave no registration behind
 	}
 	m, err := register(ctx, e, o, f.started)
-	defer func() { f.leave(m, err) }()
+	defer func() {
+		f.heedEnd(ctx, err)
+		f.leave(m, err)
+	}()
 	if err != nil {
 		return err
 	}
@@ -84,7 +89,21 @@ func (f *Fleet) leave(m *membership, why error) {
 // endsLease reports whether an error means that a gateway in strict mode may not go on
 // serving under the lease that it has.
 func endsLease(err error) bool {
-	return errors.Is(err, errFenced) || errors.Is(err, errHistory) || errors.Is(err, errUnsealed) || errors.Is(err, errRecords)
+	_, ended := errors.AsType[*endedError](err)
+	return ended || errors.Is(err, errFenced) || errors.Is(err, errHistory) || errors.Is(err, errUnsealed) || errors.Is(err, errRecords)
+}
+
+// heedEnd stops serving for good if an error says that this gateway's fleet has ended. That
+// holds in static mode too, and after a restart without etcd.
+func (f *Fleet) heedEnd(ctx context.Context, err error) {
+	at, _ := f.progress.now()
+	if ended, ok := errors.AsType[*endedError](err); !ok || ended.head.Fleet != at.Fleet {
+		return
+	}
+	f.lease.end()
+	if err := f.forgetContact(context.WithoutCancel(ctx)); err != nil {
+		f.log.Error("could not record that the fleet has ended: in static mode, this gateway may serve when it is started without etcd", zap.Error(err))
+	}
 }
 
 // removeFormer removes the registrations of earlier sessions. The gateway must have

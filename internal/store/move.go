@@ -32,7 +32,7 @@ func (s *Store) Membership() (m apikey.Membership, err error) {
 		if err := load(txn, fleetKey, &r); err != nil {
 			return ignoreNotFound(err)
 		}
-		m = apikey.Membership{Prefix: r.Prefix, At: r.Position, Complete: !r.Incomplete, Moving: r.Moving}
+		m = apikey.Membership{Prefix: r.Prefix, At: r.Position, Complete: !r.Incomplete, Moving: r.Moving, Leaving: r.Leaving}
 		return nil
 	})
 	return m, err
@@ -51,6 +51,8 @@ func (s *Store) SetMembership(ctx context.Context, m apikey.Membership) error {
 				return err
 			}
 		}
-		return save(txn, fleetKey, replicaRecord{Position: m.At, Prefix: m.Prefix, Incomplete: !m.Complete, Moving: m.Moving})
+		r, err := replicaIn(txn)
+		r.Position, r.Prefix, r.Incomplete, r.Moving, r.Leaving = m.At, m.Prefix, !m.Complete, m.Moving, m.Leaving
+		return errors.Join(err, save(txn, fleetKey, r))
 	})
 }

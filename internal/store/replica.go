@@ -22,6 +22,9 @@ type replicaRecord struct {
 	Incomplete bool `json:"incomplete,omitzero"`
 	// Moving says that the store is being moved into the fleet: see apikey.Membership.
 	Moving bool `json:"moving,omitzero"`
+	// Leaving says that it is being moved out of the fleet, likewise. It stays if nothing
+	// comes of that.
+	Leaving string `json:"leaving,omitzero"`
 	// What a gateway in static mode keeps: see apikey.Contact.
 	Contact       millis   `json:"contact,omitzero"`
 	Registrations []string `json:"registrations,omitempty"`
