@@ -161,6 +161,9 @@ type Outcome struct {
 	Unchanged bool
 	// Unfinished means that there is more to do than fits into one transaction.
 	Unfinished bool
+	// GoesBack means that all records are about to be replaced by earlier ones, so that
+	// keys may become active again that had been revoked.
+	GoesBack bool
 }
 
 // Propagation is how far a change has reached that takes access away.

@@ -44,8 +44,9 @@ type Authenticator struct {
 	confirmed atomic.Int64 // only ends up to this time count, likewise
 	closed    atomic.Bool
 	retired   atomic.Bool
-	lease     Lease        // nil if none is required
-	gateways  atomic.Int64 // how many share limits that are for a fleet
+	lease     Lease         // nil if none is required
+	gateways  atomic.Int64  // how many share limits that are for a fleet
+	histories atomic.Uint64 // counts how often the source has gone back: see apikey.Outcome
 	now       func() time.Time
 }
 
@@ -73,6 +74,9 @@ func New(source Source, cacheSize int, now func() time.Time, log *zap.Logger) (*
 // is durable and before its caller is answered: then no check that begins after that
 // answer sees the old state.
 func (a *Authenticator) Changed(outcome apikey.Outcome) {
+	if outcome.GoesBack {
+		a.histories.Add(1)
+	}
 	for _, digest := range outcome.Stale {
 		a.keys.forget(digest)
 	}
@@ -126,6 +130,7 @@ func (a *Authenticator) Check(ctx context.Context, policy *Policy, facts *Facts)
 	if problem != "" {
 		return d.refuse(problem)
 	}
+	history := a.histories.Load()
 	if !a.mayJudge() { // before the look-up
 		return d.refuse(Unavailable)
 	}
@@ -138,6 +143,9 @@ func (a *Authenticator) Check(ctx context.Context, policy *Policy, facts *Facts)
 	d.Key, d.At = &key.Key, a.now()
 	if result := a.judge(d.Key, d.At); result != Allowed {
 		return d.refuse(result)
+	}
+	if a.histories.Load() != history { // the key may be as it was before it was revoked
+		return d.refuse(Unavailable)
 	}
 	if facts.Before == nil {
 		a.uses.note(&key.use, d.At, facts.Client)

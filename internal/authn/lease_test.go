@@ -83,6 +83,26 @@ func TestCheck_leaseBeforeLookup(t *testing.T) {
 	}
 }
 
+// A source that goes back to an earlier state may have keys again that were revoked. What
+// is read from then on does not count for a request that began before, even if the lease
+// that it began with has been replaced by a new one.
+func TestCheck_sourceGoesBack(t *testing.T) {
+	s := new(source)
+	token, _ := s.add()
+	a := newAuthenticator(t, s, atEpoch)
+	l := newLease(true)
+	a.Require(l)
+	s.during = func(key *apikey.Key) (*apikey.Key, error) {
+		l.live.Store(false)
+		a.Changed(apikey.Outcome{GoesBack: true, Unchanged: true})
+		l.live.Store(true)
+		return key, nil
+	}
+	checkResult(t, "gone back during the look-up", get(a, token), Unavailable)
+	s.during = nil
+	checkResult(t, "a later request", get(a, token), Allowed)
+}
+
 // Streams end with the lease, whether something is passed on or not, and an end is final.
 func TestStream_leaseLapses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
