@@ -106,6 +106,24 @@ type Planned struct {
 	Err     error // a refusal, or why it cannot be planned; then its outcome is the zero one
 }
 
+// OpPutBack is recorded for [PutBack].
+const OpPutBack Operation = "put_back"
+
+// FleetActor is the actor recorded for what a gateway of a fleet does by itself.
+const FleetActor = "fleet"
+
+// PutBack adds records to a fleet that it has lost, as after etcd was restored from an old
+// snapshot, and that one of its replicas still has. It takes access away where the records
+// do, and never gives any back: like a restore, it leaves what was created, changed or
+// resumed since as it is, and a key that is revoked in either place is revoked.
+type PutBack struct {
+	Records []Record
+	MadeAt  time.Time // when the replica had followed the fleet up to then
+}
+
+func (PutBack) Operation() Operation      { return OpPutBack }
+func (PutBack) Subject() (string, string) { return "", "" }
+
 // The modes of a gateway of a fleet.
 const (
 	ModeStrict = "strict" // without etcd, it refuses all requests

@@ -55,7 +55,7 @@ func (s *Store) applyInTurn(ctx context.Context, change apikey.Change) (outcome 
 // and may use the reserved disk space.
 func endsAccess(do apikey.Action) bool {
 	switch do.(type) {
-	case apikey.Revoke, apikey.RevokeAll, apikey.Suspend:
+	case apikey.Revoke, apikey.RevokeAll, apikey.Suspend, apikey.PutBack:
 		return true
 	}
 	return false
@@ -156,6 +156,8 @@ func apply(txn *transaction, change apikey.Change) (outcome apikey.Outcome, err 
 		outcome, err = closeFeed(txn, change, do)
 	case apikey.TrustClock:
 		outcome, err = trustClock(txn, change, do)
+	case apikey.PutBack:
+		outcome, err = putBack(txn, change, do)
 	case work:
 		return apikey.Outcome{Unchanged: true}, do.do(txn)
 	case apikey.Backup:

@@ -22,6 +22,11 @@ type forgotten struct {
 	SetBack millis `json:"set_back,omitzero"`
 }
 
+// and returns what either of two stores has deleted.
+func (f forgotten) and(other forgotten) forgotten {
+	return forgotten{max(f.Feeds, other.Feeds), max(f.Keys, other.Keys), max(f.SetBack, other.SetBack)}
+}
+
 // mayHaveDeleted reports whether the store may have deleted a key that has not expired,
 // because the clock was wrong for a long time.
 func (f forgotten) mayHaveDeleted(key *apikey.Key) bool {
@@ -35,7 +40,7 @@ func loadForgotten(txn reader) (f forgotten, err error) {
 // noteForgotten records that more has been deleted.
 func noteForgotten(txn *transaction, more forgotten) error {
 	before, err := loadForgotten(txn)
-	after := forgotten{max(before.Feeds, more.Feeds), max(before.Keys, more.Keys), max(before.SetBack, more.SetBack)}
+	after := before.and(more)
 	if err != nil || after == before {
 		return err
 	}

@@ -103,7 +103,7 @@ func (m *merge) newKey(key *apikey.Key) error {
 		return err
 	}
 	if key.Status(m.now) == apikey.Active && m.forgotten.mayHaveDeleted(key) {
-		key.RevokedAt, key.RevokedBy, key.RevokeReason = m.now, m.actor, "it may have been deleted while the clock was wrong"
+		key.RevokedAt, key.RevokedBy, key.RevokeReason = m.now, m.actor, reasonDeleted
 	}
 	if err := m.name(key); err != nil {
 		return err
@@ -111,6 +111,9 @@ func (m *merge) newKey(key *apikey.Key) error {
 	m.done.Keys++
 	return putNewKey(m.txn, key)
 }
+
+// reasonDeleted is why a key is revoked that may have expired by a clock that was wrong.
+const reasonDeleted = "it may have been deleted while the clock was wrong"
 
 // join links a key with the one that it replaces, if that is in the store. The store
 // may have it from before it was replaced, and the backup may no longer have it.
@@ -173,11 +176,31 @@ func renamed(name string, now time.Time, which string) string {
 // knownKey ends a key of the store that has ended in the backup, as happens if the
 // store itself was reset to an earlier state.
 func (m *merge) knownKey(known, restored *apikey.Key) error {
-	changed, ended := false, false
+	wasRevoked := !known.RevokedAt.IsZero()
+	changed, ended := adoptEnd(known, restored)
+	if !changed {
+		return nil
+	}
+	if !wasRevoked && !known.RevokedAt.IsZero() {
+		m.done.Revoked++
+	}
+	outcome := apikey.Outcome{Stale: []apikey.Digest{known.Digest}}
+	if ended {
+		outcome.Replaced = *known // so that open connections end when the key does
+	}
+	if ended && known.Status(m.now) != apikey.Active {
+		outcome.Ended = outcome.Stale
+	}
+	m.outcomes = append(m.outcomes, outcome)
+	return putKey(m.txn, known)
+}
+
+// adoptEnd adds to a key what another record of it says of its end, and nothing that would
+// postpone its own. ended means that it may end earlier than before.
+func adoptEnd(known, restored *apikey.Key) (changed, ended bool) {
 	if known.RevokedAt.IsZero() && !restored.RevokedAt.IsZero() {
 		known.RevokedAt, known.RevokedBy, known.RevokeReason = restored.RevokedAt, restored.RevokedBy, restored.RevokeReason
 		changed, ended = true, true
-		m.done.Revoked++
 	}
 	if !restored.RevokesAt.IsZero() && (known.RevokesAt.IsZero() || restored.RevokesAt.Before(known.RevokesAt)) {
 		known.RevokesAt = restored.RevokesAt
@@ -191,18 +214,7 @@ func (m *merge) knownKey(known, restored *apikey.Key) error {
 		known.ExposedAt = restored.ExposedAt
 		changed = true
 	}
-	if !changed {
-		return nil
-	}
-	outcome := apikey.Outcome{Stale: []apikey.Digest{known.Digest}}
-	if ended {
-		outcome.Replaced = *known // so that open connections end when the key does
-	}
-	if ended && known.Status(m.now) != apikey.Active {
-		outcome.Ended = outcome.Stale
-	}
-	m.outcomes = append(m.outcomes, outcome)
-	return putKey(m.txn, known)
+	return changed, ended
 }
 
 func mergeUse(txn *durable.Txn, record *useRecord) error {
@@ -228,7 +240,7 @@ func mergeUse(txn *durable.Txn, record *useRecord) error {
 // administrator, and only an operator can have ended it.
 func (m *merge) suspension(record *suspensionRecord) error {
 	ws, err := workspaceByID(m.txn, record.WorkspaceID)
-	if err != nil || ws.Suspended() && (record.Own || !ws.Own) {
+	if err != nil || ws.Suspended() && !outranks(record.Own, ws.Own) {
 		return err
 	}
 	resumed, err := m.resumedSince(record.WorkspaceID, record.Own)
@@ -240,6 +252,10 @@ func (m *merge) suspension(record *suspensionRecord) error {
 	m.done.Suspended++
 	return putSuspension(m.txn, ws)
 }
+
+// outranks reports whether a suspension replaces another one, given whether the
+// workspaces' own administrators made them.
+func outranks(own, otherOwn bool) bool { return !own && otherOwn }
 
 // feed opens a calendar feed of the backup, unless it has ended in the store. If the
 // workspace has another feed by now, this one is recorded as ended.

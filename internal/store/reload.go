@@ -24,6 +24,7 @@ const reloadedAtOnce = 250
 type Reload struct {
 	store *Store
 	empty bool // the replica had no records
+	back  bool // to an earlier state than the replica's
 	seed  maphash.Seed
 	seen  []uint64 // hashes of the records that were added, unless the replica was empty
 }
@@ -33,8 +34,13 @@ func (s *Store) BeginReload(ctx context.Context) (*Reload, error) {
 	r := &Reload{store: s, seed: maphash.MakeSeed()}
 	err := s.view(func(txn *durable.Txn) error {
 		r.empty = !hasRecords(txn)
-		return nil
+		now, err := replicaIn(txn)
+		r.back = now.KeptAt != 0
+		return err
 	})
+	if s.onChange != nil && r.back {
+		s.onChange(apikey.Outcome{GoesBack: true, Unchanged: true})
+	}
 	if err == nil {
 		err = s.setIncomplete(ctx)
 	}
@@ -95,7 +101,7 @@ func (r *Reload) add(ctx context.Context, list []apikey.Record) error {
 
 // write runs one transaction of the reload.
 func (r *Reload) write(ctx context.Context, do func(*transaction, *replay) error) error {
-	w := replay{now: time.Now()}
+	w := replay{now: time.Now(), goesBack: r.back}
 	return r.store.inTurn(ctx, "", true, func(turn *durable.Turn) error {
 		if err := r.store.write(turn, w.now, func(txn *transaction) error { return do(txn, &w) }); err != nil {
 			return err

@@ -3,7 +3,6 @@ package store
 import (
 	"bytes"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
@@ -81,6 +80,7 @@ func (s *Store) tell(r *replay) {
 // replay writes records of the fleet.
 type replay struct {
 	now        time.Time
+	goesBack   bool // to an earlier state: a feed that has ended may be open again
 	stale      []apikey.Digest
 	ended      []apikey.Digest
 	workspaces []apikey.Workspace
@@ -91,7 +91,7 @@ type replay struct {
 
 func (r *replay) all(txn *transaction, list []apikey.Record) error {
 	txn.replayed = true
-	*r = replay{now: r.now}
+	*r = replay{now: r.now, goesBack: r.goesBack}
 	if err := txn.pinClock(); err != nil {
 		return err
 	}
@@ -110,7 +110,7 @@ func (r *replay) one(txn *transaction, record apikey.Record) error {
 	case apikey.RecordSuspension:
 		return r.suspension(txn, record)
 	case apikey.RecordFeed:
-		return replayFeed(txn, record)
+		return r.feed(txn, record)
 	case apikey.RecordEvent:
 		r.lastEvent = max(r.lastEvent, record.ID)
 		return replayEvent(txn, record)
@@ -172,14 +172,13 @@ func (r *replay) suspension(txn *transaction, record apikey.Record) error {
 	return putSuspensionAs(txn, ws.ID, record.Value)
 }
 
-// replayFeed writes the record of a calendar feed, which is either a feedRecord or, once
-// the feed has ended, a feedState.
-func replayFeed(txn *transaction, record apikey.Record) error {
-	decoded, err := hex.DecodeString(record.ID)
-	if err != nil || len(decoded) != len(apikey.Digest{}) {
-		return errors.New("it has an invalid digest")
+// feed writes the record of a calendar feed, which is either a feedRecord or, once the feed
+// has ended, a feedState.
+func (r *replay) feed(txn *transaction, record apikey.Record) error {
+	digest, err := feedDigest(record.ID)
+	if err != nil {
+		return err
 	}
-	digest := apikey.Digest(decoded)
 	before, known, err := loadFeedState(txn, digest)
 	if err != nil {
 		return err
@@ -196,6 +195,12 @@ func replayFeed(txn *transaction, record apikey.Record) error {
 	}
 	if err := decode(feedKey(digest), record.Value, &feed); err != nil {
 		return err
+	}
+	if r.goesBack && before.EndedAt != 0 && feed.EndedAt == 0 {
+		if err := eraseFeed(txn, digest, before); err != nil {
+			return err
+		}
+		before, known = feedState{}, false
 	}
 	switch {
 	case feed.EndedAt != 0 && known:

@@ -29,6 +29,9 @@ type replicaRecord struct {
 	Contact       millis   `json:"contact,omitzero"`
 	Registrations []string `json:"registrations,omitempty"`
 	Holder        string   `json:"holder,omitempty"`
+	// KeptAt is as of when the records are that are kept to be put back: see kept.go. It
+	// is 0 if there are none.
+	KeptAt millis `json:"kept_at,omitzero"`
 }
 
 // OpenReplica opens the replica that a gateway keeps of a fleet's store, like [Open]. The

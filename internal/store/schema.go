@@ -24,6 +24,7 @@ import (
 //	m/forgotten            forgotten: what has been deleted for its age
 //	m/fleet                replicaRecord: in a fleet, how far this replica has followed its changes
 //	m/fleet/set            the hash of all its records, see package sethash
+//	m/kept/<n><id>0<sum>   in a fleet, a record that is to be put back into it: see kept.go
 //	k/<key id>             keyRecord
 //	t/<digest>             key id: whose token has this SHA-256
 //	w/<ws><key id>         the text that is searched to find a key of a workspace
@@ -53,7 +54,7 @@ import (
 // have to read one some day. Fields are only ever added.
 //
 // What changes write is in the journal too. The notes u/, v/ and m/ are not, except for
-// m/fleet, m/fleet/set, m/restoring, m/forgotten, m/settled and m/clock/trust.
+// m/fleet, m/fleet/set, m/kept, m/restoring, m/forgotten, m/settled and m/clock/trust.
 const schemaVersion = 2
 
 // notePrefixes are the prefixes of keys that changes do not write, or not always.

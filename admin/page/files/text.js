@@ -331,6 +331,7 @@ export const text = {
 			clock: () => "trusted the machine's clock",
 			backup: () => "took a backup",
 			restore: () => "restored a backup",
+			put_back: () => "put back what etcd had lost",
 		},
 		// The same for refused operations.
 		tried: {
