@@ -20,6 +20,10 @@ func (r replica) BeginReload(ctx context.Context) (fleet.Reload, error) {
 	return r.Store.BeginReload(ctx)
 }
 
+func (r replica) BeginComparison(most int) (fleet.Comparison, error) {
+	return r.Store.BeginComparison(most)
+}
+
 // forFleet returns the options as the package fleet takes them.
 func (o *fleetOptions) forFleet(log *zap.Logger) fleet.Options {
 	keys := make([]fleet.IntegrityKey, len(o.integrityKeys))

@@ -46,7 +46,7 @@ func (f *Fleet) Commit(ctx context.Context, change apikey.Change, urgent bool) (
 // waitsForOthers reports whether an action can take access away.
 func waitsForOthers(do apikey.Action) bool {
 	switch do.(type) {
-	case apikey.Revoke, apikey.RevokeAll, apikey.Suspend, apikey.Rotate:
+	case apikey.Revoke, apikey.RevokeAll, apikey.Suspend, apikey.Rotate, apikey.PutBack:
 		return true
 	}
 	return false

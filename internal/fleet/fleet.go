@@ -32,6 +32,14 @@ type Replica interface {
 	Contact() (c apikey.Contact, confirmed time.Time, err error)
 	// NoteContact records what a gateway in static mode has to know after a restart.
 	NoteContact(ctx context.Context, c apikey.Contact) error
+	// BeginComparison begins to find out what the replica has and etcd has lost. Finish
+	// keeps it if it is at most so many records.
+	BeginComparison(most int) (Comparison, error)
+	// Kept returns how many records are kept.
+	Kept() (int, error)
+	// PutBack commits what is kept with Commit, unless it is in etcd already, and keeps
+	// it no longer. It calls committed now and then, with how many records are left.
+	PutBack(ctx context.Context, committed func(o apikey.Outcome, left int)) error
 }
 
 // Reload replaces the records of a replica.
@@ -66,6 +74,8 @@ type Fleet struct {
 	problem atomic.Pointer[string]      // why the gateway cannot take part, if it cannot
 	noted   apikey.Contact              // what the replica has recorded for this gateway
 	former  []string                    // ids of earlier registrations that are to be removed
+
+	reconciling reconciling
 
 	mu         sync.Mutex // held while the gateway starts or stops to take part
 	background []*background
@@ -161,6 +171,9 @@ func (f *Fleet) Live() bool { return f.lease.remaining(time.Now()) > 0 }
 func (f *Fleet) fail(err error) {
 	if errors.Is(err, errCompacted) {
 		f.reload.Store(true)
+	}
+	if errors.Is(err, errHistory) {
+		f.reconciling.another.Store(true)
 	}
 	text := err.Error()
 	if before := f.problem.Swap(&text); before == nil || *before != text {

@@ -9,17 +9,20 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/authn"
 	"github.com/agiled/caddy-api-keys/internal/etcdtest"
+	"github.com/agiled/caddy-api-keys/internal/sethash"
 	"github.com/agiled/caddy-api-keys/internal/store"
 )
 
@@ -32,10 +35,35 @@ type gateway struct {
 	close func()
 }
 
-// disk makes the disk of a gateway slow, or full. Its zero value does not.
+// disk makes the disk of a gateway slow or full, or fail. Its zero value does not.
 type disk struct {
-	reads, writes atomic.Int64 // how long each takes at most, in nanoseconds
-	full          atomic.Bool  // a contact cannot be noted
+	reads, writes atomic.Int64           // how long each takes at most, in nanoseconds
+	full          atomic.Bool            // a contact cannot be noted
+	stopAt        atomic.Pointer[string] // the step after which nothing works until the gateway is closed
+	stopped       chan struct{}          // closed once it has been reached
+}
+
+// stop has everything fail from a step on.
+func (d *disk) stop(step string) { d.stopped = make(chan struct{}); d.stopAt.Store(&step) }
+
+// awaitStop waits until the step has been reached.
+func (d *disk) awaitStop(t *testing.T) {
+	t.Helper()
+	select {
+	case <-d.stopped:
+	case <-time.After(40 * time.Second):
+		t.Fatalf("the gateway does not get to the step %q", *d.stopAt.Load())
+	}
+}
+
+// after is called after each step of going over to another history.
+func (d *disk) after(ctx context.Context, step string) error {
+	if at := d.stopAt.Load(); at == nil || *at != step {
+		return nil
+	}
+	close(d.stopped)
+	<-ctx.Done()
+	return ctx.Err()
 }
 
 var errFull = errors.New("the disk is full")
@@ -53,7 +81,50 @@ type replica struct {
 }
 
 func (r replica) BeginReload(ctx context.Context) (Reload, error) {
-	return r.Store.BeginReload(ctx)
+	reload, err := r.Store.BeginReload(ctx)
+	return reloading{reload, r.disk}, errors.Join(err, r.disk.after(ctx, "filling"))
+}
+
+func (r replica) BeginComparison(most int) (Comparison, error) {
+	c, err := r.Store.BeginComparison(most)
+	return comparing{c, r.disk}, err
+}
+
+func (r replica) PutBack(ctx context.Context, committed func(apikey.Outcome, int)) error {
+	return errors.Join(r.Store.PutBack(ctx, committed), r.disk.after(ctx, "put back"))
+}
+
+type comparing struct {
+	*store.Comparison
+	disk *disk
+}
+
+func (c comparing) Finish(ctx context.Context) (int, error) {
+	lost, err := c.Comparison.Finish(ctx)
+	return lost, errors.Join(err, c.disk.after(ctx, "compared"))
+}
+
+type reloading struct {
+	*store.Reload
+	disk *disk
+}
+
+func (r reloading) Finish(ctx context.Context, at apikey.Position, set *sethash.Hash) error {
+	return errors.Join(r.Reload.Finish(ctx, at, set), r.disk.after(ctx, "filled"))
+}
+
+// committing is the log of a gateway's store.
+type committing struct {
+	*Fleet
+	disk *disk
+}
+
+func (c committing) Commit(ctx context.Context, change apikey.Change, urgent bool) (apikey.Outcome, error) {
+	outcome, err := c.Fleet.Commit(ctx, change, urgent)
+	if _, putBack := change.Do.(apikey.PutBack); putBack {
+		err = errors.Join(err, c.disk.after(ctx, "committed"))
+	}
+	return outcome, err
 }
 
 func (r replica) Replay(ctx context.Context, from, to apikey.Position, records []apikey.Record) error {
@@ -84,11 +155,8 @@ func openIn(t *testing.T, dir, name string, o Options) *gateway {
 	t.Helper()
 	log := zaptest.NewLogger(t).Named(name)
 	g := &gateway{disk: new(disk)}
+	g.openStore(t, dir, o.Prefix, log)
 	var err error
-	g.store, err = store.OpenReplica(dir, o.Prefix, log, func(outcome apikey.Outcome) { g.authn.Changed(outcome) })
-	if err != nil {
-		t.Fatal(err)
-	}
 	data := replica{g.store, g.disk}
 	if g.authn, err = authn.New(data, cached, time.Now, log); err != nil {
 		t.Fatal(err)
@@ -97,7 +165,7 @@ func openIn(t *testing.T, dir, name string, o Options) *gateway {
 	if g.Fleet, err = Open(o, data); err != nil {
 		t.Fatal(err)
 	}
-	g.store.Follow(g.Fleet)
+	g.store.Follow(committing{g.Fleet, g.disk})
 	g.authn.Require(g.Fleet)
 	g.close = sync.OnceFunc(func() {
 		g.Close()
@@ -111,6 +179,22 @@ func openIn(t *testing.T, dir, name string, o Options) *gateway {
 	})
 	t.Cleanup(g.close)
 	return g
+}
+
+// openStore opens the gateway's replica. Another test may just be starting a process, which
+// has all open files of this one for a moment, and so its lock on a directory.
+func (g *gateway) openStore(t *testing.T, dir, prefix string, log *zap.Logger) {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		var err error
+		g.store, err = store.OpenReplica(dir, prefix, log, func(outcome apikey.Outcome) { g.authn.Changed(outcome) })
+		switch {
+		case err == nil:
+			return
+		case !strings.Contains(err.Error(), "locked") || time.Now().After(deadline):
+			t.Fatal(err)
+		}
+	}
 }
 
 // cached is how many keys a gateway remembers: few, so that the store is read often.

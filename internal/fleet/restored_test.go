@@ -17,53 +17,6 @@ var restores = map[string]etcdtest.RestoreOptions{
 	"without any notice": {SameToken: true},
 }
 
-// A gateway does not go on with an etcd that was restored from a snapshot older than its
-// replica, not even after others have made more changes than there had been.
-func TestFleet_restoredFromOldSnapshot(t *testing.T) {
-	t.Parallel()
-	for name, options := range restores {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			cluster := etcdtest.Start(t, 1)
-			all := startGateways(t, 2, defaults(cluster))
-			k := issue("acme", "Zapier")
-			all[0].apply(t, k.Create)
-			snapshot := filepath.Join(t.TempDir(), "snapshot")
-			cluster.Snapshot(snapshot)
-			for range 5 {
-				cluster.Ctl(t, "put", "other", "changes of etcd that are not the fleet's")
-			}
-			all[0].apply(t, revoke(k))
-			all[1].awaitPosition(t, all[0])
-
-			cluster.Restore(snapshot, options)
-			for _, g := range all {
-				g.awaitOtherHistory(t)
-			}
-
-			fresh := openGateway(t, "fresh", defaults(cluster))
-			fresh.awaitLive(t)
-			for i := range 3 {
-				fresh.apply(t, newKey("acme", strings.Repeat("x", i+1)))
-			}
-			cluster.Compact()
-			for range 20 { // so that its revisions are later ones, too
-				cluster.Ctl(t, "put", "other", "changes of etcd that are not the fleet's")
-			}
-			for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-				for _, g := range all {
-					if g.Live() || g.allows(t, k) {
-						t.Fatalf("%s serves with another history", g.options.Load().Name)
-					}
-				}
-			}
-			for _, g := range all {
-				g.awaitOtherHistory(t)
-			}
-		})
-	}
-}
-
 // awaitOtherHistory waits until a gateway has stopped because etcd has another history.
 func (g *gateway) awaitOtherHistory(t *testing.T) {
 	t.Helper()

@@ -123,8 +123,8 @@ func (f *Fleet) catchUp(ctx context.Context, e *etcd) error {
 	switch {
 	case err != nil:
 		return err
-	case complete && isBehind(head.Position, at):
-		return otherHistory(head.Head, at.Head)
+	case complete && f.isElsewhere(head, at):
+		return f.goOver(ctx, e, at)
 	case complete && f.reload.Load():
 		if err = e.hasEvent(ctx, at.LastEvent); err == nil {
 			err = f.load(ctx, e, served)
@@ -132,6 +132,7 @@ func (f *Fleet) catchUp(ctx context.Context, e *etcd) error {
 	case !complete:
 		err = f.load(ctx, e, served)
 	case sameChange(at.Head, head.Head):
+		f.reconciling.end()
 		f.progress.set(head.Position, head.sealed)
 		f.progress.latest(head.Head, revision)
 	default:
@@ -189,7 +190,7 @@ func (e *etcd) findHead(ctx context.Context, replica Replica) (head point, revis
 			return head, 0, err
 		}
 		if at.Fleet != "" {
-			return head, 0, fmt.Errorf("%w: there is no fleet below %s, and this replica belongs to one", errHistory, e.prefix)
+			return head, 0, e.otherFleet()
 		}
 		sealed := e.keys.sealHead(e.name(headName), firstHead())
 		made, err := e.write(ctx, e.neither(headName, importName),
@@ -211,6 +212,9 @@ func (f *Fleet) serve(ctx context.Context, e *etcd, m *membership) error {
 		return err
 	}
 	if err := f.await(ctx, head); err != nil {
+		return err
+	}
+	if err := f.putBack(ctx); err != nil {
 		return err
 	}
 	if err := f.noteRegistration(ctx, m.id); err != nil {
