@@ -68,6 +68,59 @@ func TestFleet_inDoubt(t *testing.T) {
 	}
 }
 
+// A caller that stops waiting is told at once that its change may be made. It is made, and
+// logged.
+func TestFleet_abandoned(t *testing.T) {
+	t.Parallel()
+	cluster := etcdtest.Start(t, 1)
+	witness := startGateways(t, 1, defaults(cluster))[0]
+	g := startProxied(t, cluster, 1)[0]
+	g.each(func(p *etcdtest.Proxy) { p.Stall(etcdtest.Answers) })
+	k := issue("acme", "Zapier")
+	ctx, hangUp := context.WithCancel(t.Context())
+	answered := make(chan error, 1)
+	go func() {
+		_, err := g.try(ctx, k.Create)
+		answered <- err
+	}()
+	gatewaytest.Await(t, "the change to be in etcd", func() bool {
+		_, err := witness.store.Lookup(k.Key.Digest)
+		return err == nil
+	})
+	hangUp()
+	if err := <-answered; !errors.Is(err, apikey.ErrFleetInDoubt) {
+		t.Errorf("got %v, want %v", err, apikey.ErrFleetInDoubt)
+	}
+	if g.events.Load() > 0 {
+		t.Error("the change was made before its caller stopped waiting: the test tests nothing")
+	}
+	g.each((*etcdtest.Proxy).Pass)
+	gatewaytest.Await(t, "the change to be logged", func() bool { return g.events.Load() == 1 })
+	if _, err := g.store.Lookup(k.Key.Digest); err != nil {
+		t.Errorf("looking the key up: %v", err)
+	}
+}
+
+// A caller that stops waiting before its change is begun is told that it is not made.
+func TestFleet_dropped(t *testing.T) {
+	t.Parallel()
+	var q queue
+	ctx, hangUp := context.WithCancel(t.Context())
+	first, second := &request{ctx: ctx, done: make(chan result, 1)}, &request{ctx: t.Context(), done: make(chan result, 1)}
+	for _, r := range []*request{first, second} {
+		if err := q.add(r, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hangUp()
+	if got := q.await(first).err; !errors.Is(got, context.Canceled) {
+		t.Errorf("got %v, want %v", got, context.Canceled)
+	}
+	if some, _ := q.take(2); len(some) != 1 || some[0] != second {
+		t.Errorf("got %d changes that are left, want the second one", len(some))
+	}
+}
+
 // A gateway that is cut off says that nothing was changed, if that is certain.
 func TestFleet_changeWhileCutOff(t *testing.T) {
 	t.Parallel()

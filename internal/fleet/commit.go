@@ -25,14 +25,13 @@ const (
 	commitTimeout = 10 * time.Second
 )
 
-// Commit makes a change: see store.Log. The gateways that lose access to what the change
-// takes away are waited for as long as ctx lasts.
-func (f *Fleet) Commit(ctx context.Context, change apikey.Change, urgent bool) (apikey.Outcome, error) {
-	r := &request{ctx: ctx, change: change, done: make(chan result, 1)}
+// Commit makes a change: see store.Log.
+func (f *Fleet) Commit(ctx context.Context, change apikey.Change, urgent bool, applied func(apikey.Outcome) error) (apikey.Outcome, error) {
+	r := &request{ctx: ctx, change: change, applied: applied, done: make(chan result, 1)}
 	if err := f.queue.add(r, urgent); err != nil {
 		return apikey.Outcome{}, f.answer(err)
 	}
-	done := <-r.done
+	done := f.queue.await(r)
 	if done.err != nil {
 		return apikey.Outcome{}, f.answer(done.err)
 	}
@@ -58,7 +57,7 @@ func (f *Fleet) answer(err error) error {
 		return err
 	}
 	switch {
-	case errors.Is(err, errAmbiguous):
+	case errors.Is(err, errAmbiguous), errors.Is(err, errAbandoned):
 		return &unavailable{apikey.ErrFleetInDoubt, err}
 	case errors.Is(err, apikey.ErrStoreUnavailable): // the replica says why
 		return err
@@ -172,6 +171,9 @@ func (a *attempt) try(ctx context.Context, some []*request) (planned int, done b
 	for i, r := range some {
 		own := committed
 		own.outcome, own.err = plan.Results[i].Outcome, plan.Results[i].Err
+		if own.err == nil {
+			own.err = r.applied(own.outcome)
+		}
 		r.done <- own
 	}
 	return len(some), true, nil

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -33,6 +32,8 @@ type gateway struct {
 	authn *authn.Authenticator
 	disk  *disk
 	close func()
+
+	events atomic.Int64 // of this gateway's own changes that it was told of
 }
 
 // disk makes the disk of a gateway slow or full, or fail. Its zero value does not.
@@ -119,8 +120,8 @@ type committing struct {
 	disk *disk
 }
 
-func (c committing) Commit(ctx context.Context, change apikey.Change, urgent bool) (apikey.Outcome, error) {
-	outcome, err := c.Fleet.Commit(ctx, change, urgent)
+func (c committing) Commit(ctx context.Context, change apikey.Change, urgent bool, applied func(apikey.Outcome) error) (apikey.Outcome, error) {
+	outcome, err := c.Fleet.Commit(ctx, change, urgent, applied)
 	if _, putBack := change.Do.(apikey.PutBack); putBack {
 		err = errors.Join(err, c.disk.after(ctx, "committed"))
 	}
@@ -170,9 +171,6 @@ func openIn(t *testing.T, dir, name string, o Options) *gateway {
 	g.close = sync.OnceFunc(func() {
 		g.Close()
 		g.authn.Close()
-		// A process that is being started has the lock of the directory, too, for a moment.
-		syscall.ForkLock.RLock()
-		defer syscall.ForkLock.RUnlock()
 		if err := g.store.Close(); err != nil {
 			t.Error(err)
 		}
@@ -187,7 +185,12 @@ func (g *gateway) openStore(t *testing.T, dir, prefix string, log *zap.Logger) {
 	t.Helper()
 	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
 		var err error
-		g.store, err = store.OpenReplica(dir, prefix, log, func(outcome apikey.Outcome) { g.authn.Changed(outcome) })
+		g.store, err = store.OpenReplica(dir, prefix, log, func(outcome apikey.Outcome) {
+			if outcome.Event.ID != "" {
+				g.events.Add(1)
+			}
+			g.authn.Changed(outcome)
+		})
 		switch {
 		case err == nil:
 			return

@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
@@ -20,9 +21,10 @@ type queue struct {
 
 // request is a change that somebody waits for.
 type request struct {
-	ctx    context.Context
-	change apikey.Change
-	done   chan result // has room for one
+	ctx     context.Context
+	change  apikey.Change
+	applied func(apikey.Outcome) error // called once the change is applied here
+	done    chan result                // has room for one
 }
 
 // result is what became of a change.
@@ -64,6 +66,39 @@ func (q *queue) add(r *request, urgent bool) error {
 }
 
 var errClosing = errors.New("this gateway is shutting down")
+
+// errAbandoned is why it is unknown to a caller what became of a change.
+var errAbandoned = errors.New("the change was still being committed when its caller stopped waiting")
+
+// await waits for what becomes of a change, for as long as its caller does. A change that
+// nobody has begun to commit by then is dropped.
+func (q *queue) await(r *request) result {
+	select {
+	case done := <-r.done:
+		return done
+	case <-r.ctx.Done():
+	}
+	dropped := q.drop(r)
+	select {
+	case done := <-r.done: // in the meantime
+		return done
+	default:
+	}
+	if dropped {
+		return result{err: r.ctx.Err()}
+	}
+	return result{err: errAbandoned}
+}
+
+// drop removes a change, and reports whether it was still waiting.
+func (q *queue) drop(r *request) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	waiting := len(q.urgent) + len(q.routine)
+	isIt := func(other *request) bool { return other == r }
+	q.urgent, q.routine = slices.DeleteFunc(q.urgent, isIt), slices.DeleteFunc(q.routine, isIt)
+	return len(q.urgent)+len(q.routine) < waiting
+}
 
 // close refuses the changes that are waiting, and all later ones.
 func (q *queue) close() {

@@ -14,13 +14,16 @@ import (
 // applies them. A store that follows a log is a replica: all its records come from
 // [Store.Replay] and [Store.Reload].
 type Log interface {
-	// Commit plans a change with [Store.Plan], commits the plan, and returns when this
-	// replica has applied it. If the change takes access away, it also waits until no
-	// other gateway grants it any more, for as long as ctx lasts.
+	// Commit plans a change with [Store.Plan], commits the plan, and calls applied, once,
+	// when this replica has applied it. If the change takes access away, Commit also waits
+	// until no other gateway grants it any more.
 	//
-	// It fails with the refusal of the plan, or with an error that wraps
-	// [apikey.ErrStoreUnavailable].
-	Commit(ctx context.Context, change apikey.Change, urgent bool) (apikey.Outcome, error)
+	// It returns as soon as ctx is done. A change that is being committed by then goes on,
+	// and may be applied later: the error is then [apikey.ErrFleetInDoubt].
+	//
+	// It fails with the refusal of the plan, with the error of applied, or with an error
+	// that wraps [apikey.ErrStoreUnavailable].
+	Commit(ctx context.Context, change apikey.Change, urgent bool, applied func(apikey.Outcome) error) (apikey.Outcome, error)
 }
 
 // Follow makes a store that was opened with [OpenReplica] commit its changes to a log.
@@ -45,13 +48,12 @@ func (s *Store) commitToLog(ctx context.Context, change apikey.Change) (apikey.O
 	if s.changes == nil {
 		return apikey.Outcome{}, apikey.ErrStoreUnavailable
 	}
-	outcome, err := s.changes.Commit(ctx, change, endsAccess(change.Do))
-	if err == nil {
-		err = s.applyLocally(ctx, change, outcome)
-	}
-	if s.onChange != nil && outcome.Event.ID != "" {
-		s.onChange(apikey.Outcome{Event: outcome.Event, Trusted: outcome.Trusted})
-	}
+	outcome, err := s.changes.Commit(ctx, change, endsAccess(change.Do), func(outcome apikey.Outcome) error {
+		if s.onChange != nil && outcome.Event.ID != "" {
+			s.onChange(apikey.Outcome{Event: outcome.Event, Trusted: outcome.Trusted})
+		}
+		return s.applyLocally(context.WithoutCancel(ctx), change, outcome)
+	})
 	if err != nil {
 		return apikey.Outcome{}, err
 	}

@@ -224,12 +224,15 @@ type asked struct {
 	store *Store
 }
 
-func (a asked) Commit(ctx context.Context, change apikey.Change, _ bool) (apikey.Outcome, error) {
+func (a asked) Commit(ctx context.Context, change apikey.Change, _ bool, applied func(apikey.Outcome) error) (apikey.Outcome, error) {
 	results, err := a.log.commit(ctx, a.store, change)
+	if err == nil {
+		err = results[0].Err
+	}
 	if err != nil {
 		return apikey.Outcome{}, err
 	}
-	return results[0].Outcome, results[0].Err
+	return results[0].Outcome, applied(results[0].Outcome)
 }
 
 // mustReload fills a replica.
