@@ -37,8 +37,11 @@ func (s countedStore) MayHave(digest apikey.Digest) bool { return s.store.MayHav
 func (s countedStore) Version(workspaceID string) uint64 { return s.store.Version(workspaceID) }
 
 func (s countedStore) Unchangeable() string {
-	if s.fleet != nil && s.fleet.Problem() != "" {
+	switch {
+	case s.fleet != nil && s.fleet.Problem() != "":
 		return "this gateway cannot reach its fleet"
+	case s.fleet != nil && s.fleet.Full():
+		return "the fleet's etcd is full: only revoking and suspending still work"
 	}
 	return s.store.Unchangeable()
 }

@@ -61,6 +61,7 @@ var notOurs = []string{
 	"disk quota exceeded",
 	"docker rm gateway",
 	"etcdctl alarm disarm",
+	"etcdctl endpoint status --cluster -w table",
 	"etcdctl snapshot save",
 	"file too large",
 	"go tool pprof -top -cum cmd/caddy/default.pgo",

@@ -64,6 +64,8 @@ var (
 	// have been made.
 	ErrFleetInDoubt = &Error{Code: "store_unavailable", Message: "This may or may not have been done: the connection to the fleet's etcd was lost in the meantime. Check whether it was done, and try again if it was not."}
 	ErrNoSpace      = &Error{Code: "no_space", Message: "The key store's disk is full. Nothing was changed."}
+	// ErrFleetFull is ErrNoSpace for a fleet.
+	ErrFleetFull = &Error{Code: "no_space", Message: "The fleet's etcd is full. Nothing was changed."}
 )
 
 // AlreadyRotated returns [ErrAlreadyRotated] naming the replacement.

@@ -155,8 +155,13 @@ type FleetStatus struct {
 	Heard time.Time
 	// Problem is why the gateway is not serving, or cannot reach etcd; "" if all is well.
 	Problem  string
+	Space    FleetSpace
 	Gateways []GatewayStatus // by name
 }
+
+// FleetSpace is how much of its quota etcd uses, in bytes, on the member that is the
+// fullest. It is zero if that is not known.
+type FleetSpace struct{ Used, Quota int64 }
 
 // GatewayStatus is the state of one gateway of a fleet.
 type GatewayStatus struct {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
@@ -59,6 +60,8 @@ func (f *Fleet) answer(err error) error {
 	switch {
 	case errors.Is(err, errAmbiguous), errors.Is(err, errAbandoned):
 		return &unavailable{apikey.ErrFleetInDoubt, err}
+	case errors.Is(err, rpctypes.ErrNoSpace):
+		return &unavailable{apikey.ErrFleetFull, err}
 	case errors.Is(err, apikey.ErrStoreUnavailable): // the replica says why
 		return err
 	}

@@ -70,6 +70,7 @@ type Fleet struct {
 	reload       atomic.Bool // the replica has to be filled anew
 	closing      atomic.Bool
 
+	space   atomic.Pointer[apikey.FleetSpace]
 	latest  atomic.Pointer[apikey.Head] // the latest change that etcd is known to have
 	problem atomic.Pointer[string]      // why the gateway cannot take part, if it cannot
 	noted   apikey.Contact              // what the replica has recorded for this gateway
@@ -121,6 +122,7 @@ func (f *Fleet) start(o *Options, e *etcd) {
 	f.background = []*background{
 		inBackground(f.commitAll), // stopped first: it needs the others
 		inBackground(f.run),
+		inBackground(f.watchSpace),
 		inBackground(func(ctx context.Context) { f.registry.follow(ctx, f.connection) }),
 	}
 }

@@ -18,6 +18,8 @@ const (
 	// importsAtOnce is the number of transactions that an import makes at the same time:
 	// etcd syncs several of them together.
 	importsAtOnce = 8
+	// batchesPerCheck is after how many transactions an import looks how full etcd is.
+	batchesPerCheck = 50
 )
 
 // batch is what one transaction writes.
@@ -71,8 +73,14 @@ func (i *importing) writeRecords(ctx context.Context) error {
 // eachBatch reads the store and sends what is to be written. It then knows the head.
 func (i *importing) eachBatch(ctx context.Context, batches chan<- batch) error {
 	var b batch
-	lastEvent, seq := "", i.head.Seq+1
+	lastEvent, seq, sent := "", i.head.Seq+1, 0
 	send := func() error {
+		if sent%batchesPerCheck == 0 {
+			if err := i.etcd.checkRoom(ctx); err != nil {
+				return err
+			}
+		}
+		sent++
 		select {
 		case batches <- b:
 			b = batch{}

@@ -49,6 +49,9 @@ func (f *Fleet) Known() apikey.FleetStatus {
 	if status.Lease == 0 {
 		status.Problem = f.reason()
 	}
+	if space := f.space.Load(); space != nil {
+		status.Space = *space
+	}
 	status.Gateways = f.registry.status()
 	return status
 }

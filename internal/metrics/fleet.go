@@ -23,6 +23,8 @@ var (
 		"The number of the latest change that is known to be committed, and of the latest that this gateway has applied.", []string{"which"}, nil)
 	leaseDesc = prometheus.NewDesc("caddy_api_keys_fleet_lease_remaining_seconds",
 		"How long this gateway may serve without further contact to its fleet; 0 if it refuses all requests.", nil, nil)
+	spaceDesc = prometheus.NewDesc("caddy_api_keys_fleet_etcd_bytes",
+		"How much the fullest member of etcd uses of its quota, and the quota.", []string{"which"}, nil)
 	skewDesc = prometheus.NewDesc("caddy_api_keys_fleet_clock_skew_seconds",
 		"How far the clock of the serving gateway whose clock differs most is ahead of this gateway's; below zero if it is behind.", nil, nil)
 )
@@ -43,7 +45,7 @@ func newFleetCollector(gateway Fleet) *fleetCollector {
 
 // Describe implements prometheus.Collector.
 func (c *fleetCollector) Describe(descs chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{gatewaysDesc, revisionDesc, leaseDesc, skewDesc} {
+	for _, desc := range []*prometheus.Desc{gatewaysDesc, revisionDesc, leaseDesc, spaceDesc, skewDesc} {
 		descs <- desc
 	}
 	c.revoke.Describe(descs)
@@ -72,6 +74,10 @@ func (c *fleetCollector) Collect(metrics chan<- prometheus.Metric) {
 	gauge(revisionDesc, float64(status.Committed), "committed")
 	gauge(revisionDesc, float64(status.Applied), "applied")
 	gauge(leaseDesc, status.Lease.Seconds())
+	if status.Space.Quota > 0 {
+		gauge(spaceDesc, float64(status.Space.Used), "used")
+		gauge(spaceDesc, float64(status.Space.Quota), "quota")
+	}
 	if skew != nil {
 		gauge(skewDesc, skew.Seconds())
 	}

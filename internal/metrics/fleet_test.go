@@ -46,7 +46,7 @@ func samples(t *testing.T, c prometheus.Collector) map[string]float64 {
 func TestFleet(t *testing.T) {
 	ahead, behind, far := time.Second, -90*time.Second, time.Hour
 	c := newFleetCollector(inFleet{&apikey.FleetStatus{
-		Committed: 7, Applied: 6, Lease: 11500 * time.Millisecond,
+		Committed: 7, Applied: 6, Lease: 11500 * time.Millisecond, Space: apikey.FleetSpace{Used: 3, Quota: 4},
 		Gateways: []apikey.GatewayStatus{
 			{State: apikey.GatewayServing, Ahead: &ahead}, {State: apikey.GatewayServing, Ahead: &behind},
 			{State: apikey.GatewayServing}, {State: apikey.GatewayLoading, Ahead: &far}, {State: apikey.GatewayFenced},
@@ -56,6 +56,7 @@ func TestFleet(t *testing.T) {
 	got, want := samples(t, c), map[string]float64{
 		"caddy_api_keys_fleet_gateways": 3, "caddy_api_keys_fleet_revision applied": 6, "caddy_api_keys_fleet_revision committed": 7,
 		"caddy_api_keys_fleet_lease_remaining_seconds": 11.5, "caddy_api_keys_fleet_clock_skew_seconds": -90, "caddy_api_keys_fleet_revoke_seconds": 1,
+		"caddy_api_keys_fleet_etcd_bytes used": 3, "caddy_api_keys_fleet_etcd_bytes quota": 4,
 	}
 	if !maps.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)

@@ -39,7 +39,7 @@ func (s *Store) ForgetEvents(ctx context.Context, before, now time.Time) (forgot
 // deleted. Starting at the beginning again would mean skipping everything that was
 // deleted.
 func (s *Store) forgetSome(ctx context.Context, after string, before, now time.Time) (n int, last string, err error) {
-	err = s.work(ctx, now, func(txn *transaction) error {
+	err = s.work(ctx, now, deleting(func(txn *transaction) error {
 		events, err := oldEvents(txn, after, before, s.atOnce(maxForgottenEvents))
 		n, last = len(events), ""
 		for _, event := range events {
@@ -47,7 +47,7 @@ func (s *Store) forgetSome(ctx context.Context, after string, before, now time.T
 			last = event.ID
 		}
 		return err
-	}, func(turn *durable.Turn) error {
+	}), func(turn *durable.Turn) error {
 		turn.LimitJournalAge(now, maxJournalAge)
 		return nil
 	})

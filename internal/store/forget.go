@@ -126,13 +126,13 @@ func (s *Store) ForgetKeys(ctx context.Context, before, now time.Time) (forgotte
 // entry to continue from, nil if there are no more.
 func (s *Store) forgetSomeKeys(ctx context.Context, from, to []byte, now time.Time) (n int, next []byte, err error) {
 	var old []*apikey.Key
-	err = s.work(ctx, now, func(txn *transaction) (err error) {
+	err = s.work(ctx, now, deleting(func(txn *transaction) (err error) {
 		old, next, err = forgettable(ctx, txn, from, to, now, s.atOnce(endedAtOnce))
 		for _, key := range old {
 			err = errors.Join(err, forgetKey(txn, key))
 		}
 		return err
-	}, func(turn *durable.Turn) error {
+	}), func(turn *durable.Turn) error {
 		if s.onChange != nil && len(old) > 0 {
 			var stale []apikey.Digest
 			for _, key := range old {

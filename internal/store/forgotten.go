@@ -79,10 +79,10 @@ func (s *Store) ForgetFeeds(ctx context.Context, before, now time.Time) (n int, 
 	for from := timeKey(endedFeedPrefix, 0); from != nil && err == nil; {
 		var some int
 		var next []byte
-		err = s.work(ctx, now, func(txn *transaction) (err error) {
+		err = s.work(ctx, now, deleting(func(txn *transaction) (err error) {
 			some, next, err = forgetSomeFeeds(ctx, txn, from, before, s.atOnce(endedAtOnce))
 			return err
-		}, nil)
+		}), nil)
 		if err != nil {
 			break
 		}

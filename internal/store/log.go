@@ -24,6 +24,9 @@ type Log interface {
 	// It fails with the refusal of the plan, with the error of applied, or with an error
 	// that wraps [apikey.ErrStoreUnavailable].
 	Commit(ctx context.Context, change apikey.Change, urgent bool, applied func(apikey.Outcome) error) (apikey.Outcome, error)
+	// Full reports whether the log has room only for changes that take access away, or
+	// free space.
+	Full() bool
 }
 
 // Follow makes a store that was opened with [OpenReplica] commit its changes to a log.
@@ -45,10 +48,14 @@ func (s *Store) atOnce(most int) int {
 
 // commitToLog makes a change of a replica.
 func (s *Store) commitToLog(ctx context.Context, change apikey.Change) (apikey.Outcome, error) {
-	if s.changes == nil {
+	urgent := endsAccess(change.Do)
+	switch {
+	case s.changes == nil:
 		return apikey.Outcome{}, apikey.ErrStoreUnavailable
+	case s.changes.Full() && !urgent && !deletes(change.Do):
+		return apikey.Outcome{}, apikey.ErrFleetFull
 	}
-	outcome, err := s.changes.Commit(ctx, change, endsAccess(change.Do), func(outcome apikey.Outcome) error {
+	outcome, err := s.changes.Commit(ctx, change, urgent, func(outcome apikey.Outcome) error {
 		if s.onChange != nil && outcome.Event.ID != "" {
 			s.onChange(apikey.Outcome{Event: outcome.Event, Trusted: outcome.Trusted})
 		}
@@ -61,6 +68,12 @@ func (s *Store) commitToLog(ctx context.Context, change apikey.Change) (apikey.O
 		s.log.Error("reading when a key was last used", zap.Error(err))
 	}
 	return outcome, nil
+}
+
+// deletes reports whether an action does nothing but delete what is too old.
+func deletes(do apikey.Action) bool {
+	w, ok := do.(work)
+	return ok && w.deletes
 }
 
 // applyLocally does the part of a change that concerns this replica alone.
@@ -87,27 +100,34 @@ func (s *Store) writeLocally(ctx context.Context, at time.Time, do func(*transac
 
 // work is a change without an event: a part of a restore, or the deletion of what is too
 // old.
-type work struct{ do func(*transaction) error }
+type work struct {
+	do      func(*transaction) error
+	deletes bool // what is too old, and nothing else
+}
+
+// deleting is work that deletes what is too old.
+func deleting(do func(*transaction) error) work { return work{do, true} }
 
 func (work) Operation() apikey.Operation { return "" }
 func (work) Subject() (string, string)   { return "", "" }
 
-// work does what belongs to no single change in one transaction. In a replica, do may be
-// called several times, each time on another state of the store, and only what the last
-// call has written counts. after is then called in the same turn, and may be nil.
-func (s *Store) work(ctx context.Context, at time.Time, do func(*transaction) error, after func(*durable.Turn) error) error {
+// work does what belongs to no single change in one transaction. In a replica, its
+// function may be called several times, each time on another state of the store, and only
+// what the last call has written counts. after is then called in the same turn, and may be
+// nil.
+func (s *Store) work(ctx context.Context, at time.Time, w work, after func(*durable.Turn) error) error {
 	if after == nil {
 		after = func(*durable.Turn) error { return nil }
 	}
 	if !s.replica {
 		return s.inTurn(ctx, "", false, func(turn *durable.Turn) error {
-			if err := s.write(turn, at, do); err != nil {
+			if err := s.write(turn, at, w.do); err != nil {
 				return err
 			}
 			return after(turn)
 		})
 	}
-	if _, err := s.commitToLog(ctx, apikey.Change{At: at, Do: work{do}}); err != nil {
+	if _, err := s.commitToLog(ctx, apikey.Change{At: at, Do: w}); err != nil {
 		return err
 	}
 	return s.inTurn(ctx, "", false, after)

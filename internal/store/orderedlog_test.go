@@ -28,6 +28,7 @@ type orderedLog struct {
 	entries  []entry
 	replicas []*Store
 	lagging  map[*Store]bool // those that only catch up when they are asked for a change
+	full     bool
 }
 
 // entry is what one plan has written.
@@ -234,6 +235,8 @@ func (a asked) Commit(ctx context.Context, change apikey.Change, _ bool, applied
 	}
 	return results[0].Outcome, applied(results[0].Outcome)
 }
+
+func (a asked) Full() bool { return a.log.full }
 
 // mustReload fills a replica.
 func mustReload(t tester, s *Store, all []apikey.Record, at apikey.Position) {

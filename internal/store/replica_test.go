@@ -115,6 +115,32 @@ func TestReplica_contact(t *testing.T) {
 	equal(t, "contact, confirmed time, error", []any{contact, confirmed, err}, []any{want, start, nil})
 }
 
+// Once the log is full, what takes access away or frees space is done, and nothing else.
+func TestReplica_full(t *testing.T) {
+	log := openFleet(t, 1)
+	s := log.replicas[0]
+	key := mustCreate(t, s, "acme", "Zapier", start)
+	backup := mustBackup(t, livedStore(t), start)
+	log.full = true
+	for name, do := range map[string]apikey.Action{
+		"create": apikey.Create{Key: newKey("acme", "Billing", start)}, "resume": apikey.Resume{WorkspaceID: "acme"},
+	} {
+		if _, err := s.Apply(t.Context(), changeAt(start, do)); !errors.Is(err, apikey.ErrNoSpace) {
+			t.Errorf("%s: got error %v, want %v", name, err, apikey.ErrNoSpace)
+		}
+	}
+	if _, err := restoreAt(t, s, backup, start, apikey.Restore{}); !errors.Is(err, apikey.ErrNoSpace) {
+		t.Errorf("restore: got error %v, want %v", err, apikey.ErrNoSpace)
+	}
+	mustApply(t, s, start, apikey.Revoke{WorkspaceID: "acme", KeyID: key.ID})
+	mustApply(t, s, start, apikey.Suspend{WorkspaceID: "acme"})
+	if err := s.NoteClock(func() apikey.ClockNote { return apikey.ClockNote{Confirmed: start.Add(2 * time.Hour)} }); err != nil {
+		t.Fatal(err)
+	}
+	n, err := s.ForgetEvents(t.Context(), start.Add(time.Hour), start.Add(time.Hour))
+	equal(t, "forgotten events, error", []any{n > 0, err}, []any{true, nil})
+}
+
 // What the fleet has confirmed is restored from a replica's journal, and so is how far
 // the replica has followed it.
 func TestReplica_builtAnew(t *testing.T) {

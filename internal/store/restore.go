@@ -225,11 +225,11 @@ func (r *restore) tryWrite(ctx context.Context, batch []backupLine) error {
 	s := r.store
 	m := &merge{mayHave: s.MayHave, now: r.change.At, actor: r.change.Actor, madeAt: r.done.MadeAt}
 	var counts heldValues
-	return s.work(ctx, r.change.At, func(txn *transaction) error {
+	return s.work(ctx, r.change.At, work{do: func(txn *transaction) error {
 		counts = r.takeCounts(txn)
 		txn.held.counts = counts
 		return m.all(txn, *r.done, batch)
-	}, func(turn *durable.Turn) error {
+	}}, func(turn *durable.Turn) error {
 		r.counts, r.revision = counts, turn.Revision()
 		if err := r.writeUses(turn, batch); err != nil {
 			return err
