@@ -108,6 +108,9 @@ func (i *importing) run(ctx context.Context) error {
 	if err := i.writeRecords(ctx); err != nil {
 		return err
 	}
+	if err := ctx.Err(); err != nil { // the last moment at which nothing has happened
+		return err
+	}
 	// What is begun now is finished.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 	defer cancel()
