@@ -40,11 +40,21 @@ type Head struct {
 	Set []byte `json:"set"`
 	// LastEvent is the id of the latest event of the audit trail.
 	LastEvent string `json:"last_event,omitempty"`
-	// LastEnd is the Seq of the latest change that has taken access away.
+	// LastEnd is the Seq of the latest change that has taken access away, and EndSum its
+	// Sum, unless it is this change; 0 and the first Sum if there is none.
 	LastEnd uint64 `json:"last_end,omitempty"`
+	EndSum  []byte `json:"end_sum,omitempty"`
 	// Ended is set by the last change of a fleet, after which no gateway serves: the id of
 	// the move by which one of its replicas became a store of its own.
 	Ended string `json:"ended,omitempty"`
+}
+
+// End returns the Seq and the Sum of the latest change that has taken access away.
+func (h *Head) End() (seq uint64, sum []byte) {
+	if h.LastEnd == h.Seq {
+		return h.Seq, h.Sum
+	}
+	return h.LastEnd, h.EndSum
 }
 
 // Position is how far a replica has followed the changes of its fleet.

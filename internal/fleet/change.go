@@ -27,10 +27,10 @@ func firstHead() apikey.Head {
 func next(before apikey.Head, plan apikey.Plan) apikey.Head {
 	head := apikey.Head{
 		Fleet: before.Fleet, Seq: before.Seq + 1, Set: plan.Set,
-		LastEvent: max(before.LastEvent, plan.LastEvent), LastEnd: before.LastEnd,
+		LastEvent: max(before.LastEvent, plan.LastEvent), LastEnd: before.Seq + 1,
 	}
-	if plan.Ends {
-		head.LastEnd = head.Seq
+	if !plan.Ends {
+		head.LastEnd, head.EndSum = before.End()
 	}
 	head.Sum = sumOf(before.Sum, head, plan.Records)
 	return head

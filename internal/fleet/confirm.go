@@ -31,9 +31,10 @@ func afterLease(lease time.Duration) time.Duration { return lease + lease/4 }
 // away, or until ctx is done. serving are the gateways that served at that point. It
 // excludes those that do not acknowledge the change.
 func (f *Fleet) confirm(ctx context.Context, at point, serving map[string]registered) apikey.Propagation {
-	w := &wait{fleet: f, etcd: f.connection(), change: at.LastEnd, began: time.Now(), behind: make(map[string]*laggard)}
+	w := &wait{fleet: f, etcd: f.connection(), began: time.Now(), behind: make(map[string]*laggard)}
+	w.change, w.sum = at.End()
 	for id, g := range serving {
-		if id != *f.id.Load() && g.Acknowledged < w.change {
+		if id != *f.id.Load() && !w.acknowledges(g) {
 			w.behind[id] = &laggard{registered: g}
 			if g.State == apikey.GatewayFenced {
 				w.behind[id].fenced = w.began
@@ -65,6 +66,7 @@ type wait struct {
 	fleet  *Fleet
 	etcd   *etcd
 	change uint64 // the last one that takes access away
+	sum    []byte
 	began  time.Time
 	behind map[string]*laggard // by id
 }
@@ -92,6 +94,7 @@ func (w *wait) done() bool {
 // next waits for news, and takes them into account. It returns false once ctx is done.
 func (w *wait) next(ctx context.Context, since int64) bool {
 	gateways, revision, changed := w.fleet.registry.all()
+	_, advanced := w.fleet.progress.now()
 	if revision >= since {
 		w.update(ctx, gateways)
 	}
@@ -103,6 +106,7 @@ func (w *wait) next(ctx context.Context, since int64) bool {
 	defer poll.Stop()
 	select {
 	case <-changed:
+	case <-advanced: // to what others have acknowledged already
 	case <-poll.C:
 		if err := w.fleet.registry.read(ctx, w.etcd); err != nil && ctx.Err() == nil {
 			w.fleet.log.Warn("reading the gateways of the fleet", zap.Error(err))
@@ -141,10 +145,18 @@ func (w *wait) update(ctx context.Context, gateways map[string]registered) {
 		switch {
 		case now.State == apikey.GatewayFenced && l.fenced.IsZero():
 			l.fenced = time.Now()
-		case now.serving() && now.Acknowledged >= w.change:
+		case now.serving() && w.acknowledges(now):
 			delete(w.behind, id)
 		}
 	}
+}
+
+// acknowledges reports whether a gateway says that it has applied the change. If etcd was
+// restored, what it says may be of another history, and so may this gateway's replica: it
+// counts only if the replica has both changes.
+func (w *wait) acknowledges(g registered) bool {
+	p := w.fleet.progress
+	return g.Acknowledged >= w.change && p.has(g.Acknowledged, g.AcknowledgedSum) && p.has(w.change, beginning(w.sum))
 }
 
 // hasLeft asks etcd whether a gateway has left. That the registry does not have it proves

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"bytes"
 	"context"
 	"sync"
 
@@ -51,6 +52,19 @@ func (p *progress) note(head apikey.Head) {
 	delete(p.sums, head.Seq-maxSums)
 }
 
+// has reports whether the replica has applied the change with a number and the beginning
+// of its sum. It knows that of the latest change that takes access away, and of those that
+// were applied not long ago.
+func (p *progress) has(change uint64, begins []byte) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	end, sum := p.at.End()
+	if change != end {
+		sum = p.sums[change]
+	}
+	return change <= p.at.Seq && sum != nil && bytes.Equal(beginning(sum), begins)
+}
+
 // sum returns the sum of a change that was applied not long ago.
 func (p *progress) sum(change uint64) (sum []byte, known bool) {
 	p.mu.Lock()
@@ -80,6 +94,10 @@ func (p *progress) watchFrom() int64 {
 func (p *progress) set(at apikey.Position, sealed []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if !bytes.Equal(p.sums[at.Seq], at.Sum) { // no change that was noted led here: the history may be another one
+		clear(p.sums)
+		p.sums[at.Seq] = at.Sum
+	}
 	p.at, p.sealed, p.following, p.upTo = at, sealed, true, at.Revision
 	close(p.changed)
 	p.changed = make(chan struct{})

@@ -23,8 +23,10 @@ type registration struct {
 	// LeaseMS is how long one lease of the gateway lasts, in milliseconds by its clock.
 	LeaseMS int64 `json:"lease_ms"`
 	// Acknowledged is the number of a change up to which the gateway has applied
-	// everything that takes access away.
-	Acknowledged uint64 `json:"acknowledged"`
+	// everything that takes access away, and AcknowledgedSum the beginning of its sum:
+	// once etcd was restored from a snapshot, another change can have the number.
+	Acknowledged    uint64 `json:"acknowledged"`
+	AcknowledgedSum []byte `json:"acknowledged_sum"`
 	// WallMS is the time on the gateway's clock when it wrote this, in milliseconds since
 	// 1970.
 	WallMS    int64 `json:"wall_ms"`
@@ -109,17 +111,26 @@ func (m *membership) put(ctx context.Context, r registration) error {
 	}
 }
 
-// serve registers the gateway as serving. It must have applied all changes up to one
-// that takes access away.
-func (m *membership) serve(ctx context.Context, acknowledged uint64) error {
+// serve registers the gateway as serving. It must have applied all changes up to a head.
+func (m *membership) serve(ctx context.Context, applied apikey.Head) error {
 	r := m.registration
-	r.State, r.Acknowledged = apikey.GatewayServing, acknowledged
+	r.State = apikey.GatewayServing
+	r.acknowledge(applied)
 	return m.put(ctx, r)
 }
 
-// acknowledge says that a change has been applied.
-func (m *membership) acknowledge(ctx context.Context, change uint64) error {
+// acknowledge says that all changes up to a head have been applied.
+func (m *membership) acknowledge(ctx context.Context, applied apikey.Head) error {
 	r := m.registration
-	r.Acknowledged = change
+	r.acknowledge(applied)
 	return m.put(ctx, r)
 }
+
+func (r *registration) acknowledge(applied apikey.Head) {
+	end, sum := applied.End()
+	r.Acknowledged, r.AcknowledgedSum = end, beginning(sum)
+}
+
+// beginning returns as much of a change's sum as an acknowledgement has: histories are
+// confused by accident, if at all.
+func beginning(sum []byte) []byte { return sum[:min(len(sum), 8)] }

@@ -221,7 +221,7 @@ func (f *Fleet) serve(ctx context.Context, e *etcd, m *membership) error {
 		return err
 	}
 	at, _ := f.progress.now()
-	if err := m.serve(ctx, at.LastEnd); err != nil {
+	if err := m.serve(ctx, at.Head); err != nil {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
@@ -244,7 +244,7 @@ func (f *Fleet) acknowledge(ctx context.Context, m *membership) error {
 			return err
 		}
 		at, _ := f.progress.now()
-		if err := m.acknowledge(ctx, at.LastEnd); err != nil {
+		if err := m.acknowledge(ctx, at.Head); err != nil {
 			return err
 		}
 	}

@@ -166,11 +166,15 @@ inline receives(g, c) {
 #define toAck(g) gateways[g].applied
 #endif
 
-/* Whether a change that is acknowledged as a says that change b was applied. */
-#ifdef ACK_WITHOUT_SUM
-#define acknowledges(a, b) reaches(a, b)
+/* Whether, for revoker r, a change that is acknowledged as a says that change b was
+ * applied: its number is high enough, and the revoker's own replica has both. */
+#define has(r, c) covers(gateways[r].applied, c)
+#if defined(ACK_WITHOUT_SUM)
+#define acknowledges(r, a, b) (reaches(a, b) && has(r, b))
+#elif defined(WAIT_WITHOUT_SUM)
+#define acknowledges(r, a, b) (reaches(a, b) && has(r, a))
 #else
-#define acknowledges(a, b) covers(a, b)
+#define acknowledges(r, a, b) (reaches(a, b) && has(r, a) && has(r, b))
 #endif
 
 /* What the answer to a read for the lease means, once it can be told. */
@@ -359,11 +363,11 @@ inline removes(r) {
 }
 
 #define SETTLES(r, i) \
-	:: d_step { waitsFor(r, i) && registrations[i].state == serving && acknowledges(registrations[i].acked, revokers[r].change) -> \
+	:: d_step { waitsFor(r, i) && registrations[i].state == serving && acknowledges(r, registrations[i].acked, revokers[r].change) -> \
 		done(r, i); printf("revoker %d: registration %d has acknowledged\n", r, i) } \
 	:: d_step { waitsFor(r, i) && registrations[i].state == none -> \
 		done(r, i); printf("revoker %d: registration %d has left\n", r, i) } \
-	:: d_step { waitsFor(r, i) && (registrations[i].state == serving && !acknowledges(registrations[i].acked, revokers[r].change) || registrations[i].state == fenced) -> \
+	:: d_step { waitsFor(r, i) && (registrations[i].state == serving && !acknowledges(r, registrations[i].acked, revokers[r].change) || registrations[i].state == fenced) -> \
 		fences(r, i) }
 
 proctype revoker(byte r) {
