@@ -102,6 +102,10 @@ func inBackground(run func(context.Context)) *background {
 // lease, [Fleet.Live] is false and changes fail.
 func Open(o Options, replica Replica) (*Fleet, error) {
 	f := &Fleet{replica: replica, log: o.Log, started: time.Now(), progress: newProgress(), registry: newRegistry(o.Log, o.Serving)}
+	f.lease.clock = thisInstant
+	if o.clock != nil {
+		f.lease.clock = o.clock
+	}
 	if err := f.resume(&o); err != nil {
 		return nil, err
 	}
@@ -167,7 +171,7 @@ func (f *Fleet) Close() {
 func (f *Fleet) connection() *etcd { return f.etcd.Load() }
 
 // Live reports whether this gateway may judge requests now.
-func (f *Fleet) Live() bool { return f.lease.remaining(time.Now()) > 0 }
+func (f *Fleet) Live() bool { return f.lease.remaining() > 0 }
 
 // fail notes why the gateway cannot take part, and logs it the first time.
 func (f *Fleet) fail(err error) {

@@ -8,22 +8,23 @@ import (
 // lease says until when this gateway may serve. It is safe for concurrent use.
 type lease struct {
 	granted atomic.Pointer[grant]
+	clock   func() instant // those of this machine, except in tests; set before it is used
 }
 
 // grant is a lease that was obtained by a read of etcd.
 type grant struct {
-	from time.Time // before the read, by the monotonic and by the wall clock
+	from instant // before the read
 	last time.Duration
 }
 
-// extend has the lease last for a while from a time, which must be before the read that
+// extend has the lease last for a while from an instant, which must be before the read that
 // proves that nothing has changed.
-func (l *lease) extend(from time.Time, last time.Duration) { l.granted.Store(&grant{from, last}) }
+func (l *lease) extend(from instant, last time.Duration) { l.granted.Store(&grant{from, last}) }
 
 // from returns the time from which the lease counts, zero if there is none.
 func (l *lease) from() time.Time {
 	if g := l.granted.Load(); g != nil {
-		return g.from
+		return g.from.wall
 	}
 	return time.Time{}
 }
@@ -40,13 +41,10 @@ func (l *lease) shorten(most time.Duration) {
 func (l *lease) end() { l.granted.Store(nil) }
 
 // remaining returns how long the lease lasts from now on; zero or less if it has ended.
-//
-// Both clocks count, and the one that says that more time has passed: the monotonic
-// clock stops while a machine is suspended, and the wall clock can be set back.
-func (l *lease) remaining(now time.Time) time.Duration {
+func (l *lease) remaining() time.Duration {
 	g := l.granted.Load()
 	if g == nil {
 		return 0
 	}
-	return g.last - max(now.Sub(g.from), now.Round(0).Sub(g.from.Round(0)))
+	return g.last - l.clock().since(g.from)
 }

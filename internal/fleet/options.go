@@ -35,6 +35,8 @@ type Options struct {
 	// It must not block, and may be nil. It is that of [Open] also after [Fleet.Adopt].
 	Serving func(gateways int)
 	Log     *zap.Logger
+
+	clock func() instant // by which leases end; in tests, it need not be this machine's
 }
 
 // MinStaleness is the minimum of Options.MaxStaleness.

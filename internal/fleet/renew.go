@@ -39,7 +39,7 @@ func (f *Fleet) renew(ctx context.Context, e *etcd, id string, staleness time.Du
 	ctx, cancel := context.WithTimeout(ctx, staleness)
 	defer cancel()
 	before, _ := f.progress.now()
-	from := time.Now()
+	from := f.lease.clock()
 	read, err := e.read(ctx, clientv3.OpGet(e.name(headName)), clientv3.OpGet(e.name(gatewayPrefix+id)))
 	if err != nil {
 		return err
@@ -68,7 +68,7 @@ func (f *Fleet) renew(ctx context.Context, e *etcd, id string, staleness time.Du
 	}
 	f.progress.latest(head.Head, read.Header.Revision)
 	f.lease.extend(from, f.options.Load().lease())
-	if err := f.noteContact(ctx, from, id); err != nil {
+	if err := f.noteContact(ctx, from.wall, id); err != nil {
 		f.log.Warn("could not record that this replica is up to date", zap.Error(err))
 		return nil
 	}

@@ -69,7 +69,7 @@ func (g *gateway) awaitRenewed(t *testing.T) {
 	now := time.Now()
 	gatewaytest.Await(t, "a new lease", func() bool {
 		lease := g.lease.granted.Load()
-		return lease != nil && lease.from.After(now)
+		return lease != nil && lease.from.wall.After(now)
 	})
 }
 

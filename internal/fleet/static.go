@@ -43,14 +43,14 @@ func (f *Fleet) resume(o *Options) error {
 	if !o.Static || !complete || noted.At.IsZero() {
 		return nil
 	}
-	now := time.Now()
-	since, known := elapsed(noted.At, confirmed, now)
+	now := f.lease.clock()
+	since, known := elapsed(noted.At, confirmed, now.wall)
 	if !known {
 		f.log.Error("this machine's clock is behind, so it is not known how long ago this gateway was in contact with its fleet: it serves once it reaches etcd",
-			zap.Time("contact", noted.At), zap.Time("confirmed", confirmed), zap.Time("clock", now))
+			zap.Time("contact", noted.At), zap.Time("confirmed", confirmed), zap.Time("clock", now.wall))
 		return nil
 	}
-	f.lease.extend(now.Add(-since), Static)
+	f.lease.extend(now.add(-since), Static)
 	return nil
 }
 

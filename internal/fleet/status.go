@@ -33,7 +33,7 @@ func (f *Fleet) Status(ctx context.Context) apikey.FleetStatus {
 // anybody. What it says of etcd is at most a quarter of Options.MaxStaleness old, unless
 // there is a problem.
 func (f *Fleet) Known() apikey.FleetStatus {
-	o, now := f.options.Load(), time.Now()
+	o := f.options.Load()
 	at, _ := f.progress.now()
 	newest := at.Head
 	if latest := f.latest.Load(); latest != nil && latest.Seq > at.Seq {
@@ -41,7 +41,7 @@ func (f *Fleet) Known() apikey.FleetStatus {
 	}
 	status := apikey.FleetStatus{
 		Prefix: o.Prefix, Mode: o.mode(), Committed: newest.Seq, Applied: at.Seq, LastEnd: newest.LastEnd,
-		Lease: max(f.lease.remaining(now), 0), Heard: f.lease.from(), Problem: f.Problem(),
+		Lease: max(f.lease.remaining(), 0), Heard: f.lease.from(), Problem: f.Problem(),
 	}
 	if id := f.id.Load(); id != nil {
 		status.Gateway = *id

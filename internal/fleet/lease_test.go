@@ -1,0 +1,115 @@
+package fleet
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/agiled/caddy-api-keys/internal/etcdtest"
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
+)
+
+// clocks are those of a machine on which a test lets time pass.
+type clocks struct{ at atomic.Pointer[instant] }
+
+func newClocks() *clocks {
+	c := new(clocks)
+	c.at.Store(&instant{time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC), time.Minute})
+	return c
+}
+
+func (c *clocks) now() instant { return *c.at.Load() }
+
+// pass lets time pass, by each clock.
+func (c *clocks) pass(p passed) {
+	at := c.now()
+	c.at.Store(&instant{at.wall.Add(p.wall), at.ran + p.ran})
+}
+
+// passed is how much time has passed by each clock. They differ if the wall clock is set,
+// or if the machine is suspended.
+type passed struct{ wall, ran time.Duration }
+
+// A gateway may serve for as long as both clocks say so, counted from before the read that
+// its lease is from.
+func TestLease_clocks(t *testing.T) {
+	const lasts = 3 * time.Second
+	tests := []struct {
+		name       string
+		until      passed // the grant, since before the read
+		after      passed
+		wantServes time.Duration // for how long it may go on, if both clocks do; 0 if it may not serve
+	}{
+		{"nothing happens", passed{}, passed{2 * time.Second, 2 * time.Second}, time.Second},
+		{"it ends", passed{}, passed{lasts, lasts}, 0},
+		{"the read takes a while", passed{time.Second, time.Second}, passed{time.Second, time.Second}, time.Second},
+		{"the read takes too long", passed{lasts, lasts}, passed{}, 0},
+
+		{"set forward a little", passed{}, passed{2 * time.Second, time.Second}, time.Second},
+		{"set forward by an hour", passed{}, passed{time.Hour, time.Second}, 0},
+		{"set back by an hour", passed{}, passed{-time.Hour, time.Second}, 2 * time.Second},
+		{"set back by an hour, and it ends", passed{}, passed{-time.Hour, lasts}, 0},
+		{"set back by an hour, and set right", passed{}, passed{2 * time.Second, 2 * time.Second}, time.Second},
+
+		{"suspended for an hour", passed{}, passed{time.Hour, 0}, 0},
+		{"suspended for a second", passed{}, passed{2 * time.Second, time.Second}, time.Second},
+		{"suspended for an hour, and set back by half", passed{}, passed{time.Hour / 2, 0}, 0},
+
+		{"set forward by an hour during the read", passed{time.Hour, 0}, passed{}, 0},
+		{"set back by an hour during the read", passed{-time.Hour, time.Second}, passed{time.Second, time.Second}, time.Second},
+		{"set back during the read, and right afterwards", passed{-time.Hour, time.Second}, passed{time.Hour + 2*time.Second, time.Second}, time.Second},
+		{"set back during the read, and right too late", passed{-time.Hour, time.Second}, passed{time.Hour + 3*time.Second, 2 * time.Second}, 0},
+		{"suspended for an hour during the read", passed{time.Hour, time.Second}, passed{}, 0},
+
+		// What nobody can notice: see docs/fleet.md.
+		{"both clocks stopped", passed{}, passed{}, lasts},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := newClocks()
+			l := &lease{clock: c.now}
+			before := c.now()
+			c.pass(tt.until)
+			l.extend(before, lasts)
+			c.pass(tt.after)
+			if got := max(l.remaining(), 0); got != tt.wantServes {
+				t.Errorf("it may serve for another %s, want %s", got, tt.wantServes)
+			}
+		})
+	}
+}
+
+// A wall clock that is set while etcd is being read ends the lease that comes of it, and
+// no later one.
+func TestFleet_clockSetDuringRead(t *testing.T) {
+	t.Parallel()
+	g := newProxied(t, etcdtest.Start(t, 1), "gw")
+	var ahead atomic.Int64
+	g.options.clock = func() instant {
+		now := thisInstant()
+		now.wall = now.wall.Add(time.Duration(ahead.Load()))
+		return now
+	}
+	g.open(t)
+	g.awaitLive(t)
+
+	g.each(func(p *etcdtest.Proxy) { p.Stall(etcdtest.Answers) })
+	gatewaytest.Await(t, "the next read to begin", func() bool {
+		return g.lease.remaining() < g.options.MaxStaleness/2 // a quarter has passed twice
+	})
+	ahead.Store(int64(time.Hour))
+	if g.Live() {
+		t.Error("the gateway serves under a lease from before its clock was set, want that it does not")
+	}
+	stalled := g.lease.granted.Load()
+	g.each((*etcdtest.Proxy).Pass)
+	gatewaytest.Await(t, "the read to end", func() bool { return g.lease.granted.Load() != stalled })
+	granted, live := g.lease.granted.Load(), g.Live()
+	if granted.from.wall.After(time.Now().Add(time.Hour / 2)) {
+		t.Fatal("no read was under way when the clock was set")
+	}
+	if live && g.lease.granted.Load() == granted {
+		t.Error("the gateway serves under a lease whose read began before its clock was set, want that it does not")
+	}
+	g.awaitLive(t)
+}
