@@ -81,7 +81,7 @@ func (f *Fleet) apply(ctx context.Context, e *etcd, events []*clientv3.Event) er
 			return nil
 		}
 		if err := f.replica.Replay(ctx, from, at.Position, batch); err != nil {
-			return fmt.Errorf("applying the changes after %d: %w", from.Seq, err)
+			return f.cannotApply(from.Seq, err)
 		}
 		f.progress.set(at.Position, at.sealed)
 		from, batch = at.Position, nil
@@ -113,6 +113,14 @@ func (f *Fleet) apply(ctx context.Context, e *etcd, events []*clientv3.Event) er
 		}
 	}
 	return flush()
+}
+
+// cannotApply says why the replica cannot apply the changes after one.
+func (f *Fleet) cannotApply(after uint64, err error) error {
+	if errors.Is(err, apikey.ErrNoSpace) {
+		return fmt.Errorf("the disk of this gateway's replica at %s is full, so it cannot apply the changes after %d: free some space", f.replica.Path(), after)
+	}
+	return fmt.Errorf("applying the changes after %d: %w", after, err)
 }
 
 // errOutside is why events of etcd are no change of the fleet.
