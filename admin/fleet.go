@@ -16,6 +16,9 @@ type Fleet interface {
 	Status(ctx context.Context) apikey.FleetStatus
 	// Known returns it as far as the gateway knows it, at once.
 	Known() apikey.FleetStatus
+	// PutBack has the gateway put back everything that etcd has lost, and does not wait
+	// for that.
+	PutBack()
 }
 
 // fleet returns the fleet that the gateway belongs to, or nil.
@@ -43,6 +46,15 @@ func (h *Handler) showFleet(r *http.Request) (int, any, error) {
 	return 0, nil, errNoFleet
 }
 
+// reconcileFleet has the gateway put back what etcd has lost, and answers at once: it
+// takes as long as a restore.
+func (h *Handler) reconcileFleet(r *http.Request) (int, any, error) {
+	if fleet := h.fleet(); fleet != nil {
+		fleet.PutBack()
+	}
+	return h.showFleet(r)
+}
+
 func presentFleet(s apikey.FleetStatus) fleetAnswer {
 	shown := client.Fleet{
 		Prefix: s.Prefix, Gateway: s.Gateway, Mode: s.Mode, Committed: s.Committed, Applied: s.Applied, LastEnd: s.LastEnd,
@@ -51,6 +63,9 @@ func presentFleet(s apikey.FleetStatus) fleetAnswer {
 	if !s.Heard.IsZero() {
 		heard := shownTime(s.Heard)
 		shown.HeardAt = &heard
+	}
+	if s.Lost != nil {
+		shown.Lost = &client.LostRecords{Records: s.Lost.Records, Left: s.Lost.Left, Waiting: s.Lost.Waiting}
 	}
 	for _, g := range s.Gateways {
 		one := client.FleetGateway{

@@ -15,6 +15,11 @@ type inState apikey.FleetStatus
 
 func (s inState) Status(context.Context) apikey.FleetStatus { return apikey.FleetStatus(s) }
 func (s inState) Known() apikey.FleetStatus                 { return apikey.FleetStatus(s) }
+func (s inState) PutBack() {
+	if s.Lost != nil {
+		s.Lost.Waiting = false
+	}
+}
 
 // inFleet serves the API of a gateway of a fleet.
 func inFleet(t *testing.T, state apikey.FleetStatus) *api {
@@ -50,6 +55,20 @@ func TestFleet_notServing(t *testing.T) {
 	equal(t, "fleet", a.must(t, http.StatusOK, "GET", "/fleet", "").body, object(t, `{"fleet":{
 		"prefix":"/api-keys/","gateway":"","mode":"strict","committed":0,"applied":0,"last_end":0,"lease_ms":0,"heard_at":null,
 		"problem":"no member of etcd answers","gateways":[]}}`))
+}
+
+// What etcd has lost is put back once somebody asks for it.
+func TestFleet_reconcile(t *testing.T) {
+	lost := &apikey.Lost{Records: 163, Left: 150, Waiting: true}
+	a := inFleet(t, apikey.FleetStatus{Prefix: "/api-keys/", Mode: apikey.ModeStrict, Problem: "etcd has another history", Lost: lost})
+	for _, c := range []struct {
+		method, path string
+		waiting      bool
+	}{{"GET", "/fleet", true}, {"POST", "/fleet/reconcile", false}, {"GET", "/fleet", false}} {
+		got := a.must(t, http.StatusOK, c.method, c.path, "").body["fleet"].(map[string]any)["lost"]
+		equal(t, c.method+" "+c.path, got, any(map[string]any{"records": 163.0, "left": 150.0, "waiting": c.waiting}))
+	}
+	newAPI(t).refused(t, http.StatusNotFound, "not_found", "", "POST", "/fleet/reconcile", "")
 }
 
 // A gateway that serves without its fleet says since when, and until when.

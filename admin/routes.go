@@ -103,6 +103,9 @@ func resources() map[string]map[string]call {
 		"/fleet": {
 			http.MethodGet: {operation: "fleet", do: (*Handler).showFleet},
 		},
+		"/fleet/reconcile": {
+			http.MethodPost: {operation: "fleet_reconcile", do: (*Handler).reconcileFleet},
+		},
 		"/backup": {
 			http.MethodGet: {operation: "backup", do: (*Handler).takeBackup, expensive: true},
 		},

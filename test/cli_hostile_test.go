@@ -28,7 +28,7 @@ func hostileAnswer(token string) string {
 		`"clock":{"status":TEXT,"machine":AT,"confirmed":AT,"judged":AT,"offset_seconds":1},` +
 		`"findings":[{"check":TEXT,"severity":TEXT,"message":TEXT,"advice":TEXT}],"restored":{"made_at":AT},"warning":TEXT,` +
 		`"propagation":{"state":TEXT,"revision":1,"gateways":1,"waited_ms":0,"behind":[TEXT]},` +
-		`"fleet":{"prefix":TEXT,"gateway":TEXT,"mode":TEXT,"problem":TEXT,"gateways":[{"id":TEXT,"name":TEXT,"mode":TEXT,"state":TEXT,"version":TEXT,"started_at":AT}]}}`)
+		`"fleet":{"prefix":TEXT,"gateway":TEXT,"mode":TEXT,"problem":TEXT,"lost":{"records":200,"left":200,"waiting":true},"gateways":[{"id":TEXT,"name":TEXT,"mode":TEXT,"state":TEXT,"version":TEXT,"started_at":AT}]}}`)
 }
 
 // TestCommandLine_hostileServer has a server answer every command with what a
@@ -59,6 +59,7 @@ func TestCommandLine_hostileServer(t *testing.T) {
 		"trust":       {args: []string{"clock", "--trust", "--reason", "NTP"}},
 		"doctor":      {args: []string{"doctor"}},
 		"fleet":       {args: []string{"fleet", "status"}},
+		"reconcile":   {args: []string{"fleet", "reconcile", "--yes"}},
 	}
 	for name, command := range commands {
 		for _, form := range []string{"table", "json", "token"} {

@@ -42,8 +42,22 @@ type Fleet struct {
 	HeardAt *time.Time `json:"heard_at"`
 	// Problem is why the gateway does not serve, or is out of contact; "" if all is well.
 	Problem string `json:"problem,omitzero"`
+	// Lost is what etcd has lost of the gateway's records; nil if it is nothing.
+	Lost *LostRecords `json:"lost,omitzero"`
 	// Gateways are all gateways that are known, in the order of their names.
 	Gateways []FleetGateway `json:"gateways"`
+}
+
+// LostRecords are records of a gateway that etcd has lost, as after it was restored from an
+// old snapshot. The gateway puts them back, and serves no request before that is done.
+type LostRecords struct {
+	// Records is how many have to be put back.
+	Records int `json:"records"`
+	// Left is how many of them have yet to be.
+	Left int `json:"left"`
+	// Waiting means that they are too many to put them back before
+	// [Client.ReconcileFleet] is called.
+	Waiting bool `json:"waiting"`
 }
 
 // FleetGateway is one gateway of a fleet.
@@ -83,5 +97,14 @@ func (a *fleetAnswer) served() bool { return a.Fleet.Prefix != "" }
 func (c *Client) Fleet(ctx context.Context) (Fleet, error) {
 	var answer fleetAnswer
 	err := c.call(ctx, http.MethodGet, "/fleet", nil, &answer)
+	return answer.Fleet, err
+}
+
+// ReconcileFleet has the gateway put back whatever etcd has lost of its records, and does
+// not wait for that: Lost is nil in the state of the fleet once it is done. If it does not
+// wait for that, nothing is changed.
+func (c *Client) ReconcileFleet(ctx context.Context) (Fleet, error) {
+	var answer fleetAnswer
+	err := c.call(ctx, http.MethodPost, "/fleet/reconcile", nil, &answer)
 	return answer.Fleet, err
 }

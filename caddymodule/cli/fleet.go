@@ -14,11 +14,11 @@ import (
 func fleetCommand(mover Mover) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "fleet",
-		Short: "Shows the gateways that serve the same keys, and moves keys into a fleet or out of it",
-		Long: `Shows the gateways that serve the same keys, and moves the keys of a single gateway into
-a fleet or out of it.`,
+		Short: "Shows and repairs a fleet of gateways, and moves keys into a fleet or out of it",
+		Long: `Shows the gateways that serve the same keys, puts back what etcd has lost, and moves the
+keys of a single gateway into a fleet or out of it.`,
 	}
-	cmd.AddCommand(fleetStatusCommand(), fleetImportCommand(mover), fleetDetachCommand(mover))
+	cmd.AddCommand(fleetStatusCommand(), fleetReconcileCommand(), fleetImportCommand(mover), fleetDetachCommand(mover))
 	prepareGroup(cmd)
 	return cmd
 }
@@ -60,6 +60,9 @@ func (t *terminal) fleet(fleet client.Fleet) error {
 	}
 	if fleet.Problem != "" {
 		lines.row("Problem", fleet.Problem)
+	}
+	if lost := fleet.Lost; lost != nil {
+		lines.row("Lost by etcd", fmt.Sprintf("%s, %d to be put back", plural(lost.Records, "record"), lost.Left))
 	}
 	if err := lines.write(t.out); err != nil || len(fleet.Gateways) == 0 {
 		return err

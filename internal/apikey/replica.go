@@ -164,9 +164,19 @@ type FleetStatus struct {
 	// no lease.
 	Heard time.Time
 	// Problem is why the gateway is not serving, or cannot reach etcd; "" if all is well.
-	Problem  string
+	Problem string
+	// Lost is what etcd has lost of the gateway's records; nil if it is nothing.
+	Lost     *Lost
 	Space    FleetSpace
 	Gateways []GatewayStatus // by name
+}
+
+// Lost are records of a gateway that etcd has lost, as after it was restored from an old
+// snapshot. The gateway does not serve before they have been put back.
+type Lost struct {
+	Records int  // that have to be put back
+	Left    int  // of those, the ones that have not been
+	Waiting bool // they are too many to be put back without being asked
 }
 
 // FleetSpace is how much of its quota etcd uses, in bytes, on the member that is the

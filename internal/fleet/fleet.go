@@ -106,6 +106,7 @@ func Open(o Options, replica Replica) (*Fleet, error) {
 	if o.clock != nil {
 		f.lease.clock = o.clock
 	}
+	f.reconciling.retry = make(chan struct{}, 1)
 	if err := f.resume(&o); err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -23,11 +24,13 @@ type Comparison interface {
 	Finish(ctx context.Context) (lost int, err error)
 }
 
-// reconciling is what a gateway does about an etcd that has another history. Its methods
-// are for the one goroutine that takes part in the fleet.
+// reconciling is what a gateway does about an etcd that has another history.
 type reconciling struct {
-	another atomic.Bool // the changes of etcd were seen not to follow those of the replica
-	refused refusal
+	another atomic.Bool                 // the changes of etcd were seen not to follow those of the replica
+	allowed atomic.Bool                 // somebody has asked to put back whatever there is
+	retry   chan struct{}               // has room for one: there is no need to wait any longer
+	lost    atomic.Pointer[apikey.Lost] // nil if it is nothing, or not known yet
+	refused refusal                     // for the one goroutine that takes part in the fleet
 }
 
 // refusal is why a gateway does not go over to another history by itself.
@@ -46,7 +49,44 @@ func (r *refusal) still(head apikey.Head) bool {
 // end says that the replica has the history of etcd.
 func (r *reconciling) end() {
 	r.another.Store(false)
+	r.allowed.Store(false)
 	r.refused = refusal{}
+}
+
+// most returns how many records may be put back.
+func (r *reconciling) most() int {
+	if r.allowed.Load() {
+		return math.MaxInt
+	}
+	return maxPutBack
+}
+
+// pause waits before the next try, unless somebody asks for it.
+func (r *reconciling) pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-r.retry:
+	case <-ctx.Done():
+	}
+}
+
+// PutBack has the gateway put back everything that etcd has lost, if it waits to be asked
+// because that is too much. It does not wait until that is done: see [Fleet.Known].
+func (f *Fleet) PutBack() {
+	r := &f.reconciling
+	lost := r.lost.Load()
+	if lost == nil || !lost.Waiting {
+		return
+	}
+	f.log.Warn("this gateway was asked to put back everything that is missing in etcd", zap.Int("records", lost.Records))
+	r.allowed.Store(true)
+	r.lost.CompareAndSwap(lost, &apikey.Lost{Records: lost.Records, Left: lost.Records})
+	select {
+	case r.retry <- struct{}{}:
+	default:
+	}
 }
 
 // isElsewhere reports whether etcd is known to have another history than the replica.
@@ -98,26 +138,27 @@ func (f *Fleet) compare(ctx context.Context, e *etcd, at apikey.Position) (lost 
 	if head.Fleet != at.Fleet {
 		return 0, e.otherFleet()
 	}
-	refused := &f.reconciling.refused
-	if refused.still(head.Head) {
-		return 0, refused.why
+	r, most := &f.reconciling, f.reconciling.most()
+	if most == maxPutBack && r.refused.still(head.Head) {
+		return 0, r.refused.why
 	}
-	c, err := f.replica.BeginComparison(maxPutBack)
+	c, err := f.replica.BeginComparison(most)
 	if err != nil {
 		return 0, err
 	}
 	if _, _, err := e.allRecords(ctx, revision, head.Head, func(list []apikey.Record) error { return c.Add(ctx, list) }); err != nil {
 		return 0, err
 	}
-	if lost, err = c.Finish(ctx); err != nil || lost <= maxPutBack {
+	if lost, err = c.Finish(ctx); err != nil || lost <= most {
 		return lost, err
 	}
-	*refused = refusal{head.Head, tooMany(head.Head, at.Head, lost), time.Now().Add(10 * time.Since(began))}
-	return lost, refused.why
+	r.lost.Store(&apikey.Lost{Records: lost, Left: lost, Waiting: true})
+	r.refused = refusal{head.Head, tooMany(head.Head, at.Head, lost), time.Now().Add(10 * time.Since(began))}
+	return lost, r.refused.why
 }
 
 func tooMany(inEtcd, applied apikey.Head, lost int) error {
-	return fmt.Errorf("%w; %d records of this replica are missing in etcd, too many to put them back without being asked: see docs/fleet.md",
+	return fmt.Errorf("%w; %d records of this replica are missing in etcd, too many to put them back without being asked: have it done with caddy api-keys fleet reconcile on this gateway",
 		otherHistory(inEtcd, applied), lost)
 }
 
@@ -131,17 +172,24 @@ func (e *etcd) otherFleet() error {
 // other gateways have applied it.
 func (f *Fleet) putBack(ctx context.Context) error {
 	kept, err := f.replica.Kept()
-	if err != nil || kept == 0 {
+	if err != nil {
 		return err
 	}
+	if kept == 0 {
+		f.reconciling.lost.Store(nil)
+		return nil
+	}
+	f.reconciling.lost.Store(&apikey.Lost{Records: kept, Left: kept})
 	f.log.Info("putting back what is missing in etcd", zap.Int("records", kept))
 	if err := f.replica.PutBack(ctx, func(o apikey.Outcome, left int) {
+		f.reconciling.lost.Store(&apikey.Lost{Records: kept, Left: left})
 		if p := o.Propagation; !p.Confirmed {
 			f.log.Warn("some gateways may not have applied yet what was put back into etcd", zap.Strings("behind", p.Behind))
 		}
 	}); err != nil {
 		return fmt.Errorf("putting back what is missing in etcd: %w", err)
 	}
+	f.reconciling.lost.Store(nil)
 	f.log.Info("etcd has everything again that was missing there", zap.Int("records", kept))
 	return nil
 }

@@ -251,7 +251,7 @@ func TestFleet_putBackOvertaken(t *testing.T) {
 }
 
 // A gateway of which etcd has lost more than it puts back without being asked changes
-// nothing, and does not serve.
+// nothing, and does not serve, until it is asked. The others follow.
 func TestFleet_putBackTooMany(t *testing.T) {
 	t.Parallel()
 	cluster := etcdtest.Start(t, 1)
@@ -274,4 +274,19 @@ func TestFleet_putBackTooMany(t *testing.T) {
 			t.Errorf("got %d records, want the %d from before", len(got), len(before))
 		}
 	}
+	for _, g := range l.all {
+		if got := g.Known().Lost; got == nil || got.Records < 2*60 || got.Left != got.Records || !got.Waiting {
+			t.Errorf("got %+v lost, want at least 120 records that wait", got)
+		}
+	}
+	l.all[1].PutBack()
+	l.all[1].PutBack() // as if it had been asked twice
+	l.await(t, l.all...)
+	for _, g := range l.all {
+		if lost := g.Known().Lost; lost != nil {
+			t.Errorf("got %+v lost after everything was put back", lost)
+		}
+	}
+	l.countEvents(t, 3)
+	l.all[0].PutBack() // when there is nothing to put back
 }

@@ -27,7 +27,7 @@ func (f *Fleet) run(ctx context.Context) {
 		if time.Since(began) > maxRetry {
 			wait = minRetry
 		}
-		_ = pause(ctx, wait)
+		f.reconciling.pause(ctx, wait)
 		wait = min(2*wait, maxRetry)
 	}
 }

@@ -42,6 +42,7 @@ func (f *Fleet) Known() apikey.FleetStatus {
 	status := apikey.FleetStatus{
 		Prefix: o.Prefix, Mode: o.mode(), Committed: newest.Seq, Applied: at.Seq, LastEnd: newest.LastEnd,
 		Lease: max(f.lease.remaining(), 0), Heard: f.lease.from(), Problem: f.Problem(),
+		Lost: f.reconciling.lost.Load(),
 	}
 	if id := f.id.Load(); id != nil {
 		status.Gateway = *id
