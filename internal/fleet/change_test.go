@@ -176,6 +176,9 @@ func TestFleet_refusals(t *testing.T) {
 			t.Errorf("a name that has just become free: got %v", err)
 		}
 	}
+	if got := all[1].events.Load(); got != 6 {
+		t.Errorf("the gateway was told of %d events, want 3 of changes and 3 of refusals", got)
+	}
 }
 
 func TestFleet_oneNameOnAllGateways(t *testing.T) {

@@ -27,7 +27,7 @@ const (
 )
 
 // Commit makes a change: see store.Log.
-func (f *Fleet) Commit(ctx context.Context, change apikey.Change, urgent bool, applied func(apikey.Outcome) error) (apikey.Outcome, error) {
+func (f *Fleet) Commit(ctx context.Context, change apikey.Change, urgent bool, applied func(apikey.Planned) error) (apikey.Outcome, error) {
 	r := &request{ctx: ctx, change: change, applied: applied, done: make(chan result, 1)}
 	if err := f.queue.add(r, urgent); err != nil {
 		return apikey.Outcome{}, f.answer(err)
@@ -173,10 +173,7 @@ func (a *attempt) try(ctx context.Context, some []*request) (planned int, done b
 	}
 	for i, r := range some {
 		own := committed
-		own.outcome, own.err = plan.Results[i].Outcome, plan.Results[i].Err
-		if own.err == nil {
-			own.err = r.applied(own.outcome)
-		}
+		own.outcome, own.err = plan.Results[i].Outcome, r.applied(plan.Results[i])
 		r.done <- own
 	}
 	return len(some), true, nil

@@ -120,7 +120,7 @@ type committing struct {
 	disk *disk
 }
 
-func (c committing) Commit(ctx context.Context, change apikey.Change, urgent bool, applied func(apikey.Outcome) error) (apikey.Outcome, error) {
+func (c committing) Commit(ctx context.Context, change apikey.Change, urgent bool, applied func(apikey.Planned) error) (apikey.Outcome, error) {
 	outcome, err := c.Fleet.Commit(ctx, change, urgent, applied)
 	if _, putBack := change.Do.(apikey.PutBack); putBack {
 		err = errors.Join(err, c.disk.after(ctx, "committed"))

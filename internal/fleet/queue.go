@@ -23,7 +23,7 @@ type queue struct {
 type request struct {
 	ctx     context.Context
 	change  apikey.Change
-	applied func(apikey.Outcome) error // called once the change is applied here
+	applied func(apikey.Planned) error // called once the change is applied here, or refused
 	done    chan result                // has room for one
 }
 

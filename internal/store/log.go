@@ -15,15 +15,15 @@ import (
 // [Store.Replay] and [Store.Reload].
 type Log interface {
 	// Commit plans a change with [Store.Plan], commits the plan, and calls applied, once,
-	// when this replica has applied it. If the change takes access away, Commit also waits
-	// until no other gateway grants it any more.
+	// when this replica has applied it, or the event of its refusal. If the change takes
+	// access away, Commit also waits until no other gateway grants it any more.
 	//
 	// It returns as soon as ctx is done. A change that is being committed by then goes on,
 	// and may be applied later: the error is then [apikey.ErrFleetInDoubt].
 	//
-	// It fails with the refusal of the plan, with the error of applied, or with an error
-	// that wraps [apikey.ErrStoreUnavailable].
-	Commit(ctx context.Context, change apikey.Change, urgent bool, applied func(apikey.Outcome) error) (apikey.Outcome, error)
+	// It fails with the error of applied, or with an error that wraps
+	// [apikey.ErrStoreUnavailable].
+	Commit(ctx context.Context, change apikey.Change, urgent bool, applied func(apikey.Planned) error) (apikey.Outcome, error)
 	// Full reports whether the log has room only for changes that take access away, or
 	// free space.
 	Full() bool
@@ -55,9 +55,13 @@ func (s *Store) commitToLog(ctx context.Context, change apikey.Change) (apikey.O
 	case s.changes.Full() && !urgent && !deletes(change.Do):
 		return apikey.Outcome{}, apikey.ErrFleetFull
 	}
-	outcome, err := s.changes.Commit(ctx, change, urgent, func(outcome apikey.Outcome) error {
+	outcome, err := s.changes.Commit(ctx, change, urgent, func(planned apikey.Planned) error {
+		outcome := planned.Outcome
 		if s.onChange != nil && outcome.Event.ID != "" {
 			s.onChange(apikey.Outcome{Event: outcome.Event, Trusted: outcome.Trusted})
+		}
+		if planned.Err != nil {
+			return planned.Err
 		}
 		return s.applyLocally(context.WithoutCancel(ctx), change, outcome)
 	})

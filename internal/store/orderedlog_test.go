@@ -225,15 +225,12 @@ type asked struct {
 	store *Store
 }
 
-func (a asked) Commit(ctx context.Context, change apikey.Change, _ bool, applied func(apikey.Outcome) error) (apikey.Outcome, error) {
+func (a asked) Commit(ctx context.Context, change apikey.Change, _ bool, applied func(apikey.Planned) error) (apikey.Outcome, error) {
 	results, err := a.log.commit(ctx, a.store, change)
-	if err == nil {
-		err = results[0].Err
-	}
 	if err != nil {
 		return apikey.Outcome{}, err
 	}
-	return results[0].Outcome, applied(results[0].Outcome)
+	return results[0].Outcome, applied(results[0])
 }
 
 func (a asked) Full() bool { return a.log.full }
