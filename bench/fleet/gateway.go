@@ -32,6 +32,10 @@ func (r replica) BeginReload(ctx context.Context) (fleet.Reload, error) {
 	return r.Store.BeginReload(ctx)
 }
 
+func (r replica) BeginComparison(most int) (fleet.Comparison, error) {
+	return r.Store.BeginComparison(most)
+}
+
 func (r replica) Replay(ctx context.Context, from, to apikey.Position, records []apikey.Record) error {
 	err := r.Store.Replay(ctx, from, to, records)
 	now := time.Now()
