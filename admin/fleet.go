@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -14,6 +15,9 @@ import (
 type Fleet interface {
 	// Status returns the state of the fleet, and asks for its latest change.
 	Status(ctx context.Context) apikey.FleetStatus
+	// Rekey seals some of its records again that come after a place, "" for the first. It
+	// fails with [apikey.ErrIntegrityKeyDiffers] if another gateway seals with another key.
+	Rekey(ctx context.Context, after string) (apikey.Rekeyed, error)
 	// Known returns it as far as the gateway knows it, at once.
 	Known() apikey.FleetStatus
 	// PutBack has the gateway put back everything that etcd has lost, and does not wait
@@ -37,13 +41,38 @@ type fleetAnswer struct {
 // showFleet answers without a lease too: that is when it is needed.
 func (h *Handler) showFleet(r *http.Request) (int, any, error) {
 	fleet := h.fleet()
-	if fleet != nil {
-		return http.StatusOK, presentFleet(fleet.Status(r.Context())), nil
+	if fleet == nil {
+		return 0, nil, cmp.Or(h.keys().Ping(), error(errNoFleet))
 	}
-	if err := h.keys().Ping(); err != nil {
+	return http.StatusOK, presentFleet(fleet.Status(r.Context())), nil
+}
+
+// rekeyFleet seals some records of the fleet again. Callers repeat it, so that none takes
+// long, and they see how far it is.
+func (h *Handler) rekeyFleet(r *http.Request) (int, any, error) {
+	query, err := queryOf(r, "cursor")
+	if err != nil {
 		return 0, nil, err
 	}
-	return 0, nil, errNoFleet
+	page, err := pageOf(query, "rekey", func(string) bool { return true })
+	if err != nil {
+		return 0, nil, err
+	}
+	fleet := h.fleet()
+	if fleet == nil {
+		return 0, nil, cmp.Or(h.keys().Ping(), error(errNoFleet))
+	}
+	done, err := fleet.Rekey(r.Context(), page.After)
+	if err != nil {
+		return 0, nil, err
+	}
+	return http.StatusOK, rekeyAnswer{client.Rekeying{
+		Checked: done.Checked, Sealed: done.Sealed, Remaining: done.Remaining, NextCursor: cursorFor("rekey", done.Next),
+	}}, nil
+}
+
+type rekeyAnswer struct {
+	Rekey client.Rekeying `json:"rekey"`
 }
 
 // reconcileFleet has the gateway put back what etcd has lost, and answers at once: it

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"testing"
 	"time"
@@ -19,6 +20,9 @@ func (s inState) PutBack() {
 	if s.Lost != nil {
 		s.Lost.Waiting = false
 	}
+}
+func (s inState) Rekey(context.Context, string) (apikey.Rekeyed, error) {
+	return apikey.Rekeyed{}, errors.New("etcd does not answer")
 }
 
 // inFleet serves the API of a gateway of a fleet.
@@ -100,4 +104,42 @@ func TestPropagation_pending(t *testing.T) {
 	id, _ := a.create(t, "acme", "Zapier")
 	got := a.must(t, http.StatusOK, "POST", keysPage+"/"+id+"/revoke", "").body["propagation"]
 	equal(t, "propagation", got, any(object(t, `{"state":"pending","revision":7,"gateways":3,"waited_ms":5000,"behind":["eu-2","eu-3"]}`)))
+}
+
+// rekeyed is a fleet that seals its records again in two steps.
+type rekeyed struct{ inState }
+
+func (rekeyed) Rekey(_ context.Context, after string) (apikey.Rekeyed, error) {
+	if after == "" {
+		return apikey.Rekeyed{Checked: 1000, Sealed: 900, Remaining: 204, Next: "d/k/00/key"}, nil
+	}
+	if after != "d/k/00/key" {
+		return apikey.Rekeyed{}, errors.New("not where the first step has ended")
+	}
+	return apikey.Rekeyed{Checked: 204}, nil
+}
+
+// unlike is a fleet whose gateways have different integrity keys.
+type unlike struct{ inState }
+
+func (unlike) Rekey(context.Context, string) (apikey.Rekeyed, error) {
+	return apikey.Rekeyed{}, apikey.IntegrityKeyDiffers([]string{"eu-2 (B)"})
+}
+
+// Records are sealed again step by step.
+func TestFleet_rekey(t *testing.T) {
+	a := newAPI(t, func(c *Config) { c.Fleet = func() Fleet { return rekeyed{} } })
+	first := a.must(t, http.StatusOK, "POST", "/fleet/rekey", "").body["rekey"].(map[string]any)
+	next := first["next_cursor"].(string)
+	delete(first, "next_cursor")
+	equal(t, "first step", any(first), any(object(t, `{"checked":1000,"sealed":900,"remaining":204}`)))
+	last := a.must(t, http.StatusOK, "POST", "/fleet/rekey?cursor="+next, "").body
+	equal(t, "last step", last, object(t, `{"rekey":{"checked":204,"sealed":0,"remaining":0,"next_cursor":null}}`))
+	other := newAPI(t, func(c *Config) { c.Fleet = func() Fleet { return unlike{} } })
+	other.refused(t, http.StatusConflict, "integrity_key_differs", "", "POST", "/fleet/rekey", "")
+	a.refused(t, http.StatusBadRequest, "invalid_cursor", "cursor", "POST", "/fleet/rekey?cursor=x", "")
+
+	failing := inFleet(t, apikey.FleetStatus{})
+	failing.refused(t, http.StatusServiceUnavailable, "store_unavailable", "", "POST", "/fleet/rekey", "")
+	newAPI(t).refused(t, http.StatusNotFound, "not_found", "", "POST", "/fleet/rekey", "")
 }

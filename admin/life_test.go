@@ -445,6 +445,7 @@ func TestCodes_allAnswered(t *testing.T) {
 		s := c.Keys().(*store.Store)
 		c.Keys = func() Keys { return failing{s, apikey.ErrNoSpace} }
 	})
+	refusing := newAPI(t, func(c *Config) { c.Fleet = func() Fleet { return unlike{} } })
 	ignore := func(operation, outcome string) {}
 	guarded := &api{Server: httptest.NewServer(held(t, http.HandlerFunc(New(Config{Observe: ignore}).Unauthorized)))}
 	defer guarded.Close()
@@ -479,6 +480,7 @@ func TestCodes_allAnswered(t *testing.T) {
 		{"already_rotated", a, "POST", keysPage + "/" + rotated + "/rotate", "", nil},
 		{"not_active", a, "POST", keysPage + "/" + revoked + "/rotate", "", nil},
 		{"clock_agrees", a, "POST", "/clock/trust", "", nil},
+		{"integrity_key_differs", refusing, "POST", "/fleet/rekey", "", nil},
 		{"body_too_large", a, "POST", keysPage, strings.Repeat(" ", maxBody+1), nil},
 		{"not_json", a, "POST", keysPage, zapier, []string{"Content-Type: text/plain"}},
 		{"invalid_name", a, "POST", keysPage, with("name", "x"), nil},

@@ -335,7 +335,7 @@ func TestMethods_notAllowed(t *testing.T) {
 		keysPage: "GET, POST, HEAD", keysPage + "/" + id: "GET, PATCH, HEAD", keysPage + "/" + id + "/uses": "GET, HEAD", keysPage + "/" + id + "/rotate": "POST", keysPage + "/" + id + "/revoke": "POST",
 		"/workspaces/acme/suspend": "POST", "/workspaces/acme/resume": "POST", "/workspaces/acme/revoke-all": "POST",
 		"/tokens/lookup": "POST", "/tokens/revoke": "POST",
-		"/workspaces/acme/calendar.ics": "GET, HEAD", "/workspaces/acme/calendar/feed": "DELETE, POST", "/calendar/cal_x.ics": "GET, HEAD", "/backup": "GET, HEAD", "/restore": "POST", "/doctor": "GET, HEAD", "/clock": "GET, HEAD", "/fleet": "GET, HEAD", "/fleet/reconcile": "POST", "/clock/trust": "POST", "/suspensions": "GET, HEAD",
+		"/workspaces/acme/calendar.ics": "GET, HEAD", "/workspaces/acme/calendar/feed": "DELETE, POST", "/calendar/cal_x.ics": "GET, HEAD", "/backup": "GET, HEAD", "/restore": "POST", "/doctor": "GET, HEAD", "/clock": "GET, HEAD", "/fleet": "GET, HEAD", "/fleet/rekey": "POST", "/fleet/reconcile": "POST", "/clock/trust": "POST", "/suspensions": "GET, HEAD",
 	}
 	equal(t, "paths tried", len(allowed), len(resources()))
 	a.unchanged(t, func() {
@@ -415,7 +415,7 @@ func TestPinnedMount(t *testing.T) {
 			"POST " + at + "/suspend", "POST " + at + "/resume", "POST " + at + "/revoke-all", "GET " + at + "/audit",
 			"GET " + at + "/calendar.ics", "POST " + at + "/calendar/feed", "DELETE " + at + "/calendar/feed"}
 	}
-	ofNone := []string{"GET /audit", "POST /tokens/lookup", "POST /tokens/revoke", "GET /backup", "POST /restore", "GET /doctor", "GET /fleet", "POST /fleet/reconcile", "GET /clock", "POST /clock/trust", "GET /suspensions"}
+	ofNone := []string{"GET /audit", "POST /tokens/lookup", "POST /tokens/revoke", "GET /backup", "POST /restore", "GET /doctor", "GET /fleet", "POST /fleet/rekey", "POST /fleet/reconcile", "GET /clock", "POST /clock/trust", "GET /suspensions"}
 	const elsewhere = 2 // feeds, whose workspace the call looks up, and /mount; see TestFeed_pinned and TestMount
 	equal(t, "calls tried", len(of("acme"))+len(ofNone)+len(everywhere)+elsewhere, len(everything()))
 	before := len(a.trail(t, "/workspaces/acme/audit", mine))
@@ -465,7 +465,7 @@ func everything() [][3]string {
 		{"POST", "/tokens/lookup", `{"token":"` + someToken + `"}`}, {"POST", "/tokens/revoke", `{"token":"` + someToken + `"}`},
 		{"GET", "/workspaces/acme/audit", ""}, {"GET", "/audit", ""}, {"GET", "/workspaces/acme/calendar.ics", ""},
 		{"POST", "/workspaces/acme/calendar/feed", ""}, {"DELETE", "/workspaces/acme/calendar/feed", ""},
-		{"GET", "/calendar/cal_" + strings.Repeat("A", 43) + ".ics", ""}, {"GET", "/backup", ""}, {"POST", "/restore", ""}, {"GET", "/doctor", ""}, {"GET", "/fleet", ""}, {"POST", "/fleet/reconcile", ""}, {"GET", "/clock", ""}, {"POST", "/clock/trust", ""},
+		{"GET", "/calendar/cal_" + strings.Repeat("A", 43) + ".ics", ""}, {"GET", "/backup", ""}, {"POST", "/restore", ""}, {"GET", "/doctor", ""}, {"GET", "/fleet", ""}, {"POST", "/fleet/rekey", ""}, {"POST", "/fleet/reconcile", ""}, {"GET", "/clock", ""}, {"POST", "/clock/trust", ""},
 		{"GET", "/suspensions", ""},
 	}
 }
@@ -508,10 +508,18 @@ func (f failing) Restore(context.Context, io.Reader, apikey.Change, apikey.Resto
 	return apikey.Restored{}, f.err
 }
 
+// noRoom is a fleet whose etcd is full.
+type noRoom struct{ inState }
+
+func (noRoom) Rekey(context.Context, string) (apikey.Rekeyed, error) {
+	return apikey.Rekeyed{}, apikey.ErrRekeyNoSpace
+}
+
 func TestStore_noSpace(t *testing.T) {
 	a := newAPI(t, func(c *Config) {
 		s := c.Keys().(*store.Store)
 		c.Keys = func() Keys { return failing{s, apikey.ErrNoSpace} }
+		c.Fleet = func() Fleet { return noRoom{} }
 	})
 	for _, call := range everything() {
 		if call[0] != "GET" && call[1] != "/fleet/reconcile" { // which writes nothing by itself

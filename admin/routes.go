@@ -106,6 +106,9 @@ func resources() map[string]map[string]call {
 		"/fleet/reconcile": {
 			http.MethodPost: {operation: "fleet_reconcile", do: (*Handler).reconcileFleet},
 		},
+		"/fleet/rekey": {
+			http.MethodPost: {operation: "fleet_rekey", do: (*Handler).rekeyFleet},
+		},
 		"/backup": {
 			http.MethodGet: {operation: "backup", do: (*Handler).takeBackup, expensive: true},
 		},

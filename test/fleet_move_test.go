@@ -96,7 +96,8 @@ func TestFleet_detach(t *testing.T) {
 	other.Exited = make(chan struct{})
 	other.Run(config)
 	other.Await("the other gateway to say why it does not serve", func() bool {
-		return strings.Contains(other.Log.String(), "this fleet has ended")
+		log := other.Log.String()
+		return strings.Contains(log, "this fleet has ended") && strings.Contains(log, "serving initial configuration")
 	})
 	other.wantStatus(t, token, 503)
 }

@@ -48,34 +48,35 @@ func (e *Error) Error() string {
 
 // Codes of an [Error].
 const (
-	CodeInvalidJSON      = "invalid_json"       // 400: the body is not what the call takes
-	CodeInvalidCursor    = "invalid_cursor"     // 400: the cursor is not one of this list
-	CodeInvalidLimit     = "invalid_limit"      // 400: a page has 1 to 200 entries
-	CodeInvalidQuery     = "invalid_query"      // 400: a parameter is malformed or given twice
-	CodeInvalidStatus    = "invalid_status"     // 400: not the status of a key
-	CodeUnauthorized     = "unauthorized"       // 401: the admin token is missing or wrong
-	CodeWrongWorkspace   = "workspace_mismatch" // 403: the mount serves another workspace
-	CodeCrossOrigin      = "cross_origin"       // 403: a page of another origin made the call
-	CodeNotFound         = "not_found"          // 404: no such key, token or feed, or no fleet
-	CodeMethodNotAllowed = "method_not_allowed" // 405
-	CodeNameTaken        = "name_taken"         // 409: an active key of the workspace has the name, or one like it
-	CodeTooManyKeys      = "too_many_keys"      // 409: the workspace has max_active_keys
-	CodeAlreadyRotated   = "already_rotated"    // 409: the key has a live replacement
-	CodeNotActive        = "not_active"         // 409: the key has expired or was revoked
-	CodeClockAgrees      = "clock_agrees"       // 409: there is nothing to set
-	CodeBodyTooLarge     = "body_too_large"     // 413: more than 64 KiB
-	CodeNotJSON          = "not_json"           // 415
-	CodeInvalidName      = "invalid_name"       // 422: see CreateRequest.Name
-	CodeVagueName        = "vague_name"         // 422: a name such as "test"
-	CodeInvalidOwner     = "invalid_owner"      // 422: see CreateRequest.Owner
-	CodeInvalidReason    = "invalid_reason"     // 422: longer than 500 characters, not printable, or missing
-	CodeInvalidPreset    = "invalid_preset"     // 422: neither FullAccess nor ReadOnly
-	CodeInvalidWorkspace = "invalid_workspace"  // 422: not a workspace id
-	CodeInvalidDuration  = "invalid_duration"   // 422: not a duration, or longer than the gateway allows
-	CodeInvalidBackup    = "invalid_backup"     // 422: damaged, not signed as it has to be, or not a backup
-	CodeTooManyChanges   = "too_many_changes"   // 429: the workspace makes more than max_changes
-	CodeStoreUnavailable = "store_unavailable"  // 503: the key store cannot answer, or takes no change
-	CodeNoSpace          = "no_space"           // 507: the disk of the key store is full
+	CodeInvalidJSON         = "invalid_json"          // 400: the body is not what the call takes
+	CodeInvalidCursor       = "invalid_cursor"        // 400: the cursor is not one of this list
+	CodeInvalidLimit        = "invalid_limit"         // 400: a page has 1 to 200 entries
+	CodeInvalidQuery        = "invalid_query"         // 400: a parameter is malformed or given twice
+	CodeInvalidStatus       = "invalid_status"        // 400: not the status of a key
+	CodeUnauthorized        = "unauthorized"          // 401: the admin token is missing or wrong
+	CodeWrongWorkspace      = "workspace_mismatch"    // 403: the mount serves another workspace
+	CodeCrossOrigin         = "cross_origin"          // 403: a page of another origin made the call
+	CodeNotFound            = "not_found"             // 404: no such key, token or feed, or no fleet
+	CodeMethodNotAllowed    = "method_not_allowed"    // 405
+	CodeNameTaken           = "name_taken"            // 409: an active key of the workspace has the name, or one like it
+	CodeTooManyKeys         = "too_many_keys"         // 409: the workspace has max_active_keys
+	CodeAlreadyRotated      = "already_rotated"       // 409: the key has a live replacement
+	CodeNotActive           = "not_active"            // 409: the key has expired or was revoked
+	CodeClockAgrees         = "clock_agrees"          // 409: there is nothing to set
+	CodeIntegrityKeyDiffers = "integrity_key_differs" // 409: a gateway of the fleet seals with another integrity key
+	CodeBodyTooLarge        = "body_too_large"        // 413: more than 64 KiB
+	CodeNotJSON             = "not_json"              // 415
+	CodeInvalidName         = "invalid_name"          // 422: see CreateRequest.Name
+	CodeVagueName           = "vague_name"            // 422: a name such as "test"
+	CodeInvalidOwner        = "invalid_owner"         // 422: see CreateRequest.Owner
+	CodeInvalidReason       = "invalid_reason"        // 422: longer than 500 characters, not printable, or missing
+	CodeInvalidPreset       = "invalid_preset"        // 422: neither FullAccess nor ReadOnly
+	CodeInvalidWorkspace    = "invalid_workspace"     // 422: not a workspace id
+	CodeInvalidDuration     = "invalid_duration"      // 422: not a duration, or longer than the gateway allows
+	CodeInvalidBackup       = "invalid_backup"        // 422: damaged, not signed as it has to be, or not a backup
+	CodeTooManyChanges      = "too_many_changes"      // 429: the workspace makes more than max_changes
+	CodeStoreUnavailable    = "store_unavailable"     // 503: the key store cannot answer, or takes no change
+	CodeNoSpace             = "no_space"              // 507: the disk of the key store is full
 )
 
 // refused reads the body of an error response, and returns the error.

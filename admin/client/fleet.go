@@ -86,6 +86,24 @@ type FleetGateway struct {
 	ClockAheadMS *int64 `json:"clock_ahead_ms"`
 }
 
+// Rekeying is what one call of [Client.RekeyFleet] has done.
+type Rekeying struct {
+	// Checked is how many records the call was about.
+	Checked int `json:"checked"`
+	// Sealed is how many of them were sealed with another integrity key before.
+	Sealed int `json:"sealed"`
+	// Remaining is how many records are left for further calls.
+	Remaining int `json:"remaining"`
+	// NextCursor continues with the next records; nil if there are none.
+	NextCursor *string `json:"next_cursor"`
+}
+
+type rekeyAnswer struct {
+	Rekey *Rekeying `json:"rekey"`
+}
+
+func (a *rekeyAnswer) served() bool { return a.Rekey != nil }
+
 type fleetAnswer struct {
 	Fleet Fleet `json:"fleet"`
 }
@@ -107,4 +125,17 @@ func (c *Client) ReconcileFleet(ctx context.Context) (Fleet, error) {
 	var answer fleetAnswer
 	err := c.call(ctx, http.MethodPost, "/fleet/reconcile", nil, &answer)
 	return answer.Fleet, err
+}
+
+// RekeyFleet seals some of the records of a fleet again in etcd: those that were not sealed
+// with the first integrity key of the gateway. It changes no key. A call takes some seconds:
+// call it with the NextCursor of the one before, "" at first, until there is none. Once a
+// whole run has sealed nothing, no record needs another key. It is refused with
+// [CodeIntegrityKeyDiffers] while another gateway seals with another key.
+func (c *Client) RekeyFleet(ctx context.Context, cursor string) (Rekeying, error) {
+	var answer rekeyAnswer
+	if err := c.call(ctx, http.MethodPost, withQuery("/fleet/rekey", map[string]string{"cursor": cursor}), nil, &answer); err != nil {
+		return Rekeying{}, err
+	}
+	return *answer.Rekey, nil
 }

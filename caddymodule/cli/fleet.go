@@ -18,7 +18,7 @@ func fleetCommand(mover Mover) *cobra.Command {
 		Long: `Shows the gateways that serve the same keys, puts back what etcd has lost, and moves the
 keys of a single gateway into a fleet or out of it.`,
 	}
-	cmd.AddCommand(fleetStatusCommand(), fleetReconcileCommand(), fleetImportCommand(mover), fleetDetachCommand(mover))
+	cmd.AddCommand(fleetStatusCommand(), fleetReconcileCommand(), fleetRekeyCommand(), fleetImportCommand(mover), fleetDetachCommand(mover))
 	prepareGroup(cmd)
 	return cmd
 }

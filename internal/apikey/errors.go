@@ -3,6 +3,7 @@ package apikey
 import (
 	"fmt"
 	"runtime/debug"
+	"strings"
 )
 
 // Error is a refusal that a person can act on. Errors are compared by their
@@ -66,6 +67,13 @@ var (
 	ErrNoSpace      = &Error{Code: "no_space", Message: "The key store's disk is full. Nothing was changed."}
 	// ErrFleetFull is ErrNoSpace for a fleet.
 	ErrFleetFull = &Error{Code: "no_space", Message: "The fleet's etcd is full. Nothing was changed."}
+	// ErrRekeyFailed is ErrStoreUnavailable for a fleet whose records could not all be
+	// sealed again.
+	ErrRekeyFailed = &Error{Code: "store_unavailable", Message: "Not all records could be sealed again. The server's log says why. Try again: what has been sealed stays so."}
+	// ErrIntegrityKeyDiffers is a fleet whose gateways do not all seal with the same key.
+	ErrIntegrityKeyDiffers = &Error{Code: "integrity_key_differs", Message: "Not all gateways of the fleet seal with the same integrity key."}
+	// ErrRekeyNoSpace is ErrNoSpace for a fleet whose records are to be sealed again.
+	ErrRekeyNoSpace = &Error{Code: "no_space", Message: "The fleet's etcd is too full for more records to be sealed again. Compact and defragment it, or raise its quota, and try again: what has been sealed stays so."}
 )
 
 // AlreadyRotated returns [ErrAlreadyRotated] naming the replacement.
@@ -80,6 +88,12 @@ func InDoubt(keyID string) *Error {
 		return ErrInDoubt
 	}
 	return ErrInDoubt.because(ErrInDoubt.Message + " If the key " + keyID + " exists then, it is active and nobody has its token: revoke it.")
+}
+
+// IntegrityKeyDiffers returns [ErrIntegrityKeyDiffers] naming the gateways that seal with
+// another key than the one that was asked.
+func IntegrityKeyDiffers(gateways []string) *Error {
+	return ErrIntegrityKeyDiffers.because("Other gateways seal with another integrity key: " + strings.Join(gateways, ", ") + ". Give all of them the same one in first place, and try again. If a gateway is gone, delete its registration.")
 }
 
 // RecoverStore is deferred where the key store is read, and turns a panic in it into an

@@ -197,3 +197,12 @@ type GatewayStatus struct {
 	// time that the news took counts as behind. Nil if nothing was heard since the start.
 	Ahead *time.Duration
 }
+
+// Rekeyed is what one step of sealing a fleet's records again has done.
+type Rekeyed struct {
+	// Checked is how many records the step was about, Sealed how many of them were sealed
+	// with another key, and Remaining how many come after them.
+	Checked, Sealed, Remaining int
+	// Next is where the next step begins, "" if there is none.
+	Next string
+}

@@ -267,7 +267,7 @@ func (a *attempt) applied(ctx context.Context, head apikey.Head, serving map[str
 
 // catchUp waits until this gateway's replica has applied the changes up to a head.
 func (a *attempt) catchUp(ctx context.Context, head point) error {
-	if _, err := a.fleet.progress.reach(ctx, func(at point) bool { return at.Seq >= head.Seq }); err != nil {
+	if _, err := a.fleet.progress.reach(ctx, func(at point) bool { return at.has(head) }); err != nil {
 		return fmt.Errorf("this replica does not keep up with the changes: %s", a.fleet.reason())
 	}
 	return nil

@@ -26,6 +26,9 @@
 // It ends with a last head, by which one of its replicas becomes a store of its own
 // ([Detach]). No gateway gets a lease by that head, so none serves then.
 //
+// When the integrity key is replaced, all values are sealed again ([Fleet.Rekey]). That is
+// no change: it comes without a new head, and the values stay as they are.
+//
 // # In etcd
 //
 // Below the prefix of the fleet:

@@ -26,6 +26,8 @@ type Replica interface {
 	Plan(changes []apikey.Change, most int) (apikey.Plan, error)
 	// Replay applies what follows a position, and tells the data plane of it.
 	Replay(ctx context.Context, from, to apikey.Position, records []apikey.Record) error
+	// Has reports whether the replica has records with just these values.
+	Has(records []apikey.Record) (bool, error)
 	// BeginReload begins to replace all records.
 	BeginReload(ctx context.Context) (Reload, error)
 	// Contact returns what NoteContact has recorded, and a time that has certainly passed.

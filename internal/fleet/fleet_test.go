@@ -155,6 +155,9 @@ func openGateway(t *testing.T, name string, o Options) *gateway {
 func openIn(t *testing.T, dir, name string, o Options) *gateway {
 	t.Helper()
 	log := zaptest.NewLogger(t).Named(name)
+	if o.Log != nil {
+		log = o.Log
+	}
 	g := &gateway{disk: new(disk)}
 	g.openStore(t, dir, o.Prefix, log)
 	var err error

@@ -93,9 +93,22 @@ func (f *Fleet) apply(ctx context.Context, e *etcd, events []*clientv3.Event) er
 			n++
 		}
 		c, err := e.openChange(events[:n])
+		same := events[:n]
 		events = events[n:]
 		if errors.Is(err, errOutside) {
-			f.log.Error("something other than a gateway has written into the fleet's data in etcd: it is ignored", zap.Error(err))
+			if err := flush(); err != nil {
+				return err
+			}
+			f.judgeOutside(e, same, err)
+			continue
+		}
+		if err == nil && sameChange(at.Head, c.Head) && len(c.records) == 0 { // see rekeying
+			if err := flush(); err != nil {
+				return err
+			}
+			at = c.point
+			from = at.Position
+			f.progress.set(at.Position, at.sealed)
 			continue
 		}
 		if err == nil {
@@ -121,6 +134,21 @@ func (f *Fleet) cannotApply(after uint64, err error) error {
 		return fmt.Errorf("the disk of this gateway's replica at %s is full, so it cannot apply the changes after %d: free some space", f.replica.Path(), after)
 	}
 	return fmt.Errorf("applying the changes after %d: %w", after, err)
+}
+
+// judgeOutside logs what came without a head, unless it is records that were sealed again.
+// In any case, it changes nothing here.
+func (f *Fleet) judgeOutside(e *etcd, events []*clientv3.Event, why error) {
+	var records []apikey.Record
+	for _, event := range events {
+		r, _, err := e.openRecord(string(event.Kv.Key), event.Kv.Value)
+		if err == nil && event.Type != clientv3.EventTypeDelete {
+			records = append(records, r)
+		}
+	}
+	if has, err := f.replica.Has(records); err != nil || !has || len(records) < len(events) {
+		f.log.Error("something other than a gateway has written into the fleet's data in etcd: it is ignored", zap.Error(errors.Join(why, err)))
+	}
 }
 
 // errOutside is why events of etcd are no change of the fleet.

@@ -27,6 +27,12 @@ type lived struct {
 
 func newLived(t *testing.T) lived {
 	t.Helper()
+	return newLivedWith(t, 150) // more than one transaction of etcd
+}
+
+// newLivedWith returns one in which a number of keys have been created besides.
+func newLivedWith(t *testing.T, keys int) lived {
+	t.Helper()
 	l := lived{path: filepath.Join(t.TempDir(), "keys"), kept: issue("acme", "kept"), revoked: issue("acme", "revoked")}
 	s, err := store.Open(l.path, zap.NewNop(), nil)
 	if err != nil {
@@ -39,7 +45,7 @@ func newLived(t *testing.T) lived {
 		apikey.OpenFeed{WorkspaceID: "acme", Digest: feed.Digest()}, apikey.CloseFeed{WorkspaceID: "acme"},
 		apikey.OpenFeed{WorkspaceID: "acme", Digest: apikey.NewFeedToken().Digest()},
 	}
-	for i := range 150 { // more than one transaction of etcd
+	for i := range keys {
 		do = append(do, newKey(fmt.Sprintf("ws%d", i), "some"))
 	}
 	g := gateway{store: s}

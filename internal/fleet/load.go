@@ -49,7 +49,7 @@ func (f *Fleet) load(ctx context.Context, e *etcd, served bool) error {
 		return err
 	}
 	f.progress.set(head.Position, head.sealed)
-	f.progress.latest(head.Head, revision)
+	f.progress.latest(head, revision)
 	f.log.Info("this gateway's replica is complete", zap.Uint64("change", head.Seq), zap.Int("records", records))
 	return nil
 }

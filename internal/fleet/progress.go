@@ -34,6 +34,12 @@ type point struct {
 	following bool
 }
 
+// has reports whether the point is that of a head that was read, or a later one. A head
+// that was sealed again is later than before.
+func (p point) has(head point) bool {
+	return p.Seq > head.Seq || p.Seq == head.Seq && p.Revision >= head.Revision
+}
+
 // current reports whether changes can be planned on the point.
 func (p point) current() bool { return p.following && p.sealed != nil }
 
@@ -74,12 +80,19 @@ func (p *progress) sum(change uint64) (sum []byte, known bool) {
 }
 
 // latest notes that a head that was read at a revision is the position's. Changes are
-// watched from there on: etcd may have compacted the revision of the position itself.
-func (p *progress) latest(head apikey.Head, revision int64) {
+// watched from there on: etcd may have compacted the revision of the position itself. The
+// head may have been sealed again since.
+func (p *progress) latest(head point, revision int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if sameChange(head, p.at.Head) {
-		p.upTo = max(p.upTo, revision)
+	if !sameChange(head.Head, p.at.Head) {
+		return
+	}
+	p.upTo = max(p.upTo, revision)
+	if head.Revision > p.at.Revision {
+		p.at.Revision, p.sealed = head.Revision, head.sealed
+		close(p.changed)
+		p.changed = make(chan struct{})
 	}
 }
 

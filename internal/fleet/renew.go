@@ -66,7 +66,7 @@ func (f *Fleet) renew(ctx context.Context, e *etcd, id string, staleness time.Du
 	if err := f.await(ctx, head); err != nil {
 		return err
 	}
-	f.progress.latest(head.Head, read.Header.Revision)
+	f.progress.latest(head, read.Header.Revision)
 	f.lease.extend(from, f.options.Load().lease())
 	if err := f.noteContact(ctx, from.wall, id); err != nil {
 		f.log.Warn("could not record that this replica is up to date", zap.Error(err))

@@ -70,6 +70,12 @@ func (k keyring) open(name string, sealed []byte) (value []byte, seq uint64, err
 	return value, seq, nil
 }
 
+// isCurrent reports whether a value was sealed with the key that seals.
+func (k keyring) isCurrent(sealed []byte) bool {
+	id := k.sealing().id()
+	return len(sealed) >= sealSize && bytes.Equal(sealed[1:1+keyIDSize], id[:])
+}
+
 var errUnsealed = errors.New("no gateway of this fleet wrote this value, or it is damaged")
 
 func (k keyring) find(id []byte) (IntegrityKey, bool) {

@@ -134,7 +134,7 @@ func (f *Fleet) catchUp(ctx context.Context, e *etcd) error {
 	case sameChange(at.Head, head.Head):
 		f.reconciling.end()
 		f.progress.set(head.Position, head.sealed)
-		f.progress.latest(head.Head, revision)
+		f.progress.latest(head, revision)
 	default:
 		f.progress.set(at, nil)
 	}

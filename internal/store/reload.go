@@ -198,6 +198,24 @@ func feedIn(txn reader, key, value []byte) (apikey.Record, error) {
 	return record, err
 }
 
+// Has reports whether the store has records with just these values.
+func (s *Store) Has(list []apikey.Record) (has bool, err error) {
+	err = s.view(func(txn *durable.Txn) error {
+		for _, record := range list {
+			value, err := valueNow(txn, record)
+			if ignoreNotFound(err) != nil {
+				return err
+			}
+			if err != nil || !bytes.Equal(value, record.Value) {
+				return nil
+			}
+		}
+		has = true
+		return nil
+	})
+	return has, err
+}
+
 // valueNow returns the value that the store has of a record.
 func valueNow(txn reader, record apikey.Record) ([]byte, error) {
 	switch record.Kind {

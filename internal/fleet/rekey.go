@@ -1,0 +1,215 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// To seal a record again changes nothing: the record, the number of the change that wrote
+// it and the heads stay as they are. So it comes without a head, and those who follow the
+// changes ignore it, as they do with everything that does, but say nothing if they have
+// just that record. It is written on the condition that the record in etcd is the one that
+// was read, and this replica has it: what was forged with a key that was disclosed is not
+// sealed again. The head itself is sealed again like that, too.
+
+const (
+	// rekeyedAtOnce is the number of records that are sealed again in one transaction.
+	rekeyedAtOnce = 100
+	// rekeyTime is how long one step takes.
+	rekeyTime = 2 * time.Second
+	// rekeyTries is how often a record that does not agree with this replica is read.
+	rekeyTries = 10
+)
+
+// Rekey seals records again that were sealed with another key than the first one of this
+// gateway, for about two seconds. It begins after a place that an earlier step has returned,
+// "" for all. All registered gateways must seal with that key: otherwise it fails with
+// [apikey.ErrIntegrityKeyDiffers]. If no step of a run has sealed anything, nothing in etcd
+// needs another key.
+func (f *Fleet) Rekey(ctx context.Context, after string) (apikey.Rekeyed, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*commitTimeout)
+	defer cancel()
+	r := &rekeying{fleet: f, etcd: f.connection()}
+	if err := r.run(ctx, after); err != nil {
+		if _, refused := errors.AsType[*apikey.Error](err); !refused {
+			err = &unavailable{apikey.ErrRekeyFailed, err}
+		}
+		return apikey.Rekeyed{}, err
+	}
+	return r.done, nil
+}
+
+// rekeying is one step.
+type rekeying struct {
+	fleet *Fleet
+	etcd  *etcd
+	done  apikey.Rekeyed
+}
+
+func (r *rekeying) run(ctx context.Context, after string) error {
+	if err := r.sameKey(ctx); err != nil {
+		return err
+	}
+	began := time.Now()
+	from, end := r.etcd.name(dataPrefix), clientv3.GetPrefixRangeEnd(r.etcd.name(dataPrefix))
+	if after != "" {
+		from = r.etcd.name(after) + "\x00"
+	}
+	for {
+		read, err := r.etcd.read(ctx, clientv3.OpGet(from, clientv3.WithRange(end), clientv3.WithLimit(pageSize)))
+		if err != nil {
+			return err
+		}
+		found := read.Responses[0].GetResponseRange()
+		if err := r.page(ctx, found.Kvs); err != nil {
+			return err
+		}
+		r.done.Checked += len(found.Kvs)
+		r.done.Remaining = int(found.Count) - len(found.Kvs)
+		if !found.More {
+			return nil
+		}
+		last := string(found.Kvs[len(found.Kvs)-1].Key)
+		if time.Since(began) >= rekeyTime {
+			r.done.Next = strings.TrimPrefix(last, r.etcd.prefix)
+			return nil
+		}
+		from = last + "\x00"
+	}
+}
+
+// sameKey fails if a registered gateway seals with another key: it does so with its
+// registration too.
+func (r *rekeying) sameKey(ctx context.Context) error {
+	read, err := r.etcd.read(ctx, clientv3.OpGet(r.etcd.name(gatewayPrefix), clientv3.WithPrefix()))
+	if err != nil {
+		return err
+	}
+	var others []string
+	for _, kv := range read.Responses[0].GetResponseRange().Kvs {
+		if r.etcd.keys.isCurrent(kv.Value) {
+			continue
+		}
+		id := strings.TrimPrefix(string(kv.Key), r.etcd.name(gatewayPrefix))
+		if found, err := r.etcd.openRegistration(id, kv.Value, kv.ModRevision); err == nil {
+			id = found.Name + " (" + id + ")"
+		}
+		others = append(others, id)
+	}
+	if len(others) > 0 {
+		slices.Sort(others)
+		return apikey.IntegrityKeyDiffers(others)
+	}
+	return nil
+}
+
+// page seals those values again that need it. The head is not written with others: a head
+// with records is a change.
+func (r *rekeying) page(ctx context.Context, found []*mvccpb.KeyValue) error {
+	var records, head []*mvccpb.KeyValue
+	for _, kv := range found {
+		switch {
+		case !r.needed(kv):
+		case string(kv.Key) == r.etcd.name(headName):
+			head = append(head, kv)
+		default:
+			records = append(records, kv)
+		}
+	}
+	if len(records)+len(head) > 0 && r.fleet.Full() {
+		return apikey.ErrRekeyNoSpace
+	}
+	for some := range slices.Chunk(records, rekeyedAtOnce) {
+		if err := r.some(ctx, some); err != nil {
+			return err
+		}
+	}
+	r.done.Sealed += len(records) + len(head)
+	return r.some(ctx, head)
+}
+
+// needed reports whether something in etcd is the fleet's, and sealed with another key.
+func (r *rekeying) needed(kv *mvccpb.KeyValue) bool {
+	name := strings.TrimPrefix(string(kv.Key), r.etcd.prefix)
+	_, _, isRecord := recordAt(name)
+	return (isRecord || name == headName) && !r.etcd.keys.isCurrent(kv.Value)
+}
+
+// some seals some records again. Those that do not agree with this replica, or that somebody
+// has changed meanwhile, are read anew.
+func (r *rekeying) some(ctx context.Context, kvs []*mvccpb.KeyValue) error {
+	for try := 0; len(kvs) > 0; try++ {
+		done, err := r.try(ctx, kvs)
+		switch {
+		case done || err != nil:
+			return err
+		case try == rekeyTries:
+			return fmt.Errorf("%s, or a record after it, is not what this replica has: something other than a gateway has written it", kvs[0].Key)
+		}
+		if kvs, err = r.again(ctx, kvs); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// try seals records again, unless one of them has changed or is not what this replica has.
+func (r *rekeying) try(ctx context.Context, kvs []*mvccpb.KeyValue) (done bool, err error) {
+	var records []apikey.Record
+	var conditions []clientv3.Cmp
+	var puts []clientv3.Op
+	for _, kv := range kvs {
+		name := string(kv.Key)
+		value, seq, err := r.etcd.keys.open(name, kv.Value)
+		if err != nil {
+			return false, err
+		}
+		if kind, id, isRecord := recordAt(strings.TrimPrefix(name, r.etcd.prefix)); isRecord {
+			records = append(records, apikey.Record{Kind: kind, ID: id, Value: value})
+		}
+		conditions = append(conditions, clientv3.Compare(clientv3.Value(name), "=", string(kv.Value)))
+		puts = append(puts, clientv3.OpPut(name, string(r.etcd.keys.seal(name, seq, value))))
+	}
+	if has, err := r.fleet.replica.Has(records); !has || err != nil {
+		return false, err
+	}
+	resp, err := r.etcd.write(ctx, conditions, puts, nil)
+	if errors.Is(err, errAmbiguous) && ctx.Err() == nil {
+		return false, nil
+	}
+	return err == nil && resp.Succeeded, err
+}
+
+// again reads records anew, once this replica has the latest changes, and returns those
+// that still have to be sealed.
+func (r *rekeying) again(ctx context.Context, kvs []*mvccpb.KeyValue) (left []*mvccpb.KeyValue, err error) {
+	gets := make([]clientv3.Op, len(kvs))
+	for i, kv := range kvs {
+		gets[i] = clientv3.OpGet(string(kv.Key))
+	}
+	read, err := r.etcd.read(ctx, gets...)
+	if err != nil {
+		return nil, err
+	}
+	for _, one := range read.Responses {
+		for _, kv := range one.GetResponseRange().Kvs {
+			if r.needed(kv) {
+				left = append(left, kv)
+			}
+		}
+	}
+	head, _, err := r.etcd.readHead(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return left, r.fleet.await(ctx, head)
+}
