@@ -102,6 +102,10 @@ func (i *importing) run(ctx context.Context) error {
 	if err := i.begin(ctx); err != nil {
 		return err
 	}
+	// An earlier import may have marked the store, but its head will never come now.
+	if err := i.from.SetMembership(ctx, apikey.Membership{}); err != nil {
+		return err
+	}
 	if err := i.discard(ctx); err != nil {
 		return err
 	}

@@ -188,9 +188,9 @@ func TestImport_crashes(t *testing.T) {
 		times int  // that the directory can be marked
 		later bool // gateways go on with the fleet meanwhile
 	}{
-		"before the head":             {0, false},
-		"after the head":              {1, false},
-		"after the head, and changed": {1, true},
+		"before the head":             {1, false},
+		"after the head":              {2, false},
+		"after the head, and changed": {2, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o, l := defaults(cluster), newLived(t)
@@ -200,7 +200,7 @@ func TestImport_crashes(t *testing.T) {
 				t.Fatalf("got %v, want %v", err, errDisk)
 			}
 			again := Imported{Already: true}
-			if test.times == 0 {
+			if test.times == 1 {
 				n := len(l.records)
 				again = Imported{Discarded: n, Records: n, Keys: 152, Events: 159}
 			} else {
@@ -226,10 +226,47 @@ func TestImport_crashes(t *testing.T) {
 			if got := g.allows(t, l.kept); got == test.later {
 				t.Errorf("got %t for a key that was revoked meanwhile: %t", got, test.later)
 			}
+			if p := g.apply(t, apikey.Suspend{WorkspaceID: "acme"}).Propagation; !p.Confirmed {
+				t.Errorf("got the propagation %+v, want it confirmed", p)
+			}
 			g.apply(t, newKey("acme", "later"))
 			g.checkRecords(t)
 		})
 	}
+}
+
+// marking is a store that is marked, but fails to say so.
+type marking struct{ *store.Store }
+
+func (m marking) SetMembership(ctx context.Context, to apikey.Membership) error {
+	if err := m.Store.SetMembership(ctx, to); err != nil || !to.Moving {
+		return err
+	}
+	return errDisk
+}
+
+// A store that was marked for an import that has not finished can be used alone again as
+// soon as another one has begun.
+func TestImport_marked(t *testing.T) {
+	t.Parallel()
+	o, l := defaults(etcdtest.Start(t, 1)), newLived(t)
+	origin := toMove(t, l.path)
+	if _, err := Import(t.Context(), o, marking{origin}, silent); !errors.Is(err, errDisk) {
+		t.Fatalf("got %v, want %v", err, errDisk)
+	}
+	closeStore(t, origin)
+	wantNoStore(t, l.path, "it is being moved into the fleet")
+	origin = toMove(t, l.path)
+	ctx, cancel := context.WithCancel(t.Context())
+	if _, err := Import(ctx, o, origin, func(string, int, int) { cancel() }); !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v, want that it was interrupted", err)
+	}
+	closeStore(t, origin)
+	alone, err := store.Open(l.path, zap.NewNop(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeStore(t, alone)
 }
 
 // What is in etcd already is not touched.
