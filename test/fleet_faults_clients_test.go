@@ -18,8 +18,9 @@ const (
 	// usersEach is how many clients use keys on each gateway, each of them every usePause.
 	usersEach = 6
 	usePause  = 90 * time.Millisecond
-	// maxInUse is how many keys are used at a time, most of which have been taken away.
-	maxInUse = 60
+	// maxInUse is how many keys are used at a time, most of which have been taken away: few
+	// enough for each to be used on each gateway every second, which leases exceed.
+	maxInUse = 40
 
 	// singly is how many clients change keys one by one. One more has a workspace with
 	// manyKeys, of which it uses a few, and revokes all of them at once.
