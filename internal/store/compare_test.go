@@ -65,6 +65,7 @@ func lossyHistory(t *testing.T, log *orderedLog) (b *goneBack, keys map[string]a
 	keys["later revoked"] = mustCreate(t, s, "acme", "Later revoked", start)
 	keys["later rotated"] = mustCreate(t, s, "acme", "Later rotated", start)
 	mustApply(t, s, start, apikey.Suspend{WorkspaceID: "paid"})
+	mustApply(t, s, start, apikey.Suspend{WorkspaceID: "own", Own: true})
 	mustApply(t, s, start, apikey.OpenFeed{WorkspaceID: "feeds", Digest: digestOf("first")})
 	mustApply(t, s, start, apikey.OpenFeed{WorkspaceID: "more", Digest: digestOf("closed later")})
 	b = log.remember(t)
@@ -73,6 +74,7 @@ func lossyHistory(t *testing.T, log *orderedLog) (b *goneBack, keys map[string]a
 	keys["new"] = mustRotate(t, s, keys["later rotated"], now)
 	mustApply(t, s, now, apikey.Resume{WorkspaceID: "paid"})
 	mustApply(t, s, now, apikey.Suspend{WorkspaceID: "unpaid"})
+	mustApply(t, s, now, apikey.Suspend{WorkspaceID: "own"})
 	mustApply(t, s, now, apikey.OpenFeed{WorkspaceID: "feeds", Digest: digestOf("second")})
 	mustApply(t, s, now, apikey.CloseFeed{WorkspaceID: "more"})
 	return b, keys
@@ -92,13 +94,17 @@ func TestPutBack(t *testing.T) {
 	equal(t, "lost again", b.compare(t, s, 0), 0) // all of it is kept
 	kept, err := s.Kept()
 	equal(t, "kept, error", []any{kept, err}, []any{lost, nil})
+	member, err := s.Membership()
+	equal(t, "complete, error", []any{member.Complete, err}, []any{false, nil})
 
 	b.goOver(t, s)
 	for name := range keys {
 		equal(t, name, lookup(t, s, keys[name].Digest), before[name])
 	}
 	suspended, err := s.SuspendedWorkspaces()
-	equal(t, "suspended, error", []any{suspended, err}, []any{[]string{"paid", "unpaid"}, nil})
+	equal(t, "suspended, error", []any{suspended, err}, []any{[]string{"own", "paid", "unpaid"}, nil})
+	own, err := s.Workspace(t.Context(), "own")
+	equal(t, "suspended by its own administrator, error", []any{own.Own, err}, []any{false, nil})
 	feed, err := s.Feed(t.Context(), digestOf("second"))
 	equal(t, "the feed, error", []any{feed, err}, []any{"feeds", nil})
 	for _, ended := range []string{"first", "closed later"} {

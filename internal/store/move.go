@@ -25,14 +25,15 @@ func OpenToMove(path string) (*Store, error) {
 	return s, err
 }
 
-// Membership returns what the store knows of its fleet.
+// Membership returns what the store knows of its fleet. It is not complete before what it
+// has kept is back in the fleet.
 func (s *Store) Membership() (m apikey.Membership, err error) {
 	err = s.view(func(txn *durable.Txn) error {
 		var r replicaRecord
 		if err := load(txn, fleetKey, &r); err != nil {
 			return ignoreNotFound(err)
 		}
-		m = apikey.Membership{Prefix: r.Prefix, At: r.Position, Complete: !r.Incomplete, Moving: r.Moving, Leaving: r.Leaving}
+		m = apikey.Membership{Prefix: r.Prefix, At: r.Position, Complete: !r.Incomplete && r.KeptAt == 0, Moving: r.Moving, Leaving: r.Leaving}
 		return nil
 	})
 	return m, err
