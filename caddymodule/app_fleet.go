@@ -83,12 +83,15 @@ func (i *instance) adoptFleet(o *fleetOptions) error {
 }
 
 // errNotServing is why a gateway of a fleet does not answer requests.
-type errNotServing struct{ why string }
+type errNotServing struct {
+	why    string
+	answer *apikey.Error
+}
 
 func (e *errNotServing) Error() string         { return "this gateway of a fleet has no lease: " + e.why }
-func (e *errNotServing) Answer() *apikey.Error { return apikey.ErrFleetSilent }
+func (e *errNotServing) Answer() *apikey.Error { return e.answer }
 func (e *errNotServing) Is(target error) bool {
-	return target == error(apikey.ErrStoreUnavailable) || target == error(apikey.ErrFleetSilent)
+	return target == error(apikey.ErrStoreUnavailable) || target == error(e.answer)
 }
 
 // checkLease fails if the gateway belongs to a fleet and may not serve.
@@ -96,5 +99,9 @@ func (s countedStore) checkLease() error {
 	if s.fleet == nil || s.fleet.Live() {
 		return nil
 	}
-	return &errNotServing{s.fleet.Problem()}
+	answer := apikey.ErrFleetSilent
+	if s.fleet.HasGoneBack() {
+		answer = apikey.ErrFleetLost
+	}
+	return &errNotServing{s.fleet.Problem(), answer}
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/agiled/caddy-api-keys/admin/client"
+	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/etcdtest"
 )
 
@@ -104,6 +105,9 @@ func TestFleet_reconcile(t *testing.T) {
 			state, err := s.Keys().Fleet(t.Context())
 			return err == nil && state.Lost != nil && state.Lost.Waiting
 		})
+	}
+	if got, want := l.fleet[1].healthOf(t, "error"), apikey.ErrFleetLost.Message; got != want {
+		t.Errorf("got the health %q, want %q", got, want)
 	}
 	status, err := l.fleet[1].run("fleet", "status", "--address", l.fleet[1].Admin, "-o", "table")
 	if err != nil || !strings.Contains(status, "caddy api-keys fleet reconcile on this gateway") || !strings.Contains(status, "\nLost by etcd  ") {

@@ -61,6 +61,9 @@ var (
 	// ErrFleetSilent is ErrStoreUnavailable for a gateway that has not heard from its
 	// fleet for too long.
 	ErrFleetSilent = &Error{Code: "store_unavailable", Message: "This gateway has not heard from its fleet for too long, so it refuses all requests. The server's log says why."}
+	// ErrFleetLost is ErrStoreUnavailable for a gateway whose fleet has lost changes that
+	// the gateway knows.
+	ErrFleetLost = &Error{Code: "store_unavailable", Message: "The fleet's etcd has lost changes that this gateway knows, so it refuses all requests until they are back. The server's log says why."}
 	// ErrFleetInDoubt is ErrStoreUnavailable for a change of a fleet that may or may not
 	// have been made.
 	ErrFleetInDoubt = &Error{Code: "store_unavailable", Message: "This may or may not have been done: the connection to the fleet's etcd was lost in the meantime. Check whether it was done, and try again if it was not."}

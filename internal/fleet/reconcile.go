@@ -89,6 +89,12 @@ func (f *Fleet) PutBack() {
 	}
 }
 
+// HasGoneBack reports whether etcd was seen to have another history than this gateway's
+// replica, as far as what was lost is not back yet.
+func (f *Fleet) HasGoneBack() bool {
+	return f.reconciling.another.Load() || f.reconciling.lost.Load() != nil
+}
+
 // isElsewhere reports whether etcd is known to have another history than the replica.
 func (f *Fleet) isElsewhere(head point, at apikey.Position) bool {
 	return isBehind(head.Position, at) || f.reconciling.another.Load() && !sameChange(head.Head, at.Head)
