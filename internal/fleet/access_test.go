@@ -118,3 +118,26 @@ func TestFleet_userBeforeEtcd(t *testing.T) {
 	g.awaitLive(t)
 	g.apply(t, newKey("acme", "Zapier"))
 }
+
+// Such a user is all that moving a store into a fleet and out of it needs, too.
+func TestMove_userAndTLS(t *testing.T) {
+	t.Parallel()
+	cluster := etcdtest.Start(t, 1, etcdtest.TLS(), etcdtest.Users(etcdtest.User{Name: "gw", Password: "secret", Prefix: "/api-keys/"}))
+	o, l := defaults(cluster), newLived(t)
+	o.TLS, o.Username, o.Password = cluster.ClientTLS(), "gw", "secret"
+	origin := toMove(t, l.path)
+	if _, err := Import(t.Context(), o, origin, silent); err != nil {
+		t.Fatal(err)
+	}
+	closeStore(t, origin)
+	g := openIn(t, l.path, "gw", withKeys(o, secondKey, o.IntegrityKeys[0]))
+	g.awaitLive(t)
+	if got, want := g.rekey(t).Sealed, len(l.records)+1; got != want { // with the head
+		t.Errorf("got %d values sealed again, want %d", got, want)
+	}
+	g.close()
+	replica := toMove(t, l.path)
+	if already, err := Detach(t.Context(), withKeys(o, secondKey), replica); already || err != nil {
+		t.Errorf("got already %t, %v; want that it is detached", already, err)
+	}
+}
