@@ -14,7 +14,8 @@
 // change is one transaction of etcd, made on the condition that the head is the one it
 // was planned on. Every gateway watches the changes and applies them to its replica in
 // that order. The heads form a chain of hashes, so that a gateway notices when it is
-// shown another history, as after etcd was restored from an old snapshot.
+// shown another history, as after etcd was restored from an old snapshot. Then it puts back
+// what is missing there before it serves again.
 //
 // A gateway serves for as long as it has a lease. It gets one by reading the head and its
 // own registration from a majority of etcd, and applying the changes up to that head. The
