@@ -168,14 +168,14 @@ func (i *instance) changed(outcome apikey.Outcome) {
 // answer from its cache once nothing tells it about changes.
 func (i *instance) Destruct() error {
 	i.authn.Close()
-	if i.fleet != nil {
-		i.fleet.Close()
-	}
 	i.stop()
-	i.upkeep.Wait()
 	if err := i.authn.FlushUses(time.Now(), 0, i.store.NoteUses); err != nil {
 		i.log.Warn("could not write last-used times to the key store", zap.Error(err))
 	}
+	if i.fleet != nil {
+		i.fleet.Close() // which ends what the upkeep may be waiting for
+	}
+	i.upkeep.Wait()
 	i.recordClock()
 	return i.store.Close()
 }

@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"context"
 	"io"
+	"maps"
 	"time"
 
 	"github.com/agiled/caddy-api-keys/admin"
@@ -153,7 +154,11 @@ func (s countedStore) Restore(ctx context.Context, from io.Reader, change apikey
 
 func (s countedStore) NoteUses(uses map[string]apikey.Use) (err error) {
 	defer s.count(context.Background(), metrics.LastUsed, &err)
-	return s.store.NoteUses(uses)
+	err = s.store.NoteUses(uses)
+	if err == nil && s.fleet != nil {
+		s.fleet.NoteUses(maps.Keys(uses))
+	}
+	return err
 }
 
 func (s countedStore) ClockNote() (_ apikey.ClockNote, err error) {

@@ -228,3 +228,20 @@ func TestFleet_backup(t *testing.T) {
 		t.Errorf("got status %d from the other fleet, want 200", got)
 	}
 }
+
+// TestFleet_lastUses: a gateway that stops tells the others when keys were last used.
+func TestFleet_lastUses(t *testing.T) {
+	t.Parallel()
+	cluster := etcdtest.Start(t, 1)
+	leaving := startFleet(t, 1, cluster)[0]
+	key, token := leaving.Create("acme", "Warehouse sync", "full_access")
+	if got := leaving.status(t, token); got != 200 {
+		t.Fatalf("got status %d, want 200", got)
+	}
+	leaving.Stop()
+	staying := startFleet(t, 1, cluster)[0]
+	staying.Await("the last use", func() bool {
+		shown, err := staying.Keys().ShowKey(t.Context(), "acme", key.ID)
+		return err == nil && shown.LastUsedAt != nil
+	})
+}

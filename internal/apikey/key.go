@@ -115,6 +115,14 @@ type Use struct {
 	Noted bool
 }
 
+// SharedUse is when a key was used for the first and for the last time, on any gateway of a
+// fleet, as far as it is known.
+type SharedUse struct {
+	First, Last time.Time
+	From        string // the address of the client where it is known
+	Replaced    bool   // another key is to take its place: somebody waits for its last use
+}
+
 // ActiveUntil returns when a key that is active now ends if it is not changed.
 func (k *Key) ActiveUntil() time.Time {
 	if !k.RevokesAt.IsZero() && k.RevokesAt.Before(k.ExpiresAt) {

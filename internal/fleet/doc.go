@@ -40,6 +40,7 @@
 //	d/f/<digest>      a calendar feed
 //	d/a/<id>          an event of the audit trail
 //	d/n/<id>          what has been deleted for its age
+//	u/<xxx>           when keys were used; xxx are three hexadecimal digits
 //	gw/<id>           registration: a gateway, from its start to its end
 //	q/<id>            a gateway that waits for its turn to change something
 //	import            the id of an import that has begun: there is no head until it has finished

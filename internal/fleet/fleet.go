@@ -30,6 +30,11 @@ type Replica interface {
 	Has(records []apikey.Record) (bool, error)
 	// BeginReload begins to replace all records.
 	BeginReload(ctx context.Context) (Reload, error)
+	// SharedUses returns the uses of keys, by id, that exist and were used.
+	SharedUses(ids []string) (map[string]apikey.SharedUse, error)
+	// MergeUses notes uses that other gateways have seen, by id, and returns the ids of
+	// keys that do not exist.
+	MergeUses(uses map[string]apikey.SharedUse) (unknown []string, err error)
 	// Contact returns what NoteContact has recorded, and a time that has certainly passed.
 	Contact() (c apikey.Contact, confirmed time.Time, err error)
 	// NoteContact records what a gateway in static mode has to know after a restart.
@@ -65,6 +70,7 @@ type Fleet struct {
 	progress *progress
 	registry *registry
 	queue    queue
+	uses     uses
 
 	watches      atomic.Int64 // how many have been opened
 	restartWatch atomic.Pointer[context.CancelCauseFunc]
@@ -130,6 +136,7 @@ func (f *Fleet) start(o *Options, e *etcd) {
 		inBackground(f.commitAll), // stopped first: it needs the others
 		inBackground(f.run),
 		inBackground(f.watchSpace),
+		inBackground(f.shareUses),
 		inBackground(func(ctx context.Context) { f.registry.follow(ctx, f.connection) }),
 	}
 }
@@ -167,6 +174,7 @@ func (f *Fleet) Close() {
 	f.closing.Store(true)
 	f.lease.end()
 	f.halt()
+	f.shareLastUses()
 	f.queue.close()
 	f.etcd.Load().close()
 }

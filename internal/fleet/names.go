@@ -15,6 +15,7 @@ const (
 	headName        = "d/head"
 	importName      = "import"
 	gatewayPrefix   = "gw/"
+	usePrefix       = "u/"
 	ticketPrefix    = "q/"
 	ticketsEnd      = "q0" // after everything that begins with q/
 	keyPrefix       = "d/k/"
@@ -48,6 +49,13 @@ func recordName(r apikey.Record) string {
 func shardOf(keyID string) byte {
 	sum := sha256.Sum256([]byte(keyID))
 	return sum[0]
+}
+
+// useName returns the name of the value that has a key's uses. There are 4096, so that each
+// has a few hundred keys in a fleet of a million.
+func useName(keyID string) string {
+	sum := sha256.Sum256([]byte(keyID))
+	return usePrefix + hex.EncodeToString(sum[:2])[:3]
 }
 
 func shardPrefix(shard byte) string { return keyPrefix + hex.EncodeToString([]byte{shard}) + "/" }

@@ -36,7 +36,8 @@ type Options struct {
 	Serving func(gateways int)
 	Log     *zap.Logger
 
-	clock func() instant // by which leases end; in tests, it need not be this machine's
+	clock       func() instant // by which leases end; in tests, it need not be this machine's
+	useInterval time.Duration  // see shareUses; 0 means the default
 }
 
 // MinStaleness is the minimum of Options.MaxStaleness.
