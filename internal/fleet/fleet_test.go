@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -174,6 +175,9 @@ func openIn(t *testing.T, dir, name string, o Options) *gateway {
 	g.close = sync.OnceFunc(func() {
 		g.Close()
 		g.authn.Close()
+		// A process that is being started has the lock of the directory, too, for a moment.
+		syscall.ForkLock.RLock()
+		defer syscall.ForkLock.RUnlock()
 		if err := g.store.Close(); err != nil {
 			t.Error(err)
 		}
