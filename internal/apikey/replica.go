@@ -129,6 +129,7 @@ const FleetActor = "fleet"
 type PutBack struct {
 	Records []Record
 	MadeAt  time.Time // when the replica had followed the fleet up to then
+	More    bool      // there are more to follow, and only the last of them is waited for
 }
 
 func (PutBack) Operation() Operation      { return OpPutBack }

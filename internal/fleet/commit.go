@@ -43,11 +43,14 @@ func (f *Fleet) Commit(ctx context.Context, change apikey.Change, urgent bool, a
 	return done.outcome, nil
 }
 
-// waitsForOthers reports whether an action can take access away.
+// waitsForOthers reports whether the other gateways are waited for after an action, which
+// can take access away.
 func waitsForOthers(do apikey.Action) bool {
-	switch do.(type) {
-	case apikey.Revoke, apikey.RevokeAll, apikey.Suspend, apikey.Rotate, apikey.PutBack:
+	switch do := do.(type) {
+	case apikey.Revoke, apikey.RevokeAll, apikey.Suspend, apikey.Rotate:
 		return true
+	case apikey.PutBack:
+		return !do.More
 	}
 	return false
 }

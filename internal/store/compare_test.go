@@ -1,8 +1,10 @@
 package store
 
 import (
+	"context"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -159,13 +161,29 @@ func TestPutBack_many(t *testing.T) {
 	want := len(recordsOf(t, s))
 	log.leave(1)
 	equal(t, "lost", b.compare(t, s, math.MaxInt), want)
+	var more []bool
+	s.Follow(seen{asked{log, s}, func(do apikey.PutBack) { more = append(more, do.More) }})
 	b.goOver(t, s)
+	equal(t, "the first that is waited for", slices.Index(more, false), len(more)-1)
 	got := recordsOf(t, s)
 	own := len(log.entries)
 	equal(t, "records without the events of putting them back", len(got), want+own)
 	if own < want/maxCommitted {
 		t.Errorf("got %d transactions for %d records", own, want)
 	}
+}
+
+// seen is the log of a replica that tells of what is put back.
+type seen struct {
+	asked
+	tell func(apikey.PutBack)
+}
+
+func (s seen) Commit(ctx context.Context, change apikey.Change, urgent bool, applied func(apikey.Planned) error) (apikey.Outcome, error) {
+	if do, ok := change.Do.(apikey.PutBack); ok {
+		s.tell(do)
+	}
+	return s.asked.Commit(ctx, change, urgent, applied)
 }
 
 // A replica that was reset twice before it could put anything back has all of it.

@@ -130,12 +130,13 @@ func (s *Store) PutBack(ctx context.Context, committed func(o apikey.Outcome, le
 		if err != nil {
 			return err
 		}
+		do.More = len(notes) < left
 		now := time.Now().UTC()
 		outcome, err := s.commitToLog(ctx, apikey.Change{EventID: apikey.NewEventID(now), At: now, Actor: apikey.FleetActor, Do: do})
 		if err != nil {
 			return err
 		}
-		if err := s.dropKept(ctx, notes, len(notes) == left); err != nil {
+		if err := s.dropKept(ctx, notes, !do.More); err != nil {
 			return err
 		}
 		committed(outcome, left-len(notes))
