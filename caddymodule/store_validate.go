@@ -102,8 +102,8 @@ func validatePrefix(prefix string) error {
 	if err := literal(prefix); err != nil {
 		return err
 	}
-	if !strings.HasPrefix(prefix, "/") || !strings.HasSuffix(prefix, "/") || !printable(prefix) {
-		return fmt.Errorf("%q: a prefix begins and ends with a slash and is printable ASCII without spaces, such as %s", prefix, defaultPrefix)
+	if len(prefix) < 3 || !strings.HasPrefix(prefix, "/") || !strings.HasSuffix(prefix, "/") || !printable(prefix) {
+		return fmt.Errorf("%q: a prefix begins and ends with a slash, has something between them, and is printable ASCII without spaces, such as %s", prefix, defaultPrefix)
 	}
 	return nil
 }

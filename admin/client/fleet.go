@@ -16,7 +16,10 @@ const (
 const (
 	GatewayLoading = "loading" // it is copying the keys, and serves no request
 	GatewayServing = "serving" // it serves requests while it is in contact
-	GatewayFenced  = "fenced"  // another gateway has excluded it; it joins again by itself
+	// GatewayUnreadable is a gateway of which only the id is known: its registration was
+	// written with another integrity key, or not by a gateway. It may serve.
+	GatewayUnreadable = "unreadable"
+	GatewayFenced     = "fenced" // another gateway has excluded it; it joins again by itself
 )
 
 // Fleet is the state of a fleet of gateways, as one of them sees it.
@@ -68,7 +71,7 @@ type FleetGateway struct {
 	Name string `json:"name"`
 	// Mode is [ModeStrict] or [ModeStatic].
 	Mode string `json:"mode"`
-	// State is [GatewayLoading], [GatewayServing] or [GatewayFenced].
+	// State is [GatewayLoading], [GatewayServing], [GatewayFenced] or [GatewayUnreadable].
 	State string `json:"state"`
 	// Version is that of the gateway's program.
 	Version string `json:"version"`

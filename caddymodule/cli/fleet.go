@@ -73,6 +73,10 @@ func (t *terminal) fleet(fleet client.Fleet) error {
 	list := table{fit: t.width, shorten: []int{0}, optional: []int{4, 5, 6}}
 	list.row("NAME", "STATE", "MODE", "BEHIND", "LEASE", "STARTED", "VERSION")
 	for _, g := range fleet.Gateways {
+		if g.State == client.GatewayUnreadable {
+			list.row(g.ID, g.State, "", "unknown", "", "", "")
+			continue
+		}
 		list.row(g.Name, g.State, g.Mode, behind(g, fleet.LastEnd), span(g.LeaseMS), g.StartedAt.UTC().Format("2006-01-02 15:04"), g.Version)
 	}
 	return list.write(t.out)

@@ -143,9 +143,10 @@ const (
 
 // The states of a gateway of a fleet.
 const (
-	GatewayLoading = "loading" // it is filling its replica, and serves nobody
-	GatewayServing = "serving" // it may serve while it has a lease
-	GatewayFenced  = "fenced"  // it may not serve: it did not acknowledge a change in time
+	GatewayLoading    = "loading"    // it is filling its replica, and serves nobody
+	GatewayServing    = "serving"    // it may serve while it has a lease
+	GatewayUnreadable = "unreadable" // its registration cannot be read: nothing else is known of it
+	GatewayFenced     = "fenced"     // it may not serve: it did not acknowledge a change in time
 )
 
 // FleetStatus is the state of a fleet, as one of its gateways sees it.

@@ -286,7 +286,10 @@ func (a *attempt) getGateways() clientv3.Op {
 func (a *attempt) gatewaysIn(read *etcdserverpb.ResponseOp) map[string]registered {
 	serving := make(map[string]registered)
 	for _, kv := range read.GetResponseRange().Kvs {
-		id := strings.TrimPrefix(string(kv.Key), a.etcd.name(gatewayPrefix))
+		id, isGateway := registrationAt(strings.TrimPrefix(string(kv.Key), a.etcd.prefix))
+		if !isGateway {
+			continue
+		}
 		found, err := a.etcd.openRegistration(id, kv.Value, kv.ModRevision)
 		if err != nil || found.serving() || found.State == apikey.GatewayFenced {
 			serving[id] = found

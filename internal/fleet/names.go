@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
@@ -26,6 +27,22 @@ const (
 	shards          = 256
 	shardNameWidth  = len("00/")
 )
+
+// madeID matches what rand.Text makes: the ids of registrations.
+var madeID = regexp.MustCompile(`^[A-Z2-7]{26}$`)
+
+// registrationAt returns the id of the registration with a name. What has another name
+// belongs to no gateway.
+func registrationAt(name string) (id string, ok bool) {
+	id, ok = strings.CutPrefix(name, gatewayPrefix)
+	return id, ok && madeID.MatchString(id)
+}
+
+// isTicket reports whether a name is that of a gateway's place in the queue.
+func isTicket(name string) bool {
+	id, ok := strings.CutPrefix(name, ticketPrefix)
+	return ok && madeID.MatchString(id)
+}
 
 // recordName returns where a record is, below the fleet's prefix.
 func recordName(r apikey.Record) string {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -134,3 +135,29 @@ func (r *registration) acknowledge(applied apikey.Head) {
 // beginning returns as much of a change's sum as an acknowledgement has: histories are
 // confused by accident, if at all.
 func beginning(sum []byte) []byte { return sum[:min(len(sum), 8)] }
+
+// abandonedAfter is how long a gateway may be loading before it is taken for one that was
+// killed.
+const abandonedAfter = time.Hour
+
+// removeAbandoned removes registrations of gateways that were killed while they were
+// loading, which nobody waits for. One that is still loading notices, and begins again.
+func (e *etcd) removeAbandoned(ctx context.Context) error {
+	prefix := e.name(gatewayPrefix)
+	read, err := e.read(ctx, clientv3.OpGet(prefix, clientv3.WithPrefix()))
+	if err != nil {
+		return err
+	}
+	for _, kv := range read.Responses[0].GetResponseRange().Kvs {
+		name := string(kv.Key)
+		g, err := e.openRegistration(strings.TrimPrefix(name, prefix), kv.Value, kv.ModRevision)
+		if err != nil || g.State != apikey.GatewayLoading || time.Since(time.UnixMilli(g.WallMS)) < abandonedAfter {
+			continue
+		}
+		if _, err := e.write(ctx, []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(name), "=", kv.ModRevision)},
+			[]clientv3.Op{clientv3.OpDelete(name)}, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -152,12 +152,15 @@ func (r *registry) check(known, answered int64) {
 	r.announce()
 }
 
-// set notes a registration or a ticket. The caller holds mu.
+// set notes a registration or a ticket. Others may have written something else between
+// the two, which belongs to them. The caller holds mu.
 func (r *registry) set(e *etcd, key string, value []byte, made, revision int64) {
 	name := strings.TrimPrefix(key, e.prefix)
-	id, isGateway := strings.CutPrefix(name, gatewayPrefix)
-	if !isGateway {
+	if isTicket(name) {
 		r.tickets[name] = made
+	}
+	id, isGateway := registrationAt(name)
+	if !isGateway {
 		return
 	}
 	found, err := e.openRegistration(id, value, revision)

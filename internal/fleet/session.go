@@ -57,6 +57,9 @@ func (f *Fleet) session(ctx context.Context) error {
 	}
 	f.id.Store(&m.id)
 	defer f.progress.stop()
+	if err = e.removeAbandoned(ctx); err != nil {
+		return err
+	}
 	if err = f.catchUp(ctx, e); err != nil {
 		return err
 	}

@@ -64,7 +64,8 @@ func (r *registry) status() []apikey.GatewayStatus {
 	all := make([]apikey.GatewayStatus, 0, len(r.gateways))
 	for id, g := range r.gateways {
 		if g.State == "" {
-			continue // its registration cannot be read: the log says why
+			all = append(all, apikey.GatewayStatus{ID: id, State: apikey.GatewayUnreadable})
+			continue
 		}
 		one := apikey.GatewayStatus{
 			ID: id, Name: g.Name, Mode: g.Mode, State: g.State, Version: g.Version,

@@ -1,0 +1,92 @@
+package fleet
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/etcdtest"
+)
+
+// What others keep in etcd is theirs: other programs, and a fleet whose prefix begins
+// with that of this one.
+func TestFleet_foreignData(t *testing.T) {
+	t.Parallel()
+	cluster := etcdtest.Start(t, 1)
+	outer := defaults(cluster)
+	inner := outer
+	inner.Prefix = outer.Prefix + "prod/"
+	names := []string{
+		"gw", "gw/notes", "gw/\xff", "gwen", "h", "import/x", "notes", "network/x", "q/", "q/notes", "q/" + strings.Repeat("x", 26), "q0", "zebra",
+	}
+	for _, name := range names {
+		cluster.Ctl(t, "put", outer.Prefix+name, "theirs")
+	}
+	within := startGateways(t, 1, inner)[0]
+	within.apply(t, newKey("acme", "Inner"))
+	count := func(prefix string) string {
+		return cluster.Ctl(t, "get", "--prefix", "--count-only", "--write-out=fields", prefix)
+	}
+	before := count(inner.Prefix + "d/")
+
+	all := startGateways(t, 2, outer)
+	for i := range 2 * len(names) {
+		created := all[i%2].apply(t, newKey("acme", fmt.Sprintf("Key %d", i)))
+		revoked := all[(i+1)%2].apply(t, apikey.Revoke{WorkspaceID: "acme", KeyID: created.Key.ID})
+		if p := revoked.Propagation; !p.Confirmed || p.Gateways != 2 {
+			t.Fatalf("got the propagation %+v, want it confirmed by 2 gateways", p)
+		}
+	}
+	for _, name := range names {
+		if got := cluster.Ctl(t, "get", "--print-value-only", outer.Prefix+name); strings.TrimSpace(got) != "theirs" {
+			t.Errorf("%q has %q, want what was there before", name, got)
+		}
+	}
+	if after := count(inner.Prefix + "d/"); countIn(after) != countIn(before) {
+		t.Errorf("the inner fleet had %s, and has %s", before, after)
+	}
+	within.apply(t, newKey("acme", "Another"))
+	if listed := all[0].Known().Gateways; len(listed) != 2 {
+		t.Errorf("got the gateways %+v, want 2", listed)
+	}
+}
+
+// countIn returns the number of keys that etcdctl has counted.
+func countIn(fields string) string {
+	for line := range strings.Lines(fields) {
+		if rest, found := strings.CutPrefix(line, `"Count" : `); found {
+			return strings.TrimSpace(rest)
+		}
+	}
+	return ""
+}
+
+// A gateway that was killed while it was loading is forgotten once another one starts.
+func TestFleet_killedWhileLoading(t *testing.T) {
+	t.Parallel()
+	cluster := etcdtest.Start(t, 1)
+	o := defaults(cluster)
+	g := startGateways(t, 1, o)[0]
+	e := g.connection()
+	put := func(id string, age time.Duration, state string) {
+		r := registration{Name: "gone", State: state, Mode: apikey.ModeStrict, LeaseMS: 3000, WallMS: time.Now().Add(-age).UnixMilli()}
+		if _, err := e.client.Put(t.Context(), e.name(gatewayPrefix+id), e.sealRegistration(id, r)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	old, fresh := strings.Repeat("A", 26), strings.Repeat("B", 26)
+	put(old, 2*time.Hour, apikey.GatewayLoading)
+	put(fresh, time.Minute, apikey.GatewayLoading)
+	openGateway(t, "another", o).awaitLive(t)
+	for id, want := range map[string]bool{old: false, fresh: true} {
+		read, err := e.client.Get(t.Context(), e.name(gatewayPrefix+id))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := read.Count == 1; got != want {
+			t.Errorf("%s: it is there: %t, want %t", id, got, want)
+		}
+	}
+}
