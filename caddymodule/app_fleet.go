@@ -2,7 +2,6 @@ package caddymodule
 
 import (
 	"context"
-
 	"fmt"
 
 	"go.uber.org/zap"
@@ -82,26 +81,16 @@ func (i *instance) adoptFleet(o *fleetOptions) error {
 	return nil
 }
 
-// errNotServing is why a gateway of a fleet does not answer requests.
-type errNotServing struct {
-	why    string
-	answer *apikey.Error
-}
-
-func (e *errNotServing) Error() string         { return "this gateway of a fleet has no lease: " + e.why }
-func (e *errNotServing) Answer() *apikey.Error { return e.answer }
-func (e *errNotServing) Is(target error) bool {
-	return target == error(apikey.ErrStoreUnavailable) || target == error(e.answer)
-}
-
-// checkLease fails if the gateway belongs to a fleet and may not serve.
+// checkLease fails if the gateway belongs to a fleet and may not serve. The fleet itself
+// logs why.
 func (s countedStore) checkLease() error {
-	if s.fleet == nil || s.fleet.Live() {
+	switch {
+	case s.fleet == nil || s.fleet.Live():
 		return nil
+	case s.fleet.HasGoneBack():
+		return apikey.ErrFleetLost
+	case !s.fleet.HasServed():
+		return apikey.ErrFleetJoining
 	}
-	answer := apikey.ErrFleetSilent
-	if s.fleet.HasGoneBack() {
-		answer = apikey.ErrFleetLost
-	}
-	return &errNotServing{s.fleet.Problem(), answer}
+	return apikey.ErrFleetSilent
 }

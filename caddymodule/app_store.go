@@ -41,6 +41,8 @@ func (s countedStore) Unchangeable() string {
 	switch {
 	case s.fleet != nil && s.fleet.Problem() != "":
 		return "this gateway cannot reach its fleet"
+	case s.fleet != nil && s.fleet.UsedUp():
+		return "the fleet's etcd has reached its quota: it refuses all changes, revocations too, until it has space again"
 	case s.fleet != nil && s.fleet.Full():
 		return "the fleet's etcd is full: only revoking and suspending still work"
 	}
@@ -63,11 +65,13 @@ func (s countedStore) ExpiringInUse(ctx context.Context, now time.Time) (map[tim
 
 // Reads.
 
+// Ping fails without a lease too. That is no failure of the store: it is measured and
+// logged on its own, and healthz is asked every few seconds.
 func (s countedStore) Ping() (err error) {
-	defer s.count(context.Background(), metrics.Read, &err)
 	if err := s.checkLease(); err != nil {
 		return err
 	}
+	defer s.count(context.Background(), metrics.Read, &err)
 	return s.store.Ping()
 }
 

@@ -61,6 +61,9 @@ var (
 	// ErrFleetSilent is ErrStoreUnavailable for a gateway that has not heard from its
 	// fleet for too long.
 	ErrFleetSilent = &Error{Code: "store_unavailable", Message: "This gateway has not heard from its fleet for too long, so it refuses all requests. The server's log says why."}
+	// ErrFleetJoining is ErrStoreUnavailable for a gateway that has not had a lease since
+	// it started.
+	ErrFleetJoining = &Error{Code: "store_unavailable", Message: "This gateway has not joined its fleet since it started, and refuses all requests until then. If that lasts, the server's log says why."}
 	// ErrFleetLost is ErrStoreUnavailable for a gateway whose fleet has lost changes that
 	// the gateway knows.
 	ErrFleetLost = &Error{Code: "store_unavailable", Message: "The fleet's etcd has lost changes that this gateway knows, so it refuses all requests until they are back. The server's log says why."}

@@ -185,6 +185,12 @@ type Lost struct {
 // fullest. It is zero if that is not known.
 type FleetSpace struct{ Used, Quota int64 }
 
+// Full reports whether what is left is for changes that take access away, or free space.
+func (s FleetSpace) Full() bool { return s.Used > s.Quota-s.Quota/10 }
+
+// UsedUp reports whether etcd refuses all changes.
+func (s FleetSpace) UsedUp() bool { return s.Quota > 0 && s.Used >= s.Quota }
+
 // GatewayStatus is the state of one gateway of a fleet.
 type GatewayStatus struct {
 	ID, Name, Mode, State, Version string

@@ -184,6 +184,9 @@ func (f *Fleet) connection() *etcd { return f.etcd.Load() }
 // Live reports whether this gateway may judge requests now.
 func (f *Fleet) Live() bool { return f.lease.remaining() > 0 }
 
+// HasServed reports whether this gateway has had a lease since it started.
+func (f *Fleet) HasServed() bool { return f.lease.was.Load() }
+
 // fail notes why the gateway cannot take part, and logs it the first time.
 func (f *Fleet) fail(err error) {
 	if errors.Is(err, errCompacted) {
@@ -215,7 +218,7 @@ func (f *Fleet) reason() string {
 // succeed notes that the gateway takes part.
 func (f *Fleet) succeed() {
 	if f.problem.Swap(nil) != nil {
-		f.log.Info("this gateway takes part in its fleet again")
+		f.log.Info("this gateway takes part in its fleet")
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 // lease says until when this gateway may serve. It is safe for concurrent use.
 type lease struct {
 	granted atomic.Pointer[grant]
+	was     atomic.Bool    // there has been one since the start
 	clock   func() instant // those of this machine, except in tests; set before it is used
 }
 
@@ -19,7 +20,10 @@ type grant struct {
 
 // extend has the lease last for a while from an instant, which must be before the read that
 // proves that nothing has changed.
-func (l *lease) extend(from instant, last time.Duration) { l.granted.Store(&grant{from, last}) }
+func (l *lease) extend(from instant, last time.Duration) {
+	l.granted.Store(&grant{from, last})
+	l.was.Store(true)
+}
 
 // from returns the time from which the lease counts, zero if there is none.
 func (l *lease) from() time.Time {

@@ -50,11 +50,11 @@ func (e *etcd) openRegistration(id string, sealed []byte, revision int64) (regis
 	name := e.name(gatewayPrefix + id)
 	found := registered{id: id, revision: revision}
 	value, _, err := e.keys.open(name, sealed)
-	if err == nil {
-		err = json.Unmarshal(value, &found.registration)
-	}
 	if err != nil {
-		return registered{id: id, revision: revision}, fmt.Errorf("the registration %s: %w", name, err)
+		return registered{id: id, revision: revision}, err
+	}
+	if err := json.Unmarshal(value, &found.registration); err != nil {
+		return registered{id: id, revision: revision}, fmt.Errorf("%s: %w", name, err)
 	}
 	return found, nil
 }

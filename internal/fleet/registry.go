@@ -165,7 +165,8 @@ func (r *registry) set(e *etcd, key string, value []byte, made, revision int64) 
 	}
 	found, err := e.openRegistration(id, value, revision)
 	if err != nil {
-		r.log.Error("a registration of the fleet cannot be read: what is taken away from now on cannot be confirmed; delete it if it belongs to no gateway", zap.Error(err))
+		r.log.Error("a registration of the fleet cannot be read: what is taken away from now on cannot be confirmed. The integrity_key of that gateway or of this one may be wrong. Delete the registration only if its gateway has gone",
+			zap.String("registration", key), zap.Error(err))
 	}
 	r.gateways[id] = found
 }

@@ -31,17 +31,21 @@ func (f *Fleet) watchSpace(ctx context.Context) {
 // changes, so what is left is for those that take access away, or free space.
 func (f *Fleet) Full() bool {
 	space := f.space.Load()
-	return space != nil && isFull(*space)
+	return space != nil && space.Full()
 }
 
-func isFull(s apikey.FleetSpace) bool { return s.Used > s.Quota-s.Quota/10 }
+// UsedUp reports whether etcd has reached its quota, and refuses all changes.
+func (f *Fleet) UsedUp() bool {
+	space := f.space.Load()
+	return space != nil && space.UsedUp()
+}
 
 // errNoRoom is why an import cannot go on.
 var errNoRoom = errors.New("etcd has almost reached its quota: raise --quota-backend-bytes on every member, then run this again")
 
 // checkRoom fails if etcd has almost reached its quota.
 func (e *etcd) checkRoom(ctx context.Context) error {
-	if space, known := e.space(ctx); known && isFull(space) {
+	if space, known := e.space(ctx); known && space.Full() {
 		return errNoRoom
 	}
 	return nil

@@ -62,9 +62,12 @@ func TestFleet_quota(t *testing.T) {
 
 	g.connection().fill(t, func() bool {
 		space, known := g.connection().space(t.Context())
-		return known && isFull(space)
+		return known && space.Full()
 	})
 	gatewaytest.Await(t, "the gateway to know that etcd is full", g.Full)
+	if g.UsedUp() {
+		t.Errorf("the quota is used up already: %+v", g.Known().Space)
+	}
 	if _, err := g.try(t.Context(), newKey("acme", "one more")); !errors.Is(err, apikey.ErrNoSpace) {
 		t.Errorf("creating a key: got %v, want %v", err, apikey.ErrNoSpace)
 	}
@@ -82,7 +85,10 @@ func TestFleet_quota(t *testing.T) {
 		t.Errorf("suspending: got %v, want %v", err, apikey.ErrFleetFull)
 	}
 	g.awaitRenewed(t)
-	gatewaytest.Await(t, "the quota to be used up", func() bool { return g.Known().Space.Used == smallQuota })
+	gatewaytest.Await(t, "the quota to be used up", g.UsedUp)
+	if got := g.Known().Space.Used; got != smallQuota {
+		t.Errorf("got %d bytes used, want the quota", got)
+	}
 }
 
 // A store is not moved into an etcd that has no room for it.
@@ -96,7 +102,7 @@ func TestImport_quota(t *testing.T) {
 	defer e.close()
 	e.fill(t, func() bool {
 		space, known := e.space(t.Context())
-		return known && isFull(space)
+		return known && space.Full()
 	})
 	_, err = Import(t.Context(), o, toMove(t, l.path), silent)
 	if !errors.Is(err, errNoRoom) {
