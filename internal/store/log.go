@@ -131,7 +131,12 @@ func (s *Store) work(ctx context.Context, at time.Time, w work, after func(*dura
 			return after(turn)
 		})
 	}
-	if _, err := s.commitToLog(ctx, apikey.Change{At: at, Do: w}); err != nil {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	// Not with ctx: the log would let the caller go while w.do, which shares variables
+	// with it, may still be called.
+	if _, err := s.commitToLog(context.WithoutCancel(ctx), apikey.Change{At: at, Do: w}); err != nil {
 		return err
 	}
 	return s.inTurn(ctx, "", false, after)
