@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"reflect"
 	"strings"
@@ -144,15 +145,15 @@ func TestFleet_abandonedTicket(t *testing.T) {
 	t.Parallel()
 	g := startGateways(t, 1, defaults(etcdtest.Start(t, 1)))[0]
 	i := intruder{t, g.connection()}
-	i.put("q/abandoned", "")
+	i.put(ticketPrefix+rand.Text(), "")
 	gatewaytest.Await(t, "the ticket to be known", func() bool {
 		first, _ := g.registry.first()
 		return first != ""
 	})
 	began := time.Now()
 	g.apply(t, newKey("acme", "Zapier"))
-	if took := time.Since(began); took < patience || took > 10*patience {
-		t.Errorf("the change took %s, want about %s", took, patience)
+	if took := time.Since(began); took < patience {
+		t.Errorf("the change took %s, want at least %s", took, patience)
 	}
 	gatewaytest.Await(t, "the ticket to be removed", func() bool {
 		first, _ := g.registry.first()
