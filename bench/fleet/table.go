@@ -33,5 +33,5 @@ func coldTable(all []coldStart) string {
 		fmt.Fprintf(&out, "| %d | %.1f s | %d B | %.1f s | %.1f s | %d MB | %d MB |\n", c.keys, c.imported.Seconds(), c.size,
 			c.took.Seconds(), c.again.Seconds(), c.memory/1e6, c.peak/1e6)
 	}
-	return out.String()
+	return out.String() + "\nMemory at its highest includes pages of mapped files, which the system can reclaim.\n"
 }
