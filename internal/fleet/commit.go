@@ -183,7 +183,7 @@ func (a *attempt) try(ctx context.Context, some []*request) (planned int, done b
 
 // verify checks that the fleet has not changed since a point.
 func (a *attempt) verify(ctx context.Context, on point) (result, bool, error) {
-	read, err := a.etcd.read(ctx, clientv3.OpGet(a.etcd.name(headName)), a.getGateways())
+	read, err := a.etcd.read(ctx, clientv3.OpGet(a.etcd.name(headName)), a.etcd.getGateways())
 	if err != nil {
 		return result{}, false, err
 	}
@@ -202,7 +202,7 @@ func (a *attempt) commit(ctx context.Context, on point, plan apikey.Plan) (resul
 	head := next(on.Head, plan)
 	headKey := a.etcd.name(headName)
 	sealed := string(a.etcd.keys.sealHead(headKey, head))
-	then := []clientv3.Op{a.getGateways(), clientv3.OpPut(headKey, sealed)}
+	then := []clientv3.Op{a.etcd.getGateways(), clientv3.OpPut(headKey, sealed)}
 	if a.ticket != "" {
 		then = append(then, clientv3.OpDelete(a.etcd.name(a.ticket)))
 	}
@@ -220,11 +220,11 @@ func (a *attempt) commit(ctx context.Context, on point, plan apikey.Plan) (resul
 		clientv3.Compare(clientv3.ModRevision(headKey), "=", on.Revision),
 		clientv3.Compare(clientv3.Value(headKey), "=", string(on.sealed)),
 	}
-	resp, err := a.etcd.write(ctx, conditions, then, []clientv3.Op{a.getGateways(), clientv3.OpGet(headKey)})
+	resp, err := a.etcd.write(ctx, conditions, then, []clientv3.Op{a.etcd.getGateways(), clientv3.OpGet(headKey)})
 	for errors.Is(err, errAmbiguous) && ctx.Err() == nil {
 		a.unanswered = true
 		// The same again: it succeeds only if the first has not, and never will.
-		resp, err = a.etcd.write(ctx, conditions, then, []clientv3.Op{a.getGateways(), clientv3.OpGet(headKey)})
+		resp, err = a.etcd.write(ctx, conditions, then, []clientv3.Op{a.etcd.getGateways(), clientv3.OpGet(headKey)})
 	}
 	switch {
 	case err != nil && a.unanswered:
@@ -273,10 +273,6 @@ func (a *attempt) catchUp(ctx context.Context, head point) error {
 		return fmt.Errorf("this replica does not keep up with the changes: %s", a.fleet.reason())
 	}
 	return nil
-}
-
-func (a *attempt) getGateways() clientv3.Op {
-	return clientv3.OpGet(a.etcd.name(gatewayPrefix), clientv3.WithPrefix())
 }
 
 // gatewaysIn returns the gateways that may be serving: those that are registered so, and

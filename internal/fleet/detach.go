@@ -57,7 +57,7 @@ type detaching struct {
 
 // end ends the fleet on behalf of this replica, unless that was done before.
 func (d *detaching) end(ctx context.Context) error {
-	read, err := d.etcd.read(ctx, d.getHead(), d.getGateways())
+	read, err := d.etcd.read(ctx, d.getHead(), d.etcd.getGateways())
 	if err != nil {
 		return err
 	}
@@ -108,11 +108,7 @@ func (d *detaching) isEnd(head point) bool {
 func (d *detaching) nobodyIn(read *etcdserverpb.RangeResponse) error {
 	var names []string
 	for _, kv := range read.Kvs {
-		id := strings.TrimPrefix(string(kv.Key), d.etcd.name(gatewayPrefix))
-		if found, err := d.etcd.openRegistration(id, kv.Value, kv.ModRevision); err == nil {
-			id = found.Name + " (" + id + ")"
-		}
-		names = append(names, id)
+		names = append(names, d.etcd.nameOf(kv))
 	}
 	if len(names) == 0 {
 		return nil
@@ -132,7 +128,7 @@ func (d *detaching) writeEnd(ctx context.Context, head point) error {
 		clientv3.Compare(clientv3.CreateRevision(d.etcd.name(gatewayPrefix)), "=", 0).WithPrefix(),
 	}
 	for {
-		resp, err := d.etcd.write(ctx, conditions, []clientv3.Op{clientv3.OpPut(name, sealed)}, []clientv3.Op{d.getHead(), d.getGateways()})
+		resp, err := d.etcd.write(ctx, conditions, []clientv3.Op{clientv3.OpPut(name, sealed)}, []clientv3.Op{d.getHead(), d.etcd.getGateways()})
 		switch {
 		case errors.Is(err, errAmbiguous) && ctx.Err() == nil:
 			continue
@@ -153,7 +149,3 @@ func (d *detaching) writeEnd(ctx context.Context, head point) error {
 }
 
 func (d *detaching) getHead() clientv3.Op { return clientv3.OpGet(d.etcd.name(headName)) }
-
-func (d *detaching) getGateways() clientv3.Op {
-	return clientv3.OpGet(d.etcd.name(gatewayPrefix), clientv3.WithPrefix())
-}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
@@ -57,6 +58,20 @@ func (e *etcd) openRegistration(id string, sealed []byte, revision int64) (regis
 		return registered{id: id, revision: revision}, fmt.Errorf("%s: %w", name, err)
 	}
 	return found, nil
+}
+
+// getGateways reads all registrations.
+func (e *etcd) getGateways() clientv3.Op {
+	return clientv3.OpGet(e.name(gatewayPrefix), clientv3.WithPrefix())
+}
+
+// nameOf returns what to call the gateway of a registration in a message.
+func (e *etcd) nameOf(kv *mvccpb.KeyValue) string {
+	id := strings.TrimPrefix(string(kv.Key), e.name(gatewayPrefix))
+	if found, err := e.openRegistration(id, kv.Value, kv.ModRevision); err == nil {
+		return found.Name + " (" + id + ")"
+	}
+	return id
 }
 
 func (e *etcd) sealRegistration(id string, r registration) string {
@@ -143,14 +158,13 @@ const abandonedAfter = time.Hour
 // removeAbandoned removes registrations of gateways that were killed while they were
 // loading, which nobody waits for. One that is still loading notices, and begins again.
 func (e *etcd) removeAbandoned(ctx context.Context) error {
-	prefix := e.name(gatewayPrefix)
-	read, err := e.read(ctx, clientv3.OpGet(prefix, clientv3.WithPrefix()))
+	read, err := e.read(ctx, e.getGateways())
 	if err != nil {
 		return err
 	}
 	for _, kv := range read.Responses[0].GetResponseRange().Kvs {
 		name := string(kv.Key)
-		g, err := e.openRegistration(strings.TrimPrefix(name, prefix), kv.Value, kv.ModRevision)
+		g, err := e.openRegistration(strings.TrimPrefix(name, e.name(gatewayPrefix)), kv.Value, kv.ModRevision)
 		if err != nil || g.State != apikey.GatewayLoading || time.Since(time.UnixMilli(g.WallMS)) < abandonedAfter {
 			continue
 		}

@@ -90,20 +90,15 @@ func (r *rekeying) run(ctx context.Context, after string) error {
 // sameKey fails if a registered gateway seals with another key: it does so with its
 // registration too.
 func (r *rekeying) sameKey(ctx context.Context) error {
-	read, err := r.etcd.read(ctx, clientv3.OpGet(r.etcd.name(gatewayPrefix), clientv3.WithPrefix()))
+	read, err := r.etcd.read(ctx, r.etcd.getGateways())
 	if err != nil {
 		return err
 	}
 	var others []string
 	for _, kv := range read.Responses[0].GetResponseRange().Kvs {
-		if r.etcd.keys.isCurrent(kv.Value) {
-			continue
+		if !r.etcd.keys.isCurrent(kv.Value) {
+			others = append(others, r.etcd.nameOf(kv))
 		}
-		id := strings.TrimPrefix(string(kv.Key), r.etcd.name(gatewayPrefix))
-		if found, err := r.etcd.openRegistration(id, kv.Value, kv.ModRevision); err == nil {
-			id = found.Name + " (" + id + ")"
-		}
-		others = append(others, id)
 	}
 	if len(others) > 0 {
 		slices.Sort(others)
