@@ -36,11 +36,11 @@ type Client struct {
 	// endpoint.
 	Token string
 	// HTTP sends the requests: set it to dial a Unix socket, or to present a
-	// certificate. Its Timeout bounds every call but Backup, Restore and Doctor,
-	// which take as long as they need and end with their context. Its CheckRedirect
-	// is not used: the API never redirects, and the client follows no redirect, which
-	// could take a token elsewhere. Default: Go's default transport, and
-	// [DefaultTimeout].
+	// certificate. Its Timeout bounds every call but Backup, Restore, Import and
+	// Doctor, which take as long as they need and end with their context. Its
+	// CheckRedirect is not used: the API never redirects, and the client follows no
+	// redirect, which could take a token elsewhere. Default: Go's default transport,
+	// and [DefaultTimeout].
 	HTTP *http.Client
 }
 
