@@ -78,11 +78,12 @@ fleet-faults: etcd ## break a fleet and its etcd for FAULTS (60s), twice: in one
 fleet-mutants: etcd ## check that the test of a fleet's promise fails without each of the rules that keep it
 	internal/fleet/mutants
 
-lint: ## check formatting, go vet, staticcheck, and that the go.mod files are tidy
+lint: ## check formatting, go vet, staticcheck, the workflows, and that the go.mod files are tidy
 	@files=$$(gofmt -l .); if [ -n "$$files" ]; then echo "gofmt -w would change:" $$files; exit 1; fi
 	go vet ./...
 	go -C bench vet ./...
 	$(TOOL) staticcheck ./...
+	$(TOOL) actionlint -shellcheck= -pyflakes=
 	go mod tidy -diff
 	go -C bench mod tidy -diff
 	go -C tools mod tidy -diff
