@@ -10,6 +10,7 @@ import (
 
 	"github.com/agiled/caddy-api-keys/admin/client"
 	"github.com/agiled/caddy-api-keys/internal/etcdtest"
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
 const fleetKey = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
@@ -147,37 +148,20 @@ func TestFleet_withoutEtcd(t *testing.T) {
 	s.Await("the gateway to serve again", func() bool { return s.status(t, token) == 200 })
 }
 
-// TestFleet_reload: a reload adopts other endpoints without refusing a request, and
-// refuses another kind of store at the same path.
+// TestFleet_reload: a reload adopts other endpoints without refusing a request that the
+// gateway has read, and refuses another kind of store at the same path.
 func TestFleet_reload(t *testing.T) {
 	t.Parallel()
 	cluster := etcdtest.Start(t, 3)
 	s := startFleet(t, 1, cluster)[0]
 	_, token := s.Create("acme", "Warehouse sync", "full_access")
 
-	done, refused := make(chan struct{}), make(chan int, 1)
-	go func() {
-		defer close(refused)
-		for {
-			select {
-			case <-done:
-				return
-			default:
-			}
-			if got := s.status(t, token); got != 200 {
-				refused <- got
-				return
-			}
-		}
-	}()
+	load := startLoadFrom(t, []gatewaytest.Client{s.closingClient()}, ask{http.MethodGet, token, []int{http.StatusOK}})
 	if out, err := s.Reload(fleetConfig(cluster.Endpoints()[1:], "name other")); err != nil {
 		t.Errorf("reloading with other endpoints: %v\n%s", err, out)
 	}
 	_, _ = s.Create("acme", "Reports", "read_only") // through the new connection
-	close(done)
-	if got, some := <-refused; some {
-		t.Errorf("got status %d during the reload, want 200", got)
-	}
+	load.stop()
 
 	for _, test := range []struct{ name, config, want string }{
 		{"another kind of store", httpOnly(gatewayConfig), "is open as the replica of a fleet"},
@@ -190,6 +174,8 @@ func TestFleet_reload(t *testing.T) {
 	if got := s.status(t, token); got != 200 {
 		t.Errorf("got status %d after refused reloads, want 200", got)
 	}
+	s.Stop()
+	load.wantAnswered(t, s)
 }
 
 // TestFleet_backup: a backup of one gateway is restored by another into another fleet.

@@ -51,11 +51,19 @@ type ask struct {
 }
 
 func startLoadOf(t *testing.T, s *server, asks ...ask) *load {
+	return startLoadFrom(t, append(s.Clients(t), s.closingClient()), asks...)
+}
+
+// closingClient opens a connection for each request.
+func (s *server) closingClient() gatewaytest.Client {
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	return gatewaytest.Client{Name: "HTTP/1.1, a connection each", Base: "http://" + s.Plain, Client: client}
+}
+
+func startLoadFrom(t *testing.T, clients []gatewaytest.Client, asks ...ask) *load {
 	ctx, cancel := context.WithCancel(t.Context())
-	l := &load{name: rand.Text(), clients: s.Clients(t), cancel: cancel, unanswered: make(map[string]error)}
+	l := &load{name: rand.Text(), clients: clients, cancel: cancel, unanswered: make(map[string]error)}
 	t.Cleanup(l.stop)
-	closing := gatewaytest.Client{Name: "HTTP/1.1, a connection each", Base: "http://" + s.Plain, Client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
-	l.clients = append(l.clients, closing)
 	for _, c := range l.clients {
 		l.workers.Go(func() {
 			for ctx.Err() == nil {
