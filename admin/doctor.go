@@ -1,7 +1,10 @@
 package admin
 
 import (
+	"fmt"
 	"net/http"
+	"slices"
+	"time"
 
 	"github.com/agiled/caddy-api-keys/admin/client"
 	"github.com/agiled/caddy-api-keys/internal/apikey"
@@ -28,5 +31,52 @@ func (h *Handler) checkStore(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
+	if fleet := h.fleet(); fleet != nil {
+		found = withFleet(found, fleet.Known())
+	}
 	return http.StatusOK, presentFindings(found), nil
+}
+
+// withFleet adds what is wrong with the gateway's fleet to findings about its store. That
+// changes can be made is left out then: they are made in the fleet.
+func withFleet(found []apikey.Finding, s apikey.FleetStatus) []apikey.Finding {
+	about := checkFleet(s)
+	if about.Severity != apikey.Fine {
+		found = slices.DeleteFunc(found, func(f apikey.Finding) bool { return f.Check == "changes" && f.Severity == apikey.Fine })
+	}
+	return append(found, about)
+}
+
+// checkFleet says whether the gateway serves in its fleet, and whether changes can be made.
+func checkFleet(s apikey.FleetStatus) apikey.Finding {
+	f := apikey.Finding{Check: "fleet", Severity: apikey.Fault, Advice: "Look the cause up in docs/fleet.md, under When something fails."}
+	const space = "Make space in etcd: docs/fleet.md says how."
+	switch {
+	case s.Lease <= 0:
+		f.Message = fmt.Sprintf("This gateway refuses all requests, because it has no lease of its fleet: %s.", s.Problem)
+	case s.Problem != "":
+		f.Message = fmt.Sprintf("No changes are made: this gateway has been out of contact with its fleet since %s, and refuses all requests in %s: %s.",
+			s.Heard.UTC().Format(time.RFC3339), s.Lease.Round(time.Second), s.Problem)
+	case s.Space.UsedUp():
+		f.Message, f.Advice = "No changes are made, revocations neither: the fleet's etcd has reached its quota.", space
+	case s.Space.Full():
+		f.Message, f.Advice = "The fleet's etcd is full: keys can be revoked and workspaces suspended, but every other change is refused.", space
+	default:
+		return apikey.Finding{Check: f.Check, Severity: apikey.Fine, Message: takesPart(s)}
+	}
+	return f
+}
+
+// takesPart says that all is well.
+func takesPart(s apikey.FleetStatus) string {
+	serving := 0
+	for _, g := range s.Gateways {
+		if g.State == apikey.GatewayServing {
+			serving++
+		}
+	}
+	if serving <= 1 { // of its own registration it may not have heard yet
+		return "This gateway takes part in its fleet, and is the only one that serves."
+	}
+	return fmt.Sprintf("This gateway takes part in its fleet, in which %d gateways serve.", serving)
 }

@@ -92,7 +92,7 @@ const (
 // Finding is the result of one check of the gateway.
 type Finding struct {
 	// Check is what was checked, in one word: permissions, space, clock, changes,
-	// journal, tables or records.
+	// journal, tables, records or fleet.
 	Check string `json:"check"`
 	// Severity is [SeverityOK], [SeverityWarning] or [SeverityError].
 	Severity string `json:"severity"`
