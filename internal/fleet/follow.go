@@ -42,7 +42,7 @@ func (f *Fleet) watch(ctx context.Context, e *etcd) error {
 	from := clientv3.WithRev(f.progress.watchFrom())
 	for answer := range e.client.Watch(ownStream(ctx, "changes", f.watches.Add(1)), e.name(dataPrefix), clientv3.WithPrefix(), from) {
 		if answer.CompactRevision != 0 {
-			return errCompacted
+			return f.compacted(ctx, e)
 		}
 		if err := answer.Err(); err != nil {
 			return explain(err)
@@ -55,6 +55,16 @@ func (f *Fleet) watch(ctx context.Context, e *etcd) error {
 		return errors.New("etcd has ended the watch")
 	}
 	return ctx.Err()
+}
+
+// compacted says what it means that etcd has compacted the changes after the replica's
+// position. A snapshot that is restored as documented is marked so, too.
+func (f *Fleet) compacted(ctx context.Context, e *etcd) error {
+	at, _ := f.progress.now()
+	if head, _, err := e.readHead(ctx); err == nil && isBehind(head.Position, at.Position) {
+		return otherHistory(head.Head, at.Head)
+	}
+	return errCompacted // the next session asks again
 }
 
 // ownStream gives a watch a connection of its own to a member of etcd, so that it can be

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"reflect"
@@ -273,6 +274,9 @@ func TestFleet_putBackTooMany(t *testing.T) {
 		if got := g.records(t); !reflect.DeepEqual(got, before) {
 			t.Errorf("got %d records, want the %d from before", len(got), len(before))
 		}
+	}
+	if err := l.all[0].watch(t.Context(), l.all[0].connection()); !errors.Is(err, errHistory) {
+		t.Errorf("watching from before the restore: got %v, want %v", err, errHistory)
 	}
 	for _, g := range l.all {
 		if got := g.Known().Lost; got == nil || got.Records < 2*60 || got.Left != got.Records || !got.Waiting {
