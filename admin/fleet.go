@@ -86,12 +86,16 @@ func (h *Handler) reconcileFleet(r *http.Request) (int, any, error) {
 
 func presentFleet(s apikey.FleetStatus) fleetAnswer {
 	shown := client.Fleet{
-		Prefix: s.Prefix, Gateway: s.Gateway, Mode: s.Mode, Committed: s.Committed, Applied: s.Applied, LastEnd: s.LastEnd,
+		Prefix: s.Prefix, Gateway: s.Gateway, Name: s.Name, Mode: s.Mode, Committed: s.Committed, Applied: s.Applied, LastEnd: s.LastEnd,
 		LeaseMS: s.Lease.Milliseconds(), Problem: s.Problem, Gateways: make([]client.FleetGateway, 0, len(s.Gateways)),
 	}
 	if !s.Heard.IsZero() {
 		heard := shownTime(s.Heard)
 		shown.HeardAt = &heard
+	}
+	if !s.GatewaysHeard.IsZero() {
+		heard := shownTime(s.GatewaysHeard)
+		shown.GatewaysHeardAt = &heard
 	}
 	if s.Lost != nil {
 		shown.Lost = &client.LostRecords{Records: s.Lost.Records, Left: s.Lost.Left, Waiting: s.Lost.Waiting}

@@ -33,19 +33,19 @@ func inFleet(t *testing.T, state apikey.FleetStatus) *api {
 func TestFleet(t *testing.T) {
 	behind := -1500 * time.Millisecond
 	a := inFleet(t, apikey.FleetStatus{
-		Prefix: "/api-keys/", Gateway: "A", Mode: apikey.ModeStrict, Committed: 7, Applied: 6, LastEnd: 5, Lease: 1200 * time.Millisecond,
-		Heard: start.Add(1500 * time.Microsecond),
+		Prefix: "/api-keys/", Gateway: "A", Name: "eu-1", Mode: apikey.ModeStrict, Committed: 7, Applied: 6, LastEnd: 5, Lease: 1200 * time.Millisecond,
+		Heard: start.Add(1500 * time.Microsecond), GatewaysHeard: start.Add(time.Second),
 		Gateways: []apikey.GatewayStatus{
 			{ID: "A", Name: "eu-1", Mode: apikey.ModeStrict, State: apikey.GatewayServing, Version: "v1", StartedAt: start, Acknowledged: 5, Lease: 15 * time.Second},
 			{ID: "B", Name: "eu-2", Mode: apikey.ModeStatic, State: apikey.GatewayFenced, Version: "v2", StartedAt: start, Acknowledged: 3, Lease: 24 * time.Hour, Ahead: &behind},
 		},
 	})
 	equal(t, "fleet", a.must(t, http.StatusOK, "GET", "/fleet", "").body, object(t, `{"fleet":{
-		"prefix":"/api-keys/","gateway":"A","mode":"strict","committed":7,"applied":6,"last_end":5,"lease_ms":1200,"heard_at":"2026-03-01T12:00:00.001Z",
+		"prefix":"/api-keys/","gateway":"A","name":"eu-1","mode":"strict","committed":7,"applied":6,"last_end":5,"lease_ms":1200,"heard_at":"2026-03-01T12:00:00.001Z",
 		"gateways":[
 			{"id":"A","name":"eu-1","mode":"strict","state":"serving","version":"v1","started_at":"2026-03-01T12:00:00Z","acknowledged":5,"lease_ms":15000,"clock_ahead_ms":null},
 			{"id":"B","name":"eu-2","mode":"static","state":"fenced","version":"v2","started_at":"2026-03-01T12:00:00Z","acknowledged":3,"lease_ms":86400000,"clock_ahead_ms":-1500}
-		]}}`))
+		],"gateways_heard_at":"2026-03-01T12:00:01Z"}}`))
 	equal(t, "health", a.must(t, http.StatusOK, "GET", "/healthz", "").body, object(t, `{"status":"ok"}`))
 
 	alone := newAPI(t)
@@ -55,10 +55,10 @@ func TestFleet(t *testing.T) {
 
 // A gateway that serves nobody says why.
 func TestFleet_notServing(t *testing.T) {
-	a := inFleet(t, apikey.FleetStatus{Prefix: "/api-keys/", Mode: apikey.ModeStrict, Problem: "no member of etcd answers"})
+	a := inFleet(t, apikey.FleetStatus{Prefix: "/api-keys/", Name: "eu-1", Mode: apikey.ModeStrict, Problem: "no member of etcd answers"})
 	equal(t, "fleet", a.must(t, http.StatusOK, "GET", "/fleet", "").body, object(t, `{"fleet":{
-		"prefix":"/api-keys/","gateway":"","mode":"strict","committed":0,"applied":0,"last_end":0,"lease_ms":0,"heard_at":null,
-		"problem":"no member of etcd answers","gateways":[]}}`))
+		"prefix":"/api-keys/","gateway":"","name":"eu-1","mode":"strict","committed":0,"applied":0,"last_end":0,"lease_ms":0,"heard_at":null,
+		"problem":"no member of etcd answers","gateways":[],"gateways_heard_at":null}}`))
 }
 
 // What etcd has lost is put back once somebody asks for it.

@@ -28,6 +28,8 @@ type Fleet struct {
 	Prefix string `json:"prefix"`
 	// Gateway is the id of the gateway that answers; "" if it has not joined yet.
 	Gateway string `json:"gateway"`
+	// Name is what the configuration calls the gateway that answers.
+	Name string `json:"name"`
 	// Mode is [ModeStrict] or [ModeStatic].
 	Mode string `json:"mode"`
 	// Committed is the number of the latest change of the fleet that is known.
@@ -49,6 +51,9 @@ type Fleet struct {
 	Lost *LostRecords `json:"lost,omitzero"`
 	// Gateways are all gateways that are known, in the order of their names.
 	Gateways []FleetGateway `json:"gateways"`
+	// GatewaysHeardAt is when etcd was last heard to have these gateways: later changes
+	// are not in Gateways. It is nil if etcd has not been heard since the start.
+	GatewaysHeardAt *time.Time `json:"gateways_heard_at"`
 }
 
 // LostRecords are records of a gateway that etcd has lost, as after it was restored from an
@@ -80,7 +85,8 @@ type FleetGateway struct {
 	// Acknowledged is the number of the latest change that takes access away which it has
 	// said to have applied.
 	Acknowledged uint64 `json:"acknowledged"`
-	// LeaseMS is how long it serves without contact, in milliseconds.
+	// LeaseMS is how long it serves without contact at most, in milliseconds. How much of
+	// that is left, only the gateway itself knows.
 	LeaseMS int64 `json:"lease_ms"`
 	// ClockAheadMS is how far its clock was ahead of the clock of the gateway that
 	// answers, in milliseconds, when that one last heard from it; below zero if it was

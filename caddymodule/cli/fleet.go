@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,7 +52,7 @@ serve, and whether one has yet to acknowledge a revocation or suspension.`,
 func (t *terminal) fleet(fleet client.Fleet) error {
 	var lines table
 	lines.row("Fleet", fleet.Prefix)
-	lines.row("Asked", answerer(fleet)+", "+fleet.Mode)
+	lines.row("Asked", answerer(fleet))
 	lines.row("Changes", fmt.Sprintf("%d of %d applied", fleet.Applied, fleet.Committed))
 	if fleet.LeaseMS > 0 {
 		lines.row("Serving", "for "+span(fleet.LeaseMS)+" without further contact")
@@ -64,6 +65,9 @@ func (t *terminal) fleet(fleet client.Fleet) error {
 	if lost := fleet.Lost; lost != nil {
 		lines.row("Lost by etcd", fmt.Sprintf("%s, %d to be put back", plural(lost.Records, "record"), lost.Left))
 	}
+	if heard := fleet.GatewaysHeardAt; heard != nil {
+		lines.row("Gateways", fmt.Sprintf("as of %s (%s)", stamp(*heard), t.ago(heard)))
+	}
 	if err := lines.write(t.out); err != nil || len(fleet.Gateways) == 0 {
 		return err
 	}
@@ -71,7 +75,7 @@ func (t *terminal) fleet(fleet client.Fleet) error {
 		return err
 	}
 	list := table{fit: t.width, shorten: []int{0}, optional: []int{4, 5, 6}}
-	list.row("NAME", "STATE", "MODE", "BEHIND", "LEASE", "STARTED", "VERSION")
+	list.row("NAME", "STATE", "MODE", "BEHIND", "MAX LEASE", "STARTED", "VERSION")
 	for _, g := range fleet.Gateways {
 		if g.State == client.GatewayUnreadable {
 			list.row(g.ID, g.State, "", "unknown", "", "", "")
@@ -82,14 +86,13 @@ func (t *terminal) fleet(fleet client.Fleet) error {
 	return list.write(t.out)
 }
 
-// answerer returns the name of the gateway that answered.
+// answerer describes the gateway that answered.
 func answerer(fleet client.Fleet) string {
-	for _, g := range fleet.Gateways {
-		if g.ID == fleet.Gateway {
-			return g.Name
-		}
+	text := fleet.Name + ", " + fleet.Mode
+	if !slices.ContainsFunc(fleet.Gateways, func(g client.FleetGateway) bool { return g.ID == fleet.Gateway }) {
+		text += ", not registered"
 	}
-	return "a gateway that has not joined"
+	return text
 }
 
 // behind says whether a gateway has yet to acknowledge a change that takes access away.

@@ -152,7 +152,8 @@ const (
 // FleetStatus is the state of a fleet, as one of its gateways sees it.
 type FleetStatus struct {
 	Prefix  string
-	Gateway string // the id of the gateway that answers
+	Gateway string // the id of the gateway that answers; "" if it has not joined yet
+	Name    string // what the configuration calls it
 	Mode    string
 	// Committed and Applied are the numbers of the latest change of the fleet, and of the
 	// latest that this gateway has applied.
@@ -168,9 +169,12 @@ type FleetStatus struct {
 	// Problem is why the gateway is not serving, or cannot reach etcd; "" if all is well.
 	Problem string
 	// Lost is what etcd has lost of the gateway's records; nil if it is nothing.
-	Lost     *Lost
-	Space    FleetSpace
-	Gateways []GatewayStatus // by name
+	Lost  *Lost
+	Space FleetSpace
+	// Gateways are those that were registered when the gateway last heard of any, by name.
+	Gateways []GatewayStatus
+	// GatewaysHeard is when that was; zero if it has not heard of any yet.
+	GatewaysHeard time.Time
 }
 
 // Lost are records of a gateway that etcd has lost, as after it was restored from an old

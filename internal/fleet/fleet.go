@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -195,7 +196,7 @@ func (f *Fleet) fail(err error) {
 	if errors.Is(err, errHistory) {
 		f.reconciling.another.Store(true)
 	}
-	text := err.Error()
+	text := oneLine(err)
 	if before := f.problem.Swap(&text); before == nil || *before != text {
 		f.log.Error("this gateway cannot take part in its fleet; trying again", zap.Error(err), zap.Bool("serving", f.Live()))
 	}
@@ -209,6 +210,9 @@ func (f *Fleet) Problem() string {
 	}
 	return ""
 }
+
+// oneLine returns an error's text without line breaks, which those have that join others.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 // reason returns why the gateway cannot take part.
 func (f *Fleet) reason() string {

@@ -24,6 +24,7 @@ type registry struct {
 	ahead    map[string]time.Duration // by id, how far the clocks of gateways are ahead
 	tickets  map[string]int64         // by name, the revision at which each was made
 	revision int64                    // of etcd, up to which this is known
+	heard    time.Time                // when that was heard; zero before the first time
 	unwatch  func()                   // ends the watch
 	changed  chan struct{}            // closed when something changes
 }
@@ -87,7 +88,7 @@ func (r *registry) watch(ctx context.Context, e *etcd) error {
 			r.mu.Unlock()
 			break
 		}
-		r.revision = max(r.revision, answer.Header.Revision)
+		r.revision, r.heard = max(r.revision, answer.Header.Revision), time.Now()
 		for _, event := range answer.Events {
 			name := strings.TrimPrefix(string(event.Kv.Key), e.prefix)
 			if event.Type == clientv3.EventTypeDelete {
@@ -105,7 +106,7 @@ func (r *registry) watch(ctx context.Context, e *etcd) error {
 
 // read reads the whole registry.
 func (r *registry) read(ctx context.Context, e *etcd) error {
-	known := r.known()
+	known, asked := r.known(), time.Now()
 	read, err := e.read(ctx, clientv3.OpGet(e.name(gatewayPrefix), clientv3.WithRange(e.name(ticketsEnd))))
 	if err != nil {
 		return err
@@ -116,16 +117,18 @@ func (r *registry) read(ctx context.Context, e *etcd) error {
 	if read.Header.Revision < r.revision {
 		return nil // the watch is ahead
 	}
-	r.revision = read.Header.Revision
-	clear(r.gateways)
-	clear(r.tickets)
+	r.revision, r.heard = read.Header.Revision, asked
+	there := make(map[string]bool)
 	for _, kv := range read.Responses[0].GetResponseRange().Kvs {
+		there[strings.TrimPrefix(string(kv.Key), e.prefix)] = true
 		r.set(e, string(kv.Key), kv.Value, kv.CreateRevision, kv.ModRevision)
 	}
-	maps.DeleteFunc(r.ahead, func(id string, _ time.Duration) bool {
-		_, there := r.gateways[id]
-		return !there
-	})
+	for id := range r.gateways {
+		if !there[gatewayPrefix+id] {
+			r.remove(gatewayPrefix + id)
+		}
+	}
+	maps.DeleteFunc(r.tickets, func(name string, _ int64) bool { return !there[name] })
 	r.announce()
 	return nil
 }
@@ -164,7 +167,7 @@ func (r *registry) set(e *etcd, key string, value []byte, made, revision int64) 
 		return
 	}
 	found, err := e.openRegistration(id, value, revision)
-	if err != nil {
+	if before, known := r.gateways[id]; err != nil && !(known && before.State == "") { // it was not said before
 		r.log.Error("a registration of the fleet cannot be read: what is taken away from now on cannot be confirmed. The integrity_key of that gateway or of this one may be wrong. Delete the registration only if its gateway has gone",
 			zap.String("registration", key), zap.Error(err))
 	}

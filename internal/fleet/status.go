@@ -13,20 +13,31 @@ import (
 // statusPatience is how long Status waits for etcd.
 const statusPatience = 2 * attemptTimeout
 
-// Status returns the state of the fleet, and asks etcd for its latest change. If etcd does
-// not answer within a few seconds, it is what Known returns, with that as the problem.
+// Status returns the state of the fleet, and asks etcd for its latest change and for the
+// gateways. If etcd does not answer within a few seconds, it is what Known returns, with
+// that as the problem.
 func (f *Fleet) Status(ctx context.Context) apikey.FleetStatus {
 	ctx, cancel := context.WithTimeout(ctx, statusPatience)
 	defer cancel()
-	head, _, err := f.connection().readHead(ctx)
+	err := f.ask(ctx)
+	status := f.Known()
+	if err != nil && status.Problem == "" {
+		status.Problem = oneLine(err)
+	}
+	return status
+}
+
+// ask asks etcd what Known returns of it.
+func (f *Fleet) ask(ctx context.Context) error {
+	e := f.connection()
+	head, _, err := e.readHead(ctx)
 	if err == nil && head.sealed != nil {
 		f.latest.Store(&head.Head)
 	}
-	status := f.Known()
-	if err != nil && status.Problem == "" {
-		status.Problem = err.Error()
+	if ctx.Err() != nil {
+		return err
 	}
-	return status
+	return cmp.Or(err, f.registry.read(ctx, e))
 }
 
 // Known returns the state of the fleet as far as this gateway knows it, without asking
@@ -40,7 +51,7 @@ func (f *Fleet) Known() apikey.FleetStatus {
 		newest = *latest
 	}
 	status := apikey.FleetStatus{
-		Prefix: o.Prefix, Mode: o.mode(), Committed: newest.Seq, Applied: at.Seq, LastEnd: newest.LastEnd,
+		Prefix: o.Prefix, Name: o.Name, Mode: o.mode(), Committed: newest.Seq, Applied: at.Seq, LastEnd: newest.LastEnd,
 		Lease: max(f.lease.remaining(), 0), Heard: f.lease.from(), Problem: f.Problem(),
 		Lost: f.reconciling.lost.Load(),
 	}
@@ -53,12 +64,13 @@ func (f *Fleet) Known() apikey.FleetStatus {
 	if space := f.space.Load(); space != nil {
 		status.Space = *space
 	}
-	status.Gateways = f.registry.status()
+	status.Gateways, status.GatewaysHeard = f.registry.status()
 	return status
 }
 
-// status returns what is known about the gateways, in the order of their names.
-func (r *registry) status() []apikey.GatewayStatus {
+// status returns what is known about the gateways, in the order of their names, and since
+// when.
+func (r *registry) status() ([]apikey.GatewayStatus, time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	all := make([]apikey.GatewayStatus, 0, len(r.gateways))
@@ -79,5 +91,5 @@ func (r *registry) status() []apikey.GatewayStatus {
 	slices.SortFunc(all, func(a, b apikey.GatewayStatus) int {
 		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.ID, b.ID))
 	})
-	return all
+	return all, r.heard
 }

@@ -1,9 +1,13 @@
 package fleet
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
+
+	"go.uber.org/zap/zaptest"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/etcdtest"
@@ -74,8 +78,15 @@ func TestStatus_withoutEtcd(t *testing.T) {
 	g := startGateways(t, 1, o)[0]
 	g.apply(t, newKey("acme", "Zapier"))
 	g.awaitStatus(t, func(got []apikey.GatewayStatus) bool { return len(got) == 1 })
+	if got := g.Status(t.Context()); time.Since(got.GatewaysHeard) > time.Minute || got.Name != "gw0" {
+		t.Errorf("got the gateways as of %v, asked %q, want them as of now, from gw0", got.GatewaysHeard, got.Name)
+	}
 	cluster.Member(0).Kill()
+	killed := time.Now()
 	got := g.Status(t.Context())
+	if got.GatewaysHeard.IsZero() || got.GatewaysHeard.After(killed) {
+		t.Errorf("got the gateways as of %v, want as of before etcd was stopped at %v", got.GatewaysHeard, killed)
+	}
 	if got.Problem == "" || got.Committed != 1 || got.Applied != 1 || len(got.Gateways) != 1 {
 		t.Errorf("got %+v, want what the gateway knew, and a problem", got)
 	}
@@ -90,7 +101,7 @@ func TestStatus_neverServed(t *testing.T) {
 	cluster.Member(0).Kill()
 	g := openGateway(t, "gw0", defaults(cluster))
 	got := g.Known()
-	if got.Problem == "" || got.Lease != 0 || !got.Heard.IsZero() || len(got.Gateways) != 0 {
+	if got.Problem == "" || got.Lease != 0 || !got.Heard.IsZero() || len(got.Gateways) != 0 || !got.GatewaysHeard.IsZero() || got.Name != "gw0" {
 		t.Errorf("got %+v, want no lease, and why", got)
 	}
 }
@@ -101,9 +112,38 @@ func TestRegistry_compareClocks(t *testing.T) {
 		r := newRegistry(nil, nil)
 		r.gateways["id"] = registered{registration: registration{State: apikey.GatewayServing, WallMS: time.Now().Add(ahead).UnixMilli()}}
 		r.compareClocks(gatewayPrefix + "id")
-		got := r.status()[0].Ahead
+		gateways, _ := r.status()
+		got := gateways[0].Ahead
 		if got == nil || (*got-ahead).Abs() > time.Second {
 			t.Errorf("got %v, want %v", got, ahead)
 		}
+	}
+}
+
+// In place of the etcd that had gateways there is one that has none: they are forgotten.
+func TestRegistry_emptyEtcd(t *testing.T) {
+	t.Parallel()
+	o := defaults(etcdtest.Start(t, 1))
+	e, err := dial(&o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.close()
+	r := newRegistry(zaptest.NewLogger(t), nil)
+	r.revision = 1 << 40
+	r.gateways["A"] = registered{id: "A", registration: registration{Name: "gw0", State: apikey.GatewayServing}}
+	asked := time.Now()
+	if err := r.read(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	if got, heard := r.status(); len(got) != 0 || heard.Before(asked) {
+		t.Errorf("got %+v as of %v, want no gateways as of %v", got, heard, asked)
+	}
+}
+
+// Several errors at once are one line of text.
+func TestOneLine(t *testing.T) {
+	if got, want := oneLine(fmt.Errorf("no member: %w", errors.Join(errCompacted, errStalled))), "no member: "+errCompacted.Error()+"; "+errStalled.Error(); got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
