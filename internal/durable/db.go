@@ -41,7 +41,11 @@ type Options struct {
 	// AfterRebuild completes a database rebuilt from the journal, which lacks the
 	// notes written since its snapshot. It may be nil.
 	AfterRebuild func(*Txn, RebuiltFrom) error
-	Log          *zap.Logger
+	// StartOver says what to do if changes are lost for good, for a database whose
+	// contents are elsewhere too. Default: to restore a backup, or to make do with what
+	// is left.
+	StartOver string
+	Log       *zap.Logger
 }
 
 // RebuiltFrom describes the journal that a database was rebuilt from.

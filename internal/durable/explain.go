@@ -1,6 +1,7 @@
 package durable
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -30,9 +31,17 @@ func (db *DB) uncertain(cause error, from, to uint64) error {
 	case to > from:
 		changes = fmt.Sprintf("the changes from %d to %d", from, to)
 	}
-	return fmt.Errorf("%w. So it is uncertain whether the store contains %s, and a revocation may be missing. "+
-		"Recover the journal's original files, or restore a backup into an empty directory. "+
-		"If you are sure that the store is complete, create a new journal from it: caddy api-keys doctor --store %q --new-journal", cause, changes, db.path)
+	err := fmt.Errorf("%w. So it is uncertain whether the store contains %s, and a revocation may be missing. "+
+		"Recover the journal's original files, or %s", cause, changes, db.startOver())
+	if db.options.StartOver != "" {
+		return err
+	}
+	return fmt.Errorf("%w. If you are sure that the store is complete, create a new journal from it: caddy api-keys doctor --store %q --new-journal", err, db.path)
+}
+
+// startOver returns what to do if changes are lost for good.
+func (db *DB) startOver() string {
+	return cmp.Or(db.options.StartOver, "restore a backup into an empty directory")
 }
 
 // explainJournal adds advice to an error from opening the journal.
@@ -42,7 +51,7 @@ func (db *DB) explainJournal(err error) error {
 	}
 	if damage, ok := errors.AsType[*journal.Damage](err); ok {
 		if _, files := db.survey(); files != nil && !isTransient(files) {
-			return bothDamaged(files, damage)
+			return db.bothDamaged(files, damage)
 		}
 		return db.uncertain(damage, max(damage.Next, 1), 0)
 	}
@@ -51,8 +60,8 @@ func (db *DB) explainJournal(err error) error {
 
 // bothDamaged returns the error for files and a journal of which neither can be
 // rebuilt from the other.
-func bothDamaged(files, journal error) error {
-	return fmt.Errorf("its files are damaged (%w), and so is its journal: %w. Restore a backup into an empty directory", files, journal)
+func (db *DB) bothDamaged(files, journal error) error {
+	return fmt.Errorf("its files are damaged (%w), and so is its journal: %w: %s", files, journal, db.startOver())
 }
 
 // explain adds advice to an error from opening Badger.

@@ -112,20 +112,20 @@ func (db *DB) openWithoutJournal() error {
 		return db.create()
 	}
 	if name := emptyFile(db.path); name != "" {
-		return fmt.Errorf("its file %q is empty: either a crash interrupted its creation, or its contents are lost. If the process or the machine stopped just as the file was created, remove the file; otherwise restore a backup into an empty directory", name)
+		return fmt.Errorf("its file %q is empty: either a crash interrupted its creation, or its contents are lost. If the process or the machine stopped just as the file was created, remove the file; otherwise %s", name, db.startOver())
 	}
 	files, err := db.survey()
 	if err != nil && isTransient(err) {
 		return Advise(err)
 	}
 	if err != nil {
-		return fmt.Errorf("its files are damaged, and there is no journal to rebuild them from: %w. Restore a backup into an empty directory", err)
+		return fmt.Errorf("its files are damaged, and there is no journal to rebuild them from: %w: %s", err, db.startOver())
 	}
 	switch lost, err := db.openSurveyed(files); {
 	case err != nil:
 		return explain(db.path, err)
 	case lost:
-		return errors.New("its manifest is truncated, and there is no journal to rebuild it from: restore a backup into an empty directory")
+		return errors.New("its manifest is truncated, and there is no journal to rebuild it from: " + db.startOver())
 	}
 	switch version, err := db.schema(); {
 	case err != nil:
@@ -217,7 +217,7 @@ func (db *DB) reconcile(files *fileSurvey, tail *journal.Tail) error {
 	case base.Number > 0 && !stored.base.Footprint.isAncestorOf(files):
 		return db.closeAndRebuild(errors.New("some of the store's files neither match nor descend from those recorded with the journal's snapshot"), tail)
 	case stored.position != base && stored.position != tail.Positions[stored.position.Number]:
-		return errors.New("its journal belongs to another store: put the right journal back, or restore a backup into an empty directory")
+		return errors.New("its journal belongs to another store: put the right journal back, or " + db.startOver())
 	}
 	if tail.Torn != nil {
 		db.repair(Repair{Kind: DroppedTorn, Reason: tail.Torn})

@@ -81,7 +81,7 @@ func (db *DB) roomToRebuild() error {
 func (db *DB) rebuild(reason error, tail *journal.Tail) error {
 	db.repair(Repair{Kind: Rebuilding, Reason: reason})
 	if tail.Torn != nil {
-		return bothDamaged(reason, tail.Torn)
+		return db.bothDamaged(reason, tail.Torn)
 	}
 	snapshot, err := db.journal.OpenSnapshot()
 	if err != nil {
@@ -89,7 +89,7 @@ func (db *DB) rebuild(reason error, tail *journal.Tail) error {
 	}
 	defer snapshot.Close()
 	if err := snapshot.Read(func([]byte, []byte) error { return nil }); err != nil {
-		return bothDamaged(reason, err)
+		return db.bothDamaged(reason, err)
 	}
 	if err := db.roomToRebuild(); err != nil {
 		return err

@@ -180,3 +180,17 @@ func TestReplica_incomplete(t *testing.T) {
 	mustReload(t, s, recordsOf(t, log.replicas[0]), log.head())
 	mustApply(t, s, start, apikey.Suspend{WorkspaceID: "acme"})
 }
+
+// A replica without its journal is not made do with: its fleet has everything.
+func TestOpenReplica_withoutJournal(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "replica")
+	closeStore(t, openReplica(t, path, nil))
+	if err := os.RemoveAll(filepath.Join(path, "journal")); err != nil {
+		t.Fatal(err)
+	}
+	_, err := OpenReplica(path, fleetPrefix, zap.NewNop(), nil)
+	const want = "Recover the journal's original files, or move the whole directory away, and start again: a replica is filled from its fleet"
+	if err == nil || !strings.HasSuffix(err.Error(), want) {
+		t.Errorf("got error %v, want one that ends with %q", err, want)
+	}
+}

@@ -77,7 +77,11 @@ func openDirectory(path string, replica bool, log *zap.Logger, onChange func(api
 	if err != nil {
 		return nil, fmt.Errorf("opening key store at %q: %w", path, err)
 	}
-	db, err := durable.Open(databaseOptions(absolute, log))
+	options := databaseOptions(absolute, log)
+	if replica {
+		options.StartOver = "move the whole directory away, and start again: a replica is filled from its fleet"
+	}
+	db, err := durable.Open(options)
 	if err != nil {
 		return nil, fmt.Errorf("opening key store at %q: %w", absolute, err)
 	}
