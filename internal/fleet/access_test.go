@@ -46,7 +46,7 @@ func TestFleet_userAndTLS(t *testing.T) {
 		change func(*Options)
 		want   string
 	}{
-		{"wrong password", func(o *Options) { o.Password = "wrong" }, "invalid user ID or password"},
+		{"wrong password", func(o *Options) { o.Password = "wrong" }, "etcd refuses this gateway's username or password"},
 		{"no user", func(o *Options) { o.Username, o.Password = "", "" }, "etcd refuses this gateway's user"},
 		{"other prefix", func(o *Options) { o.Username = "other" }, "etcd refuses this gateway's user"},
 		{"no certificate", func(o *Options) { o.TLS = o.TLS.Clone(); o.TLS.Certificates = nil }, "no member of etcd answers"},
@@ -54,7 +54,11 @@ func TestFleet_userAndTLS(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			o := o
 			tt.change(&o)
-			openGateway(t, "gw", o).awaitProblem(t, tt.want)
+			g := openGateway(t, "gw", o)
+			g.awaitProblem(t, tt.want)
+			if got := strings.Contains(g.Problem(), "no member of etcd answers"); got != (tt.name == "no certificate") {
+				t.Errorf("got %q, which says that none answers: %t", g.Problem(), got)
+			}
 		})
 	}
 }

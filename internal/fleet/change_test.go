@@ -59,8 +59,9 @@ func TestFleet_inDoubt(t *testing.T) {
 	cluster := etcdtest.Start(t, 1)
 	g := startProxied(t, cluster, 1)[0]
 	g.each(func(p *etcdtest.Proxy) { p.Stall(etcdtest.Answers) })
-	if _, err := g.try(t.Context(), newKey("acme", "Zapier")); !errors.Is(err, apikey.ErrFleetInDoubt) {
-		t.Errorf("got %v, want %v", err, apikey.ErrFleetInDoubt)
+	_, err := g.try(t.Context(), newKey("acme", "Zapier"))
+	if !errors.Is(err, apikey.ErrFleetInDoubt) || strings.Count(err.Error(), errAmbiguous.Error()) != 1 {
+		t.Errorf("got %v, want %v, and that etcd did not say, once", err, apikey.ErrFleetInDoubt)
 	}
 	g.each((*etcdtest.Proxy).Pass)
 	g.awaitLive(t)

@@ -227,7 +227,7 @@ func (a *attempt) commit(ctx context.Context, on point, plan apikey.Plan) (resul
 		resp, err = a.etcd.write(ctx, conditions, then, []clientv3.Op{a.etcd.getGateways(), clientv3.OpGet(headKey)})
 	}
 	switch {
-	case err != nil && a.unanswered:
+	case err != nil && a.unanswered && !errors.Is(err, errAmbiguous):
 		return result{}, false, fmt.Errorf("%w: %w", errAmbiguous, err)
 	case err != nil:
 		return result{}, false, err

@@ -124,6 +124,8 @@ func explain(err error) error {
 		return nil
 	case errors.Is(err, rpctypes.ErrPermissionDenied):
 		return fmt.Errorf("etcd refuses this gateway's user: grant it the role described in docs/fleet.md: %w", err)
+	case errors.Is(err, rpctypes.ErrAuthFailed):
+		return fmt.Errorf("etcd refuses this gateway's username or password: %w", err)
 	case errors.Is(err, rpctypes.ErrNoSpace):
 		return fmt.Errorf("etcd has reached its quota: compact and defragment it, or raise --quota-backend-bytes: %w", err)
 	}

@@ -162,7 +162,7 @@ func (f *Fleet) judgeOutside(e *etcd, events []*clientv3.Event, why error) {
 }
 
 // errOutside is why events of etcd are no change of the fleet.
-var errOutside = errors.New("there is no head with it")
+var errOutside = errors.New("it is part of no change of the fleet")
 
 // openChange decodes the events of one revision.
 func (e *etcd) openChange(events []*clientv3.Event) (c change, err error) {

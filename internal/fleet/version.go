@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -38,17 +39,20 @@ func (e *etcd) checkVersions(ctx context.Context) error {
 		})
 	}
 	all.Wait()
-	none := true
 	for i, err := range errs {
 		if answered[i] && err != nil {
 			return err
 		}
-		none = none && !answered[i]
 	}
-	if none {
-		return fmt.Errorf("no member of etcd answers: %w", errors.Join(errs...))
+	if slices.Contains(answered, true) {
+		return nil
 	}
-	return nil
+	for _, err := range errs {
+		if !isTransient(err) { // it has answered, and refused
+			return err
+		}
+	}
+	return fmt.Errorf("no member of etcd answers: %w", errors.Join(errs...))
 }
 
 // tooOld returns why a version of etcd cannot be used, "" if it can.
