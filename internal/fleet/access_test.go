@@ -4,6 +4,9 @@ import (
 	"strings"
 	"testing"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
 	"github.com/agiled/caddy-api-keys/internal/etcdtest"
 	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
@@ -69,7 +72,7 @@ func TestFleet_wrongIntegrityKey(t *testing.T) {
 	right := startGateways(t, 1, defaults(cluster))[0]
 	o := defaults(cluster)
 	o.IntegrityKeys = []IntegrityKey{{2}}
-	openGateway(t, "wrong", o).awaitProblem(t, "d/head is sealed with another integrity_key")
+	openGateway(t, "wrong", o).awaitProblem(t, "d/head is sealed with another integrity_key, whose id is 01d0fabd: if that is the former one, add it in second place")
 	o.IntegrityKeys = nil
 	openGateway(t, "none", o).awaitProblem(t, "d/head is sealed with another integrity_key")
 	right.apply(t, newKey("acme", "Zapier"))
@@ -144,4 +147,26 @@ func TestMove_userAndTLS(t *testing.T) {
 	if already, err := Detach(t.Context(), withKeys(o, secondKey), replica); already || err != nil {
 		t.Errorf("got already %t, %v; want that it is detached", already, err)
 	}
+}
+
+// A gateway that has only the new key, and whose replica is complete, serves. It says that
+// records are still sealed with the former one.
+func TestFleet_formerKeyMissing(t *testing.T) {
+	t.Parallel()
+	core, logged := observer.New(zap.WarnLevel)
+	warnings := func() int {
+		return logged.FilterMessage("this gateway could not fill a replica from etcd: it lacks an integrity_key of records there").Len()
+	}
+	o := withKeys(defaults(etcdtest.Start(t, 1)), oldKey)
+	o.Log = zap.New(core)
+	g := startGateways(t, 1, o)[0]
+	g.apply(t, newKey("acme", "Zapier"))
+	g.adopt(t, withKeys(o, secondKey, oldKey))
+	g.apply(t, newKey("acme", "Reports")) // whose head is sealed with the new key
+	if g.warnOfFormerKey(t.Context(), g.connection()); warnings() != 0 {
+		t.Errorf("with both keys: got %d warnings, want none", warnings())
+	}
+	g.adopt(t, withKeys(o, secondKey))
+	gatewaytest.Await(t, "the warning", func() bool { return warnings() > 0 })
+	g.awaitLive(t)
 }

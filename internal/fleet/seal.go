@@ -58,9 +58,9 @@ func (k keyring) open(name string, sealed []byte) (value []byte, seq uint64, err
 	if sealed[0] != sealVersion {
 		return nil, 0, fmt.Errorf("%s has the format %d, which a newer version wrote", name, sealed[0])
 	}
-	key, known := k.find(sealed[1 : 1+keyIDSize])
+	key, known := k.find(keyIDIn(sealed))
 	if !known {
-		return nil, 0, fmt.Errorf("%s is sealed with another integrity_key", name)
+		return nil, 0, &otherKeyError{name, keyIDIn(sealed)}
 	}
 	mac, rest := sealed[1+keyIDSize:sealSize-8], sealed[sealSize-8:]
 	seq, value = binary.BigEndian.Uint64(rest), rest[8:]
@@ -73,7 +73,21 @@ func (k keyring) open(name string, sealed []byte) (value []byte, seq uint64, err
 // isCurrent reports whether a value was sealed with the key that seals.
 func (k keyring) isCurrent(sealed []byte) bool {
 	id := k.sealing().id()
-	return len(sealed) >= sealSize && bytes.Equal(sealed[1:1+keyIDSize], id[:])
+	return len(sealed) >= sealSize && bytes.Equal(keyIDIn(sealed), id[:])
+}
+
+// keyIDIn returns the id of the key that a value was sealed with.
+func keyIDIn(sealed []byte) []byte { return sealed[1 : 1+keyIDSize] }
+
+// otherKeyError is why a value cannot be read that was sealed with a key that this gateway
+// does not have.
+type otherKeyError struct {
+	name string
+	id   []byte // of the key
+}
+
+func (e *otherKeyError) Error() string {
+	return fmt.Sprintf("%s is sealed with another integrity_key, whose id is %x: if that is the former one, add it in second place, and keep it until caddy api-keys fleet rekey has sealed everything again", e.name, e.id)
 }
 
 var errUnsealed = errors.New("no gateway of this fleet wrote this value, or it is damaged")

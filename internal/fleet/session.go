@@ -66,6 +66,7 @@ func (f *Fleet) session(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return f.follow(ctx, e) })
 	g.Go(func() error { return f.serve(ctx, e, m) })
+	g.Go(func() error { f.warnOfFormerKey(ctx, e); return nil })
 	err = g.Wait()
 	return err
 }
