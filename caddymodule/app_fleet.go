@@ -6,7 +6,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/fleet"
 	"github.com/agiled/caddy-api-keys/internal/store"
 	"github.com/agiled/caddy-api-keys/internal/version"
@@ -84,13 +83,8 @@ func (i *instance) adoptFleet(o *fleetOptions) error {
 // checkLease fails if the gateway belongs to a fleet and may not serve. The fleet itself
 // logs why.
 func (s countedStore) checkLease() error {
-	switch {
-	case s.fleet == nil || s.fleet.Live():
+	if s.fleet == nil || s.fleet.Live() {
 		return nil
-	case s.fleet.HasGoneBack():
-		return apikey.ErrFleetLost
-	case !s.fleet.HasServed():
-		return apikey.ErrFleetJoining
 	}
-	return apikey.ErrFleetSilent
+	return s.fleet.Refusal()
 }

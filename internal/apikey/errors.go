@@ -67,6 +67,11 @@ var (
 	// ErrFleetLost is ErrStoreUnavailable for a gateway whose fleet has lost changes that
 	// the gateway knows.
 	ErrFleetLost = &Error{Code: "store_unavailable", Message: "The fleet's etcd has lost changes that this gateway knows, so it refuses all requests until they are back. The server's log says why."}
+	// ErrFleetExcluded is ErrStoreUnavailable for a gateway that another one has excluded.
+	ErrFleetExcluded = &Error{Code: "store_unavailable", Message: "The fleet has excluded this gateway because it did not apply a change in time, so it refuses all requests until it has caught up. The server's log says more."}
+	// ErrFleetUnusable is ErrStoreUnavailable for a gateway that hears from its fleet and
+	// cannot take part in it, as with the wrong integrity key.
+	ErrFleetUnusable = &Error{Code: "store_unavailable", Message: "This gateway cannot take part in its fleet, so it refuses all requests. The server's log says why."}
 	// ErrFleetInDoubt is ErrStoreUnavailable for a change of a fleet that may or may not
 	// have been made.
 	ErrFleetInDoubt = &Error{Code: "store_unavailable", Message: "This may or may not have been done: the connection to the fleet's etcd was lost in the meantime. Check whether it was done, and try again if it was not."}

@@ -117,6 +117,15 @@ func isTransient(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
+// isSilence reports whether an error means that etcd does not answer.
+func isSilence(err error) bool {
+	_, fromEtcd := status.FromError(err)
+	if _, said := errors.AsType[rpctypes.EtcdError](err); !said && !fromEtcd {
+		return errors.Is(err, context.DeadlineExceeded)
+	}
+	return isTransient(err)
+}
+
 // explain says what an error of etcd means to an operator.
 func explain(err error) error {
 	switch {

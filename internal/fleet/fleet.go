@@ -81,7 +81,7 @@ type Fleet struct {
 
 	space   atomic.Pointer[apikey.FleetSpace]
 	latest  atomic.Pointer[apikey.Head] // the latest change that etcd is known to have
-	problem atomic.Pointer[string]      // why the gateway cannot take part, if it cannot
+	problem atomic.Pointer[error]       // why the gateway cannot take part, if it cannot
 	noted   apikey.Contact              // what the replica has recorded for this gateway
 	former  []string                    // ids of earlier registrations that are to be removed
 
@@ -185,9 +185,6 @@ func (f *Fleet) connection() *etcd { return f.etcd.Load() }
 // Live reports whether this gateway may judge requests now.
 func (f *Fleet) Live() bool { return f.lease.remaining() > 0 }
 
-// HasServed reports whether this gateway has had a lease since it started.
-func (f *Fleet) HasServed() bool { return f.lease.was.Load() }
-
 // fail notes why the gateway cannot take part, and logs it the first time.
 func (f *Fleet) fail(err error) {
 	if errors.Is(err, errCompacted) {
@@ -196,8 +193,7 @@ func (f *Fleet) fail(err error) {
 	if errors.Is(err, errHistory) {
 		f.reconciling.another.Store(true)
 	}
-	text := oneLine(err)
-	if before := f.problem.Swap(&text); before == nil || *before != text {
+	if before := f.problem.Swap(&err); before == nil || oneLine(*before) != oneLine(err) {
 		f.log.Error("this gateway cannot take part in its fleet; trying again", zap.Error(err), zap.Bool("serving", f.Live()))
 	}
 }
@@ -206,9 +202,25 @@ func (f *Fleet) fail(err error) {
 // serving all the same, under its last lease.
 func (f *Fleet) Problem() string {
 	if why := f.problem.Load(); why != nil {
-		return *why
+		return oneLine(*why)
 	}
 	return ""
+}
+
+// Refusal returns what to tell clients while the gateway may not judge requests.
+func (f *Fleet) Refusal() *apikey.Error {
+	why := f.problem.Load()
+	switch {
+	case f.hasGoneBack():
+		return apikey.ErrFleetLost
+	case why != nil && errors.Is(*why, errFenced):
+		return apikey.ErrFleetExcluded
+	case why != nil && !isSilence(*why):
+		return apikey.ErrFleetUnusable
+	case !f.lease.was.Load():
+		return apikey.ErrFleetJoining
+	}
+	return apikey.ErrFleetSilent
 }
 
 // oneLine returns an error's text without line breaks, which those have that join others.

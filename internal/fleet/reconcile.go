@@ -89,9 +89,9 @@ func (f *Fleet) PutBack() {
 	}
 }
 
-// HasGoneBack reports whether etcd was seen to have another history than this gateway's
+// hasGoneBack reports whether etcd was seen to have another history than this gateway's
 // replica, as far as what was lost is not back yet.
-func (f *Fleet) HasGoneBack() bool {
+func (f *Fleet) hasGoneBack() bool {
 	return f.reconciling.another.Load() || f.reconciling.lost.Load() != nil
 }
 
