@@ -60,13 +60,27 @@ func prepareGroup(cmd *cobra.Command) {
 		}
 		return noCommand(cmd, args)
 	})
+	cmd.Flags().VarPF(helpFlag{}, "help", "h", "help for "+cmd.Name()).NoOptDefVal = "true"
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		if args := cmd.Flags().Args(); len(args) > 0 { // the flag would be that of a command
 			return finish(cmd, noCommand(cmd, args))
 		}
+		if errors.Is(err, errHelp) {
+			return cmd.Help()
+		}
 		return finish(cmd, usagef("%v", err))
 	})
 }
+
+// helpFlag is --help of a command that only has others. It fails when it is set, so that
+// whether there is such a command is seen before Cobra prints the help, and exits with 0.
+type helpFlag struct{}
+
+var errHelp = errors.New("help was asked for")
+
+func (helpFlag) Set(string) error { return errHelp }
+func (helpFlag) String() string   { return "false" }
+func (helpFlag) Type() string     { return "bool" }
 
 // help prints the help of a command.
 func help(cmd *cobra.Command, args []string) error {

@@ -117,9 +117,13 @@ func warnOfPending(cmd *cobra.Command, p client.Propagation) {
 	if p.State == client.Confirmed {
 		return
 	}
-	who := "some gateways"
+	who, stop := "some gateways", "those gateways"
 	if len(p.Behind) > 0 {
 		who = strings.Join(p.Behind, ", ")
 	}
-	_ = say(cmd.ErrOrStderr(), "This is not confirmed: it may still be allowed by %s. Stop them, or wait until caddy api-keys fleet status shows that none is behind.\n", who)
+	if len(p.Behind) == 1 {
+		stop = "that gateway"
+	}
+	_ = say(cmd.ErrOrStderr(), "This is not confirmed: %s may not know of it yet, and let requests through. Stop %s, or wait until caddy api-keys fleet status shows that none is behind. "+
+		"If one is gone for good, docs/fleet.md says how to remove what it has left.\n", who, stop)
 }

@@ -37,6 +37,9 @@ endpoints of the gateway instead.`,
 			return err
 		}
 		if fleet.Lost == nil {
+			if fleet.Problem != "" {
+				_ = say(cmd.ErrOrStderr(), "This gateway has another problem: %s\n", fleet.Problem)
+			}
 			return t.reconciled(0)
 		}
 		lost := *fleet.Lost

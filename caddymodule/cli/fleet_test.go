@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/agiled/caddy-api-keys/admin/client"
 )
 
@@ -45,5 +47,26 @@ Problem  no member of etcd answers
 `
 	if err := (&terminal{out: &out, now: now}).fleet(fleet); err != nil || out.String() != want {
 		t.Errorf("before it has joined: got %v\n%s\nwant\n%s", err, out.String(), want)
+	}
+}
+
+// Who revokes a leaked key is told which gateways may not know of it, and what to do.
+func TestWarnOfPending(t *testing.T) {
+	const advice = ", or wait until caddy api-keys fleet status shows that none is behind. If one is gone for good, docs/fleet.md says how to remove what it has left.\n"
+	for _, test := range []struct {
+		given client.Propagation
+		want  string
+	}{
+		{client.Propagation{State: client.Confirmed}, ""},
+		{client.Propagation{State: client.Pending, Behind: []string{"eu-2"}}, "This is not confirmed: eu-2 may not know of it yet, and let requests through. Stop that gateway" + advice},
+		{client.Propagation{State: client.Pending, Behind: []string{"eu-2", "eu-3"}}, "This is not confirmed: eu-2, eu-3 may not know of it yet, and let requests through. Stop those gateways" + advice},
+		{client.Propagation{State: client.Pending}, "This is not confirmed: some gateways may not know of it yet, and let requests through. Stop those gateways" + advice},
+	} {
+		var cmd cobra.Command
+		var got strings.Builder
+		cmd.SetErr(&got)
+		if warnOfPending(&cmd, test.given); got.String() != test.want {
+			t.Errorf("%+v: got %q, want %q", test.given, got.String(), test.want)
+		}
 	}
 }
