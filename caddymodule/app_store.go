@@ -29,6 +29,14 @@ func (s countedStore) count(ctx context.Context, operation metrics.StoreOperatio
 	collectors.Store().Count(ctx, operation, *err)
 }
 
+// countForget counts no failure without contact to the fleet, which takes no changes then:
+// nobody waits for what is old to be deleted, and contact is measured on its own.
+func (s countedStore) countForget(ctx context.Context, err *error) {
+	if s.fleet == nil || s.fleet.Live() && s.fleet.Problem() == "" {
+		s.count(ctx, metrics.Forget, err)
+	}
+}
+
 func (s countedStore) Path() string                      { return s.store.Path() }
 func (s countedStore) Made() bool                        { return s.store.Made() }
 func (s countedStore) Close() error                      { return s.store.Close() }
@@ -38,15 +46,25 @@ func (s countedStore) MayHave(digest apikey.Digest) bool { return s.store.MayHav
 func (s countedStore) Version(workspaceID string) uint64 { return s.store.Version(workspaceID) }
 
 func (s countedStore) Unchangeable() string {
-	switch {
-	case s.fleet != nil && s.fleet.Problem() != "":
-		return "this gateway cannot reach its fleet"
-	case s.fleet != nil && s.fleet.UsedUp():
-		return "the fleet's etcd has reached its quota: it refuses all changes, revocations too, until it has space again"
-	case s.fleet != nil && s.fleet.Full():
-		return "the fleet's etcd is full: only revoking and suspending still work"
+	if s.fleet != nil {
+		if why := unchangeable(s.fleet.Known()); why != "" {
+			return why
+		}
 	}
 	return s.store.Unchangeable()
+}
+
+// unchangeable says why a fleet takes no changes of this gateway, or returns "".
+func unchangeable(fleet apikey.FleetStatus) string {
+	switch {
+	case fleet.Problem != "":
+		return "this gateway cannot reach its fleet"
+	case fleet.Space.UsedUp():
+		return "the fleet's etcd has reached its quota: it refuses all changes, revocations too, until it has space again"
+	case fleet.Space.Full():
+		return "the fleet's etcd is full: only revoking and suspending still work"
+	}
+	return ""
 }
 
 // For requests and scrapes, which count the failures themselves.
@@ -181,17 +199,17 @@ func (s countedStore) SettleEnds(ctx context.Context, now time.Time) (err error)
 }
 
 func (s countedStore) ForgetKeys(ctx context.Context, before, now time.Time) (_ int, err error) {
-	defer s.count(ctx, metrics.Forget, &err)
+	defer s.countForget(ctx, &err)
 	return s.store.ForgetKeys(ctx, before, now)
 }
 
 func (s countedStore) ForgetFeeds(ctx context.Context, before, now time.Time) (_ int, err error) {
-	defer s.count(ctx, metrics.Forget, &err)
+	defer s.countForget(ctx, &err)
 	return s.store.ForgetFeeds(ctx, before, now)
 }
 
 func (s countedStore) ForgetEvents(ctx context.Context, before, now time.Time) (_ int, err error) {
-	defer s.count(ctx, metrics.Forget, &err)
+	defer s.countForget(ctx, &err)
 	return s.store.ForgetEvents(ctx, before, now)
 }
 

@@ -72,3 +72,25 @@ func arguments(t *testing.T, f reflect.Type) (args []reflect.Value) {
 	}
 	return args
 }
+
+// TestUnchangeable: healthz says why a fleet takes no changes.
+func TestUnchangeable(t *testing.T) {
+	const quota = 1000
+	for _, test := range []struct {
+		fleet apikey.FleetStatus
+		want  string
+	}{
+		{apikey.FleetStatus{}, ""},
+		{apikey.FleetStatus{Space: apikey.FleetSpace{Used: 900, Quota: quota}}, ""},
+		{apikey.FleetStatus{Space: apikey.FleetSpace{Used: 901, Quota: quota}}, "the fleet's etcd is full: only revoking and suspending still work"},
+		{
+			apikey.FleetStatus{Space: apikey.FleetSpace{Used: quota, Quota: quota}},
+			"the fleet's etcd has reached its quota: it refuses all changes, revocations too, until it has space again",
+		},
+		{apikey.FleetStatus{Space: apikey.FleetSpace{Used: quota, Quota: quota}, Problem: "no member of etcd answers"}, "this gateway cannot reach its fleet"},
+	} {
+		if got := unchangeable(test.fleet); got != test.want {
+			t.Errorf("%+v: got %q, want %q", test.fleet, got, test.want)
+		}
+	}
+}

@@ -203,7 +203,7 @@ func TestFleet_validateOpensNothing(t *testing.T) {
 }
 
 // TestFleet_start: without etcd, a gateway starts and serves nobody. That is no failure of
-// its store.
+// its store, nor is it that what is old cannot be deleted.
 func TestFleet_start(t *testing.T) {
 	app, err := provisioned(t, "endpoints http://127.0.0.1:1\n path "+filepath.Join(t.TempDir(), "keys")+"\n integrity_key "+firstKey)
 	if err != nil {
@@ -216,6 +216,8 @@ func TestFleet_start(t *testing.T) {
 	if err := app.shared.Load().store.Ping(); err != error(apikey.ErrFleetJoining) {
 		t.Errorf("got %v, want %v", err, apikey.ErrFleetJoining)
 	}
+	unavailable := error(apikey.ErrFleetUnavailable)
+	app.shared.Load().store.countForget(t.Context(), &unavailable)
 	if got := sumOf(t, errorsMetric); got != before {
 		t.Errorf("got %v failures of the store counted, want none", got-before)
 	}

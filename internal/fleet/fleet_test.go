@@ -18,6 +18,7 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/authn"
@@ -295,9 +296,11 @@ func TestFleet_revoke(t *testing.T) {
 // A gateway whose registration cannot be read may serve: what it has not acknowledged is
 // not confirmed.
 func TestFleet_unreadableRegistration(t *testing.T) {
+	core, logged := observer.New(zap.ErrorLevel)
 	o := defaults(etcdtest.Start(t, 1))
+	o.Log = zap.New(core)
 	all := startGateways(t, 1, o)
-	o.IntegrityKeys = []IntegrityKey{{2}, {1}}
+	o.IntegrityKeys, o.Log = []IntegrityKey{{2}, {1}}, nil
 	newer := openGateway(t, "newer", o)
 	newer.awaitLive(t)
 	created := all[0].apply(t, newKey("acme", "Zapier"))
@@ -306,8 +309,13 @@ func TestFleet_unreadableRegistration(t *testing.T) {
 		t.Errorf("got confirmed %t, behind %q; want it pending for %q", got.Confirmed, got.Behind, want)
 	}
 	want := apikey.GatewayStatus{ID: *newer.id.Load(), State: apikey.GatewayUnreadable}
-	if listed := all[0].Known().Gateways; !slices.Contains(listed, want) {
+	if listed := all[0].Status(t.Context()).Gateways; !slices.Contains(listed, want) {
 		t.Errorf("got the gateways %+v, want among them %+v", listed, want)
+	}
+	// That is not logged again whenever the registration changes or is read.
+	const said = "a registration of the fleet cannot be read: what is taken away from now on cannot be confirmed. The integrity_key of that gateway or of this one may be wrong. Delete the registration only if its gateway has gone"
+	if got := logged.FilterMessage(said).All(); len(got) != 1 || got[0].ContextMap()["registration"] != "/api-keys/gw/"+want.ID {
+		t.Errorf("got %+v logged, want the registration once", logged.All())
 	}
 }
 

@@ -34,12 +34,6 @@ func (f *Fleet) Full() bool {
 	return space != nil && space.Full()
 }
 
-// UsedUp reports whether etcd has reached its quota, and refuses all changes.
-func (f *Fleet) UsedUp() bool {
-	space := f.space.Load()
-	return space != nil && space.UsedUp()
-}
-
 // errNoRoom is why an import cannot go on.
 var errNoRoom = errors.New("etcd has almost reached its quota: raise --quota-backend-bytes on every member, then run this again")
 

@@ -65,7 +65,7 @@ func TestFleet_quota(t *testing.T) {
 		return known && space.Full()
 	})
 	gatewaytest.Await(t, "the gateway to know that etcd is full", g.Full)
-	if g.UsedUp() {
+	if g.Known().Space.UsedUp() {
 		t.Errorf("the quota is used up already: %+v", g.Known().Space)
 	}
 	if _, err := g.try(t.Context(), newKey("acme", "one more")); !errors.Is(err, apikey.ErrNoSpace) {
@@ -85,7 +85,7 @@ func TestFleet_quota(t *testing.T) {
 		t.Errorf("suspending: got %v, want %v", err, apikey.ErrFleetFull)
 	}
 	g.awaitRenewed(t)
-	gatewaytest.Await(t, "the quota to be used up", g.UsedUp)
+	gatewaytest.Await(t, "the quota to be used up", func() bool { return g.Known().Space.UsedUp() })
 	if got := g.Known().Space.Used; got != smallQuota {
 		t.Errorf("got %d bytes used, want the quota", got)
 	}
