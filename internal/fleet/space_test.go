@@ -71,6 +71,11 @@ func TestFleet_quota(t *testing.T) {
 	if _, err := g.try(t.Context(), newKey("acme", "one more")); !errors.Is(err, apikey.ErrNoSpace) {
 		t.Errorf("creating a key: got %v, want %v", err, apikey.ErrNoSpace)
 	}
+	o := *g.options.Load()
+	g.adopt(t, withKeys(o, secondKey, oldKey))
+	if _, err := g.Rekey(t.Context(), ""); err != error(apikey.ErrRekeyNoSpace) || sealedWith(t, g.connection(), secondKey) != 0 {
+		t.Errorf("sealing everything again: got %v and some values sealed, want %v and none", err, apikey.ErrRekeyNoSpace)
+	}
 	for _, k := range keys {
 		if got := g.apply(t, revoke(k)).Propagation; !got.Confirmed {
 			t.Fatalf("got the propagation %+v, want it confirmed", got)
