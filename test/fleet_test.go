@@ -144,6 +144,16 @@ func TestFleet_withoutEtcd(t *testing.T) {
 	if got := codeOf(err); got != "store_unavailable" {
 		t.Errorf("got %v for a change without etcd, want store_unavailable", err)
 	}
+	for command, want := range map[string]string{
+		"doctor":          "\nerror    fleet        This gateway refuses all requests, because it has no lease of its fleet: ",
+		"fleet status":    "\nProblem   ",
+		"fleet reconcile": "This gateway has another problem: ",
+	} {
+		out, err := s.run(append(strings.Fields(command), "--address", s.Admin, "-o", "table")...)
+		if !strings.Contains(out, want) || strings.Contains(out, "Changes can be made") {
+			t.Errorf("%s without etcd: got %v, want %q in\n%s", command, err, want, out)
+		}
+	}
 	cluster.Member(0).Start()
 	s.Await("the gateway to serve again", func() bool { return s.status(t, token) == 200 })
 }
