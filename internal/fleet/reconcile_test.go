@@ -139,10 +139,12 @@ func (l *lossy) await(t *testing.T, all ...*gateway) {
 	}
 }
 
-// awaitBack waits until a gateway takes part in the history that etcd has.
+// awaitBack waits until a gateway takes part in the history that etcd has. One that has
+// refused to go over to it compares the records again only after ten times as long as that
+// took before.
 func (g *gateway) awaitBack(t *testing.T) {
 	t.Helper()
-	for deadline := time.Now().Add(40 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		head, _, err := g.connection().readHead(t.Context())
 		if at, _ := g.progress.now(); err == nil && g.Live() && sameChange(at.Head, head.Head) {
 			return
