@@ -1,12 +1,25 @@
-// Package identity names the headers in which the gateway tells an upstream who is
-// calling, and removes from a request anything that a client could have sent in their
-// place. The headers are not signed: trust them only if all requests come through the
-// gateway.
+// Package identity is for upstreams of the API-key gateway, written in Go: it tells them who
+// is calling, and that it was the gateway who says so.
+//
+// The gateway sends the workspace, the id and the access of the key that a request was made
+// with in three plain headers. They are not signed: trust them only if all requests come
+// through the gateway. With an assertion block, the gateway also signs them, in a JSON Web
+// Token that is valid for a minute and for one audience. A [Verifier] lets only requests
+// with such a token through:
+//
+//	verifier, err := identity.NewVerifier("https://api.example.com/.well-known/api-keys/jwks.json", "contacts")
+//	...
+//	err = http.ListenAndServe("10.0.0.5:9000", verifier.Middleware(api))
+//
+// A handler behind it finds who is calling with [FromContext], and in the plain headers,
+// which the verifier has confirmed or set.
+//
+// # What clients could have sent
 //
 // After [Headers.Strip], no field of the request, no token of its Connection header and no
 // trailer can be taken for one of these headers: not in another case, not with "_", "." or
 // another character for "-" (CGI, WSGI, PHP and others fold them into one variable name),
-// and not repeated.
+// and not repeated. [Verifier.Middleware] calls it.
 package identity
 
 import (
@@ -20,7 +33,7 @@ const (
 	WorkspaceHeader = "X-Workspace-ID"      // the workspace that the key belongs to
 	KeyIDHeader     = "X-API-Key-ID"        // the key's id
 	AccessHeader    = "X-API-Key-Access"    // "full_access" or "read_only"
-	AssertionHeader = "X-API-Key-Assertion" // reserved: the gateway removes it and does not set it
+	AssertionHeader = "X-API-Key-Assertion" // all of these, signed; only with an assertion block
 )
 
 // Headers is a set of header names, matched in every spelling that an upstream could take
