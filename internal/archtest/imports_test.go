@@ -36,9 +36,10 @@ var layers = []layer{
 	{dir: "internal/metrics", mayImport: append([]string{"internal/authn"}, domain...)},
 	{dir: "admin/client/clienttest", mayImport: []string{"admin", "internal/store", "internal/apikey"}},
 	{dir: "admin/client"},
+	{dir: "internal/migrate", mayImport: []string{"internal/apikey", "admin/client"}},
 	{dir: "admin", mayImport: append([]string{"internal/unread"}, domain...)},
 
-	{dir: "caddymodule/cli", mayImport: []string{"internal/apikey", "internal/store", "internal/version", "admin/client"}},
+	{dir: "caddymodule/cli", mayImport: []string{"internal/apikey", "internal/migrate", "internal/store", "internal/version", "admin/client"}},
 	{dir: "caddymodule", mayImport: append([]string{
 		"internal/store", "internal/authn", "internal/fleet", "internal/metrics", "internal/ratelimit", "internal/unread", "internal/version", "admin",
 	}, domain...)},
