@@ -198,14 +198,18 @@ type Page struct {
 	// Limit is the maximum number of items; it must be more than zero.
 	Limit int
 	// After is the id of the last item of the previous page; "" for the first
-	// page. An id that is not in the list is [ErrInvalidCursor].
+	// page. An id that is not in the list is [ErrInvalidCursor]. In the list of the
+	// keys of all workspaces it is a [Place], which need not exist.
 	After string
 }
 
-// KeyFilter chooses among a workspace's keys. The zero filter chooses all.
+// KeyFilter chooses among keys. The zero filter chooses all.
 type KeyFilter struct {
 	Status Status // "" = any
 	// Query is text to find in a key's name, owner, id or token hint, ignoring
 	// case.
 	Query string
+	// EndsBy chooses active keys that will have ended by then, through expiry or
+	// scheduled revocation. Zero = whenever they end.
+	EndsBy time.Time
 }

@@ -24,7 +24,8 @@ const maxSorted = 1000
 // Keys returns a page of a workspace's keys, newest first, and the id after which the
 // next page starts, "" if there is none. now determines the status of keys.
 func (s *Store) Keys(ctx context.Context, workspaceID string, filter apikey.KeyFilter, page apikey.Page, now time.Time) (keys []*apikey.Key, next string, err error) {
-	l := &lister{ctx: ctx, pacer: durable.NewPacer(ctx), ws: workspaceID, filter: filter, query: apikey.FoldText(filter.Query), page: page, now: now}
+	l := newLister(ctx, filter, page, now)
+	l.ws = workspaceID
 	err = s.view(func(txn *durable.Txn) error {
 		l.txn = txn
 		return l.prepare()
@@ -51,43 +52,61 @@ func (s *Store) Keys(ctx context.Context, workspaceID string, filter apikey.KeyF
 
 // lister reads one page.
 type lister struct {
-	ctx    context.Context
-	pacer  *durable.Pacer
-	txn    reader
-	ws     string
-	filter apikey.KeyFilter
-	query  string // folded
-	page   apikey.Page
-	now    time.Time
-	many   bool // there are more current keys than maxSorted
+	ctx     context.Context
+	pacer   *durable.Pacer
+	txn     reader
+	ws      string
+	filter  apikey.KeyFilter
+	query   string // folded
+	page    apikey.Page
+	now     time.Time
+	current uint32 // how many current keys the workspace has
 
-	keys []*apikey.Key
-	next string
+	looked int // how many keys were searched
+	keys   []*apikey.Key
+	next   string
+}
+
+func newLister(ctx context.Context, filter apikey.KeyFilter, page apikey.Page, now time.Time) *lister {
+	return &lister{ctx: ctx, pacer: durable.NewPacer(ctx), filter: filter, query: apikey.FoldText(filter.Query), page: page, now: now}
 }
 
 func (l *lister) prepare() error {
 	r, err := loadRoster(l.txn, l.ws)
-	l.many = r.Current > maxSorted
+	l.current = r.Current
 	return err
 }
 
+// sorts reports whether all current keys are read to find those of a status.
+func (l *lister) sorts() bool {
+	switch l.filter.Status {
+	case apikey.Active, apikey.Expired, apikey.Revoked:
+		return l.current <= maxSorted
+	}
+	return false
+}
+
 // searches reports whether keys that are not on the page may have to be read.
-func (l *lister) searches() bool { return l.query != "" || l.filter.Status != "" && l.many }
+func (l *lister) searches() bool { return l.query != "" || l.filter.Status != "" && !l.sorts() }
 
 func (l *lister) run() error {
 	if err := l.checkCursor(); err != nil {
 		return err
 	}
+	return l.walk()
+}
+
+func (l *lister) walk() error {
 	candidates, err := l.candidates()
 	if err != nil {
 		return err
 	}
-	looked, last := 0, ""
+	last := ""
 	for id, text := range candidates {
 		if err := l.pacer.Step(); err != nil {
 			return err
 		}
-		if looked++; looked > maxLooked {
+		if l.looked++; l.looked > maxLooked {
 			l.next = last
 			return nil
 		}
@@ -107,7 +126,7 @@ func (l *lister) consider(id string, text []byte) (full bool, err error) {
 		return false, err
 	}
 	key, err := keyByID(l.txn, id)
-	if err != nil || l.filter.Status != "" && key.Status(l.now) != l.filter.Status {
+	if err != nil || l.filter.Status != "" && key.Status(l.now) != l.filter.Status || !l.inTime(toMillis(key.ActiveUntil())) {
 		return false, err
 	}
 	if len(l.keys) == l.page.Limit {
@@ -116,6 +135,11 @@ func (l *lister) consider(id string, text []byte) (full bool, err error) {
 	}
 	l.keys = append(l.keys, key)
 	return false, addUse(l.txn, key)
+}
+
+// inTime reports whether a key that ends then may be on the page.
+func (l *lister) inTime(end millis) bool {
+	return l.filter.EndsBy.IsZero() || end <= toMillis(l.filter.EndsBy)
 }
 
 // matches reports whether the text of a key contains the query. If text is nil, it is
@@ -146,11 +170,8 @@ func (l *lister) checkCursor() error {
 // candidates returns the ids of the keys that may be on the page, newest first, and the
 // text of each, or nil.
 func (l *lister) candidates() (iter.Seq2[string, []byte], error) {
-	switch l.filter.Status {
-	case apikey.Active, apikey.Expired, apikey.Revoked:
-		if !l.many {
-			return l.ofStatus()
-		}
+	if l.sorts() {
+		return l.ofStatus()
 	}
 	return newestFirst(l.txn, workspaceKey(l.ws, ""), l.page.After), nil
 }
@@ -160,7 +181,7 @@ func (l *lister) candidates() (iter.Seq2[string, []byte], error) {
 func (l *lister) ofStatus() (iter.Seq2[string, []byte], error) {
 	var current []string
 	err := eachMember(l.ctx, l.txn, l.ws, func(m member) error {
-		if m.status(l.now) == l.filter.Status && (l.page.After == "" || m.ID < l.page.After) {
+		if m.status(l.now) == l.filter.Status && l.inTime(m.End) && (l.page.After == "" || m.ID < l.page.After) {
 			current = append(current, m.ID)
 		}
 		return nil

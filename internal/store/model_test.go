@@ -219,9 +219,32 @@ func (m *model) listed(ws string, filter apikey.KeyFilter, now time.Time) []apik
 	keys := []apikey.Key{}
 	for _, key := range slices.Backward(m.keys) {
 		if key.WorkspaceID == ws && (filter.Status == "" || key.Status(now) == filter.Status) &&
+			(filter.EndsBy.IsZero() || key.Status(now) == apikey.Active && !key.ActiveUntil().After(filter.EndsBy)) &&
 			strings.Contains(strings.ToLower(key.Name), strings.ToLower(filter.Query)) {
 			keys = append(keys, key)
 		}
+	}
+	return keys
+}
+
+// known returns the ids of the workspaces that have keys or are suspended, and contain a
+// text, in order.
+func (m *model) known(query string) []string {
+	ids := slices.Collect(maps.Keys(m.workspaces))
+	for _, key := range m.keys {
+		ids = append(ids, key.WorkspaceID)
+	}
+	slices.Sort(ids)
+	return slices.DeleteFunc(slices.Compact(ids), func(id string) bool {
+		return !strings.Contains(strings.ToLower(id), strings.ToLower(query))
+	})
+}
+
+// found returns the keys of all workspaces that a filter chooses.
+func (m *model) found(filter apikey.KeyFilter, now time.Time) []apikey.Key {
+	keys := []apikey.Key{}
+	for _, ws := range m.known("") {
+		keys = append(keys, m.listed(ws, filter, now)...)
 	}
 	return keys
 }
@@ -392,6 +415,42 @@ func TestStore_doesWhatTheModelDoes(t *testing.T) {
 					page.After, more = next, next != ""
 				}
 				same(t, fmt.Sprintf("keys of %q with %+v", ws, filter), got, m.listed(ws, filter, now))
+			},
+			"find": func(t *rapid.T) {
+				filter := apikey.KeyFilter{Status: status.Draw(t, "status"), Query: rapid.SampledFrom([]string{"", "ZAP", "illin", "none"}).Draw(t, "query")}
+				if rapid.Bool().Draw(t, "ending soon") {
+					filter.EndsBy = now.Add(time.Duration(rapid.IntRange(0, 10).Draw(t, "days")) * day)
+				}
+				page := apikey.Page{Limit: rapid.IntRange(1, 4).Draw(t, "limit")}
+				got := []apikey.Key{}
+				for more := true; more; {
+					keys, next, err := s.FindKeys(t.Context(), filter, page, now)
+					if err != nil {
+						t.Fatalf("FindKeys: got error %v, want a page", err)
+					}
+					for _, key := range keys {
+						got = append(got, *key)
+					}
+					page.After, more = next, next != ""
+				}
+				same(t, fmt.Sprintf("keys with %+v", filter), got, m.found(filter, now))
+			},
+			"list workspaces": func(t *rapid.T) {
+				query := rapid.SampledFrom([]string{"", "a", "B", "none"}).Draw(t, "query")
+				page := apikey.Page{Limit: rapid.IntRange(1, 2).Draw(t, "limit")}
+				got := []string{}
+				for more := true; more; {
+					found, next, err := s.Workspaces(t.Context(), query, page)
+					if err != nil {
+						t.Fatalf("Workspaces: got error %v, want a page", err)
+					}
+					for _, ws := range found {
+						same(t, "suspension of "+ws.ID, ws.SuspendedAt, m.workspaces[ws.ID].SuspendedAt)
+						got = append(got, ws.ID)
+					}
+					page.After, more = next, next != ""
+				}
+				same(t, fmt.Sprintf("workspaces with %q", query), fmt.Sprint(got), fmt.Sprint(m.known(query)))
 			},
 			"": func(t *rapid.T) { agree(t, s, m, now, workspaces) },
 		})

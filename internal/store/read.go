@@ -167,11 +167,17 @@ func activeKey(txn reader, workspaceID, keyID string, now time.Time) (*apikey.Ke
 	return key, nil
 }
 
-func keyInWorkspace(txn reader, workspaceID, keyID string) (*apikey.Key, error) {
+// knownKey is keyByID for an id that somebody asks for.
+func knownKey(txn reader, keyID string) (*apikey.Key, error) {
 	key, err := keyByID(txn, keyID)
 	if errors.Is(err, durable.ErrNotFound) {
-		return nil, apikey.ErrNotFound
+		err = apikey.ErrNotFound
 	}
+	return key, err
+}
+
+func keyInWorkspace(txn reader, workspaceID, keyID string) (*apikey.Key, error) {
+	key, err := knownKey(txn, keyID)
 	if err != nil {
 		return nil, err
 	}
