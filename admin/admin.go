@@ -28,6 +28,11 @@ type Keys interface {
 	Lookup(digest apikey.Digest) (*apikey.Key, error)
 	Key(ctx context.Context, workspaceID, keyID string) (*apikey.Key, error)
 	Keys(ctx context.Context, workspaceID string, filter apikey.KeyFilter, page apikey.Page, now time.Time) (keys []*apikey.Key, next string, err error)
+	// FindKey returns a key of any workspace.
+	FindKey(ctx context.Context, keyID string) (*apikey.Key, error)
+	// FindKeys returns a page of the keys of all workspaces; it ends at an
+	// [apikey.Place].
+	FindKeys(ctx context.Context, filter apikey.KeyFilter, page apikey.Page, now time.Time) (keys []*apikey.Key, next string, err error)
 	// EachActive calls visit for every active key of a workspace, in the order in
 	// which they end.
 	EachActive(ctx context.Context, workspaceID string, now time.Time, visit func(*apikey.Key) error) error
@@ -35,6 +40,9 @@ type Keys interface {
 	Version(workspaceID string) uint64
 	Events(ctx context.Context, workspaceID string, page apikey.Page) (events []apikey.Event, next string, err error)
 	Workspace(ctx context.Context, workspaceID string) (apikey.Workspace, error)
+	// Workspaces returns a page of the workspaces that have keys or are suspended, and
+	// whose ids contain a text.
+	Workspaces(ctx context.Context, query string, page apikey.Page) (found []apikey.Workspace, next string, err error)
 	// Suspensions returns a page of suspended workspaces.
 	Suspensions(ctx context.Context, page apikey.Page) (suspended []apikey.Workspace, next string, err error)
 	CountKeys(ctx context.Context, workspaceID string, now time.Time) (map[apikey.Status]int, error)

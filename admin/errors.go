@@ -24,6 +24,7 @@ var (
 	errCrossOrigin       = &apikey.Error{Code: "cross_origin", Message: "A page from another origin cannot make this call."}
 	errWrongWorkspace    = &apikey.Error{Code: "workspace_mismatch", Message: "This address serves a single workspace, and this call is about another."}
 	errIdle              = &apikey.Error{Code: "store_unavailable", Message: "This server has no key store: its configuration has neither the option api_keys nor the handler api_key_auth."}
+	errUnknownKey        = &apikey.Error{Code: "not_found", Message: "No workspace has a key with this id."}
 	errUnknownToken      = &apikey.Error{Code: "not_found", Message: "No key has this token."}
 	errUnknownFeed       = &apikey.Error{Code: "not_found", Message: "There is no such calendar feed. It may have been revoked, or replaced by another."}
 	errInvalidQuarantine = &apikey.Error{Code: errInvalidQuery("").Code, Field: "quarantine", Message: `quarantine must be "true" or "false".`}

@@ -119,11 +119,15 @@ func (h *Handler) listKeys(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	answer := client.KeyPage{Keys: make([]client.Key, 0, len(keys)), NextCursor: cursorFor(list, next)}
+	return http.StatusOK, presentPage(keys, now, cursorFor(list, next)), nil
+}
+
+func presentPage(keys []*apikey.Key, now time.Time, next *string) client.KeyPage {
+	page := client.KeyPage{Keys: make([]client.Key, 0, len(keys)), NextCursor: next}
 	for _, key := range keys {
-		answer.Keys = append(answer.Keys, present(key, now))
+		page.Keys = append(page.Keys, present(key, now))
 	}
-	return http.StatusOK, answer, nil
+	return page
 }
 
 func filterOf(query url.Values) (apikey.KeyFilter, error) {

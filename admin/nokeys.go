@@ -34,6 +34,14 @@ func (noKeys) Keys(context.Context, string, apikey.KeyFilter, apikey.Page, time.
 	return nil, "", apikey.ErrStoreUnavailable
 }
 
+func (noKeys) FindKey(context.Context, string) (*apikey.Key, error) {
+	return nil, apikey.ErrStoreUnavailable
+}
+
+func (noKeys) FindKeys(context.Context, apikey.KeyFilter, apikey.Page, time.Time) ([]*apikey.Key, string, error) {
+	return nil, "", apikey.ErrStoreUnavailable
+}
+
 func (noKeys) EachActive(context.Context, string, time.Time, func(*apikey.Key) error) error {
 	return apikey.ErrStoreUnavailable
 }
@@ -46,6 +54,10 @@ func (noKeys) Events(context.Context, string, apikey.Page) ([]apikey.Event, stri
 
 func (noKeys) Workspace(context.Context, string) (none apikey.Workspace, err error) {
 	return none, apikey.ErrStoreUnavailable
+}
+
+func (noKeys) Workspaces(context.Context, string, apikey.Page) ([]apikey.Workspace, string, error) {
+	return nil, "", apikey.ErrStoreUnavailable
 }
 
 func (noKeys) Suspensions(context.Context, apikey.Page) ([]apikey.Workspace, string, error) {

@@ -177,7 +177,13 @@ func TestQuery_ambiguous(t *testing.T) {
 		{"other=%zz", "invalid_query", ""},
 		{"%zz=1", "invalid_query", ""},
 	} {
-		a.refused(t, http.StatusBadRequest, test.code, test.field, "GET", keysPage+"?"+test.query, "")
+		for _, path := range []string{keysPage, "/keys"} {
+			a.refused(t, http.StatusBadRequest, test.code, test.field, "GET", path+"?"+test.query, "")
+		}
+	}
+	a.refused(t, http.StatusBadRequest, "invalid_query", "q", "GET", "/workspaces?q=a&q=b", "")
+	for _, query := range []string{"1d&expires_within=1d", "%zz", "0s", "-1d", "soon", "14", "1e3h"} {
+		a.refused(t, http.StatusUnprocessableEntity, "invalid_duration", "expires_within", "GET", "/keys?expires_within="+query, "")
 	}
 	a.refused(t, http.StatusBadRequest, "invalid_query", "key", "GET", "/workspaces/acme/calendar.ics?key=a&key=b", "")
 	a.must(t, http.StatusOK, "GET", keysPage+"?other=1&other=2", "")
@@ -192,7 +198,7 @@ func TestCursor_ofAnotherList(t *testing.T) {
 		}
 		a.must(t, http.StatusOK, "POST", "/workspaces/"+ws+"/suspend", "")
 	}
-	lists := []string{keysPage, "/workspaces/acme-2/keys", "/audit", "/workspaces/acme/audit", "/workspaces/acme-2/audit", "/suspensions"}
+	lists := []string{keysPage, "/workspaces/acme-2/keys", "/audit", "/workspaces/acme/audit", "/workspaces/acme-2/audit", "/suspensions", "/workspaces", "/keys"}
 	for _, from := range lists {
 		cursor, _ := a.must(t, http.StatusOK, "GET", from+"?limit=1", "").body["next_cursor"].(string)
 		if cursor == "" {
@@ -304,7 +310,7 @@ func TestPaths_thatAreNone(t *testing.T) {
 	id, _ := a.create(t, "acme", "Zapier")
 	a.unchanged(t, func() {
 		for _, path := range []string{
-			"//", "//audit", "/audit/", "/./audit", "/audit/.", "/x/../audit", "/../audit", "/workspaces", "/workspaces/", "/workspaces//keys", "/workspaces/../keys",
+			"//", "//audit", "/audit/", "/./audit", "/audit/.", "/x/../audit", "/../audit", "/Workspaces", "/workspaces/", "/keys/", "/keys//", "/keys/" + id + "/", "/keys/" + id + "/revoke", "/workspaces//keys", "/workspaces/../keys",
 			"/workspaces/acme/", "/workspaces/acme/keys/", "/workspaces/acme//keys", "/workspaces/acme/keys/" + id + "/", "/workspaces/acme/keys//revoke",
 			"/workspaces/acme/keys/../keys", "/workspaces/acme/./keys", "/workspaces/acme/Keys", "/Workspaces/acme", "/workspaces/acme/keys/" + id + "/revoke/now",
 			"/audit%2f", "/workspaces/%2f", "/%2faudit", "/workspaces%2facme", "/workspaces/acme%2fkeys%2f" + id + "%2frevoke/x", "/%2e%2e/audit", "/audit/%2e%2e", "/audit%00", "/openapi.json/x", "/index.html",
@@ -336,6 +342,7 @@ func TestMethods_notAllowed(t *testing.T) {
 		"/workspaces/acme/suspend": "POST", "/workspaces/acme/resume": "POST", "/workspaces/acme/revoke-all": "POST",
 		"/tokens/lookup": "POST", "/tokens/revoke": "POST",
 		"/workspaces/acme/calendar.ics": "GET, HEAD", "/workspaces/acme/calendar/feed": "DELETE, POST", "/calendar/cal_x.ics": "GET, HEAD", "/backup": "GET, HEAD", "/restore": "POST", "/doctor": "GET, HEAD", "/clock": "GET, HEAD", "/fleet": "GET, HEAD", "/fleet/rekey": "POST", "/fleet/reconcile": "POST", "/clock/trust": "POST", "/suspensions": "GET, HEAD",
+		"/workspaces": "GET, HEAD", "/keys": "GET, HEAD", "/keys/" + id: "GET, HEAD",
 	}
 	equal(t, "paths tried", len(allowed), len(resources()))
 	a.unchanged(t, func() {
@@ -415,9 +422,11 @@ func TestPinnedMount(t *testing.T) {
 			"POST " + at + "/suspend", "POST " + at + "/resume", "POST " + at + "/revoke-all", "GET " + at + "/audit",
 			"GET " + at + "/calendar.ics", "POST " + at + "/calendar/feed", "DELETE " + at + "/calendar/feed"}
 	}
-	ofNone := []string{"GET /audit", "POST /tokens/lookup", "POST /tokens/revoke", "GET /backup", "POST /restore", "GET /doctor", "GET /fleet", "POST /fleet/rekey", "POST /fleet/reconcile", "GET /clock", "POST /clock/trust", "GET /suspensions"}
+	ofNone := []string{"GET /audit", "POST /tokens/lookup", "POST /tokens/revoke", "GET /backup", "POST /restore", "GET /doctor", "GET /fleet", "POST /fleet/rekey", "POST /fleet/reconcile", "GET /clock", "POST /clock/trust", "GET /suspensions",
+		"GET /workspaces", "GET /workspaces?q=acme", "GET /keys", "GET /keys?q=zapier", "GET /keys/" + id, "GET /keys/" + someKey, "GET /keys/none"}
+	const variants = 4  // of the last calls
 	const elsewhere = 2 // feeds, whose workspace the call looks up, and /mount; see TestFeed_pinned and TestMount
-	equal(t, "calls tried", len(of("acme"))+len(ofNone)+len(everywhere)+elsewhere, len(everything()))
+	equal(t, "calls tried", len(of("acme"))+len(ofNone)-variants+len(everywhere)+elsewhere, len(everything()))
 	before := len(a.trail(t, "/workspaces/acme/audit", mine))
 	for _, test := range []struct {
 		pin   string
@@ -466,7 +475,7 @@ func everything() [][3]string {
 		{"GET", "/workspaces/acme/audit", ""}, {"GET", "/audit", ""}, {"GET", "/workspaces/acme/calendar.ics", ""},
 		{"POST", "/workspaces/acme/calendar/feed", ""}, {"DELETE", "/workspaces/acme/calendar/feed", ""},
 		{"GET", "/calendar/cal_" + strings.Repeat("A", 43) + ".ics", ""}, {"GET", "/backup", ""}, {"POST", "/restore", ""}, {"GET", "/doctor", ""}, {"GET", "/fleet", ""}, {"POST", "/fleet/rekey", ""}, {"POST", "/fleet/reconcile", ""}, {"GET", "/clock", ""}, {"POST", "/clock/trust", ""},
-		{"GET", "/suspensions", ""},
+		{"GET", "/suspensions", ""}, {"GET", "/workspaces", ""}, {"GET", "/keys", ""}, {"GET", "/keys/" + someKey, ""},
 	}
 }
 

@@ -98,6 +98,8 @@ func invalidParameter(name string) error {
 		return apikey.ErrInvalidCursor
 	case "status":
 		return errInvalidStatus
+	case "expires_within":
+		return &apikey.Error{Code: apikey.ErrInvalidDuration.Code, Field: name, Message: apikey.ErrInvalidDuration.Message}
 	}
 	return errInvalidQuery(name)
 }

@@ -40,6 +40,15 @@ func resources() map[string]map[string]call {
 		"/mount": { // the response says which workspace it is pinned to
 			http.MethodGet: {operation: "mount", do: (*Handler).showMount, everywhere: true},
 		},
+		"/workspaces": {
+			http.MethodGet: {operation: "workspaces", do: (*Handler).listWorkspaces},
+		},
+		"/keys": {
+			http.MethodGet: {operation: "find", do: (*Handler).findKeys},
+		},
+		"/keys/{id}": {
+			http.MethodGet: {operation: "find_key", do: (*Handler).findKey},
+		},
 		"/workspaces/{ws}/keys": {
 			http.MethodGet:  {operation: "list", do: (*Handler).listKeys},
 			http.MethodPost: {operation: "create", do: (*Handler).createKey},

@@ -12,13 +12,40 @@ type workspaceAnswer struct {
 	Workspace client.Workspace `json:"workspace"`
 }
 
+func (h *Handler) listWorkspaces(r *http.Request) (int, any, error) {
+	const list = "workspaces"
+	query, err := queryOf(r, "q", "limit", "cursor")
+	if err != nil {
+		return 0, nil, err
+	}
+	page, err := pageOf(query, list, validWorkspace)
+	if err != nil {
+		return 0, nil, err
+	}
+	found, next, err := h.keys().Workspaces(r.Context(), query.Get("q"), page)
+	if err != nil {
+		return 0, nil, err
+	}
+	answer := client.WorkspacePage{Workspaces: make([]client.Workspace, 0, len(found)), NextCursor: cursorFor(list, next)}
+	for _, ws := range found {
+		presented, err := h.presentWorkspace(r, ws)
+		if err != nil {
+			return 0, nil, err
+		}
+		answer.Workspaces = append(answer.Workspaces, presented)
+	}
+	return http.StatusOK, answer, nil
+}
+
+func validWorkspace(id string) bool { return apikey.ValidateWorkspaceID(id) == nil }
+
 func (h *Handler) listSuspensions(r *http.Request) (int, any, error) {
 	const list = "suspensions"
 	query, err := queryOf(r, "limit", "cursor")
 	if err != nil {
 		return 0, nil, err
 	}
-	page, err := pageOf(query, list, func(id string) bool { return apikey.ValidateWorkspaceID(id) == nil })
+	page, err := pageOf(query, list, validWorkspace)
 	if err != nil {
 		return 0, nil, err
 	}

@@ -103,6 +103,16 @@ func (s countedStore) Keys(ctx context.Context, workspaceID string, filter apike
 	return s.store.Keys(ctx, workspaceID, filter, page, now)
 }
 
+func (s countedStore) FindKey(ctx context.Context, keyID string) (_ *apikey.Key, err error) {
+	defer s.count(ctx, metrics.Read, &err)
+	return s.store.FindKey(ctx, keyID)
+}
+
+func (s countedStore) FindKeys(ctx context.Context, filter apikey.KeyFilter, page apikey.Page, now time.Time) (_ []*apikey.Key, _ string, err error) {
+	defer s.count(ctx, metrics.Read, &err)
+	return s.store.FindKeys(ctx, filter, page, now)
+}
+
 func (s countedStore) EachActive(ctx context.Context, workspaceID string, now time.Time, visit func(*apikey.Key) error) (err error) {
 	defer s.count(ctx, metrics.Read, &err)
 	return s.store.EachActive(ctx, workspaceID, now, visit)
@@ -121,6 +131,11 @@ func (s countedStore) Events(ctx context.Context, workspaceID string, page apike
 func (s countedStore) Workspace(ctx context.Context, workspaceID string) (_ apikey.Workspace, err error) {
 	defer s.count(ctx, metrics.Read, &err)
 	return s.store.Workspace(ctx, workspaceID)
+}
+
+func (s countedStore) Workspaces(ctx context.Context, query string, page apikey.Page) (_ []apikey.Workspace, _ string, err error) {
+	defer s.count(ctx, metrics.Read, &err)
+	return s.store.Workspaces(ctx, query, page)
 }
 
 func (s countedStore) Suspensions(ctx context.Context, page apikey.Page) (_ []apikey.Workspace, _ string, err error) {

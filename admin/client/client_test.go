@@ -162,6 +162,43 @@ func TestClient_all(t *testing.T) {
 	equal(t, "results of a workspace that cannot be", results, 1)
 }
 
+// Workspaces and keys are found wherever they are, page by page.
+func TestClient_find(t *testing.T) {
+	server := clienttest.NewServer(t)
+	c := server.Client()
+	short := "10d"
+	expiring := must[client.NewKey](t)(c.CreateKey(t.Context(), "globex", client.CreateRequest{Name: "Short-lived", Preset: client.ReadOnly, ExpiresIn: &short})).Key
+	revoked := create(t, c, "acme", "Nightly export").Key
+	must[client.Revocation](t)(c.RevokeKey(t.Context(), "acme", revoked.ID, ""))
+	zapier := create(t, c, "acme", "Zapier").Key
+
+	page := must[client.WorkspacePage](t)(c.ListWorkspaces(t.Context(), client.WorkspaceOptions{Limit: 1}))
+	equal(t, "first workspace", page.Workspaces, []client.Workspace{{ID: "acme", Keys: client.KeyCounts{Active: 1, Revoked: 1}}})
+	page = must[client.WorkspacePage](t)(c.ListWorkspaces(t.Context(), client.WorkspaceOptions{Query: "OBE", Cursor: *page.NextCursor}))
+	equal(t, "next workspaces", page, client.WorkspacePage{Workspaces: []client.Workspace{{ID: "globex", Keys: client.KeyCounts{Active: 1}}}})
+	found := []string{}
+	for ws, err := range c.AllWorkspaces(t.Context(), "") {
+		found = append(found, fmt.Sprint(ws.ID, err))
+	}
+	equal(t, "AllWorkspaces", found, []string{"acme<nil>", "globex<nil>"})
+
+	keys := must[client.KeyPage](t)(c.FindKeys(t.Context(), client.FindOptions{Limit: 2}))
+	if len(keys.Keys) != 2 || keys.Keys[0].ID != zapier.ID || keys.NextCursor == nil {
+		t.Fatalf("FindKeys: got %+v, want Zapier, another, and more", keys)
+	}
+	keys = must[client.KeyPage](t)(c.FindKeys(t.Context(), client.FindOptions{ExpiresWithin: "14d", Status: client.Active}))
+	equal(t, "expiring", keys.Keys, []client.Key{expiring})
+	all := c.AllFoundKeys(t.Context(), client.FindOptions{Query: "i", Limit: 1})
+	for range 2 { // it can be read again
+		found = found[:0]
+		for key, err := range all {
+			found = append(found, fmt.Sprint(key.Name, err))
+		}
+		equal(t, "AllFoundKeys", found, []string{"Zapier<nil>", "Nightly export<nil>", "Short-lived<nil>"})
+	}
+	equal(t, "FindKey", must[client.Key](t)(c.FindKey(t.Context(), expiring.ID)), expiring)
+}
+
 func TestClient_service(t *testing.T) {
 	server := clienttest.NewServer(t)
 	c := server.Client()

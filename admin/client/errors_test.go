@@ -27,8 +27,14 @@ func codeOf(err error) string {
 // calls returns every call of the API that responds with JSON, by name.
 func calls(ctx context.Context, c *client.Client) map[string]func() error {
 	return map[string]func() error{
-		"CreateKey":     func() error { _, err := c.CreateKey(ctx, "acme", client.CreateRequest{}); return err },
-		"ListKeys":      func() error { _, err := c.ListKeys(ctx, "acme", client.ListOptions{}); return err },
+		"CreateKey": func() error { _, err := c.CreateKey(ctx, "acme", client.CreateRequest{}); return err },
+		"ListKeys":  func() error { _, err := c.ListKeys(ctx, "acme", client.ListOptions{}); return err },
+		"FindKeys":  func() error { _, err := c.FindKeys(ctx, client.FindOptions{}); return err },
+		"FindKey":   func() error { _, err := c.FindKey(ctx, someKey); return err },
+		"ListWorkspaces": func() error {
+			_, err := c.ListWorkspaces(ctx, client.WorkspaceOptions{})
+			return err
+		},
 		"ShowKey":       func() error { _, err := c.ShowKey(ctx, "acme", someKey); return err },
 		"ShowUses":      func() error { _, err := c.ShowUses(ctx, "acme", someKey); return err },
 		"RevokeKey":     func() error { _, err := c.RevokeKey(ctx, "acme", someKey, ""); return err },
@@ -100,6 +106,14 @@ func TestClient_refused(t *testing.T) {
 		}, &apikey.Error{Code: "not_found", Message: keyIDForm + "This one has small letters."}, 0},
 		{"show a mistyped id", func() error { _, err := c.ShowKey(t.Context(), "acme", someKey[:len(someKey)-1]+"O"); return err },
 			&apikey.Error{Code: "not_found", Message: keyIDForm + "This one has a character that is none of those."}, 0},
+		{"find", func() error {
+			_, err := c.FindKeys(t.Context(), client.FindOptions{ExpiresWithin: "soon"})
+			return err
+		}, &apikey.Error{Code: "invalid_duration", Field: "expires_within", Message: apikey.ErrInvalidDuration.Message}, 422},
+		{"find one", func() error { _, err := c.FindKey(t.Context(), someKey); return err },
+			&apikey.Error{Code: "not_found", Message: "No workspace has a key with this id."}, 404},
+		{"find an odd id", func() error { _, err := c.FindKey(t.Context(), "../healthz"); return err },
+			&apikey.Error{Code: "not_found", Message: keyIDForm + `This one does not begin with "key_".`}, 0},
 		{"revoke", func() error { _, err := c.RevokeKey(t.Context(), "acme", someKey, "a\nb"); return err },
 			&apikey.Error{Code: "invalid_reason", Field: "reason", Message: "A reason cannot contain the control character or line break U+000A."}, 422},
 	} {

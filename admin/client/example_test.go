@@ -103,6 +103,58 @@ func ExampleClient_AllKeys() {
 	// Nightly export
 }
 
+func ExampleClient_AllWorkspaces() {
+	ctx := context.Background()
+	c := &client.Client{BaseURL: baseURL, Token: adminToken}
+	if _, err := c.Suspend(ctx, "vandelay", "unpaid"); err != nil {
+		fmt.Println(err)
+		return
+	}
+	for ws, err := range c.AllWorkspaces(ctx, "vandelay") {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(ws.ID, "has", ws.Keys.Active, "active keys, and is suspended:", ws.Suspended)
+	}
+	// Output: vandelay has 0 active keys, and is suspended: true
+}
+
+func ExampleClient_AllFoundKeys() {
+	ctx := context.Background()
+	c := &client.Client{BaseURL: baseURL, Token: adminToken}
+	aWeek := "7d"
+	for _, ws := range []string{"stark", "wayne"} {
+		if _, err := c.CreateKey(ctx, ws, client.CreateRequest{Name: "Fleet telemetry", Preset: client.ReadOnly, ExpiresIn: &aWeek}); err != nil {
+			fmt.Println(err)
+			return
+		}
+	}
+	for key, err := range c.AllFoundKeys(ctx, client.FindOptions{Query: "telemetry", ExpiresWithin: "14d"}) {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(key.WorkspaceID, key.Name)
+	}
+	// Output:
+	// stark Fleet telemetry
+	// wayne Fleet telemetry
+}
+
+func ExampleClient_FindKey() {
+	ctx := context.Background()
+	c := &client.Client{BaseURL: baseURL, Token: adminToken}
+	created, err := c.CreateKey(ctx, "hooli", client.CreateRequest{Name: "Search index", Preset: client.ReadOnly})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	key, err := c.FindKey(ctx, created.Key.ID)
+	fmt.Println(key.WorkspaceID, err)
+	// Output: hooli <nil>
+}
+
 func ExampleClient_Backup() {
 	ctx := context.Background()
 	c := &client.Client{BaseURL: baseURL, Token: adminToken}

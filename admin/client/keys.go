@@ -153,10 +153,10 @@ type ListOptions struct {
 	Cursor string
 }
 
-// KeyPage is a page of keys, newest first.
+// KeyPage is a page of keys, newest first within a workspace.
 type KeyPage struct {
 	// Keys may have fewer entries than the limit, or none, although more pages
-	// follow: with a Query, the gateway examines at most 5000 keys per page.
+	// follow: for a page, the gateway examines at most 5000 keys.
 	Keys []Key `json:"keys"`
 	// NextCursor is the Cursor of the next page, and nil on the last.
 	NextCursor *string `json:"next_cursor"`

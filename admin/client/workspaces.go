@@ -35,6 +35,27 @@ type KeyCounts struct {
 	Revoked int `json:"revoked"`
 }
 
+// WorkspaceOptions selects workspaces. The zero value selects the first page of all.
+type WorkspaceOptions struct {
+	// Query is text that the id contains, ignoring case; "" for any.
+	Query string
+	// Limit is as in [PageOptions].
+	Limit int
+	// Cursor is as in [PageOptions].
+	Cursor string
+}
+
+// WorkspacePage is a page of workspaces that have keys, of whatever status, or are
+// suspended, in the order of their ids.
+type WorkspacePage struct {
+	// Workspaces may have fewer entries than the limit, or none, although more pages
+	// follow: for a page, the gateway examines at most 5000 workspaces, and counts about
+	// 20,000 keys.
+	Workspaces []Workspace `json:"workspaces"`
+	// NextCursor is the Cursor of the next page, and nil on the last.
+	NextCursor *string `json:"next_cursor"`
+}
+
 // Suspension is a workspace that is suspended.
 type Suspension struct {
 	// WorkspaceID is the id of the workspace.
@@ -77,8 +98,25 @@ type workspaceAnswer struct {
 
 func (a *workspaceAnswer) served() bool    { return a.Workspace.ID != "" }
 func (a *SuspendedWorkspace) served() bool { return a.Workspace.ID != "" }
+func (a *WorkspacePage) served() bool      { return a.Workspaces != nil }
 func (a *SuspensionPage) served() bool     { return a.Suspensions != nil }
 func (a *RevokedKeys) served() bool        { return a.Propagation.State != "" }
+
+// ListWorkspaces returns a page of workspaces.
+func (c *Client) ListWorkspaces(ctx context.Context, options WorkspaceOptions) (page WorkspacePage, err error) {
+	path := withQuery("/workspaces", map[string]string{"q": options.Query, "limit": positive(options.Limit), "cursor": options.Cursor})
+	err = c.call(ctx, http.MethodGet, path, nil, &page)
+	return page, err
+}
+
+// AllWorkspaces returns all workspaces whose ids contain a text, or all if it is "". It
+// reads them page by page; an error ends it.
+func (c *Client) AllWorkspaces(ctx context.Context, query string) iter.Seq2[Workspace, error] {
+	return all(func(o PageOptions) ([]Workspace, *string, error) {
+		page, err := c.ListWorkspaces(ctx, WorkspaceOptions{Query: query, Limit: o.Limit, Cursor: o.Cursor})
+		return page.Workspaces, page.NextCursor, err
+	})
+}
 
 // ShowWorkspace returns a workspace, whether it is suspended, and how many keys it
 // has.
