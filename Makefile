@@ -25,8 +25,9 @@ IMPACT ?= 300000
 # With ./cmd/caddy and its profile, all of Caddy would be compiled once more.
 cover fuzz lint test: export GOFLAGS := $(shell go env GOFLAGS) -pgo=off
 
-# Before the first release, package versions order by commit time.
-VERSION ?= $(shell TZ=UTC git log -1 --format=0.0.0~%cd.%h --date=format-local:%Y%m%d%H%M%S)
+# That of the tag v1.2.3 is 1.2.3. Between releases, versions order by commit time.
+VERSION ?= $(or $(patsubst v%,%,$(shell git describe --exact-match --tags --match 'v[0-9]*' 2>/dev/null)),$(shell TZ=UTC git log -1 --format=0.0.0-%cd.%h --date=format-local:%Y%m%d%H%M%S))
+COMMIT ?= $(shell git rev-parse HEAD)
 DEB ?= dist/
 
 .PHONY: help build deb man etcd test kill kubernetes fleet-demo fleet-faults fleet-mutants lint fuzz fuzz-nightly soak model microbench bench bench-store bench-impact bench-fleet bench-ended profile pgo cover screenshots clean
@@ -35,13 +36,13 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s  %s\n", $$1, $$2 }' Makefile
 
 build: ## build dist/caddy, the Caddy that xcaddy.json describes
-	VERSION=$(VERSION) go run ./internal/xbuild
+	VERSION=$(VERSION) COMMIT=$(COMMIT) go run ./internal/xbuild
 
 deb: build man ## build the Debian package with VERSION (default: from the commit)
 	printf -- '- semver: %s\n  date: %s\n  packager: %s\n  deb: {urgency: medium, distributions: [stable]}\n  changes:\n    - note: %s\n' \
-		"$(VERSION)" "$$(git log -1 --format=%cI)" "$$(sed -n 's/^maintainer: //p' deploy/deb/nfpm.yaml)" \
+		"$(subst -,~,$(VERSION))" "$$(git log -1 --format=%cI)" "$$(sed -n 's/^maintainer: //p' deploy/deb/nfpm.yaml)" \
 		'New version. See /usr/share/doc/caddy-api-keys/CHANGELOG.md for the changes.' >dist/changelog.yml
-	GOARCH=$$(go env GOARCH) VERSION=$(VERSION) SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) \
+	GOARCH=$$(go env GOARCH) VERSION=$(subst -,~,$(VERSION)) SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) \
 		$(TOOL) nfpm package --config deploy/deb/nfpm.yaml --packager deb --target $(DEB)
 
 man: | dist ## write the manual pages of dist/caddy to dist/man

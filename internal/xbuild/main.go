@@ -3,7 +3,7 @@
 //
 //	go run ./internal/xbuild
 //
-// If VERSION is set, it becomes the version in the server's log.
+// If VERSION and COMMIT are set, caddy api-keys version prints them.
 package main
 
 import (
@@ -15,7 +15,9 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"time"
 
+	"github.com/agiled/caddy-api-keys/internal/xbuild/gobuild"
 	"github.com/agiled/caddy-api-keys/internal/xbuild/manifest"
 )
 
@@ -24,7 +26,8 @@ const (
 	toolsModule  = "tools/go.mod"
 	profileFile  = "cmd/caddy/default.pgo"
 
-	versionVariable = "github.com/agiled/caddy-api-keys/internal/version.built"
+	// mainPackage is the package that xcaddy makes.
+	mainPackage = "caddy"
 )
 
 func main() {
@@ -49,25 +52,21 @@ func run(ctx context.Context) error {
 	}
 
 	args := append([]string{"tool", "-modfile=" + toolsModule, "xcaddy"}, m.Args()...)
-	fmt.Println("go", strings.Join(args, " "))
+	fmt.Fprintf(os.Stderr, "building %s with Caddy %s\n", m.Output, m.CaddyVersion)
+	begun := time.Now()
 	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Env = append(m.Environ(os.Environ()), optimize(os.Getenv("GOFLAGS")), link(os.Getenv("VERSION")))
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.Env = append(m.Environ(os.Environ()), optimize(os.Getenv("GOFLAGS")), flags(os.Getenv("VERSION"), os.Getenv("COMMIT")))
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	if err := cmd.Run(); err != nil {
+	if err := gobuild.Run(cmd, mainPackage, gobuild.NewProgress(os.Stderr)); err != nil {
 		return fmt.Errorf("building %s: %w", m.Output, err)
 	}
+	fmt.Fprintf(os.Stderr, "built %s in %s\n", m.Output, time.Since(begun).Round(time.Second))
 	return nil
 }
 
-// link returns the variable that makes the linker strip debugging information, as xcaddy
-// does by default, and set the version.
-func link(version string) string {
-	flags := "-w -s"
-	if version != "" {
-		flags += " -X " + versionVariable + "=" + version
-	}
-	return "XCADDY_GO_BUILD_FLAGS=-trimpath -ldflags '" + flags + "'"
+// flags returns the variable with the flags of go build: -v is how it says what it compiles.
+func flags(version, commit string) string {
+	return "XCADDY_GO_BUILD_FLAGS=-v -trimpath -ldflags '" + gobuild.LinkerFlags(version, commit) + "'"
 }
 
 // optimize returns the variable that makes the compiler use the profile of cmd/caddy. go

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/agiled/caddy-api-keys/internal/xbuild/gobuild"
 	"github.com/agiled/caddy-api-keys/internal/xbuild/manifest"
 )
 
@@ -84,9 +85,9 @@ func readGoMod(t *testing.T, path string) goMod {
 
 // The linker ignores a variable that does not exist, and with -trimpath the binary does
 // not contain the linker's flags.
-func TestVersionVariable(t *testing.T) {
+func TestVersionVariables(t *testing.T) {
 	binary := filepath.Join(t.TempDir(), "main.test")
-	build := exec.Command("go", "test", "-c", "-trimpath", "-o", binary, "-ldflags=-X "+versionVariable+"=4.5.6-linked", "./internal/version")
+	build := exec.Command("go", "test", "-c", "-trimpath", "-o", binary, "-ldflags="+gobuild.LinkerFlags("4.5.6-linked", "c0ffee-linked"), "./internal/version")
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("building: %v\n%s", err, out)
@@ -95,7 +96,9 @@ func TestVersionVariable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Contains(content, []byte("4.5.6-linked")) {
-		t.Errorf("%s is not a variable that the linker sets", versionVariable)
+	for _, want := range []string{"4.5.6-linked", "c0ffee-linked"} {
+		if !bytes.Contains(content, []byte(want)) {
+			t.Errorf("the linker has not set a variable to %s", want)
+		}
 	}
 }
