@@ -60,6 +60,7 @@ test: etcd | dist ## run all tests; with API_KEYS_TESTS=all, none may be skipped
 	elif [ "$${API_KEYS_TESTS:-}" = all ]; then echo 'The race detector $(NO_RACE)'; exit 1; fi; \
 	status=0; \
 	$(TOOL) gotestsum --format pkgname --jsonfile dist/test.jsonl -- $$race -count=1 -timeout 40m ./test ./internal/store ./... || status=$$?; \
+	go -C tools/image test ./... || status=$$?; \
 	if [ -z "$$race" ]; then echo 'These tests ran without the race detector, which $(NO_RACE)'; fi; \
 	exit $$status
 
@@ -83,10 +84,12 @@ lint: ## check formatting, go vet, staticcheck, the workflows, and that the go.m
 	@files=$$(gofmt -l .); if [ -n "$$files" ]; then echo "gofmt -w would change:" $$files; exit 1; fi
 	go vet ./...
 	go -C bench vet ./...
+	go -C tools/image vet ./...
 	$(TOOL) staticcheck ./...
 	$(TOOL) actionlint -shellcheck= -pyflakes=
 	go mod tidy -diff
 	go -C bench mod tidy -diff
+	go -C tools/image mod tidy -diff
 	go -C tools mod tidy -diff
 	go -C test/etcd mod tidy -diff
 	go -C test/kubernetes mod tidy -diff
