@@ -27,10 +27,14 @@ cover fuzz lint test: export GOFLAGS := $(shell go env GOFLAGS) -pgo=off
 
 # That of the tag v1.2.3 is 1.2.3. Between releases, versions order by commit time.
 VERSION ?= $(or $(patsubst v%,%,$(shell git describe --exact-match --tags --match 'v[0-9]*' 2>/dev/null)),$(shell TZ=UTC git log -1 --format=0.0.0-%cd.%h --date=format-local:%Y%m%d%H%M%S))
-COMMIT ?= $(shell git rev-parse HEAD)
-DEB ?= dist/
+COMMIT ?= $(shell git describe --always --dirty --exclude '*' --abbrev=40)
 
-.PHONY: help build deb man etcd test kill kubernetes fleet-demo fleet-faults fleet-mutants lint fuzz fuzz-nightly soak model microbench bench bench-store bench-impact bench-fleet bench-ended profile pgo cover screenshots clean
+# What internal/xbuild/release releases.
+RELEASED = VERSION=$(VERSION) COMMIT=$(COMMIT) SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct)
+PLATFORMS ?=
+DEB ?= dist/deb
+
+.PHONY: help build release release-check deb etcd test kill kubernetes fleet-demo fleet-faults fleet-mutants lint fuzz fuzz-nightly soak model microbench bench bench-store bench-impact bench-fleet bench-ended profile pgo cover screenshots clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s  %s\n", $$1, $$2 }' Makefile
@@ -38,18 +42,19 @@ help: ## list the targets
 build: ## build dist/caddy, the Caddy that xcaddy.json describes
 	VERSION=$(VERSION) COMMIT=$(COMMIT) go run ./internal/xbuild
 
-deb: build man ## build the Debian package with VERSION (default: from the commit)
-	printf -- '- semver: %s\n  date: %s\n  packager: %s\n  deb: {urgency: medium, distributions: [stable]}\n  changes:\n    - note: %s\n' \
-		"$(subst -,~,$(VERSION))" "$$(git log -1 --format=%cI)" "$$(sed -n 's/^maintainer: //p' deploy/deb/nfpm.yaml)" \
-		'New version. See /usr/share/doc/caddy-api-keys/CHANGELOG.md for the changes.' >dist/changelog.yml
-	GOARCH=$$(go env GOARCH) VERSION=$(subst -,~,$(VERSION)) SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) \
-		$(TOOL) nfpm package --config deploy/deb/nfpm.yaml --packager deb --target $(DEB)
+release: ## build all files of a release with VERSION (default: from the tag), or those of PLATFORMS, in dist/release
+	$(RELEASED) go run ./internal/xbuild/release $(if $(PLATFORMS),-platforms $(PLATFORMS))
 
-man: | dist ## write the manual pages of dist/caddy to dist/man
-	rm -rf dist/man
-	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) dist/caddy manpage --directory dist/man
-	find dist/man -name '*.8' ! -name 'caddy-api-keys*' -delete
-	gzip -9n dist/man/*.8
+release-check: ## build the files of dist/release again, from a clone and with a CACHE (default: an empty one), and compare them
+	@if [ -n "$$(git status --porcelain)" ]; then echo 'There are uncommitted changes, which a clone does not have.'; exit 1; fi; \
+	dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
+	git clone --quiet . "$$dir/elsewhere"; \
+	GOCACHE=$(or $(CACHE),"$$dir/cache") $(MAKE) -C "$$dir/elsewhere" release PLATFORMS=$(PLATFORMS) VERSION=$(VERSION); \
+	diff dist/release/SHA256SUMS "$$dir/elsewhere/dist/release/SHA256SUMS"; \
+	echo 'Both builds gave the same files.'
+
+deb: ## build the Debian package for this machine with VERSION (default: from the tag or the commit), in DEB
+	$(RELEASED) go run ./internal/xbuild/release -platforms linux/$$(go env GOARCH) -formats deb -to $(DEB)
 
 etcd: ## build the etcd that tests run, in the build cache of Go
 	for tool in server etcdctl etcdutl; do CGO_ENABLED=0 go -C test/etcd tool -n $$tool; done

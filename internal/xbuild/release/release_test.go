@@ -1,0 +1,190 @@
+package main
+
+import (
+	"archive/tar"
+	"archive/zip"
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+var released = time.Date(2026, 11, 30, 5, 0, 0, 0, time.UTC)
+
+// sources writes the same files to a new directory, at the present time.
+func sources(t *testing.T) []entry {
+	t.Helper()
+	dir := t.TempDir()
+	entries := []entry{{"caddy-api-keys/caddy-api-keys", "program", 0o755}, {"caddy-api-keys/LICENSE", "licence", 0o644}}
+	for i, e := range entries {
+		entries[i].source = filepath.Join(dir, e.source)
+		if err := os.WriteFile(entries[i].source, []byte("the "+e.source), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return entries
+}
+
+func TestArchives_sameBytesInOtherDirectories(t *testing.T) {
+	for name, write := range map[string]func(io.Writer, []entry, time.Time) error{"tar": writeTar, "zip": writeZip} {
+		var first, second bytes.Buffer
+		for _, to := range []*bytes.Buffer{&first, &second} {
+			if err := write(to, sources(t), released); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !bytes.Equal(first.Bytes(), second.Bytes()) {
+			t.Errorf("%s: two archives of the same files differ", name)
+		}
+	}
+}
+
+func TestWriteTar(t *testing.T) {
+	var archive bytes.Buffer
+	if err := writeTar(&archive, sources(t), released); err != nil {
+		t.Fatal(err)
+	}
+	unpacked, err := gzip.NewReader(&archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for reader := tar.NewReader(unpacked); ; {
+		header, err := reader.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, err := io.ReadAll(reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, fmt.Sprintf("%s %o %s: %s", header.Name, header.Mode, header.ModTime.UTC().Format(time.DateOnly), content))
+	}
+	want := []string{"caddy-api-keys/caddy-api-keys 755 2026-11-30: the program", "caddy-api-keys/LICENSE 644 2026-11-30: the licence"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
+func TestWriteZip(t *testing.T) {
+	var archive bytes.Buffer
+	if err := writeZip(&archive, sources(t), released); err != nil {
+		t.Fatal(err)
+	}
+	reader, err := zip.NewReader(bytes.NewReader(archive.Bytes()), int64(archive.Len()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, f := range reader.File {
+		got = append(got, fmt.Sprintf("%s %o %s", f.Name, f.Mode(), f.Modified.UTC().Format(time.DateOnly)))
+	}
+	want := []string{"caddy-api-keys/caddy-api-keys 755 2026-11-30", "caddy-api-keys/LICENSE 644 2026-11-30"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
+// The archives have the documents that the package has.
+func TestDocuments(t *testing.T) {
+	config, err := os.ReadFile("../../../deploy/deb/nfpm.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for _, found := range regexp.MustCompile(`- src: (\S+)\n    dst: (/usr/share/doc/caddy-api-keys/\S+)\n`).FindAllStringSubmatch(string(config), -1) {
+		if source := found[1]; source != "deploy/deb/copyright" {
+			want = append(want, source)
+		}
+	}
+	slices.Sort(want)
+	if !slices.Equal(documents, want) {
+		t.Errorf("got  %q\nwant %q", documents, want)
+	}
+}
+
+func TestOfBothNames(t *testing.T) {
+	for _, test := range []struct{ shell, script, want string }{
+		{"bash", "complete -o default -F __start_caddy caddy\n", "complete -o default -F __start_caddy caddy caddy-api-keys\n"},
+		{"zsh", "#compdef caddy\ncompdef _caddy caddy\n", "#compdef caddy caddy-api-keys\ncompdef _caddy caddy caddy-api-keys\n"},
+		{"fish", "complete -c caddy -e\n", "complete -c caddy -e\ncomplete -c caddy-api-keys --wraps caddy\n"},
+	} {
+		got, err := ofBothNames(test.shell, test.script)
+		if err != nil || got != test.want {
+			t.Errorf("%s: got %q and %v, want %q", test.shell, got, err, test.want)
+		}
+	}
+	if _, err := ofBothNames("bash", "another script"); err == nil {
+		t.Error("a script without the name of the program: got no error")
+	}
+}
+
+func TestFromEnvironment(t *testing.T) {
+	for _, test := range []struct{ version, epoch, want string }{
+		{"1.2.3", "1796014800", ""},
+		{"1.2.3-rc.1", "1796014800", ""},
+		{"", "1796014800", "VERSION"},
+		{"v1.2.3", "1796014800", "VERSION"},
+		{"1.2.3 -X main.x=y", "1796014800", "VERSION"},
+		{"1.2.3", "", "SOURCE_DATE_EPOCH"},
+	} {
+		t.Setenv("VERSION", test.version)
+		t.Setenv("SOURCE_DATE_EPOCH", test.epoch)
+		err := new(release).fromEnvironment()
+		if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+			t.Errorf("version %q, time %q: got %v, want an error about %q", test.version, test.epoch, err, test.want)
+		}
+	}
+}
+
+func TestDebianVersion(t *testing.T) {
+	for version, want := range map[string]string{"1.2.3": "1.2.3", "1.2.3-rc.1": "1.2.3~rc.1", "1.2.3-rc-1": "1.2.3~rc-1"} {
+		if got := (&release{version: version}).debianVersion(); got != want {
+			t.Errorf("%s: got %s, want %s", version, got, want)
+		}
+	}
+}
+
+func TestWithoutHashes(t *testing.T) {
+	got, err := withoutHashes([]byte(`{"metadata":{"tools":[{"name":"cyclonedx-gomod","hashes":[{"alg":"MD5"}]}]},"components":[{"hashes":[{"alg":"SHA-256"}]}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := string(got); strings.Contains(text, "MD5") || !strings.Contains(text, "SHA-256") || !strings.Contains(text, "cyclonedx-gomod") {
+		t.Errorf("got %s, want all but the hashes of the tool", text)
+	}
+	if _, err := withoutHashes([]byte(`{}`)); err == nil {
+		t.Error("a list that no tool wrote: got no error")
+	}
+}
+
+func TestSum(t *testing.T) {
+	r := &release{to: t.TempDir()}
+	for _, name := range []string{"b", "a"} {
+		if err := os.WriteFile(filepath.Join(r.to, name), []byte(name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.sum(); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(filepath.Join(r.to, "SHA256SUMS"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := fmt.Sprintf("%x  a\n%x  b\n", sha256.Sum256([]byte("a")), sha256.Sum256([]byte("b"))); string(got) != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
