@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"fmt"
 	"net"
 	"net/http"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/agiled/caddy-api-keys/admin"
 	"github.com/agiled/caddy-api-keys/admin/client"
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/store"
 )
 
 // adminEndpoint serves the admin API on Caddy's own admin endpoint, which decides who
@@ -27,8 +29,27 @@ func (adminEndpoint) CaddyModule() caddy.ModuleInfo {
 // Provision registers the metrics of a configuration before any app does. A
 // configuration that is rejected later has already replaced the admin endpoint, whose
 // /metrics shows this registry from then on.
+//
+// It also refuses to start next to a server with the same store. Caddy calls it before it
+// takes the address of the admin endpoint: once it has taken a Unix socket, the other
+// server's endpoint is lost, and on a TCP port each of the two gets some of the
+// connections.
 func (adminEndpoint) Provision(ctx caddy.Context) error {
-	return collectors.Register(ctx.GetMetricsRegistry())
+	if err := collectors.Register(ctx.GetMetricsRegistry()); err != nil {
+		return err
+	}
+	app, err := ctx.AppIfConfigured(appName)
+	if err != nil {
+		return nil // Caddy will say so, if it is configured
+	}
+	path := app.(*App).path
+	if opened(path) != nil {
+		return nil // by this process
+	}
+	if err := store.Locked(path); err != nil {
+		return fmt.Errorf("%w. If it is the server, it goes on as before: apply a changed configuration with caddy reload", err)
+	}
+	return nil
 }
 
 // Routes returns the one route of the API.

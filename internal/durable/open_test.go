@@ -55,7 +55,13 @@ func TestOpen_lockedByAnotherProcess(t *testing.T) {
 	p := testenv.StartChild(t, roleHold, path)
 	want := fmt.Sprintf("it is locked by another process (pid %d): stop that process, or choose another path", p.Process.Pid)
 	equal(t, "error", openFails(t, path), want)
+	if err := Locked(path); err == nil || err.Error() != want {
+		t.Errorf("Locked: got %v, want %q", err, want)
+	}
 	p.End()
+	if err := Locked(path); err != nil {
+		t.Errorf("Locked: got %v once it is not", err)
+	}
 	open(t, path)
 }
 

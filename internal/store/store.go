@@ -72,6 +72,15 @@ func Open(path string, log *zap.Logger, onChange func(apikey.Outcome)) (*Store, 
 	return s, nil
 }
 
+// Locked returns an error if another process has the store at path open, as far as that
+// can be told without opening it.
+func Locked(path string) error {
+	if err := durable.Locked(path); err != nil {
+		return fmt.Errorf("opening key store at %q: %w", path, err)
+	}
+	return nil
+}
+
 func openDirectory(path string, replica bool, log *zap.Logger, onChange func(apikey.Outcome)) (*Store, error) {
 	absolute, err := filepath.Abs(path)
 	if err != nil {
