@@ -21,8 +21,9 @@ func hostileAnswer(token string) string {
 	const at = `"2026-11-29T12:00:00Z"`
 	key := strings.NewReplacer("TEXT", `"`+hostileText+`"`, "AT", at).Replace(`{"id":TEXT,"workspace_id":TEXT,"name":TEXT,"owner":TEXT,"preset":TEXT,` +
 		`"token_hint":TEXT,"status":TEXT,"created_at":AT,"created_by":TEXT,"expires_at":AT,"revoked_by":TEXT,"revoke_reason":TEXT,"replaces":TEXT,"replaced_by":TEXT}`)
-	return strings.NewReplacer("TEXT", `"`+hostileText+`"`, "AT", at, "KEY", key, "TOKEN", token).Replace(`{"key":KEY,"token":"TOKEN","replaced":KEY,"keys":[KEY],` +
-		`"workspace":{"id":TEXT,"suspended":true,"suspended_at":AT,"reason":TEXT,"keys":{"active":0,"expired":0,"revoked":0}},"revoked":0,` +
+	workspace := strings.NewReplacer("TEXT", `"`+hostileText+`"`, "AT", at).Replace(`{"id":TEXT,"suspended":true,"suspended_at":AT,"reason":TEXT,"keys":{"active":0,"expired":0,"revoked":0}}`)
+	return strings.NewReplacer("TEXT", `"`+hostileText+`"`, "AT", at, "KEY", key, "TOKEN", token, "WORKSPACE", workspace).Replace(`{"key":KEY,"token":"TOKEN","replaced":KEY,"keys":[KEY],` +
+		`"workspace":WORKSPACE,"workspaces":[WORKSPACE],"revoked":0,` +
 		`"events":[{"id":TEXT,"at":AT,"actor":TEXT,"remote_ip":TEXT,"operation":TEXT,"workspace_id":TEXT,"key_id":TEXT,"details":{"reason":TEXT,"refused":TEXT}}],` +
 		`"suspensions":[{"workspace_id":TEXT,"suspended_at":AT,"reason":TEXT}],"next_cursor":TEXT,` +
 		`"clock":{"status":TEXT,"machine":AT,"confirmed":AT,"judged":AT,"offset_seconds":1},` +
@@ -46,6 +47,8 @@ func TestCommandLine_hostileServer(t *testing.T) {
 		"create":      {args: []string{"create", "-w", "acme", "--name", "Zapier production", "--preset", "read-only"}, makes: true},
 		"rotate":      {args: []string{"rotate", "-w", "acme", id}, makes: true},
 		"list":        {args: []string{"list", "-w", "acme"}},
+		"find":        {args: []string{"find", "--limit", "1"}},
+		"workspaces":  {args: []string{"workspaces", "--limit", "1"}},
 		"show":        {args: []string{"show", "-w", "acme", id}},
 		"rename":      {args: []string{"rename", "-w", "acme", "--name", "Zapier staging", id}},
 		"revoke":      {args: []string{"revoke", "-w", "acme", id}},

@@ -41,8 +41,8 @@ func addCommands(cmd *cobra.Command, mover Mover) {
 	cmd.PersistentFlags().StringP("adapter", "a", "", "Name of the adapter for the configuration file")
 	cmd.PersistentFlags().StringP("output", "o", "", "Output format: table or json, or token for create and rotate (default: table on a terminal, json otherwise)")
 	cmd.AddCommand(
-		createCommand(), listCommand(), showCommand(), renameCommand(), rotateCommand(), revokeCommand(),
-		showWorkspaceCommand(), revokeAllCommand(), suspendCommand(), resumeCommand(), suspensionsCommand(), lookupCommand(), auditCommand(),
+		createCommand(), listCommand(), findCommand(), showCommand(), renameCommand(), rotateCommand(), revokeCommand(),
+		workspacesCommand(), showWorkspaceCommand(), revokeAllCommand(), suspendCommand(), resumeCommand(), suspensionsCommand(), lookupCommand(), auditCommand(),
 		backupCommand(), restoreCommand(), doctorCommand(), clockCommand(), fleetCommand(mover), versionCommand(),
 	)
 	prepareGroup(cmd)

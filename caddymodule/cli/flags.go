@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -36,6 +37,14 @@ func workspaceAndKey(cmd *cobra.Command, args []string) (ws, id string, err erro
 	}
 	id = strings.TrimSpace(args[0]) // as it is copied from a table
 	return ws, id, refuseToken(id)
+}
+
+// validStatus refuses what is no status of a key.
+func validStatus(status string) error {
+	if !slices.Contains([]string{"", client.Active, client.Expired, client.Revoked}, status) {
+		return usagef("--status is active, expired or revoked")
+	}
+	return nil
 }
 
 // pageFlags adds the flags of a command that prints a page of a list, and returns a

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -68,8 +67,8 @@ func listCommand() *cobra.Command {
 		if len(args) > 0 {
 			return usagef("unexpected argument %q", args[0])
 		}
-		if !slices.Contains([]string{"", "active", "expired", "revoked"}, *status) {
-			return usagef("--status is active, expired or revoked")
+		if err := validStatus(*status); err != nil {
+			return err
 		}
 		page, err := pageOptions()
 		if err != nil {

@@ -73,7 +73,7 @@ func refuseToken(text string) error {
 	tokens := apikey.FindTokens(text)
 	switch {
 	case len(tokens) == 1:
-		return usagef("that is a whole token, and not a key's id: find its key by its last four characters, with list --query %s", tokens[0][len(tokens[0])-4:])
+		return usagef("that is a whole token, and not a key's id: find its key by its last four characters, with find %s", tokens[0][len(tokens[0])-4:])
 	case apikey.HoldsToken(text), holdsPart(text):
 		return usagef("that contains a token or part of one, which would be logged: pass it to lookup on standard input")
 	}
