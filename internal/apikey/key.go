@@ -54,6 +54,9 @@ type Key struct {
 	Preset      Preset
 	Digest      Digest
 	TokenHint   string
+	// Imported says that the key was not created here, and so its token may be a foreign
+	// one, and its hint any text.
+	Imported bool
 
 	CreatedAt time.Time
 	CreatedBy string

@@ -35,8 +35,8 @@ const (
 // Digest is the SHA-256 of a whole token: all that is ever stored of one.
 type Digest [sha256.Size]byte
 
-// Token is a well-formed token. It redacts itself wherever it is printed,
-// logged or encoded; see [Token.Reveal]. The zero Token is not a token.
+// Token is a well-formed token, ours or a foreign one. It redacts itself wherever it is
+// printed, logged or encoded; see [Token.Reveal]. The zero Token is not a token.
 //
 // It holds a pointer because package fmt calls no method of a value that it
 // finds in an unexported field: there it prints what the value is made of, and
@@ -120,17 +120,31 @@ func checksum[T string | []byte](body T) (sum [checksumLength]byte) {
 
 // Digest returns the digest under which the store finds the token's key.
 func (t Token) Digest() Digest {
+	s := t.Reveal()
+	if len(s) > maxTokenLength {
+		return longDigest(s)
+	}
 	var whole [maxTokenLength]byte
-	return sha256.Sum256(whole[:copy(whole[:], t.Reveal())])
+	return sha256.Sum256(whole[:copy(whole[:], s)])
+}
+
+// longDigest is for foreign tokens: clearing its larger array takes a while.
+func longDigest(s string) Digest {
+	var whole [maxForeignLength]byte
+	return sha256.Sum256(whole[:copy(whole[:], s)])
 }
 
 // Hint returns enough of the token to recognise it by, and too little to use
-// it: its prefix and its last four characters, which belong to the checksum.
+// it: its prefix and its last four characters, which belong to the checksum. Of a
+// foreign token it shows the last four characters if there are many, or nothing.
 func (t Token) Hint() string {
 	if t.secret == nil {
 		return ""
 	}
 	s := *t.secret
+	if !wellFormed(s) {
+		return foreignHint(s)
+	}
 	return s[:len(s)-checksumLength-secretLength] + "…" + s[len(s)-hintLength:]
 }
 

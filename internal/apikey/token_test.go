@@ -251,7 +251,13 @@ func TestToken_Hint(t *testing.T) {
 }
 
 func TestToken_neverPrintsItself(t *testing.T) {
-	token := mustParse(t, withChecksum("agk_"+secret43))
+	neverPrintsItself(t, mustParse(t, withChecksum("agk_"+secret43)))
+	foreign, _ := ParseAnyToken("0190f1c2-8a4e-7c30-b0f5-0e6a3f1d2c4b", DefaultPrefix, nil)
+	neverPrintsItself(t, foreign)
+}
+
+func neverPrintsItself(t *testing.T, token Token) {
+	t.Helper()
 	secret := token.Reveal()
 
 	type exported struct{ Token Token }

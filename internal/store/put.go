@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
@@ -148,8 +149,10 @@ func reindex(txn *transaction, before, after *apikey.Key) error {
 	txn.changed = append(txn.changed, cmp.Or(after, before).WorkspaceID)
 	if before == nil {
 		txn.added = append(txn.added, after.Digest)
+		err = putPrefix(txn, after)
 	}
 	return errors.Join(
+		err,
 		replaceEntry(txn, digestEntry, before, after),
 		replaceEntry(txn, workspaceEntry, before, after),
 		replaceEnding(txn, before, after),
@@ -157,6 +160,20 @@ func reindex(txn *transaction, before, after *apikey.Key) error {
 		replaceMember(txn, nameOf, before, after, confirmed),
 		replaceMember(txn, familyOf, before, after, confirmed),
 	)
+}
+
+// putPrefix notes the prefix of a new key's token. Where a key was imported, its hint is
+// not ours.
+func putPrefix(txn *transaction, key *apikey.Key) error {
+	prefix := apikey.HintPrefix(key.TokenHint)
+	if prefix == "" || key.Imported || slices.Contains(txn.issued, prefix) {
+		return nil
+	}
+	if _, err := txn.Get(prefixKey(prefix)); !errors.Is(err, durable.ErrNotFound) {
+		return err
+	}
+	txn.issued = append(txn.issued, prefix)
+	return txn.Set(prefixKey(prefix), nil)
 }
 
 func replaceEntry(txn *transaction, entryOf func(*apikey.Key) (key, value []byte), before, after *apikey.Key) error {

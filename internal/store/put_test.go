@@ -14,7 +14,7 @@ import (
 // too, because put.go alone does: nothing else writes below the keys of these records,
 // or calls what writes indexes.
 func TestPut_alone(t *testing.T) {
-	keys := []string{"recordKey", "digestKey", "workspaceKey", "suspensionKey", "feedKey", "workspaceFeedKey", "endedFeedKey", "eventKey", "eventIndexKey", "endKey"}
+	keys := []string{"recordKey", "digestKey", "prefixKey", "workspaceKey", "suspensionKey", "feedKey", "workspaceFeedKey", "endedFeedKey", "eventKey", "eventIndexKey", "endKey"}
 	indexers := []string{"reindex", "replaceEntry", "replaceEnding", "replaceInRoster", "replaceMember"}
 	files, err := filepath.Glob("*.go")
 	if err != nil {

@@ -27,6 +27,7 @@ import (
 //	m/kept/<n><id>0<sum>   in a fleet, a record that is to be put back into it: see kept.go
 //	k/<key id>             keyRecord
 //	t/<digest>             key id: whose token has this SHA-256
+//	p/<prefix>             nothing: a prefix that the token of a key has, or had
 //	w/<ws><key id>         the text that is searched to find a key of a workspace
 //	q/<ws>                 roster: how many keys of a workspace are current, and how many have ended
 //	x/<ws><slot>           member: the current keys of a workspace, see roster.go
@@ -76,6 +77,7 @@ var (
 const digestPrefix = "t/"
 
 func recordKey(keyID string) []byte         { return append([]byte("k/"), keyID...) }
+func prefixKey(prefix string) []byte        { return append([]byte("p/"), prefix...) }
 func digestKey(d apikey.Digest) []byte      { return append([]byte(digestPrefix), d[:]...) }
 func suspensionKey(ws string) []byte        { return inWorkspace("s/", ws, "") }
 func workspaceKey(ws, keyID string) []byte  { return inWorkspace("w/", ws, keyID) }
@@ -104,6 +106,7 @@ type keyRecord struct {
 	Preset       string `json:"preset"`
 	Digest       []byte `json:"digest"`
 	TokenHint    string `json:"token_hint"`
+	Imported     bool   `json:"imported,omitempty"`
 	CreatedAt    millis `json:"created_at"`
 	CreatedBy    string `json:"created_by,omitempty"`
 	ExpiresAt    millis `json:"expires_at"`
@@ -169,7 +172,7 @@ func (m millis) time() time.Time {
 func toRecord(k *apikey.Key) keyRecord {
 	return keyRecord{
 		ID: k.ID, WorkspaceID: k.WorkspaceID, Name: k.Name, Owner: k.Owner, Preset: string(k.Preset),
-		Digest: k.Digest[:], TokenHint: k.TokenHint,
+		Digest: k.Digest[:], TokenHint: k.TokenHint, Imported: k.Imported,
 		CreatedAt: toMillis(k.CreatedAt), CreatedBy: k.CreatedBy, ExpiresAt: toMillis(k.ExpiresAt),
 		RevokesAt: toMillis(k.RevokesAt), RevokedAt: toMillis(k.RevokedAt), RevokedBy: k.RevokedBy, RevokeReason: k.RevokeReason,
 		Replaces: k.Replaces, Family: k.Family, ReplacedBy: k.ReplacedBy, ReplacedAt: toMillis(k.ReplacedAt), ExposedAt: toMillis(k.ExposedAt),
@@ -180,7 +183,7 @@ func toRecord(k *apikey.Key) keyRecord {
 // request through.
 func (r *keyRecord) key() (*apikey.Key, error) {
 	k := &apikey.Key{
-		ID: r.ID, WorkspaceID: r.WorkspaceID, Name: r.Name, Owner: r.Owner, TokenHint: r.TokenHint,
+		ID: r.ID, WorkspaceID: r.WorkspaceID, Name: r.Name, Owner: r.Owner, TokenHint: r.TokenHint, Imported: r.Imported,
 		CreatedAt: r.CreatedAt.time(), CreatedBy: r.CreatedBy, ExpiresAt: r.ExpiresAt.time(),
 		RevokesAt: r.RevokesAt.time(), RevokedAt: r.RevokedAt.time(), RevokedBy: r.RevokedBy, RevokeReason: r.RevokeReason,
 		Replaces: r.Replaces, Family: r.Family, ReplacedBy: r.ReplacedBy, ReplacedAt: r.ReplacedAt.time(), ExposedAt: r.ExposedAt.time(),

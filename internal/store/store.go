@@ -35,6 +35,8 @@ type Store struct {
 	versions versions
 	// counts caches the numbers of keys of workspaces.
 	counts *otter.Cache[string, keyCounts]
+	// prefixes are those of all tokens that were created here.
+	prefixes apikey.Prefixes
 	// filter has the digests of all keys, or is nil. nextFilter is its successor while
 	// that is being filled.
 	filter, nextFilter atomic.Pointer[digestFilter]
@@ -96,7 +98,7 @@ func openDirectory(path string, replica bool, log *zap.Logger, onChange func(api
 	}
 	s := newStore(db, log, onChange)
 	s.replica = replica
-	err = db.View(sortAfterAll)
+	err = errors.Join(db.View(sortAfterAll), db.View(s.loadPrefixes))
 	if err == nil && db.Made() {
 		err = db.Note(noteFoldedNames) // of which there are none yet
 	}

@@ -25,6 +25,7 @@ type transaction struct {
 	*durable.Txn
 	changed []string        // the workspaces whose keys are changed
 	added   []apikey.Digest // of keys that are new
+	issued  []string        // the prefixes of tokens that are new
 	clock   *clockRead
 	held    held
 	after   uint64    // the number of the last change before it; 0 in a plan
@@ -76,6 +77,7 @@ func (s *Store) write(turn *durable.Turn, at time.Time, do func(*transaction) er
 	})
 	if err == nil {
 		s.versions.advance(txn.changed)
+		s.prefixes.Add(txn.issued...)
 	}
 	return err
 }
