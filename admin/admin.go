@@ -26,6 +26,8 @@ type Keys interface {
 	Apply(ctx context.Context, change apikey.Change) (apikey.Outcome, error)
 	// Lookup returns the key whose token has a digest.
 	Lookup(digest apikey.Digest) (*apikey.Key, error)
+	// Prefixes returns the prefixes of all tokens that were created here.
+	Prefixes() *apikey.Prefixes
 	Key(ctx context.Context, workspaceID, keyID string) (*apikey.Key, error)
 	Keys(ctx context.Context, workspaceID string, filter apikey.KeyFilter, page apikey.Page, now time.Time) (keys []*apikey.Key, next string, err error)
 	// FindKey returns a key of any workspace.

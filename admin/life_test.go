@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -304,6 +305,25 @@ func TestTokens(t *testing.T) {
 	equal(t, "looked up when revoked", a.must(t, http.StatusOK, "POST", "/tokens/lookup", body).body, shown)
 }
 
+// The token of an imported key is found and revoked, whatever its form.
+func TestTokens_foreign(t *testing.T) {
+	a := newAPI(t)
+	const token = "sk_live_4eC39HqLyjWDarjtT1zdp7dc+/~.-="
+	key := apikey.Key{
+		ID: apikey.NewKeyID(start), WorkspaceID: "acme", Name: "Zapier", Preset: apikey.ReadOnly, Digest: sha256.Sum256([]byte(token)),
+		TokenHint: "sk_live_…7dc", Imported: true, CreatedAt: start, ExpiresAt: start.Add(time.Hour),
+	}
+	if _, err := a.store.Apply(t.Context(), apikey.Change{EventID: apikey.NewEventID(start), At: start, Do: apikey.Create{Key: key}}); err != nil {
+		t.Fatal(err)
+	}
+	body := `{"token":"` + token + `"}`
+	equal(t, "looked up", a.must(t, http.StatusOK, "POST", "/tokens/lookup", body).key("key")["id"], any(key.ID))
+	equal(t, "revoked", a.must(t, http.StatusOK, "POST", "/tokens/revoke", body).key("key")["status"], any("revoked"))
+	if trail := a.must(t, http.StatusOK, "GET", "/audit", "").raw; strings.Contains(trail, token) {
+		t.Errorf("the token is in the audit trail: %s", trail)
+	}
+}
+
 // An unknown token is not found, and a malformed one is refused as such. Neither token
 // is recorded anywhere.
 func TestTokens_unknown(t *testing.T) {
@@ -315,9 +335,13 @@ func TestTokens_unknown(t *testing.T) {
 		newest := a.trail(t, "/audit")[0]
 		equal(t, call+": operation", newest["operation"], any("lookup"))
 		equal(t, call+": details", newest["details"], any(object(t, `{"refused":"not_found"}`)))
+		for _, foreign := range []string{"xyz_" + token[4:], strings.ToUpper(someToken), "0190f1c2-8a4e-7c30-b0f5-0e6a3f1d2c4b"} {
+			got := a.refused(t, http.StatusNotFound, "not_found", "", "POST", call, `{"token":"`+foreign+`"}`)
+			equal(t, call+": a foreign token", got.body["error"], any("No key has this token."))
+		}
 		for _, presented := range []string{
-			"", " ", "x", "agk_", someToken[:52], someToken + "x", " " + someToken, someToken + "\\n", "Bearer " + someToken, strings.ToUpper(someToken),
-			token[:52] + "~", token + " ", "xyz_" + token[4:], strings.Repeat("a", 60_000),
+			"", " ", "x", "agk_", someToken[:52], someToken + "x", " " + someToken, someToken + "\\n", "Bearer " + someToken, "0123456789abcde",
+			token[:52] + "~", token + " ", strings.Repeat("a", 60_000),
 		} {
 			a.unchanged(t, func() {
 				got := a.refused(t, http.StatusNotFound, "not_found", "", "POST", call, `{"token":"`+presented+`"}`)

@@ -26,6 +26,8 @@ func (noKeys) Apply(context.Context, apikey.Change) (none apikey.Outcome, err er
 
 func (noKeys) Lookup(apikey.Digest) (*apikey.Key, error) { return nil, apikey.ErrStoreUnavailable }
 
+func (noKeys) Prefixes() *apikey.Prefixes { return nil }
+
 func (noKeys) Key(context.Context, string, string) (*apikey.Key, error) {
 	return nil, apikey.ErrStoreUnavailable
 }

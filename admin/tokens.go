@@ -50,7 +50,7 @@ func (h *Handler) revokeToken(r *http.Request) (int, any, error) {
 // revocations only.
 func (h *Handler) toRevoke(r *http.Request, presented string) (*apikey.Key, error) {
 	key, err := h.keyByToken(r, presented)
-	if token, ok := apikey.ParseToken(presented); ok && errors.Is(err, apikey.ErrNoSpace) {
+	if token, ok := h.parseToken(presented); ok && errors.Is(err, apikey.ErrNoSpace) {
 		if found, lookupErr := h.keys().Lookup(token.Digest()); lookupErr == nil {
 			return found, nil
 		}
@@ -60,13 +60,19 @@ func (h *Handler) toRevoke(r *http.Request, presented string) (*apikey.Key, erro
 
 // noToken explains what a token looks like, and how what was presented differs.
 func noToken(presented string) error {
-	return &apikey.Error{Code: errUnknownToken.Code, Message: "This is not a token. A token is a prefix such as agk, an underscore, and 49 letters and digits of which the last 6 are a checksum. " +
+	return &apikey.Error{Code: errUnknownToken.Code, Message: "This is not a token. A token is a prefix such as agk, an underscore, and 49 letters and digits of which the last 6 are a checksum; that of an imported key may be any 16 to 512 letters, digits and -._~+/. " +
 		apikey.TokenFlaw(presented)}
+}
+
+// parseToken accepts foreign tokens even if requests with them are refused: the token of
+// an imported key can leak too.
+func (h *Handler) parseToken(presented string) (apikey.Token, bool) {
+	return apikey.ParseAnyToken(presented, h.Rules.TokenPrefix, h.keys().Prefixes())
 }
 
 // keyByToken finds the key of a token.
 func (h *Handler) keyByToken(r *http.Request, presented string) (*apikey.Key, error) {
-	token, ok := apikey.ParseToken(presented)
+	token, ok := h.parseToken(presented)
 	if !ok {
 		return nil, noToken(presented)
 	}

@@ -42,6 +42,13 @@ type App struct {
 	// earlier prefix stay valid. Default: `agk`.
 	TokenPrefix string `json:"token_prefix,omitempty"`
 
+	// Whether tokens are looked up that other programs issued, for keys that were
+	// imported: `refuse` or `accept`. Such a token has 16 to 512 of A-Z, a-z, 0-9 and
+	// -._~+/, and maybe = at its end, and does not begin with a prefix that tokens of
+	// this gateway have or had. Imported keys work in any case if their tokens have the
+	// form of this gateway's, with any prefix. Default: `refuse`.
+	ForeignTokens string `json:"foreign_tokens,omitempty"`
+
 	// How long a new key lives, and the longest that a request may ask for.
 	// Default: `90d`.
 	ExpiresIn caddy.Duration `json:"expires_in,omitempty"`
@@ -127,6 +134,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	setDefault(&a.Store.Path, filepath.Join(caddy.AppDataDir(), appName))
 	setDefault(&a.Store.CacheSize, defaultCacheSize)
 	setDefault(&a.TokenPrefix, apikey.DefaultPrefix)
+	setDefault(&a.ForeignTokens, refuse)
 	setDefault(&a.ExpiresIn, caddy.Duration(defaultLife))
 	setDefault(&a.VagueNames, refuse)
 	setDefault(&a.MaxActiveKeys, defaultMaxActiveKeys)
@@ -216,6 +224,9 @@ func (a *App) Validate() error {
 		}
 	}
 	if err := oneOf("vague_names", a.VagueNames, refuse, allow); err != nil {
+		errs = append(errs, err)
+	}
+	if err := oneOf("foreign_tokens", a.ForeignTokens, refuse, accept); err != nil {
 		errs = append(errs, err)
 	}
 	if a.MaxActiveKeys < 1 {

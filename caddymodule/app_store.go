@@ -43,6 +43,7 @@ func (s countedStore) Close() error                      { return s.store.Close(
 func (s countedStore) Size() store.Size                  { return s.store.Size() }
 func (s countedStore) SignWith(key apikey.BackupKey)     { s.store.SignWith(key) }
 func (s countedStore) MayHave(digest apikey.Digest) bool { return s.store.MayHave(digest) }
+func (s countedStore) Prefixes() *apikey.Prefixes        { return s.store.Prefixes() }
 func (s countedStore) Version(workspaceID string) uint64 { return s.store.Version(workspaceID) }
 
 func (s countedStore) Unchangeable() string {

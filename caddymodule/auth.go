@@ -112,6 +112,7 @@ func (h *Auth) Provision(ctx caddy.Context) error {
 		ReadMethods: h.ReadMethods, ReadPaths: h.ReadPaths,
 		ReadLimit: h.RateLimit.Read.limit(), WriteLimit: h.RateLimit.Write.limit(),
 		AllowBrowsers: h.Browsers == allow,
+		ForeignTokens: h.app.ForeignTokens == accept, TokenPrefix: h.app.TokenPrefix,
 	}
 	h.notable = identity.NewHeaders(slices.Concat(methodHeaders, pathHeaders, prefixHeaders, []string{
 		h.WorkspaceHeader, h.KeyIDHeader, h.AccessHeader, http2Settings,

@@ -25,6 +25,7 @@ type faultySource func(apikey.Digest) (*apikey.Key, error)
 func (f faultySource) Lookup(d apikey.Digest) (*apikey.Key, error) { return f(d) }
 
 func (faultySource) MayHave(apikey.Digest) bool { return true }
+func (faultySource) Prefixes() *apikey.Prefixes { return nil }
 
 func (faultySource) SuspendedWorkspaces() ([]string, error) { return nil, nil }
 

@@ -14,6 +14,7 @@ import (
 //	api_keys {
 //	    store badger|etcd { ... }
 //	    token_prefix         <prefix>
+//	    foreign_tokens       refuse|accept
 //	    expires_in           <duration>
 //	    vague_names          refuse|allow
 //	    max_active_keys      <number>
@@ -34,6 +35,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 	err := parseBlock(d, "api_keys", options{
 		"store":                func() error { return parseStore(d, &app.Store) },
 		"token_prefix":         text(d, &app.TokenPrefix, "<prefix>", apikey.ValidatePrefix),
+		"foreign_tokens":       choice(d, &app.ForeignTokens, refuse, accept),
 		"expires_in":           duration(d, &app.ExpiresIn),
 		"vague_names":          choice(d, &app.VagueNames, refuse, allow),
 		"max_active_keys":      number(d, &app.MaxActiveKeys),

@@ -19,7 +19,7 @@ func TestPlaceholders(t *testing.T) {
 		options map[string]string
 	}{
 		{"api_keys", "{\n api_keys {\n  %s\n }\n}\n", map[string]string{
-			"store": refused, "token_prefix": refused, "expires_in": refused, "vague_names": refused, "max_active_keys": refused,
+			"store": refused, "token_prefix": refused, "expires_in": refused, "vague_names": refused, "foreign_tokens": refused, "max_active_keys": refused,
 			"audit_retention": refused, "backup_key": loaded, "max_changes": refused, "last_used_resolution": refused,
 		}},
 		{"store badger", "{\n api_keys {\n  store badger {\n   %s\n  }\n }\n}\n", map[string]string{

@@ -21,6 +21,7 @@ import (
 const (
 	refuse = "refuse"
 	allow  = "allow"
+	accept = "accept"
 )
 
 func oneOf(name, value string, values ...string) error {

@@ -46,6 +46,8 @@ func tokenIn(in io.Reader) (string, error) {
 	switch {
 	case len(found) == 0:
 		return "", usagef("write a token to standard input")
+	case len(tokens) == 1 && len(found) == 1 && isForeign(found[0], tokens[0]):
+		return found[0], nil
 	case len(tokens) == 1:
 		return tokens[0], nil
 	case len(tokens) > 1:
@@ -54,6 +56,16 @@ func tokenIn(in io.Reader) (string, error) {
 		return "", usagef("write one token on one line to standard input, not %d lines", len(found))
 	}
 	return found[0], nil
+}
+
+// isForeign reports whether a line is a foreign token, of which a part looks like one of
+// ours.
+func isForeign(line, part string) bool {
+	if _, ours := apikey.ParseToken(part); ours {
+		return false
+	}
+	_, foreign := apikey.ParseAnyToken(line, apikey.DefaultPrefix, nil)
+	return foreign
 }
 
 // longWord finds a word of more letters and digits than any id has.

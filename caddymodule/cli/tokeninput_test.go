@@ -28,6 +28,24 @@ func TestTokenIn_encodings(t *testing.T) {
 	}
 }
 
+// The whole of a foreign token is read, also where a part of it looks like one of ours.
+func TestTokenIn_foreign(t *testing.T) {
+	ours := apikey.NewToken("agk").Reveal()
+	foreign := "key:" + ours[:52] + "~" // of which no part is a token
+	for in, want := range map[string]string{
+		"0190f1c2-8a4e-7c30-b0f5-0e6a3f1d2c4b\n": "0190f1c2-8a4e-7c30-b0f5-0e6a3f1d2c4b",
+		"x.sk_live_" + strings.Repeat("a", 49):   "x.sk_live_" + strings.Repeat("a", 49),
+		"x.sk_live_" + strings.Repeat("a", 60):   "x.sk_live_" + strings.Repeat("a", 60),
+		"token/" + ours:                          ours,
+		"Bearer " + ours:                         ours,
+		foreign:                                  foreign,
+	} {
+		if got, err := tokenIn(strings.NewReader(in)); got != want || err != nil {
+			t.Errorf("%q: got %q, %v, want %q", in, got, err, want)
+		}
+	}
+}
+
 func TestRefuseToken(t *testing.T) {
 	const token = "agk_Nlw7AIHMw9BoPOgMM7rooQuETnzxu5piBdz8Ns3X2k53mEzCI"
 	for _, c := range []struct {

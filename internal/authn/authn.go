@@ -27,6 +27,8 @@ type Source interface {
 	// MayHave reports whether Lookup may find the digest; if not, there is no such
 	// key. It never blocks.
 	MayHave(apikey.Digest) bool
+	// Prefixes returns the prefixes of all tokens that were created here.
+	Prefixes() *apikey.Prefixes
 	// SuspendedWorkspaces returns the ids of all suspended workspaces.
 	SuspendedWorkspaces() ([]string, error)
 }
@@ -35,6 +37,7 @@ type Source interface {
 // are cached share no lock.
 type Authenticator struct {
 	keys      *cache
+	prefixes  *apikey.Prefixes
 	suspended suspensions
 	streams   streams
 	uses      uses
@@ -62,7 +65,7 @@ func New(source Source, cacheSize int, now func() time.Time, log *zap.Logger) (*
 	if err != nil {
 		return nil, err
 	}
-	a := &Authenticator{keys: keys, now: now, limiter: ratelimit.New()}
+	a := &Authenticator{keys: keys, prefixes: source.Prefixes(), now: now, limiter: ratelimit.New()}
 	a.gateways.Store(1)
 	a.suspended.replace(ids)
 	a.streams.wake = make(chan struct{}, 1)
@@ -126,7 +129,7 @@ func (a *Authenticator) Check(ctx context.Context, policy *Policy, facts *Facts)
 	if facts.Preflight {
 		return d.refuse(Preflight)
 	}
-	digest, problem := facts.credential()
+	digest, problem := facts.credential(policy, a.prefixes)
 	if problem != "" {
 		return d.refuse(problem)
 	}

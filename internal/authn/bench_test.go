@@ -9,6 +9,9 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
+// uuid is a foreign token.
+const uuid = "0190f1c2-8a4e-7c30-b0f5-0e6a3f1d2c4b"
+
 func BenchmarkCheck(b *testing.B) {
 	s := new(source)
 	token, key := s.add()
@@ -73,6 +76,38 @@ func BenchmarkCheck(b *testing.B) {
 			check(b, facts, Malformed)
 		}
 	})
+	accepting := *policy
+	accepting.ForeignTokens, accepting.TokenPrefix = true, apikey.DefaultPrefix
+	checkForeign := func(b *testing.B, facts *Facts, want Result) {
+		if d := a.Check(ctx, &accepting, facts); d.Result != want {
+			b.Fatalf("got %q, want %q", d.Result, want)
+		}
+	}
+	imported := s.addForeign(uuid)
+	imported.ExpiresAt = key.ExpiresAt
+	s.put(imported)
+	b.Run("foreign tokens, ours cached", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			checkForeign(b, facts, Allowed)
+		}
+	})
+	b.Run("foreign tokens, cached", func(b *testing.B) {
+		b.ReportAllocs()
+		facts := &Facts{Method: http.MethodGet, Authorization: []string{"Bearer " + uuid}}
+		for b.Loop() {
+			checkForeign(b, facts, Allowed)
+		}
+	})
+	b.Run("foreign tokens, unknown to the filter", func(b *testing.B) {
+		s.sure = true
+		defer func() { s.sure = false }()
+		b.ReportAllocs()
+		facts := &Facts{Method: http.MethodGet, Authorization: []string{"Bearer " + uuid + "x"}}
+		for b.Loop() {
+			checkForeign(b, facts, Unknown)
+		}
+	})
 }
 
 // A check of a cached key allocates nothing, with or without a lease.
@@ -80,12 +115,14 @@ func TestCheck_allocatesNothing(t *testing.T) {
 	for name, lease := range map[string]Lease{"no lease": nil, "a lease": newLease(true)} {
 		s := new(source)
 		token, _ := s.add()
+		s.addForeign(uuid)
 		a := newAuthenticator(t, s, atEpoch)
 		a.Require(lease)
-		facts := request(http.MethodGet, token)
-		checkResult(t, "cold", a.Check(context.Background(), policy, facts), Allowed)
-		if got := testing.AllocsPerRun(100, func() { a.Check(context.Background(), policy, facts) }); got != 0 {
-			t.Errorf("%s: got %v allocations, want 0", name, got)
+		for _, facts := range []*Facts{request(http.MethodGet, token), {Method: http.MethodGet, Authorization: []string{"Bearer " + uuid}}} {
+			checkResult(t, "cold", a.Check(context.Background(), foreign, facts), Allowed)
+			if got := testing.AllocsPerRun(100, func() { a.Check(context.Background(), foreign, facts) }); got != 0 {
+				t.Errorf("%s: got %v allocations, want 0", name, got)
+			}
 		}
 	}
 }

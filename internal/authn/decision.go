@@ -14,7 +14,7 @@ type Result string
 const (
 	Allowed          Result = "allowed"
 	Missing          Result = "missing"      // no Authorization header at all
-	Malformed        Result = "malformed"    // not exactly one well-formed bearer token
+	Malformed        Result = "malformed"    // not exactly one token that is well-formed
 	Unknown          Result = "unknown"      // no key has this token
 	Expired          Result = "expired"      // the key's life is over
 	Revoked          Result = "revoked"      // the key was revoked

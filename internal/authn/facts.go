@@ -56,12 +56,25 @@ func (p *Pass) counted(action Action, limit ratelimit.Limit) bool {
 }
 
 // credential returns the digest of the token that the request is judged by, or
-// what is wrong with it.
-func (f *Facts) credential() (apikey.Digest, Result) {
+// what is wrong with it. Tokens of the earlier prefixes are no foreign ones.
+func (f *Facts) credential(policy *Policy, earlier *apikey.Prefixes) (apikey.Digest, Result) {
 	if f.Before != nil {
 		return f.Before.Key.Digest, ""
 	}
-	return parseAuthorization(f.Authorization)
+	presented, problem := parseAuthorization(f.Authorization)
+	if problem != "" {
+		return apikey.Digest{}, problem
+	}
+	token, ok := apikey.Token{}, false
+	if policy.ForeignTokens {
+		token, ok = apikey.ParseAnyToken(presented, policy.TokenPrefix, earlier)
+	} else {
+		token, ok = apikey.ParseToken(presented)
+	}
+	if !ok {
+		return apikey.Digest{}, Malformed
+	}
+	return token.Digest(), ""
 }
 
 // Client is who sent a request.
@@ -77,19 +90,15 @@ func (f *Facts) forbiddenMethod() bool {
 	return f.Method == http.MethodTrace || f.Method == http.MethodConnect && !f.WebSocket
 }
 
-// parseAuthorization returns the digest of the header's one token, or what is
-// wrong.
-func parseAuthorization(values []string) (apikey.Digest, Result) {
+// parseAuthorization returns what the header's one field presents as a token, or what
+// is wrong.
+func parseAuthorization(values []string) (presented string, problem Result) {
 	if len(values) == 0 {
-		return apikey.Digest{}, Missing
+		return "", Missing
 	}
 	presented, ok := apikey.Bearer(values[0])
 	if !ok || len(values) > 1 {
-		return apikey.Digest{}, Malformed
+		return "", Malformed
 	}
-	token, ok := apikey.ParseToken(presented)
-	if !ok {
-		return apikey.Digest{}, Malformed
-	}
-	return token.Digest(), ""
+	return presented, ""
 }

@@ -9,17 +9,23 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-func TestParseAuthorization(t *testing.T) {
+// credentialOf returns what a request with these Authorization fields is judged by.
+func credentialOf(policy *Policy, authorization ...string) (apikey.Digest, Result) {
+	facts := Facts{Authorization: authorization}
+	return facts.credential(policy, nil)
+}
+
+func TestFacts_credential(t *testing.T) {
 	token := apikey.NewToken(apikey.DefaultPrefix)
 	s := token.Reveal()
 	old := apikey.NewToken("an_earlier_prefix").Reveal()
 
 	for _, value := range []string{"Bearer " + s, "bearer " + s, "BEARER " + s, "bEaReR " + s} {
-		if digest, problem := parseAuthorization([]string{value}); problem != "" || digest != token.Digest() {
+		if digest, problem := credentialOf(policy, value); problem != "" || digest != token.Digest() {
 			t.Errorf("%.7s…: got %q and another digest: %t", value, problem, digest != token.Digest())
 		}
 	}
-	if digest, problem := parseAuthorization([]string{"Bearer " + old}); problem != "" || digest != sha256.Sum256([]byte(old)) {
+	if digest, problem := credentialOf(policy, "Bearer "+old); problem != "" || digest != sha256.Sum256([]byte(old)) {
 		t.Errorf("an earlier prefix: got %q, want no problem", problem)
 	}
 
@@ -27,7 +33,7 @@ func TestParseAuthorization(t *testing.T) {
 		"none":      nil,
 		"no values": {},
 	} {
-		if digest, problem := parseAuthorization(values); problem != Missing || digest != (apikey.Digest{}) {
+		if digest, problem := credentialOf(policy, values...); problem != Missing || digest != (apikey.Digest{}) {
 			t.Errorf("%s: got %q, want %q", name, problem, Missing)
 		}
 	}
@@ -63,35 +69,77 @@ func TestParseAuthorization(t *testing.T) {
 		"line feed":               {"Bearer " + s + "\n"},
 		"truncated":               {"Bearer " + s[:len(s)-1]},
 		"extended":                {"Bearer " + s + "0"},
-		"prefix in another case":  {"Bearer " + "AGK" + s[3:]},
 		"longer than any token":   {"Bearer " + strings.Repeat("a", 1<<14)},
 	} {
-		if digest, problem := parseAuthorization(values); problem != Malformed || digest != (apikey.Digest{}) {
-			t.Errorf("%s: got %q, want %q", name, problem, Malformed)
+		for _, policy := range []*Policy{policy, foreign} {
+			if digest, problem := credentialOf(policy, values...); problem != Malformed || digest != (apikey.Digest{}) {
+				t.Errorf("%s: got %q, want %q", name, problem, Malformed)
+			}
 		}
 	}
 }
 
-func TestParseAuthorization_allocatesNothing(t *testing.T) {
-	values := []string{"Bearer " + apikey.NewToken(apikey.DefaultPrefix).Reveal()}
-	if got := testing.AllocsPerRun(100, func() { parseAuthorization(values) }); got != 0 {
-		t.Errorf("got %v allocations, want 0", got)
+// foreign is a policy that accepts foreign tokens.
+var foreign = &Policy{ReadMethods: policy.ReadMethods, ForeignTokens: true, TokenPrefix: "agk"}
+
+// Foreign tokens are looked up if the policy accepts them, and what begins with one of
+// our prefixes is never foreign.
+func TestFacts_credential_foreign(t *testing.T) {
+	earlier := new(apikey.Prefixes)
+	earlier.Add("old")
+	for token, want := range map[string]Result{
+		"0190f1c2-8a4e-7c30-b0f5-0e6a3f1d2c4b": "",
+		"sk_live_4eC39HqLyjWDarjtT1zdp7dc":     "",
+		"AGK_0123456789abcdef":                 "",
+		strings.Repeat("a", 16):                "",
+		strings.Repeat("a", 512):               "",
+		strings.Repeat("a", 15):                Malformed,
+		strings.Repeat("a", 513):               Malformed,
+		"0123456789:abcdef":                    Malformed,
+		"agk_0123456789abcdef":                 Malformed,
+		"old_0123456789abcdef":                 Malformed,
+	} {
+		facts := Facts{Authorization: []string{"Bearer " + token}}
+		digest, problem := facts.credential(foreign, earlier)
+		if problem != want || problem == "" && digest != sha256.Sum256([]byte(token)) {
+			t.Errorf("%s: got %q, want %q", token, problem, want)
+		}
+		if digest, problem := facts.credential(policy, earlier); problem != Malformed || digest != (apikey.Digest{}) {
+			t.Errorf("%s, where they are refused: got %q, want %q", token, problem, Malformed)
+		}
+	}
+}
+
+func TestFacts_credential_allocatesNothing(t *testing.T) {
+	earlier := new(apikey.Prefixes)
+	earlier.Add("old")
+	for _, token := range []string{apikey.NewToken(apikey.DefaultPrefix).Reveal(), strings.Repeat("a", 16), strings.Repeat("a_", 256), "agk_"} {
+		facts := Facts{Authorization: []string{"Bearer " + token}}
+		if got := testing.AllocsPerRun(100, func() { facts.credential(foreign, earlier) }); got != 0 {
+			t.Errorf("%s: got %v allocations, want 0", token, got)
+		}
 	}
 }
 
 // bearer is a second definition of the header's syntax. What is a token is left to
-// apikey.ParseToken, which has a model of its own.
-var bearer = regexp.MustCompile(`\A[Bb][Ee][Aa][Rr][Ee][Rr] (\w{52,70})\z`)
+// package apikey, which has a model of its own.
+var bearer = regexp.MustCompile(`\A[Bb][Ee][Aa][Rr][Ee][Rr] (\S{16,512})\z`)
 
-func FuzzParseAuthorization(f *testing.F) {
+func FuzzCredential(f *testing.F) {
 	const token = "agk_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefg3a2L9p"
 	f.Add(uint8(0), "", "")
 	f.Add(uint8(1), "Bearer "+token, "")
 	f.Add(uint8(1), "bearer  "+token, "")
 	f.Add(uint8(1), "Bearer", "")
 	f.Add(uint8(2), "Bearer "+token, "Basic eDp5")
-	f.Fuzz(func(t *testing.T, n uint8, one, two string) {
-		values := []string{one, two}[:n%3]
+	f.Add(uint8(4), "Bearer 0190f1c2-8a4e-7c30-b0f5-0e6a3f1d2c4b", "")
+	f.Add(uint8(4), "Bearer old_0123456789abcdef", "")
+	f.Add(uint8(1), "Bearer sk_live_4eC39HqLyjWDarjtT1zdp7dc==", "")
+	earlier := new(apikey.Prefixes)
+	earlier.Add("old")
+	f.Fuzz(func(t *testing.T, kind uint8, one, two string) {
+		values := []string{one, two}[:kind%3]
+		accepts := []*Policy{policy, foreign}[kind/3%2]
 		var want apikey.Digest
 		wantProblem := Malformed
 		if len(values) == 0 {
@@ -99,13 +147,16 @@ func FuzzParseAuthorization(f *testing.F) {
 		}
 		if len(values) == 1 {
 			if match := bearer.FindStringSubmatch(one); match != nil {
-				if _, ok := apikey.ParseToken(match[1]); ok {
+				_, ours := apikey.ParseToken(match[1])
+				_, any := apikey.ParseAnyToken(match[1], "agk", earlier)
+				if ours || any && accepts.ForeignTokens {
 					want, wantProblem = sha256.Sum256([]byte(match[1])), ""
 				}
 			}
 		}
-		if got, problem := parseAuthorization(values); problem != wantProblem || got != want {
-			t.Errorf("parseAuthorization(%q) = %x, %q, want %x, %q", values, got, problem, want, wantProblem)
+		facts := Facts{Authorization: values}
+		if got, problem := facts.credential(accepts, earlier); problem != wantProblem || got != want {
+			t.Errorf("the credential of %q: got %x, %q, want %x, %q", values, got, problem, want, wantProblem)
 		}
 	})
 }

@@ -22,6 +22,11 @@ type Policy struct {
 	ReadLimit, WriteLimit Limit
 	// AllowBrowsers lets keys be used from browsers.
 	AllowBrowsers bool
+	// ForeignTokens has tokens looked up that other programs issued, and whose keys were
+	// imported, unless they begin with TokenPrefix, the one of new tokens, or an earlier
+	// one. See [apikey.ParseAnyToken].
+	ForeignTokens bool
+	TokenPrefix   string
 }
 
 // Limit limits how often a key may be used.

@@ -2,6 +2,7 @@ package authn
 
 import (
 	"context"
+	"crypto/sha256"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -21,6 +22,7 @@ type source struct {
 	keys      map[apikey.Digest]apikey.Key
 	suspended []string
 	sure      bool // MayHave rules out unknown keys
+	prefixes  apikey.Prefixes
 
 	lookups atomic.Int64
 	// during runs in a look-up, after the key has been read. It returns what the
@@ -49,6 +51,8 @@ func (s *source) MayHave(digest apikey.Digest) bool {
 	return found || !s.sure
 }
 
+func (s *source) Prefixes() *apikey.Prefixes { return &s.prefixes }
+
 func (s *source) SuspendedWorkspaces() ([]string, error) { return s.suspended, nil }
 
 // put adds or changes a key.
@@ -72,6 +76,14 @@ func fullKey() (apikey.Token, apikey.Key) {
 		Digest:      token.Digest(),
 		ExpiresAt:   epoch.Add(time.Hour),
 	}
+}
+
+// addForeign puts a key with a foreign token into the source.
+func (s *source) addForeign(token string) apikey.Key {
+	_, key := fullKey()
+	key.Digest, key.TokenHint, key.Imported = sha256.Sum256([]byte(token)), "…", true
+	s.put(key)
+	return key
 }
 
 // add puts a new key into the source, and returns its token.
