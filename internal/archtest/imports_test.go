@@ -53,9 +53,10 @@ var layers = []layer{
 	{dir: "internal/etcdtest", mayImport: []string{"internal/gatewaytest", "internal/testenv"}},
 	{dir: "internal/gatewaytest", mayImport: []string{"admin/client"}},
 	{dir: "internal/testenv"},
+	{dir: "internal/upstreamtest", mayImport: []string{"internal/testenv"}},
 	{dir: "internal/xbuild"},
 	{dir: "test", optional: true, mayImport: append([]string{
-		"internal/store", "internal/authn", "internal/fleet", "admin", "caddymodule", "internal/etcdtest", "internal/gatewaytest", "internal/testenv",
+		"internal/store", "internal/authn", "internal/fleet", "admin", "caddymodule", "internal/etcdtest", "internal/gatewaytest", "internal/testenv", "internal/upstreamtest",
 	}, domain...)},
 }
 
@@ -152,7 +153,7 @@ func TestImports_librariesStayWithTheirOwners(t *testing.T) {
 
 // Package testing registers flags and makes the binary larger.
 func TestImports_noTestCodeInTheProduct(t *testing.T) {
-	allowed := []string{"internal/etcdtest", "internal/gatewaytest", "internal/testenv", "admin/client/clienttest", "test"}
+	allowed := []string{"internal/etcdtest", "internal/gatewaytest", "internal/testenv", "internal/upstreamtest", "admin/client/clienttest", "test"}
 	for _, p := range list(t) {
 		if slices.ContainsFunc(allowed, func(dir string) bool { return within(p.path(), dir) }) {
 			continue
