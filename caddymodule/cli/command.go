@@ -36,10 +36,10 @@ the command was not understood.`,
 }
 
 func addCommands(cmd *cobra.Command, mover Mover) {
-	cmd.PersistentFlags().String("address", "", "Address of the admin endpoint")
+	cmd.PersistentFlags().String("address", "", "Address of the admin endpoint (default: "+addressVariable+", or that of the configuration)")
 	cmd.PersistentFlags().StringP("config", "c", "", "Configuration file that sets the admin endpoint, or - for standard input")
 	cmd.PersistentFlags().StringP("adapter", "a", "", "Name of the adapter for the configuration file")
-	cmd.PersistentFlags().StringP("output", "o", "", "Output format: table or json, or token for create and rotate (default: table on a terminal, json otherwise)")
+	cmd.PersistentFlags().StringP("output", "o", "", "Output format: table or json, or token for create and rotate (default: "+outputVariable+", or table on a terminal and json otherwise)")
 	cmd.AddCommand(
 		createCommand(), listCommand(), findCommand(), showCommand(), renameCommand(), rotateCommand(), revokeCommand(),
 		workspacesCommand(), showWorkspaceCommand(), revokeAllCommand(), suspendCommand(), resumeCommand(), suspensionsCommand(), lookupCommand(), auditCommand(),
@@ -49,6 +49,7 @@ func addCommands(cmd *cobra.Command, mover Mover) {
 	for _, sub := range cmd.Commands() {
 		sub.Args = cobra.ArbitraryArgs
 	}
+	completeAll(cmd)
 }
 
 // prepareGroup sets the function of a command that only has others.
@@ -68,7 +69,7 @@ func prepareGroup(cmd *cobra.Command) {
 		if errors.Is(err, errHelp) {
 			return cmd.Help()
 		}
-		return finish(cmd, usagef("%v", err))
+		return finish(cmd, flagError(cmd, err))
 	})
 }
 
@@ -96,7 +97,7 @@ func noCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return usagef("which command?")
 	}
-	cmd.SuggestionsMinimumDistance = 2
+	cmd.SuggestionsMinimumDistance = suggestionDistance
 	if near := slices.Compact(cmd.SuggestionsFor(args[0])); len(near) > 0 {
 		return usagef("there is no command %q: did you mean %s?", args[0], strings.Join(near, " or "))
 	}
@@ -107,7 +108,7 @@ func noCommand(cmd *cobra.Command, args []string) error {
 // status distinguishes wrong usage from failure.
 func prepare(cmd *cobra.Command, run func(context.Context, *terminal, []string) error) *cobra.Command {
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
-	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return finish(cmd, usagef("%v", err)) })
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return finish(cmd, flagError(cmd, err)) })
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		t, err := newTerminal(cmd)
 		if err == nil {

@@ -21,23 +21,27 @@ import (
 // newClient returns a client of the admin endpoint that the flags point at.
 func newClient(cmd *cobra.Command, config []byte) (*client.Client, error) {
 	flag := func(name string) string { return cmd.Flag(name).Value.String() }
-	if flag("address") == "" && adminOff(config) {
+	given, from := setting(cmd, "address", addressVariable)
+	if from == addressVariable && flag("config") != "" {
+		given = "" // what was typed is nearer
+	}
+	if given == "" && adminOff(config) {
 		return nil, fmt.Errorf("the admin endpoint is switched off in %s: without it, keys can only be managed through an api_key_admin", flag("config"))
 	}
-	address, err := caddycmd.DetermineAdminAPIAddress(flag("address"), config, flag("config"), flag("adapter"))
+	address, err := caddycmd.DetermineAdminAPIAddress(given, config, flag("config"), flag("adapter"))
 	if err != nil {
 		return nil, fmt.Errorf("finding the admin endpoint: %w", err)
 	}
 	if scheme, rest, ok := strings.Cut(address, "://"); ok && (scheme == "http" || scheme == "https") {
 		host, path, _ := strings.Cut(rest, "/")
 		if path != "" {
-			return nil, usagef("--address %q: this is a URL, perhaps that of an api_key_admin. The command line uses Caddy's admin endpoint, such as %s", address, caddy.DefaultAdminListen)
+			return nil, usagef("%s %q: this is a URL, perhaps that of an api_key_admin. The command line uses Caddy's admin endpoint, such as %s", from, address, caddy.DefaultAdminListen)
 		}
-		return nil, usagef("--address %q: write host:port, such as %s", address, host)
+		return nil, usagef("%s %q: write host:port, such as %s", from, address, host)
 	}
 	endpoint, err := caddy.ParseNetworkAddressWithDefaults(address, "tcp", defaultPort)
 	if err != nil || !dialable(endpoint) || strings.Contains(address, "://") {
-		return nil, usagef("--address %q: write host:port, or unix//path of a socket", address)
+		return nil, usagef("%s %q: write host:port, or unix//path of a socket", from, address)
 	}
 	return clientFor(address, endpoint), nil
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"slices"
 	"strings"
 
@@ -27,16 +28,30 @@ func onlyWorkspace(cmd *cobra.Command, args []string) (string, error) {
 	return requiredWorkspace(cmd)
 }
 
-// workspaceAndKey returns the arguments of a command about one key.
-func workspaceAndKey(cmd *cobra.Command, args []string) (ws, id string, err error) {
-	if ws, err = requiredWorkspace(cmd); err != nil {
-		return "", "", err
+// keyFlags adds the flags of a command about one key.
+func keyFlags(cmd *cobra.Command) {
+	cmd.Flags().StringP("workspace", "w", "", "Workspace id (default: the one that has the key)")
+}
+
+// workspaceAndKey returns the arguments of a command about one key. The server is asked
+// for the workspace if it is not given.
+func (t *terminal) workspaceAndKey(ctx context.Context, cmd *cobra.Command, args []string) (ws, id string, err error) {
+	ws, _ = cmd.Flags().GetString("workspace")
+	if ws == "" && cmd.Flags().Changed("workspace") {
+		return "", "", usagef("--workspace is empty: leave it out to have the key found")
 	}
 	if len(args) != 1 {
 		return "", "", usagef("give one KEY_ID")
 	}
 	id = strings.TrimSpace(args[0]) // as it is copied from a table
-	return ws, id, refuseToken(id)
+	if err := refuseToken(id); err != nil || ws != "" {
+		return ws, id, err
+	}
+	key, err := t.client.FindKey(ctx, id)
+	if err != nil {
+		return "", "", t.unknownKey(ctx, "", id, err)
+	}
+	return key.WorkspaceID, id, nil
 }
 
 // validStatus refuses what is no status of a key.
@@ -67,4 +82,13 @@ func given(cmd *cobra.Command, name string, value *string) *string {
 		return nil
 	}
 	return value
+}
+
+// parsePreset returns a preset as the API has it.
+func parsePreset(flag string) (string, error) {
+	switch preset := strings.ReplaceAll(flag, "-", "_"); preset {
+	case client.FullAccess, client.ReadOnly:
+		return preset, nil
+	}
+	return "", usagef("--preset is full-access or read-only")
 }

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -32,10 +31,12 @@ func createCommand() *cobra.Command {
 			return usagef("unexpected argument %q: put a value with spaces in quotes", args[0])
 		case *name == "":
 			return usagef("--name is missing")
-		case *preset != "full-access" && *preset != "read-only" && *preset != "full_access" && *preset != "read_only":
-			return usagef("--preset is full-access or read-only")
 		}
-		request := client.CreateRequest{Name: *name, Owner: *owner, Preset: strings.ReplaceAll(*preset, "-", "_")}
+		parsed, err := parsePreset(*preset)
+		if err != nil {
+			return err
+		}
+		request := client.CreateRequest{Name: *name, Owner: *owner, Preset: parsed}
 		if flags.Changed("expires-in") {
 			request.ExpiresIn = expiresIn
 		}
@@ -92,13 +93,13 @@ func listCommand() *cobra.Command {
 
 func showCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:        "show --workspace WORKSPACE KEY_ID",
+		Use:        "show [--workspace WORKSPACE] KEY_ID",
 		SuggestFor: []string{"get", "describe"},
 		Short:      "Shows one key",
 	}
-	workspaceFlag(cmd)
+	keyFlags(cmd)
 	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
-		ws, id, err := workspaceAndKey(cmd, args)
+		ws, id, err := t.workspaceAndKey(ctx, cmd, args)
 		if err != nil {
 			return err
 		}
@@ -112,17 +113,17 @@ func showCommand() *cobra.Command {
 
 func renameCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:        "rename --workspace WORKSPACE [--name NAME] [--owner OWNER] KEY_ID",
+		Use:        "rename [--workspace WORKSPACE] [--name NAME] [--owner OWNER] KEY_ID",
 		SuggestFor: []string{"update", "edit"},
 		Short:      "Changes the name or the owner of a key",
-		Example:    `  caddy api-keys rename --workspace acme --name "Zapier production - Ops" key_01JD…`,
+		Example:    `  caddy api-keys rename --name "Zapier production - Ops" key_01JD…`,
 	}
-	workspaceFlag(cmd)
+	keyFlags(cmd)
 	flags := cmd.Flags()
 	name := flags.String("name", "", "The new name")
 	owner := flags.String("owner", "", "The new owner")
 	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
-		ws, id, err := workspaceAndKey(cmd, args)
+		ws, id, err := t.workspaceAndKey(ctx, cmd, args)
 		if err != nil {
 			return err
 		}
@@ -140,21 +141,21 @@ func renameCommand() *cobra.Command {
 
 func rotateCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:        "rotate --workspace WORKSPACE [--revoke-old-in DURATION] KEY_ID",
+		Use:        "rotate [--workspace WORKSPACE] [--revoke-old-in DURATION] KEY_ID",
 		SuggestFor: []string{"replace", "renew", "regenerate"},
 		Short:      "Creates a replacement for a key and shows its token, once",
 		Long: `Creates a replacement for a key and shows its token, once. The old key stays active
 until it expires, or for as long as --revoke-old-in says, so that there is time to put
 the new token in place. "show" says when the old key was last used.`,
-		Example: "  caddy api-keys rotate --workspace acme --revoke-old-in 24h key_01JD…",
+		Example: "  caddy api-keys rotate --revoke-old-in 24h key_01JD…",
 	}
-	workspaceFlag(cmd)
+	keyFlags(cmd)
 	flags := cmd.Flags()
 	name := flags.String("name", "", "Name of the replacement (default: the old key's)")
 	owner := flags.String("owner", "", "Owner of the replacement (default: the old key's)")
 	revokeOldIn := flags.String("revoke-old-in", "", "Revoke the old key after this long, such as 24h, or 0s for at once")
 	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
-		ws, id, err := workspaceAndKey(cmd, args)
+		ws, id, err := t.workspaceAndKey(ctx, cmd, args)
 		if err != nil {
 			return err
 		}
@@ -172,13 +173,13 @@ the new token in place. "show" says when the old key was last used.`,
 
 func revokeCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:        "revoke --workspace WORKSPACE KEY_ID | revoke --token-stdin",
+		Use:        "revoke [--workspace WORKSPACE] KEY_ID | revoke --token-stdin",
 		SuggestFor: []string{"delete", "remove", "rm", "del"},
 		Short:      "Revokes a key: requests with it are refused from then on",
-		Example: `  caddy api-keys revoke --workspace acme --reason "left in a public repository" key_01JD…
+		Example: `  caddy api-keys revoke --reason "left in a public repository" key_01JD…
   pbpaste | caddy api-keys revoke --token-stdin --reason "seen in a chat"`,
 	}
-	workspaceFlag(cmd)
+	keyFlags(cmd)
 	flags := cmd.Flags()
 	reason := flags.String("reason", "", "Reason, for the audit trail")
 	fromStdin := flags.Bool("token-stdin", false, "Read the token of the key from standard input")
@@ -198,7 +199,7 @@ func revokeCommand() *cobra.Command {
 			warnOfPending(cmd, revocation.Propagation)
 			return t.revoked(revocation)
 		}
-		ws, id, err := workspaceAndKey(cmd, args)
+		ws, id, err := t.workspaceAndKey(ctx, cmd, args)
 		if err != nil {
 			return err
 		}

@@ -23,7 +23,7 @@ func (t *terminal) unknownKey(ctx context.Context, ws, id string, err error) err
 	return &client.Error{StatusCode: refusal.StatusCode, Code: refusal.Code, Message: refusal.Message + fmt.Sprintf(" Did you mean %s, %s?", near.ID, near.Name)}
 }
 
-// nearKey returns the only key of a workspace that has a text in its name, or the first
+// nearKey returns the only key of a workspace, or of all if ws is "", that has a text in its name, or the first
 // or the second half of it in its id.
 func (t *terminal) nearKey(ctx context.Context, ws, text string) (client.Key, bool) {
 	const least = 12 // characters that tell keys of the same hour apart
@@ -36,10 +36,18 @@ func (t *terminal) nearKey(ctx context.Context, ws, text string) (client.Key, bo
 		parts = append(parts, text[:half], text[len(text)-half:])
 	}
 	for _, part := range parts {
-		found, err := t.client.ListKeys(ctx, ws, client.ListOptions{Query: part, Limit: 2})
+		found, err := t.search(ctx, ws, client.FindOptions{Query: part, Limit: 2})
 		if err == nil && len(found.Keys) == 1 && found.NextCursor == nil {
 			return found.Keys[0], true
 		}
 	}
 	return client.Key{}, false
+}
+
+// search returns keys of a workspace, or of all if ws is "".
+func (t *terminal) search(ctx context.Context, ws string, options client.FindOptions) (client.KeyPage, error) {
+	if ws == "" {
+		return t.client.FindKeys(ctx, options)
+	}
+	return t.client.ListKeys(ctx, ws, client.ListOptions{Status: options.Status, Query: options.Query, Limit: options.Limit})
 }

@@ -21,21 +21,26 @@ type terminal struct {
 	client *client.Client // nil if the command asks no server
 	config []byte         // from --config, as JSON; nil if not given
 	form   string         // table, json or token
+	asked  string         // the form that was asked for; "" for the default
 	out    io.Writer
 	now    time.Time
 	width  int // of the terminal; 0 without one
 }
 
 func newTerminal(cmd *cobra.Command) (*terminal, error) {
-	t := &terminal{form: cmd.Flag("output").Value.String(), out: cmd.OutOrStdout(), now: time.Now()}
+	form, from := setting(cmd, "output", outputVariable)
+	if from != outputVariable {
+		from = "-o" // as it is usually typed
+	}
+	t := &terminal{form: form, asked: form, out: cmd.OutOrStdout(), now: time.Now()}
 	if width, _, err := term.GetSize(int(os.Stdout.Fd())); err == nil {
 		t.width = width
 	}
 	switch t.form {
 	case "table", "json":
 	case "token":
-		if cmd.Name() != "create" && cmd.Name() != "rotate" {
-			return nil, usagef("-o token is for commands that make a token")
+		if !makesToken(cmd) {
+			return nil, usagef("%s token is for commands that make a token", from)
 		}
 	case "":
 		t.form = "json"
@@ -43,7 +48,7 @@ func newTerminal(cmd *cobra.Command) (*terminal, error) {
 			t.form = "table"
 		}
 	default:
-		return nil, usagef("-o %s is not table, json or token", t.form)
+		return nil, usagef("%s %s is not table, json or token", from, t.form)
 	}
 	var err error
 	if t.config, err = readConfig(cmd.Flag("config").Value.String(), cmd.Flag("adapter").Value.String(), cmd.InOrStdin()); err != nil {

@@ -17,12 +17,12 @@ func versionCommand() *cobra.Command {
 that it was built from. "caddy version" prints the version of Caddy alone. A running
 server may be another binary: it logs its version when it starts.`,
 	}
-	return prepare(cmd, func(_ context.Context, t *terminal, args []string) error {
+	return prepareOffline(cmd, func(_ context.Context, t *terminal, args []string) error {
 		if len(args) > 0 {
 			return usagef("unexpected argument %q", args[0])
 		}
 		built := version.Read()
-		if cmd.Flag("output").Value.String() == "json" {
+		if t.asked == "json" {
 			return t.json(built)
 		}
 		// Alone on its line, for scripts.
