@@ -27,7 +27,8 @@ func Command(mover Mover) caddycmd.Command {
 		Long: `
 Makes, shows and revokes API keys through the admin endpoint of a running
 server. Give its address with --address, or with --config the configuration that
-sets it. The default is Caddy's default address.
+sets it. The default is the socket of an installed gateway,
+` + installedSocket + `, or Caddy's default address if there is none.
 
 The exit status is 0 if it was done, 1 if it was refused or failed, and 2 if
 the command was not understood.`,

@@ -29,7 +29,7 @@ checks the store of a stopped server, and the configuration that --config names.
 it if the journal is damaged beyond repair and the store is known to have every change,
 or if nothing better is left: restoring a backup is better than missing a revocation.`,
 		Example: `  caddy api-keys doctor
-  caddy api-keys doctor --store /var/lib/caddy/api_keys`,
+  caddy api-keys doctor --store /var/lib/caddy-api-keys/api_keys`,
 	}
 	path := cmd.Flags().String("store", "", "Store directory of a stopped server")
 	newJournal := cmd.Flags().Bool("new-journal", false, "Start a new journal from what is in the store")

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"syscall"
 
@@ -24,6 +25,9 @@ func newClient(cmd *cobra.Command, config []byte) (*client.Client, error) {
 	given, from := setting(cmd, "address", addressVariable)
 	if from == addressVariable && flag("config") != "" {
 		given = "" // what was typed is nearer
+	}
+	if given == "" && flag("config") == "" {
+		given = installed(installedSocket)
 	}
 	if given == "" && adminOff(config) {
 		return nil, fmt.Errorf("the admin endpoint is switched off in %s: without it, keys can only be managed through an api_key_admin", flag("config"))
@@ -44,6 +48,19 @@ func newClient(cmd *cobra.Command, config []byte) (*client.Client, error) {
 		return nil, usagef("%s %q: write host:port, or unix//path of a socket", from, address)
 	}
 	return clientFor(address, endpoint), nil
+}
+
+// installedSocket is the admin endpoint of a gateway that was installed as docs/install.md
+// says. So the commands find it by themselves.
+const installedSocket = "/run/caddy-api-keys/admin.sock"
+
+// installed returns the address of a socket if there is one, or may be: others than its
+// group cannot see it, and are told so when they open it.
+func installed(socket string) string {
+	if _, err := os.Stat(socket); err == nil || errors.Is(err, fs.ErrPermission) {
+		return "unix/" + socket
+	}
+	return ""
 }
 
 // defaultPort is that of Caddy's admin endpoint.

@@ -26,7 +26,7 @@ whose placeholders are replaced from this command's environment.
 
 No gateway serves the fleet afterwards. On a terminal, the command asks for confirmation,
 unless --yes is given. If it is interrupted, run it again with the same directory.`,
-		Example: `  caddy api-keys fleet detach --store /var/lib/caddy/api_keys --config /etc/caddy/Caddyfile`,
+		Example: `  caddy api-keys fleet detach --store /var/lib/caddy-api-keys/api_keys --config /etc/caddy-api-keys/Caddyfile`,
 		Args:    cobra.ArbitraryArgs,
 	}
 	path := cmd.Flags().String("store", "", "Store directory of the stopped gateway")

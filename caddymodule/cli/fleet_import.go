@@ -32,7 +32,7 @@ whose placeholders are replaced from this command's environment.
 
 The directory then is the replica of a gateway of the fleet, and can no longer be used
 with store badger. If the command is interrupted, run it again.`,
-		Example: `  caddy api-keys fleet import --store /var/lib/caddy/api_keys --config /etc/caddy/Caddyfile`,
+		Example: `  caddy api-keys fleet import --store /var/lib/caddy-api-keys/api_keys --config /etc/caddy-api-keys/Caddyfile`,
 		Args:    cobra.ArbitraryArgs,
 	}
 	path := cmd.Flags().String("store", "", "Store directory of the stopped gateway")

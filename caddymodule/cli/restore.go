@@ -34,7 +34,7 @@ may be - for standard input.
 A server with a backup_key restores only backups signed with it. With --store, the key
 is taken from ` + store.BackupKeyVariable + `. Without a key, no signature is required.`,
 		Example: `  caddy api-keys restore /var/backups/keys.backup
-  runuser -u caddy -- caddy api-keys restore --store /var/lib/caddy/api_keys --quarantine - < /var/backups/keys.backup`,
+  runuser -u caddy-api-keys -- caddy api-keys restore --store /var/lib/caddy-api-keys/api_keys --quarantine - < /var/backups/keys.backup`,
 	}
 	quarantine := cmd.Flags().Bool("quarantine", false, "Suspend every workspace with keys in the backup that are not revoked")
 	path := cmd.Flags().String("store", "", "Store directory of a stopped server")
