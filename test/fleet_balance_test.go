@@ -28,12 +28,12 @@ func fleetDocs(t *testing.T, endpoints, gateways []string) (gateway, balancer st
 		t.Fatalf("docs/fleet.md has %d Caddyfiles, want those of a gateway and of a balancer", len(shown))
 	}
 	gateway = replaceAll(t, shown[0][1],
-		"admin unix//run/caddy/admin.sock|0220", "admin {{.Admin}}\n\tskip_install_trust\n\tauto_https disable_redirects",
+		"admin unix//run/caddy-api-keys/admin.sock|0220", "admin {{.Admin}}\n\tskip_install_trust\n\tauto_https disable_redirects",
 		"https://10.0.0.1:2379 https://10.0.0.2:2379 https://10.0.0.3:2379", strings.Join(endpoints, " "),
 		"username gw\n", "\n", "password {env.ETCD_PASSWORD}\n", "\n",
-		"/var/lib/caddy/api_keys", "{{.Store}}", "{env.API_KEYS_FLEET_KEY}", fleetKey,
+		"/var/lib/caddy-api-keys/api_keys", "{{.Store}}", "{env.API_KEYS_FLEET_KEY}", fleetKey,
 		"api.example.com {", "https://{{.Secure}} {\n\ttls internal",
-		"reverse_proxy unix//run/caddy/admin.sock", "reverse_proxy {{.Admin}} {\n\t\t\theader_up Host {upstream_hostport}\n\t\t}",
+		"reverse_proxy unix//run/caddy-api-keys/admin.sock", "reverse_proxy {{.Admin}} {\n\t\t\theader_up Host {upstream_hostport}\n\t\t}",
 		"60 1m", "20 1h", "30 1m", "10 1h", "localhost:9000", "{{.Upstream}}",
 	)
 	balancer = "{\n\tadmin {{.Admin}}\n}\n" + replaceAll(t, shown[1][1],

@@ -98,7 +98,7 @@ func TestObservability_commands(t *testing.T) {
 	})
 
 	actual := strings.NewReplacer(
-		"/var/log/caddy/", "", "unix//run/caddy/admin.sock", s.Admin,
+		"/var/log/caddy-api-keys/", "", "unix//run/caddy-api-keys/admin.sock", s.Admin,
 		"key_01M85PQ3XS81JPNQQHZNQRAPZ3", made.Key.ID,
 		"ec2fe5a1-e081-4032-bdff-6cb01daf5aba", id)
 	ran := 0
@@ -125,7 +125,7 @@ func TestObservability_commands(t *testing.T) {
 func logCommands(text string) (commands []string) {
 	block := regexp.MustCompile("(?ms)^ *```sh\n(.*?)^ *```$")
 	for _, found := range block.FindAllStringSubmatch(text, -1) {
-		if strings.Contains(found[1], "/var/log/caddy/") && strings.Contains(found[1], "jq ") {
+		if strings.Contains(found[1], "/var/log/caddy-api-keys/") && strings.Contains(found[1], "jq ") {
 			commands = append(commands, found[1])
 		}
 	}

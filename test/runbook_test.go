@@ -51,7 +51,7 @@ func TestRunbook_commands(t *testing.T) {
 	}
 
 	text := strings.NewReplacer(
-		"/run/caddy/admin.sock", socket, "/var/lib/caddy/api_keys", s.Store, "/var/log/caddy/", s.Dir+"/",
+		"/run/caddy-api-keys/admin.sock", socket, "/var/lib/caddy-api-keys/api_keys", s.Store, "/var/log/caddy-api-keys/", s.Dir+"/",
 		"/var/tmp", s.Dir, "--max-depth 2 /var ", "--max-depth 2 "+s.Dir+" ",
 	).Replace(documents(t)["docs/runbook.md"])
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
