@@ -34,7 +34,7 @@ RELEASED = VERSION=$(VERSION) COMMIT=$(COMMIT) SOURCE_DATE_EPOCH=$$(git log -1 -
 PLATFORMS ?=
 DEB ?= dist/deb
 
-.PHONY: help build release release-check deb etcd test kill kubernetes fleet-demo fleet-faults fleet-mutants lint fuzz fuzz-nightly soak model microbench bench bench-store bench-impact bench-fleet bench-ended profile pgo cover screenshots clean
+.PHONY: help build release release-check release-notes deb etcd test kill kubernetes fleet-demo fleet-faults fleet-mutants lint fuzz fuzz-nightly soak model microbench bench bench-store bench-impact bench-fleet bench-ended profile pgo cover screenshots clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s  %s\n", $$1, $$2 }' Makefile
@@ -52,6 +52,10 @@ release-check: ## build the files of dist/release again, from a clone and with a
 	GOCACHE=$(or $(CACHE),"$$dir/cache") $(MAKE) -C "$$dir/elsewhere" release PLATFORMS=$(PLATFORMS) VERSION=$(VERSION); \
 	diff dist/release/SHA256SUMS "$$dir/elsewhere/dist/release/SHA256SUMS"; \
 	echo 'Both builds gave the same files.'
+
+release-notes: | dist ## write what CHANGELOG.md says about VERSION to dist/release-notes.md
+	awk '/^## / { ours = index($$0, "## [$(VERSION)]") == 1; next } ours' CHANGELOG.md >dist/release-notes.md
+	@grep -q . dist/release-notes.md || { echo 'CHANGELOG.md has no section [$(VERSION)].'; exit 1; }
 
 deb: ## build the Debian package for this machine with VERSION (default: from the tag or the commit), in DEB
 	$(RELEASED) go run ./internal/xbuild/release -platforms linux/$$(go env GOARCH) -formats deb -to $(DEB)
