@@ -35,8 +35,8 @@ type Claims struct {
 	// Method and Path are those of the one request that the assertion is for; the path
 	// is escaped, without the query, as the upstream receives it. Both are empty if the
 	// gateway does not bind assertions to requests.
-	Method string `json:"method,omitzero"`
-	Path   string `json:"path,omitzero"`
+	Method string `json:"method,omitempty"`
+	Path   string `json:"path,omitempty"`
 }
 
 // check returns why an assertion with these claims is refused, or nil.
@@ -51,7 +51,7 @@ func (c *Claims) check(now time.Time, issuer, audience string) error {
 		return errIssuer
 	case c.Audience != audience:
 		return errAudience
-	case c.ExpiresAt <= c.IssuedAt || c.ExpiresAt-c.IssuedAt > int64(MaxLifetime/time.Second):
+	case c.ExpiresAt < c.IssuedAt || c.ExpiresAt-c.IssuedAt > int64(MaxLifetime/time.Second):
 		return errLifetime
 	case second >= c.ExpiresAt+slack:
 		return errExpired

@@ -2,6 +2,7 @@ package identity
 
 import (
 	"crypto/ed25519"
+	"encoding/base64"
 	"errors"
 	"fmt"
 
@@ -25,17 +26,14 @@ func parseKeys(set []byte) (map[string]ed25519.PublicKey, error) {
 	}
 	keys := make(map[string]ed25519.PublicKey, len(body.Keys))
 	for i, value := range body.Keys {
-		var kind struct {
-			Type  string `json:"kty"`
-			Curve string `json:"crv"`
-		}
-		if err := json.Unmarshal(value, &kind); err != nil || kind.Type == "" {
+		var m members
+		if err := json.Unmarshal(value, &m); err != nil || m.Type == "" {
 			return nil, fmt.Errorf("key %d is not a JWK", i+1)
 		}
-		if kind.Type != "OKP" || kind.Curve != "Ed25519" {
+		if m.Type != "OKP" || m.Curve != "Ed25519" {
 			continue
 		}
-		id, key, err := parseKey(value)
+		id, key, err := parseKey(value, m)
 		if err != nil {
 			return nil, fmt.Errorf("key %d %w", i+1, err)
 		}
@@ -47,16 +45,27 @@ func parseKeys(set []byte) (map[string]ed25519.PublicKey, error) {
 	return keys, nil
 }
 
+// members are those by which a key is judged before go-jose reads it.
+type members struct {
+	Type  string         `json:"kty"`
+	Curve string         `json:"crv"`
+	D     jsontext.Value `json:"d"` // of a private key
+	X     jsontext.Value `json:"x"`
+}
+
 // parseKey reads an Ed25519 key. Its errors do not contain it: it may be a private one.
-func parseKey(value []byte) (id string, key ed25519.PublicKey, err error) {
+func parseKey(value []byte, m members) (id string, key ed25519.PublicKey, err error) {
+	if m.D != nil {
+		return "", nil, errors.New("is a private key: whoever can read the set can sign with it")
+	}
 	var parsed jose.JSONWebKey
 	if err := parsed.UnmarshalJSON(value); err != nil { // a point of small order, for one
 		return "", nil, errors.New("is not a valid Ed25519 key")
 	}
-	key, public := parsed.Key.(ed25519.PublicKey)
+	key, valid := parsed.Key.(ed25519.PublicKey)
 	switch {
-	case !public:
-		return "", nil, errors.New("is a private key: whoever can read the set can sign with it")
+	case !valid || string(m.X) != `"`+base64.RawURLEncoding.EncodeToString(key)+`"`:
+		return "", nil, errors.New("is not a valid Ed25519 key")
 	case !isName(parsed.KeyID):
 		return "", nil, errors.New("has no id that could be used")
 	case parsed.Algorithm != string(jose.EdDSA) || parsed.Use != "sig":

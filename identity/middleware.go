@@ -8,8 +8,6 @@ import (
 	"strings"
 )
 
-var assertionField = http.CanonicalHeaderKey(AssertionHeader)
-
 type contextKey struct{}
 
 // FromContext returns who makes the request that [Verifier.Middleware] let through with
@@ -40,7 +38,7 @@ func (v *Verifier) Middleware(next http.Handler) http.Handler {
 
 // authenticate strips a request, and sets its identity headers if it has an assertion.
 func (v *Verifier) authenticate(r *http.Request) (Claims, error) {
-	assertions := r.Header[assertionField]
+	assertions := r.Header[v.field]
 	var plain [3][]string
 	for i, name := range v.plain {
 		plain[i] = r.Header[name]
@@ -68,7 +66,7 @@ func (v *Verifier) authenticate(r *http.Request) (Claims, error) {
 	for i, name := range v.plain {
 		r.Header[name] = []string{says[i]}
 	}
-	r.Header[assertionField] = assertions[:1:1]
+	r.Header[v.field] = assertions[:1:1]
 	return claims, nil
 }
 
@@ -90,7 +88,7 @@ func (v *Verifier) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		status, body = http.StatusServiceUnavailable, `{"error":"Service Unavailable."}`
 		header.Set("Retry-After", "10")
 	} else {
-		header.Set("WWW-Authenticate", AssertionHeader) // a 401 has to name a scheme
+		header.Set("WWW-Authenticate", v.field) // a 401 has to name a scheme
 	}
 	v.log.Warn("refused a request that does not prove that it came through the API-key gateway", "reason", err, "status", status, "remote", r.RemoteAddr)
 	header.Set("Content-Type", "application/json")

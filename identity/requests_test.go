@@ -13,15 +13,18 @@ type requestCase struct {
 	Target  string      `json:"target"` // as in the first line of the request
 	Headers [][2]string `json:"headers"`
 	Binding bool        `json:"binding,omitempty"` // the verifier wants bound assertions
-	Renamed bool        `json:"renamed,omitempty"` // the identity headers are renamedHeaders
+	Renamed bool        `json:"renamed,omitempty"` // the headers have the names below
 	Refused string      `json:"refused,omitempty"`
 	// Identity are the values of the workspace, key id and access headers that reach the
 	// upstream's own code.
 	Identity *[3]string `json:"identity,omitempty"`
 }
 
-// renamedHeaders are what an operator has made of the names of the identity headers.
+// renamedHeaders are what an operator has made of the names of the identity headers, and
+// renamedAssertion of the assertion's.
 var renamedHeaders = [3]string{"X-Tenant", "X-Tenant-Key", "X-Tenant-Access"}
+
+const renamedAssertion = "X-Tenant-Proof"
 
 // requestCases are attacks on upstreams that verify requests. They are written to testdata
 // for the other implementations.
@@ -29,6 +32,7 @@ func requestCases() []requestCase {
 	good := token(nil)
 	who := honest()
 	proof := [2]string{"X-API-Key-Assertion", good}
+	renamed := [2]string{renamedAssertion, good}
 	ours := &[3]string{who.WorkspaceID, who.KeyID, who.Access}
 	plain := [][2]string{{"X-Workspace-ID", who.WorkspaceID}, {"X-API-Key-ID", who.KeyID}, {"X-API-Key-Access", who.Access}}
 	with := func(more ...[2]string) [][2]string { return append([][2]string{proof}, more...) }
@@ -64,9 +68,10 @@ func requestCases() []requestCase {
 		{Name: "a plain header twice, with different values", Headers: with(plain[0], [2]string{"x-workspace-id", "globex"}), Refused: headers},
 		{Name: "two values in one plain header", Headers: with([2]string{"X-Workspace-ID", "acme, globex"}), Refused: headers},
 
-		{Name: "renamed headers", Renamed: true, Headers: with([2]string{"X-Tenant", "acme"}), Identity: ours},
-		{Name: "a renamed header that says otherwise", Renamed: true, Headers: with([2]string{"X-Tenant", "globex"}), Refused: headers},
-		{Name: "a header of the default name beside renamed ones", Renamed: true, Headers: with([2]string{"X-Workspace-ID", "globex"}), Identity: ours},
+		{Name: "renamed headers", Renamed: true, Headers: [][2]string{renamed, {"X-Tenant", "acme"}}, Identity: ours},
+		{Name: "a renamed header that says otherwise", Renamed: true, Headers: [][2]string{renamed, {"X-Tenant", "globex"}}, Refused: headers},
+		{Name: "headers of the default names beside renamed ones", Renamed: true, Headers: [][2]string{renamed, {"X-Workspace-ID", "globex"}, {"X-API-Key-Assertion", "x"}}, Identity: ours},
+		{Name: "an assertion under the default name, where another is wanted", Renamed: true, Headers: with(), Refused: missing},
 
 		{Name: "bound to this request", Headers: bound("GET", contacts), Identity: ours},
 		{Name: "bound to this request, with a query", Target: contacts + "?q=/x", Headers: bound("GET", contacts), Identity: ours},
@@ -154,6 +159,8 @@ func setCases() []setCase {
 		{Name: "a private key", Set: jwks(addTo(a, `"d":"`+b64(signingKey("a").Seed())+`"`)), Refused: true},
 		{Name: "a private key beside a good one", Set: jwks(jwk("b", signingKey("b")), addTo(a, `"d":"`+b64(signingKey("a").Seed())+`"`)), Refused: true},
 		{Name: "a private key that does not belong to the public one", Set: jwks(addTo(a, `"d":"`+b64(signingKey("b").Seed())+`"`)), Refused: true},
+		{Name: "a private key that is null", Set: jwks(addTo(a, `"d":null`)), Refused: true},
+		{Name: "a private key that is empty", Set: jwks(addTo(a, `"d":""`)), Refused: true},
 		{Name: "no id", Set: jwks(with(`,"kid":"a"`, ``)), Refused: true},
 		{Name: "an empty id", Set: jwks(with(`"kid":"a"`, `"kid":""`)), Refused: true},
 		{Name: "an id that is a number", Set: jwks(with(`"kid":"a"`, `"kid":1`)), Refused: true},
@@ -165,6 +172,9 @@ func setCases() []setCase {
 		{Name: "no x", Set: jwks(with(`"x":"`+x+`",`, ``)), Refused: true},
 		{Name: "x is too short", Set: jwks(with(x, x[:42])), Refused: true},
 		{Name: "x is too long", Set: jwks(with(x, x+"AA")), Refused: true},
+		{Name: "x with padding", Set: jwks(with(x, x+"=")), Refused: true},
+		{Name: "x with trailing bits", Set: jwks(with(x, otherEnd(x))), Refused: true},
+		{Name: "x is a number", Set: jwks(with(`"`+x+`"`, `1`)), Refused: true},
 		{Name: "x of small order, the neutral element", Set: jwks(with(x, b64(append([]byte{1}, make([]byte, 31)...)))), Refused: true},
 		{Name: "x of small order, 8", Set: jwks(with(x, b64(smallOrder()))), Refused: true},
 		{Name: "x of small order, zero", Set: jwks(with(x, b64(make([]byte, 32)))), Refused: true},

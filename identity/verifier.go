@@ -28,7 +28,8 @@ type Verifier struct {
 	keys             *keyCache
 	bound            bool
 	headers          Headers   // the identity headers, to be removed
-	plain            [3]string // canonical names of the workspace, key id and access headers
+	field            string    // canonical name of the header with the assertion
+	plain            [3]string // and of the workspace, key id and access headers
 	log              *slog.Logger
 	now              func() time.Time
 }
@@ -42,6 +43,7 @@ type settings struct {
 	log       *slog.Logger
 	plainHTTP bool
 	bound     bool
+	field     string
 	names     [3]string
 }
 
@@ -74,11 +76,15 @@ func WithHeaderNames(workspace, keyID, access string) Option {
 	return func(s *settings) { s.names = [3]string{workspace, keyID, access} }
 }
 
+// WithAssertionHeader sets the name of the header with the assertion, if the operator of the
+// gateway has changed it.
+func WithAssertionHeader(name string) Option { return func(s *settings) { s.field = name } }
+
 // NewVerifier returns a verifier of assertions for an audience. The keys are at jwksURL,
 // which has to be https, or http on this machine. It fetches nothing yet, so a program can
 // start before its gateway.
 func NewVerifier(jwksURL, audience string, options ...Option) (*Verifier, error) {
-	s := settings{names: [3]string{WorkspaceHeader, KeyIDHeader, AccessHeader}}
+	s := settings{field: AssertionHeader, names: [3]string{WorkspaceHeader, KeyIDHeader, AccessHeader}}
 	for _, option := range options {
 		option(&s)
 	}
@@ -98,7 +104,8 @@ func NewVerifier(jwksURL, audience string, options ...Option) (*Verifier, error)
 	s.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	v := &Verifier{
 		issuer: s.issuer, audience: audience, bound: s.bound, log: s.log, now: time.Now,
-		headers: NewHeaders(append(s.names[:], WorkspaceHeader, KeyIDHeader, AccessHeader, AssertionHeader)...),
+		headers: NewHeaders(append(s.names[:], s.field, WorkspaceHeader, KeyIDHeader, AccessHeader, AssertionHeader)...),
+		field:   http.CanonicalHeaderKey(s.field),
 	}
 	for i, name := range s.names {
 		v.plain[i] = http.CanonicalHeaderKey(name)

@@ -116,7 +116,7 @@ func TestCases(t *testing.T) {
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", "\t")
 	if err := encoder.Encode(map[string]any{
-		"now": second, "issuer": testIssuer, "audience": testAudience, "jwks": bothKeys(), "renamed": renamedHeaders,
+		"now": second, "issuer": testIssuer, "audience": testAudience, "jwks": bothKeys(), "renamed": append(renamedHeaders[:], renamedAssertion),
 		"tokens": tokenCases(), "requests": requestCases(), "sets": setsAsBytes(),
 	}); err != nil {
 		t.Fatal(err)

@@ -1,5 +1,9 @@
-export const assertionHeader = 'X-API-Key-Assertion'
-export const defaultNames = { workspace: 'X-Workspace-ID', keyId: 'X-API-Key-ID', access: 'X-API-Key-Access' }
+export const defaultNames = {
+	assertion: 'X-API-Key-Assertion',
+	workspace: 'X-Workspace-ID',
+	keyId: 'X-API-Key-ID',
+	access: 'X-API-Key-Access',
+}
 
 // fold maps a header name to what may become of it on its way to an application's code: CGI
 // turns "-" into "_", PHP does the same to ".", and lighttpd to all that is neither letter

@@ -32,8 +32,8 @@ export interface Options {
 	issuer?: string
 	/** Refuse assertions that are not bound to a method and a path. Use it if the gateway has "bind request". */
 	binding?: boolean
-	/** The names of the plain identity headers, if the operator of the gateway has changed them. */
-	headers?: { workspace?: string; keyId?: string; access?: string }
+	/** The names of the identity headers, if the operator of the gateway has changed them. */
+	headers?: { assertion?: string; workspace?: string; keyId?: string; access?: string }
 	/** Allow keys to be fetched without TLS from other machines. Who can change what is received then can forge assertions. */
 	plainHttp?: boolean
 	/** Default: console. */

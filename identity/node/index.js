@@ -1,6 +1,6 @@
 import { isIP } from 'node:net'
 import { RefusedError, UnavailableError, reasons } from './errors.js'
-import { assertionHeader, defaultNames, fold, set, strip, valuesOf } from './headers.js'
+import { defaultNames, fold, set, strip, valuesOf } from './headers.js'
 import { KeyCache } from './keys.js'
 import { check, keyIDOf, open } from './token.js'
 
@@ -18,6 +18,7 @@ export class Verifier {
 	#keys
 	#expected
 	#binding
+	#assertion // the names of the header with the assertion, and of the others
 	#names
 	#folded
 	#log
@@ -29,8 +30,10 @@ export class Verifier {
 		if (typeof audience !== 'string' || audience === '') {
 			throw new TypeError('no audience: name the one that the gateway has in its assertion block')
 		}
-		this.#names = { ...defaultNames, ...headers }
-		this.#folded = new Set([...Object.values(defaultNames), ...Object.values(this.#names), assertionHeader].map(fold))
+		const { assertion, ...names } = { ...defaultNames, ...headers }
+		this.#assertion = assertion
+		this.#names = names
+		this.#folded = new Set([...Object.values(defaultNames), ...Object.values(names), assertion].map(fold))
 		this.#expected = { issuer: issuer ?? url.origin, audience }
 		this.#binding = binding
 		this.#log = log
@@ -47,7 +50,7 @@ export class Verifier {
 	}
 
 	async verifyRequest(req) {
-		const assertions = valuesOf(req, assertionHeader)
+		const assertions = valuesOf(req, this.#assertion)
 		const plain = Object.fromEntries(Object.entries(this.#names).map(([of, name]) => [of, valuesOf(req, name)]))
 		strip(req, this.#folded)
 		if (assertions.length === 0) throw new RefusedError(reasons.missing)
@@ -61,7 +64,7 @@ export class Verifier {
 			if (values.length > 1 || (values.length === 1 && values[0] !== says[of])) throw new RefusedError(reasons.headers)
 		}
 		for (const [of, name] of Object.entries(this.#names)) set(req, name, says[of])
-		set(req, assertionHeader, assertions[0])
+		set(req, this.#assertion, assertions[0])
 		callers.set(req, caller)
 		return caller
 	}
@@ -108,7 +111,7 @@ export class Verifier {
 		const from = req.socket?.remoteAddress
 		if (error instanceof RefusedError) {
 			this.#log.warn(`refused a request from ${from} that does not prove that it came through the API-key gateway: ${error.message}`)
-			headers['WWW-Authenticate'] = assertionHeader // a 401 has to name a scheme
+			headers['WWW-Authenticate'] = this.#assertion // a 401 has to name a scheme
 			return { status: 401, headers, body: '{"error":"Unauthorized."}' }
 		}
 		if (error instanceof UnavailableError) {

@@ -54,7 +54,7 @@ export function check(claims, { issuer, audience }, now) {
 	if (access !== 'full_access' && access !== 'read_only') throw new RefusedError(reasons.claims)
 	if (iss !== issuer) throw new RefusedError(reasons.issuer)
 	if (aud !== audience) throw new RefusedError(reasons.audience)
-	if (exp <= iat || exp - iat > maxLifetime) throw new RefusedError(reasons.lifetime)
+	if (exp < iat || exp - iat > maxLifetime) throw new RefusedError(reasons.lifetime)
 	if (now >= exp + leeway) throw new RefusedError(reasons.expired)
 	if (now + leeway < iat) throw new RefusedError(reasons.future)
 	return Object.freeze({

@@ -138,7 +138,7 @@ class Upstream {
     long iat = claims.path("iat").asLong(), exp = claims.path("exp").asLong();
     if (!claims.path("iss").asText().equals(issuer)) throw new Refused("another issuer");
     if (!claims.path("aud").asText().equals(audience)) throw new Refused("another audience");
-    if (iat <= 0 || exp <= iat || exp - iat > 60) throw new Refused("no lifetime, or too long");
+    if (iat <= 0 || exp < iat || exp - iat > 60) throw new Refused("no lifetime, or too long");
     if (now >= exp + leeway) throw new Refused("expired");
     if (now + leeway < iat) throw new Refused("from the future");
     for (String name : List.of("sub", "workspace_id", "access")) {

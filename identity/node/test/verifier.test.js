@@ -136,8 +136,9 @@ for (const [kind, start] of Object.entries(servers)) {
 		for (const c of cases.requests) {
 			test(c.name, async () => {
 				const gateway = new Gateway()
-				const [workspace, keyId, access] = c.renamed ? cases.renamed : ['X-Workspace-ID', 'X-API-Key-ID', 'X-API-Key-Access']
-				const verifier = gateway.verifier({ binding: c.binding, headers: { workspace, keyId, access } })
+				const defaults = ['X-Workspace-ID', 'X-API-Key-ID', 'X-API-Key-Access', 'X-API-Key-Assertion']
+				const [workspace, keyId, access, assertion] = c.renamed ? cases.renamed : defaults
+				const verifier = gateway.verifier({ binding: c.binding, headers: c.renamed && { workspace, keyId, access, assertion } })
 				let got
 				const server = await start(verifier, (request) => {
 					const req = request.raw ?? request
@@ -152,7 +153,7 @@ for (const [kind, start] of Object.entries(servers)) {
 						assert.match(body, /^(?:19\r\n)?\{"error":"Unauthorized\."\}(?:\r\n0\r\n\r\n)?$/)
 						assert.match(headers.get('content-type'), /^application\/json/)
 						assert.equal(headers.get('cache-control'), 'no-store')
-						assert.equal(headers.get('www-authenticate'), 'X-API-Key-Assertion')
+						assert.equal(headers.get('www-authenticate'), assertion)
 						assert.equal(got, undefined)
 						assert.ok(gateway.logged[0].endsWith(`: ${c.refused}`), gateway.logged[0])
 						return
@@ -165,7 +166,7 @@ for (const [kind, start] of Object.entries(servers)) {
 						assert.deepEqual(got.distinct[name.toLowerCase()], [c.identity[i]])
 					}
 					const names = got.raw.filter((_, i) => i % 2 === 0).map((name) => name.replace(/[^a-z0-9]/gi, '-').toLowerCase())
-					assert.deepEqual(names.filter((name) => /^x-(workspace-id|api-key|tenant)/.test(name)).sort(), [...wanted, 'x-api-key-assertion'].map((n) => n.toLowerCase()).sort())
+					assert.deepEqual(names.filter((name) => /^x-(workspace-id|api-key|tenant)/.test(name)).sort(), [...wanted, assertion].map((n) => n.toLowerCase()).sort())
 					assert.equal(Object.keys(got.headers).filter((name) => /^x.(workspace.id|api.key|tenant)/.test(name)).length, 4)
 					assert.ok(!String(got.headers.connection).toLowerCase().includes('workspace'))
 				} finally {
