@@ -32,6 +32,7 @@ COMMIT ?= $(shell git describe --always --dirty --exclude '*' --abbrev=40)
 # What internal/xbuild/release releases.
 RELEASED = VERSION=$(VERSION) COMMIT=$(COMMIT) SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct)
 PLATFORMS ?=
+FORMATS ?=
 DEB ?= dist/deb
 
 .PHONY: help build release release-check release-notes deb etcd test kill kubernetes fleet-demo fleet-faults fleet-mutants lint fuzz fuzz-nightly soak model microbench bench bench-store bench-impact bench-fleet bench-ended profile pgo cover screenshots clean
@@ -42,14 +43,14 @@ help: ## list the targets
 build: ## build dist/caddy, the Caddy that xcaddy.json describes
 	VERSION=$(VERSION) COMMIT=$(COMMIT) go run ./internal/xbuild
 
-release: ## build all files of a release with VERSION (default: from the tag), or those of PLATFORMS, in dist/release
-	$(RELEASED) go run ./internal/xbuild/release $(if $(PLATFORMS),-platforms $(PLATFORMS))
+release: ## build the files of a release with VERSION (default: from the tag), for all PLATFORMS and in all FORMATS, in dist/release
+	$(RELEASED) go run ./internal/xbuild/release $(if $(PLATFORMS),-platforms $(PLATFORMS)) $(if $(FORMATS),-formats $(FORMATS))
 
 release-check: ## build the files of dist/release again, from a clone and with a CACHE (default: an empty one), and compare them
 	@if [ -n "$$(git status --porcelain)" ]; then echo 'There are uncommitted changes, which a clone does not have.'; exit 1; fi; \
 	dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
 	git clone --quiet . "$$dir/elsewhere"; \
-	GOCACHE=$(or $(CACHE),"$$dir/cache") $(MAKE) -C "$$dir/elsewhere" release PLATFORMS=$(PLATFORMS) VERSION=$(VERSION); \
+	GOCACHE=$(or $(CACHE),"$$dir/cache") $(MAKE) -C "$$dir/elsewhere" release PLATFORMS=$(PLATFORMS) FORMATS=$(FORMATS) VERSION=$(VERSION); \
 	diff dist/release/SHA256SUMS "$$dir/elsewhere/dist/release/SHA256SUMS"; \
 	echo 'Both builds gave the same files.'
 
