@@ -28,10 +28,10 @@ const (
 func afterLease(lease time.Duration) time.Duration { return lease + lease/4 }
 
 // confirm waits until no other gateway grants what the changes up to a point have taken
-// away, or until ctx is done. serving are the gateways that served at that point. It
-// excludes those that do not acknowledge the change.
+// away, until ctx is done, or until this gateway is closed. serving are the gateways that
+// served at that point. It excludes those that do not acknowledge the change.
 func (f *Fleet) confirm(ctx context.Context, at point, serving map[string]registered) apikey.Propagation {
-	w := &wait{fleet: f, etcd: f.connection(), began: time.Now(), behind: make(map[string]*laggard)}
+	w := &wait{fleet: f, began: time.Now(), behind: make(map[string]*laggard)}
 	w.change, w.sum = at.End()
 	for id, g := range serving {
 		if id != *f.id.Load() && !w.acknowledges(g) {
@@ -61,10 +61,10 @@ func countServing(gateways map[string]registered) int {
 	return max(n, 1)
 }
 
-// wait is a wait for other gateways.
+// wait is a wait for other gateways. It outlasts a connection: the gateway may be reloaded
+// meanwhile.
 type wait struct {
 	fleet  *Fleet
-	etcd   *etcd
 	change uint64 // the last one that takes access away
 	sum    []byte
 	began  time.Time
@@ -91,7 +91,8 @@ func (w *wait) done() bool {
 	return time.Since(w.began) > staticPatience
 }
 
-// next waits for news, and takes them into account. It returns false once ctx is done.
+// next waits for news, and takes them into account. It returns false once there is nobody
+// to wait for the outcome.
 func (w *wait) next(ctx context.Context, since int64) bool {
 	gateways, revision, changed := w.fleet.registry.all()
 	_, advanced := w.fleet.progress.now()
@@ -108,9 +109,11 @@ func (w *wait) next(ctx context.Context, since int64) bool {
 	case <-changed:
 	case <-advanced: // to what others have acknowledged already
 	case <-poll.C:
-		if err := w.fleet.registry.read(ctx, w.etcd); err != nil && ctx.Err() == nil {
+		if err := w.fleet.registry.read(ctx, w.fleet.connection()); err != nil && ctx.Err() == nil {
 			w.fleet.log.Warn("reading the gateways of the fleet", zap.Error(err))
 		}
+	case <-w.fleet.closed:
+		return false
 	case <-ctx.Done():
 		return false
 	}
@@ -162,7 +165,8 @@ func (w *wait) acknowledges(g registered) bool {
 // hasLeft asks etcd whether a gateway has left. That the registry does not have it proves
 // nothing if etcd has gone back, as after it was restored from a snapshot.
 func (w *wait) hasLeft(ctx context.Context, id string) bool {
-	read, err := w.etcd.read(ctx, clientv3.OpGet(w.etcd.name(gatewayPrefix+id)))
+	e := w.fleet.connection()
+	read, err := e.read(ctx, clientv3.OpGet(e.name(gatewayPrefix+id)))
 	return err == nil && len(read.Responses[0].GetResponseRange().Kvs) == 0
 }
 
@@ -174,7 +178,7 @@ func (w *wait) exclude(ctx context.Context) {
 		case l.State == "" || l.static():
 		case !l.fenced.IsZero() && time.Since(l.fenced) >= afterLease(l.lease()):
 			delete(w.behind, id)
-			w.etcd.delete(gatewayPrefix + id)
+			w.fleet.connection().delete(gatewayPrefix + id)
 		case l.fenced.IsZero() && time.Since(w.began) >= fenceAfter:
 			w.fence(ctx, l)
 		}
@@ -183,12 +187,13 @@ func (w *wait) exclude(ctx context.Context) {
 
 // fence excludes a gateway, unless it has just acknowledged the change.
 func (w *wait) fence(ctx context.Context, l *laggard) {
-	name := w.etcd.name(gatewayPrefix + l.id)
+	e := w.fleet.connection()
+	name := e.name(gatewayPrefix + l.id)
 	fenced := l.registration
 	fenced.State = apikey.GatewayFenced
-	resp, err := w.etcd.write(ctx,
+	resp, err := e.write(ctx,
 		[]clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(name), "=", l.revision)},
-		[]clientv3.Op{clientv3.OpPut(name, w.etcd.sealRegistration(l.id, fenced))}, nil)
+		[]clientv3.Op{clientv3.OpPut(name, e.sealRegistration(l.id, fenced))}, nil)
 	switch {
 	case err != nil && ctx.Err() == nil:
 		w.fleet.log.Warn("could not exclude a gateway that does not acknowledge a change; trying again", zap.String("gateway", l.Name), zap.Error(err))

@@ -60,13 +60,14 @@ func (e *etcd) close() { _ = e.client.Close() }
 func (e *etcd) name(name string) string { return e.prefix + name }
 
 // read runs a transaction that only reads, on another member if one does not answer. It
-// is linearizable: it sees every change that was acknowledged before it began.
+// is linearizable: it sees every change that was acknowledged before it began. It fails once
+// the connection is closed.
 func (e *etcd) read(ctx context.Context, ops ...clientv3.Op) (*clientv3.TxnResponse, error) {
 	for {
 		attempt, cancel := context.WithTimeout(ctx, attemptTimeout)
 		resp, err := e.client.Txn(attempt).Then(ops...).Commit()
 		cancel()
-		if err == nil || ctx.Err() != nil || !isTransient(err) {
+		if err == nil || ctx.Err() != nil || e.client.Ctx().Err() != nil || !isTransient(err) {
 			return resp, explain(err)
 		}
 		if err := pause(ctx, 50*time.Millisecond); err != nil {

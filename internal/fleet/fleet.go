@@ -75,9 +75,9 @@ type Fleet struct {
 
 	watches      atomic.Int64 // how many have been opened
 	restartWatch atomic.Pointer[context.CancelCauseFunc]
-	applying     atomic.Bool // changes are being written to the replica
-	reload       atomic.Bool // the replica has to be filled anew
-	closing      atomic.Bool
+	applying     atomic.Bool   // changes are being written to the replica
+	reload       atomic.Bool   // the replica has to be filled anew
+	closed       chan struct{} // closed once the gateway is being stopped
 
 	space   atomic.Pointer[apikey.FleetSpace]
 	latest  atomic.Pointer[apikey.Head] // the latest change that etcd is known to have
@@ -110,7 +110,7 @@ func inBackground(run func(context.Context)) *background {
 // Open starts to take part in a fleet. It does not wait for etcd: until the gateway has a
 // lease, [Fleet.Live] is false and changes fail.
 func Open(o Options, replica Replica) (*Fleet, error) {
-	f := &Fleet{replica: replica, log: o.Log, started: time.Now(), progress: newProgress(), registry: newRegistry(o.Log, o.Serving)}
+	f := &Fleet{replica: replica, log: o.Log, started: time.Now(), closed: make(chan struct{}), progress: newProgress(), registry: newRegistry(o.Log, o.Serving)}
 	f.lease.clock = thisInstant
 	if o.clock != nil {
 		f.lease.clock = o.clock
@@ -168,11 +168,12 @@ func (f *Fleet) Adopt(o Options) error {
 	return nil
 }
 
-// Close stops serving, and leaves the fleet.
+// Close stops serving, and leaves the fleet. A change that waits for other gateways returns
+// as pending. It must be called once.
 func (f *Fleet) Close() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.closing.Store(true)
+	close(f.closed)
 	f.lease.end()
 	f.halt()
 	f.shareLastUses()
@@ -180,6 +181,17 @@ func (f *Fleet) Close() {
 	f.etcd.Load().close()
 }
 
+func (f *Fleet) closing() bool {
+	select {
+	case <-f.closed:
+		return true
+	default:
+		return false
+	}
+}
+
+// connection returns the connection to etcd, until the gateway adopts other options. Then
+// that is closed: whoever waits for longer than one call asks again.
 func (f *Fleet) connection() *etcd { return f.etcd.Load() }
 
 // Live reports whether this gateway may judge requests now.

@@ -82,9 +82,9 @@ func (f *Fleet) leave(m *membership, why error) {
 	}
 	static := f.options.Load().Static
 	switch {
-	case f.closing.Load() && static:
+	case f.closing() && static:
 		f.leaveFleet(m.etcd)
-	case f.closing.Load() || endsLease(why) && !static:
+	case f.closing() || endsLease(why) && !static:
 		f.lease.end()
 		f.removeFormer(m.etcd)
 	}

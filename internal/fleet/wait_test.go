@@ -1,0 +1,57 @@
+package fleet
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/etcdtest"
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
+)
+
+// A revocation that waits for a gateway that is gone survives a reload of the gateway that
+// waits, and is over when that is stopped.
+func TestFleet_waits(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		meanwhile func(*testing.T, *gateway)
+		confirmed bool
+	}{
+		"reloaded": {func(t *testing.T, g *gateway) {
+			if err := g.Adopt(*g.options.Load()); err != nil {
+				t.Error(err)
+			}
+		}, true},
+		"stopped": {func(_ *testing.T, g *gateway) { g.close() }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			all := startProxied(t, etcdtest.Start(t, 1), 2)
+			k := issue("acme", "Zapier")
+			all[0].apply(t, k.Create)
+			all[1].crash()
+			gone := *all[1].id.Load()
+
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			outcome := make(chan apikey.Propagation, 1)
+			go func() {
+				done, err := all[0].try(ctx, revoke(k))
+				if err != nil {
+					t.Error(err)
+				}
+				outcome <- done.Propagation
+			}()
+			gatewaytest.Await(t, "the gateway that is gone to be excluded", func() bool {
+				gateways, _, _ := all[0].registry.all()
+				return gateways[gone].State == apikey.GatewayFenced
+			})
+			tt.meanwhile(t, all[0].gateway)
+			got := <-outcome
+			if ctx.Err() != nil || got.Confirmed != tt.confirmed {
+				t.Errorf("got the propagation %+v and %v, want confirmed: %t", got, ctx.Err(), tt.confirmed)
+			}
+		})
+	}
+}
