@@ -38,10 +38,11 @@ func (r *release) write() error {
 	if err != nil {
 		return err
 	}
-	// Programs that load the archive name the image after these.
+	// Programs that load the archive name the image after these; to Docker, the second one
+	// is short for the first.
 	names := layout.WithAnnotations(map[string]string{
-		"org.opencontainers.image.ref.name": r.version,
-		"io.containerd.image.name":          name + ":" + r.version,
+		"io.containerd.image.name":          "docker.io/library/" + name + ":" + r.version,
+		"org.opencontainers.image.ref.name": name + ":" + r.version,
 	})
 	if err := to.AppendIndex(index, names); err != nil {
 		return err

@@ -83,7 +83,7 @@ func TestWrite_index(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(named.Manifests) != 1 || named.Manifests[0].Annotations["io.containerd.image.name"] != "caddy-api-keys:1.2.3" {
+	if len(named.Manifests) != 1 || named.Manifests[0].Annotations["org.opencontainers.image.ref.name"] != "caddy-api-keys:1.2.3" {
 		t.Fatalf("got %+v, want one image with the name caddy-api-keys:1.2.3", named.Manifests)
 	}
 	inner, err := outer.ImageIndex(named.Manifests[0].Digest)
