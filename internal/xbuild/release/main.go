@@ -130,6 +130,7 @@ func (r *release) build(ctx context.Context) error {
 		return fmt.Errorf("writing the manual pages and completions: %w", err)
 	}
 	for _, p := range r.platforms {
+		fmt.Fprintf(os.Stderr, "%s: packing\n", p)
 		if err := r.pack(ctx, p); err != nil {
 			return fmt.Errorf("%s: %w", p, err)
 		}

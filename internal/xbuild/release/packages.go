@@ -19,7 +19,9 @@ func (r *release) deb(ctx context.Context, p platform) error {
 		return err
 	}
 	env := []string{"ARCH=" + p.arch, "VERSION=" + r.debianVersion(), "PROGRAM=" + r.program(p)}
-	return r.tool(ctx, env, "nfpm", "package", "--config", "deploy/deb/nfpm.yaml", "--packager", "deb", "--target", r.to+"/")
+	// With the release's version: GitHub renames files with a ~ in their name.
+	to := filepath.Join(r.to, strings.Join([]string{name, r.version, p.arch}, "_")+".deb")
+	return r.tool(ctx, env, "nfpm", "package", "--config", "deploy/deb/nfpm.yaml", "--packager", "deb", "--target", to)
 }
 
 // debianVersion returns the version as Debian orders it: 1.0.0-rc.1 before 1.0.0.
