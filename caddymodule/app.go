@@ -242,13 +242,7 @@ func (a *App) Validate() error {
 // replaces.
 func (a *App) Start() error {
 	defer a.start.Do(func() { close(a.ready) })
-	i, err := acquire(a.path, settings{
-		cacheSize:          a.Store.CacheSize,
-		auditRetention:     time.Duration(a.AuditRetention),
-		lastUsedResolution: time.Duration(a.LastUsedResolution),
-		backupKey:          a.backupKey,
-		fleet:              a.fleet,
-	}, a.log)
+	i, err := acquire(a.path, a.settings(), a.log)
 	if err != nil {
 		return err
 	}
@@ -258,11 +252,24 @@ func (a *App) Start() error {
 	return nil
 }
 
+// settings returns what the instance adopts of this configuration.
+func (a *App) settings() settings {
+	return settings{
+		cacheSize:          a.Store.CacheSize,
+		auditRetention:     time.Duration(a.AuditRetention),
+		lastUsedResolution: time.Duration(a.LastUsedResolution),
+		backupKey:          a.backupKey,
+		fleet:              a.fleet,
+	}
+}
+
 // Stop does nothing: requests that have been accepted may still have to be judged.
 // See Cleanup.
 func (a *App) Stop() error { return nil }
 
-// Cleanup releases the store if Start acquired it.
+// Cleanup releases the store if Start acquired it. The configuration may have been refused
+// after that, because of something else in it: then the instance has adopted its settings,
+// and gets those of the running configuration back.
 func (a *App) Cleanup() error {
 	i := a.shared.Load()
 	if i == nil {
@@ -271,7 +278,8 @@ func (a *App) Cleanup() error {
 	if soleUser(a.path) {
 		i.authn.Retire(true) // keys are now revoked in another store, and WebSockets here would not notice
 	}
-	return release(a.path)
+	err := i.restoreSettings()
+	return errors.Join(err, release(a.path))
 }
 
 // rules returns the operator's rules for new keys.

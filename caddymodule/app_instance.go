@@ -145,6 +145,19 @@ func (i *instance) adopt(settings settings) error {
 	return nil
 }
 
+// restoreSettings applies the settings of the running configuration, unless they are in
+// force.
+func (i *instance) restoreSettings() error {
+	app := runningApp()
+	if app == nil || app.shared.Load() != i {
+		return nil
+	}
+	if running := app.settings(); running != *i.settings.Load() {
+		return i.adopt(running)
+	}
+	return nil
+}
+
 // changed is called for every change before its caller is answered.
 func (i *instance) changed(outcome apikey.Outcome) {
 	i.authn.Changed(outcome)

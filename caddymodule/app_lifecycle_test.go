@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -340,6 +341,30 @@ func (s *server) metric(series string) string {
 }
 
 // TestReload_metrics: a reload resets no counter.
+// What a configuration says that is refused is not in force afterwards, even if its other
+// apps had started by then. Caddy starts apps in random order.
+func TestReload_rejectedSettings(t *testing.T) {
+	occupied, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer occupied.Close()
+	s := serve(t, proxied)
+	i := s.instance()
+	before := i.settings.Load()
+	const changed = `"api_keys":{"audit_retention":"2400h","last_used_resolution":"2m","backup_key":"` +
+		"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f" + `",`
+	refused := bytes.Replace(s.adapt("http://"+occupied.Addr().String()+" {\n bind 127.0.0.1\n "+proxied+"}"), []byte(`"api_keys":{`), []byte(changed), 1)
+	for adopted := false; !adopted; adopted = i.settings.Load() != before {
+		if err := load(refused); err == nil || !strings.Contains(err.Error(), "address already in use") {
+			t.Fatalf("got error %v, want one about the address in use", err)
+		}
+	}
+	if got := *i.settings.Load(); got != *before {
+		t.Errorf("got the settings %+v after a refused reload, want those before, %+v", got, *before)
+	}
+}
+
 func TestReload_metrics(t *testing.T) {
 	s := serve(t, proxied)
 	k := s.create(apikey.ReadOnly)
