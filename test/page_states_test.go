@@ -110,8 +110,21 @@ func (p *scene) states() []state {
 		{"no such key", func() { p.goTo(p.ws + "/keys/key_0"); p.sees("There is no such key") }},
 		{"activity", func() { p.click("link", "Activity"); p.sees("rotated") }},
 		{"suspended", func() { p.goTo(p.stopped); p.sees("This workspace is suspended", "Zapier") }},
-		{"choose a workspace", func() { p.goTo(""); p.sees("Which one do you want") }},
-		{"choose what is none", func() { p.fill("Workspace", "a b"); p.click("button", "Open"); p.sees("does not begin with") }},
+		{"choose a workspace", func() { p.goTo(""); p.sees("Choose a workspace", p.stopped+" 1 0 0 Suspended") }},
+		{"keys in all workspaces", func() {
+			p.fillBox("searchbox", "Key in any workspace", p.old)
+			p.sees(p.old+" ", "Expires")
+		}},
+		{"no key in any workspace", func() {
+			p.fillBox("searchbox", "Key in any workspace", "nothing")
+			p.sees("No key matches")
+		}},
+		{"choose what is none", func() {
+			p.click("button", "Clear the search")
+			p.fill("Workspace", "a b")
+			p.click("button", "Open")
+			p.sees("does not begin with")
+		}},
 		{"sign-in", func() { p.open(p.s.origin() + "/token/"); p.sees("Admin token") }},
 		{"sign-in refused", func() {
 			p.fill("Admin token", "nonsense")

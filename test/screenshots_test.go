@@ -53,6 +53,10 @@ func TestPage_screenshots(t *testing.T) {
 		dir = t.TempDir()
 	}
 	s := furnished(t)
+	s.Create("globex", "Warehouse sync production", "full_access")
+	s.Create("initech", "Zapier production", "read_only")
+	_, err := s.Keys().Suspend(t.Context(), "initech", "Invoice 4711 is open")
+	must(t, err)
 	b := newTab(t)
 	for _, look := range looks {
 		b.show(look)
@@ -74,6 +78,8 @@ func TestPage_screenshots(t *testing.T) {
 			}},
 			{"revoke", func() { b.click("button", "Revoke the old key"); b.sees("Revoke this key?") }},
 			{"activity", func() { b.keys(escape); b.click("link", "Activity"); b.sees("resumed the workspace") }},
+			{"choose", func() { b.open(s.page() + "#/"); b.sees("globex 1 0 0", "initech 1 0 0 Suspended") }},
+			{"find", func() { b.fillBox("searchbox", "Key in any workspace", "production"); b.sees("Zapier production") }},
 			{"signin", func() { b.open(s.origin() + "/token/"); b.sees("Admin token") }},
 		} {
 			state.show()

@@ -101,6 +101,9 @@ const in_ = (ws) => `workspaces/${encodeURIComponent(ws)}`;
 const of = (ws, id) => `${in_(ws)}/keys/${encodeURIComponent(id)}`;
 
 export const mounted = () => call("GET", "mount", ["workspace", "actor", "keys"]);
+export const workspaces = ({q, limit, cursor} = {}) => call("GET", `workspaces${query({q, limit, cursor})}`, ["workspaces", "next_cursor"]);
+export const find = ({q, limit, cursor} = {}) => call("GET", `keys${query({q, limit, cursor})}`, ["keys", "next_cursor"]);
+export const findKey = (id) => call("GET", `keys/${encodeURIComponent(id)}`, ["key"]);
 export const workspace = (ws) => call("GET", in_(ws), ["workspace"]);
 export const keys = (ws, {status, q, limit, cursor} = {}) => call("GET", `${in_(ws)}/keys${query({status, q, limit, cursor})}`, ["keys", "next_cursor"]);
 export const key = (ws, id) => call("GET", of(ws, id), ["key"]);

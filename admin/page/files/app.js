@@ -15,7 +15,7 @@ export const app = {
 	toast: "",
 };
 
-const pages = {}; // by name: {load(), enter()}
+const pages = {}; // by name, those of a workspace and "choose": {load(), enter()}
 export const addPage = (name, page) => (pages[name] = page);
 
 let draw = () => {};
@@ -55,7 +55,8 @@ export async function begin() {
 
 // Addresses are #/workspace, #/workspace/keys/id and #/workspace/activity.
 const addresses = /^#\/([\w.-]{1,64})(?:\/(?:(activity)|keys\/(key_\w{1,40})))?$/;
-export const toKeys = () => `#/${app.workspace}`;
+export const toWorkspace = (id) => `#/${id}`;
+export const toKeys = () => toWorkspace(app.workspace);
 export const toKey = (id, workspace = app.workspace) => `#/${workspace}/keys/${id}`;
 export const toActivity = () => `#/${app.workspace}/activity`;
 export const isWorkspace = (id) => /^(?!\.)[\w.-]{1,64}$/.test(id);
@@ -68,7 +69,7 @@ export function follow() {
 	const [, named, activity, id] = location.hash.match(addresses) ?? [];
 	const workspace = app.mount.workspace ?? (isWorkspace(named ?? "") ? named : "");
 	if (workspace && workspace !== named) {
-		history.replaceState(null, "", `#/${workspace}`);
+		history.replaceState(null, "", toWorkspace(workspace));
 	}
 	if (workspace !== app.workspace) {
 		app.summary = null;
@@ -77,15 +78,17 @@ export function follow() {
 	app.workspace = workspace;
 	app.phase = workspace ? "ready" : "choose";
 	app.route = here && id ? {page: "key", id} : {page: here && activity ? "activity" : "keys"};
-	if (workspace) {
-		pages[app.route.page].enter();
-		void refresh();
-	}
+	pages[workspace ? app.route.page : "choose"].enter();
+	void refresh();
 	redraw();
 }
 
 // Reloads the current view.
 export async function refresh() {
+	if (app.phase === "choose") {
+		await guarded(pages.choose.load);
+		return;
+	}
 	if (app.phase !== "ready") {
 		return;
 	}

@@ -1,7 +1,7 @@
-// The views before the keys: signing in, and choosing a workspace.
+// The views before anything of the server is shown.
 
 import {html, nothing} from "./vendor/lit-html.js";
-import {app, isWorkspace, redraw, signIn} from "./app.js";
+import {app, redraw, signIn} from "./app.js";
 import {text} from "./text.js";
 import {problem} from "./ui.js";
 
@@ -33,30 +33,6 @@ export function signInView() {
 			</div>
 			${problem(app.problem)}
 			<div class="buttons"><button class="primary">${text.signIn.submit}</button></div>
-		</form>`;
-}
-
-export function chooseView() {
-	const submit = (event) => {
-		event.preventDefault();
-		const workspace = event.target.elements.workspace.value.trim();
-		app.problem = isWorkspace(workspace) ? "" : text.choose.invalid;
-		if (!app.problem) {
-			location.hash = `#/${workspace}`;
-		}
-		redraw();
-	};
-	return html`
-		<form class="card entrance" novalidate @submit=${submit}>
-			<h1 tabindex="-1">${text.choose.title}</h1>
-			<p>${text.choose.lead}</p>
-			<div class="field">
-				<label for="workspace">${text.choose.label}</label>
-				<input id="workspace" autocomplete="off" autocapitalize="off" spellcheck="false" data-focus aria-describedby="workspace-help">
-				<p class="help" id="workspace-help">${text.choose.help}</p>
-			</div>
-			${problem(app.problem)}
-			<div class="buttons"><button class="primary">${text.choose.submit}</button></div>
 		</form>`;
 }
 

@@ -4,6 +4,7 @@ import {html, nothing} from "./vendor/lit-html.js";
 import * as api from "./api.js";
 import {addPage, app, guarded, redraw, toKey, words} from "./app.js";
 import {openCreate} from "./create.js";
+import {findEverywhere} from "./find.js";
 import {endOf, marksOf} from "./marks.js";
 import {openReminders} from "./reminders.js";
 import {text} from "./text.js";
@@ -203,7 +204,8 @@ function empty() {
 	if (list.q) {
 		const {title, lead, clear} = text.list.noMatch;
 		const everywhere = list.filter === "all" ? nothing : html`<button type="button" class="primary" @click=${() => ask({filter: "all"})}>${text.list.noMatch.everywhere}</button>`;
-		return blank({title: title[list.filter], lead: lead(list.q)}, html`${everywhere}<button type="button" @click=${() => ask({typed: "", q: "", notice: ""})}>${clear}</button>`);
+		const elsewhere = app.mount.workspace ? nothing : html`<button type="button" @click=${() => searchElsewhere(list.q)}>${text.list.noMatch.elsewhere}</button>`;
+		return blank({title: title[list.filter], lead: lead(list.q)}, html`${everywhere}${elsewhere}<button type="button" @click=${() => ask({typed: "", q: "", notice: ""})}>${clear}</button>`);
 	}
 	const {active = 0, expired = 0, revoked = 0} = app.summary?.keys ?? {};
 	if (active + expired + revoked === 0 || list.filter === "all") {
@@ -212,6 +214,11 @@ function empty() {
 		return blank({title, lead: lead + surprising}, html`<button type="button" class="primary" @click=${openCreate}>${icon("plus")}${text.list.empty.create}</button>`);
 	}
 	return blank(text.list.noneOf[list.filter]);
+}
+
+function searchElsewhere(q) {
+	findEverywhere(q);
+	location.hash = "#/";
 }
 
 function pages() {

@@ -4,8 +4,9 @@ import {html, nothing, render} from "./vendor/lit-html.js";
 import {signedIn} from "./api.js";
 import {activityView} from "./activity.js";
 import {app, begin, drawWith, fail, follow, keepFresh, retry, signOut, toActivity, toKeys} from "./app.js";
+import {chooseView} from "./choose.js";
 import {afterDrawing, dialogView, leave} from "./dialog.js";
-import {chooseView, endedView, failedView, signInView, startingView} from "./entrance.js";
+import {endedView, failedView, signInView, startingView} from "./entrance.js";
 import {keyView} from "./key.js";
 import {listView} from "./list.js";
 import {language, text} from "./text.js";
@@ -84,8 +85,8 @@ function keepFocus(focused) {
 	}
 }
 
-// A new view gets the focus, so that screen readers announce it: on its only control
-// if there is just one, otherwise on its heading.
+// A new view gets the focus, so that screen readers announce it: on the control that it
+// is there for, if there is one, otherwise on its heading.
 function focusNewView() {
 	const now = `${app.phase} ${app.workspace} ${app.route.page} ${app.route.id ?? ""}`;
 	const before = place;
@@ -93,9 +94,9 @@ function focusNewView() {
 	if (now === before || document.querySelector("dialog")) {
 		return;
 	}
-	const only = document.querySelector("main [data-focus]");
-	if (only) {
-		only.focus();
+	const main = document.querySelector("main [data-focus]");
+	if (main) {
+		main.focus();
 	} else if (!before.startsWith("starting")) {
 		document.querySelector("h1")?.focus();
 	}

@@ -39,12 +39,39 @@ export const text = {
 
 	choose: {
 		title: "Choose a workspace",
-		lead: "Every key belongs to a workspace. Which one do you want to manage?",
+		lead: "Every key belongs to a workspace. Open one, or find a key in all of them.",
 		label: "Workspace",
-		help: "The workspace's id in your API, such as acme.",
+		help: "Its id in your API, such as acme. It need not have keys yet.",
 		submit: "Open",
 		none: "You have no workspace here. Ask the administrator of your account.",
 		invalid: "An id has 1 to 64 characters of A–Z, a–z, 0–9, “.”, “_” and “-”, and does not begin with “.”.",
+		token: "This is a token, not a workspace. Anyone who sees it can use it: find its key by its last four characters.",
+		workspaces: "Workspaces",
+		columns: {id: "Workspace", active: "Active keys", expired: "Expired", revoked: "Revoked", status: "Status"},
+		notSuspended: "Not suspended",
+		shown: (n) => `${count(n, "workspace", "workspaces")} shown`,
+		newer: "Previous",
+		older: "Next",
+		page: (n) => `Page ${n}`,
+		empty: {title: "No workspace has keys yet", lead: "Enter the id of one to create its first key."},
+		noMatch: {
+			title: "No workspace matches",
+			lead: (q) => `No workspace with keys has “${q}” in its id. Enter the whole id of another to open it.`,
+		},
+		failed: "The workspaces could not be loaded",
+	},
+
+	find: {
+		label: "Key in any workspace",
+		help: "Its name, owner or id, or the last characters of its token.",
+		title: "Keys in all workspaces",
+		columns: {name: "Name", workspace: "Workspace", access: "Access", token: "Token", end: "Expires", status: "Status"},
+		searching: "Searching…",
+		noMatch: {
+			title: "No key matches",
+			lead: (q) => `No key in any workspace has “${q}” in its name, owner or id, or at the end of its token.`,
+		},
+		failed: "The search failed",
 	},
 
 	connection: {
@@ -97,6 +124,7 @@ export const text = {
 				all: "No key matches",
 			},
 			everywhere: "Search all keys",
+			elsewhere: "Search all workspaces",
 			lead: (q) => `No key here has “${q}” in its name or owner, or at the end of its token.`,
 			clear: "Clear the search",
 		},

@@ -1,0 +1,145 @@
+// Choosing a workspace: by its id, from a list, or by one of its keys.
+
+import {html, nothing} from "./vendor/lit-html.js";
+import * as api from "./api.js";
+import {addPage, app, guarded, isWorkspace, redraw, toWorkspace, words} from "./app.js";
+import {findField, findNotice, foundView, isFinding, renew, seekAgain} from "./find.js";
+import {gather} from "./gather.js";
+import {text} from "./text.js";
+import {holdsToken} from "./tokens.js";
+import {badge, blank, day, loading, pager, problem} from "./ui.js";
+
+const pageSize = 50;
+const list = {};
+
+const reset = () => Object.assign(list, {typed: "", q: "", cursors: [""], workspaces: null, next: null, failed: ""});
+
+let asked = 0; // number of the latest request: answers to earlier ones are dropped
+
+async function load() {
+	const mine = ++asked;
+	const read = async (page) => {
+		const {workspaces, next_cursor} = await api.workspaces({q: list.q, ...page});
+		return {entries: workspaces, next_cursor};
+	};
+	try {
+		await gather(read, {cursor: list.cursors.at(-1), size: pageSize}, (workspaces, next) => {
+			if (mine !== asked || app.phase !== "choose") {
+				return false;
+			}
+			if (workspaces.length > 0 || !next) {
+				Object.assign(list, {workspaces, next, failed: ""});
+				redraw();
+			}
+			return true;
+		});
+	} catch (failure) {
+		if (!(failure instanceof api.Refusal) || failure.code === "unauthorized") {
+			throw failure;
+		}
+		if (mine === asked) {
+			list.failed = words(failure);
+		}
+	}
+}
+
+addPage("choose", {
+	enter() {
+		app.problem = "";
+		reset();
+		renew();
+	},
+	load: () => Promise.all([load(), seekAgain()]),
+});
+
+// Loads the list with another search, or another page of it.
+function ask(changes) {
+	Object.assign(list, {cursors: [""], workspaces: null, failed: ""}, changes);
+	redraw();
+	void guarded(load);
+}
+
+let typing;
+
+// Searches once the user stops typing. A token is never searched for, because it would
+// appear in a URL.
+function search(event) {
+	list.typed = event.target.value;
+	app.problem = problemOf(list.typed, false);
+	redraw();
+	const q = list.typed.trim();
+	clearTimeout(typing);
+	if (!app.problem) {
+		typing = setTimeout(() => q === list.q || ask({q}), 200);
+	}
+}
+
+// What is wrong with an id, unless it is not whole yet.
+function problemOf(typed, whole) {
+	if (holdsToken(typed)) {
+		return text.choose.token;
+	}
+	return whole && !isWorkspace(typed.trim()) ? text.choose.invalid : "";
+}
+
+function open(event) {
+	event.preventDefault();
+	app.problem = problemOf(list.typed, true);
+	if (!app.problem) {
+		location.hash = toWorkspace(list.typed.trim());
+	}
+	redraw();
+}
+
+export const chooseView = () => html`
+	<header class="head"><div>
+		<h1 tabindex="-1">${text.choose.title}</h1>
+		<p class="lead">${text.choose.lead}</p>
+	</div></header>
+	<div class="ways">
+		<form class="field" novalidate @submit=${open}>
+			<label for="workspace">${text.choose.label}</label>
+			<div class="entry">
+				<input id="workspace" autocomplete="off" autocapitalize="off" spellcheck="false" data-focus aria-describedby="workspace-help" .value=${list.typed} @input=${search}>
+				<button class="primary">${text.choose.submit}</button>
+			</div>
+			<p class="help" id="workspace-help">${text.choose.help}</p>
+		</form>
+		${findField()}
+	</div>
+	${problem(app.problem)}${findNotice()}
+	${isFinding() ? foundView() : listView()}`;
+
+function listView() {
+	if (list.failed) {
+		return problem(`${text.choose.failed}: ${list.failed}`);
+	}
+	if (list.workspaces === null) {
+		return loading();
+	}
+	if (list.workspaces.length === 0) {
+		return blank(list.q ? {title: text.choose.noMatch.title, lead: text.choose.noMatch.lead(list.q)} : text.choose.empty);
+	}
+	const number = list.cursors.length;
+	const newer = number > 1 && (() => ask({cursors: list.cursors.slice(0, -1)}));
+	const older = list.next && (() => ask({cursors: [...list.cursors, list.next]}));
+	return html`
+		<table role="table" aria-label=${text.choose.workspaces}>
+			<thead role="rowgroup"><tr role="row">${Object.values(text.choose.columns).map((name) => html`<th role="columnheader" scope="col">${name}</th>`)}</tr></thead>
+			<tbody role="rowgroup">${list.workspaces.map(row)}</tbody>
+		</table>
+		<p class="unseen" role="status">${text.choose.shown(list.workspaces.length)}</p>
+		${pager({number, newer, older}, text.choose)}`;
+}
+
+function row({id, suspended, suspended_at: at, reason, keys}) {
+	const {columns} = text.choose;
+	const counted = (name) => html`<td role="cell" data-label=${columns[name]}>${keys[name].toLocaleString()}</td>`;
+	return html`<tr role="row">
+		<th role="rowheader" scope="row" class="name"><a href=${toWorkspace(id)}><bdi>${id}</bdi></a></th>
+		${["active", "expired", "revoked"].map(counted)}
+		<td role="cell" data-label=${columns.status} class="state">${suspended
+			? html`${badge("danger", text.status.suspended)}<span class="quietly">${day(at)}${reason ? html` · <bdi>${reason}</bdi>` : nothing}</span>`
+			: html`<span class="plain">${text.choose.notSuspended}</span>`}</td>
+	</tr>`;
+}
