@@ -24,7 +24,9 @@ func (d *deferred) Clone() zapcore.Encoder {
 // EncodeEntry encodes the stored fields and those of an entry. It is safe for
 // concurrent use.
 func (d *deferred) EncodeEntry(entry zapcore.Entry, fields []zapcore.Field) (*buffer.Buffer, error) {
-	return d.encoder.EncodeEntry(entry, slices.Concat(d.fields, fields))
+	all := slices.Concat(d.fields, fields)
+	redact(all)
+	return d.encoder.EncodeEntry(entry, all)
 }
 
 func (d *deferred) add(field zapcore.Field) { d.fields = append(d.fields, field) }
@@ -60,6 +62,10 @@ func (d *deferred) AddArray(k string, v zapcore.ArrayMarshaler) error {
 }
 
 func (d *deferred) AddObject(k string, v zapcore.ObjectMarshaler) error {
+	if p, ok := v.(*probe); ok {
+		p.lazy = true
+		return nil
+	}
 	d.add(zap.Object(k, v))
 	return nil
 }

@@ -1,6 +1,6 @@
 // Package lazylog registers the log format lazy, the module
 // caddy.logging.encoders.lazy: another format, applied only to entries that are
-// written.
+// written, and without the tokens in them.
 package lazylog
 
 import (
@@ -21,7 +21,9 @@ func init() { caddy.RegisterModule(Encoder{}) }
 // Encoder formats log entries with another encoder, and formats nothing that is
 // not written. Caddy's reverse_proxy describes every request for a debug message,
 // even where debug messages are off; a log with this encoder skips that work. The
-// entries that are written look the same.
+// entries that are written look the same, except that the values of a header that
+// an `api_key_auth` has as its `token_header` are redacted, as Caddy does with those
+// of `Authorization`.
 type Encoder struct {
 	// The encoder that formats the entries. Default: `json`, or `console` on a
 	// terminal.
