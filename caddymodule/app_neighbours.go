@@ -156,7 +156,7 @@ func (n *neighbours) copyIn(by string, texts ...string) {
 }
 
 func (n *neighbours) auth(h *Auth) {
-	removed := identity.NewHeaders("Authorization", h.WorkspaceHeader, h.KeyIDHeader, h.AccessHeader)
+	removed := identity.NewHeaders(append(h.ownHeaders(), "Authorization")...)
 	for _, c := range n.copies {
 		if removed.Match(c.header) {
 			n.warnings = append(n.warnings, fmt.Sprintf("%s before api_key_auth copies the client's %s. api_key_auth removes the header but not the copy, and anything that reads the copy trusts the client. Remove it, or move it after api_key_auth", c.by, c.header))

@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -18,7 +17,7 @@ import (
 // handlers after it whose key it is.
 //
 // A request passes if it has exactly one `Authorization` header with a bearer
-// token, the token belongs to a key that has neither expired nor been revoked,
+// token, or the one that `token_header` names, the token belongs to a key that has neither expired nor been revoked,
 // the key's workspace is not suspended, and the key may do what the request
 // asks for: a read-only key may not write. Anything else is refused with a JSON
 // body, or by the site's `handle_errors`, and reaches no later handler. A request
@@ -70,7 +69,15 @@ type Auth struct {
 	// can read a page's code can reuse its key. Default: `refuse`.
 	Browsers string `json:"browsers,omitempty"`
 
-	// Whether to forward `Authorization` to the upstream. Default: it is removed.
+	// A request header, such as `X-API-Key`, that is nothing but the token, and may be
+	// sent in place of `Authorization`; both together are refused. It is removed like
+	// `Authorization`. Caddy does not redact it in its logs, so each log that requests
+	// can be in must have the format `lazy`, or leave out the headers of requests.
+	// Default: none.
+	TokenHeader string `json:"token_header,omitempty"`
+
+	// Whether to forward `Authorization` and the header of `token_header` to the
+	// upstream. Default: they are removed.
 	ForwardToken bool `json:"forward_token,omitempty"`
 
 	log      *zap.Logger // sampled
@@ -101,6 +108,9 @@ func (h *Auth) Provision(ctx caddy.Context) error {
 	if err := refuseLoggedCredentials(ctx); err != nil {
 		return err
 	}
+	if err := refuseLoggedTokens(ctx, h.TokenHeader); err != nil {
+		return err
+	}
 	app, err := ctx.App(appName)
 	if err != nil {
 		return fmt.Errorf("loading the api_keys app: %w", err)
@@ -114,27 +124,26 @@ func (h *Auth) Provision(ctx caddy.Context) error {
 		AllowBrowsers: h.Browsers == allow,
 		ForeignTokens: h.app.ForeignTokens == accept, TokenPrefix: h.app.TokenPrefix,
 	}
-	h.notable = identity.NewHeaders(slices.Concat(methodHeaders, pathHeaders, prefixHeaders, []string{
-		h.WorkspaceHeader, h.KeyIDHeader, h.AccessHeader, http2Settings,
-		identity.WorkspaceHeader, identity.KeyIDHeader, identity.AccessHeader, identity.AssertionHeader,
+	h.notable = identity.NewHeaders(slices.Concat(methodHeaders, pathHeaders, prefixHeaders, h.ownHeaders(), []string{
+		identity.WorkspaceHeader, identity.KeyIDHeader, identity.AccessHeader, identity.AssertionHeader, http2Settings,
 	})...)
 	h.refusals = refusals(h.Realm)
 	// net/http looks up and sends canonical names: any other spelling would be
 	// added to the client's header instead of replacing it.
-	for _, name := range []*string{&h.WorkspaceHeader, &h.KeyIDHeader, &h.AccessHeader} {
+	for _, name := range []*string{&h.WorkspaceHeader, &h.KeyIDHeader, &h.AccessHeader, &h.TokenHeader} {
 		*name = http.CanonicalHeaderKey(*name)
 	}
 	return nil
 }
 
-// refuseLoggedCredentials refuses a server whose access log would contain tokens:
-// Caddy copies the headers for its log before any handler runs.
-func refuseLoggedCredentials(ctx caddy.Context) error {
-	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-	if ok && server.Logs != nil && server.Logs.ShouldLogCredentials {
-		return errors.New("log_credentials would write every token to the access log: remove it from the server that uses api_key_auth or api_key_admin")
+// ownHeaders returns the names of the headers that are set for the upstream or have the
+// token.
+func (h *Auth) ownHeaders() []string {
+	names := []string{h.WorkspaceHeader, h.KeyIDHeader, h.AccessHeader}
+	if h.TokenHeader != "" {
+		names = append(names, h.TokenHeader)
 	}
-	return nil
+	return names
 }
 
 // Interface guards

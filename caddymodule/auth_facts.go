@@ -39,6 +39,9 @@ func (h *Auth) readFacts(r *http.Request) (facts authn.Facts, suspect bool) {
 			facts.OtherPath = facts.OtherPath || namesPath.Match(name)
 		}
 	}
+	if h.TokenHeader != "" {
+		facts.TokenHeader = r.Header[h.TokenHeader]
+	}
 	return facts, suspect
 }
 

@@ -106,9 +106,18 @@ func (p *passage) setHeaders(header http.Header) {
 	header[p.block.AccessHeader] = p.identity[2:3:3]
 }
 
-// withdraw removes the identity headers of this block and of the earlier ones. An
-// api_key_auth in the error routes sets them again.
+// removeToken removes the headers in which this block and the earlier ones take the
+// token, and which they may have left for the upstream.
+func (p *passage) removeToken(header http.Header) {
+	for ; p != nil; p = p.before {
+		p.block.removeToken(header)
+	}
+}
+
+// withdraw removes the identity headers of this block and of the earlier ones, and the
+// token. An api_key_auth in the error routes sets the identity headers again.
 func (p *passage) withdraw(r *http.Request) {
+	p.removeToken(r.Header)
 	for ; p != nil; p = p.before {
 		delete(r.Header, p.block.WorkspaceHeader)
 		delete(r.Header, p.block.KeyIDHeader)

@@ -78,8 +78,10 @@ var (
 	}
 )
 
-// refuse answers a request that may not pass.
+// refuse answers a request that may not pass. Error routes do not see its token, which
+// is for no other upstream than the one that it does not reach.
 func (h *Auth) refuse(w http.ResponseWriter, r *http.Request, d *authn.Decision) error {
+	h.removeToken(r.Header)
 	answer, ok := h.refusals[d.Result]
 	if !ok {
 		answer = internalError

@@ -35,11 +35,15 @@ func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	if first != nil {
 		first.last.addTo(&facts)
 		first.last.removeKeyEndHeaders(w.Header())
+		if !h.ForwardToken {
+			first.last.removeToken(r.Header)
+		}
 	}
 
 	shared := h.app.instance(r.Context())
 	decision, took, ok := h.decide(r.Context(), shared, &facts)
 	if !ok {
+		h.removeToken(r.Header)
 		return internalError.write(w, r)
 	}
 	if decision.Allowed() {

@@ -15,7 +15,7 @@ func (h *Auth) strip(r *http.Request, suspect, webSocket bool) {
 		h.stripHeaders(r.Header)
 	}
 	if !h.ForwardToken {
-		delete(r.Header, "Authorization")
+		h.removeToken(r.Header)
 	}
 	if r.Method != http.MethodConnect { // which alone has a protocol
 		delete(r.Header, ":protocol")
@@ -27,12 +27,20 @@ func (h *Auth) strip(r *http.Request, suspect, webSocket bool) {
 }
 
 // stripHeaders removes the headers that an upstream could take for the gateway's
-// own, or for another request.
+// own, or for another request, and the other spellings of the one with the token.
 func (h *Auth) stripHeaders(header http.Header) {
 	for name := range header {
-		if h.notable.Match(name) && !namesPrefix.Match(name) {
+		if h.notable.Match(name) && !namesPrefix.Match(name) && (name != h.TokenHeader || !h.ForwardToken) {
 			delete(header, name)
 		}
+	}
+}
+
+// removeToken removes the headers that can have the token.
+func (h *Auth) removeToken(header http.Header) {
+	delete(header, "Authorization")
+	if h.TokenHeader != "" {
+		delete(header, h.TokenHeader)
 	}
 }
 

@@ -62,6 +62,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //	    rate_limit       read|write <requests> <window> [per_fleet]
 //	    whoami           <path>
 //	    browsers         refuse|allow
+//	    token_header     <name>
 //	    forward_token
 //	}
 func parseAuth(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
@@ -82,6 +83,7 @@ func parseAuth(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 		"rate_limit write": rateLimit(d, &h.RateLimit.Write),
 		"whoami":           text(d, &h.Whoami, "<path>", validateWhoami),
 		"browsers":         choice(d, &h.Browsers, refuse, allow),
+		"token_header":     text(d, &h.TokenHeader, "<name>", validateTokenHeader),
 		"forward_token":    flag(d, &h.ForwardToken),
 	})
 	if err != nil {

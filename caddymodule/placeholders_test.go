@@ -32,7 +32,7 @@ func TestPlaceholders(t *testing.T) {
 		{"api_key_auth", ":8080 {\n api_key_auth {\n  %s\n }\n}\n", map[string]string{
 			"workspace_header": refused, "key_id_header": refused, "access_header": refused, "realm": refused, "read_methods": refused,
 			"read_paths": refused, "rate_limit read": refused, "rate_limit write": refused, "whoami": refused, "browsers": refused,
-			"forward_token": flag,
+			"token_header": refused, "forward_token": flag,
 		}},
 		{"api_key_admin", ":8080 {\n api_key_admin {\n  %s\n }\n}\n", map[string]string{
 			"base_path": refused, "token": loaded, "token_file": loaded, "trust_upstream_auth": flag, "workspace": requested, "actor": requested,

@@ -40,7 +40,13 @@ func literal(value string) error {
 	return nil
 }
 
-func validateHeader(name string) error {
+// validateHeader refuses a name that a header with an identity cannot have.
+func validateHeader(name string) error { return validateOwnHeader(name, "X-Workspace-ID") }
+
+// validateTokenHeader refuses a name that the header with the token cannot have.
+func validateTokenHeader(name string) error { return validateOwnHeader(name, "X-API-Key") }
+
+func validateOwnHeader(name, example string) error {
 	if err := literal(name); err != nil {
 		return err
 	}
@@ -50,7 +56,7 @@ func validateHeader(name string) error {
 	case strings.ContainsAny(name, "_.!#$%&'*+^`|~"):
 		return fmt.Errorf("%q contains a character that servers confuse with a hyphen: use hyphens only", name)
 	case reserved(name):
-		return fmt.Errorf("%q already has another meaning: choose a name of your own, such as X-Workspace-ID", name)
+		return fmt.Errorf("%q already has another meaning: choose a name of your own, such as %s", name, example)
 	}
 	return nil
 }
@@ -147,6 +153,9 @@ func (h *Auth) check() error {
 	add("workspace_header", validateHeader(h.WorkspaceHeader))
 	add("key_id_header", validateHeader(h.KeyIDHeader))
 	add("access_header", validateHeader(h.AccessHeader))
+	if h.TokenHeader != "" {
+		add("token_header", validateTokenHeader(h.TokenHeader))
+	}
 	add("realm", validateRealm(h.Realm))
 	for _, method := range h.ReadMethods {
 		add("read_methods", validateMethod(method))
@@ -173,6 +182,10 @@ func (h *Auth) checkDistinct() error {
 		if identity.NewHeaders(names[:i]...).Match(name) {
 			return fmt.Errorf("workspace_header, key_id_header and access_header must be three different names: %q is used twice", name)
 		}
+	}
+	all := append(names, identity.WorkspaceHeader, identity.KeyIDHeader, identity.AccessHeader)
+	if h.TokenHeader != "" && identity.NewHeaders(all...).Match(h.TokenHeader) {
+		return fmt.Errorf("token_header: %q tells the upstream who is calling, and is removed from each request: choose another name, such as X-API-Key", h.TokenHeader)
 	}
 	return nil
 }

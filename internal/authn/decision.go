@@ -13,7 +13,7 @@ type Result string
 
 const (
 	Allowed          Result = "allowed"
-	Missing          Result = "missing"      // no Authorization header at all
+	Missing          Result = "missing"      // no credentials at all
 	Malformed        Result = "malformed"    // not exactly one token that is well-formed
 	Unknown          Result = "unknown"      // no key has this token
 	Expired          Result = "expired"      // the key's life is over

@@ -14,6 +14,9 @@ type Facts struct {
 	Path string
 	// Authorization are all values of that header, in order.
 	Authorization []string
+	// TokenHeader are all values of the header that may be sent in its place, if there
+	// is one. Each is nothing but a token.
+	TokenHeader []string
 	// OtherMethod says that a header names another method than Method.
 	OtherMethod bool
 	// OtherPath says that a header names another path than Path.
@@ -30,7 +33,7 @@ type Facts struct {
 	// Client is who sent the request; nil if that is not needed.
 	Client Client
 	// Before is an earlier check that let the same request pass, if there was one.
-	// Its key is judged, and Authorization is ignored.
+	// Its key is judged, and the credentials are ignored.
 	Before *Pass
 }
 
@@ -61,7 +64,7 @@ func (f *Facts) credential(policy *Policy, earlier *apikey.Prefixes) (apikey.Dig
 	if f.Before != nil {
 		return f.Before.Key.Digest, ""
 	}
-	presented, problem := parseAuthorization(f.Authorization)
+	presented, problem := f.presented()
 	if problem != "" {
 		return apikey.Digest{}, problem
 	}
@@ -90,14 +93,19 @@ func (f *Facts) forbiddenMethod() bool {
 	return f.Method == http.MethodTrace || f.Method == http.MethodConnect && !f.WebSocket
 }
 
-// parseAuthorization returns what the header's one field presents as a token, or what
-// is wrong.
-func parseAuthorization(values []string) (presented string, problem Result) {
-	if len(values) == 0 {
+// presented returns what the request's one credential presents as a token, or what is
+// wrong.
+func (f *Facts) presented() (string, Result) {
+	switch bearers, tokens := len(f.Authorization), len(f.TokenHeader); {
+	case bearers+tokens == 0:
 		return "", Missing
+	case bearers+tokens > 1:
+		return "", Malformed
+	case tokens == 1:
+		return f.TokenHeader[0], ""
 	}
-	presented, ok := apikey.Bearer(values[0])
-	if !ok || len(values) > 1 {
+	presented, ok := apikey.Bearer(f.Authorization[0])
+	if !ok {
 		return "", Malformed
 	}
 	return presented, ""

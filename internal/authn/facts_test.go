@@ -110,6 +110,36 @@ func TestFacts_credential_foreign(t *testing.T) {
 	}
 }
 
+// The header that is sent in place of Authorization is nothing but a token, once.
+func TestFacts_credential_tokenHeader(t *testing.T) {
+	token := apikey.NewToken(apikey.DefaultPrefix)
+	s := token.Reveal()
+	for name, test := range map[string]struct {
+		authorization, header []string
+		want                  Result
+	}{
+		"the token":              {nil, []string{s}, ""},
+		"empty":                  {nil, []string{""}, Malformed},
+		"a scheme":               {nil, []string{"Bearer " + s}, Malformed},
+		"space before":           {nil, []string{" " + s}, Malformed},
+		"truncated":              {nil, []string{s[:52]}, Malformed},
+		"twice":                  {nil, []string{s, s}, Malformed},
+		"twice, one empty":       {nil, []string{s, ""}, Malformed},
+		"joined by a comma":      {nil, []string{s + ", " + s}, Malformed},
+		"both":                   {[]string{"Bearer " + s}, []string{s}, Malformed},
+		"both, the one empty":    {[]string{""}, []string{s}, Malformed},
+		"both, the other empty":  {[]string{"Bearer " + s}, []string{""}, Malformed},
+		"another scheme as well": {[]string{"Basic eDp5"}, []string{s}, Malformed},
+		"neither":                {nil, nil, Missing},
+	} {
+		facts := Facts{Authorization: test.authorization, TokenHeader: test.header}
+		digest, problem := facts.credential(policy, nil)
+		if problem != test.want || problem == "" && digest != token.Digest() || problem != "" && digest != (apikey.Digest{}) {
+			t.Errorf("%s: got %q and a digest of its own: %t, want %q", name, problem, digest == token.Digest(), test.want)
+		}
+	}
+}
+
 func TestFacts_credential_allocatesNothing(t *testing.T) {
 	earlier := new(apikey.Prefixes)
 	earlier.Add("old")
@@ -127,36 +157,43 @@ var bearer = regexp.MustCompile(`\A[Bb][Ee][Aa][Rr][Ee][Rr] (\S{16,512})\z`)
 
 func FuzzCredential(f *testing.F) {
 	const token = "agk_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefg3a2L9p"
+	const bearers, headers, accepting = 1, 3, 9 // what a kind is made of
 	f.Add(uint8(0), "", "")
-	f.Add(uint8(1), "Bearer "+token, "")
-	f.Add(uint8(1), "bearer  "+token, "")
-	f.Add(uint8(1), "Bearer", "")
-	f.Add(uint8(2), "Bearer "+token, "Basic eDp5")
-	f.Add(uint8(4), "Bearer 0190f1c2-8a4e-7c30-b0f5-0e6a3f1d2c4b", "")
-	f.Add(uint8(4), "Bearer old_0123456789abcdef", "")
-	f.Add(uint8(1), "Bearer sk_live_4eC39HqLyjWDarjtT1zdp7dc==", "")
+	f.Add(uint8(bearers), "Bearer "+token, "")
+	f.Add(uint8(bearers), "bearer  "+token, "")
+	f.Add(uint8(bearers), "Bearer", "")
+	f.Add(uint8(2*bearers), "Bearer "+token, "Basic eDp5")
+	f.Add(uint8(bearers+accepting), "Bearer "+uuid, "")
+	f.Add(uint8(bearers+accepting), "Bearer old_0123456789abcdef", "")
+	f.Add(uint8(bearers), "Bearer sk_live_4eC39HqLyjWDarjtT1zdp7dc==", "")
+	f.Add(uint8(headers), token, "")
+	f.Add(uint8(headers), "Bearer "+token, "")
+	f.Add(uint8(headers+accepting), uuid, "")
+	f.Add(uint8(2*headers), token, token)
+	f.Add(uint8(bearers+headers), "Bearer "+token, token)
 	earlier := new(apikey.Prefixes)
 	earlier.Add("old")
 	f.Fuzz(func(t *testing.T, kind uint8, one, two string) {
-		values := []string{one, two}[:kind%3]
-		accepts := []*Policy{policy, foreign}[kind/3%2]
-		var want apikey.Digest
-		wantProblem := Malformed
-		if len(values) == 0 {
+		facts := Facts{Authorization: []string{one, two}[:kind%headers], TokenHeader: []string{two, one}[2-kind/headers%3:]}
+		accepts := []*Policy{policy, foreign}[kind/accepting%2]
+		presented, wantProblem := "", Malformed
+		switch len(facts.Authorization) + len(facts.TokenHeader) {
+		case 0:
 			wantProblem = Missing
-		}
-		if len(values) == 1 {
-			if match := bearer.FindStringSubmatch(one); match != nil {
-				_, ours := apikey.ParseToken(match[1])
-				_, any := apikey.ParseAnyToken(match[1], "agk", earlier)
-				if ours || any && accepts.ForeignTokens {
-					want, wantProblem = sha256.Sum256([]byte(match[1])), ""
-				}
+		case 1:
+			presented = strings.Join(facts.TokenHeader, "")
+			if match := bearer.FindStringSubmatch(one); len(facts.Authorization) == 1 && match != nil {
+				presented = match[1]
 			}
 		}
-		facts := Facts{Authorization: values}
+		var want apikey.Digest
+		_, ours := apikey.ParseToken(presented)
+		_, any := apikey.ParseAnyToken(presented, "agk", earlier)
+		if ours || any && accepts.ForeignTokens {
+			want, wantProblem = sha256.Sum256([]byte(presented)), ""
+		}
 		if got, problem := facts.credential(accepts, earlier); problem != wantProblem || got != want {
-			t.Errorf("the credential of %q: got %x, %q, want %x, %q", values, got, problem, want, wantProblem)
+			t.Errorf("the credential of %q and %q: got %x, %q, want %x, %q", facts.Authorization, facts.TokenHeader, got, problem, want, wantProblem)
 		}
 	})
 }
