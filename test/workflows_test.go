@@ -25,6 +25,26 @@ func TestWorkflows_pinned(t *testing.T) {
 	}
 }
 
+// TestWorkflows_go checks that what is tested, released and built into an image by others
+// is compiled by the same Go.
+func TestWorkflows_go(t *testing.T) {
+	t.Parallel()
+	texts := workflows(t)
+	dockerfile, err := os.ReadFile("../deploy/docker/Dockerfile")
+	must(t, err)
+	texts["deploy/docker/Dockerfile"] = string(dockerfile)
+	var first string
+	for path, text := range texts {
+		got := regexp.MustCompile(`golang:\S+`).FindString(text)
+		if first == "" {
+			first = got
+		}
+		if got == "" || got != first {
+			t.Errorf("%s: got the image %q, want it as elsewhere, %q", path, got, first)
+		}
+	}
+}
+
 // TestWorkflows_pullRequests checks that the code of a pull request runs without secrets
 // and cannot write to the repository.
 func TestWorkflows_pullRequests(t *testing.T) {
