@@ -43,7 +43,7 @@ func addCommands(cmd *cobra.Command, mover Mover) {
 	cmd.PersistentFlags().StringP("output", "o", "", "Output format: table or json, or token for create and rotate (default: "+outputVariable+", or table on a terminal and json otherwise)")
 	cmd.AddCommand(
 		createCommand(), listCommand(), findCommand(), showCommand(), renameCommand(), rotateCommand(), revokeCommand(),
-		workspacesCommand(), showWorkspaceCommand(), revokeAllCommand(), suspendCommand(), resumeCommand(), suspensionsCommand(), lookupCommand(), auditCommand(),
+		workspacesCommand(), showWorkspaceCommand(), revokeAllCommand(), suspendCommand(), resumeCommand(), suspensionsCommand(), lookupCommand(), auditCommand(), calendarCommand(),
 		backupCommand(), restoreCommand(), doctorCommand(), clockCommand(), fleetCommand(mover), versionCommand(),
 	)
 	prepareGroup(cmd)

@@ -54,3 +54,11 @@ func stdin(cmd *cobra.Command) (io.Reader, error) {
 	}
 	return cmd.InOrStdin(), nil
 }
+
+// nameOf returns a file's name for people.
+func nameOf(path string) string {
+	if path == onStdin {
+		return "standard input"
+	}
+	return path
+}

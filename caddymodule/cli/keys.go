@@ -10,10 +10,17 @@ import (
 
 func createCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:        "create --workspace WORKSPACE --name NAME --preset full-access|read-only",
+		Use:        "create --workspace WORKSPACE --name NAME --preset full-access|read-only | create --from-file FILE",
 		SuggestFor: []string{"new", "add", "make", "generate"},
 		Short:      "Makes a key and shows its token, once",
-		Example:    `  caddy api-keys create --workspace acme --name "Zapier production" --preset read-only --owner Ops`,
+		Long: `Makes a key and shows its token, once.
+
+With --from-file, it makes a key for each line of FILE: either JSON, an object a line
+with the members workspace_id, name, owner, preset and expires_in, or CSV with these as
+header. Flags are for what a line leaves out. Each key is printed as soon as it is made,
+with -o json as an object a line. FILE may be - for standard input.`,
+		Example: `  caddy api-keys create --workspace acme --name "Zapier production" --preset read-only --owner Ops
+  caddy api-keys create --from-file keys.csv --preset read-only -o json > tokens.jsonl`,
 	}
 	workspaceFlag(cmd)
 	flags := cmd.Flags()
@@ -21,7 +28,20 @@ func createCommand() *cobra.Command {
 	preset := flags.String("preset", "", "What the key may do: full-access or read-only")
 	owner := flags.String("owner", "", "Who knows where the key is stored and when to rotate it")
 	expiresIn := flags.String("expires-in", "", "Lifetime of the key, such as 30d (default: the longest that is allowed)")
+	fromFile := flags.String("from-file", "", "File with many keys to make, or - for standard input")
 	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
+		if flags.Changed("from-file") {
+			switch {
+			case len(args) > 0:
+				return usagef("unexpected argument %q", args[0])
+			case *fromFile == "":
+				return usagef("--from-file is empty")
+			case flags.Changed("name"):
+				return usagef("--name is for one key: with --from-file, each line has a name")
+			}
+			ws, _ := flags.GetString("workspace")
+			return t.createFrom(ctx, cmd, *fromFile, wanted{WorkspaceID: ws, Owner: *owner, Preset: *preset, ExpiresIn: *expiresIn})
+		}
 		ws, err := requiredWorkspace(cmd)
 		if err != nil {
 			return err

@@ -1,13 +1,18 @@
 package cli
 
 import (
+	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
@@ -22,7 +27,44 @@ func readToken(cmd *cobra.Command) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if in == os.Stdin && term.IsTerminal(int(os.Stdin.Fd())) {
+		typed, err := typedToken(cmd.Context(), cmd.ErrOrStderr())
+		if err != nil {
+			return "", err
+		}
+		in = bytes.NewReader(typed)
+	}
 	return tokenIn(in)
+}
+
+// typedToken asks for a token on the terminal, and shows none of it.
+func typedToken(ctx context.Context, prompt io.Writer) ([]byte, error) {
+	terminal := int(os.Stdin.Fd())
+	before, err := term.GetState(terminal)
+	if err != nil {
+		return nil, err
+	}
+	ctx, stop := interruptible(ctx)
+	defer stop()
+	_ = say(prompt, "Token: ")
+	type line struct {
+		text []byte
+		err  error
+	}
+	read := make(chan line, 1)
+	go func() {
+		text, err := term.ReadPassword(terminal)
+		read <- line{text, err}
+	}()
+	select {
+	case <-ctx.Done():
+		_ = term.Restore(terminal, before)
+		_ = say(prompt, "\n")
+		return nil, errors.New("interrupted")
+	case typed := <-read:
+		_ = say(prompt, "\n")
+		return typed.text, typed.err
+	}
 }
 
 // tokenIn returns the token in a text.

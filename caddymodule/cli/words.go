@@ -66,3 +66,10 @@ func value(s *string) string {
 	}
 	return *s
 }
+
+func was(n int, what string) string {
+	if n == 1 {
+		return "1 " + what + " was"
+	}
+	return plural(n, what) + " were"
+}
