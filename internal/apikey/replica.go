@@ -84,11 +84,11 @@ type Membership struct {
 	Leaving string
 }
 
-// Contact is what a gateway in static mode keeps with its replica, for the time after a
-// restart. It is zero if the gateway has left the fleet.
+// Contact is what a gateway keeps with its replica, for the time after a restart. It is zero
+// if the gateway has left the fleet in static mode.
 type Contact struct {
-	// At is when the fleet was last known to have no later change; zero if the replica
-	// may not be served before the fleet has been heard of.
+	// At is when the fleet was last known to have no later change; zero if the replica,
+	// as always in strict mode, may not be served before the fleet has been heard of.
 	At time.Time
 	// Registrations are the ids under which the replica may be registered as serving.
 	Registrations []string

@@ -187,21 +187,30 @@ func (w *wait) exclude(ctx context.Context) {
 
 // fence excludes a gateway, unless it has just acknowledged the change.
 func (w *wait) fence(ctx context.Context, l *laggard) {
-	e := w.fleet.connection()
-	name := e.name(gatewayPrefix + l.id)
-	fenced := l.registration
-	fenced.State = apikey.GatewayFenced
-	resp, err := e.write(ctx,
-		[]clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(name), "=", l.revision)},
-		[]clientv3.Op{clientv3.OpPut(name, e.sealRegistration(l.id, fenced))}, nil)
+	fenced, done, err := w.fleet.connection().fence(ctx, l.registered)
 	switch {
 	case err != nil && ctx.Err() == nil:
 		w.fleet.log.Warn("could not exclude a gateway that does not acknowledge a change; trying again", zap.String("gateway", l.Name), zap.Error(err))
-	case err == nil && resp.Succeeded:
-		l.registration, l.revision, l.fenced = fenced, resp.Header.Revision, time.Now()
+	case err == nil && done:
+		l.registered, l.fenced = fenced, time.Now()
 		w.fleet.log.Warn("excluded a gateway that did not acknowledge a change: it serves again once it has caught up",
 			zap.String("gateway", l.Name), zap.String("gateway_id", l.id), zap.Uint64("change", w.change))
 	}
+}
+
+// fence excludes a gateway, unless its registration is no longer as it was read. From then
+// on, its lease is not renewed.
+func (e *etcd) fence(ctx context.Context, g registered) (fenced registered, done bool, err error) {
+	name := e.name(gatewayPrefix + g.id)
+	g.State = apikey.GatewayFenced
+	resp, err := e.write(ctx,
+		[]clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(name), "=", g.revision)},
+		[]clientv3.Op{clientv3.OpPut(name, e.sealRegistration(g.id, g.registration))}, nil)
+	if err != nil || !resp.Succeeded {
+		return g, false, err
+	}
+	g.revision = resp.Header.Revision
+	return g, true, nil
 }
 
 // names returns the names of the gateways that are behind.

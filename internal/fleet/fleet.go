@@ -79,11 +79,12 @@ type Fleet struct {
 	reload       atomic.Bool   // the replica has to be filled anew
 	closed       chan struct{} // closed once the gateway is being stopped
 
-	space   atomic.Pointer[apikey.FleetSpace]
-	latest  atomic.Pointer[apikey.Head] // the latest change that etcd is known to have
-	problem atomic.Pointer[error]       // why the gateway cannot take part, if it cannot
-	noted   apikey.Contact              // what the replica has recorded for this gateway
-	former  []string                    // ids of earlier registrations that are to be removed
+	space     atomic.Pointer[apikey.FleetSpace]
+	latest    atomic.Pointer[apikey.Head] // the latest change that etcd is known to have
+	problem   atomic.Pointer[error]       // why the gateway cannot take part, if it cannot
+	noted     apikey.Contact              // what the replica has recorded for this gateway
+	former    []string                    // ids of earlier registrations that are to be removed
+	inherited inherited                   // those of them that an earlier process has left
 
 	reconciling reconciling
 

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -176,12 +175,7 @@ func openIn(t *testing.T, dir, name string, o Options) *gateway {
 	g.close = sync.OnceFunc(func() {
 		g.Close()
 		g.authn.Close()
-		// A process that is being started has the lock of the directory, too, for a moment.
-		syscall.ForkLock.RLock()
-		defer syscall.ForkLock.RUnlock()
-		if err := g.store.Close(); err != nil {
-			t.Error(err)
-		}
+		closeStore(t, g.store)
 	})
 	t.Cleanup(g.close)
 	return g

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 
 	"go.uber.org/zap"
@@ -70,8 +71,12 @@ func toMove(t *testing.T, path string) *store.Store {
 	return s
 }
 
+// closeStore closes a store that may be opened again at once.
 func closeStore(t *testing.T, s *store.Store) {
 	t.Helper()
+	// A process that is being started has the lock of the directory, too, for a moment.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}

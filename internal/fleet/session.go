@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -108,12 +107,6 @@ func (f *Fleet) heedEnd(ctx context.Context, err error) {
 	if err := f.forgetContact(context.WithoutCancel(ctx)); err != nil {
 		f.log.Error("could not record that the fleet has ended: in static mode, this gateway may serve when it is started without etcd", zap.Error(err))
 	}
-}
-
-// removeFormer removes the registrations of earlier sessions. The gateway must have
-// stopped serving, or have renewed its lease under another registration.
-func (f *Fleet) removeFormer(e *etcd) {
-	f.former = slices.DeleteFunc(f.former, func(id string) bool { return e.delete(gatewayPrefix+id) == nil })
 }
 
 // catchUp brings the replica into a state from which changes can be followed.
@@ -221,7 +214,7 @@ func (f *Fleet) serve(ctx context.Context, e *etcd, m *membership) error {
 	if err := f.putBack(ctx); err != nil {
 		return err
 	}
-	if err := f.noteRegistration(ctx, m.id); err != nil {
+	if err := f.noteRegistration(ctx, m.id); err != nil && f.options.Load().Static {
 		return err
 	}
 	at, _ := f.progress.now()

@@ -15,10 +15,11 @@ import (
 // this gateway has applied it. So the replica knows the registrations under which it may
 // be served: each is noted before it says that it serves, and removed once there is a
 // lease under another one, or once the replica has noted that it may not be served any
-// more.
+// more. In strict mode they are noted too, so that a gateway that was killed and is started
+// again is not taken for two.
 //
 // A copy of a replica has the same notes, and must do nothing of that. It is known by its
-// holder.
+// holder, if it is in another place or of another name.
 
 // resume takes up what this gateway has noted in its replica before it was stopped. In
 // static mode, it serves at once if it was in contact with the fleet not long ago.
@@ -34,12 +35,17 @@ func (f *Fleet) resume(o *Options) error {
 		return err
 	case len(noted.Registrations) == 0:
 		return nil
+	case noted.Holder != f.holder(o) && !o.Static && noted.At.IsZero():
+		return nil // the next revocation removes what a gateway in strict mode has left
 	case noted.Holder != f.holder(o):
 		f.log.Warn("this replica was moved or copied, or the gateway has another name: it serves once it reaches etcd, and a former registration may have to be removed",
 			zap.String("was", noted.Holder), zap.String("is", f.holder(o)), zap.Strings("registrations", noted.Registrations))
 		return nil
 	}
-	f.noted, f.former = noted, slices.Clone(noted.Registrations)
+	f.noted, f.former, f.inherited = noted, slices.Clone(noted.Registrations), make(inherited)
+	for _, id := range f.former {
+		f.inherited[id] = time.Time{}
+	}
 	if !o.Static || !complete || noted.At.IsZero() {
 		return nil
 	}
@@ -73,9 +79,6 @@ func (f *Fleet) holder(o *Options) string { return o.Name + " at " + f.replica.P
 
 // noteRegistration notes a registration before it says that it serves.
 func (f *Fleet) noteRegistration(ctx context.Context, id string) error {
-	if !f.options.Load().Static {
-		return nil
-	}
 	return f.note(ctx, f.noted.At, append(slices.Clone(f.former), id))
 }
 
@@ -87,7 +90,7 @@ const contactInterval = time.Minute
 // Only then may former registrations be removed.
 func (f *Fleet) noteContact(ctx context.Context, at time.Time, id string) error {
 	if !f.options.Load().Static {
-		return f.forgetContact(ctx)
+		return f.note(ctx, time.Time{}, append(slices.Clone(f.former), id))
 	}
 	if since := at.Sub(f.noted.At); since >= 0 && since < contactInterval {
 		return nil

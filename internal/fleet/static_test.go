@@ -303,12 +303,12 @@ func prepare(t *testing.T, dir string, contact apikey.Contact, confirmed time.Ti
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer closeStore(t, s)
 	defer reload.Close()
 	if err := errors.Join(
 		reload.Finish(t.Context(), apikey.Position{Head: apikey.Head{Fleet: "test", Seq: 1}, Revision: 1}, new(sethash.Hash)),
 		s.NoteContact(t.Context(), contact),
 		s.NoteClock(func() apikey.ClockNote { return apikey.ClockNote{Confirmed: confirmed} }),
-		s.Close(),
 	); err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,69 @@
+package fleet
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// A gateway leaves registrations behind: those of its earlier sessions, under which its
+// lease may go on for a moment, and those of a process that was killed, which its replica
+// has noted. Nobody should wait for them longer than needed, or count them as serving.
+
+// inherited are registrations that an earlier process has noted in the replica, by id, and
+// since when each is known to be fenced; zero if it is not.
+type inherited map[string]time.Time
+
+// removeFormer removes former registrations. The gateway must have stopped serving, or have
+// renewed its lease under another one.
+func (f *Fleet) removeFormer(e *etcd) {
+	f.former = slices.DeleteFunc(f.former, func(id string) bool {
+		if _, noted := f.inherited[id]; noted {
+			return f.removeInherited(e, id)
+		}
+		return e.delete(gatewayPrefix+id) == nil
+	})
+}
+
+// removeInherited does with a registration of an earlier process what a revocation would
+// do, in steps: it excludes that gateway, and removes the registration once its lease has
+// ended. The replica may be a copy whose original serves, on a machine that was cloned: that
+// notices, and registers again. A gateway in static mode would not notice for a day, so
+// copies of its replica are not covered, and its registration is removed at once. It
+// reports whether there is nothing left to do.
+func (f *Fleet) removeInherited(e *etcd, id string) (done bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), attemptTimeout)
+	defer cancel()
+	name := e.name(gatewayPrefix + id)
+	read, err := e.read(ctx, clientv3.OpGet(name))
+	if err != nil {
+		return false
+	}
+	kvs := read.Responses[0].GetResponseRange().Kvs
+	if len(kvs) == 0 {
+		return true
+	}
+	left, err := e.openRegistration(id, kvs[0].Value, kvs[0].ModRevision)
+	fenced := f.inherited[id]
+	switch {
+	case f.options.Load().Static && err != nil || left.static():
+		return e.delete(gatewayPrefix+id) == nil
+	case err != nil: // sealed with another integrity key: how long its lease lasts is unknown
+		return true
+	case left.State != apikey.GatewayFenced:
+		if _, done, err := e.fence(ctx, left); err == nil && done {
+			f.log.Info("excluded what this gateway has left behind when it was killed", zap.String("gateway_id", id))
+			f.inherited[id] = time.Now()
+		}
+	case fenced.IsZero():
+		f.inherited[id] = time.Now()
+	case time.Since(fenced) >= afterLease(left.lease()):
+		return e.delete(gatewayPrefix+id) == nil
+	}
+	return false
+}
