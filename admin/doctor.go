@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/agiled/caddy-api-keys/admin/client"
@@ -41,7 +42,7 @@ func (h *Handler) checkStore(r *http.Request) (int, any, error) {
 // changes can be made is left out then: they are made in the fleet.
 func withFleet(found []apikey.Finding, s apikey.FleetStatus) []apikey.Finding {
 	about := checkFleet(s)
-	if about.Severity != apikey.Fine {
+	if about.Severity == apikey.Fault {
 		found = slices.DeleteFunc(found, func(f apikey.Finding) bool { return f.Check == "changes" && f.Severity == apikey.Fine })
 	}
 	return append(found, about)
@@ -62,9 +63,28 @@ func checkFleet(s apikey.FleetStatus) apikey.Finding {
 	case s.Space.Full():
 		f.Message, f.Advice = "The fleet's etcd is full: keys can be revoked and workspaces suspended, but every other change is refused.", space
 	default:
-		return apikey.Finding{Check: f.Check, Severity: apikey.Fine, Message: takesPart(s)}
+		return checkGateways(s)
 	}
 	return f
+}
+
+// checkGateways says whether revocations can be confirmed, as far as that is known without
+// making one.
+func checkGateways(s apikey.FleetStatus) apikey.Finding {
+	var unreadable []string
+	for _, g := range s.Gateways {
+		if g.State == apikey.GatewayUnreadable {
+			unreadable = append(unreadable, s.Prefix+"gw/"+g.ID)
+		}
+	}
+	if len(unreadable) == 0 {
+		return apikey.Finding{Check: "fleet", Severity: apikey.Fine, Message: takesPart(s)}
+	}
+	return apikey.Finding{
+		Check: "fleet", Severity: apikey.Warning,
+		Message: fmt.Sprintf("Revocations and suspensions stay pending, because this gateway cannot read what is registered in etcd as %s.", strings.Join(unreadable, " and ")),
+		Advice:  "If a gateway with another integrity_key is running, correct that. Once you are sure that the process is gone, delete what it has left with etcdctl del: docs/fleet.md says how, under Remove what a gateway has left.",
+	}
 }
 
 // takesPart says that all is well.

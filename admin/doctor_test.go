@@ -85,6 +85,16 @@ func TestDoctor_fleet(t *testing.T) {
 			apikey.FleetStatus{Lease: time.Second, Space: apikey.FleetSpace{Used: quota, Quota: quota}},
 			client.Finding{Severity: client.SeverityError, Message: "No changes are made, revocations neither: the fleet's etcd has reached its quota.", Advice: space},
 		},
+		"registrations that cannot be read": {
+			apikey.FleetStatus{Prefix: "/api-keys/", Lease: time.Second, Gateways: []apikey.GatewayStatus{
+				{ID: "A", State: serving}, {ID: "B", State: apikey.GatewayUnreadable}, {ID: "C", State: apikey.GatewayUnreadable},
+			}},
+			client.Finding{
+				Severity: client.SeverityWarning,
+				Message:  "Revocations and suspensions stay pending, because this gateway cannot read what is registered in etcd as /api-keys/gw/B and /api-keys/gw/C.",
+				Advice:   "If a gateway with another integrity_key is running, correct that. Once you are sure that the process is gone, delete what it has left with etcdctl del: docs/fleet.md says how, under Remove what a gateway has left.",
+			},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			found, err := newClient(inFleet(t, test.state).URL).Doctor(t.Context())
@@ -94,7 +104,7 @@ func TestDoctor_fleet(t *testing.T) {
 			test.want.Check = "fleet"
 			equal(t, "finding", found[len(found)-1], test.want)
 			canChange := slices.ContainsFunc(found, func(f client.Finding) bool { return f.Check == "changes" })
-			equal(t, "says that changes can be made", canChange, test.want.Severity == client.SeverityOK)
+			equal(t, "says that changes can be made", canChange, test.want.Severity != client.SeverityError)
 		})
 	}
 }

@@ -176,9 +176,7 @@ func (s countedStore) Check(ctx context.Context, now time.Time) (_ []apikey.Find
 func (s countedStore) Apply(ctx context.Context, change apikey.Change) (_ apikey.Outcome, err error) {
 	defer s.count(ctx, metrics.Change, &err)
 	outcome, err := s.store.Apply(ctx, change)
-	if p := outcome.Propagation; p.Confirmed && p.Waited > 0 {
-		collectors.CountRevoke(p.Waited)
-	}
+	collectors.CountRevoke(outcome.Propagation)
 	return outcome, err
 }
 

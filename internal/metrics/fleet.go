@@ -33,6 +33,7 @@ var (
 type fleetCollector struct {
 	gateway Fleet
 	revoke  prometheus.Histogram
+	pending prometheus.Counter
 }
 
 func newFleetCollector(gateway Fleet) *fleetCollector {
@@ -40,6 +41,9 @@ func newFleetCollector(gateway Fleet) *fleetCollector {
 		Name:    "caddy_api_keys_fleet_revoke_seconds",
 		Help:    "How long it took, after a change that takes access away, until all gateways had confirmed it.",
 		Buckets: []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 60},
+	}), prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "caddy_api_keys_fleet_revoke_pending_total",
+		Help: "Changes that take access away and were answered as pending: some gateway may still allow what they took away.",
 	})}
 }
 
@@ -49,6 +53,7 @@ func (c *fleetCollector) Describe(descs chan<- *prometheus.Desc) {
 		descs <- desc
 	}
 	c.revoke.Describe(descs)
+	c.pending.Describe(descs)
 }
 
 // Collect implements prometheus.Collector.
@@ -82,8 +87,17 @@ func (c *fleetCollector) Collect(metrics chan<- prometheus.Metric) {
 		gauge(skewDesc, skew.Seconds())
 	}
 	c.revoke.Collect(metrics)
+	c.pending.Collect(metrics)
 }
 
-// CountRevoke counts a confirmed change that takes access away, and how long it waited
-// for the other gateways.
-func (m *Metrics) CountRevoke(waited time.Duration) { m.fleet.revoke.Observe(waited.Seconds()) }
+// CountRevoke counts a change that takes access away, and how long it waited for the other
+// gateways. Changes that waited for nobody are left out.
+func (m *Metrics) CountRevoke(p apikey.Propagation) {
+	switch {
+	case p.Waited <= 0:
+	case p.Confirmed:
+		m.fleet.revoke.Observe(p.Waited.Seconds())
+	default:
+		m.fleet.pending.Inc()
+	}
+}

@@ -37,7 +37,7 @@ func samples(t *testing.T, c prometheus.Collector) map[string]float64 {
 			for _, label := range m.GetLabel() {
 				name += " " + label.GetValue()
 			}
-			all[name] = m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
+			all[name] = m.GetGauge().GetValue() + m.GetCounter().GetValue() + float64(m.GetHistogram().GetSampleCount())
 		}
 	}
 	return all
@@ -52,11 +52,16 @@ func TestFleet(t *testing.T) {
 			{State: apikey.GatewayServing}, {State: apikey.GatewayLoading, Ahead: &far}, {State: apikey.GatewayFenced},
 		},
 	}})
-	(&Metrics{fleet: c}).CountRevoke(time.Second)
+	for _, p := range []apikey.Propagation{
+		{}, {Confirmed: true}, {Confirmed: true, Waited: time.Second}, {Waited: time.Second}, {Waited: time.Minute},
+	} {
+		(&Metrics{fleet: c}).CountRevoke(p)
+	}
 	got, want := samples(t, c), map[string]float64{
 		"caddy_api_keys_fleet_gateways": 3, "caddy_api_keys_fleet_revision applied": 6, "caddy_api_keys_fleet_revision committed": 7,
 		"caddy_api_keys_fleet_lease_remaining_seconds": 11.5, "caddy_api_keys_fleet_clock_skew_seconds": -90, "caddy_api_keys_fleet_revoke_seconds": 1,
-		"caddy_api_keys_fleet_etcd_bytes used": 3, "caddy_api_keys_fleet_etcd_bytes quota": 4,
+		"caddy_api_keys_fleet_revoke_pending_total": 2,
+		"caddy_api_keys_fleet_etcd_bytes used":      3, "caddy_api_keys_fleet_etcd_bytes quota": 4,
 	}
 	if !maps.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
