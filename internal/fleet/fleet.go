@@ -116,6 +116,11 @@ func Open(o Options, replica Replica) (*Fleet, error) {
 	if o.clock != nil {
 		f.lease.clock = o.clock
 	}
+	f.lease.tell(
+		func() {
+			o.Log.Error("the lease of this gateway has ended: it refuses all requests until it has heard from its fleet", zap.String("problem", f.reason()))
+		},
+		func() { o.Log.Info("this gateway has a lease again, and serves") })
 	f.reconciling.retry = make(chan struct{}, 1)
 	if err := f.resume(&o); err != nil {
 		return nil, err
@@ -241,6 +246,9 @@ func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", ";
 
 // reason returns why the gateway cannot take part.
 func (f *Fleet) reason() string {
+	if f.lease.was.Load() {
+		return cmp.Or(f.Problem(), "etcd has not answered yet")
+	}
 	return cmp.Or(f.Problem(), "it has just started")
 }
 

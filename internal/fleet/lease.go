@@ -10,6 +10,26 @@ type lease struct {
 	granted atomic.Pointer[grant]
 	was     atomic.Bool    // there has been one since the start
 	clock   func() instant // those of this machine, except in tests; set before it is used
+	lapses  *time.Timer    // tells of it if the lease ends without being ended; may be nil
+	again   func()         // tells of a lease after that
+	lapsed  atomic.Bool    // it did
+}
+
+// tell has a lease that ends by itself told of, and one that is granted after that. It is
+// called before the lease is used.
+func (l *lease) tell(ended, again func()) {
+	l.again = again
+	l.lapses = time.AfterFunc(time.Hour, func() {
+		switch left := l.remaining(); {
+		case l.granted.Load() == nil:
+		case left > 0: // granted anew in the meantime
+			l.lapses.Reset(left)
+		default:
+			l.lapsed.Store(true)
+			ended()
+		}
+	})
+	l.lapses.Stop()
 }
 
 // grant is a lease that was obtained by a read of etcd.
@@ -23,6 +43,12 @@ type grant struct {
 func (l *lease) extend(from instant, last time.Duration) {
 	l.granted.Store(&grant{from, last})
 	l.was.Store(true)
+	if left := l.remaining(); l.lapses != nil && left > 0 {
+		l.lapses.Reset(left)
+		if l.lapsed.Swap(false) {
+			l.again()
+		}
+	}
 }
 
 // from returns the time from which the lease counts, zero if there is none.
@@ -42,7 +68,13 @@ func (l *lease) shorten(most time.Duration) {
 }
 
 // end ends the lease.
-func (l *lease) end() { l.granted.Store(nil) }
+func (l *lease) end() {
+	l.granted.Store(nil)
+	l.lapsed.Store(false)
+	if l.lapses != nil {
+		l.lapses.Stop()
+	}
+}
 
 // remaining returns how long the lease lasts from now on; zero or less if it has ended.
 func (l *lease) remaining() time.Duration {

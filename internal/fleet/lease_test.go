@@ -5,6 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
 	"github.com/agiled/caddy-api-keys/internal/etcdtest"
 	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
@@ -101,15 +104,36 @@ func TestFleet_clockSetDuringRead(t *testing.T) {
 	if g.Live() {
 		t.Error("the gateway serves under a lease from before its clock was set, want that it does not")
 	}
-	stalled := g.lease.granted.Load()
 	g.each((*etcdtest.Proxy).Pass)
-	gatewaytest.Await(t, "the read to end", func() bool { return g.lease.granted.Load() != stalled })
-	granted, live := g.lease.granted.Load(), g.Live()
-	if granted.from.wall.After(time.Now().Add(time.Hour / 2)) {
-		t.Fatal("no read was under way when the clock was set")
-	}
-	if live && g.lease.granted.Load() == granted {
-		t.Error("the gateway serves under a lease whose read began before its clock was set, want that it does not")
-	}
+	gatewaytest.Await(t, "a lease by the clock as it is now", func() bool {
+		granted, live := g.lease.granted.Load(), g.Live()
+		begun := granted.from.wall.After(time.Now().Add(time.Hour / 2))
+		if live && !begun && g.lease.granted.Load() == granted {
+			t.Error("the gateway serves under a lease whose read began before its clock was set, want that it does not")
+		}
+		return live && begun
+	})
+}
+
+// A lease that ends although nothing fails is told of, and one that follows it.
+func TestFleet_leaseEnds(t *testing.T) {
+	t.Parallel()
+	g := newProxied(t, etcdtest.Start(t, 1), "gw")
+	logged, log := observer.New(zap.InfoLevel)
+	g.options.Log = zap.New(logged)
+	g.open(t)
 	g.awaitLive(t)
+	count := func(message string) int { return log.FilterMessageSnippet(message).Len() }
+	g.each(func(p *etcdtest.Proxy) { p.Stall(etcdtest.Answers) })
+	gatewaytest.Await(t, "the end of the lease to be logged", func() bool { return count("the lease of this gateway has ended") == 1 })
+	if g.Live() {
+		t.Error("the gateway serves after it has said that its lease has ended")
+	}
+	g.each((*etcdtest.Proxy).Pass)
+	gatewaytest.Await(t, "another lease to be logged", func() bool { return count("this gateway has a lease again") == 1 })
+	g.awaitRenewed(t)
+	g.close()
+	if ended, again := count("the lease of this gateway has ended"), count("this gateway has a lease again"); ended != 1 || again != 1 {
+		t.Errorf("got the end of a lease logged %d times, and another one %d times, want once each", ended, again)
+	}
 }

@@ -13,10 +13,11 @@ import (
 const watchPatience = time.Second
 
 // keepLease renews the lease until the gateway may not serve any more. What fails for a
-// while is tried again: the lease ends by itself.
+// while is tried again: the lease ends by itself. One that took long is from long ago, so the
+// next follows at once.
 func (f *Fleet) keepLease(ctx context.Context, e *etcd, id string) error {
 	for {
-		staleness := f.options.Load().MaxStaleness
+		staleness, asked := f.options.Load().MaxStaleness, time.Now()
 		err := f.renew(ctx, e, id, staleness)
 		switch {
 		case ctx.Err() != nil:
@@ -28,7 +29,7 @@ func (f *Fleet) keepLease(ctx context.Context, e *etcd, id string) error {
 		default:
 			f.fail(err)
 		}
-		if err := pause(ctx, staleness/4); err != nil {
+		if err := pause(ctx, staleness/4-time.Since(asked)); err != nil {
 			return err
 		}
 	}
