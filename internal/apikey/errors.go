@@ -58,6 +58,11 @@ var (
 	ErrInDoubt = &Error{Code: "store_unavailable", Message: "This may or may not have been done: the key store's disk failed in the meantime. The server accepts no more changes until it is restarted. Restart it, check whether this was done, and try again if it was not."}
 	// ErrFleetUnavailable is ErrStoreUnavailable for a gateway that cannot reach its fleet.
 	ErrFleetUnavailable = &Error{Code: "store_unavailable", Message: "Nothing was changed: this gateway cannot reach its fleet at the moment. The server's log says why. Try again, or ask another gateway."}
+	// ErrFleetNoPart is ErrStoreUnavailable for a change through a gateway that hears from
+	// its fleet and cannot take part in it.
+	ErrFleetNoPart = &Error{Code: "store_unavailable", Message: "Nothing was changed: this gateway cannot take part in its fleet, although etcd answers. The server's log says why. Ask another gateway."}
+	// ErrFleetKeyMissing is ErrFleetNoPart for a gateway that lacks an integrity key.
+	ErrFleetKeyMissing = &Error{Code: "store_unavailable", Message: "Nothing was changed: this gateway lacks an integrity key of its fleet. The server's log says which. Add it in second place, or ask another gateway."}
 	// ErrFleetSilent is ErrStoreUnavailable for a gateway that has not heard from its
 	// fleet for too long.
 	ErrFleetSilent = &Error{Code: "store_unavailable", Message: "This gateway has not heard from its fleet for too long, so it refuses all requests. The server's log says why."}

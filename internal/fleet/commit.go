@@ -67,7 +67,19 @@ func (f *Fleet) answer(err error) error {
 	case errors.Is(err, apikey.ErrStoreUnavailable): // the replica says why
 		return err
 	}
-	return &unavailable{apikey.ErrFleetUnavailable, err}
+	return &unavailable{f.noChange(), err}
+}
+
+// noChange returns what to tell the caller of a change that cannot be made.
+func (f *Fleet) noChange() *apikey.Error {
+	why := f.problem.Load()
+	if why == nil || isSilence(*why) {
+		return apikey.ErrFleetUnavailable
+	}
+	if _, lacks := errors.AsType[*otherKeyError](*why); lacks {
+		return apikey.ErrFleetKeyMissing
+	}
+	return apikey.ErrFleetNoPart
 }
 
 // commitAll commits the changes that this gateway is asked for, until ctx is done.

@@ -14,6 +14,30 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
+// A change is refused with the reason: only a gateway that hears nothing cannot reach its
+// fleet.
+func TestFleet_noChange(t *testing.T) {
+	_, _, otherKey := keyring{secondKey}.open("d/head", keyring{oldKey}.seal("d/head", 1, nil))
+	for _, test := range []struct {
+		name    string
+		problem error
+		want    *apikey.Error
+	}{
+		{"none yet", nil, apikey.ErrFleetUnavailable},
+		{"etcd is too slow", explain(context.DeadlineExceeded), apikey.ErrFleetUnavailable},
+		{"another integrity key", otherKey, apikey.ErrFleetKeyMissing},
+		{"no permission", explain(rpctypes.ErrPermissionDenied), apikey.ErrFleetNoPart},
+	} {
+		f := &Fleet{log: zaptest.NewLogger(t)}
+		if test.problem != nil {
+			f.fail(test.problem)
+		}
+		if got := f.answer(errors.New("this gateway does not follow its fleet")); !errors.Is(got, test.want) {
+			t.Errorf("%s: got %v, want %q", test.name, got, test.want.Message)
+		}
+	}
+}
+
 // Only a gateway that hears nothing says that it has heard nothing.
 func TestRefusal(t *testing.T) {
 	silent := fmt.Errorf("no member of etcd answers: %w", errors.Join(explain(status.Error(codes.Unavailable, "connection refused")), context.DeadlineExceeded))
