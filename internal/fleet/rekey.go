@@ -26,6 +26,10 @@ const (
 	rekeyedAtOnce = 100
 	// rekeyTime is how long one step takes.
 	rekeyTime = 2 * time.Second
+	// rekeyPatience is how long registrations are waited for that were sealed with another
+	// key: a gateway that was just reloaded removes its former one as soon as it has a lease
+	// under another.
+	rekeyPatience = 3 * time.Second
 	// rekeyTries is how often a record that does not agree with this replica is read.
 	rekeyTries = 10
 )
@@ -87,24 +91,36 @@ func (r *rekeying) run(ctx context.Context, after string) error {
 	}
 }
 
-// sameKey fails if a registered gateway seals with another key: it does so with its
-// registration too.
+// sameKey fails if a registered gateway goes on sealing with another key: it does so with
+// its registration too.
 func (r *rekeying) sameKey(ctx context.Context) error {
+	for began := time.Now(); ; {
+		others, err := r.others(ctx)
+		switch {
+		case err != nil || len(others) == 0:
+			return err
+		case time.Since(began) >= rekeyPatience:
+			return apikey.IntegrityKeyDiffers(others)
+		}
+		if err := pause(ctx, 100*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+// others returns what to call the registered gateways that seal with another key.
+func (r *rekeying) others(ctx context.Context) (others []string, err error) {
 	read, err := r.etcd.read(ctx, r.etcd.getGateways())
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var others []string
 	for _, kv := range read.Responses[0].GetResponseRange().Kvs {
 		if !r.etcd.keys.isCurrent(kv.Value) {
 			others = append(others, r.etcd.nameOf(kv))
 		}
 	}
-	if len(others) > 0 {
-		slices.Sort(others)
-		return apikey.IntegrityKeyDiffers(others)
-	}
-	return nil
+	slices.Sort(others)
+	return others, nil
 }
 
 // page seals those values again that need it. The head is not written with others: a head
