@@ -58,7 +58,7 @@ func (e *etcd) checkVersions(ctx context.Context) error {
 // tooOld returns why a version of etcd cannot be used, "" if it can.
 func tooOld(version string) string {
 	numbers := strings.SplitN(version, ".", 3)
-	const needed = "a fleet needs 3.5.33, 3.6.14, 3.7.1 or newer"
+	const needed = "a fleet needs 3.5.33, 3.6.14, 3.7.1 or newer, because watches and authentication have faults in older versions"
 	if len(numbers) != 3 || numbers[0] != "3" {
 		return needed
 	}
