@@ -1,11 +1,15 @@
 package fleet
 
 import (
+	"context"
 	"strings"
 	"testing"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/agiled/caddy-api-keys/internal/etcdtest"
 	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
@@ -169,4 +173,21 @@ func TestFleet_formerKeyMissing(t *testing.T) {
 	g.adopt(t, withKeys(o, secondKey))
 	gatewaytest.Await(t, "the warning", func() bool { return warnings() > 0 })
 	g.awaitLive(t)
+}
+
+func TestIsTokenRefused(t *testing.T) {
+	for _, test := range []struct {
+		err  error
+		want bool
+	}{
+		{explain(rpctypes.ErrInvalidAuthToken), true},
+		{explain(status.Error(codes.Unauthenticated, "etcdserver: invalid auth token")), true},
+		{explain(rpctypes.ErrAuthFailed), false},
+		{explain(context.DeadlineExceeded), false},
+		{errFenced, false},
+	} {
+		if got := isTokenRefused(test.err); got != test.want {
+			t.Errorf("%v: got %t, want %t", test.err, got, test.want)
+		}
+	}
 }

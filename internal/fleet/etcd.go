@@ -118,6 +118,15 @@ func isTransient(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
+// isTokenRefused reports whether etcd refuses the token that a user was given, as it does
+// with the first one: see authenticateLater.
+func isTokenRefused(err error) bool {
+	if e, ok := errors.AsType[rpctypes.EtcdError](err); ok { // which has no status
+		return e.Code() == codes.Unauthenticated
+	}
+	return status.Code(err) == codes.Unauthenticated
+}
+
 // isSilence reports whether an error means that etcd does not answer.
 func isSilence(err error) bool {
 	_, fromEtcd := status.FromError(err)

@@ -15,14 +15,16 @@ import (
 
 // run takes part in the fleet until ctx is done. After any failure it begins anew.
 func (f *Fleet) run(ctx context.Context) {
-	wait := minRetry
+	wait, renewed := minRetry, false
 	for ctx.Err() == nil {
 		began := time.Now()
 		err := f.session(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		f.fail(err)
+		if renewed = isTokenRefused(err) && !renewed; !renewed {
+			f.fail(err)
+		} // else the next session has another token
 		if time.Since(began) > maxRetry {
 			wait = minRetry
 		}
