@@ -59,7 +59,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	r := release{progress: gobuild.NewProgress(os.Stderr), platforms: supported, formats: formats}
-	flag.StringVar(&r.to, "to", "dist/release", "directory to write the files to; what is there is deleted")
+	flag.StringVar(&r.to, "to", "dist/release", "directory to write the files to, in place of those of another release")
 	flag.Func("platforms", "platforms to build for, as in linux/amd64,linux/arm64 (default: all)", r.setPlatforms)
 	flag.Func("formats", "formats to write, of "+strings.Join(formats, ", ")+" (default: all)", r.setFormats)
 	flag.Parse()
@@ -113,13 +113,8 @@ func (r *release) fromEnvironment() error {
 
 // build builds all files of the release.
 func (r *release) build(ctx context.Context) error {
-	for _, dir := range []string{stage, r.to} {
-		if err := os.RemoveAll(dir); err != nil {
-			return err
-		}
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return err
-		}
+	if err := r.clear(); err != nil {
+		return err
 	}
 	for _, p := range r.platforms {
 		if err := r.compile(ctx, p); err != nil {
@@ -140,6 +135,31 @@ func (r *release) build(ctx context.Context) error {
 	}
 	return r.sum()
 }
+
+// clear makes the directories, and removes what an earlier release left there.
+func (r *release) clear() error {
+	if err := os.RemoveAll(stage); err != nil {
+		return err
+	}
+	for _, dir := range []string{stage, r.to} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	old, err := r.files()
+	if err != nil {
+		return err
+	}
+	for _, path := range old {
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// files returns the paths of the files of a release that are there, in their order.
+func (r *release) files() ([]string, error) { return filepath.Glob(filepath.Join(r.to, name+"_*")) }
 
 // pack writes the files of one platform.
 func (r *release) pack(ctx context.Context, p platform) error {

@@ -107,17 +107,17 @@ func withoutHashes(text []byte) ([]byte, error) {
 
 // sum writes the checksums of all files, as sha256sum does.
 func (r *release) sum() error {
-	files, err := os.ReadDir(r.to)
+	files, err := r.files()
 	if err != nil {
 		return err
 	}
 	var sums strings.Builder
-	for _, file := range files {
-		content, err := os.ReadFile(filepath.Join(r.to, file.Name()))
+	for _, path := range files {
+		content, err := os.ReadFile(path)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(&sums, "%x  %s\n", sha256.Sum256(content), file.Name())
+		fmt.Fprintf(&sums, "%x  %s\n", sha256.Sum256(content), filepath.Base(path))
 	}
 	return os.WriteFile(filepath.Join(r.to, "SHA256SUMS"), []byte(sums.String()), 0o644)
 }

@@ -170,9 +170,29 @@ func TestWithoutHashes(t *testing.T) {
 	}
 }
 
+func TestClear_keepsWhatIsNotOfARelease(t *testing.T) {
+	t.Chdir(t.TempDir())
+	r := &release{to: t.TempDir()}
+	for _, name := range []string{"caddy-api-keys_1.2.3_amd64.deb", "another"} {
+		if err := os.WriteFile(filepath.Join(r.to, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.clear(); err != nil {
+		t.Fatal(err)
+	}
+	left, err := filepath.Glob(filepath.Join(r.to, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{filepath.Join(r.to, "another")}; !slices.Equal(left, want) {
+		t.Errorf("got %q, want %q", left, want)
+	}
+}
+
 func TestSum(t *testing.T) {
 	r := &release{to: t.TempDir()}
-	for _, name := range []string{"b", "a"} {
+	for _, name := range []string{"caddy-api-keys_b", "caddy-api-keys_a", "another"} {
 		if err := os.WriteFile(filepath.Join(r.to, name), []byte(name), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -184,7 +204,7 @@ func TestSum(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := fmt.Sprintf("%x  a\n%x  b\n", sha256.Sum256([]byte("a")), sha256.Sum256([]byte("b"))); string(got) != want {
+	if want := fmt.Sprintf("%x  caddy-api-keys_a\n%x  caddy-api-keys_b\n", sha256.Sum256([]byte("caddy-api-keys_a")), sha256.Sum256([]byte("caddy-api-keys_b"))); string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
