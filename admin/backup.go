@@ -63,7 +63,13 @@ type extendedBody struct {
 
 func (b extendedBody) Read(p []byte) (int, error) {
 	_ = b.control.SetReadDeadline(time.Now().Add(sendTimeout))
-	return b.ReadCloser.Read(p)
+	n, err := b.ReadCloser.Read(p)
+	if errors.Is(err, io.EOF) {
+		// From now on, the server reads to see whether the client hangs up. A deadline
+		// would look to it as if it had.
+		_ = b.control.SetReadDeadline(time.Time{})
+	}
+	return n, err
 }
 
 // takeBackup responds with a backup of the whole store. A store that can no longer

@@ -112,3 +112,27 @@ func TestBackup_pinned(t *testing.T) {
 		}
 	}
 }
+
+// There is no deadline after the end of a body: one that passed while what was read is still
+// being worked on would look to the server as if the client had hung up.
+func TestExtendedBody_end(t *testing.T) {
+	noted := &deadlines{}
+	body := extendedBody{io.NopCloser(strings.NewReader("x")), http.NewResponseController(noted)}
+	if _, err := io.ReadAll(body); err != nil {
+		t.Fatal(err)
+	}
+	if len(noted.read) < 2 || noted.read[0].IsZero() || !noted.read[len(noted.read)-1].IsZero() {
+		t.Errorf("got the deadlines %v, want some, and none in the end", noted.read)
+	}
+}
+
+// deadlines is a writer that notes the deadlines for reading.
+type deadlines struct {
+	http.ResponseWriter
+	read []time.Time
+}
+
+func (d *deadlines) SetReadDeadline(at time.Time) error {
+	d.read = append(d.read, at)
+	return nil
+}
