@@ -1,7 +1,6 @@
 package store
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -164,14 +163,15 @@ func end(txn *transaction, key *apikey.Key, change apikey.Change, reason string)
 // fleet can commit at once.
 const maxRevoked = maxCommitted
 
-// revokeAll revokes up to maxRevoked active keys of a workspace, oldest first.
+// revokeAll revokes up to maxRevoked active keys of a workspace. It reads no more of them
+// than that: a workspace with many takes many transactions.
 func revokeAll(txn *transaction, change apikey.Change, do apikey.RevokeAll) (apikey.Outcome, error) {
 	var outcome apikey.Outcome
 	now, err := withoutJump(txn, change.At)
 	if err != nil {
 		return outcome, err
 	}
-	active, err := activeMembers(context.Background(), txn, do.WorkspaceID, now)
+	active, err := someActive(txn, do.WorkspaceID, now, maxRevoked+1)
 	if err != nil || len(active) == 0 {
 		return apikey.Outcome{Unchanged: true}, err
 	}

@@ -231,6 +231,23 @@ func activeMembers(ctx context.Context, txn reader, ws string, now time.Time) (a
 	return active, err
 }
 
+// someActive returns up to most of the active keys of a workspace.
+func someActive(txn reader, ws string, now time.Time, most int) (active []member, err error) {
+	err = eachMember(context.Background(), txn, ws, func(m member) error {
+		if m.active(now) {
+			active = append(active, m)
+		}
+		if len(active) == most {
+			return errEnough
+		}
+		return nil
+	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return active, err
+}
+
 // hasRoom reports whether a workspace has fewer active keys than the maximum, of which
 // 0 means none. A family counts as one key: a key that is being replaced does not count
 // in addition to its replacement.
@@ -242,10 +259,18 @@ func hasRoom(txn reader, ws string, most int, now time.Time) (bool, error) {
 	if now, err = withoutJump(txn, now); err != nil {
 		return false, err
 	}
-	active, err := activeMembers(context.Background(), txn, ws, now)
 	families := make(map[string]bool)
-	for _, m := range active {
-		families[m.Family] = true
+	err = eachMember(context.Background(), txn, ws, func(m member) error {
+		if m.active(now) {
+			families[m.Family] = true
+		}
+		if len(families) >= most { // imports can have made it many more
+			return errEnough
+		}
+		return nil
+	})
+	if errors.Is(err, errEnough) {
+		return false, nil
 	}
-	return len(families) < most, err
+	return err == nil, err
 }
