@@ -24,6 +24,11 @@ import (
 type Keys interface {
 	// Apply makes one change, which is durable and in effect when Apply returns.
 	Apply(ctx context.Context, change apikey.Change) (apikey.Outcome, error)
+	// ApplyAll makes several changes that only add keys, in one transaction where that is
+	// possible. One that is refused does not affect the others.
+	ApplyAll(ctx context.Context, changes []apikey.Change) ([]apikey.Planned, error)
+	// TryImport returns what the import of a key would do, and changes nothing.
+	TryImport(ctx context.Context, key apikey.Key, now time.Time) (apikey.Outcome, error)
 	// Lookup returns the key whose token has a digest.
 	Lookup(digest apikey.Digest) (*apikey.Key, error)
 	// Prefixes returns the prefixes of all tokens that were created here.

@@ -37,6 +37,7 @@ const (
 type api struct {
 	*httptest.Server
 	store *store.Store
+	api   *Handler
 
 	mu       sync.Mutex
 	now      time.Time
@@ -69,7 +70,8 @@ func newAPI(t testing.TB, change ...func(*Config)) *api {
 	for _, c := range change {
 		c(&config)
 	}
-	a.Server = httptest.NewServer(held(t, New(config)))
+	a.api = New(config)
+	a.Server = httptest.NewServer(held(t, a.api))
 	t.Cleanup(func() {
 		a.Close()
 		if err := s.Close(); err != nil {

@@ -64,7 +64,11 @@ func held(t testing.TB, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var sent bytes.Buffer
 		heard := &recorder{ResponseWriter: w, status: http.StatusOK}
-		next.ServeHTTP(heard, teed(r, &sent))
+		if r.URL.Path == "/import" {
+			next.ServeHTTP(duplex{heard}, teed(r, &sent))
+		} else {
+			next.ServeHTTP(heard, teed(r, &sent))
+		}
 		for _, mismatch := range d.mismatches(r, sent.Bytes(), heard) {
 			t.Errorf("%s %s answered with %d and %s: %s", r.Method, r.URL, heard.status, heard.body.Bytes(), mismatch)
 		}
@@ -88,6 +92,12 @@ type recorder struct {
 	body   bytes.Buffer
 }
 
+// duplex is a recorder of responses that begin before their request has ended.
+type duplex struct{ *recorder }
+
+// Unwrap returns the writer that is recorded, for [http.ResponseController].
+func (w duplex) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
 func (w *recorder) WriteHeader(status int) {
 	w.status = status
 	w.ResponseWriter.WriteHeader(status)
@@ -107,6 +117,9 @@ func (d *description) mismatches(r *http.Request, sent []byte, got *recorder) []
 	}
 	if item == nil || item.GetOperations().GetOrZero(strings.ToLower(method)) == nil || method != strings.ToUpper(method) {
 		return d.mismatchesOfNoCall(got)
+	}
+	if got.Header().Get("Content-Type") == importType {
+		return d.mismatchesOfLines(got)
 	}
 	request := &http.Request{Method: method, URL: r.URL, Header: r.Header, Host: r.Host, Body: io.NopCloser(bytes.NewReader(sent)), ContentLength: int64(len(sent))}
 	response := &http.Response{StatusCode: got.status, Header: got.Header(), Body: io.NopCloser(bytes.NewReader(got.body.Bytes()))}
@@ -138,6 +151,17 @@ func (d *description) mismatchesOfNoCall(got *recorder) []string {
 	}
 	_, errs := d.schemas.ValidateSchemaBytes(response.Content.GetOrZero("application/json").Schema.Schema(), got.body.Bytes())
 	return texts(errs)
+}
+
+// mismatchesOfLines returns how the answers to an import differ from the description, each
+// of which is a document of its own.
+func (d *description) mismatchesOfLines(got *recorder) (all []string) {
+	schema := d.Components.Schemas.GetOrZero("ImportAnswer").Schema()
+	for text := range bytes.Lines(got.body.Bytes()) {
+		_, errs := d.schemas.ValidateSchemaBytes(schema, text)
+		all = append(all, texts(errs)...)
+	}
+	return all
 }
 
 // mismatchesOfMethod returns how the response to an unsupported method differs from

@@ -28,6 +28,9 @@ var (
 	errUnknownToken      = &apikey.Error{Code: "not_found", Message: "No key has this token."}
 	errUnknownFeed       = &apikey.Error{Code: "not_found", Message: "There is no such calendar feed. It may have been revoked, or replaced by another."}
 	errInvalidQuarantine = &apikey.Error{Code: errInvalidQuery("").Code, Field: "quarantine", Message: `quarantine must be "true" or "false".`}
+	errInvalidDryRun     = &apikey.Error{Code: errInvalidQuery("").Code, Field: "dry_run", Message: `dry_run must be "true" or "false".`}
+	errNotLines          = &apikey.Error{Code: errNotJSON.Code, Message: `The body must be JSON, an object a line: send "Content-Type: application/x-ndjson", without a Content-Encoding.`}
+	errLineTooLarge      = &apikey.Error{Code: errBodyTooLarge.Code, Message: "The line is longer than 64 KiB."}
 	errNoBackup          = &apikey.Error{Code: apikey.ErrInvalidBackup.Code, Message: "The body must be the backup exactly as it was taken, without a Content-Encoding. Nothing was changed."}
 	errReasonRequired    = &apikey.Error{Code: "invalid_reason", Field: "reason", Message: "Give a reason: it is recorded in the audit trail."}
 	errNoFleet           = &apikey.Error{Code: "not_found", Message: "This gateway belongs to no fleet: it has a store of its own."}
@@ -56,6 +59,7 @@ var statuses = map[string]int{
 	client.CodeTooManyKeys:         http.StatusConflict,
 	client.CodeAlreadyRotated:      http.StatusConflict,
 	client.CodeNotActive:           http.StatusConflict,
+	client.CodeTokenTaken:          http.StatusConflict,
 	client.CodeClockAgrees:         http.StatusConflict,
 	client.CodeIntegrityKeyDiffers: http.StatusConflict,
 	client.CodeTooManyChanges:      http.StatusTooManyRequests,
@@ -68,6 +72,10 @@ var statuses = map[string]int{
 	client.CodeInvalidPreset:       http.StatusUnprocessableEntity,
 	client.CodeInvalidWorkspace:    http.StatusUnprocessableEntity,
 	client.CodeInvalidDuration:     http.StatusUnprocessableEntity,
+	client.CodeInvalidTokenSHA256:  http.StatusUnprocessableEntity,
+	client.CodeInvalidTokenHint:    http.StatusUnprocessableEntity,
+	client.CodeInvalidCreatedAt:    http.StatusUnprocessableEntity,
+	client.CodeInvalidExpiresAt:    http.StatusUnprocessableEntity,
 	client.CodeInvalidBackup:       http.StatusUnprocessableEntity,
 	client.CodeStoreUnavailable:    http.StatusServiceUnavailable,
 	client.CodeNoSpace:             http.StatusInsufficientStorage,
@@ -105,22 +113,30 @@ type failure interface {
 // to Observe. Details that are not for the caller are logged, and the caller gets
 // store_unavailable.
 func (h *Handler) report(r *http.Request, operation string, err error) *apikey.Error {
-	refusal, ok := errors.AsType[*apikey.Error](err)
-	if !ok && r.Context().Err() != nil {
+	refusal, failed := refusalOf(err)
+	if failed && r.Context().Err() != nil {
 		return apikey.ErrStoreUnavailable // the client has hung up: the store did not fail, and nobody reads this
 	}
-	if !ok {
+	if failed {
 		h.Log.Error("the key store failed", zap.String("operation", operation), zap.Error(err))
-		refusal = apikey.ErrStoreUnavailable
-		if failed, ok := errors.AsType[failure](err); ok {
-			refusal = failed.Answer()
-		}
 	}
 	if operation != "" {
 		h.Observe(operation, refusal.Code)
 		h.logUntried(r, operation, refusal)
 	}
 	return refusal
+}
+
+// refusalOf returns what the caller is told of an error. failed means that the store failed,
+// for reasons that are not for the caller.
+func refusalOf(err error) (refusal *apikey.Error, failed bool) {
+	if refusal, ok := errors.AsType[*apikey.Error](err); ok {
+		return refusal, false
+	}
+	if failed, ok := errors.AsType[failure](err); ok {
+		return failed.Answer(), true
+	}
+	return apikey.ErrStoreUnavailable, true
 }
 
 // tried are the codes of refusals by the store, which records them in the audit

@@ -39,16 +39,24 @@ func decode(r *http.Request, into any) error {
 	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
 		return errNotJSON
 	}
-	if kind := jsontext.Value(body).Kind(); kind != '{' || bytes.HasPrefix(body, []byte("{\x00")) {
-		return explainJSON(notAnObject(body))
-	}
-	if err := json.Unmarshal(body, into, json.RejectUnknownMembers(true)); err != nil {
-		return explainJSON(describeJSONError(err))
-	}
-	if name := nullMember(body); name != "" {
-		return explainJSON("its member " + name + " is null: leave it out")
+	if why := decodeObject(body, into); why != "" {
+		return explainJSON(why)
 	}
 	return nil
+}
+
+// decodeObject decodes JSON like decode, and returns what is wrong with it, or "".
+func decodeObject(body []byte, into any) (why string) {
+	if kind := jsontext.Value(body).Kind(); kind != '{' || bytes.HasPrefix(body, []byte("{\x00")) {
+		return notAnObject(body)
+	}
+	if err := json.Unmarshal(body, into, json.RejectUnknownMembers(true)); err != nil {
+		return describeJSONError(err)
+	}
+	if name := nullMember(body); name != "" {
+		return "its member " + name + " is null: leave it out"
+	}
+	return ""
 }
 
 // nullMember returns the name of the first null member of a valid object with known

@@ -24,6 +24,14 @@ func (noKeys) Apply(context.Context, apikey.Change) (none apikey.Outcome, err er
 	return none, apikey.ErrStoreUnavailable
 }
 
+func (noKeys) ApplyAll(context.Context, []apikey.Change) ([]apikey.Planned, error) {
+	return nil, apikey.ErrStoreUnavailable
+}
+
+func (noKeys) TryImport(context.Context, apikey.Key, time.Time) (none apikey.Outcome, err error) {
+	return none, apikey.ErrStoreUnavailable
+}
+
 func (noKeys) Lookup(apikey.Digest) (*apikey.Key, error) { return nil, apikey.ErrStoreUnavailable }
 
 func (noKeys) Prefixes() *apikey.Prefixes { return nil }

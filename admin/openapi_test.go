@@ -96,6 +96,9 @@ func TestDescription_agreesWithTheCodes(t *testing.T) {
 		}
 	}
 	described["method_not_allowed"] = true // not of a call
+	for _, code := range d.Components.Schemas.GetOrZero("RefusedLine").Schema().Properties.GetOrZero("code").Schema().Enum {
+		described[code.Value] = true
+	}
 	for code := range statuses {
 		if !described[code] {
 			t.Errorf("no answer is described with %s", code)
@@ -152,8 +155,10 @@ func TestDescription_examples(t *testing.T) {
 				if response.Content == nil {
 					continue // 304 has none
 				}
-				if content, ok := response.Content.Get("application/json"); ok {
-					media[status] = content
+				for _, of := range []string{"application/json", importType} {
+					if content, ok := response.Content.Get(of); ok {
+						media[status] = content
+					}
 				}
 			}
 			for name, content := range media {

@@ -124,6 +124,9 @@ func resources() map[string]map[string]call {
 		"/restore": {
 			http.MethodPost: {operation: "restore", do: (*Handler).restoreBackup, long: true},
 		},
+		"/import": {
+			http.MethodPost: {operation: "import", do: (*Handler).importKeys, long: true},
+		},
 		"/doctor": {
 			http.MethodGet: {operation: "doctor", do: (*Handler).checkStore, expensive: true},
 		},
@@ -178,6 +181,12 @@ func (h *Handler) resource(calls map[string]call) http.Handler {
 			r.Body = extendedBody{body, http.NewResponseController(w)}
 		}
 		status, answer, err := call.do(h, r)
+		if serve, ok := answer.(exchange); ok {
+			if outcome := serve(w, r); outcome != "" {
+				h.Observe(call.operation, outcome)
+			}
+			return
+		}
 		r.Body = body // after a refusal, the rest of it has the usual time limit
 		if err != nil {
 			h.refuse(w, r, call.operation, err)

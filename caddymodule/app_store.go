@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"context"
+	"errors"
 	"io"
 	"maps"
 	"time"
@@ -124,6 +125,11 @@ func (s countedStore) CountKeys(ctx context.Context, workspaceID string, now tim
 	return s.store.CountKeys(ctx, workspaceID, now)
 }
 
+func (s countedStore) TryImport(ctx context.Context, key apikey.Key, now time.Time) (_ apikey.Outcome, err error) {
+	defer s.count(ctx, metrics.Read, &err)
+	return s.store.TryImport(ctx, key, now)
+}
+
 func (s countedStore) Events(ctx context.Context, workspaceID string, page apikey.Page) (_ []apikey.Event, _ string, err error) {
 	defer s.count(ctx, metrics.Read, &err)
 	return s.store.Events(ctx, workspaceID, page)
@@ -178,6 +184,19 @@ func (s countedStore) Apply(ctx context.Context, change apikey.Change) (_ apikey
 	outcome, err := s.store.Apply(ctx, change)
 	collectors.CountRevoke(outcome.Propagation)
 	return outcome, err
+}
+
+// ApplyAll counts one failure, whether all changes failed or some of them.
+func (s countedStore) ApplyAll(ctx context.Context, changes []apikey.Change) ([]apikey.Planned, error) {
+	results, err := s.store.ApplyAll(ctx, changes)
+	failed := err
+	for _, r := range results {
+		if failed == nil && errors.Is(r.Err, apikey.ErrStoreUnavailable) {
+			failed = r.Err
+		}
+	}
+	s.count(ctx, metrics.Change, &failed)
+	return results, err
 }
 
 func (s countedStore) Restore(ctx context.Context, from io.Reader, change apikey.Change, do apikey.Restore, progress io.Writer) (_ apikey.Restored, err error) {

@@ -20,6 +20,7 @@ const goPrelude = `package docs
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -37,10 +38,14 @@ import (
 // goReader has what a piece of Go takes from the program of its reader.
 const goReader = `
 type app struct{}
+type oldKey struct{}
+
+func (oldKey) line() (line client.ImportLine) { return line }
 
 func newApp(url, token string) (a app)       { return a }
 func (app) onboard(context.Context, string)  {}
 func show(token string)                      {}
+func oldKeys() []oldKey                       { return nil }
 func tryAnotherName(message string) error    { return nil }
 func tryAgainIn(wait time.Duration) error    { return nil }
 

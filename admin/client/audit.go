@@ -19,7 +19,8 @@ type Event struct {
 	// RemoteIP is where the request came from; "" for a Unix socket.
 	RemoteIP string `json:"remote_ip"`
 	// Operation is create, update, rotate, revoke, revoke_all, suspend, resume,
-	// lookup, expose, calendar_feed, calendar_feed_revoke, clock, backup or restore.
+	// lookup, expose, calendar_feed, calendar_feed_revoke, clock, backup, restore,
+	// put_back or import.
 	Operation string `json:"operation"`
 	// WorkspaceID is "" if the event is not about a single workspace.
 	WorkspaceID string `json:"workspace_id"`

@@ -62,6 +62,7 @@ const (
 	CodeTooManyKeys         = "too_many_keys"         // 409: the workspace has max_active_keys
 	CodeAlreadyRotated      = "already_rotated"       // 409: the key has a live replacement
 	CodeNotActive           = "not_active"            // 409: the key has expired or was revoked
+	CodeTokenTaken          = "token_taken"           // 409: see [Client.Import]: another key has or had the token
 	CodeClockAgrees         = "clock_agrees"          // 409: there is nothing to set
 	CodeIntegrityKeyDiffers = "integrity_key_differs" // 409: a gateway of the fleet seals with another integrity key
 	CodeBodyTooLarge        = "body_too_large"        // 413: more than 64 KiB
@@ -73,6 +74,10 @@ const (
 	CodeInvalidPreset       = "invalid_preset"        // 422: neither FullAccess nor ReadOnly
 	CodeInvalidWorkspace    = "invalid_workspace"     // 422: not a workspace id
 	CodeInvalidDuration     = "invalid_duration"      // 422: not a duration, or longer than the gateway allows
+	CodeInvalidTokenSHA256  = "invalid_token_sha256"  // 422: see ImportLine.TokenSHA256
+	CodeInvalidTokenHint    = "invalid_token_hint"    // 422: see ImportLine.TokenHint
+	CodeInvalidCreatedAt    = "invalid_created_at"    // 422: see ImportLine.CreatedAt
+	CodeInvalidExpiresAt    = "invalid_expires_at"    // 422: see ImportLine.ExpiresAt
 	CodeInvalidBackup       = "invalid_backup"        // 422: damaged, not signed as it has to be, or not a backup
 	CodeTooManyChanges      = "too_many_changes"      // 429: the workspace makes more than max_changes
 	CodeStoreUnavailable    = "store_unavailable"     // 503: the key store cannot answer, or takes no change

@@ -1,7 +1,11 @@
 package client_test
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -174,4 +178,40 @@ func ExampleClient_Backup() {
 	copied, err := io.Copy(file, backup)
 	fmt.Println(copied == backup.Size, err)
 	// Output: true <nil>
+}
+
+func ExampleClient_Import() {
+	c := &client.Client{BaseURL: baseURL, Token: adminToken}
+	var lines bytes.Buffer
+	encoder := json.NewEncoder(&lines)
+	for _, old := range []struct{ name, token string }{
+		{"Zapier production", "sk_live_4eC39HqLyjWDarjtT1zdp7dc"},
+		{"ZAPIER PRODUCTION", "sk_live_51H8aQ0LkdIwHu7ixraqx2yJ"},
+	} {
+		digest := sha256.Sum256([]byte(old.token)) // the token stays here
+		if err := encoder.Encode(client.ImportLine{
+			WorkspaceID: "umbrella", Name: old.name, Preset: client.ReadOnly,
+			TokenSHA256: hex.EncodeToString(digest[:]), TokenHint: "sk_live_…" + old.token[len(old.token)-4:],
+		}); err != nil {
+			fmt.Println(err)
+			return
+		}
+	}
+	summary, err := c.Import(context.Background(), &lines, client.ImportOptions{Each: func(r client.ImportResult) error {
+		fmt.Println("line", r.Line, "is", r.Outcome)
+		if r.Err != nil {
+			fmt.Println(r.Err.Code)
+		}
+		return nil
+	}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(summary.Imported, "imported,", summary.Refused, "refused")
+	// Output:
+	// line 1 is imported
+	// line 2 is refused
+	// name_taken
+	// 1 imported, 1 refused
 }

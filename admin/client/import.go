@@ -74,11 +74,11 @@ type ImportResult struct {
 // ImportSummary counts lines by their outcome.
 type ImportSummary struct {
 	// Imported is how many keys are new.
-	Imported int
+	Imported int `json:"imported"`
 	// Unchanged is how many of them there were already.
-	Unchanged int
+	Unchanged int `json:"unchanged"`
 	// Refused is how many lines were refused.
-	Refused int
+	Refused int `json:"refused"`
 }
 
 // importAnswer is one line of the answer: that of a line, or the summary.

@@ -36,7 +36,8 @@ type Key struct {
 	Preset string `json:"preset"`
 	// Abilities spell the preset out: "read", and "write" for full access.
 	Abilities []string `json:"abilities"`
-	// TokenHint is the token's prefix and its last four characters: agk_…x7Qz.
+	// TokenHint is the token's prefix and its last four characters: agk_…x7Qz. For an
+	// imported key, it is what the import said, or "".
 	TokenHint string `json:"token_hint"`
 	// Status is [Active], [Expired] or [Revoked].
 	Status string `json:"status"`

@@ -1,6 +1,7 @@
 package apikey
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"strings"
@@ -23,7 +24,6 @@ import (
 const (
 	// MaxActor is the maximum length of an actor's name, in characters.
 	MaxActor   = 200
-	maxHint    = 64
 	maxAddress = 64
 
 	maxDetails     = 32   // members of an event's details
@@ -49,7 +49,7 @@ func (k *Key) Flaw() string {
 		return "its owner is not valid"
 	case k.Preset != FullAccess && k.Preset != ReadOnly:
 		return "its preset is not valid"
-	case !text(k.TokenHint, 0, maxHint):
+	case !k.Imported && !validHint(k.TokenHint):
 		return "its token hint is not valid"
 	case !actor(k.CreatedBy):
 		return "the name of who created it is not valid"
@@ -60,10 +60,7 @@ func (k *Key) Flaw() string {
 	case !k.ExposedAt.IsZero() && !InRange(k.ExposedAt):
 		return "the time at which it was exposed is out of range"
 	}
-	if flaw := k.flawInRevocation(); flaw != "" {
-		return flaw
-	}
-	return k.flawInLinks()
+	return cmp.Or(k.flawInRevocation(), k.flawInLinks(), k.flawOfImport())
 }
 
 func (k *Key) flawInRevocation() string {

@@ -1,6 +1,7 @@
 package apikey
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -53,6 +54,18 @@ func TestKey_Flaw(t *testing.T) {
 		{"a long owner", func(k *Key) { k.Owner = strings.Repeat("x", 81) }, "its owner"},
 		{"no preset", func(k *Key) { k.Preset = "" }, "its preset"},
 		{"a token for its hint", func(k *Key) { k.TokenHint = NewToken(DefaultPrefix).Reveal() }, "its token hint"},
+		{"no hint", func(k *Key) { k.TokenHint = "" }, "its token hint"},
+		{"a foreign hint", func(k *Key) { k.TokenHint = "sk_live_…x7Qz" }, ""},
+		{"another hint", func(k *Key) { k.TokenHint = "Zapier" }, "its token hint"},
+		{"a long hint", func(k *Key) { k.TokenHint = "agk_…x7Qzx" }, "its token hint"},
+		{"a hint with other characters", func(k *Key) { k.TokenHint = "agk_…x7Q\x1b" }, "its token hint"},
+		{"imported", func(k *Key) { k.Imported, k.TokenHint, k.CreatedAt = true, "", flawTime.AddDate(-20, 0, 0) }, ""},
+		{"imported, with a hint", func(k *Key) { k.Imported, k.TokenHint = true, "sk-1234…" }, ""},
+		{"imported, with a long hint", func(k *Key) { k.Imported, k.TokenHint = true, strings.Repeat("x", 41) }, "its token hint"},
+		{"imported, with a token for its hint", func(k *Key) { k.Imported, k.TokenHint = true, NewToken(DefaultPrefix).Reveal() }, "its token hint"},
+		{"imported, with its token for its hint", func(k *Key) { k.Imported, k.TokenHint, k.Digest = true, "sk-1234", sha256.Sum256([]byte("sk-1234")) }, "it holds its token"},
+		{"imported, with its token for its name", func(k *Key) { k.Imported, k.Digest = true, sha256.Sum256([]byte(k.Name)) }, "it holds its token"},
+		{"imported, and replaces another", func(k *Key) { k.Imported, k.Replaces = true, older }, "it was imported"},
 		{"a creator with an escape", func(k *Key) { k.CreatedBy = "\x1b" }, "who created"},
 		{"a creator that is a token", func(k *Key) { k.CreatedBy = NewToken(DefaultPrefix).Reveal() }, "who created"},
 		{"never created", func(k *Key) { k.CreatedAt = time.Time{} }, "its creation time"},

@@ -54,8 +54,8 @@ type Key struct {
 	Preset      Preset
 	Digest      Digest
 	TokenHint   string
-	// Imported says that the key was not created here, and so its token may be a foreign
-	// one, and its hint any text.
+	// Imported says that the key was not created here. Its token may be a foreign one, its
+	// hint any text or none, and CreatedAt long before it got its id.
 	Imported bool
 
 	CreatedAt time.Time

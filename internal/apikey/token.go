@@ -7,6 +7,8 @@ import (
 	"hash/crc32"
 	"io"
 	"log/slog"
+	"strings"
+	"unicode/utf8"
 )
 
 // A token is PREFIX "_" SECRET CHECKSUM:
@@ -146,6 +148,14 @@ func (t Token) Hint() string {
 		return foreignHint(s)
 	}
 	return s[:len(s)-checksumLength-secretLength] + "…" + s[len(s)-hintLength:]
+}
+
+// validHint reports whether a text is the hint of a token.
+func validHint(s string) bool {
+	prefix, end, found := strings.Cut(s, "_…")
+	return found && validPrefix(prefix) && len(end) == hintLength && !strings.ContainsFunc(end, func(r rune) bool {
+		return r >= utf8.RuneSelf || !isAlphanumeric(byte(r))
+	})
 }
 
 // Reveal returns the token itself. It is for the one answer that shows it.

@@ -110,7 +110,7 @@ func TestFleet_dropped(t *testing.T) {
 	ctx, hangUp := context.WithCancel(t.Context())
 	first, second := &request{ctx: ctx, done: make(chan result, 1)}, &request{ctx: t.Context(), done: make(chan result, 1)}
 	for _, r := range []*request{first, second} {
-		if err := q.add(r, false); err != nil {
+		if err := q.add(false, r); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -16,8 +16,9 @@ import (
 )
 
 const (
-	// committedAtOnce is the number of changes that this gateway commits together.
-	committedAtOnce = 64
+	// committedAtOnce is the number of changes that this gateway commits together. Most
+	// write a key and an event.
+	committedAtOnce = maxRecords / 2
 	// maxRecords is the number of records that are committed together: etcd allows 128
 	// operations in one transaction, unless it is configured otherwise.
 	maxRecords = 120
@@ -28,18 +29,48 @@ const (
 // Commit makes a change: see store.Log.
 func (f *Fleet) Commit(ctx context.Context, change apikey.Change, urgent bool, applied func(apikey.Planned) error) (apikey.Outcome, error) {
 	r := &request{ctx: ctx, change: change, applied: applied, done: make(chan result, 1)}
-	if err := f.queue.add(r, urgent); err != nil {
+	if err := f.queue.add(urgent, r); err != nil {
 		return apikey.Outcome{}, f.answer(err)
 	}
 	done := f.queue.await(r)
 	if done.err != nil {
 		return apikey.Outcome{}, f.answer(done.err)
 	}
-	done.outcome.Propagation = apikey.Propagation{Confirmed: true, Revision: done.at.Seq, Gateways: countServing(done.serving)}
+	outcome := done.known()
 	if waitsForOthers(change.Do) {
-		done.outcome.Propagation = f.confirm(ctx, done.at, done.serving)
+		outcome.Propagation = f.confirm(ctx, done.at, done.serving)
 	}
-	return done.outcome, nil
+	return outcome, nil
+}
+
+// CommitAll makes several changes: see store.Log.
+func (f *Fleet) CommitAll(ctx context.Context, changes []apikey.Change, applied func(int, apikey.Planned) error) []apikey.Planned {
+	all := make([]*request, len(changes))
+	for i, change := range changes {
+		all[i] = &request{ctx: ctx, change: change, done: make(chan result, 1)}
+		all[i].applied = func(planned apikey.Planned) error { return applied(i, planned) }
+	}
+	results := make([]apikey.Planned, len(changes))
+	err := f.queue.add(false, all...)
+	for i, r := range all {
+		done := result{err: err}
+		if err == nil {
+			done = f.queue.await(r)
+		}
+		if done.err != nil {
+			results[i].Err = f.answer(done.err)
+			continue
+		}
+		results[i].Outcome = done.known()
+	}
+	return results
+}
+
+// known returns the outcome of a change that takes no access away.
+func (r *result) known() apikey.Outcome {
+	outcome := r.outcome
+	outcome.Propagation = apikey.Propagation{Confirmed: true, Revision: r.at.Seq, Gateways: countServing(r.serving)}
+	return outcome
 }
 
 // waitsForOthers reports whether the other gateways are waited for after an action, which

@@ -44,8 +44,8 @@ func (q *queue) signal() chan struct{} {
 	return q.wake
 }
 
-// add adds a change. It fails once the queue is closed.
-func (q *queue) add(r *request, urgent bool) error {
+// add adds changes, which follow each other. It fails once the queue is closed.
+func (q *queue) add(urgent bool, some ...*request) error {
 	wake := q.signal()
 	q.mu.Lock()
 	if q.closed {
@@ -53,9 +53,9 @@ func (q *queue) add(r *request, urgent bool) error {
 		return errClosing
 	}
 	if urgent {
-		q.urgent = append(q.urgent, r)
+		q.urgent = append(q.urgent, some...)
 	} else {
-		q.routine = append(q.routine, r)
+		q.routine = append(q.routine, some...)
 	}
 	q.mu.Unlock()
 	select {

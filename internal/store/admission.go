@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
 	"fmt"
 	"hash/maphash"
 	"slices"
@@ -28,7 +29,7 @@ type admission struct {
 
 	last     [lastKind + 1][]byte // the key in the store of the last record of each kind
 	keys     []admitted           // in the order of their ids
-	digests  map[[16]byte]bool    // the first half of each digest of a key or feed
+	digests  map[[16]byte]bool    // of each digest of a key or feed, half a hash of it
 	awaited  map[ulid.ULID]ulid.ULID
 	eventsOf map[ulid.ULID]uint64 // the workspace named by events of a key that has not occurred yet
 	families map[ulid.ULID]int    // the number of unrevoked keys in each family
@@ -187,9 +188,11 @@ func safeKey(flaw string, key func() []byte) []byte {
 	return key()
 }
 
-// newDigest reports whether a digest has not occurred before.
+// newDigest reports whether a digest has not occurred before. Imports can have brought in
+// digests that share any part, but not a part of their hashes.
 func (a *admission) newDigest(digest []byte) bool {
-	half := [16]byte(digest)
+	hash := sha256.Sum256(digest)
+	half := [16]byte(hash[:])
 	if a.digests[half] {
 		return false
 	}

@@ -93,6 +93,14 @@ var notAdmitted = []struct {
 	{"the year 10000", []backupLine{craftedKey(1, func(r *keyRecord) { r.ExpiresAt = 4e15 })}, "its expiry is out of range"},
 	{"a foreign workspace id", []backupLine{craftedKey(1, in(strings.Repeat("x", 260)))}, "a required field is missing or invalid"},
 
+	{"a hint that is none", []backupLine{craftedKey(1, func(r *keyRecord) { r.TokenHint = "" })}, "its token hint is not valid"},
+	{"an imported key that replaces another", []backupLine{craftedKey(1, replacedBy(2)), craftedKey(2, replaces(1), func(r *keyRecord) { r.Imported = true })}, "it was imported, and replaces another key"},
+	{"an imported key with a token", []backupLine{craftedKey(1, func(r *keyRecord) {
+		r.Imported, r.TokenHint = true, "sk-1234"
+		digest := sha256.Sum256([]byte(r.TokenHint))
+		r.Digest = digest[:]
+	})}, "it holds its token"},
+
 	{"an event of a foreign workspace", []backupLine{craftedEvent(1, func(r *eventRecord) { r.WorkspaceID = "acme" + strings.Repeat("x", 256) })}, "line 2 of the decompressed backup, the record of an event cannot be restored: its workspace id is not valid"},
 	{"an event of the year 55000", []backupLine{craftedEvent(1, func(r *eventRecord) { r.At = 17e14 })}, "its time is out of range"},
 	{"an invented operation", []backupLine{craftedEvent(1, func(r *eventRecord) { r.Operation = "forge" })}, "its operation is not known"},

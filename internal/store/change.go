@@ -134,6 +134,8 @@ func apply(txn *transaction, change apikey.Change) (outcome apikey.Outcome, err 
 	switch do := change.Do.(type) {
 	case apikey.Create:
 		outcome, err = create(txn, change, do)
+	case apikey.Import:
+		outcome, err = importKey(txn, change, do)
 	case apikey.Update:
 		outcome, err = update(txn, change, do)
 	case apikey.Rotate:
@@ -222,6 +224,8 @@ func wanted(action apikey.Action) map[string]any {
 	name := ""
 	switch do := action.(type) {
 	case apikey.Create:
+		name = do.Key.Name
+	case apikey.Import:
 		name = do.Key.Name
 	case apikey.Rotate:
 		name = do.Replacement.Name

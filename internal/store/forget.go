@@ -102,7 +102,8 @@ func settledTime(txn reader) (at millis, err error) {
 //
 // No backup brings the token of such a key back: whatever else its record says there,
 // the key has expired. (Or it had by a clock that has been set back since: see
-// forgotten.) Neither time counts beyond the confirmed time: see NoteClock.
+// forgotten.) But an import could: it says itself when a key expires. So imported keys are
+// kept. Neither time counts beyond the confirmed time: see NoteClock.
 func (s *Store) ForgetKeys(ctx context.Context, before, now time.Time) (forgotten int, err error) {
 	pacer := durable.NewPacer(ctx)
 	until := max(toMillis(before), 0) // a long retention reaches back to before 1970
@@ -185,7 +186,7 @@ func forgettable(ctx context.Context, txn reader, from, to []byte, now time.Time
 			return err
 		}
 		key, err := keyByID(txn, keyID)
-		if err == nil && toMillis(key.ExpiresAt) <= confirmed {
+		if err == nil && !key.Imported && toMillis(key.ExpiresAt) <= confirmed {
 			old = append(old, key)
 		}
 		return err

@@ -28,9 +28,9 @@ func (f forgotten) and(other forgotten) forgotten {
 }
 
 // mayHaveDeleted reports whether the store may have deleted a key that has not expired,
-// because the clock was wrong for a long time.
+// because the clock was wrong for a long time. Imported keys are never deleted.
 func (f forgotten) mayHaveDeleted(key *apikey.Key) bool {
-	return toMillis(key.ExpiresAt) <= f.Keys && toMillis(key.CreatedAt) < f.SetBack
+	return !key.Imported && toMillis(key.ExpiresAt) <= f.Keys && toMillis(key.CreatedAt) < f.SetBack
 }
 
 func loadForgotten(txn reader) (f forgotten, err error) {

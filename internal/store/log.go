@@ -24,6 +24,9 @@ type Log interface {
 	// It fails with the error of applied, or with an error that wraps
 	// [apikey.ErrStoreUnavailable].
 	Commit(ctx context.Context, change apikey.Change, urgent bool, applied func(apikey.Planned) error) (apikey.Outcome, error)
+	// CommitAll commits several changes that take no access away like Commit, in their order.
+	// It returns the outcome or the error of each, and calls applied with its number.
+	CommitAll(ctx context.Context, changes []apikey.Change, applied func(int, apikey.Planned) error) []apikey.Planned
 	// Full reports whether the log has room only for changes that take access away, or
 	// free space.
 	Full() bool
@@ -49,21 +52,11 @@ func (s *Store) atOnce(most int) int {
 // commitToLog makes a change of a replica.
 func (s *Store) commitToLog(ctx context.Context, change apikey.Change) (apikey.Outcome, error) {
 	urgent := endsAccess(change.Do)
-	switch {
-	case s.changes == nil:
-		return apikey.Outcome{}, apikey.ErrStoreUnavailable
-	case s.changes.Full() && !urgent && !deletes(change.Do):
-		return apikey.Outcome{}, apikey.ErrFleetFull
+	if err := s.mayCommit(urgent || deletes(change.Do)); err != nil {
+		return apikey.Outcome{}, err
 	}
 	outcome, err := s.changes.Commit(ctx, change, urgent, func(planned apikey.Planned) error {
-		outcome := planned.Outcome
-		if s.onChange != nil && outcome.Event.ID != "" {
-			s.onChange(apikey.Outcome{Event: outcome.Event, Trusted: outcome.Trusted})
-		}
-		if planned.Err != nil {
-			return planned.Err
-		}
-		return s.applyLocally(context.WithoutCancel(ctx), change, outcome)
+		return s.committed(ctx, change, planned)
 	})
 	if err != nil {
 		return apikey.Outcome{}, err
@@ -72,6 +65,41 @@ func (s *Store) commitToLog(ctx context.Context, change apikey.Change) (apikey.O
 		s.log.Error("reading when a key was last used", zap.Error(err))
 	}
 	return outcome, nil
+}
+
+// commitAllToLog makes changes of a replica.
+func (s *Store) commitAllToLog(ctx context.Context, changes []apikey.Change) ([]apikey.Planned, error) {
+	if err := s.mayCommit(false); err != nil {
+		return nil, err
+	}
+	return s.changes.CommitAll(ctx, changes, func(i int, planned apikey.Planned) error {
+		return s.committed(ctx, changes[i], planned)
+	}), nil
+}
+
+// mayCommit returns why the log takes no change now, or nil. Those that make room, or take
+// access away, do without it.
+func (s *Store) mayCommit(withoutRoom bool) error {
+	switch {
+	case s.changes == nil:
+		return apikey.ErrStoreUnavailable
+	case s.changes.Full() && !withoutRoom:
+		return apikey.ErrFleetFull
+	}
+	return nil
+}
+
+// committed does what remains to be done once this replica has applied a change, or the
+// event of its refusal.
+func (s *Store) committed(ctx context.Context, change apikey.Change, planned apikey.Planned) error {
+	outcome := planned.Outcome
+	if s.onChange != nil && outcome.Event.ID != "" {
+		s.onChange(apikey.Outcome{Event: outcome.Event, Trusted: outcome.Trusted})
+	}
+	if planned.Err != nil {
+		return planned.Err
+	}
+	return s.applyLocally(context.WithoutCancel(ctx), change, outcome)
 }
 
 // deletes reports whether an action does nothing but delete what is too old.

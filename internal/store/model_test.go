@@ -34,11 +34,11 @@ func (m *model) apply(change apikey.Change) (apikey.Outcome, error) {
 		WorkspaceID: workspaceID, KeyID: keyID,
 	}
 	outcome, err := m.do(change)
-	if outcome.Unchanged {
+	if outcome.Unchanged || err != nil && change.Unrecorded {
 		return outcome, err
 	}
 	switch change.Do.(type) {
-	case apikey.Create, apikey.Lookup:
+	case apikey.Create, apikey.Import, apikey.Lookup:
 		if err == nil {
 			event.WorkspaceID, event.KeyID = outcome.Key.WorkspaceID, outcome.Key.ID
 		}
@@ -67,6 +67,21 @@ func (m *model) do(change apikey.Change) (outcome apikey.Outcome, err error) {
 		}
 		m.keys = append(m.keys, do.Key)
 		return apikey.Outcome{Key: do.Key, Stale: []apikey.Digest{do.Key.Digest}}, nil
+	case apikey.Import:
+		i := slices.IndexFunc(m.keys, func(k apikey.Key) bool { return k.Digest == do.Key.Digest })
+		switch {
+		case i < 0 && m.taken(do.Key.WorkspaceID, do.Key.Name, now):
+			return outcome, apikey.ErrNameTaken
+		case i < 0:
+			m.keys = append(m.keys, do.Key)
+			return apikey.Outcome{Key: do.Key, Stale: []apikey.Digest{do.Key.Digest}}, nil
+		}
+		if k := m.keys[i]; k.WorkspaceID != do.Key.WorkspaceID || k.Status(now) != apikey.Active || k.Name != do.Key.Name || k.Preset != do.Key.Preset {
+			return outcome, apikey.ErrTokenTaken
+		}
+		known := m.keys[i]
+		known.FirstUsedAt, known.LastUsedAt = time.Time{}, time.Time{}
+		return apikey.Outcome{Key: known, Unchanged: true}, nil
 	case apikey.Update:
 		key := m.key(do.WorkspaceID, do.KeyID)
 		switch {
@@ -263,6 +278,7 @@ func (m *model) trail(ws string) []apikey.Event {
 // store closed and opened in between: it does what the model does.
 func TestStore_doesWhatTheModelDoes(t *testing.T) {
 	workspaces := []string{"a", "A", "ab"}
+	tokens := []string{"sk_1", "sk_2", "sk_3"}
 	names := []string{"Zapier", "ZAPIER", "Zаpier", "zapier 2", "Billing", "billing", "Nightly export"}
 	root := t.TempDir()
 	rapid.Check(t, func(t *rapid.T) {
@@ -316,6 +332,38 @@ func TestStore_doesWhatTheModelDoes(t *testing.T) {
 				key.ExpiresAt = now.Add(time.Duration(rapid.IntRange(1, 10).Draw(t, "days")) * day)
 				key.Preset = rapid.SampledFrom([]apikey.Preset{apikey.FullAccess, apikey.ReadOnly}).Draw(t, "preset")
 				apply(t, apikey.Create{Key: key, MaxActive: rapid.IntRange(0, 3).Draw(t, "most")})
+			},
+			"import": func(t *rapid.T) {
+				var changes []apikey.Change
+				for range rapid.IntRange(1, 4).Draw(t, "keys") {
+					key := imported(rapid.SampledFrom(tokens).Draw(t, "token"), workspace.Draw(t, "workspace"), name.Draw(t, "name"), now)
+					key.ExpiresAt = now.Add(time.Duration(rapid.IntRange(1, 10).Draw(t, "days")) * day)
+					change := changeAt(now, apikey.Import{Key: key})
+					change.Unrecorded = rapid.Bool().Draw(t, "unrecorded")
+					changes = append(changes, change)
+				}
+				told = nil
+				got, err := s.ApplyAll(t.Context(), changes)
+				if err != nil {
+					t.Fatalf("ApplyAll: got error %v, want none", err)
+				}
+				events := 0
+				for i, change := range changes {
+					want, wantErr := m.apply(change)
+					if !errors.Is(got[i].Err, wantErr) {
+						t.Fatalf("%+v: got error %v, want %v", change.Do, got[i].Err, wantErr)
+					}
+					if wantErr == nil {
+						got[i].Outcome.Event.Details, got[i].Outcome.Propagation = nil, apikey.Propagation{}
+						same(t, fmt.Sprintf("outcome of %+v", change.Do), got[i].Outcome, want)
+					}
+					if !want.Unchanged && (wantErr == nil || !change.Unrecorded) {
+						events++
+					}
+				}
+				if len(told) != events {
+					t.Fatalf("got %d reports, want %d", len(told), events)
+				}
 			},
 			"rename": func(t *rapid.T) {
 				key := someKey(t)

@@ -233,6 +233,22 @@ func (a asked) Commit(ctx context.Context, change apikey.Change, _ bool, applied
 	return results[0].Outcome, applied(results[0])
 }
 
+func (a asked) CommitAll(ctx context.Context, changes []apikey.Change, applied func(int, apikey.Planned) error) (all []apikey.Planned) {
+	for len(all) < len(changes) {
+		results, err := a.log.commit(ctx, a.store, changes[len(all):]...)
+		if err != nil {
+			results = []apikey.Planned{{Err: err}}
+		}
+		for _, r := range results {
+			if err == nil {
+				r.Err = applied(len(all), r)
+			}
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
 func (a asked) Full() bool { return a.log.full }
 
 // mustReload fills a replica.

@@ -59,7 +59,8 @@ func (p *planning) run(t *durable.Txn) (err error) {
 			continue
 		}
 		p.failing = i
-		result, err := p.one(change)
+		change.EventID = p.inOrder(change)
+		result, err := applyOne(p.txn, change)
 		if err != nil {
 			return err
 		}
@@ -71,22 +72,6 @@ func (p *planning) run(t *durable.Txn) (err error) {
 	p.failing = -1
 	p.set, err = setAfter(p.txn)
 	return err
-}
-
-// one plans a change on top of the earlier ones. A refusal is a result; any other error
-// may have left something in the transaction.
-func (p *planning) one(change apikey.Change) (apikey.Planned, error) {
-	change.EventID = p.inOrder(change)
-	outcome, err := apply(p.txn, change)
-	refusal, refused := errors.AsType[*apikey.Error](err)
-	switch {
-	case !refused:
-		return apikey.Planned{Outcome: outcome}, err
-	case change.Unrecorded:
-		return apikey.Planned{Err: refusal}, nil
-	}
-	event := refusalEvent(change, refusal)
-	return apikey.Planned{Outcome: apikey.Outcome{Event: event}, Err: refusal}, putEvent(p.txn, toEventRecord(event))
 }
 
 // inOrder returns an id for the event of a change that sorts after the last one.

@@ -74,6 +74,33 @@ func TestReplicas_doWhatAStoreDoes(t *testing.T) {
 				change.Unrecorded = true
 				p.change(t, change)
 			},
+			"import": func(t *rapid.T) {
+				token := rapid.SampledFrom([]string{"sk_1", "sk_2"}).Draw(t, "token")
+				key := imported(token, workspace.Draw(t, "workspace"), name.Draw(t, "name"), p.now)
+				key.ExpiresAt = expiry(t)
+				p.keys = append(p.keys, key)
+				change := changeAt(p.now, apikey.Import{Key: key})
+				change.Unrecorded = true
+				p.change(t, change)
+			},
+			"import several": func(t *rapid.T) {
+				var changes []apikey.Change
+				for range rapid.IntRange(1, 3).Draw(t, "keys") {
+					token := rapid.SampledFrom([]string{"sk_1", "sk_2", "sk_3"}).Draw(t, "token")
+					key := imported(token, workspace.Draw(t, "workspace"), name.Draw(t, "name"), p.now)
+					p.keys = append(p.keys, key)
+					change := changeAt(p.now, apikey.Import{Key: key})
+					change.Unrecorded = true
+					changes = append(changes, change)
+				}
+				p.both(t, "imported", func(s *Store) (any, error) {
+					results, err := s.ApplyAll(t.Context(), changes)
+					for i := range results {
+						results[i].Outcome.Propagation, results[i].Outcome.Event.ID = apikey.Propagation{}, ""
+					}
+					return results, err
+				})
+			},
 			"rename": func(t *rapid.T) {
 				key := p.key(t)
 				p.apply(t, apikey.Update{WorkspaceID: key.WorkspaceID, KeyID: key.ID, Name: new(name.Draw(t, "name"))})

@@ -76,6 +76,14 @@ func newKey(ws, name string, at time.Time) apikey.Key {
 	}
 }
 
+// imported returns a key with a token that was issued elsewhere.
+func imported(token, ws, name string, at time.Time) apikey.Key {
+	return apikey.Key{
+		ID: apikey.NewKeyID(at), WorkspaceID: ws, Name: name, Preset: apikey.ReadOnly, Imported: true,
+		Digest: digestOf(token), CreatedAt: at.AddDate(-1, 0, 0), CreatedBy: "tester", ExpiresAt: at.Add(life),
+	}
+}
+
 // changeAt returns a change that the tester makes.
 func changeAt(at time.Time, do apikey.Action) apikey.Change {
 	return apikey.Change{EventID: apikey.NewEventID(at), At: at, Actor: "tester", RemoteIP: "192.0.2.1", Do: do}

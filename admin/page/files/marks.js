@@ -10,6 +10,9 @@ const long = 30 * day;
 export const endOf = (key) =>
 	key.revokes_at && Date.parse(key.revokes_at) < Date.parse(key.expires_at) ? key.revokes_at : key.expires_at;
 
+// When the gateway has had a key from, by its id: an imported one was created earlier.
+const madeAt = ({id}) => [...id.slice(4, 14)].reduce((ms, digit) => 32 * ms + "0123456789ABCDEFGHJKMNPQRSTVWXYZ".indexOf(digit), 0);
+
 // The marks of a key, most urgent first, each with a kind and words. isActive reports
 // whether the key with the id of a replacement is still active.
 export function marksOf(key, now, isActive = () => true) {
@@ -28,7 +31,7 @@ export function marksOf(key, now, isActive = () => true) {
 	if (key.replaced_by && isActive(key.replaced_by)) {
 		mark("info", text.marks.rotating);
 	}
-	const idle = now - Date.parse(key.last_used_at ?? key.created_at);
+	const idle = now - (key.last_used_at ? Date.parse(key.last_used_at) : madeAt(key));
 	if (idle >= long) {
 		mark("quiet", text.marks.unused(Math.trunc(idle / day)));
 	}

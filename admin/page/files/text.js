@@ -289,7 +289,7 @@ export const text = {
 
 	revoke: {
 		title: "Revoke this key?",
-		what: (name, hint) => html`Every request with <b>${name}</b> (${hint}) is refused from the moment you confirm. This cannot be undone.`,
+		what: (name, hint) => html`Every request with <b>${name}</b>${hint && ` (${hint})`} is refused from the moment you confirm. This cannot be undone.`,
 		inUse: "It is in use:",
 		quiet: "It was last used",
 		never: "It was never used.",
@@ -299,7 +299,7 @@ export const text = {
 		reasonHelp: "Recorded in the workspace's activity.",
 		submit: "Revoke key",
 		busy: "Revoking…",
-		done: (name, hint) => `“${name}” (${hint}) was revoked.`,
+		done: (name, hint) => `“${name}”${hint && ` (${hint})`} was revoked.`,
 	},
 
 	rename: {
@@ -359,6 +359,7 @@ export const text = {
 			clock: () => "trusted the machine's clock",
 			backup: () => "took a backup",
 			restore: () => "restored a backup",
+			import: (e) => html`imported <b>${e.key}</b>`,
 			put_back: () => "put back what etcd had lost",
 		},
 		// The same for refused operations.
