@@ -69,7 +69,7 @@ func TestFindKeys(t *testing.T) {
 		"?q=" + token[len(token)-4:]:          {"Zapier"},
 		"?q=nothing":                          {},
 		"?status=revoked":                     {"Nightly export"},
-		"?status=active&q=p":                  {"Zapier", "Zapier"},
+		"?status=active&q=zap":                {"Zapier", "Zapier"},
 		"?expires_within=14d":                 {"Short-lived"},
 		"?expires_within=9d":                  {},
 		"?expires_within=239h&status=active":  {"Short-lived"},
