@@ -46,9 +46,10 @@ var fuzzPolicies = []struct {
 	{
 		policy: policy{
 			names: [3]string{"x-TENANT", "Api-Key", "X-API-Key-Access"}, realm: "two words, and ';'",
-			readMethods: []string{"GET", "QUERY", "OPTIONS"}, browsers: true, forwardToken: true,
+			readMethods: []string{"GET", "QUERY", "OPTIONS"}, browsers: true, tokenHeader: "x-API-Key", forwardToken: true,
 		},
 		config: object{
+			"token_header":     "x-API-Key",
 			"workspace_header": "x-TENANT", "key_id_header": "Api-Key", "realm": "two words, and ';'",
 			"read_methods": []string{"GET", "QUERY", "OPTIONS"}, "browsers": "allow", "forward_token": true,
 		},
@@ -56,9 +57,9 @@ var fuzzPolicies = []struct {
 	{
 		policy: policy{
 			names: standardNames, realm: "api", readMethods: []string{"GET", "HEAD", "OPTIONS"},
-			readPaths: []string{"/v1/search", "/v1/reports/*", "/v1/é*"}, whoami: "/v1/me",
+			readPaths: []string{"/v1/search", "/v1/reports/*", "/v1/é*"}, whoami: "/v1/me", tokenHeader: "X-API-Key",
 		},
-		config: object{"read_paths": []string{"/v1/search", "/v1/reports/*", "/v1/é*"}, "whoami": "/v1/me"},
+		config: object{"token_header": "X-API-Key", "read_paths": []string{"/v1/search", "/v1/reports/*", "/v1/é*"}, "whoami": "/v1/me"},
 	},
 	{
 		policy:    policy{names: standardNames, realm: "api", readMethods: []string{"HEAD"}, readPaths: []string{"/v1/*"}},
@@ -70,9 +71,10 @@ var fuzzPolicies = []struct {
 		config: object{"realm": "strict", "read_methods": []string{"GET"}, "read_paths": []string{"/v1/search"}, "forward_token": true},
 		outer: &policy{
 			names: [3]string{"X-Workspace-ID", "X-Tenant", "Api-Key"}, realm: "api",
-			readMethods: []string{"GET", "POST", "QUERY"}, whoami: "/v1/me", browsers: true, forwardToken: true,
+			readMethods: []string{"GET", "POST", "QUERY"}, whoami: "/v1/me", browsers: true, tokenHeader: "X-API-Key", forwardToken: true,
 		},
 		outerConfig: object{
+			"token_header":  "X-API-Key",
 			"key_id_header": "X-Tenant", "access_header": "Api-Key", "read_methods": []string{"GET", "POST", "QUERY"},
 			"whoami": "/v1/me", "browsers": "allow", "forward_token": true,
 		},
@@ -297,7 +299,7 @@ func check(t *testing.T, p policy, errorPage bool, q request, want verdict, got 
 			t.Errorf("error routes: got %v", got.failed)
 		}
 		for name := range got.failed {
-			if isIdentity(p, name) {
+			if isIdentity(p, name) || isTokenHeader(p, name) || strings.EqualFold(name, "Authorization") {
 				t.Errorf("the error routes see %s", name)
 			}
 		}
@@ -398,7 +400,7 @@ func checkLog(t *testing.T, q request, want verdict, lines string) {
 		t.Errorf("logged %+v, want %s of %+v", entry, want.result, want.key)
 	}
 	elsewhere := func(field [2]string) bool {
-		return strings.Contains(field[1], "agk_") && !strings.EqualFold(field[0], "Authorization")
+		return strings.Contains(field[1], "agk_") && !strings.EqualFold(field[0], "Authorization") && fold(field[0]) != "x-api-key"
 	}
 	if !slices.ContainsFunc(q.fields, elsewhere) && strings.Contains(lines, "agk_") {
 		t.Errorf("a token is in the log: %s", lines)
@@ -424,7 +426,7 @@ var (
 		"Upgrade", "X-HTTP-Method-Override", "X_HTTP_Method_Override", "X.Http.Method", "X-HTTP-Method", "X-Method-Override", "x-method.override",
 		"Origin", "Access-Control-Request-Method", "Access-Control-Request-Headers", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Early-Data",
 		"X-HTTP-Verb-Override", "X~Forwarded.Method", "X-Original-URL", "x_rewrite_url", "X.Forwarded.Uri", "X-Forwarded-Prefix", "script_name",
-		"HTTP2-Settings", "http2_settings", "X-Forwarded-For", "Forwarded", "Cookie", "Proxy-Authorization", "Authorization_", "X-Workspace-IDs", "Accept", "Content-Type", "Expect",
+		"X-API-Key", "x-api-key", "X_Api.Key", "HTTP2-Settings", "http2_settings", "X-Forwarded-For", "Forwarded", "Cookie", "Proxy-Authorization", "Authorization_", "X-Workspace-IDs", "Accept", "Content-Type", "Expect",
 	}
 	fuzzValues = []string{
 		"", "Upgrade", "close", "keep-alive, X-Workspace-ID", "x_workspace_id", "upgrade,x-api-key-access ,, te", "Authorization", "X-Tenant,Api.Key",
@@ -521,6 +523,10 @@ func (g *fuzzGateway) value(in *fuzzInput) string {
 		token = strings.ToUpper(token)
 	case 13:
 		token = "\"" + token + "\""
+	case 14: // of no form of the gateway's
+		token = "0190f1c2-8a4e-7c30-b0f5-0e6a3f1d2c4b"[:where%36+1]
+	case 15:
+		token = strings.Repeat("sk_live.4eC39HqLyjWDarjtT1zdp7dc", 1+where) + "=="
 	}
 	return scheme + token
 }
@@ -599,8 +605,23 @@ func decisionSeeds() (seeds [][]byte) {
 		add(p, 0, "OPTIONS", "/", "Origin", "https://evil.example", "Access-Control-Request-Method", "GET", "Authorization", 0)
 	}
 	for scheme := range fuzzSchemes {
-		for mutation := range 14 {
+		for mutation := range 16 {
 			seeds = append(seeds, []byte{0, byte(mutation % 3), 0, 1, 0, credential, byte(scheme), 0, byte(mutation), 30})
+		}
+	}
+	bare := byte(slices.Index(fuzzSchemes, ""))
+	for p := range fuzzPolicies {
+		for token := range len(fuzzKeys) + 1 {
+			for _, name := range []string{"X-API-Key", "x-api-key", "X_Api.Key"} {
+				header := append(of(fuzzNames, name), credential, bare, byte(token), byte(token%3*7), 20)
+				plain := []byte{byte(p), byte(token % 3), byte(token % 4), 1}
+				seeds = append(seeds,
+					slices.Concat(plain, header),
+					slices.Concat(plain, header, header),
+					slices.Concat(plain, header, of(fuzzNames, "Authorization"), []byte{credential, 0, byte(token), 0, 0}),
+					slices.Concat(plain, header, of(fuzzNames, "Connection"), of(fuzzValues, "keep-alive, X-Workspace-ID, x_API-key")),
+				)
+			}
 		}
 	}
 	return seeds

@@ -23,6 +23,7 @@ type policy struct {
 	readPaths    []string
 	whoami       string
 	browsers     bool // allowed
+	tokenHeader  string
 	forwardToken bool
 }
 
@@ -53,15 +54,14 @@ func decide(p policy, keys map[string]knownKey, q request) verdict {
 		return v.refuse(401, "Unauthorized.", bearer, "preflight")
 	}
 
-	credentials := q.values("Authorization")
-	if len(credentials) == 0 {
+	presented, malformed := presentedToken(p, q)
+	if presented == "" && !malformed {
 		return v.refuse(401, "Unauthorized.", bearer, "missing")
 	}
-	match := regexp.MustCompile(`(?s)^[Bb][Ee][Aa][Rr][Ee][Rr] (.*)$`).FindStringSubmatch(credentials[0])
-	if len(credentials) > 1 || match == nil || !wellFormed(match[1]) {
+	if malformed || !wellFormed(presented) && !foreign(presented) {
 		return v.refuse(401, "Unauthorized.", invalid, "malformed")
 	}
-	key, known := keys[match[1]]
+	key, known := keys[presented]
 	if !known {
 		return v.refuse(401, "Unauthorized.", invalid, "unknown")
 	}
@@ -97,11 +97,12 @@ func decide(p policy, keys map[string]knownKey, q request) verdict {
 		switch {
 		case isIdentity(p, field[0]) || isOverride(field[0]) || isPath(field[0]) || fold(field[0]) == "http2-settings":
 		case strings.EqualFold(field[0], "Authorization") && !p.forwardToken:
+		case isTokenHeader(p, field[0]) && !(p.forwardToken && strings.EqualFold(field[0], p.tokenHeader)):
 		case strings.EqualFold(field[0], "Upgrade") && declined:
 		case strings.EqualFold(field[0], "Connection"):
 			for token := range strings.SplitSeq(field[1], ",") {
 				token = strings.Trim(token, " \t")
-				ours := isIdentity(p, token) || isOverride(token) || isPath(token) || isPrefix(token) || fold(token) == "http2-settings"
+				ours := isIdentity(p, token) || isOverride(token) || isPath(token) || isPrefix(token) || isTokenHeader(p, token) || fold(token) == "http2-settings"
 				if token == "" || ours || declined && fold(token) == "upgrade" {
 					continue
 				}
@@ -117,6 +118,26 @@ func decide(p policy, keys map[string]knownKey, q request) verdict {
 	return v
 }
 
+// presentedToken returns the request's one token, nothing if it has no credentials at all.
+func presentedToken(p policy, q request) (token string, malformed bool) {
+	credentials := q.values("Authorization")
+	if p.tokenHeader != "" {
+		tokens := q.values(p.tokenHeader)
+		if len(credentials) == 0 && len(tokens) == 1 {
+			return tokens[0], tokens[0] == ""
+		}
+		credentials = append(credentials, tokens...)
+	}
+	if len(credentials) == 0 {
+		return "", false
+	}
+	match := regexp.MustCompile(`(?s)^[Bb][Ee][Aa][Rr][Ee][Rr] (.+)$`).FindStringSubmatch(credentials[0])
+	if len(credentials) > 1 || match == nil {
+		return "", true
+	}
+	return match[1], false
+}
+
 // decideTwice is for two blocks in a row: both judge the client's request, but what
 // the first removes is gone.
 func decideTwice(outer, inner policy, keys map[string]knownKey, q request) verdict {
@@ -124,6 +145,7 @@ func decideTwice(outer, inner policy, keys map[string]knownKey, q request) verdi
 	if first.next == nil {
 		return first
 	}
+	inner.tokenHeader = outer.tokenHeader // the key that the outer block has found is judged
 	v := decide(inner, keys, q)
 	v.key = first.key // known already, even if the inner block refuses
 	if v.next == nil {
@@ -184,6 +206,11 @@ func isWrite(p policy, q request) bool {
 	return true
 }
 
+// isTokenHeader includes all spellings, of which one alone is accepted.
+func isTokenHeader(p policy, name string) bool {
+	return p.tokenHeader != "" && fold(name) == fold(p.tokenHeader)
+}
+
 // isIdentity includes the names that are not in use, because an upstream may read
 // them anyway.
 func isIdentity(p policy, name string) bool {
@@ -241,6 +268,12 @@ func (q request) has(name string) bool { return len(q.values(name)) > 0 }
 func wellFormed(token string) bool {
 	match := regexp.MustCompile(`^([a-z][a-z0-9_]{0,18}[a-z0-9]_[0-9A-Za-z]{43})([0-9A-Za-z]{6})$`).FindStringSubmatch(token)
 	return match != nil && match[2] == base62Checksum(match[1])
+}
+
+// foreign reports whether a text may be a token that another program issued: no token of
+// the gateway's own has another prefix.
+func foreign(token string) bool {
+	return len(token) >= 16 && len(token) <= 512 && !strings.HasPrefix(token, "agk_") && regexp.MustCompile(`^[A-Za-z0-9._~+/-]+=*$`).MatchString(token)
 }
 
 func base62Checksum(of string) string {

@@ -66,9 +66,9 @@ func newFuzzGateway(t testing.TB, servers object) *fuzzGateway {
 	config, err := json.Marshal(object{
 		"admin":   object{"disabled": true, "config": object{"persist": false}},
 		"storage": object{"module": "file_system", "root": filepath.Join(dir, "storage")},
-		"logging": object{"logs": object{"default": object{"level": "DEBUG", "writer": object{"output": "fuzz_log"}, "encoder": object{"format": "json"}}}},
+		"logging": object{"logs": object{"default": object{"level": "DEBUG", "writer": object{"output": "fuzz_log"}, "encoder": object{"format": "lazy", "wrap": object{"format": "json"}}}}},
 		"apps": object{
-			"api_keys": object{"store": object{"path": filepath.Join(dir, "keys")}},
+			"api_keys": object{"store": object{"path": filepath.Join(dir, "keys")}, "foreign_tokens": "accept"},
 			"http":     object{"servers": servers},
 		},
 	})
