@@ -2,6 +2,7 @@ package test
 
 import (
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/agiled/caddy-api-keys/admin/client"
 	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
@@ -51,5 +53,37 @@ func TestBackup_interrupted(t *testing.T) {
 				t.Errorf("got %d files and %q, want yesterday's backup alone", len(left), content)
 			}
 		})
+	}
+}
+
+// TestImport_interrupted breaks an import off. What was imported stays, and the same
+// import goes on.
+func TestImport_interrupted(t *testing.T) {
+	t.Parallel()
+	s := start(t, httpOnly(gatewayConfig))
+	const lines = `{"workspace_id":"acme","name":"Zapier production","preset":"read_only","token":"token-of-acme-0000000001"}
+{"workspace_id":"acme","name":"Warehouse sync","preset":"read_only","token":"token-of-acme-0000000002"}
+`
+	cmd := exec.Command(binary, "api-keys", "import", "-", "--from", "jsonl", "--address", s.Admin)
+	var said gatewaytest.Log
+	cmd.Stderr = &said
+	in, err := cmd.StdinPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	_, err = io.WriteString(in, lines)
+	must(t, err)
+	s.Await("the keys to be imported", func() bool {
+		keys, err := s.Keys().ListKeys(t.Context(), "acme", client.ListOptions{})
+		return err == nil && len(keys.Keys) == 2
+	})
+	must(t, cmd.Process.Signal(os.Interrupt))
+	err = cmd.Wait()
+	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 1 || !strings.Contains(said.String(), "interrupted") {
+		t.Errorf("got %v and %q, want status 1, and that it was interrupted", err, said.String())
+	}
+	again := exec.Command(binary, "api-keys", "import", "-", "--from", "jsonl", "--address", s.Admin)
+	again.Stdin = strings.NewReader(lines)
+	if out, err := again.CombinedOutput(); err != nil || !strings.Contains(string(out), `"unchanged": 2`) {
+		t.Errorf("again: got %v and %s, want both unchanged", err, out)
 	}
 }

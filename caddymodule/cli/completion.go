@@ -22,6 +22,7 @@ const (
 
 // values are what a flag may be, by its name. Those of other flags are free, or files.
 var values = map[string][]cobra.Completion{
+	"from":   {"jsonl", "csv", "kong", "unkey", "tyk"},
 	"preset": {"full-access", "read-only"},
 	"status": {client.Active, client.Expired, client.Revoked},
 }

@@ -1,0 +1,166 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net/url"
+	"os"
+	"slices"
+	"sync"
+
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+
+	"github.com/agiled/caddy-api-keys/admin/client"
+	"github.com/agiled/caddy-api-keys/internal/migrate"
+)
+
+// importRun is one import. One goroutine reads keys and sends them, while another reads
+// the answers.
+type importRun struct {
+	file   string
+	format migrate.Format
+	dryRun bool
+
+	mu       sync.Mutex
+	sent     []int // lines of the export that have yet to be answered, in their order
+	answered int   // the line that was answered last
+	report   importReport
+	broken   error // why the export could not be read to its end
+}
+
+// do imports, and prints a report.
+func (r *importRun) do(ctx context.Context, t *terminal, log io.Writer, entries iter.Seq2[migrate.Entry, error]) error {
+	r.report = importReport{File: r.file, From: string(r.format), DryRun: r.dryRun}
+	err := r.send(ctx, t.client, log, entries)
+	// After an error, the export may still be read.
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	slices.SortStableFunc(r.report.Lines, func(a, b importReportLine) int { return a.Line - b.Line })
+	switch {
+	case err != nil:
+		err = r.failure(ctx, err)
+	case r.broken != nil:
+		err = fmt.Errorf("%s cannot be read: %w", r.file, r.broken)
+	case r.report.total() == 0:
+		return fmt.Errorf("%s has no keys", r.file)
+	case r.report.Refused > 0:
+		err = r.report.refusal()
+	}
+	if r.report.total() == 0 {
+		return err
+	}
+	return errors.Join(t.importReport(&r.report), err)
+}
+
+// send sends the keys, and notes the answers. The call begins with the first key, so that
+// the server does not wait while an export is being made.
+func (r *importRun) send(ctx context.Context, c *client.Client, log io.Writer, entries iter.Seq2[migrate.Entry, error]) error {
+	lines, write := io.Pipe()
+	begun, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = write.CloseWithError(r.write(write, entries, sync.OnceFunc(func() { close(begun) })))
+	}()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-done: // there is nothing to send
+		return nil
+	case <-begun:
+	}
+	words := "Importing keys"
+	if r.dryRun {
+		words = "Checking keys"
+	}
+	p := progressOf(log, words, unknownLength, term.IsTerminal(int(os.Stderr.Fd())), progressbar.OptionShowCount())
+	defer p.end()
+	_, err := c.Import(ctx, lines, client.ImportOptions{DryRun: r.dryRun, Each: func(result client.ImportResult) error {
+		_ = p.bar.Add(1)
+		return r.answer(result)
+	}})
+	_ = lines.Close()
+	if err == nil {
+		<-done
+	}
+	return err
+}
+
+// write sends what is to be imported, and notes the rest.
+func (r *importRun) write(to io.Writer, entries iter.Seq2[migrate.Entry, error], begin func()) error {
+	encoder := json.NewEncoder(to) // a line at once: the next may be long in coming
+	for entry, err := range entries {
+		if send := r.note(entry, err); !send {
+			continue
+		}
+		begin()
+		if err := encoder.Encode(entry.Key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// note reports whether a key is to be sent.
+func (r *importRun) note(entry migrate.Entry, err error) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case err != nil:
+		r.broken = err
+		return false
+	case entry.Err != nil:
+		r.report.refuse(entry.Line, entry.Err)
+		return false
+	case entry.LeftOut != "":
+		r.report.leaveOut(entry)
+		return false
+	}
+	r.report.lose(entry.Lost)
+	r.sent = append(r.sent, entry.Line)
+	return true
+}
+
+// answer notes what became of the key that was sent before all that are not answered.
+func (r *importRun) answer(result client.ImportResult) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.sent) == 0 {
+		return errors.New("the server has answered more keys than it was sent")
+	}
+	r.answered, r.sent = r.sent[0], r.sent[1:]
+	switch result.Outcome {
+	case client.LineImported:
+		r.report.Imported++
+	case client.LineUnchanged:
+		r.report.Unchanged++
+	case client.LineRefused:
+		r.report.refuse(r.answered, result.Err)
+	}
+	return nil
+}
+
+// failure returns the error of an import that has ended early, which says how far it came.
+func (r *importRun) failure(ctx context.Context, err error) error {
+	const again = "Run it again to go on: keys that were imported are then unchanged"
+	interrupted := ctx.Err() != nil
+	switch {
+	case interrupted && r.answered == 0:
+		return errors.New("interrupted before the first key was answered")
+	case interrupted:
+		return fmt.Errorf("interrupted after line %d of %s. %s", r.answered, r.file, again)
+	case r.answered == 0:
+		return err
+	}
+	if cause := errors.Unwrap(err); cause != nil {
+		err = cause // without the line of the stream, which is another one
+	}
+	if transport, ok := errors.AsType[*url.Error](err); ok {
+		err = transport.Err
+	}
+	return fmt.Errorf("the import was cut off after line %d of %s: %w. %s", r.answered, r.file, err, again)
+}
