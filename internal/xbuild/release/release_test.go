@@ -115,6 +115,39 @@ func TestDocuments(t *testing.T) {
 	}
 }
 
+// The documents link to nothing that users who have only these would not find.
+func TestDocuments_links(t *testing.T) {
+	t.Chdir("../../..")
+	shipped := make(map[string]bool)
+	for _, pattern := range documents {
+		found, err := filepath.Glob(pattern)
+		if err != nil || len(found) == 0 {
+			t.Fatalf("%s: got %q and %v, want files", pattern, found, err)
+		}
+		for _, path := range found {
+			for ; path != "."; path = filepath.Dir(path) { // with its directories
+				shipped[path] = true
+			}
+		}
+	}
+	code := regexp.MustCompile("(?s)```.*?```|`[^`]*`")
+	link := regexp.MustCompile(`\]\(([^()#\s]+)`)
+	for path := range shipped {
+		if filepath.Ext(path) != ".md" {
+			continue
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, found := range link.FindAllStringSubmatch(code.ReplaceAllString(string(text), ""), -1) {
+			if to := found[1]; !strings.Contains(to, "://") && !shipped[filepath.Join(filepath.Dir(path), to)] {
+				t.Errorf("%s links to %s, which is not installed with it", path, to)
+			}
+		}
+	}
+}
+
 func TestOfBothNames(t *testing.T) {
 	for _, test := range []struct{ shell, script, want string }{
 		{"bash", "complete -o default -F __start_caddy caddy\n", "complete -o default -F __start_caddy caddy caddy-api-keys\n"},
