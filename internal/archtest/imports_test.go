@@ -22,6 +22,7 @@ var layers = []layer{
 	{dir: "internal/apikey"},
 	{dir: "identity"},
 	{dir: "internal/sethash", mayImport: []string{"internal/apikey"}},
+	{dir: "internal/assertion", mayImport: domain},
 	{dir: "internal/ratelimit"},
 	{dir: "internal/durable"},
 	{dir: "internal/unread"},
@@ -31,7 +32,7 @@ var layers = []layer{
 	// authn. Each declares what it needs from another as a small interface, and
 	// caddymodule connects them.
 	{dir: "internal/store", mayImport: append([]string{"internal/durable", "internal/sethash"}, domain...)},
-	{dir: "internal/authn", mayImport: append([]string{"internal/ratelimit"}, domain...)},
+	{dir: "internal/authn", mayImport: append([]string{"internal/assertion", "internal/ratelimit"}, domain...)},
 	{dir: "internal/fleet", mayImport: append([]string{"internal/sethash"}, domain...), optional: true},
 	{dir: "internal/metrics", mayImport: append([]string{"internal/authn"}, domain...)},
 	{dir: "admin/client/clienttest", mayImport: []string{"admin", "internal/store", "internal/apikey"}},
@@ -41,7 +42,7 @@ var layers = []layer{
 
 	{dir: "caddymodule/cli", mayImport: []string{"internal/apikey", "internal/migrate", "internal/store", "internal/version", "admin/client"}},
 	{dir: "caddymodule", mayImport: append([]string{
-		"internal/store", "internal/authn", "internal/fleet", "internal/metrics", "internal/ratelimit", "internal/unread", "internal/version", "admin",
+		"internal/assertion", "internal/store", "internal/authn", "internal/fleet", "internal/metrics", "internal/ratelimit", "internal/unread", "internal/version", "admin",
 	}, domain...)},
 
 	// What is built and run.
