@@ -164,6 +164,8 @@ type Outcome struct {
 	// GoesBack means that all records are about to be replaced by earlier ones, so that
 	// keys may become active again that had been revoked.
 	GoesBack bool
+	// SigningKeys means that the keys that sign assertions have changed.
+	SigningKeys bool
 }
 
 // Propagation is how far a change has reached that takes access away.

@@ -12,10 +12,15 @@ const (
 	RecordFeed       RecordKind = 'f' // a calendar feed, open or ended; the digest of its token, in hexadecimal
 	RecordEvent      RecordKind = 'a' // an event of the audit trail; its id
 	RecordForgotten  RecordKind = 'n' // what has been deleted for its age; [ForgottenID]
+	// RecordSigningKeys is the keys that sign assertions; [SigningKeysID]. It is secret.
+	RecordSigningKeys RecordKind = 'j'
 )
 
 // ForgottenID is the id of the one record of the kind [RecordForgotten].
 const ForgottenID = "forgotten"
+
+// SigningKeysID is the id of the one record of the kind [RecordSigningKeys].
+const SigningKeysID = "keys"
 
 // Record is one of the records that a store consists of, without the indexes that follow
 // from it. The gateways of a fleet exchange records, and each derives its own indexes.

@@ -24,6 +24,7 @@ const (
 	feedPrefix      = "d/f/"
 	eventPrefix     = "d/a/"
 	forgottenPrefix = "d/n/"
+	signingPrefix   = "d/j/"
 	shards          = 256
 	shardNameWidth  = len("00/")
 )
@@ -57,6 +58,8 @@ func recordName(r apikey.Record) string {
 		return eventPrefix + r.ID
 	case apikey.RecordForgotten:
 		return forgottenPrefix + r.ID
+	case apikey.RecordSigningKeys:
+		return signingPrefix + r.ID
 	}
 	panic(fmt.Sprintf("a record of the unknown kind %q", r.Kind))
 }
@@ -84,7 +87,7 @@ func recordAt(name string) (kind apikey.RecordKind, id string, ok bool) {
 		kind   apikey.RecordKind
 	}{
 		{suspendPrefix, apikey.RecordSuspension}, {feedPrefix, apikey.RecordFeed}, {eventPrefix, apikey.RecordEvent},
-		{forgottenPrefix, apikey.RecordForgotten},
+		{forgottenPrefix, apikey.RecordForgotten}, {signingPrefix, apikey.RecordSigningKeys},
 	} {
 		if id, ok := strings.CutPrefix(name, p.prefix); ok {
 			return p.kind, id, true

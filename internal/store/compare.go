@@ -77,11 +77,12 @@ func (c *Comparison) Finish(ctx context.Context) (lost int, err error) {
 	return c.lost, errors.Join(c.keep(ctx), c.store.writeLocally(ctx, c.now, c.end))
 }
 
-// missing returns the records that the fleet does not have, without their values.
+// missing returns the records that the fleet does not have, without their values. Signing
+// keys are not among them: the fleet makes new ones.
 func (c *Comparison) missing(ctx context.Context) (list []apikey.Record, err error) {
 	slices.Sort(c.seen)
 	err = c.store.EachRecord(ctx, func(own apikey.Record) error {
-		if _, found := slices.BinarySearch(c.seen, c.hash(own.Kind, own.ID)); !found {
+		if _, found := slices.BinarySearch(c.seen, c.hash(own.Kind, own.ID)); !found && own.Kind != apikey.RecordSigningKeys {
 			list = append(list, apikey.Record{Kind: own.Kind, ID: own.ID})
 		}
 		return nil
@@ -195,7 +196,7 @@ func endsMore(own, theirs apikey.Record) (bool, error) {
 		err := errors.Join(decode([]byte(own.ID), own.Value, &a), decode([]byte(own.ID), theirs.Value, &b))
 		return a.and(b) != b, err
 	}
-	return false, nil // an event never changes
+	return false, nil // an event never changes, and signing keys end no access
 }
 
 // deleted returns the end of a record that this replica has deleted for its age, although

@@ -40,12 +40,13 @@ func (s *Store) Membership() (m apikey.Membership, err error) {
 }
 
 // SetMembership makes a store that was opened with [OpenToMove] the replica of a fleet, or
-// with the zero value a store of its own. Its records stay as they are. That is on disk
-// when SetMembership returns.
+// with the zero value a store of its own. Its records stay as they are, except that a store
+// of its own loses its signing keys: what encrypts them is not the same in a fleet. New ones
+// are made when they are needed. That is on disk when SetMembership returns.
 func (s *Store) SetMembership(ctx context.Context, m apikey.Membership) error {
 	return s.writeLocally(ctx, time.Now(), func(txn *transaction) error {
 		if m.Prefix == "" {
-			return errors.Join(txn.Delete(fleetKey), txn.Delete(setKey))
+			return errors.Join(txn.Delete(fleetKey), txn.Delete(setKey), eraseSigningKeys(txn))
 		}
 		if m.Set != nil {
 			if err := txn.Set(setKey, m.Set); err != nil {

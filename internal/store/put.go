@@ -13,7 +13,7 @@ import (
 
 // The functions of this file write the contents of the store, apart from its notes:
 // each record together with the indexes and counts that follow from it. Nothing else
-// writes keys, suspensions, calendar feeds or events.
+// writes keys, suspensions, calendar feeds, signing keys or events.
 
 // putKey writes a key, new or changed.
 func putKey(txn *transaction, key *apikey.Key) error {
@@ -113,6 +113,17 @@ func eraseFeed(txn *transaction, digest apikey.Digest, state feedState) error {
 		return errors.Join(err, txn.Delete(endedFeedKey(state.EndedAt, digest)))
 	}
 	return errors.Join(err, txn.Delete(workspaceFeedKey(state.WorkspaceID)))
+}
+
+// putSigningKeys writes the keys that sign assertions.
+func putSigningKeys(txn *transaction, record []byte) error {
+	txn.records.add(apikey.RecordSigningKeys, apikey.SigningKeysID, record)
+	return txn.Set(signingKeysKey, record)
+}
+
+func eraseSigningKeys(txn *transaction) error {
+	txn.records.add(apikey.RecordSigningKeys, apikey.SigningKeysID, nil)
+	return txn.Delete(signingKeysKey)
 }
 
 // putEvent writes an event of the audit trail.

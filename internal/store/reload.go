@@ -33,7 +33,11 @@ type Reload struct {
 func (s *Store) BeginReload(ctx context.Context) (*Reload, error) {
 	r := &Reload{store: s, seed: maphash.MakeSeed()}
 	err := s.view(func(txn *durable.Txn) error {
-		r.empty = !hasRecords(txn)
+		signing, err := signingKeysIn(txn)
+		if err != nil {
+			return err
+		}
+		r.empty = !hasRecords(txn) && signing == nil
 		now, err := replicaIn(txn)
 		r.back = now.KeptAt != 0
 		return err
@@ -164,6 +168,9 @@ func (s *Store) EachRecord(ctx context.Context, visit func(apikey.Record) error)
 			{string(forgottenKey), func(_, value []byte) (apikey.Record, error) {
 				return apikey.Record{Kind: apikey.RecordForgotten, ID: apikey.ForgottenID, Value: value}, nil
 			}},
+			{string(signingKeysKey), func(_, value []byte) (apikey.Record, error) {
+				return apikey.Record{Kind: apikey.RecordSigningKeys, ID: apikey.SigningKeysID, Value: value}, nil
+			}},
 			{"a/", func(key, value []byte) (apikey.Record, error) {
 				return apikey.Record{Kind: apikey.RecordEvent, ID: string(key[len("a/"):]), Value: value}, nil
 			}},
@@ -227,6 +234,8 @@ func valueNow(txn reader, record apikey.Record) ([]byte, error) {
 		return txn.Get(eventKey(record.ID))
 	case apikey.RecordForgotten:
 		return txn.Get(forgottenKey)
+	case apikey.RecordSigningKeys:
+		return txn.Get(signingKeysKey)
 	}
 	digest, _ := hex.DecodeString(record.ID)
 	key := append([]byte(feedPrefix), digest...)

@@ -72,6 +72,9 @@ func (s *Store) tell(r *replay) {
 	if len(r.stale) > 0 {
 		s.onChange(apikey.Outcome{Stale: r.stale, Ended: r.ended, Unchanged: true})
 	}
+	if r.signing {
+		s.onChange(apikey.Outcome{SigningKeys: true, Unchanged: true})
+	}
 	for _, ws := range r.workspaces {
 		s.onChange(apikey.Outcome{Workspace: ws, Unchanged: true})
 	}
@@ -84,6 +87,7 @@ type replay struct {
 	stale      []apikey.Digest
 	ended      []apikey.Digest
 	workspaces []apikey.Workspace
+	signing    bool // the signing keys have changed
 	deleted    []*apikey.Key
 	lastEvent  string
 	set        sethash.Hash // of all records, afterwards
@@ -116,6 +120,9 @@ func (r *replay) one(txn *transaction, record apikey.Record) error {
 		return replayEvent(txn, record)
 	case apikey.RecordForgotten:
 		return replayForgotten(txn, record)
+	case apikey.RecordSigningKeys:
+		r.signing = true
+		return replaySigningKeys(txn, record)
 	}
 	return errors.New("it is of an unknown kind: a newer version wrote it")
 }

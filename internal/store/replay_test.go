@@ -115,6 +115,7 @@ func TestReplay_malformed(t *testing.T) {
 		{"a feed that is not JSON", apikey.Record{Kind: apikey.RecordFeed, ID: feedID(feed), Value: []byte("x")}, "decoding"},
 		{"what was forgotten, with another id", recordOf(t, apikey.RecordForgotten, "x", forgotten{Feeds: 1}), "invalid id"},
 		{"what was forgotten, not JSON", apikey.Record{Kind: apikey.RecordForgotten, ID: apikey.ForgottenID, Value: []byte("x")}, "decoding"},
+		{"signing keys with another id", apikey.Record{Kind: apikey.RecordSigningKeys, ID: "x", Value: []byte("{}")}, "invalid id"},
 		{"an event with another id inside", recordOf(t, apikey.RecordEvent, event, eventRecord{ID: trail[0].ID}), "of another event"},
 		{"an event without a valid id", recordOf(t, apikey.RecordEvent, "evt_x", eventRecord{ID: "evt_x"}), "of another event"},
 		{"an event that is not JSON", apikey.Record{Kind: apikey.RecordEvent, ID: event, Value: []byte("x")}, "decoding"},
@@ -158,6 +159,7 @@ func TestReplay_unknownFields(t *testing.T) {
 		keyRecordOf(t, key), recordOf(t, apikey.RecordSuspension, "acme", workspaceRecord{SuspendedAt: toMillis(start)}),
 		openFeedRecord(t, feedID(digestOf("open")), "acme", digestOf("open")), endedFeedRecord(t, digestOf("ended"), start),
 		recordOf(t, apikey.RecordForgotten, apikey.ForgottenID, forgotten{Feeds: 1}),
+		recordOf(t, apikey.RecordSigningKeys, apikey.SigningKeysID, map[string]any{"keys": nil}),
 		recordOf(t, apikey.RecordEvent, id, eventRecord{ID: id, At: toMillis(start)}),
 	}
 	for i := range list {

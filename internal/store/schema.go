@@ -45,12 +45,14 @@ import (
 //	                       feed ended
 //	g/<ws>                 feedRecord, of a workspace with a calendar feed
 //	h/<end><digest>        nothing: the calendar feeds that have ended, by when
+//	j/keys                 the keys that sign assertions: see package assertion
 //	e/<end><key id>        when each key ends: see ending; for a revoked key, <end> is 0, and
 //	                       the time of the revocation precedes the id
 //	c/d/<day>              tally: the keys that end on a day, UTC
 //	c/m/<minute>           tally: the keys that end in a minute
 //
-// No key or value ever contains a token: errors and dumps of the database print keys.
+// No key or value ever contains a token: errors and dumps of the database print keys. The
+// one value that is secret is that of j/keys.
 // Records are JSON, because they are cached and so rarely read, and because a person may
 // have to read one some day. Fields are only ever added.
 //
@@ -72,6 +74,8 @@ var (
 	namesKey     = []byte("m/names")
 	fleetKey     = []byte("m/fleet")
 	setKey       = []byte("m/fleet/set")
+
+	signingKeysKey = []byte("j/keys")
 )
 
 const digestPrefix = "t/"
