@@ -16,6 +16,7 @@ import (
 
 	"github.com/agiled/caddy-api-keys/admin"
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/assertion"
 )
 
 const (
@@ -80,8 +81,18 @@ type App struct {
 	// secret. Default: none, and backups are not signed.
 	BackupKey string `json:"backup_key,omitempty"`
 
-	backupKey apikey.BackupKey
-	fleet     *fleetOptions // nil unless the store is in etcd
+	// One or two secrets of 64 hexadecimal digits that the keys are encrypted with in the
+	// store that sign assertions: see `assertion` of `api_key_auth`. The first encrypts,
+	// and a second is the former one, while it is being replaced. Use placeholders, such as
+	// `{env.API_KEYS_ENCRYPTION_KEY}`, so that the configuration does not contain the
+	// secrets. Not with a store in etcd, whose `integrity_keys` encrypt them. Default:
+	// none, and they are protected by the permissions of the store's files alone.
+	EncryptionKeys []string `json:"encryption_keys,omitempty"`
+
+	backupKey      apikey.BackupKey
+	encryptionKeys assertion.Secrets
+	fleet          *fleetOptions    // nil unless the store is in etcd
+	signing        *signingSettings // nil unless a handler signs assertions
 
 	ctx      caddy.Context // of the configuration
 	log      *zap.Logger
@@ -161,6 +172,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := a.readBackupKey(); err != nil {
 		return fmt.Errorf("backup_key: %w", err)
 	}
+	if err := a.readEncryptionKeys(); err != nil {
+		return fmt.Errorf("encryption_key: %w", err)
+	}
 	a.endpoint = a.newAPI(admin.Config{Actor: func(*http.Request) string { return endpointActor }})
 	return nil
 }
@@ -197,7 +211,7 @@ func (a *App) newAPI(config admin.Config) *admin.Handler {
 	}
 	config.Fleet = func() admin.Fleet {
 		if i := a.instance(context.Background()); i != nil && i.fleet != nil {
-			return i.fleet
+			return signingFleet{i.fleet, i}
 		}
 		return nil
 	}
@@ -260,6 +274,7 @@ func (a *App) settings() settings {
 		lastUsedResolution: time.Duration(a.LastUsedResolution),
 		backupKey:          a.backupKey,
 		fleet:              a.fleet,
+		signing:            a.signingSettings(),
 	}
 }
 

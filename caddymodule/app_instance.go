@@ -23,10 +23,11 @@ import (
 // starts the new configuration before it stops the old one, and a store can be
 // open only once.
 type instance struct {
-	store countedStore
-	fleet *fleet.Fleet // nil unless the store belongs to one
-	authn *authn.Authenticator
-	clock *authn.Clock
+	store   countedStore
+	fleet   *fleet.Fleet // nil unless the store belongs to one
+	authn   *authn.Authenticator
+	clock   *authn.Clock
+	signing signing
 	// expiringInUse counts keys in use that end soon.
 	expiringInUse metrics.SlowCount
 	// recorded is the confirmed time that was last recorded in the store. Only the
@@ -49,7 +50,8 @@ type settings struct {
 	auditRetention     time.Duration
 	lastUsedResolution time.Duration
 	backupKey          apikey.BackupKey
-	fleet              *fleetOptions // nil for a store of its own
+	fleet              *fleetOptions    // nil for a store of its own
+	signing            *signingSettings // nil if no assertions are signed
 }
 
 // openInstance opens the store at path, and starts what belongs to it.
@@ -58,6 +60,7 @@ func openInstance(path string, settings settings, log *zap.Logger) (*instance, e
 	i := &instance{
 		log: sampled(safe), audit: safe.Named("audit"),
 		exposures: make(chan exposure, 64), clockSet: make(chan struct{}, 1),
+		signing: signing{changed: make(chan struct{}, 1)},
 	}
 	i.settings.Store(&settings)
 	opened, err := i.openStore(path, settings.fleet)
@@ -67,6 +70,9 @@ func openInstance(path string, settings settings, log *zap.Logger) (*instance, e
 	i.store = countedStore{store: opened}
 	i.store.SignWith(settings.backupKey)
 	if err := i.start(); err != nil {
+		if i.authn != nil {
+			i.authn.Close()
+		}
 		return nil, errors.Join(err, opened.Close())
 	}
 	i.logOpened(log)
@@ -92,11 +98,15 @@ func (i *instance) start() error {
 	}
 	i.recordClock()
 	i.recordEnds()
+	if err := i.prepareSigning(); err != nil {
+		return err
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	i.stop = stop
 	i.expiringInUse.Count = func() (map[time.Duration]int, error) { return i.store.ExpiringInUse(ctx, i.clock.Now()) }
 	i.upkeep.Go(func() { i.runUpkeep(ctx) })
 	i.upkeep.Go(func() { i.runCleanup(ctx) })
+	i.upkeep.Go(func() { i.runSigning(ctx) })
 	return nil
 }
 
@@ -139,7 +149,11 @@ func (i *instance) adopt(settings settings) error {
 	if err := i.adoptFleet(settings.fleet); err != nil {
 		return err
 	}
-	i.settings.Store(&settings)
+	before := i.settings.Swap(&settings)
+	if err := i.prepareSigning(); err != nil {
+		i.settings.Store(before)
+		return err
+	}
 	i.authn.Remember(settings.cacheSize)
 	i.store.SignWith(settings.backupKey)
 	return nil
@@ -167,6 +181,9 @@ func (i *instance) changed(outcome apikey.Outcome) {
 		case i.clockSet <- struct{}{}:
 		default:
 		}
+	}
+	if outcome.SigningKeys {
+		i.signing.wake()
 	}
 	e := outcome.Event
 	if e.ID == "" {

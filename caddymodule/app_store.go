@@ -160,6 +160,11 @@ func (s countedStore) Feed(ctx context.Context, digest apikey.Digest) (_ string,
 	return s.store.Feed(ctx, digest)
 }
 
+func (s countedStore) SigningKeys() (_ []byte, err error) {
+	defer s.count(context.Background(), metrics.Read, &err)
+	return s.store.SigningKeys()
+}
+
 func (s countedStore) Restoring() (_ time.Time, err error) {
 	defer s.count(context.Background(), metrics.Read, &err)
 	return s.store.Restoring()
@@ -203,6 +208,11 @@ func (s countedStore) Restore(ctx context.Context, from io.Reader, change apikey
 	defer s.count(ctx, metrics.Change, &err)
 	defer garbage.spare()()
 	return s.store.Restore(ctx, from, change, do, progress)
+}
+
+func (s countedStore) RenewSigningKeys(ctx context.Context, at time.Time, renew func(record []byte) ([]byte, error)) (err error) {
+	defer s.count(ctx, metrics.Change, &err)
+	return s.store.RenewSigningKeys(ctx, at, renew)
 }
 
 // Upkeep.

@@ -42,6 +42,7 @@ func (i *instance) runUpkeep(ctx context.Context) {
 			i.recordEnds()
 		case <-tick.C:
 			i.authn.Sweep()
+			i.signing.Sweep(i.clock.Now())
 			changes.Sweep(time.Now())
 			i.recordClock()
 		case e := <-i.exposures:

@@ -80,6 +80,10 @@ type Auth struct {
 	// upstream. Default: they are removed.
 	ForwardToken bool `json:"forward_token,omitempty"`
 
+	// Signs what the identity headers say, so that upstreams can verify it. Default: it
+	// is not signed.
+	Assertion *Assertion `json:"assertion,omitempty"`
+
 	log      *zap.Logger // sampled
 	app      *App
 	policy   authn.Policy
@@ -101,6 +105,9 @@ func (h *Auth) Provision(ctx caddy.Context) error {
 	setDefault(&h.Browsers, refuse)
 	if len(h.ReadMethods) == 0 {
 		h.ReadMethods = []string{http.MethodGet, http.MethodHead, http.MethodOptions}
+	}
+	if h.Assertion != nil {
+		h.Assertion.provision()
 	}
 	if err := h.check(); err != nil {
 		return err
@@ -124,6 +131,9 @@ func (h *Auth) Provision(ctx caddy.Context) error {
 		AllowBrowsers: h.Browsers == allow,
 		ForeignTokens: h.app.ForeignTokens == accept, TokenPrefix: h.app.TokenPrefix,
 	}
+	if err := h.useAssertions(); err != nil {
+		return err
+	}
 	h.notable = identity.NewHeaders(slices.Concat(methodHeaders, pathHeaders, prefixHeaders, h.ownHeaders(), []string{
 		identity.WorkspaceHeader, identity.KeyIDHeader, identity.AccessHeader, identity.AssertionHeader, http2Settings,
 	})...)
@@ -142,6 +152,9 @@ func (h *Auth) ownHeaders() []string {
 	names := []string{h.WorkspaceHeader, h.KeyIDHeader, h.AccessHeader}
 	if h.TokenHeader != "" {
 		names = append(names, h.TokenHeader)
+	}
+	if h.Assertion != nil {
+		names = append(names, h.Assertion.Header)
 	}
 	return names
 }

@@ -13,9 +13,11 @@ import (
 type passage struct {
 	response response
 	stream   stream    // the response and the request's body, in flight
-	identity [3]string // the values of the identity headers
+	identity [4]string // the values of the identity headers
 	block    *Auth     // that let it pass
 	pass     authn.Pass
+	// assertion is what the block has signed, if anything.
+	assertion string
 
 	// What the block saw and may have removed.
 	otherMethod, otherPath, earlyData, browser bool
@@ -87,23 +89,29 @@ func (p *passage) begin(block *Auth, d *authn.Decision, facts *authn.Facts, firs
 // identify tells the handlers that follow whose key it is, also in the headers
 // that earlier blocks set.
 func (p *passage) identify(r *http.Request, repl *caddy.Replacer) {
-	for at := p; at != nil; at = at.before {
-		at.setHeaders(r.Header)
-	}
+	p.setHeaders(r.Header)
 	repl.Set("http.auth.user.id", p.pass.Key.ID)
 	if p.before == nil {
 		repl.Map(p.placeholder)
 	}
 }
 
+// setHeaders sets the identity headers of this block and of the earlier ones. Where two
+// blocks sign assertions for the same header, the later one's counts.
 func (p *passage) setHeaders(header http.Header) {
-	// One array for three headers. Each slice has the capacity for its own value
+	if p.before != nil {
+		p.before.setHeaders(header)
+	}
+	// One array for all headers. Each slice has the capacity for its own value
 	// only, and belongs to this request: Caddy edits header values in place.
 	key := p.pass.Key
-	p.identity = [3]string{key.WorkspaceID, key.ID, string(key.Preset)}
+	p.identity = [4]string{key.WorkspaceID, key.ID, string(key.Preset), p.assertion}
 	header[p.block.WorkspaceHeader] = p.identity[0:1:1]
 	header[p.block.KeyIDHeader] = p.identity[1:2:2]
 	header[p.block.AccessHeader] = p.identity[2:3:3]
+	if p.assertion != "" {
+		header[p.block.Assertion.Header] = p.identity[3:4:4]
+	}
 }
 
 // removeToken removes the headers in which this block and the earlier ones take the
@@ -122,5 +130,8 @@ func (p *passage) withdraw(r *http.Request) {
 		delete(r.Header, p.block.WorkspaceHeader)
 		delete(r.Header, p.block.KeyIDHeader)
 		delete(r.Header, p.block.AccessHeader)
+		if p.assertion != "" {
+			delete(r.Header, p.block.Assertion.Header)
+		}
 	}
 }

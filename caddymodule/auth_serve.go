@@ -18,19 +18,23 @@ import (
 //
 //  1. Read the facts that the decision depends on.
 //  2. Strip what must not reach an upstream or an error route, for any decision.
+//     A request for the public keys needs no more than an answer.
 //  3. If an api_key_auth before this one let the request pass, add what that one
 //     saw: the request is judged again, by this one's rules.
 //  4. Decide.
 //  5. Record the decision: metrics, access log, trace, first use in a browser.
 //  6. Set the response headers about rate limits and the end of the key.
 //  7. Refuse the request here, unless it may pass.
-//  8. Identify the key to the handlers that follow.
+//  8. Identify the key to the handlers that follow, and sign that.
 //  9. Answer whoami, or pass the request on for as long as its key may be used.
 func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	next = withoutTrailersOnError(next, r, repl)
 	facts, suspect := h.readFacts(r)
 	h.strip(r, suspect, facts.WebSocket)
+	if h.asksPublicKeys(r) {
+		return h.answerPublicKeys(w, r)
+	}
 	first := firstPassage(repl)
 	if first != nil {
 		first.last.addTo(&facts)
@@ -63,6 +67,9 @@ func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 
 	passed := new(passage)
 	passed.begin(h, &decision, &facts, first)
+	if h.Assertion != nil && !whoami {
+		passed.assertion = h.sign(shared, r, &decision)
+	}
 	passed.identify(r, repl)
 	if whoami {
 		return answerWhoami(w, decision.Key)
@@ -88,7 +95,7 @@ func (h *Auth) decide(ctx context.Context, shared *instance, facts *authn.Facts)
 		}
 	}()
 	begun := time.Since(processStart)
-	if shared == nil || !enterRoom() {
+	if shared == nil || h.cannotSign(shared) || !enterRoom() {
 		decision = authn.Decision{Result: authn.Unavailable, Action: authn.Read}
 		return decision, time.Since(processStart) - begun, true
 	}

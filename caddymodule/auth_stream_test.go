@@ -37,7 +37,7 @@ func BenchmarkStream(b *testing.B) {
 			for b.Loop() {
 				passed := new(struct {
 					response
-					identity [3]string
+					identity [4]string
 				})
 				identify(r, &passed.identity)
 				passed.begin(w, &d)
@@ -64,7 +64,7 @@ func BenchmarkStream(b *testing.B) {
 }
 
 // identify sets a header whose values belong to the request, as the handler does.
-func identify(r *http.Request, values *[3]string) { r.Header["X-Workspace-Id"] = values[0:1:1] }
+func identify(r *http.Request, values *[4]string) { r.Header["X-Workspace-Id"] = values[0:1:1] }
 
 // again is a short body that can be read repeatedly.
 type again struct{ read bool }

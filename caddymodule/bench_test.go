@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"context"
+	"encoding/json"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -75,7 +76,7 @@ func (e *exchangeOf) send(b testing.TB, h caddyhttp.MiddlewareHandler) {
 // benchHandler returns a provisioned handler, and the token of a key in its store.
 func benchHandler(b testing.TB) (*Auth, string) {
 	b.Helper()
-	return handlerOn(b, Store{})
+	return handlerOn(b, Store{}, nil)
 }
 
 // fleetHandler is benchHandler for a gateway of a fleet.
@@ -83,11 +84,18 @@ func fleetHandler(b testing.TB) (*Auth, string) {
 	b.Helper()
 	return handlerOn(b, Store{Module: etcdStore, EtcdStore: EtcdStore{
 		Endpoints: etcdtest.Start(b, 1).Endpoints(), IntegrityKeys: []string{firstKey},
-	}})
+	}}, nil)
+}
+
+// signingHandler is benchHandler for a handler that signs assertions.
+func signingHandler(b testing.TB, bind string) (*Auth, string) {
+	b.Helper()
+	signed := Assertion{Issuer: "https://api.example.com", Audience: "contacts", Bind: bind}
+	return handlerOn(b, Store{}, caddyconfig.JSON(Auth{Assertion: &signed}, nil))
 }
 
 // handlerOn returns a provisioned handler with a new store, and the token of a key in it.
-func handlerOn(b testing.TB, on Store) (*Auth, string) {
+func handlerOn(b testing.TB, on Store, config json.RawMessage) (*Auth, string) {
 	b.Helper()
 	on.Path = b.TempDir() + "/keys"
 	ctx, err := caddy.ProvisionContext(&caddy.Config{
@@ -100,7 +108,7 @@ func handlerOn(b testing.TB, on Store) (*Auth, string) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	module, err := ctx.LoadModuleByID("http.handlers.api_key_auth", nil)
+	module, err := ctx.LoadModuleByID("http.handlers.api_key_auth", config)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -135,6 +143,19 @@ func TestAuth_allocations(t *testing.T) {
 	}
 }
 
+// TestAuth_assertionAllocations: a signed request costs one allocation more at most.
+func TestAuth_assertionAllocations(t *testing.T) {
+	h, token := benchHandler(t)
+	e := newExchange(token)
+	without := testing.AllocsPerRun(1000, func() { e.send(t, h) })
+	h, token = signingHandler(t, bindNone)
+	e = newExchange(token)
+	with := testing.AllocsPerRun(1000, func() { e.send(t, h) })
+	if with-without > 1 {
+		t.Errorf("got %v allocations on top of %v, want at most 1", with-without, without)
+	}
+}
+
 // twice runs a handler twice.
 type twice struct{ *Auth }
 
@@ -156,6 +177,22 @@ func BenchmarkAuth(b *testing.B) {
 	})
 	b.Run("cached", func(b *testing.B) {
 		h, token := benchHandler(b)
+		e := newExchange(token)
+		b.ReportAllocs()
+		for b.Loop() {
+			e.send(b, h)
+		}
+	})
+	b.Run("cached, signed", func(b *testing.B) {
+		h, token := signingHandler(b, bindNone)
+		e := newExchange(token)
+		b.ReportAllocs()
+		for b.Loop() {
+			e.send(b, h)
+		}
+	})
+	b.Run("cached, signed for each request", func(b *testing.B) {
+		h, token := signingHandler(b, bindRequest)
 		e := newExchange(token)
 		b.ReportAllocs()
 		for b.Loop() {

@@ -22,6 +22,7 @@ import (
 //	    max_changes          <changes> <window>
 //	    last_used_resolution <duration>
 //	    backup_key           <placeholder>
+//	    encryption_key       <placeholder> [<placeholder>]
 //	}
 func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 	d.Next() // consume the option's name
@@ -43,6 +44,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 		"max_changes":          maxChanges(d, &app.MaxChanges),
 		"last_used_resolution": duration(d, &app.LastUsedResolution),
 		"backup_key":           text(d, &app.BackupKey, "<placeholder>", nil),
+		"encryption_key":       encryptionKeys(d, &app.EncryptionKeys),
 	})
 	if err != nil {
 		return nil, err
@@ -64,6 +66,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //	    browsers         refuse|allow
 //	    token_header     <name>
 //	    forward_token
+//	    assertion { ... }
 //	}
 func parseAuth(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	d, h := helper.Dispenser, new(Auth)
@@ -85,6 +88,7 @@ func parseAuth(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 		"browsers":         choice(d, &h.Browsers, refuse, allow),
 		"token_header":     text(d, &h.TokenHeader, "<name>", validateTokenHeader),
 		"forward_token":    flag(d, &h.ForwardToken),
+		"assertion":        func() error { return parseAssertion(d, &h.Assertion) },
 	})
 	if err != nil {
 		return nil, err

@@ -20,6 +20,8 @@ func TestAdapt(t *testing.T) {
 	t.Setenv("ETCD_TLS", certificate(t))
 	t.Setenv("API_KEYS_FLEET_KEY", strings.Repeat("b2", 32))
 	t.Setenv("API_KEYS_FLEET_KEY_OLD", strings.Repeat("c3", 32))
+	t.Setenv("API_KEYS_ENCRYPTION_KEY", strings.Repeat("d4", 32))
+	t.Setenv("API_KEYS_FORMER_ENCRYPTION_KEY", strings.Repeat("e5", 32))
 	for _, path := range files(t, "adapt", ".caddyfiletest") {
 		t.Run(strings.TrimSuffix(filepath.Base(path), ".caddyfiletest"), func(t *testing.T) {
 			source, want, _ := strings.Cut(string(read(t, path)), ruler)

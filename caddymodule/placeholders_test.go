@@ -20,7 +20,7 @@ func TestPlaceholders(t *testing.T) {
 	}{
 		{"api_keys", "{\n api_keys {\n  %s\n }\n}\n", map[string]string{
 			"store": refused, "token_prefix": refused, "expires_in": refused, "vague_names": refused, "foreign_tokens": refused, "max_active_keys": refused,
-			"audit_retention": refused, "backup_key": loaded, "max_changes": refused, "last_used_resolution": refused,
+			"audit_retention": refused, "backup_key": loaded, "encryption_key": loaded, "max_changes": refused, "last_used_resolution": refused,
 		}},
 		{"store badger", "{\n api_keys {\n  store badger {\n   %s\n  }\n }\n}\n", map[string]string{
 			"path": loaded, "cache_size": refused,
@@ -32,7 +32,10 @@ func TestPlaceholders(t *testing.T) {
 		{"api_key_auth", ":8080 {\n api_key_auth {\n  %s\n }\n}\n", map[string]string{
 			"workspace_header": refused, "key_id_header": refused, "access_header": refused, "realm": refused, "read_methods": refused,
 			"read_paths": refused, "rate_limit read": refused, "rate_limit write": refused, "whoami": refused, "browsers": refused,
-			"token_header": refused, "forward_token": flag,
+			"token_header": refused, "forward_token": flag, "assertion": refused,
+		}},
+		{"assertion", ":8080 {\n api_key_auth {\n  assertion {\n   %s\n  }\n }\n}\n", map[string]string{
+			"issuer": refused, "audience": refused, "lifetime": refused, "header": refused, "jwks_path": refused, "rotate_every": refused, "bind": refused,
 		}},
 		{"api_key_admin", ":8080 {\n api_key_admin {\n  %s\n }\n}\n", map[string]string{
 			"base_path": refused, "token": loaded, "token_file": loaded, "trust_upstream_auth": flag, "workspace": requested, "actor": requested,

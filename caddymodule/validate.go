@@ -168,6 +168,9 @@ func (h *Auth) check() error {
 	if h.Whoami != "" {
 		add("whoami", validateWhoami(h.Whoami))
 	}
+	if h.Assertion != nil {
+		add("assertion", h.Assertion.check())
+	}
 	return errors.Join(append(errs, oneOf("browsers", h.Browsers, refuse, allow), h.checkDistinct())...)
 }
 
@@ -178,9 +181,12 @@ func (h *Auth) checkDistinct() error {
 		cmp.Or(h.KeyIDHeader, identity.KeyIDHeader),
 		cmp.Or(h.AccessHeader, identity.AccessHeader),
 	}
+	if h.Assertion != nil {
+		names = append(names, cmp.Or(h.Assertion.Header, identity.AssertionHeader))
+	}
 	for i, name := range names {
 		if identity.NewHeaders(names[:i]...).Match(name) {
-			return fmt.Errorf("workspace_header, key_id_header and access_header must be three different names: %q is used twice", name)
+			return fmt.Errorf("workspace_header, key_id_header, access_header and the header of assertion must have different names: %q is used twice", name)
 		}
 	}
 	all := append(names, identity.WorkspaceHeader, identity.KeyIDHeader, identity.AccessHeader)

@@ -143,7 +143,7 @@ func (a *Authenticator) Check(ctx context.Context, policy *Policy, facts *Facts)
 		return d.refuse(reasonFor(err))
 	}
 	// The clock is read after the look-up, which may have taken a while.
-	d.Key, d.At = &key.Key, a.now()
+	d.Key, d.Signed, d.At = &key.Key, &key.signed, a.now()
 	if result := a.judge(d.Key, d.At); result != Allowed {
 		return d.refuse(result)
 	}

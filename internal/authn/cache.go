@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/assertion"
 	"github.com/agiled/caddy-api-keys/internal/ratelimit"
 )
 
@@ -37,6 +38,7 @@ type entry struct {
 	apikey.Key
 	use     use
 	buckets [2]ratelimit.Hint // by the action, for any limit
+	signed  assertion.Slot    // while the key is in use
 }
 
 func newCache(source Source, size int, log *zap.Logger) (*cache, error) {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/assertion"
 	"github.com/agiled/caddy-api-keys/internal/ratelimit"
 )
 
@@ -60,6 +61,8 @@ type Decision struct {
 	// Key is the key whose complete token matched, even if the request is refused;
 	// otherwise nil. It is shared: never change it.
 	Key *apikey.Key
+	// Signed has the assertions about that key; nil without a key.
+	Signed *assertion.Slot
 	// At is when the decision was made; zero if no key was found.
 	At time.Time
 	// Limit is the limit that the request was counted against, if any, and Usage is

@@ -1,0 +1,154 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/agiled/caddy-api-keys/identity"
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/assertion"
+	"github.com/agiled/caddy-api-keys/internal/store"
+)
+
+const signedSite = "api_key_auth {\n assertion {\n issuer https://api.example.com\n audience contacts\n }\n }\n reverse_proxy {{.Upstream}}"
+
+// kids returns the ids of the published keys.
+func (s *server) kids() (ids []string) {
+	s.T.Helper()
+	var set struct{ Keys []struct{ Kid string } }
+	if err := json.Unmarshal([]byte(s.Clients(s.T)[0].Send(s.T, "GET", defaultJWKSPath, nil).Body), &set); err != nil {
+		s.T.Fatal(err)
+	}
+	for _, key := range set.Keys {
+		ids = append(ids, key.Kid)
+	}
+	return ids
+}
+
+// TestSigning_rotation: once it is due, another key signs, one that was announced; the
+// assertions by the former one are still valid, and are not reused.
+func TestSigning_rotation(t *testing.T) {
+	s := newServer(t)
+	old, err := store.Open(s.Store, zap.NewNop(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := time.Now().Add(-31 * 24 * time.Hour)
+	if err := old.RenewSigningKeys(t.Context(), long, func([]byte) ([]byte, error) {
+		record, _, err := assertion.Renew(nil, assertion.Schedule{Now: long}, nil)
+		return record, err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := old.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s.mustLoad(signedSite)
+	k, c, before := s.create(apikey.FullAccess), s.Clients(t)[0], s.kids()
+	send := func() string {
+		t.Helper()
+		c.Send(t, "GET", "/", nil, "Authorization", "Bearer "+k.token)
+		return s.Upstream.Take()[0].Values(identity.AssertionHeader)[0]
+	}
+	first := send()
+
+	i := s.instance()
+	if err := i.renewSigningKeys(t.Context(), false); err != nil || len(s.kids()) != 2 {
+		t.Fatalf("got the keys %v, %v, right after the start; want those as they were", s.kids(), err)
+	}
+	i.signing.mu.Lock()
+	i.signing.since = i.signing.since.Add(-2 * time.Hour)
+	i.signing.mu.Unlock()
+	if err := i.renewSigningKeys(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	s.Await("the keys to be loaded", func() bool { return len(s.kids()) == 3 })
+	second := send()
+	if first == second {
+		t.Error("got the assertion by the former key again")
+	}
+	if got := fmt.Sprint(i.signing.Ring()); !strings.Contains(got, before[1]) {
+		t.Errorf("got %s, want the announced key %s to sign", got, before[1])
+	}
+	v, err := identity.NewVerifier("http://"+s.Plain+defaultJWKSPath, "contacts", identity.WithIssuer("https://api.example.com"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, token := range []string{first, second} {
+		if _, err := v.Verify(t.Context(), token); err != nil {
+			t.Errorf("got error %v after the rotation, want none", err)
+		}
+	}
+}
+
+// TestSigning_fromReload: a configuration that begins to sign makes the keys, and one that
+// signs no more serves none.
+func TestSigning_fromReload(t *testing.T) {
+	const plain = "api_key_auth\n reverse_proxy {{.Upstream}}"
+	s := serve(t, plain)
+	c := s.Clients(t)[0]
+	if got := c.Send(t, "GET", defaultJWKSPath, nil).Status; got != 401 {
+		t.Errorf("got status %d where nothing is signed, want 401", got)
+	}
+	s.mustLoad(signedSite)
+	before := s.kids()
+	s.mustLoad(plain)
+	if got := c.Send(t, "GET", defaultJWKSPath, nil).Status; got != 401 {
+		t.Errorf("got status %d where nothing is signed any more, want 401", got)
+	}
+	s.mustLoad(signedSite)
+	if after := s.kids(); len(before) != 2 || after[0] != before[0] {
+		t.Errorf("got the keys %v, then %v, want the same", before, after)
+	}
+}
+
+// TestSigning_cannotSign: without keys to sign with, no request passes, and the public keys
+// are not there.
+func TestSigning_cannotSign(t *testing.T) {
+	s := serve(t, signedSite)
+	k, c := s.create(apikey.FullAccess), s.Clients(t)[0]
+	i := s.instance()
+	i.signing.Use(nil)
+	for _, path := range []string{"/", defaultJWKSPath} {
+		got := c.Send(t, "GET", path, nil, "Authorization", "Bearer "+k.token)
+		if got.Status != 503 || got.Header.Get("Retry-After") != "1" || len(s.Upstream.Take()) != 0 {
+			t.Errorf("GET %s: got %d %v, want 503 and nothing upstream", path, got.Status, got.Header)
+		}
+	}
+}
+
+// TestSigning_refusedReload: a configuration that cannot use the signing keys is refused,
+// and the running one goes on.
+func TestSigning_refusedReload(t *testing.T) {
+	s := newServer(t)
+	config := string(s.config(signedSite))
+	withKey := func(key string) []byte {
+		return []byte(strings.Replace(config, `"api_keys":{`, `"api_keys":{"encryption_keys":["`+key+`"],`, 1))
+	}
+	if err := load(withKey(firstKey)); err != nil {
+		t.Fatal(err)
+	}
+	before := s.kids()
+	for _, other := range [][]byte{withKey(secondKey), []byte(config)} {
+		if err := load(other); err == nil || !strings.Contains(err.Error(), assertion.ErrSecret.Error()) {
+			t.Errorf("got error %v, want that the keys are encrypted with another key", err)
+		}
+	}
+	if err := s.instance().renewSigningKeys(t.Context(), true); err != nil {
+		t.Errorf("got error %v after the refusals, want none", err)
+	}
+	if after := s.kids(); after[0] != before[0] {
+		t.Errorf("got the keys %v after the refusals, want %v", after, before)
+	}
+	if err := load(withKey(secondKey + `","` + firstKey)); err != nil {
+		t.Fatal(err)
+	}
+	if err := load(withKey(secondKey)); err != nil {
+		t.Errorf("got error %v with the new key alone, want none", err)
+	}
+}
