@@ -110,7 +110,7 @@ func TestDocs_caddyfiles(t *testing.T) {
 				s := newServer(t)
 				secret := strings.Repeat("a1", 32)
 				s.Env = []string{
-					"API_KEYS_ADMIN_TOKEN=an-admin-token-of-the-test", "API_KEYS_BACKUP_KEY=" + secret,
+					"API_KEYS_ADMIN_TOKEN=an-admin-token-of-the-test", "API_KEYS_BACKUP_KEY=" + secret, "API_KEYS_ENCRYPTION_KEY=" + secret,
 					"ETCD_PASSWORD=x", "API_KEYS_FLEET_KEY=" + secret, "API_KEYS_FLEET_KEY_OLD=" + secret,
 				}
 				file := filepath.Join(s.Dir, "Caddyfile")

@@ -101,6 +101,25 @@ func TestRenew_shortened(t *testing.T) {
 	}
 }
 
+// Rotated every minute, all keys are replaced within minutes, as the documentation says for
+// those that were disclosed.
+func TestRenew_disclosed(t *testing.T) {
+	record, _ := renew(t, nil, steady(start), nil)
+	disclosed := publicIDs(t, open(t, record, nil))
+	now := start.Add(3 * day)
+	for range 6 {
+		if renewed, _ := renew(t, record, Schedule{Every: time.Minute, Now: now, Steady: true}, nil); renewed != nil {
+			record = renewed
+		}
+		now = now.Add(time.Minute)
+	}
+	for _, id := range publicIDs(t, open(t, record, nil)) {
+		if slices.Contains(disclosed, id) {
+			t.Errorf("the key %s is still published after 5 minutes", id)
+		}
+	}
+}
+
 // Times that a clock has recorded that was ahead count from when that is seen. One that has
 // been set back changes nothing.
 func TestRenew_clockAhead(t *testing.T) {
