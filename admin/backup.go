@@ -64,11 +64,10 @@ type extendedBody struct {
 func (b extendedBody) Read(p []byte) (int, error) {
 	_ = b.control.SetReadDeadline(time.Now().Add(sendTimeout))
 	n, err := b.ReadCloser.Read(p)
-	if errors.Is(err, io.EOF) {
-		// From now on, the server reads to see whether the client hangs up. A deadline
-		// would look to it as if it had.
-		_ = b.control.SetReadDeadline(time.Time{})
-	}
+	// What was read may take long to be worked on. Over HTTP/2, a deadline that passes in the
+	// meantime ends the body; after the end of the body, it looks to the server as if the
+	// client had hung up.
+	_ = b.control.SetReadDeadline(time.Time{})
 	return n, err
 }
 

@@ -74,6 +74,7 @@ func (b *backlog) send() {
 		if err == nil {
 			err = b.control.Flush()
 		}
+		_ = b.control.SetWriteDeadline(time.Time{}) // over HTTP/2, it ends a response that waits for more
 		if err != nil {
 			b.fail(err)
 			return
