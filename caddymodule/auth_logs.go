@@ -48,7 +48,7 @@ func refuseLoggedTokens(ctx caddy.Context, header string) error {
 		names = append(names, log.name)
 		mend = append(mend, log.place+":\n\tlog {\n\t\tformat lazy\n\t}\n")
 	}
-	return fmt.Errorf("token_header: the tokens in %s would be written to %s: Caddy redacts Authorization in its logs, but no header of your own. "+
+	return fmt.Errorf("token_header: the tokens in %s, or in another spelling of it, would be written to %s: Caddy redacts Authorization in its logs, but no header of your own. "+
 		"The format lazy redacts %[1]s too. %[3]sWhere a log has a format already, write lazy before it: format lazy json. "+
 		`In JSON, it is the log's "encoder": {"format": "lazy"}, with the other format in its "wrap"`,
 		header, strings.Join(names, ", and to "), strings.Join(mend, ""))
