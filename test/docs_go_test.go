@@ -32,6 +32,7 @@ import (
 
 	"github.com/agiled/caddy-api-keys/admin/client"
 	"github.com/agiled/caddy-api-keys/admin/client/clienttest"
+	"github.com/agiled/caddy-api-keys/identity"
 )
 `
 
@@ -41,6 +42,8 @@ type app struct{}
 type oldKey struct{}
 
 func (oldKey) line() (line client.ImportLine) { return line }
+
+var api http.Handler
 
 func newApp(url, token string) (a app)       { return a }
 func (app) onboard(context.Context, string)  {}
@@ -108,7 +111,7 @@ func typeErrors(t *testing.T, source string, imports types.Importer) (errs []err
 func exportData(t *testing.T) types.Importer {
 	t.Helper()
 	list := exec.CommandContext(t.Context(), "go", "list", "-deps", "-export", "-f", "{{if .Export}}{{.ImportPath}} {{.Export}}{{end}}",
-		"log", "testing", "github.com/agiled/caddy-api-keys/admin/client/clienttest")
+		"log", "testing", "github.com/agiled/caddy-api-keys/admin/client/clienttest", "github.com/agiled/caddy-api-keys/identity")
 	list.Stderr = os.Stderr
 	out, err := list.Output()
 	must(t, err)
