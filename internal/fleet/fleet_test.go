@@ -147,13 +147,13 @@ func (r replica) Lookup(digest apikey.Digest) (*apikey.Key, error) {
 	return key, err
 }
 
-func openGateway(t *testing.T, name string, o Options) *gateway {
+func openGateway(t testing.TB, name string, o Options) *gateway {
 	t.Helper()
 	return openIn(t, filepath.Join(t.TempDir(), name), name, o)
 }
 
 // openIn opens a gateway whose replica is in a directory.
-func openIn(t *testing.T, dir, name string, o Options) *gateway {
+func openIn(t testing.TB, dir, name string, o Options) *gateway {
 	t.Helper()
 	log := zaptest.NewLogger(t).Named(name)
 	if o.Log != nil {
@@ -182,7 +182,7 @@ func openIn(t *testing.T, dir, name string, o Options) *gateway {
 }
 
 // openStore opens the gateway's replica.
-func (g *gateway) openStore(t *testing.T, dir, prefix string, log *zap.Logger) {
+func (g *gateway) openStore(t testing.TB, dir, prefix string, log *zap.Logger) {
 	t.Helper()
 	var err error
 	g.store, err = store.OpenReplica(dir, prefix, log, func(outcome apikey.Outcome) {
@@ -222,7 +222,7 @@ func issue(ws, name string) issued {
 	}}, token}
 }
 
-func (g *gateway) awaitLive(t *testing.T) {
+func (g *gateway) awaitLive(t testing.TB) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); !g.Live(); {
 		if time.Now().After(deadline) {
@@ -252,7 +252,7 @@ func (g *gateway) apply(t *testing.T, do apikey.Action) apikey.Outcome {
 	return outcome
 }
 
-func startGateways(t *testing.T, n int, o Options) (all []*gateway) {
+func startGateways(t testing.TB, n int, o Options) (all []*gateway) {
 	t.Helper()
 	for i := range n {
 		all = append(all, openGateway(t, fmt.Sprintf("gw%d", i), o))

@@ -72,7 +72,7 @@ func toMove(t *testing.T, path string) *store.Store {
 }
 
 // closeStore closes a store that may be opened again at once.
-func closeStore(t *testing.T, s *store.Store) {
+func closeStore(t testing.TB, s *store.Store) {
 	t.Helper()
 	// A process that is being started has the lock of the directory, too, for a moment.
 	syscall.ForkLock.RLock()

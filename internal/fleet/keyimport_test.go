@@ -3,7 +3,6 @@ package fleet
 import (
 	"crypto/sha256"
 	"errors"
-	"flag"
 	"fmt"
 	"testing"
 	"time"
@@ -82,24 +81,21 @@ func TestFleet_importCutOff(t *testing.T) {
 	}
 }
 
-var importRate = flag.Int("import", 0, "import so many keys, and log how long it takes")
-
-// TestFleet_importRate measures an import.
-func TestFleet_importRate(t *testing.T) {
-	if *importRate == 0 {
-		t.Skip("it measures: -import 100000")
-	}
-	all := startGateways(t, 2, defaults(etcdtest.Start(t, 3)))
-	begun := time.Now()
-	for n := 0; n < *importRate; n += 2 * committedAtOnce {
+// BenchmarkFleet_import imports a key into a fleet of two gateways, with as many others as
+// the admin API imports at once.
+func BenchmarkFleet_import(b *testing.B) {
+	all := startGateways(b, 2, defaults(etcdtest.Start(b, 3)))
+	for n := 0; b.Loop(); n++ {
+		if n%(2*committedAtOnce) != 0 {
+			continue
+		}
 		var tokens []string
 		for i := range 2 * committedAtOnce {
 			tokens = append(tokens, fmt.Sprint("sk_", n+i))
 		}
-		results, err := all[0].store.ApplyAll(t.Context(), imports(tokens...))
+		results, err := all[0].store.ApplyAll(b.Context(), imports(tokens...))
 		if err != nil || results[0].Err != nil {
-			t.Fatalf("got %v, %v", results[0].Err, err)
+			b.Fatalf("got %v, %v", results[0].Err, err)
 		}
 	}
-	t.Logf("%d keys in %s", *importRate, time.Since(begun).Round(time.Millisecond))
 }
