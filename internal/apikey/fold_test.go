@@ -80,7 +80,10 @@ func TestFoldText_ascii(t *testing.T) {
 // No character is folded without end, to another form when folded again, or to
 // so much that a name of them could not be stored.
 func TestFoldName_everyCharacter(t *testing.T) {
-	for r := range rune(unicode.MaxRune + 1) {
+	for r := rune(0); r <= unicode.MaxRune; r++ {
+		if plane := r >> 16; plane > 3 && plane != 14 {
+			r += 255 // of the planes without characters, some are enough
+		}
 		folded := FoldName("a" + string(r) + "b")
 		if again := FoldName(folded); again != folded {
 			t.Errorf("%U is folded to %q, and that to %q", r, folded, again)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -32,6 +33,10 @@ const (
 func TestMain(m *testing.M) {
 	if role, path := testenv.ChildRole(); role != "" {
 		os.Exit(child(role, path))
+	}
+	// Half of rapid's default: each check opens stores on the disk. The flag asks for more.
+	if err := flag.Set("rapid.checks", "50"); err != nil {
+		panic(err)
 	}
 	os.Exit(m.Run())
 }
