@@ -165,6 +165,15 @@ func (h twice) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	}))
 }
 
+// sendAll has a handler judge requests with the same token, one after the other.
+func sendAll(b *testing.B, h *Auth, token string) {
+	e := newExchange(token)
+	b.ReportAllocs()
+	for b.Loop() {
+		e.send(b, h)
+	}
+}
+
 // BenchmarkAuth measures the handler on top of what Caddy does for any request,
 // which is the first of these benchmarks.
 func BenchmarkAuth(b *testing.B) {
@@ -177,35 +186,19 @@ func BenchmarkAuth(b *testing.B) {
 	})
 	b.Run("cached", func(b *testing.B) {
 		h, token := benchHandler(b)
-		e := newExchange(token)
-		b.ReportAllocs()
-		for b.Loop() {
-			e.send(b, h)
-		}
+		sendAll(b, h, token)
 	})
 	b.Run("cached, signed", func(b *testing.B) {
 		h, token := signingHandler(b, bindNone)
-		e := newExchange(token)
-		b.ReportAllocs()
-		for b.Loop() {
-			e.send(b, h)
-		}
+		sendAll(b, h, token)
 	})
 	b.Run("cached, signed for each request", func(b *testing.B) {
 		h, token := signingHandler(b, bindRequest)
-		e := newExchange(token)
-		b.ReportAllocs()
-		for b.Loop() {
-			e.send(b, h)
-		}
+		sendAll(b, h, token)
 	})
 	b.Run("cached, in a fleet", func(b *testing.B) {
 		h, token := fleetHandler(b)
-		e := newExchange(token)
-		b.ReportAllocs()
-		for b.Loop() {
-			e.send(b, h)
-		}
+		sendAll(b, h, token)
 	})
 	b.Run("parallel", func(b *testing.B) {
 		h, token := benchHandler(b)
