@@ -1,10 +1,8 @@
 package test
 
 import (
-	"context"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -90,14 +88,7 @@ func serverFor(t *testing.T, script string) (s *server, address string) {
 		s = newServer(t)
 		socket := filepath.Join(s.Dir, "admin.sock")
 		s.Run(strings.Replace(gatewayConfig, "admin {{.Admin}}", "admin unix/"+socket, 1))
-		dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", socket)
-		}
-		overSocket := &http.Client{Transport: &http.Transport{DialContext: dial}}
-		s.Await("the server to answer", func() bool {
-			response, err := overSocket.Get("http://127.0.0.1/api-keys/healthz")
-			return err == nil && response.Body.Close() == nil && response.StatusCode == http.StatusOK
-		})
+		s.awaitSocket(socket)
 		return s, "unix/" + socket
 	case "origin.txt":
 		s = newServer(t)

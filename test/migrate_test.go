@@ -1,17 +1,13 @@
 package test
 
 import (
-	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/agiled/caddy-api-keys/internal/testenv"
 )
@@ -29,13 +25,7 @@ func TestMigrate_commands(t *testing.T) {
 		"admin {{.Admin}}", "admin unix/"+socket, "api_keys {", "log {\n\t\tformat lazy\n\t}\n\tapi_keys {\n\t\tforeign_tokens accept",
 		"\tdebug\n", "", "\tlog\n", "\tlog {\n\t\tformat lazy json\n\t}\n", "api_key_auth", "api_key_auth {\n\t\ttoken_header X-API-Key\n\t}",
 	).Replace(httpOnly(gatewayConfig)))
-	overSocket := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", socket)
-	}}}
-	s.Await("the server to answer", func() bool {
-		response, err := overSocket.Get("http://localhost/api-keys/healthz")
-		return err == nil && response.Body.Close() == nil && response.StatusCode == http.StatusOK
-	})
+	s.awaitSocket(socket)
 
 	const hash = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"
 	mux := http.NewServeMux()
@@ -56,22 +46,12 @@ func TestMigrate_commands(t *testing.T) {
 		"_format_version: \"3.0\"\nconsumers:\n- username: kong-customer\n  keyauth_credentials:\n  - key: kong-token-0123456789abcdef\nYAML\n"), 0o700))
 	must(t, os.WriteFile(filepath.Join(work, "unkey.json"), []byte(`[{"hash":"eW7lRqVNwNwrmEZ6vkT2bR2a3V0vR9tUyFZ3lJgY0uk=","name":"Zapier production","externalId":"unkey-customer"}]`), 0o600))
 
-	runBlocks, err := filepath.Abs("../deploy/deb/run-blocks")
-	must(t, err)
 	text := strings.ReplaceAll(documents(t)["docs/migrate.md"], "/run/caddy-api-keys/admin.sock", socket)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, runBlocks, "caddy", "api-keys", "create", "--workspace", "acme", "--preset", "full-access", "-o", "json", "--name")
-	cmd.Dir, cmd.Stdin = work, strings.NewReader(text)
-	cmd.Env = append(os.Environ(), "PATH="+programs+":"+os.Getenv("PATH"), "CADDY_API_KEYS_ADDRESS=unix/"+socket,
+	out := runBlocks(t, text, work, socket, "PATH="+programs+":"+os.Getenv("PATH"), "CADDY_API_KEYS_ADDRESS=unix/"+socket,
 		"TYK_URL="+others.URL, "TYK_SECRET=x", "ZUPLO_URL="+others.URL, "ZUPLO_API_KEY=x", "ZUPLO_ACCOUNT=a", "ZUPLO_BUCKET=b",
 		"API_URL=http://"+s.Plain, "OLD_TOKEN=kong-token-0123456789abcdef")
-	out, err := cmd.CombinedOutput()
-	if want := fmt.Sprintf("%d blocks were run", strings.Count(text, "```sh\n")); err != nil || !strings.Contains(string(out), want) {
-		t.Errorf("got %v, want that %s:\n%s", err, want, out)
-	}
 	for _, want := range []string{"tyk-customer\t", "zuplo-customer\t", "unkey-customer\t", "kong-customer\t", "acme\t", "\n200\n"} {
-		if !strings.Contains(string(out), want) {
+		if !strings.Contains(out, want) {
 			t.Errorf("got no %q in:\n%s", want, out)
 		}
 	}

@@ -26,13 +26,7 @@ func TestRunbook_commands(t *testing.T) {
 	s := newServer(t)
 	socket := filepath.Join(s.Dir, "admin.sock")
 	s.Run(strings.NewReplacer("admin {{.Admin}}", "admin unix/"+socket+"|0220", "\tlog\n", "\tlog {\n\t\toutput file access.log\n\t}\n").Replace(httpOnly(gatewayConfig)))
-	overSocket := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", socket)
-	}}}
-	s.Await("the server to answer", func() bool {
-		response, err := overSocket.Get("http://localhost/api-keys/healthz")
-		return err == nil && response.Body.Close() == nil && response.StatusCode == http.StatusOK
-	})
+	s.awaitSocket(socket)
 	if got := s.Clients(t)[0].Send(t, "GET", "/public/v1/contacts", nil); got.Status != 401 {
 		t.Fatalf("got status %d, want a line in the access log", got.Status)
 	}
@@ -54,16 +48,38 @@ func TestRunbook_commands(t *testing.T) {
 		"/run/caddy-api-keys/admin.sock", socket, "/var/lib/caddy-api-keys/api_keys", s.Store, "/var/log/caddy-api-keys/", s.Dir+"/",
 		"/var/tmp", s.Dir, "--max-depth 2 /var ", "--max-depth 2 "+s.Dir+" ",
 	).Replace(documents(t)["docs/runbook.md"])
+	runBlocks(t, text, "", socket, "PATH="+programs+":"+os.Getenv("PATH"))
+}
+
+// awaitSocket waits until the server answers on its admin socket.
+func (s *server) awaitSocket(socket string) {
+	s.T.Helper()
+	overSocket := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", socket)
+	}}}
+	s.Await("the server to answer", func() bool {
+		response, err := overSocket.Get("http://localhost/api-keys/healthz")
+		return err == nil && response.Body.Close() == nil && response.StatusCode == http.StatusOK
+	})
+}
+
+// runBlocks runs every block of shell of a document in a directory, the current one if
+// it is "", with more variables in the environment, and returns what they print. They
+// use keys that are created through the admin socket.
+func runBlocks(t *testing.T, text, dir, socket string, env ...string) (out string) {
+	t.Helper()
+	program, err := filepath.Abs("../deploy/deb/run-blocks")
+	must(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "../deploy/deb/run-blocks", "caddy", "api-keys", "create", "--address", "unix/"+socket,
+	cmd := exec.CommandContext(ctx, program, "caddy", "api-keys", "create", "--address", "unix/"+socket,
 		"--workspace", "acme", "--preset", "full-access", "-o", "json", "--name")
-	cmd.Stdin = strings.NewReader(text)
-	cmd.Env = append(os.Environ(), "PATH="+programs+":"+os.Getenv("PATH"))
-	out, err := cmd.CombinedOutput()
-	if want := fmt.Sprintf("%d blocks were run", strings.Count(text, "```sh\n")); err != nil || !strings.Contains(string(out), want) {
-		t.Errorf("got %v, want that %s:\n%s", err, want, out)
+	cmd.Dir, cmd.Stdin, cmd.Env = dir, strings.NewReader(text), append(os.Environ(), env...)
+	printed, err := cmd.CombinedOutput()
+	if want := fmt.Sprintf("%d blocks were run", strings.Count(text, "```sh\n")); err != nil || !strings.Contains(string(printed), want) {
+		t.Errorf("got %v, want that %s:\n%s", err, want, printed)
 	}
+	return string(printed)
 }
 
 // TestRunbook_inline holds what stands in the sentences: a command with options says
