@@ -4,6 +4,7 @@ import {html, nothing} from "./vendor/lit-html.js";
 import * as api from "./api.js";
 import {addPage, app, guarded, isWorkspace, redraw, toWorkspace, words} from "./app.js";
 import {findField, findNotice, foundView, isFinding, renew, seekAgain} from "./find.js";
+import {number} from "./format.js";
 import {gather} from "./gather.js";
 import {text} from "./text.js";
 import {holdsToken} from "./tokens.js";
@@ -134,7 +135,7 @@ function listView() {
 
 function row({id, suspended, suspended_at: at, reason, keys}) {
 	const {columns} = text.choose;
-	const counted = (name) => html`<td role="cell" data-label=${columns[name]}>${keys[name].toLocaleString()}</td>`;
+	const counted = (name) => html`<td role="cell" data-label=${columns[name]}>${number(keys[name])}</td>`;
 	return html`<tr role="row">
 		<th role="rowheader" scope="row" class="name"><a href=${toWorkspace(id)}><bdi>${id}</bdi></a></th>
 		${["active", "expired", "revoked"].map(counted)}

@@ -1,16 +1,19 @@
-// Times and durations for people: in the reader's time zone, and in the reader's
+// Numbers, times and durations for people: in the reader's time zone, and in the reader's
 // locale if it has the page's language.
 
+import {localesOf} from "./language.js";
+import {numbers} from "./numbers.js";
 import {language} from "./text.js";
 
-const own = navigator.languages.filter((tag) => tag.split("-")[0] === language);
-const locales = [...own, language];
+const locales = localesOf(language);
+
+export const {number} = numbers(language);
 
 const dates = new Intl.DateTimeFormat(locales, {dateStyle: "medium"});
 const times = new Intl.DateTimeFormat(locales, {dateStyle: "medium", timeStyle: "short"});
 const clock = new Intl.DateTimeFormat(locales, {timeStyle: "short"});
 const days = new Intl.DateTimeFormat(locales, {dateStyle: "full"});
-const spans = new Intl.RelativeTimeFormat(language, {numeric: "always"});
+const spans = new Intl.RelativeTimeFormat(locales, {numeric: "always"});
 
 const second = 1000;
 const minute = 60 * second;

@@ -5,6 +5,7 @@ import * as api from "./api.js";
 import {addPage, app, guarded, redraw, toKey, words} from "./app.js";
 import {openCreate} from "./create.js";
 import {findEverywhere} from "./find.js";
+import {number} from "./format.js";
 import {endOf, marksOf} from "./marks.js";
 import {openReminders} from "./reminders.js";
 import {text} from "./text.js";
@@ -148,7 +149,7 @@ function filterView(name) {
 	const counts = {...app.summary?.keys, attention: list.urgent?.length};
 	return html`<label>
 		<input type="radio" name="filter" value=${name} .checked=${list.filter === name} @change=${() => ask({filter: name})}>
-		<span>${text.list.filter[name]}${counts[name] === undefined ? nothing : html` <span class="count">${counts[name].toLocaleString()}</span>`}</span>
+		<span>${text.list.filter[name]}${counts[name] === undefined ? nothing : html` <span class="count">${number(counts[name])}</span>`}</span>
 	</label>`;
 }
 
