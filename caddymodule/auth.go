@@ -58,7 +58,7 @@ type Auth struct {
 	// two servers could interpret differently never matches.
 	ReadPaths []string `json:"read_paths,omitempty"`
 
-	// How often a key may be used. Default: no limit.
+	// How often a key may be used, and all keys of a workspace together. Default: no limit.
 	RateLimit RateLimits `json:"rate_limit,omitzero"`
 
 	// A path at which GET and HEAD are answered with the key's own workspace,
@@ -128,8 +128,9 @@ func (h *Auth) Provision(ctx caddy.Context) error {
 	h.policy = authn.Policy{
 		ReadMethods: h.ReadMethods, ReadPaths: h.ReadPaths,
 		ReadLimit: h.RateLimit.Read.limit(), WriteLimit: h.RateLimit.Write.limit(),
-		AllowBrowsers: h.Browsers == allow,
-		ForeignTokens: h.app.ForeignTokens == accept, TokenPrefix: h.app.TokenPrefix,
+		WorkspaceLimit: h.RateLimit.Workspace.limit(),
+		AllowBrowsers:  h.Browsers == allow,
+		ForeignTokens:  h.app.ForeignTokens == accept, TokenPrefix: h.app.TokenPrefix,
 	}
 	if err := h.useAssertions(); err != nil {
 		return err

@@ -13,17 +13,22 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/ratelimit"
 )
 
-// RateLimits limit how often a key may be used. Each key has separate counts for
-// reads, for writes and for each limit: handlers with the same limit share a count,
-// handlers with different limits do not. The limits are exact: no more requests pass
-// in any window of the given length, wherever it begins, and none within the limit is
-// refused. Counts survive a reload. Each process counts for itself.
+// RateLimits limit how often a key may be used, and all keys of a workspace together. Each
+// key has separate counts for reads, for writes and for each limit: handlers with the same
+// limit share a count, handlers with different limits do not. The limits are exact: no more
+// requests pass in any window of the given length, wherever it begins, and none within the
+// limits is refused. A request that is refused, by whichever limit, counts in none. Counts
+// survive a reload. Each process counts for itself.
 type RateLimits struct {
 	// The limit for requests that read.
 	Read *RateLimit `json:"read,omitempty"`
 
 	// The limit for requests that write.
 	Write *RateLimit `json:"write,omitempty"`
+
+	// The limit for all requests of all keys of a workspace together, so that a customer
+	// cannot get around the other limits by making more keys.
+	Workspace *RateLimit `json:"workspace,omitempty"`
 }
 
 // RateLimit is a number of requests per window.
@@ -94,7 +99,7 @@ var changes = ratelimit.New()
 // workspace has to wait; zero if it does not.
 func (a *App) countChange(workspaceID string) time.Duration {
 	limit := ratelimit.Limit{N: a.MaxChanges.Changes, Window: time.Duration(a.MaxChanges.Window)}
-	return changes.Allow(workspaceID, 0, limit, time.Now(), nil).RetryAfter
+	return changes.Allow(ratelimit.Count{Subject: workspaceID, Limit: limit}, time.Now()).RetryAfter
 }
 
 // The fields of draft-ietf-httpapi-ratelimit-headers, as net/http spells them.
@@ -103,17 +108,17 @@ const (
 	limitHeader  = "Ratelimit"
 )
 
-// setRateLimitHeaders tells a client how much of its limit is left. It is written
-// to allocate little: if there is a limit, every response has these headers.
+// setRateLimitHeaders tells a client how much of its limits is left. It is written to
+// allocate little: if there is a limit, every response has these headers.
 func setRateLimitHeaders(header http.Header, d *authn.Decision) {
-	if d.Limit.N == 0 {
+	policy, left := make([]byte, 0, 64), make([]byte, 0, 64)
+	policy, left = appendQuota(policy, left, string(d.Action), &d.KeyQuota)
+	policy, left = appendQuota(policy, left, "workspace", &d.WorkspaceQuota)
+	if len(policy) == 0 {
 		return
 	}
-	values := [2]string{
-		parameters(d.Action, 'q', d.Limit.N, 'w', seconds(d.Limit.Window)),
-		parameters(d.Action, 'r', d.Usage.Remaining, 't', seconds(d.Usage.Reset)),
-	}
-	if len(header[limitHeader]) > 0 { // set by an earlier block: both limits apply
+	values := [2]string{string(policy), string(left)}
+	if len(header[limitHeader]) > 0 { // set by an earlier block, whose limits apply too
 		header[policyHeader] = append(header[policyHeader], values[0])
 		header[limitHeader] = append(header[limitHeader], values[1])
 		return
@@ -122,12 +127,24 @@ func setRateLimitHeaders(header http.Header, d *authn.Decision) {
 	header[limitHeader] = values[1:2:2]
 }
 
-// parameters returns a list of one item with two parameters (RFC 9651).
-func parameters(item authn.Action, first byte, n int, second byte, m int) string {
-	b := append(make([]byte, 0, 64), '"')
-	b = append(append(b, item...), '"', ';', first, '=')
-	b = append(strconv.AppendInt(b, int64(n), 10), ';', second, '=')
-	return string(strconv.AppendInt(b, int64(m), 10))
+// appendQuota appends a limit to the lists of both headers, unless there is none.
+func appendQuota(policy, left []byte, name string, q *authn.Quota) ([]byte, []byte) {
+	if q.Limit.N == 0 {
+		return policy, left
+	}
+	return appendItem(policy, name, 'q', q.Limit.N, 'w', seconds(q.Limit.Window)),
+		appendItem(left, name, 'r', q.Usage.Remaining, 't', seconds(q.Usage.Reset))
+}
+
+// appendItem appends an item with two parameters to a list (RFC 9651).
+func appendItem(list []byte, item string, first byte, n int, second byte, m int) []byte {
+	if len(list) > 0 {
+		list = append(list, ", "...)
+	}
+	list = append(list, '"')
+	list = append(append(list, item...), '"', ';', first, '=')
+	list = append(strconv.AppendInt(list, int64(n), 10), ';', second, '=')
+	return strconv.AppendInt(list, int64(m), 10)
 }
 
 // seconds returns a duration in whole seconds, rounded up, so that waiting for that

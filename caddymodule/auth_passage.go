@@ -77,7 +77,7 @@ func (p *passage) removeKeyEndHeaders(header http.Header) {
 // begin records that a block lets a request pass.
 func (p *passage) begin(block *Auth, d *authn.Decision, facts *authn.Facts, first *passage) {
 	p.block = block
-	p.pass = authn.Pass{Key: d.Key, Action: d.Action, Limit: d.Limit, Before: facts.Before}
+	p.pass = authn.Pass{Key: d.Key, Action: d.Action, Limit: d.KeyQuota.Limit, WorkspaceLimit: d.WorkspaceQuota.Limit, Before: facts.Before}
 	p.otherMethod, p.otherPath, p.earlyData, p.browser = facts.OtherMethod, facts.OtherPath, facts.EarlyData, facts.Browser
 	if first == nil {
 		p.last = p

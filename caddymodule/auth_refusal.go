@@ -87,7 +87,7 @@ func (h *Auth) refuse(w http.ResponseWriter, r *http.Request, d *authn.Decision)
 		answer = internalError
 	}
 	if d.Result == authn.RateLimited {
-		answer.retry = strconv.Itoa(max(1, seconds(d.Usage.RetryAfter)))
+		answer.retry = strconv.Itoa(max(1, seconds(d.RetryAfter())))
 	}
 	if line := h.app.log.Check(zap.DebugLevel, "request refused"); line != nil {
 		line.Write(decisionFields(d)...)

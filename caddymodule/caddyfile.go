@@ -61,7 +61,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //	    realm            <realm>
 //	    read_methods     <method...>
 //	    read_paths       <path...>
-//	    rate_limit       read|write <requests> <window> [per_fleet]
+//	    rate_limit       read|write|workspace <requests> <window> [per_fleet]
 //	    whoami           <path>
 //	    browsers         refuse|allow
 //	    token_header     <name>
@@ -76,19 +76,20 @@ func parseAuth(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 	}
 	start := *d
 	err := parseBlock(d, "api_key_auth", options{
-		"workspace_header": text(d, &h.WorkspaceHeader, "<name>", validateHeader),
-		"key_id_header":    text(d, &h.KeyIDHeader, "<name>", validateHeader),
-		"access_header":    text(d, &h.AccessHeader, "<name>", validateHeader),
-		"realm":            text(d, &h.Realm, "<realm>", validateRealm),
-		"read_methods":     list(d, &h.ReadMethods, "<method...>", validateMethod),
-		"read_paths":       list(d, &h.ReadPaths, "<path...>", validateReadPath),
-		"rate_limit read":  rateLimit(d, &h.RateLimit.Read),
-		"rate_limit write": rateLimit(d, &h.RateLimit.Write),
-		"whoami":           text(d, &h.Whoami, "<path>", validateWhoami),
-		"browsers":         choice(d, &h.Browsers, refuse, allow),
-		"token_header":     text(d, &h.TokenHeader, "<name>", validateTokenHeader),
-		"forward_token":    flag(d, &h.ForwardToken),
-		"assertion":        func() error { return parseAssertion(d, &h.Assertion) },
+		"workspace_header":     text(d, &h.WorkspaceHeader, "<name>", validateHeader),
+		"key_id_header":        text(d, &h.KeyIDHeader, "<name>", validateHeader),
+		"access_header":        text(d, &h.AccessHeader, "<name>", validateHeader),
+		"realm":                text(d, &h.Realm, "<realm>", validateRealm),
+		"read_methods":         list(d, &h.ReadMethods, "<method...>", validateMethod),
+		"read_paths":           list(d, &h.ReadPaths, "<path...>", validateReadPath),
+		"rate_limit read":      rateLimit(d, &h.RateLimit.Read),
+		"rate_limit write":     rateLimit(d, &h.RateLimit.Write),
+		"rate_limit workspace": rateLimit(d, &h.RateLimit.Workspace),
+		"whoami":               text(d, &h.Whoami, "<path>", validateWhoami),
+		"browsers":             choice(d, &h.Browsers, refuse, allow),
+		"token_header":         text(d, &h.TokenHeader, "<name>", validateTokenHeader),
+		"forward_token":        flag(d, &h.ForwardToken),
+		"assertion":            func() error { return parseAssertion(d, &h.Assertion) },
 	})
 	if err != nil {
 		return nil, err

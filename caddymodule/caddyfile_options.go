@@ -42,10 +42,10 @@ func parseBlock(d *caddyfile.Dispenser, block string, known options) error {
 		parse, ok := known[name]
 		if variants := known.variants(name); len(variants) > 0 {
 			if !d.NextArg() {
-				return d.Errf("%s is followed by %s", name, strings.Join(variants, " or "))
+				return d.Errf("%s is followed by one of %s", name, strings.Join(variants, ", "))
 			}
 			if !slices.Contains(variants, d.Val()) {
-				return d.Errf("%s is followed by %s, not by %q", name, strings.Join(variants, " or "), d.Val())
+				return d.Errf("%s is followed by one of %s, not by %q", name, strings.Join(variants, ", "), d.Val())
 			}
 			name += " " + d.Val()
 			parse, ok = known[name]
@@ -156,7 +156,7 @@ func rateLimit(d *caddyfile.Dispenser, into **RateLimit) func() error {
 			limit.PerFleet, args = true, args[:2]
 		}
 		if len(args) != 2 {
-			return d.Err("rate_limit takes read or write, a number of requests, a window, and maybe per_fleet: rate_limit read 60 1m")
+			return d.Err("rate_limit takes read, write or workspace, a number of requests, a window, and maybe per_fleet: rate_limit read 60 1m")
 		}
 		number, window := args[0], args[1]
 		if err := parsePerWindow(number, "requests", &limit.Requests, window, &limit.Window); err != nil {

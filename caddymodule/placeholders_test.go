@@ -31,7 +31,8 @@ func TestPlaceholders(t *testing.T) {
 		}},
 		{"api_key_auth", ":8080 {\n api_key_auth {\n  %s\n }\n}\n", map[string]string{
 			"workspace_header": refused, "key_id_header": refused, "access_header": refused, "realm": refused, "read_methods": refused,
-			"read_paths": refused, "rate_limit read": refused, "rate_limit write": refused, "whoami": refused, "browsers": refused,
+			"read_paths": refused, "rate_limit read": refused, "rate_limit write": refused, "rate_limit workspace": refused,
+			"whoami": refused, "browsers": refused,
 			"token_header": refused, "forward_token": flag, "assertion": refused,
 		}},
 		{"assertion", ":8080 {\n api_key_auth {\n  assertion {\n   %s\n  }\n }\n}\n", map[string]string{

@@ -165,6 +165,7 @@ func (h *Auth) check() error {
 	}
 	add("rate_limit", h.RateLimit.Read.validate())
 	add("rate_limit", h.RateLimit.Write.validate())
+	add("rate_limit", h.RateLimit.Workspace.validate())
 	if h.Whoami != "" {
 		add("whoami", validateWhoami(h.Whoami))
 	}

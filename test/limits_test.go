@@ -36,20 +36,7 @@ func TestLimits_window(t *testing.T) {
 			t.Parallel()
 			_, token := s.Create("acme", "Hasty client that "+test.action+"s", "full_access")
 			attempts := hammer(t, s, test.method, token, 3*test.n+1)
-			var passes []attempt
-			for _, a := range attempts {
-				if a.got.Status == 200 {
-					passes = append(passes, a)
-				}
-			}
-			slices.SortFunc(passes, func(a, b attempt) int { return a.answered.Compare(b.answered) })
-			for i := range len(passes) - test.n {
-				// Of these, another may have been judged first than was answered first.
-				first := slices.MinFunc(passes[i:i+test.n], func(a, b attempt) int { return a.sent.Compare(b.sent) })
-				if spread := passes[i+test.n].answered.Sub(first.sent); spread < window {
-					t.Errorf("got %d passes within %s, want at most %d in %s", test.n+1, spread, test.n, window)
-				}
-			}
+			passes := wantWindows(t, attempts, test.n, window)
 			refused := 0
 			for _, a := range attempts {
 				if a.got.Status == 200 {
@@ -73,6 +60,25 @@ func TestLimits_window(t *testing.T) {
 			}
 		})
 	}
+}
+
+// wantWindows checks that no window has more than n passes, and returns all of them.
+func wantWindows(t *testing.T, attempts []attempt, n int, window time.Duration) (passes []attempt) {
+	t.Helper()
+	for _, a := range attempts {
+		if a.got.Status == 200 {
+			passes = append(passes, a)
+		}
+	}
+	slices.SortFunc(passes, func(a, b attempt) int { return a.answered.Compare(b.answered) })
+	for i := range len(passes) - n {
+		// Of these, another may have been judged first than was answered first.
+		first := slices.MinFunc(passes[i:i+n], func(a, b attempt) int { return a.sent.Compare(b.sent) })
+		if spread := passes[i+n].answered.Sub(first.sent); spread < window {
+			t.Errorf("got %d passes within %s, want at most %d in %s", n+1, spread, n, window)
+		}
+	}
+	return passes
 }
 
 // hammer sends requests over all versions of HTTP until so many have passed.
@@ -273,4 +279,83 @@ func TestLimits_blocks(t *testing.T) {
 			send("/orders", 1, 429, "0")
 		})
 	}
+}
+
+// TestLimits_workspace holds that all keys of a workspace share a limit beside those of
+// their own, however many keys there are, and that a request which one of the two refuses
+// counts in neither.
+func TestLimits_workspace(t *testing.T) {
+	t.Parallel()
+	s := start(t, withOptions("rate_limit read 3 10m", "rate_limit write 2 10m", "rate_limit workspace 6 10m", "whoami /me"))
+	for _, c := range s.Clients(t) {
+		t.Run(c.Name, func(t *testing.T) {
+			ws := "ws-" + strings.ToLower(strings.ReplaceAll(c.Name, "/", "-"))
+			_, first := s.Create(ws, "Warehouse sync", "full_access")
+			_, second := s.Create(ws, "Zapier production", "full_access")
+			_, neighbour := s.Create(ws+"-2", "Warehouse sync", "full_access")
+			third := ""
+			for i, step := range []struct {
+				method, path string
+				token        *string
+				status       int
+				own, all     string // what is left by each limit
+			}{
+				{"GET", contacts, &first, 200, `"read";r=2`, `"workspace";r=5`},
+				{"GET", "/me", &first, 200, `"read";r=1`, `"workspace";r=4`},
+				{"GET", contacts, &first, 200, `"read";r=0`, `"workspace";r=3`},
+				{"GET", contacts, &first, 429, `"read";r=0`, `"workspace";r=3`}, // not counted for the workspace
+				{"POST", contacts, &first, 200, `"write";r=1`, `"workspace";r=2`},
+				{"GET", contacts, &second, 200, `"read";r=2`, `"workspace";r=1`},
+				{"GET", contacts, &third, 200, `"read";r=2`, `"workspace";r=0`},
+				{"GET", contacts, &second, 429, `"read";r=2`, `"workspace";r=0`}, // not counted for the key
+				{"POST", contacts, &third, 429, `"write";r=2`, `"workspace";r=0`},
+				{"GET", contacts, &neighbour, 200, `"read";r=2`, `"workspace";r=5`},
+			} {
+				if step.token == &third && third == "" {
+					_, third = s.Create(ws, "Finance export job", "full_access")
+				}
+				got := c.Send(t, step.method, step.path, nil, bearer(*step.token)...)
+				if got.Status != step.status {
+					t.Errorf("request %d: got status %d, want %d", i+1, got.Status, step.status)
+				}
+				own, all, _ := strings.Cut(got.Header.Get("RateLimit"), ", ")
+				if !strings.HasPrefix(own, step.own+";t=") || !strings.HasPrefix(all, step.all+";t=") {
+					t.Errorf("request %d: got RateLimit %q, want %s and %s", i+1, got.Header.Get("RateLimit"), step.own, step.all)
+				}
+				action, n := "read", 3
+				if step.method == "POST" {
+					action, n = "write", 2
+				}
+				want := fmt.Sprintf(`"%s";q=%d;w=600, "workspace";q=6;w=600`, action, n)
+				if got := got.Header.Get("RateLimit-Policy"); got != want {
+					t.Errorf("request %d: got RateLimit-Policy %q, want %q", i+1, got, want)
+				}
+				if retry := got.Header.Get("Retry-After"); (retry != "") != (step.status == 429) {
+					t.Errorf("request %d: got Retry-After %q", i+1, retry)
+				}
+			}
+		})
+	}
+}
+
+// TestLimits_workspaceWindow sends far more than a workspace's limit allows, with several
+// keys over all versions of HTTP at once.
+func TestLimits_workspaceWindow(t *testing.T) {
+	t.Parallel()
+	const n, window = 5, 2 * time.Second
+	s := start(t, withOptions("rate_limit read 4 2s", "rate_limit workspace 5 2s"))
+	var attempts []attempt
+	var mu sync.Mutex
+	var clients sync.WaitGroup
+	for i := range 3 {
+		_, token := s.Create("acme", fmt.Sprintf("Hasty client %d of three", i), "full_access")
+		clients.Go(func() {
+			some := hammer(t, s, "GET", token, 3)
+			mu.Lock()
+			defer mu.Unlock()
+			attempts = append(attempts, some...)
+		})
+	}
+	clients.Wait()
+	wantWindows(t, attempts, n, window)
 }

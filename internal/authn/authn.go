@@ -159,14 +159,9 @@ func (a *Authenticator) Check(ctx context.Context, policy *Policy, facts *Facts)
 	if d.Action == Write && key.Preset != apikey.FullAccess {
 		return d.refuse(ReadOnly)
 	}
-	if limit := policy.limit(d.Action).of(a.gateways.Load()); limit.N > 0 && !facts.Before.counted(d.Action, limit) {
-		d.Limit = limit
-		bucket := bucket(d.Action)
-		d.Usage = a.limiter.Allow(key.ID, bucket, limit, d.At, &key.buckets[bucket])
-		if !d.Usage.Allowed {
-			a.limited.note(key.ID, d.At)
-			return d.refuse(RateLimited)
-		}
+	if !a.count(&d, policy, facts, key) {
+		a.limited.note(key.ID, d.At)
+		return d.refuse(RateLimited)
 	}
 	d.Result = Allowed
 	return d
@@ -194,14 +189,6 @@ func (a *Authenticator) LatestEnd(confirmed time.Time) time.Time {
 		latest = 0
 	}
 	return time.UnixMilli(latest)
-}
-
-// bucket separates the reads of a key from its writes.
-func bucket(action Action) uint8 {
-	if action == Read {
-		return 0
-	}
-	return 1
 }
 
 // Sweep frees the rate limit counts of keys that have not been used within their

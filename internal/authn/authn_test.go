@@ -173,7 +173,7 @@ func TestCheck_again(t *testing.T) {
 	first := a.Check(context.Background(), limited, request(http.MethodGet, token))
 	checkResult(t, "first", first, Allowed)
 	again := func(policy *Policy, method string) Decision {
-		pass := &Pass{Key: first.Key, Action: first.Action, Limit: first.Limit}
+		pass := &Pass{Key: first.Key, Action: first.Action, Limit: first.KeyQuota.Limit}
 		return a.Check(context.Background(), policy, &Facts{Method: method, Before: pass})
 	}
 	for range 3 { // counted in this limit already
@@ -182,6 +182,13 @@ func TestCheck_again(t *testing.T) {
 	stricter := &Policy{ReadMethods: policy.ReadMethods, ReadLimit: limitOf(1, time.Minute)}
 	checkResult(t, "by a limit of its own", again(stricter, http.MethodGet), Allowed)
 	checkResult(t, "by that limit once more", again(stricter, http.MethodGet), RateLimited)
+	shared := &Policy{ReadMethods: policy.ReadMethods, ReadLimit: limitOf(2, time.Minute), WorkspaceLimit: limitOf(1, time.Minute)}
+	counted := again(shared, http.MethodGet)
+	checkResult(t, "by a limit of the workspace", counted, Allowed)
+	both := &Pass{Key: first.Key, Action: Write, WorkspaceLimit: counted.WorkspaceQuota.Limit}
+	checkResult(t, "by that limit, counted as a write before", a.Check(context.Background(), &Policy{ReadMethods: policy.ReadMethods,
+		WorkspaceLimit: shared.WorkspaceLimit}, &Facts{Method: http.MethodGet, Before: both}), Allowed)
+	checkResult(t, "by that limit once more", again(shared, http.MethodGet), RateLimited)
 	checkResult(t, "a method that makes no sense", again(limited, http.MethodTrace), MethodNotAllowed)
 
 	a.suspended.set(key.WorkspaceID, true)

@@ -37,7 +37,7 @@ type cache struct {
 type entry struct {
 	apikey.Key
 	use     use
-	buckets [2]ratelimit.Hint // by the action, for any limit
+	buckets [3]ratelimit.Hint // by the action, for any limit
 	signed  assertion.Slot    // while the key is in use
 }
 

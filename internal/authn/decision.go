@@ -5,7 +5,6 @@ import (
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/assertion"
-	"github.com/agiled/caddy-api-keys/internal/ratelimit"
 )
 
 // Result is why a request passed or was refused. Its values are the ones of the
@@ -65,10 +64,9 @@ type Decision struct {
 	Signed *assertion.Slot
 	// At is when the decision was made; zero if no key was found.
 	At time.Time
-	// Limit is the limit that the request was counted against, if any, and Usage is
-	// how much of it remains.
-	Limit ratelimit.Limit
-	Usage ratelimit.Verdict
+	// KeyQuota and WorkspaceQuota are the limits that the request was judged by: it counts
+	// in both, or it was refused and counts in neither.
+	KeyQuota, WorkspaceQuota Quota
 	// Lookup is how the key was looked up; "" if it was not.
 	Lookup Lookup
 }

@@ -41,8 +41,9 @@ type Facts struct {
 type Pass struct {
 	Key    *apikey.Key
 	Action Action
-	// Limit is the one that the request was counted against; zero for none.
-	Limit ratelimit.Limit
+	// Limit and WorkspaceLimit are those that the request was counted against; zero for
+	// none.
+	Limit, WorkspaceLimit ratelimit.Limit
 	// Before is the check before that one.
 	Before *Pass
 }
@@ -52,6 +53,16 @@ type Pass struct {
 func (p *Pass) counted(action Action, limit ratelimit.Limit) bool {
 	for ; p != nil; p = p.Before {
 		if p.Action == action && p.Limit == limit {
+			return true
+		}
+	}
+	return false
+}
+
+// countedForWorkspace is counted for the limit of a workspace, which is for all actions.
+func (p *Pass) countedForWorkspace(limit ratelimit.Limit) bool {
+	for ; p != nil; p = p.Before {
+		if p.WorkspaceLimit == limit {
 			return true
 		}
 	}

@@ -83,8 +83,8 @@ func TestShare(t *testing.T) {
 				got++
 			}
 		}
-		if got != tt.want || d.Limit.N != tt.want {
-			t.Errorf("%+v: %d requests passed, and clients were told %d; want %d", tt, got, d.Limit.N, tt.want)
+		if got != tt.want || d.KeyQuota.Limit.N != tt.want {
+			t.Errorf("%+v: %d requests passed, and clients were told %d; want %d", tt, got, d.KeyQuota.Limit.N, tt.want)
 		}
 	}
 }

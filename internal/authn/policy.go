@@ -20,6 +20,9 @@ type Policy struct {
 	ReadPaths []string
 	// ReadLimit and WriteLimit limit how often a key may be used. N = 0 means no limit.
 	ReadLimit, WriteLimit Limit
+	// WorkspaceLimit limits how often all keys of a workspace together may be used, beside
+	// the limits of each key. N = 0 means no limit.
+	WorkspaceLimit Limit
 	// AllowBrowsers lets keys be used from browsers.
 	AllowBrowsers bool
 	// ForeignTokens has tokens looked up that other programs issued, and whose keys were
@@ -29,7 +32,7 @@ type Policy struct {
 	TokenPrefix   string
 }
 
-// Limit limits how often a key may be used.
+// Limit limits how often a key, or all keys of a workspace, may be used.
 type Limit struct {
 	ratelimit.Limit
 	// PerFleet means that the limit is for all gateways of a fleet together: each allows

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,7 +31,7 @@ func BenchmarkLimiter(b *testing.B) {
 				l := New()
 				start := time.Now()
 				for _, id := range ids {
-					l.Allow(id, read, limit, start, nil)
+					l.Allow(Count{id, read, limit, nil}, start)
 				}
 				b.ReportAllocs()
 				b.ResetTimer()
@@ -40,7 +41,7 @@ func BenchmarkLimiter(b *testing.B) {
 					for pb.Next() {
 						random = random*1664525 + 1013904223
 						now = now.Add(time.Microsecond)
-						l.Allow(ids[int(random>>8)%keys], read, limit, now, nil)
+						l.Allow(Count{ids[int(random>>8)%keys], read, limit, nil}, now)
 					}
 				})
 			})
@@ -56,7 +57,7 @@ func BenchmarkLimiter_hinted(b *testing.B) {
 			l, limit, start := New(), Limit{10_000, time.Millisecond}, time.Now()
 			hints := make([]Hint, keys)
 			for i, id := range ids {
-				l.Allow(id, read, limit, start, &hints[i])
+				l.Allow(Count{id, read, limit, &hints[i]}, start)
 			}
 			b.ReportAllocs()
 			b.ResetTimer()
@@ -67,7 +68,7 @@ func BenchmarkLimiter_hinted(b *testing.B) {
 					random = random*1664525 + 1013904223
 					now = now.Add(time.Microsecond)
 					i := int(random>>8) % keys
-					l.Allow(ids[i], read, limit, now, &hints[i])
+					l.Allow(Count{ids[i], read, limit, &hints[i]}, now)
 				}
 			})
 		})
@@ -85,7 +86,25 @@ func BenchmarkLimiter_twoLimits(b *testing.B) {
 		now := start
 		for i := 0; pb.Next(); i++ {
 			now = now.Add(time.Microsecond)
-			l.Allow("key", read, limits[i%2], now, hint)
+			l.Allow(Count{"key", read, limits[i%2], hint}, now)
+		}
+	})
+}
+
+// BenchmarkLimiter_both measures a decision by a limit of a key and one of its workspace,
+// whose keys are used at once.
+func BenchmarkLimiter_both(b *testing.B) {
+	l, start := New(), time.Now()
+	limit := Limit{10_000, time.Millisecond}
+	var keys atomic.Int64
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		own := Count{fmt.Sprint("key ", keys.Add(1)), read, limit, new(Hint)}
+		all := Count{"workspace", together, limit, new(Hint)}
+		now := start
+		for pb.Next() {
+			now = now.Add(time.Microsecond)
+			l.AllowBoth(own, all, now)
 		}
 	})
 }
@@ -142,7 +161,7 @@ func BenchmarkBucketMemory(b *testing.B) {
 				l := New()
 				for _, id := range ids {
 					for range requests {
-						l.Allow(id, read, limit, day, nil)
+						l.Allow(Count{id, read, limit, nil}, day)
 					}
 				}
 				runtime.GC()

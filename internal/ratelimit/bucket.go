@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// bucket is the log of one key, action and limit.
+// bucket is the log of one subject, action and limit.
 type bucket struct {
 	mu       sync.Mutex
 	limit    Limit
@@ -18,14 +18,29 @@ type bucket struct {
 
 // judge decides on one request. The caller holds the lock.
 func (b *bucket) judge(at instant) Verdict {
-	b.advance(at)
-	v := Verdict{Allowed: b.passes.len < b.limit.N}
-	if v.Allowed {
-		b.passes.push(b.clock, b.limit.N)
+	allowed := b.allows(at)
+	if allowed {
+		b.count()
 	}
-	v.Remaining = b.limit.N - b.passes.len
-	v.Reset = time.Duration(b.passes.at(0)-at.ns) + b.limit.Window
-	if !v.Allowed {
+	return b.verdict(allowed, at)
+}
+
+// allows reports whether a request would pass, and counts nothing. The caller holds the
+// lock.
+func (b *bucket) allows(at instant) bool {
+	b.advance(at)
+	return b.passes.len < b.limit.N
+}
+
+// count counts a request that allows has let pass.
+func (b *bucket) count() { b.passes.push(b.clock, b.limit.N) }
+
+func (b *bucket) verdict(allowed bool, at instant) Verdict {
+	v := Verdict{Allowed: allowed, Remaining: b.limit.N - b.passes.len}
+	if b.passes.len > 0 {
+		v.Reset = time.Duration(b.passes.at(0)-at.ns) + b.limit.Window
+	}
+	if !allowed {
 		v.RetryAfter = v.Reset
 	}
 	return v

@@ -8,7 +8,8 @@
 //   - A client that stays within the limit is never refused: a request passes
 //     if fewer than N passed in the window that ends with it. One that passed
 //     exactly Window ago no longer counts.
-//   - A refused request does not count.
+//   - A refused request does not count. Where two limits apply to a request, it counts in
+//     both or in neither.
 //
 // To do so, it stores the instant of each pass for as long as it counts: a sliding
 // window log, of 8 bytes per pass.
@@ -61,9 +62,9 @@ type Verdict struct {
 	Reset time.Duration
 }
 
-// Limiter judges the requests of any number of buckets. A bucket belongs to a key, an
-// action and a limit, and has its own log: callers with the same limit share it, callers
-// with different limits do not.
+// Limiter judges the requests of any number of buckets. A bucket belongs to a subject
+// (whose requests are limited: a key, a workspace), an action and a limit, and has its own
+// log: callers with the same limit share it, callers with different limits do not.
 //
 // Its methods may be called concurrently. Requests of different buckets share
 // no lock.
@@ -81,41 +82,53 @@ type Limiter struct {
 }
 
 type bucketID struct {
-	keyID  string
-	action uint8
-	limit  Limit
+	subject string
+	action  uint8
+	limit   Limit
+}
+
+// Count is what a request is to be counted as: as one of a subject, for an action, within a
+// limit. With a Hint, which may be nil, its bucket is looked up once.
+type Count struct {
+	Subject string
+	Action  uint8
+	Limit   Limit
+	Hint    *Hint
 }
 
 // New returns a Limiter without buckets.
 func New() *Limiter { return new(Limiter) }
 
-// Allow judges one request by a limit of a key and an action, and counts it if
-// it passes. With a hint, which may be nil, it looks the bucket up once.
-func (l *Limiter) Allow(keyID string, action uint8, limit Limit, now time.Time, hint *Hint) Verdict {
-	if limit.Window <= 0 && limit.N > 0 {
-		return Verdict{Allowed: true, Remaining: limit.N}
+// Allow judges one request by a limit, and counts it if it passes.
+func (l *Limiter) Allow(c Count, now time.Time) Verdict {
+	if c.Limit.Window <= 0 && c.Limit.N > 0 {
+		return Verdict{Allowed: true, Remaining: c.Limit.N}
 	}
-	if limit.N < 1 {
-		return Verdict{RetryAfter: max(limit.Window, 1)}
+	if c.Limit.N < 1 {
+		return Verdict{RetryAfter: max(c.Limit.Window, 1)}
 	}
-	limit.Window = min(limit.Window, eternity)
 	at := l.instant(now)
-	if b := hint.find(limit); b != nil {
+	for b := l.hinted(&c); ; b = l.bucketOf(&c) {
 		if v, ok := l.judge(b, at); ok {
-			return v
-		}
-	}
-	id := bucketID{keyID, action, limit}
-	for {
-		b := l.bucket(id)
-		if v, ok := l.judge(b, at); ok {
-			hint.put(b)
 			return v
 		}
 	}
 }
 
-// Hint caches the buckets of one key and one action. Store it with the key: finding a
+// AllowBoth judges one request by two limits, each with N and Window above zero. It passes
+// if both verdicts allow it, and then counts in both; else it counts in neither. All callers
+// pass the two in the order of their actions, which differ: so no two requests wait for each
+// other.
+func (l *Limiter) AllowBoth(first, second Count, now time.Time) (Verdict, Verdict) {
+	at := l.instant(now)
+	for b, c := l.hinted(&first), l.hinted(&second); ; b, c = l.bucketOf(&first), l.bucketOf(&second) {
+		if v, w, ok := l.judgeBoth(b, c, at); ok {
+			return v, w
+		}
+	}
+}
+
+// Hint caches the buckets of one subject and one action. Store it with the subject: finding a
 // bucket among many costs more than the decision itself (see BenchmarkLimiter_hinted). It
 // has room for two, for a site with a stricter limit on some of its paths. It is safe for
 // concurrent use; the zero Hint is empty.
@@ -149,13 +162,55 @@ func (h *Hint) put(b *bucket) {
 func (l *Limiter) judge(b *bucket, at instant) (v Verdict, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.released {
+	if !l.begin(b) {
 		return Verdict{}, false
+	}
+	return b.judge(at), true
+}
+
+// judgeBoth is judge for a request that counts in two buckets or in neither.
+func (l *Limiter) judgeBoth(b, c *bucket, at instant) (v, w Verdict, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c.mu.Lock() // no deadlock: see AllowBoth about the order
+	defer c.mu.Unlock()
+	if !l.begin(b) || !l.begin(c) {
+		return v, w, false
+	}
+	first, second := b.allows(at), c.allows(at)
+	if first && second {
+		b.count()
+		c.count()
+	}
+	return b.verdict(first, at), c.verdict(second, at), true
+}
+
+// begin prepares a bucket for a request, unless it was released. The caller holds its lock.
+func (l *Limiter) begin(b *bucket) bool {
+	if b.released {
+		return false
 	}
 	if !b.begun { // maybe the successor of one that took its clock with it
 		b.begun, b.clock = true, l.swept.Load()
 	}
-	return b.judge(at), true
+	return true
+}
+
+// hinted is bucketOf without the look-up if the hint has the bucket, which may have been
+// released since.
+func (l *Limiter) hinted(c *Count) *bucket {
+	if b := c.Hint.find(c.Limit); b != nil {
+		return b
+	}
+	return l.bucketOf(c)
+}
+
+func (l *Limiter) bucketOf(c *Count) *bucket {
+	limit := c.Limit
+	limit.Window = min(limit.Window, eternity)
+	b := l.bucket(bucketID{c.Subject, c.Action, limit})
+	c.Hint.put(b)
+	return b
 }
 
 func (l *Limiter) bucket(id bucketID) *bucket {

@@ -12,7 +12,7 @@ import (
 // day is when the tests take place, without a monotonic reading.
 var day = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-const read, write uint8 = 0, 1
+const read, write, together uint8 = 0, 1, 2
 
 func TestAllow(t *testing.T) {
 	const s = time.Second
@@ -115,7 +115,7 @@ func TestAllow(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			l := New()
 			for i, r := range requests {
-				if got := l.Allow("key", read, r.limit, day.Add(r.at), nil); got != r.want {
+				if got := l.Allow(Count{"key", read, r.limit, nil}, day.Add(r.at)); got != r.want {
 					t.Fatalf("request %d, at %v: %+v, want %+v", i, r.at, got, r.want)
 				}
 			}
@@ -132,11 +132,11 @@ func TestBucketsAreSeparate(t *testing.T) {
 	}
 	for _, b := range buckets {
 		for i := range b.limit.N {
-			if !l.Allow(b.keyID, b.action, b.limit, day, nil).Allowed {
+			if !l.Allow(Count{b.subject, b.action, b.limit, nil}, day).Allowed {
 				t.Errorf("%v: request %d is refused for what another passed", b, i)
 			}
 		}
-		if l.Allow(b.keyID, b.action, b.limit, day, nil).Allowed {
+		if l.Allow(Count{b.subject, b.action, b.limit, nil}, day).Allowed {
 			t.Errorf("%v passes more than its limit", b)
 		}
 	}
@@ -151,36 +151,36 @@ func TestWallClockSetBack(t *testing.T) {
 	l := New()
 	limit := Limit{2, time.Minute}
 	ahead := day.Add(5 * time.Hour)
-	l.Allow("key", read, limit, day, nil)
-	l.Allow("key", read, limit, ahead, nil)
-	l.Allow("key", read, limit, ahead.Add(20*time.Second), nil)
+	l.Allow(Count{"key", read, limit, nil}, day)
+	l.Allow(Count{"key", read, limit, nil}, ahead)
+	l.Allow(Count{"key", read, limit, nil}, ahead.Add(20*time.Second))
 	back := day.Add(30 * time.Second)
-	if got, want := l.Allow("key", read, limit, back, nil).RetryAfter, 40*time.Second; got != want {
+	if got, want := l.Allow(Count{"key", read, limit, nil}, back).RetryAfter, 40*time.Second; got != want {
 		t.Errorf("after the clock was set back: RetryAfter %v, want %v", got, want)
 	}
-	if !l.Allow("key", read, limit, back.Add(40*time.Second), nil).Allowed {
+	if !l.Allow(Count{"key", read, limit, nil}, back.Add(40*time.Second)).Allowed {
 		t.Error("refused once its passes had left the window")
 	}
-	if l.Allow("key", read, limit, back.Add(59*time.Second), nil).Allowed {
+	if l.Allow(Count{"key", read, limit, nil}, back.Add(59*time.Second)).Allowed {
 		t.Error("passed with two in the window")
 	}
 
 	// A minute behind is a late request, which waits as usual; further behind is
 	// not.
-	l.Allow("late", read, Limit{1, time.Minute}, ahead, nil)
+	l.Allow(Count{"late", read, Limit{1, time.Minute}, nil}, ahead)
 	for _, c := range []struct{ behind, want time.Duration }{
 		{time.Minute, 2 * time.Minute},
 		{time.Minute + 1, time.Minute},
 	} {
-		if got := l.Allow("late", read, Limit{1, time.Minute}, ahead.Add(-c.behind), nil).RetryAfter; got != c.want {
+		if got := l.Allow(Count{"late", read, Limit{1, time.Minute}, nil}, ahead.Add(-c.behind)).RetryAfter; got != c.want {
 			t.Errorf("%v behind: RetryAfter %v, want %v", c.behind, got, c.want)
 		}
 	}
 
 	// A sweep before the clock is set back must not delay later requests.
 	l.Sweep(day.Add(9 * time.Hour))
-	if !l.Allow("new", read, Limit{1, time.Minute}, day, nil).Allowed ||
-		!l.Allow("new", read, Limit{1, time.Minute}, day.Add(time.Minute), nil).Allowed {
+	if !l.Allow(Count{"new", read, Limit{1, time.Minute}, nil}, day).Allowed ||
+		!l.Allow(Count{"new", read, Limit{1, time.Minute}, nil}, day.Add(time.Minute)).Allowed {
 		t.Error("a new bucket waits for a clock that was set back")
 	}
 }
@@ -190,14 +190,14 @@ func TestMonotonicReadingIsNeverSetBack(t *testing.T) {
 	l := New()
 	limit := Limit{1, time.Minute}
 	start := time.Now()
-	l.Allow("key", read, limit, start.Add(5*time.Hour), nil)
-	if l.Allow("key", read, limit, start, nil).Allowed {
+	l.Allow(Count{"key", read, limit, nil}, start.Add(5*time.Hour))
+	if l.Allow(Count{"key", read, limit, nil}, start).Allowed {
 		t.Error("a late request passed")
 	}
-	if l.Allow("key", read, limit, start.Add(time.Minute), nil).Allowed {
+	if l.Allow(Count{"key", read, limit, nil}, start.Add(time.Minute)).Allowed {
 		t.Error("a late request set the clock back")
 	}
-	if !l.Allow("key", read, limit, start.Add(5*time.Hour+time.Minute), nil).Allowed {
+	if !l.Allow(Count{"key", read, limit, nil}, start.Add(5*time.Hour+time.Minute)).Allowed {
 		t.Error("refused a window later")
 	}
 }
@@ -208,8 +208,8 @@ func TestMixedReadings(t *testing.T) {
 	l := New()
 	limit := Limit{1, time.Minute}
 	start := time.Now()
-	l.Allow("key", read, limit, start.Add(5*time.Hour), nil)
-	if got := l.Allow("key", read, limit, start.Round(0), nil).RetryAfter; got != time.Minute {
+	l.Allow(Count{"key", read, limit, nil}, start.Add(5*time.Hour))
+	if got := l.Allow(Count{"key", read, limit, nil}, start.Round(0)).RetryAfter; got != time.Minute {
 		t.Errorf("RetryAfter %v, want a minute", got)
 	}
 }
@@ -218,15 +218,15 @@ func TestMixedReadings(t *testing.T) {
 func TestFarOffTimes(t *testing.T) {
 	l := New()
 	limit := Limit{1, time.Minute}
-	l.Allow("key", read, limit, day, nil)
-	if got := l.Allow("key", read, limit, time.Time{}, nil); got.Allowed || got.RetryAfter != time.Minute {
+	l.Allow(Count{"key", read, limit, nil}, day)
+	if got := l.Allow(Count{"key", read, limit, nil}, time.Time{}); got.Allowed || got.RetryAfter != time.Minute {
 		t.Errorf("at the zero time: %+v, want to wait a minute", got)
 	}
 	future := day.AddDate(1000, 0, 0)
-	if !l.Allow("key", read, limit, future, nil).Allowed || l.Allow("key", read, limit, future, nil).Allowed {
+	if !l.Allow(Count{"key", read, limit, nil}, future).Allowed || l.Allow(Count{"key", read, limit, nil}, future).Allowed {
 		t.Error("in a thousand years: want one to pass")
 	}
-	if got := l.Allow("key", read, limit, day, nil); got.Allowed || got.RetryAfter != time.Minute {
+	if got := l.Allow(Count{"key", read, limit, nil}, day); got.Allowed || got.RetryAfter != time.Minute {
 		t.Errorf("back again: %+v, want to wait a minute", got)
 	}
 }
@@ -248,10 +248,10 @@ func TestMonotonic(t *testing.T) {
 
 func TestSweep(t *testing.T) {
 	l := New()
-	l.Allow("short", read, Limit{1, time.Second}, day, nil)
-	l.Allow("long", read, Limit{1, time.Hour}, day, nil)
-	l.Allow("both", read, Limit{2, time.Hour}, day, nil)
-	l.Allow("both", read, Limit{2, time.Second}, day, nil)
+	l.Allow(Count{"short", read, Limit{1, time.Second}, nil}, day)
+	l.Allow(Count{"long", read, Limit{1, time.Hour}, nil}, day)
+	l.Allow(Count{"both", read, Limit{2, time.Hour}, nil}, day)
+	l.Allow(Count{"both", read, Limit{2, time.Second}, nil}, day)
 	for _, c := range []struct {
 		at   time.Duration
 		want int
@@ -273,15 +273,15 @@ func TestSweep(t *testing.T) {
 func TestSweepThenLateRequest(t *testing.T) {
 	l := New()
 	limit := Limit{1, time.Minute}
-	l.Allow("key", read, limit, day, nil)
+	l.Allow(Count{"key", read, limit, nil}, day)
 	if l.Sweep(day.Add(time.Minute)) != 0 {
 		t.Fatal("the bucket was kept")
 	}
 	// It is judged at 60 s, although its time is 59 s.
-	if !l.Allow("key", read, limit, day.Add(59*time.Second), nil).Allowed {
+	if !l.Allow(Count{"key", read, limit, nil}, day.Add(59*time.Second)).Allowed {
 		t.Fatal("refused")
 	}
-	if l.Allow("key", read, limit, day.Add(2*time.Minute-1), nil).Allowed {
+	if l.Allow(Count{"key", read, limit, nil}, day.Add(2*time.Minute-1)).Allowed {
 		t.Error("passed twice within a minute of the bucket's clock")
 	}
 }
@@ -292,14 +292,14 @@ func TestRingGrowth(t *testing.T) {
 	limit := Limit{1000, time.Minute}
 	slots := func() int { return len(l.bucket(bucketID{"key", read, limit}).passes.slots) }
 	for i := range 10_000 { // one in 20 s: three are in the window
-		l.Allow("key", read, limit, day.Add(time.Duration(i)*20*time.Second), nil)
+		l.Allow(Count{"key", read, limit, nil}, day.Add(time.Duration(i)*20*time.Second))
 	}
 	if got := slots(); got != 4 {
 		t.Errorf("a slow key takes %d slots, want 4", got)
 	}
 	later := day.Add(1000 * time.Hour)
 	for range 5000 {
-		l.Allow("key", read, limit, later, nil)
+		l.Allow(Count{"key", read, limit, nil}, later)
 	}
 	if got := slots(); got != 1000 {
 		t.Errorf("a busy key takes %d slots, want 1000", got)
@@ -312,11 +312,11 @@ func TestAllowDoesNotAllocate(t *testing.T) {
 	id := string([]byte("key_01JD"))
 	now := time.Now()
 	for range 60 {
-		l.Allow(id, read, limit, now, nil)
+		l.Allow(Count{id, read, limit, nil}, now)
 	}
 	if n := testing.AllocsPerRun(1000, func() {
 		now = now.Add(700 * time.Millisecond)
-		l.Allow(id, read, limit, now, nil)
+		l.Allow(Count{id, read, limit, nil}, now)
 	}); n != 0 {
 		t.Errorf("%v allocations a request", n)
 	}
@@ -330,7 +330,7 @@ func TestConcurrentAtOneInstant(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			for range 1000 {
-				if l.Allow("key", read, limit, day, nil).Allowed {
+				if l.Allow(Count{"key", read, limit, nil}, day).Allowed {
 					passed.Add(1)
 				}
 			}
@@ -379,14 +379,14 @@ func TestReleasedBucketCountsNothing(t *testing.T) {
 	l := New()
 	limit := Limit{1, time.Minute}
 	hint := new(Hint)
-	l.Allow("key", read, limit, day, hint)
+	l.Allow(Count{"key", read, limit, hint}, day)
 	lookedUp := l.bucket(bucketID{"key", read, limit})
 	later := day.Add(time.Minute)
 	l.Sweep(later)
 	if _, ok := l.judge(lookedUp, l.instant(later)); ok {
 		t.Error("a released bucket judged a request")
 	}
-	if !l.Allow("key", read, limit, later, hint).Allowed || l.Allow("key", read, limit, later, nil).Allowed {
+	if !l.Allow(Count{"key", read, limit, hint}, later).Allowed || l.Allow(Count{"key", read, limit, nil}, later).Allowed {
 		t.Error("its successor does not count")
 	}
 	if got := hint.find(limit); got == lookedUp || got.released {
@@ -401,7 +401,7 @@ func TestHint(t *testing.T) {
 	hint := new(Hint)
 	for round := range 7 {
 		for _, limit := range limits {
-			if got, want := l.Allow("key", read, limit, day, hint).Allowed, round < limit.N; got != want {
+			if got, want := l.Allow(Count{"key", read, limit, hint}, day).Allowed, round < limit.N; got != want {
 				t.Errorf("round %d: %v passes: %t, want %t", round, limit, got, want)
 			}
 			if got := hint.find(limit); got != l.bucket(bucketID{"key", read, limit}) {
@@ -432,7 +432,7 @@ func TestSweep_duringRequests(t *testing.T) {
 				<-start
 				for i := range 4 * keys {
 					key := i % keys
-					if l.Allow(string(rune('a'+key)), read, limit, now, hints[key]).Allowed {
+					if l.Allow(Count{string(rune('a' + key)), read, limit, hints[key]}, now).Allowed {
 						passed[key].Add(1)
 					}
 				}
@@ -485,7 +485,7 @@ func TestSweepReturnsMemory(t *testing.T) {
 	limit := Limit{60, time.Minute}
 	before := heap()
 	for _, id := range ids {
-		l.Allow(id, read, limit, day, nil)
+		l.Allow(Count{id, read, limit, nil}, day)
 	}
 	touched := heap()
 	if got := l.Len(); got != keys {

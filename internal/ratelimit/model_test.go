@@ -62,25 +62,36 @@ func (b *modelBucket) until(n int, at int64) time.Duration {
 	return 0
 }
 
-func (m *model) allow(id bucketID, at int64) Verdict {
-	b := m.buckets[id]
-	if b == nil {
-		b = &modelBucket{limit: id.limit, clock: m.swept}
-		m.buckets[id] = b
+// allow judges one request by all of the limits. It counts in all of them or in none.
+func (m *model) allow(at int64, ids ...bucketID) []Verdict {
+	var buckets []*modelBucket
+	var full []bool
+	for _, id := range ids {
+		b := m.buckets[id]
+		if b == nil {
+			b = &modelBucket{limit: id.limit, clock: m.swept}
+			m.buckets[id] = b
+		}
+		m.tell(b, at)
+		buckets, full = append(buckets, b), append(full, b.count(b.clock) >= b.limit.N)
 	}
-	m.tell(b, at)
-
-	var v Verdict
-	if b.count(b.clock) < b.limit.N {
-		v.Allowed = true
-		b.passed = append(b.passed, b.clock)
-	} else {
-		v.RetryAfter = b.until(b.limit.N, at)
+	var verdicts []Verdict
+	for i, b := range buckets {
+		v := Verdict{Allowed: !full[i]}
+		if full[i] {
+			v.RetryAfter = b.until(b.limit.N, at)
+		}
+		if !slices.Contains(full, true) {
+			b.passed = append(b.passed, b.clock)
+		}
+		used := b.count(b.clock)
+		v.Remaining = b.limit.N - used
+		if used > 0 {
+			v.Reset = b.until(used, at)
+		}
+		verdicts = append(verdicts, v)
 	}
-	used := b.count(b.clock)
-	v.Remaining = b.limit.N - used
-	v.Reset = b.until(used, at)
-	return v
+	return verdicts
 }
 
 func (m *model) sweep(at int64) int {
@@ -115,17 +126,27 @@ func testModel(t *testing.T, epoch time.Time) {
 		}
 		users := []user{{"a", read}, {"a", write}, {"b", read}}
 		hints := map[user]*Hint{{"a", read}: new(Hint), {"a", write}: new(Hint)}
+		all, allHint := "a and b", new(Hint)
 
 		var now int64
+		check := func(t *rapid.T, at int64, got []Verdict, ids ...bucketID) {
+			if want := m.allow(at, ids...); !slices.Equal(got, want) {
+				t.Fatalf("%v at %d: %+v, want %+v", ids, at, got, want)
+			}
+			for _, v := range got {
+				if v.Allowed == (v.RetryAfter > 0) {
+					t.Fatalf("RetryAfter of %+v", v)
+				}
+			}
+		}
 		request := func(t *rapid.T, u user, limit Limit, at int64) {
-			want := m.allow(bucketID{u.keyID, u.action, limit}, at)
-			got := l.Allow(u.keyID, u.action, limit, epoch.Add(time.Duration(at)), hints[u])
-			if got != want {
-				t.Fatalf("%v of %v at %d: %+v, want %+v", limit, u, at, got, want)
-			}
-			if got.Allowed == (got.RetryAfter > 0) {
-				t.Fatalf("RetryAfter of %+v", got)
-			}
+			got := l.Allow(Count{u.keyID, u.action, limit, hints[u]}, epoch.Add(time.Duration(at)))
+			check(t, at, []Verdict{got}, bucketID{u.keyID, u.action, limit})
+		}
+		requestOfBoth := func(t *rapid.T, u user, limit, shared Limit, at int64) {
+			own, all := Count{u.keyID, u.action, limit, hints[u]}, Count{all, together, shared, allHint}
+			v, w := l.AllowBoth(own, all, epoch.Add(time.Duration(at)))
+			check(t, at, []Verdict{v, w}, bucketID{own.Subject, own.Action, limit}, bucketID{all.Subject, together, shared})
 		}
 		t.Repeat(map[string]func(*rapid.T){
 			"requests": func(t *rapid.T) {
@@ -135,13 +156,20 @@ func testModel(t *testing.T, epoch time.Time) {
 					request(t, u, limit, now)
 				}
 			},
+			"requests by two limits": func(t *rapid.T) {
+				limit, shared := rapid.SampledFrom(limits).Draw(t, "limit"), rapid.SampledFrom(limits).Draw(t, "shared limit")
+				late := rapid.Int64Range(0, 5).Draw(t, "late")
+				for range rapid.IntRange(1, 15).Draw(t, "burst") {
+					requestOfBoth(t, rapid.SampledFrom(users).Draw(t, "user"), limit, shared, now-late)
+				}
+			},
 			"late request": func(t *rapid.T) {
 				u := rapid.SampledFrom(users).Draw(t, "user")
 				limit := rapid.SampledFrom(limits).Draw(t, "limit")
 				request(t, u, limit, now-rapid.Int64Range(1, 40).Draw(t, "late"))
 			},
 			"a new hint": func(t *rapid.T) {
-				hints[users[0]] = new(Hint)
+				hints[users[0]], allHint = new(Hint), new(Hint)
 			},
 			"a moment": func(t *rapid.T) {
 				now += rapid.Int64Range(1, 5).Draw(t, "moment")
@@ -207,9 +235,9 @@ func TestPromises(t *testing.T) {
 		try := func(passed []int64, now int64) Verdict {
 			l := New()
 			for _, p := range passed {
-				l.Allow("key", read, limit, at(p), nil)
+				l.Allow(Count{"key", read, limit, nil}, at(p))
 			}
-			return l.Allow("key", read, limit, at(now), nil)
+			return l.Allow(Count{"key", read, limit, nil}, at(now))
 		}
 
 		l := New()
@@ -217,7 +245,7 @@ func TestPromises(t *testing.T) {
 		var now int64
 		for _, gap := range gaps {
 			now += gap
-			v := l.Allow("key", read, limit, at(now), nil)
+			v := l.Allow(Count{"key", read, limit, nil}, at(now))
 			if v.Allowed {
 				passed = append(passed, now)
 			} else {

@@ -1,0 +1,87 @@
+package ratelimit
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// The package's promises for a limit of each key and one of all keys together: no window
+// of either has more than N passes, and a request is refused only if one of them is full.
+func TestPromises_both(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		draw := func(name string) Limit {
+			return Limit{rapid.IntRange(1, 8).Draw(t, "N "+name), time.Duration(rapid.IntRange(1, 20).Draw(t, "Window "+name))}
+		}
+		own, all := draw("of a key"), draw("of all")
+		l, passed, together := New(), map[string][]int64{}, []int64(nil)
+		full := func(passed []int64, limit Limit, now int64) bool {
+			n := len(passed)
+			return n >= limit.N && now-passed[n-limit.N] < int64(limit.Window)
+		}
+		var now int64
+		for _, key := range rapid.SliceOfN(rapid.SampledFrom([]string{"a", "b", "c"}), 1, 100).Draw(t, "keys") {
+			now += rapid.Int64Range(0, 7).Draw(t, "gap")
+			v, w := both(l, key, own, all, day.Add(time.Duration(now)))
+			if got, want := v.Allowed, !full(passed[key], own, now); got != want {
+				t.Fatalf("key %s at %d: allowed %v by its own limit, want %v", key, now, got, want)
+			}
+			if got, want := w.Allowed, !full(together, all, now); got != want {
+				t.Fatalf("key %s at %d: allowed %v by the limit of all, want %v", key, now, got, want)
+			}
+			if v.Allowed && w.Allowed {
+				passed[key], together = append(passed[key], now), append(together, now)
+			}
+		}
+		checkWindows(t, together, all)
+		for _, p := range passed {
+			checkWindows(t, p, own)
+		}
+	})
+}
+
+func both(l *Limiter, key string, own, all Limit, now time.Time) (Verdict, Verdict) {
+	return l.AllowBoth(Count{key, read, own, nil}, Count{"all", together, all, nil}, now)
+}
+
+// In each round every pass of the round before has just left both windows, so that a sweep
+// releases buckets while requests are being counted in them.
+func TestSweep_duringRequestsByTwoLimits(t *testing.T) {
+	const keys = 4
+	l, own, all := New(), Limit{3, time.Minute}, Limit{10, time.Minute}
+	for round := range 1000 {
+		now := day.Add(time.Duration(round) * time.Minute)
+		var passed [keys]atomic.Int64
+		var wg sync.WaitGroup
+		start := make(chan struct{})
+		for range 4 {
+			wg.Go(func() {
+				<-start
+				for i := range 4 * keys {
+					if v, w := both(l, string(rune('a'+i%keys)), own, all, now); v.Allowed && w.Allowed {
+						passed[i%keys].Add(1)
+					}
+				}
+			})
+		}
+		wg.Go(func() {
+			<-start
+			l.Sweep(now)
+		})
+		close(start)
+		wg.Wait()
+		sum := int64(0)
+		for key := range passed {
+			if got := passed[key].Load(); got > 3 {
+				t.Fatalf("round %d: %d requests of key %d passed, want at most 3", round, got, key)
+			}
+			sum += passed[key].Load()
+		}
+		if sum != 10 {
+			t.Fatalf("round %d: %d requests passed, want 10", round, sum)
+		}
+	}
+}
