@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/present"
 )
 
 // findKeys lists keys of all workspaces.
@@ -64,5 +65,5 @@ func (h *Handler) findKey(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	return http.StatusOK, keyAnswer{Key: present(key, h.now())}, nil
+	return http.StatusOK, keyAnswer{Key: present.Key(key, h.now())}, nil
 }

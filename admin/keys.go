@@ -7,6 +7,7 @@ import (
 
 	"github.com/agiled/caddy-api-keys/admin/client"
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/present"
 )
 
 // reasonRequest is the body of a call that takes only a reason.
@@ -45,7 +46,7 @@ func (h *Handler) createKey(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	return http.StatusCreated, client.NewKey{Key: present(&outcome.Key, now), Token: token.Reveal()}, nil
+	return http.StatusCreated, client.NewKey{Key: present.Key(&outcome.Key, now), Token: token.Reveal()}, nil
 }
 
 // newKey checks a request against the rules, and returns the key without its token.
@@ -125,7 +126,7 @@ func (h *Handler) listKeys(r *http.Request) (int, any, error) {
 func presentPage(keys []*apikey.Key, now time.Time, next *string) client.KeyPage {
 	page := client.KeyPage{Keys: make([]client.Key, 0, len(keys)), NextCursor: next}
 	for _, key := range keys {
-		page.Keys = append(page.Keys, present(key, now))
+		page.Keys = append(page.Keys, present.Key(key, now))
 	}
 	return page
 }
@@ -153,7 +154,7 @@ func (h *Handler) showKey(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	return http.StatusOK, keyAnswer{Key: present(key, h.now())}, nil
+	return http.StatusOK, keyAnswer{Key: present.Key(key, h.now())}, nil
 }
 
 func (h *Handler) showUses(r *http.Request) (int, any, error) {
@@ -161,7 +162,7 @@ func (h *Handler) showUses(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	return http.StatusOK, usesAnswer{client.Uses{FirstAt: optional(key.FirstUsedAt), LastAt: optional(key.LastUsedAt), LastFrom: optional(key.LastUsedFrom)}}, nil
+	return http.StatusOK, usesAnswer{client.Uses{FirstAt: present.Optional(key.FirstUsedAt), LastAt: present.Optional(key.LastUsedAt), LastFrom: present.Optional(key.LastUsedFrom)}}, nil
 }
 
 func (h *Handler) revokeKey(r *http.Request) (int, any, error) {
@@ -182,7 +183,7 @@ func (h *Handler) revoke(r *http.Request, do apikey.Revoke) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	return http.StatusOK, client.Revocation{Key: present(&outcome.Key, now), Propagation: presentPropagation(outcome.Propagation)}, nil
+	return http.StatusOK, client.Revocation{Key: present.Key(&outcome.Key, now), Propagation: presentPropagation(outcome.Propagation)}, nil
 }
 
 func presentPropagation(p apikey.Propagation) client.Propagation {
@@ -191,26 +192,4 @@ func presentPropagation(p apikey.Propagation) client.Propagation {
 		state = client.Confirmed
 	}
 	return client.Propagation{State: state, Revision: p.Revision, Gateways: p.Gateways, WaitedMS: p.Waited.Milliseconds(), Behind: p.Behind}
-}
-
-// present returns a key as the API shows it at the given instant.
-func present(k *apikey.Key, now time.Time) client.Key {
-	ended := k.EffectiveRevokedAt(now)
-	return client.Key{
-		ID: k.ID, WorkspaceID: k.WorkspaceID, Name: k.Name, Owner: k.Owner,
-		Preset: string(k.Preset), Abilities: k.Preset.Abilities(), TokenHint: k.TokenHint, Status: string(k.Status(now)),
-		CreatedAt: k.CreatedAt, CreatedBy: k.CreatedBy, ExpiresAt: k.ExpiresAt,
-		LastUsedAt: optional(k.LastUsedAt),
-		RevokesAt:  optional(k.RevokesAt), RevokedAt: optional(ended), RevokedBy: optional(k.RevokedBy), RevokeReason: optional(k.RevokeReason),
-		Replaces: optional(k.Replaces), ReplacedBy: optional(k.ReplacedBy), ExposedAt: optional(k.ExposedAt),
-	}
-}
-
-// optional returns nil for a zero value, which JSON shows as null.
-func optional[T comparable](value T) *T {
-	var zero T
-	if value == zero {
-		return nil
-	}
-	return &value
 }

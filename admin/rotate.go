@@ -6,6 +6,7 @@ import (
 
 	"github.com/agiled/caddy-api-keys/admin/client"
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/present"
 )
 
 func (h *Handler) updateKey(r *http.Request) (int, any, error) {
@@ -29,7 +30,7 @@ func (h *Handler) updateKey(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	return http.StatusOK, keyAnswer{Key: present(&outcome.Key, now)}, nil
+	return http.StatusOK, keyAnswer{Key: present.Key(&outcome.Key, now)}, nil
 }
 
 func (h *Handler) rotateKey(r *http.Request) (int, any, error) {
@@ -66,7 +67,7 @@ func (h *Handler) rotateKey(r *http.Request) (int, any, error) {
 		return 0, nil, err
 	}
 	return http.StatusCreated, client.Rotation{
-		Key: present(&outcome.Key, now), Token: token.Reveal(), Replaced: present(&outcome.Replaced, now),
+		Key: present.Key(&outcome.Key, now), Token: token.Reveal(), Replaced: present.Key(&outcome.Replaced, now),
 		Propagation: presentPropagation(outcome.Propagation),
 	}, nil
 }

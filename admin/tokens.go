@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/present"
 )
 
 // tokenRequest names a key by its token, for somebody who has found one.
@@ -26,7 +27,7 @@ func (h *Handler) lookUpToken(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	return http.StatusOK, keyAnswer{Key: present(key, h.now())}, nil
+	return http.StatusOK, keyAnswer{Key: present.Key(key, h.now())}, nil
 }
 
 // revokeToken revokes the key of a token.

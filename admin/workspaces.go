@@ -5,6 +5,7 @@ import (
 
 	"github.com/agiled/caddy-api-keys/admin/client"
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/present"
 )
 
 // workspaceAnswer is one workspace.
@@ -142,7 +143,7 @@ func (h *Handler) presentWorkspace(r *http.Request, ws apikey.Workspace) (client
 		return client.Workspace{}, err
 	}
 	return client.Workspace{
-		ID: ws.ID, Suspended: ws.Suspended(), SuspendedAt: optional(ws.SuspendedAt), Reason: optional(ws.Reason),
+		ID: ws.ID, Suspended: ws.Suspended(), SuspendedAt: present.Optional(ws.SuspendedAt), Reason: present.Optional(ws.Reason),
 		Keys: client.KeyCounts{Active: counts[apikey.Active], Expired: counts[apikey.Expired], Revoked: counts[apikey.Revoked]},
 	}, nil
 }

@@ -27,22 +27,24 @@ var layers = []layer{
 	{dir: "internal/durable"},
 	{dir: "internal/unread"},
 	{dir: "internal/version"},
+	{dir: "internal/present", mayImport: []string{"internal/apikey", "admin/client"}},
+	{dir: "internal/webhook", mayImport: []string{"internal/apikey", "internal/present", "admin/client"}},
 
 	// These never import each other, except that metrics counts the decisions of
 	// authn. Each declares what it needs from another as a small interface, and
 	// caddymodule connects them.
-	{dir: "internal/store", mayImport: append([]string{"internal/durable", "internal/sethash"}, domain...)},
+	{dir: "internal/store", mayImport: append([]string{"internal/durable", "internal/sethash", "internal/webhook"}, domain...)},
 	{dir: "internal/authn", mayImport: append([]string{"internal/assertion", "internal/ratelimit"}, domain...)},
-	{dir: "internal/fleet", mayImport: append([]string{"internal/sethash"}, domain...), optional: true},
+	{dir: "internal/fleet", mayImport: append([]string{"internal/sethash", "internal/webhook"}, domain...), optional: true},
 	{dir: "internal/metrics", mayImport: append([]string{"internal/authn"}, domain...)},
 	{dir: "admin/client/clienttest", mayImport: []string{"admin", "internal/store", "internal/apikey"}},
 	{dir: "admin/client"},
 	{dir: "internal/migrate", mayImport: []string{"internal/apikey", "admin/client"}},
-	{dir: "admin", mayImport: append([]string{"internal/unread"}, domain...)},
+	{dir: "admin", mayImport: append([]string{"internal/present", "internal/unread"}, domain...)},
 
 	{dir: "caddymodule/cli", mayImport: []string{"internal/apikey", "internal/migrate", "internal/store", "internal/version", "admin/client"}},
 	{dir: "caddymodule", mayImport: append([]string{
-		"internal/assertion", "internal/store", "internal/authn", "internal/fleet", "internal/metrics", "internal/ratelimit", "internal/unread", "internal/version", "admin",
+		"internal/assertion", "internal/store", "internal/authn", "internal/fleet", "internal/metrics", "internal/ratelimit", "internal/unread", "internal/version", "internal/webhook", "admin",
 	}, domain...)},
 
 	// What is built and run.
@@ -154,7 +156,7 @@ func TestImports_librariesStayWithTheirOwners(t *testing.T) {
 
 // Package testing registers flags and makes the binary larger.
 func TestImports_noTestCodeInTheProduct(t *testing.T) {
-	allowed := []string{"internal/etcdtest", "internal/gatewaytest", "internal/testenv", "internal/upstreamtest", "admin/client/clienttest", "test"}
+	allowed := []string{"internal/etcdtest", "internal/gatewaytest", "internal/testenv", "internal/upstreamtest", "internal/webhook/outboxtest", "admin/client/clienttest", "test"}
 	for _, p := range list(t) {
 		if slices.ContainsFunc(allowed, func(dir string) bool { return within(p.path(), dir) }) {
 			continue
