@@ -49,6 +49,7 @@ func newTab(t *testing.T) *tab {
 		chromedp.WindowSize(1280, 900),
 		chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("disable-sync", true), chromedp.Flag("disable-dev-shm-usage", true),
+		chromedp.Flag("accept-lang", "en-US"), // whatever the machine speaks
 		chromedp.WSURLReadTimeout(time.Minute),
 	)
 	t.Cleanup(stop)

@@ -166,7 +166,8 @@ func TestOperations_toldToPeople(t *testing.T) {
 	for _, list := range []struct{ file, begin, end, item string }{
 		{"../../admin/openapi.yaml", "\n        operation:\n", "]\n", `[\[ ]%s[,\]]`},
 		{"../../docs/admin-api.md", "\n| `operation` | `details` |\n", "\n\n", "\\| `%s`"},
-		{"../../admin/page/files/text/en.js", "\n\t\tdid: {\n", "\n\t\t},\n", `\t%s: \(`},
+		{"../../admin/page/files/text/en/events.js", "\n\tdid: {\n", "\n\t},\n", `\t%s: \(`},
+		{"../../admin/page/files/text/de/events.js", "\n\tdid: {\n", "\n\t},\n", `\t%s: \(`},
 	} {
 		content, err := os.ReadFile(list.file)
 		if err != nil {

@@ -164,7 +164,7 @@ export function refused(problem) {
 
 // A refusal in words.
 export const words = (refusal) =>
-	refusal.code === "unexpected" ? text.connection.unexpected(refusal.status) : refusal.message;
+	refusal.code === "unexpected" ? text.connection.unexpected(refusal.status) : text.refused(refusal.code, refusal.message);
 
 export function retry() {
 	if (app.lost && document.visibilityState === "visible") {

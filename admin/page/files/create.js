@@ -39,7 +39,7 @@ function lifeField(dialog) {
 		<select id="expires_in" name="expires_in" aria-describedby=${described} aria-invalid=${wrong ? "true" : "false"} @change=${choose}>
 			${choices.map((days) => html`<option value=${days} ?selected=${days === choices.at(-1)}>${text.create.lifeOf(days)}</option>`)}
 		</select>`;
-	return field(dialog, {name: "expires_in", label: text.create.life, help: html`${text.create.lifeHelp} ${day(until)}`, input});
+	return field(dialog, {name: "expires_in", label: text.create.life, help: text.create.lifeHelp(day(until)), input});
 }
 
 const fields = (dialog) => html`

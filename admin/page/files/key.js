@@ -91,7 +91,7 @@ function notices(key) {
 	return [
 		key.status === "active" ? nothing : html`<p class="notice">${icon(key.status)}<span>${named(ended, key.status)}</span></p>`,
 		key.status === "active" && key.exposed_at
-			? html`<div class="notice danger">${icon("danger")}<span><strong>${exposed.title}.</strong> ${exposed.since} ${since(key.exposed_at)}. ${exposed.lead}</span></div>`
+			? html`<div class="notice danger">${icon("danger")}<span><strong>${exposed.title}.</strong> ${exposed.since(since(key.exposed_at))} ${exposed.lead}</span></div>`
 			: nothing,
 	];
 }
@@ -103,11 +103,11 @@ function facts({key, uses, other}) {
 		[of.access, html`${named(text.preset, key.preset)?.name} <span class="quietly">${named(text.preset, key.preset)?.lead}</span>`],
 		[of.token, html`<code>${key.token_hint}</code>`],
 		[of.owner, html`<bdi>${key.owner || text.list.noOwner}</bdi>`],
-		[of.created, html`${when(key.created_at)} <span class="quietly">${of.by(actorOf(key.created_by))}</span>`],
+		[of.created, html`${when(key.created_at)} <span class="quietly">${of.by(key.created_by)}</span>`],
 		[of.firstUsed, uses.first_at && when(uses.first_at)],
 		[of.used, used(uses)],
 		[of.revokes, ends && html`${when(key.revokes_at)} <span class="quietly">${since(key.revokes_at)}</span>`],
-		[of.revoked, key.revoked_at && html`${when(key.revoked_at)} ${key.revoked_by ? html`<span class="quietly">${of.by(actorOf(key.revoked_by))}</span>` : nothing}`],
+		[of.revoked, key.revoked_at && html`${when(key.revoked_at)} ${key.revoked_by ? html`<span class="quietly">${of.by(key.revoked_by)}</span>` : nothing}`],
 		[of.reason, key.revoke_reason && html`<bdi>${key.revoke_reason}</bdi>`],
 		[of.expires, html`${when(key.expires_at)} <span class="quietly">${since(key.expires_at)}</span>`],
 		[of.replaces, key.replaces && link(key.replaces, other)],

@@ -47,7 +47,7 @@ function suspended() {
 		return nothing;
 	}
 	return html`<div class="notice danger" role="status">${icon("danger")}<span><strong>${text.suspended.title}.</strong>
-		${text.suspended.since} ${when(of.suspended_at)}. ${of.reason ? html`<bdi>${text.suspended.reason(of.reason)}</bdi>` : nothing}</span></div>`;
+		${text.suspended.since(when(of.suspended_at))} ${of.reason ? html`<bdi>${text.suspended.reason(of.reason)}</bdi>` : nothing}</span></div>`;
 }
 
 // The address names the view, so a link within the page must not change it.

@@ -15,9 +15,8 @@ function lastUse(uses) {
 		return html`<p class="notice">${icon("quiet")}<span>${text.revoke.never}</span></p>`;
 	}
 	const recent = api.now() - Date.parse(uses.last_at) < 7 * day;
-	const from = uses.last_from ? html` ${text.key.usedFrom(uses.last_from)}` : "";
 	return html`<p class="notice ${recent ? "warning" : ""}">${icon(recent ? "warning" : "quiet")}<span>
-		${recent ? html`<strong>${text.revoke.inUse}</strong> ` : ""}${text.revoke.quiet} ${since(uses.last_at)}${from}.</span></p>`;
+		${recent ? html`<strong>${text.revoke.inUse}</strong> ` : ""}${text.revoke.lastUse(since(uses.last_at), uses.last_from)}</span></p>`;
 }
 
 const fields = (dialog, key, uses) => html`

@@ -33,7 +33,7 @@ export function rotationView({key, uses, other}) {
 }
 
 const ofReplacement = (old) => html`
-	<p class="notice info">${icon("info")}<span>${text.rotation.ofReplacement} <b><bdi>${old.name}</bdi></b> <code>${old.token_hint}</code>.
+	<p class="notice info">${icon("info")}<span>${text.rotation.ofReplacement(html`<b><bdi>${old.name}</bdi></b> <code>${old.token_hint}</code>`)}
 		<a href=${toKey(old.id)}>${text.rotation.follow}</a></span></p>`;
 
 function stepView({title, done, lead}, current, number) {
@@ -54,7 +54,7 @@ function stepsOf(old, replacement) {
 			lead: html`<a href=${toKey(replacement.key.id)}><bdi>${replacement.key.name}</bdi></a> <code>${replacement.key.token_hint}</code>, ${since(replacement.key.created_at)}`,
 		},
 		{...put, done: Boolean(seen), lead: seen ? put.done : put.waiting},
-		{...test, done: Boolean(seen), lead: seen ? html`${test.done} ${since(seen)}.` : test.waiting},
+		{...test, done: Boolean(seen), lead: seen ? test.done(since(seen)) : test.waiting},
 		jobs(old, seen),
 		end(old),
 	];
@@ -70,23 +70,25 @@ function jobs({key, uses}, seen) {
 	}
 	const quiet = now() - Date.parse(uses.last_at) >= day;
 	const moved = Boolean(seen) && uses.last_at > seen;
-	const lead = moved && !quiet && !over ? html`${jobs.busy} ${since(uses.last_at)}.` : html`${jobs.quiet} ${since(uses.last_at)}. ${over ? nothing : jobs.quietLead}`;
+	const last = since(uses.last_at);
+	const lead = moved && !quiet && !over ? jobs.busy(last) : html`${jobs.quiet(last)} ${over ? nothing : jobs.quietLead}`;
 	return {...jobs, done: Boolean(seen) && (quiet || (over && uses.last_at < seen)), lead};
 }
 
 function end({key, uses}) {
 	const {revoke} = text.rotation;
 	if (key.status === "revoked") {
-		return {...revoke, done: true, lead: html`${revoke.revoked} ${when(key.revoked_at)}.`};
+		return {...revoke, done: true, lead: revoke.revoked(when(key.revoked_at))};
 	}
 	if (key.status === "expired") {
-		return {...revoke, done: true, lead: html`${revoke.expired} ${when(key.expires_at)}.`};
+		return {...revoke, done: true, lead: revoke.expired(when(key.expires_at))};
 	}
 	const at = endOf(key);
+	const until = at === key.revokes_at ? revoke.scheduled : revoke.waiting;
 	return {
 		...revoke,
 		done: false,
-		lead: html`${at === key.revokes_at ? revoke.scheduled : revoke.waiting} ${when(at)} (${since(at)}).
+		lead: html`${until(when(at), since(at))}
 			<button type="button" class="danger" @click=${() => openRevoke(key, uses)}>${revoke.submit}</button>`,
 	};
 }

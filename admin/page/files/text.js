@@ -1,9 +1,10 @@
 // All text of the page in the reader's language; no file outside text contains any.
 
 import {chosen} from "./language.js";
+import {text as de} from "./text/de.js";
 import {text as en} from "./text/en.js";
 
-const texts = {en};
+const texts = {en, de};
 
 export const language = chosen(Object.keys(texts));
 export const text = texts[language];

@@ -1,7 +1,9 @@
-// All text of the page in English. Texts with values are functions.
+// The page's text in English. Texts with values are functions.
 
+import {named} from "../named.js";
 import {numbers} from "../numbers.js";
 import {html} from "../vendor/lit-html.js";
+import {events} from "./en/events.js";
 
 const {number, count} = numbers("en");
 
@@ -82,9 +84,12 @@ export const text = {
 		unexpected: (status) => `The server responded with the unexpected status ${status}. Tell the operator of the gateway.`,
 	},
 
+	// What the server answers is in English already.
+	refused: (code, message) => message,
+
 	suspended: {
 		title: "This workspace is suspended",
-		since: "All its keys have been refused since",
+		since: (time) => html`All its keys have been refused since ${time}.`,
 		reason: (reason) => `Reason: ${reason}`,
 	},
 
@@ -159,7 +164,7 @@ export const text = {
 		accessHelp: "This cannot be changed later. If the system needs to write one day, create another key.",
 		life: "Expires",
 		lifeOf: (days) => `In ${count(days, "day", "days")}`,
-		lifeHelp: "On",
+		lifeHelp: (date) => html`On ${date}`,
 		submit: "Create key",
 		busy: "Creating…",
 	},
@@ -200,7 +205,7 @@ export const text = {
 		access: "Access",
 		token: "Token",
 		created: "Created",
-		by: (actor) => `by ${actor}`,
+		by: (actor) => `by ${named(events.actors, actor) ?? actor}`,
 		used: "Last used",
 		usedFrom: (address) => `from ${address}`,
 		firstUsed: "First used",
@@ -219,7 +224,7 @@ export const text = {
 		failed: "The key could not be loaded",
 		exposed: {
 			title: "This key was used in a browser",
-			since: "First used there",
+			since: (time) => html`First used there ${time}.`,
 			lead: "Anyone who can read a page's code can copy its key. Rotate it, and keep the new one on a server.",
 		},
 		ended: {
@@ -234,7 +239,7 @@ export const text = {
 			revoked: "Its replacement was revoked, so this key no longer has one. Rotate it again when you are ready.",
 			expired: "Its replacement has expired, so this key no longer has one. Rotate it again.",
 		},
-		ofReplacement: "This key replaces",
+		ofReplacement: (key) => html`This key replaces ${key}.`,
 		follow: "Follow the rotation",
 		done: "Done",
 		current: "Now",
@@ -248,22 +253,22 @@ export const text = {
 		test: {
 			title: "Test one harmless request",
 			waiting: "The new key has not been used yet. This page keeps checking.",
-			done: "The new key was first used",
+			done: (time) => html`The new key was first used ${time}.`,
 		},
 		jobs: {
 			title: "Check that scheduled jobs still run",
 			never: "The old key was never used.",
-			busy: "Something still uses the old key. It was last used",
-			quiet: "The old key was last used",
+			busy: (time) => html`Something still uses the old key. It was last used ${time}.`,
+			quiet: (time) => html`The old key was last used ${time}.`,
 			quietLead: "If this has not changed after your least frequent job has run, you can revoke the old key.",
 		},
 		revoke: {
 			title: "Revoke the old key",
-			waiting: "It works until you do, or until it expires:",
-			scheduled: "It will be revoked automatically:",
+			waiting: (time, left) => html`It works until you do, or until it expires: ${time} (${left}).`,
+			scheduled: (time, left) => html`It will be revoked automatically: ${time} (${left}).`,
 			submit: "Revoke the old key",
-			revoked: "It was revoked",
-			expired: "It expired",
+			revoked: (time) => html`It was revoked ${time}.`,
+			expired: (time) => html`It expired ${time}.`,
 		},
 	},
 
@@ -288,7 +293,7 @@ export const text = {
 		title: "Revoke this key?",
 		what: (name, hint) => html`Every request with <b>${name}</b>${hint && ` (${hint})`} is refused from the moment you confirm. This cannot be undone.`,
 		inUse: "It is in use:",
-		quiet: "It was last used",
+		lastUse: (time, address) => html`It was last used ${time}${address && ` from ${address}`}.`,
 		never: "It was never used.",
 		owner: (owner) => `Its owner is ${owner}. Tell them before something stops.`,
 		noOwner: "It has no owner to ask.",
@@ -322,64 +327,5 @@ export const text = {
 		endedNone: "There was no subscription.",
 	},
 
-	events: {
-		title: "Activity",
-		lead: "Who did what to this workspace's keys. Times are in your time zone; hover over one for UTC.",
-		empty: {title: "Nothing has happened yet", lead: "Changes to this workspace's keys are listed here."},
-		failed: "The activity could not be loaded",
-		newer: "Newer",
-		older: "Older",
-		actors: {
-			admin_endpoint: "an operator on the gateway's machine",
-			admin_token: "the holder of the admin token",
-			upstream_auth: "a signed-in user",
-			gateway: "the gateway",
-			unknown: "someone",
-		},
-		key: "a key",
-		// What an operation did, to follow the actor in a sentence.
-		did: {
-			create: (e) => (e.preset ? html`created <b>${e.key}</b> (${e.preset})` : html`created <b>${e.key}</b>`),
-			update: (e) => html`changed <b>${e.key}</b>`,
-			renamed: (e) => html`renamed <b>${e.before}</b> to <b>${e.after}</b>`,
-			owner: (e) => html`made <b>${e.after}</b> the owner of <b>${e.key}</b>`,
-			noOwner: (e) => html`removed the owner of <b>${e.key}</b>`,
-			rotate: (e) => html`rotated <b>${e.key}</b>`,
-			revoke: (e) => html`revoked <b>${e.key}</b>`,
-			revoke_all: (e) => `revoked all keys of the workspace (${e.revoked})`,
-			suspend: () => "suspended the workspace",
-			resume: () => "resumed the workspace",
-			lookup: (e) => html`looked up a token of <b>${e.key}</b>`,
-			expose: (e) => html`saw <b>${e.key}</b> used in a browser`,
-			calendar_feed: () => "created a calendar address",
-			calendar_feed_revoke: () => "revoked the calendar address",
-			clock: () => "trusted the machine's clock",
-			backup: () => "took a backup",
-			restore: () => "restored a backup",
-			import: (e) => html`imported <b>${e.key}</b>`,
-			put_back: () => "put back what etcd had lost",
-		},
-		// The same for refused operations.
-		tried: {
-			create: (e) => html`tried to create <b>${e.name || e.key}</b>`,
-			update: (e) => html`tried to change <b>${e.key}</b>`,
-			rotate: (e) => html`tried to rotate <b>${e.key}</b>`,
-			revoke: (e) => html`tried to revoke <b>${e.key}</b>`,
-			revoke_all: () => "tried to revoke all keys of the workspace",
-			suspend: () => "tried to suspend the workspace",
-			resume: () => "tried to resume the workspace",
-		},
-		other: (operation) => `did “${operation}”`,
-		triedOther: (operation) => `tried “${operation}”`,
-		refused: "Refused",
-		refusals: {
-			name_taken: "an active key has this name",
-			too_many_keys: "the workspace has the maximum number of keys",
-			already_rotated: "it already has a replacement",
-			not_active: "it is no longer active",
-			not_found: "there is no such key",
-		},
-		reason: (reason) => `Reason: ${reason}`,
-		from: (address) => `from ${address}`,
-	},
+	events,
 };
