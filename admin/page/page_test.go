@@ -31,7 +31,7 @@ func TestHas(t *testing.T) {
 		{"", true},
 		{"/", true},
 		{"/page/main.js", true},
-		{"/page/style.css", true},
+		{"/page/style/base.css", true},
 		{"/page/vendor/lit-html.js", true},
 		{"/page/index.html", false}, // it is served at the mount itself, where its relative URLs work
 		{"/page", false},
@@ -116,6 +116,15 @@ func TestFiles_withinThePolicy(t *testing.T) {
 func TestFiles_tokenPattern(t *testing.T) {
 	if want := "const shape = /" + apikey.TokenPattern + "/;\n"; !strings.Contains(string(files["/page/tokens.js"]), want) {
 		t.Errorf("tokens.js: want %q in it", want)
+	}
+}
+
+// The page loads every style.
+func TestFiles_styles(t *testing.T) {
+	for name := range files {
+		if path.Ext(name) == ".css" && !strings.Contains(string(files["/"]), `<link rel="stylesheet" href="`+name[1:]+`">`) {
+			t.Errorf("the page does not load %s", name)
+		}
 	}
 }
 
