@@ -123,6 +123,7 @@ func TestMetrics_storeErrors(t *testing.T) {
 		"change":    func() { s.call("POST", key+"/revoke", "").mustBeRefused(t, 503, "store_unavailable") },
 		"read":      func() { s.call("GET", key, "").mustBeRefused(t, 503, "store_unavailable") },
 		"last_used": func() { _ = i.store.NoteUses(map[string]apikey.Use{k.ID: {At: time.Now()}}) },
+		"usage":     func() { _ = i.store.NoteUsage(map[apikey.KeyDay]apikey.Usage{{KeyID: k.ID}: {Reads: 1}}) },
 		"clock":     func() { i.recordClock() },
 		"forget":    func() { i.deleteOld(t.Context()) },
 	}
@@ -155,7 +156,7 @@ func TestMetrics_fromTheBeginning(t *testing.T) {
 		{requestsMetric, []string{"unavailable"}, 2}, // reads and writes
 		{requestsMetric, []string{"rate_limited"}, 4},
 		{requestsMetric, []string{"browser"}, 4},
-		{errorsMetric, nil, 7},
+		{errorsMetric, nil, 8},
 		{"caddy_api_keys_admin_operations_total", []string{"ok"}, len(admin.Operations())},
 		{"caddy_api_keys_admin_operations_total", []string{"no_space"}, len(admin.Operations())},
 		{"caddy_api_keys_admin_operations_total", []string{"store_unavailable"}, len(admin.Operations())},

@@ -105,6 +105,11 @@ func (s countedStore) Keys(ctx context.Context, workspaceID string, filter apike
 	return s.store.Keys(ctx, workspaceID, filter, page, now)
 }
 
+func (s countedStore) Usage(ctx context.Context, workspaceID string, keyIDs []string, from, to apikey.Day) (_ map[string][]apikey.DayUsage, err error) {
+	defer s.count(ctx, metrics.Read, &err)
+	return s.store.Usage(ctx, workspaceID, keyIDs, from, to)
+}
+
 func (s countedStore) FindKey(ctx context.Context, keyID string) (_ *apikey.Key, err error) {
 	defer s.count(ctx, metrics.Read, &err)
 	return s.store.FindKey(ctx, keyID)
@@ -224,6 +229,16 @@ func (s countedStore) NoteUses(uses map[string]apikey.Use) (err error) {
 		s.fleet.NoteUses(maps.Keys(uses))
 	}
 	return err
+}
+
+func (s countedStore) NoteUsage(more map[apikey.KeyDay]apikey.Usage) (err error) {
+	defer s.count(context.Background(), metrics.Usage, &err)
+	return s.store.NoteUsage(more)
+}
+
+func (s countedStore) ForgetUsage(ctx context.Context, now time.Time) (err error) {
+	defer s.count(ctx, metrics.Forget, &err)
+	return s.store.ForgetUsage(ctx, now)
 }
 
 func (s countedStore) ClockNote() (_ apikey.ClockNote, err error) {

@@ -67,6 +67,8 @@ func arguments(t *testing.T, f reflect.Type) (args []reflect.Value) {
 			arg = reflect.ValueOf(io.Discard)
 		case reflect.TypeFor[map[string]apikey.Use]():
 			arg = reflect.ValueOf(map[string]apikey.Use{"key_1": {At: time.Now()}})
+		case reflect.TypeFor[map[apikey.KeyDay]apikey.Usage]():
+			arg = reflect.ValueOf(map[apikey.KeyDay]apikey.Usage{{KeyID: "key_1"}: {Reads: 1}})
 		}
 		args = append(args, arg)
 	}

@@ -103,6 +103,9 @@ func (i *instance) deleteOld(ctx context.Context) {
 			return // the others would fail for the same reason
 		}
 	}
+	if err := i.store.ForgetUsage(ctx, now); err != nil && ctx.Err() == nil {
+		i.log.Warn("could not delete how often keys were used long ago", zap.Error(err))
+	}
 }
 
 // recordEnds records the time if a key was refused that has ended since the last

@@ -17,6 +17,7 @@ const (
 	Change   StoreOperation = "change"    // change a key or a workspace
 	Read     StoreOperation = "read"      // read for the admin API
 	LastUsed StoreOperation = "last_used" // write when keys were last used
+	Usage    StoreOperation = "usage"     // write how often keys were used
 	Clock    StoreOperation = "clock"     // read or write the time
 	Forget   StoreOperation = "forget"    // move or delete what has ended
 	Census   StoreOperation = "census"    // count the keys for a scrape
@@ -30,7 +31,7 @@ func newStoreErrors() *StoreErrors {
 		Name: "caddy_api_keys_store_errors_total",
 		Help: "Times that the key store could not do what it was asked for, by what that was.",
 	}, []string{"operation"})}
-	for _, operation := range []StoreOperation{Lookup, Change, Read, LastUsed, Clock, Forget, Census} {
+	for _, operation := range []StoreOperation{Lookup, Change, Read, LastUsed, Usage, Clock, Forget, Census} {
 		e.total.WithLabelValues(string(operation))
 	}
 	return e

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
@@ -159,12 +160,22 @@ func forgetUses(turn *durable.Turn, deleted []*apikey.Key) error {
 	if len(deleted) == 0 {
 		return nil
 	}
-	return turn.Note(func(txn *durable.Txn) (err error) {
-		for _, key := range deleted {
-			err = errors.Join(err, txn.Delete(lastUsedKey(key.ID)), txn.Delete(firstUsedKey(key.ID)))
-		}
+	var notes [][]byte
+	if err := turn.View(func(txn *durable.Txn) error {
+		notes = usageKeysOf(txn, deleted, time.Now())
+		return nil
+	}); err != nil {
 		return err
-	})
+	}
+	for _, key := range deleted {
+		notes = append(notes, lastUsedKey(key.ID), firstUsedKey(key.ID))
+	}
+	for some := range slices.Chunk(notes, usageAtOnce) {
+		if err := turn.Note(func(txn *durable.Txn) error { return deleteAll(txn, some) }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // forgettable returns those keys between two entries of the index of ends that would

@@ -38,6 +38,7 @@ import (
 //	u/<key id>             when the key was last used, in milliseconds since 1970, followed by a
 //	                       space and the client's address if that is known
 //	v/<key id>             when it was first used, likewise
+//	z/<period><key id>     how often the key was used on each day of a period: see usage.go
 //	s/<ws>                 workspaceRecord, of a suspended workspace
 //	a/<event id>           eventRecord
 //	b/<ws><event id>       nothing: the events of a workspace
@@ -56,12 +57,12 @@ import (
 // Records are JSON, because they are cached and so rarely read, and because a person may
 // have to read one some day. Fields are only ever added.
 //
-// What changes write is in the journal too. The notes u/, v/ and m/ are not, except for
+// What changes write is in the journal too. The notes u/, v/, z/ and m/ are not, except for
 // m/fleet, m/fleet/set, m/kept, m/restoring, m/forgotten, m/settled and m/clock/trust.
 const schemaVersion = 2
 
 // notePrefixes are the prefixes of keys that changes do not write, or not always.
-var notePrefixes = []string{"u/", "v/", "m/"}
+var notePrefixes = []string{"u/", "v/", usagePrefix, "m/"}
 
 var (
 	clockKey      = []byte("m/clock")

@@ -44,6 +44,9 @@ type Store struct {
 	// lastEvent is the id of the last change's event. Only the holder of the turn may
 	// use it.
 	lastEvent string
+	// unwritten has what the records of usage were before a write that failed. Only
+	// NoteUsage uses it.
+	unwritten map[string][]byte
 	// onChange is called after each change is committed, before Apply returns.
 	onChange func(apikey.Outcome)
 

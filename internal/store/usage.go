@@ -1,0 +1,227 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/durable"
+)
+
+// How often a key was used is kept by periods of sixteen days. A record for each day would
+// be ninety for a key that is in use; one for all days would be long, and is written every
+// few seconds. The period comes first in the database key, so that what is too old is
+// found without looking at the rest.
+
+const (
+	periodDays  = 16
+	usagePrefix = "z/"
+	// usageAtOnce is the maximum number of records that one transaction deletes.
+	usageAtOnce = 1000
+)
+
+type period uint32
+
+func periodOf(day apikey.Day) period { return period(day / periodDays) }
+
+func (p period) day(i int) apikey.Day { return apikey.Day(int(p)*periodDays + i) }
+
+// usageKey returns where a key's usage in a period is. In a fleet, an origin follows: who
+// counted it.
+func usageKey(p period, keyID string) []byte {
+	key := binary.BigEndian.AppendUint32([]byte(usagePrefix), uint32(p))
+	return append(key, keyID...)
+}
+
+// usageRecord is how often a key was used on each day of a period.
+type usageRecord [periodDays]apikey.Usage
+
+func (r *usageRecord) add(day apikey.Day, usage apikey.Usage) {
+	r[day%periodDays] = r[day%periodDays].Plus(usage)
+}
+
+// encode returns the days on which the key was used, each as its number in the period
+// and its counts.
+func (r *usageRecord) encode() (value []byte) {
+	for i, usage := range r {
+		if usage != (apikey.Usage{}) {
+			value = usage.Append(append(value, byte(i)))
+		}
+	}
+	return value
+}
+
+// usageIn decodes a record. What cannot be read counts as nothing: it must not prevent a
+// key from being counted and shown.
+func usageIn(value []byte) (r usageRecord) {
+	for len(value) > 0 && value[0] < periodDays {
+		usage, rest, ok := apikey.CutUsage(value[1:])
+		if !ok {
+			break
+		}
+		r[value[0]], value = usage, rest
+	}
+	return r
+}
+
+// NoteUsage adds to how often keys were used. If it fails, it may be called again with the
+// same counts and more: none is counted twice.
+//
+// Like NoteUses, it never conflicts with changes or other notes. It must not be called
+// concurrently.
+func (s *Store) NoteUsage(more map[apikey.KeyDay]apikey.Usage) error {
+	if len(more) == 0 {
+		return nil
+	}
+	before, after, err := s.addUsage(more)
+	if err == nil {
+		err = s.db.NoteAll(func(set func(key, value []byte) error) error {
+			for _, key := range slices.Sorted(maps.Keys(after)) { // Badger is faster if they are in order
+				if err := set([]byte(key), after[key]); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err != nil {
+		s.unwritten = before
+		return s.wrapInternal(err)
+	}
+	s.unwritten = nil
+	return nil
+}
+
+// addUsage returns the records of some days by their database keys, as they were and with
+// something added to them. A write that failed may have written some of its records, so
+// those are taken as they were before it.
+func (s *Store) addUsage(more map[apikey.KeyDay]apikey.Usage) (before, after map[string][]byte, err error) {
+	before, after = make(map[string][]byte, len(more)), make(map[string][]byte, len(more))
+	maps.Copy(before, s.unwritten)
+	err = s.db.View(func(txn *durable.Txn) error {
+		for one, usage := range more {
+			key := string(usageKey(periodOf(one.Day), one.KeyID))
+			value, known := before[key]
+			if !known {
+				if value, err = txn.Get([]byte(key)); ignoreNotFound(err) != nil {
+					return err
+				}
+				before[key] = value
+			}
+			if other, begun := after[key]; begun {
+				value = other
+			}
+			record := usageIn(value)
+			record.add(one.Day, usage)
+			after[key] = record.encode()
+		}
+		return nil
+	})
+	return before, after, err
+}
+
+// Usage returns how often keys of a workspace were used on the days from one to another,
+// by id: oldest first, and without the days on which they were not. Keys that the
+// workspace does not have are left out.
+func (s *Store) Usage(ctx context.Context, workspaceID string, keyIDs []string, from, to apikey.Day) (usage map[string][]apikey.DayUsage, err error) {
+	usage = make(map[string][]apikey.DayUsage, len(keyIDs))
+	pacer := durable.NewPacer(ctx)
+	err = s.view(func(txn *durable.Txn) error {
+		for _, id := range keyIDs {
+			_, err := keyInWorkspace(txn, workspaceID, id)
+			if errors.Is(err, apikey.ErrNotFound) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			usage[id] = usageOf(txn, id, from, to)
+			if err := pacer.Step(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return usage, err
+}
+
+// usageOf returns how often a key was used on the days from one to another.
+func usageOf(txn reader, keyID string, from, to apikey.Day) (days []apikey.DayUsage) {
+	for p := periodOf(from); p <= periodOf(to); p++ {
+		var sum usageRecord
+		for _, value := range txn.Below(usageKey(p, keyID)) {
+			for i, usage := range usageIn(value) {
+				sum[i] = sum[i].Plus(usage)
+			}
+		}
+		for i, usage := range sum {
+			if day := p.day(i); usage != (apikey.Usage{}) && day >= from && day <= to {
+				days = append(days, apikey.DayUsage{Day: day, Usage: usage})
+			}
+		}
+	}
+	return days
+}
+
+// ForgetUsage deletes how often keys were used in periods that ended more than
+// [apikey.UsageDays] ago. That takes as many short transactions as it needs.
+func (s *Store) ForgetUsage(ctx context.Context, now time.Time) error {
+	pacer := durable.NewPacer(ctx)
+	next, end := []byte(usagePrefix), usageKey(periodOf(max(apikey.DayOf(now)-apikey.UsageDays+1, 0)), "")
+	for {
+		old, err := s.usageBetween(ctx, next, end)
+		if err != nil || len(old) == 0 {
+			return err
+		}
+		err = s.wrapInternal(s.db.Note(func(txn *durable.Txn) error { return deleteAll(txn, old) }))
+		if err == nil {
+			err = pacer.Rest()
+		}
+		if err != nil {
+			return err
+		}
+		next = old[len(old)-1] // which is gone: to start at the beginning means to skip all that was deleted
+	}
+}
+
+// usageBetween returns the first database keys from one to another.
+func (s *Store) usageBetween(ctx context.Context, from, to []byte) (found [][]byte, err error) {
+	err = s.view(func(txn *durable.Txn) error {
+		return eachFrom(ctx, txn, from, to, func(key, _ []byte) error {
+			if len(found) == usageAtOnce {
+				return errEnough
+			}
+			found = append(found, bytes.Clone(key))
+			return nil
+		})
+	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return found, err
+}
+
+func deleteAll(txn *durable.Txn, keys [][]byte) (err error) {
+	for _, key := range keys {
+		err = errors.Join(err, txn.Delete(key))
+	}
+	return err
+}
+
+// usageKeysOf returns the database keys of the usage of some keys.
+func usageKeysOf(txn reader, keys []*apikey.Key, now time.Time) (found [][]byte) {
+	today := apikey.DayOf(now)
+	for p := periodOf(max(today-apikey.UsageDays, 0)); p <= periodOf(today); p++ {
+		for _, key := range keys {
+			for entry := range txn.Below(usageKey(p, key.ID)) {
+				found = append(found, bytes.Clone(entry))
+			}
+		}
+	}
+	return found
+}
