@@ -35,6 +35,9 @@ type Keys interface {
 	Prefixes() *apikey.Prefixes
 	Key(ctx context.Context, workspaceID, keyID string) (*apikey.Key, error)
 	Keys(ctx context.Context, workspaceID string, filter apikey.KeyFilter, page apikey.Page, now time.Time) (keys []*apikey.Key, next string, err error)
+	// Usage returns how often keys of a workspace were used on the days from one to another,
+	// by id and oldest first. Keys that the workspace does not have are left out.
+	Usage(ctx context.Context, workspaceID string, keyIDs []string, from, to apikey.Day) (map[string][]apikey.DayUsage, error)
 	// FindKey returns a key of any workspace.
 	FindKey(ctx context.Context, keyID string) (*apikey.Key, error)
 	// FindKeys returns a page of the keys of all workspaces; it ends at an

@@ -19,6 +19,8 @@ var (
 	errNotJSON           = &apikey.Error{Code: "not_json", Message: `The body must be JSON: send "Content-Type: application/json".`}
 	errBodyTooLarge      = &apikey.Error{Code: "body_too_large", Message: "The body is larger than 64 KiB."}
 	errInvalidLimit      = &apikey.Error{Code: "invalid_limit", Field: "limit", Message: "The limit must be a number from 1 to 200."}
+	errInvalidDays       = &apikey.Error{Code: "invalid_days", Field: "days", Message: "The days must be a number from 1 to 90."}
+	errInvalidKeys       = &apikey.Error{Code: errInvalidQuery("").Code, Field: "keys", Message: "keys must be 1 to 200 ids of keys, separated by commas."}
 	errInvalidStatus     = &apikey.Error{Code: "invalid_status", Field: "status", Message: `The status must be "active", "expired" or "revoked".`}
 	errUnauthorized      = &apikey.Error{Code: "unauthorized", Message: `This call requires "Authorization: Bearer" with the admin token.`}
 	errCrossOrigin       = &apikey.Error{Code: "cross_origin", Message: "A page from another origin cannot make this call."}
@@ -48,6 +50,7 @@ var statuses = map[string]int{
 	client.CodeInvalidJSON:         http.StatusBadRequest,
 	client.CodeInvalidCursor:       http.StatusBadRequest,
 	client.CodeInvalidLimit:        http.StatusBadRequest,
+	client.CodeInvalidDays:         http.StatusBadRequest,
 	client.CodeInvalidQuery:        http.StatusBadRequest,
 	client.CodeInvalidStatus:       http.StatusBadRequest,
 	client.CodeUnauthorized:        http.StatusUnauthorized,

@@ -492,6 +492,7 @@ func TestCodes_allAnswered(t *testing.T) {
 		{"invalid_json", a, "POST", keysPage, "[]", nil},
 		{"invalid_cursor", a, "GET", keysPage + "?cursor=x", "", nil},
 		{"invalid_limit", a, "GET", keysPage + "?limit=x", "", nil},
+		{"invalid_days", a, "GET", keysPage + "/" + rotated + "/usage?days=0", "", nil},
 		{"invalid_status", a, "GET", keysPage + "?status=x", "", nil},
 		{"invalid_query", a, "GET", keysPage + "?q=%zz", "", nil},
 		{"unauthorized", guarded, "GET", keysPage, "", nil},

@@ -44,6 +44,10 @@ func (noKeys) Keys(context.Context, string, apikey.KeyFilter, apikey.Page, time.
 	return nil, "", apikey.ErrStoreUnavailable
 }
 
+func (noKeys) Usage(context.Context, string, []string, apikey.Day, apikey.Day) (map[string][]apikey.DayUsage, error) {
+	return nil, apikey.ErrStoreUnavailable
+}
+
 func (noKeys) FindKey(context.Context, string) (*apikey.Key, error) {
 	return nil, apikey.ErrStoreUnavailable
 }

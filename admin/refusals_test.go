@@ -338,7 +338,7 @@ func TestMethods_notAllowed(t *testing.T) {
 	id, _ := a.create(t, "acme", "Zapier")
 	allowed := map[string]string{
 		"/healthz": "GET, HEAD", "/mount": "GET, HEAD", "/openapi.json": "GET, HEAD", "/audit": "GET, HEAD", "/workspaces/acme": "GET, HEAD", "/workspaces/acme/audit": "GET, HEAD",
-		keysPage: "GET, POST, HEAD", keysPage + "/" + id: "GET, PATCH, HEAD", keysPage + "/" + id + "/uses": "GET, HEAD", keysPage + "/" + id + "/rotate": "POST", keysPage + "/" + id + "/revoke": "POST",
+		keysPage: "GET, POST, HEAD", keysPage + "/" + id: "GET, PATCH, HEAD", keysPage + "/" + id + "/uses": "GET, HEAD", keysPage + "/" + id + "/usage": "GET, HEAD", "/workspaces/acme/usage": "GET, HEAD", keysPage + "/" + id + "/rotate": "POST", keysPage + "/" + id + "/revoke": "POST",
 		"/workspaces/acme/suspend": "POST", "/workspaces/acme/resume": "POST", "/workspaces/acme/revoke-all": "POST",
 		"/tokens/lookup": "POST", "/tokens/revoke": "POST",
 		"/workspaces/acme/calendar.ics": "GET, HEAD", "/workspaces/acme/calendar/feed": "DELETE, POST", "/calendar/cal_x.ics": "GET, HEAD", "/backup": "GET, HEAD", "/restore": "POST", "/import": "POST", "/doctor": "GET, HEAD", "/clock": "GET, HEAD", "/fleet": "GET, HEAD", "/fleet/rekey": "POST", "/fleet/reconcile": "POST", "/clock/trust": "POST", "/suspensions": "GET, HEAD",
@@ -418,7 +418,7 @@ func TestPinnedMount(t *testing.T) {
 	of := func(ws string) []string {
 		at := "/workspaces/" + ws
 		return []string{"GET " + at, "GET " + at + "/keys", "POST " + at + "/keys", "GET " + at + "/keys/" + id, "PATCH " + at + "/keys/" + id,
-			"GET " + at + "/keys/" + id + "/uses", "POST " + at + "/keys/" + id + "/rotate", "POST " + at + "/keys/" + id + "/revoke",
+			"GET " + at + "/keys/" + id + "/uses", "GET " + at + "/keys/" + id + "/usage", "GET " + at + "/usage?keys=" + id, "POST " + at + "/keys/" + id + "/rotate", "POST " + at + "/keys/" + id + "/revoke",
 			"POST " + at + "/suspend", "POST " + at + "/resume", "POST " + at + "/revoke-all", "GET " + at + "/audit",
 			"GET " + at + "/calendar.ics", "POST " + at + "/calendar/feed", "DELETE " + at + "/calendar/feed"}
 	}
@@ -469,7 +469,7 @@ func everything() [][3]string {
 	key := keysPage + "/" + someKey
 	return [][3]string{
 		{"GET", "/openapi.json", ""}, {"GET", "/mount", ""}, {"GET", "/healthz", ""}, {"GET", keysPage, ""}, {"POST", keysPage, zapier}, {"GET", key, ""}, {"PATCH", key, `{"owner":"Kim"}`},
-		{"GET", key + "/uses", ""}, {"POST", key + "/rotate", ""}, {"POST", key + "/revoke", ""}, {"GET", "/workspaces/acme", ""}, {"POST", "/workspaces/acme/suspend", ""},
+		{"GET", key + "/uses", ""}, {"GET", key + "/usage", ""}, {"GET", "/workspaces/acme/usage?keys=" + someKey, ""}, {"POST", key + "/rotate", ""}, {"POST", key + "/revoke", ""}, {"GET", "/workspaces/acme", ""}, {"POST", "/workspaces/acme/suspend", ""},
 		{"POST", "/workspaces/acme/resume", ""}, {"POST", "/workspaces/acme/revoke-all", `{"reason":"left"}`},
 		{"POST", "/tokens/lookup", `{"token":"` + someToken + `"}`}, {"POST", "/tokens/revoke", `{"token":"` + someToken + `"}`},
 		{"GET", "/workspaces/acme/audit", ""}, {"GET", "/audit", ""}, {"GET", "/workspaces/acme/calendar.ics", ""},

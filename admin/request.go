@@ -96,6 +96,10 @@ func invalidParameter(name string) error {
 		return errInvalidLimit
 	case "cursor":
 		return apikey.ErrInvalidCursor
+	case "days":
+		return errInvalidDays
+	case "keys":
+		return errInvalidKeys
 	case "status":
 		return errInvalidStatus
 	case "expires_within":
@@ -108,12 +112,11 @@ func invalidParameter(name string) error {
 func pageOf(query url.Values, list string, valid func(id string) bool) (apikey.Page, error) {
 	page := apikey.Page{Limit: defaultLimit}
 	if query.Has("limit") {
-		limit := query.Get("limit")
-		n, err := strconv.Atoi(limit)
-		if err != nil || n < 1 || n > maxLimit || limit != strconv.Itoa(n) {
+		limit, ok := numberIn(query.Get("limit"), maxLimit)
+		if !ok {
 			return apikey.Page{}, errInvalidLimit
 		}
-		page.Limit = n
+		page.Limit = limit
 	}
 	if cursor := query.Get("cursor"); cursor != "" {
 		place, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
@@ -124,6 +127,12 @@ func pageOf(query url.Values, list string, valid func(id string) bool) (apikey.P
 		page.After = id
 	}
 	return page, nil
+}
+
+// numberIn decodes a number from 1 to most, written as one usually is.
+func numberIn(text string, most int) (n int, ok bool) {
+	n, err := strconv.Atoi(text)
+	return n, err == nil && n >= 1 && n <= most && text == strconv.Itoa(n)
 }
 
 // cursorFor returns the cursor of the page of a list after the given id. It is

@@ -60,6 +60,9 @@ func resources() map[string]map[string]call {
 		"/workspaces/{ws}/keys/{id}/uses": {
 			http.MethodGet: {operation: "uses", do: (*Handler).showUses},
 		},
+		"/workspaces/{ws}/keys/{id}/usage": {
+			http.MethodGet: {operation: "usage", do: (*Handler).showUsage},
+		},
 		"/workspaces/{ws}/keys/{id}/rotate": {
 			http.MethodPost: {operation: "rotate", do: (*Handler).rotateKey},
 		},
@@ -68,6 +71,9 @@ func resources() map[string]map[string]call {
 		},
 		"/workspaces/{ws}": {
 			http.MethodGet: {operation: "workspace", do: (*Handler).showWorkspace},
+		},
+		"/workspaces/{ws}/usage": {
+			http.MethodGet: {operation: "usage", do: (*Handler).listUsage},
 		},
 		"/workspaces/{ws}/suspend": {
 			http.MethodPost: {operation: "suspend", do: (*Handler).suspendWorkspace},

@@ -59,6 +59,8 @@ func TestClient_keys(t *testing.T) {
 	equal(t, "life", created.Key.ExpiresAt.Sub(created.Key.CreatedAt), 30*24*time.Hour)
 	equal(t, "ShowKey", must[client.Key](t)(c.ShowKey(t.Context(), "acme", created.Key.ID)), created.Key)
 	equal(t, "ShowUses", must[client.Uses](t)(c.ShowUses(t.Context(), "acme", created.Key.ID)), client.Uses{})
+	equal(t, "ShowUsage", must[[]client.DayUsage](t)(c.ShowUsage(t.Context(), "acme", created.Key.ID, 90)), []client.DayUsage{})
+	equal(t, "ListUsage", must[map[string][]client.DayUsage](t)(c.ListUsage(t.Context(), "acme", []string{created.Key.ID, someKey}, 1)), map[string][]client.DayUsage{created.Key.ID: {}})
 
 	create(t, c, "acme", "Second")
 	page := must[client.KeyPage](t)(c.ListKeys(t.Context(), "acme", client.ListOptions{Limit: 1}))

@@ -51,6 +51,7 @@ const (
 	CodeInvalidJSON         = "invalid_json"          // 400: the body is not what the call takes
 	CodeInvalidCursor       = "invalid_cursor"        // 400: the cursor is not one of this list
 	CodeInvalidLimit        = "invalid_limit"         // 400: a page has 1 to 200 entries
+	CodeInvalidDays         = "invalid_days"          // 400: usage is kept for 90 days
 	CodeInvalidQuery        = "invalid_query"         // 400: a parameter is malformed or given twice
 	CodeInvalidStatus       = "invalid_status"        // 400: not the status of a key
 	CodeUnauthorized        = "unauthorized"          // 401: the admin token is missing or wrong

@@ -37,6 +37,8 @@ func calls(ctx context.Context, c *client.Client) map[string]func() error {
 		},
 		"ShowKey":       func() error { _, err := c.ShowKey(ctx, "acme", someKey); return err },
 		"ShowUses":      func() error { _, err := c.ShowUses(ctx, "acme", someKey); return err },
+		"ShowUsage":     func() error { _, err := c.ShowUsage(ctx, "acme", someKey, 0); return err },
+		"ListUsage":     func() error { _, err := c.ListUsage(ctx, "acme", []string{someKey}, 0); return err },
 		"RevokeKey":     func() error { _, err := c.RevokeKey(ctx, "acme", someKey, ""); return err },
 		"UpdateKey":     func() error { _, err := c.UpdateKey(ctx, "acme", someKey, client.UpdateRequest{}); return err },
 		"RotateKey":     func() error { _, err := c.RotateKey(ctx, "acme", someKey, client.RotateRequest{}); return err },
