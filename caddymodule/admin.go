@@ -54,6 +54,10 @@ type Admin struct {
 	// site of this handler. Default: `/public/v1/me`.
 	TestURL string `json:"test_url,omitempty"`
 
+	// How the Settings page fits into the application that it belongs to. Default: it looks like a page of its own.
+	Page Page `json:"page,omitzero"`
+
+	page   *page.Page
 	api    *admin.Handler
 	secret [sha256.Size]byte // the digest of the admin token
 
@@ -83,6 +87,7 @@ func (h *Admin) Provision(ctx caddy.Context) error {
 		config.Workspace = h.pin
 	}
 	h.api = app.(*App).newAPI(config)
+	h.page = page.New(h.Page.site())
 	h.accessLog = ctx.Logger(caddyhttp.App{}).Named("log.access")
 	return nil
 }
@@ -117,6 +122,9 @@ func (h *Admin) checkValues() error {
 	if err := validateTestURL(h.TestURL); err != nil {
 		return fmt.Errorf("test_url: %w", err)
 	}
+	if err := h.Page.check(); err != nil {
+		return fmt.Errorf("page: %w", err)
+	}
 	if h.Workspace == "" {
 		return nil
 	}
@@ -140,7 +148,7 @@ func (h *Admin) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 // serve answers a request whose path is relative to the base path.
 func (h *Admin) serve(w http.ResponseWriter, call *http.Request) {
 	switch {
-	case page.Has(call.URL.Path):
+	case h.page.Has(call.URL.Path):
 		h.servePage(w, call)
 	case !h.authorized(call) && !h.api.IsOpen(call):
 		h.api.Unauthorized(w, call)
@@ -158,7 +166,7 @@ func (h *Admin) servePage(w http.ResponseWriter, r *http.Request) {
 	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && r.URL.Path == "/" && !strings.HasSuffix(original.URL.Path, "/") {
 		r.URL.Path, r.RequestURI = "", original.RequestURI // handle_path turns an empty path into a slash
 	}
-	page.Serve(w, r)
+	h.page.Serve(w, r)
 }
 
 // actor returns who makes a request.

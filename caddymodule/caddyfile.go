@@ -108,6 +108,7 @@ func parseAuth(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    workspace  <placeholder>
 //	    actor      <placeholder>
 //	    test_url   <address>
+//	    page { ... }
 //	}
 func parseAdmin(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	d, h := helper.Dispenser, new(Admin)
@@ -124,6 +125,7 @@ func parseAdmin(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error
 		"workspace":           text(d, &h.Workspace, "<placeholder>", validateWorkspace),
 		"actor":               text(d, &h.Actor, "<placeholder>", nil),
 		"test_url":            text(d, &h.TestURL, "<address>", validateTestURL),
+		"page":                func() error { return parsePage(d, &h.Page) },
 	})
 	if err != nil {
 		return nil, err

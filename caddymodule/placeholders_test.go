@@ -40,7 +40,10 @@ func TestPlaceholders(t *testing.T) {
 		}},
 		{"api_key_admin", ":8080 {\n api_key_admin {\n  %s\n }\n}\n", map[string]string{
 			"base_path": refused, "token": loaded, "token_file": loaded, "trust_upstream_auth": flag, "workspace": requested, "actor": requested,
-			"test_url": refused,
+			"test_url": refused, "page": refused,
+		}},
+		{"page", ":8080 {\n api_key_admin {\n  trust_upstream_auth\n  page {\n   %s\n  }\n }\n}\n", map[string]string{
+			"title": refused, "logo": refused, "back": refused, "accent": refused, "language": refused,
 		}},
 	}
 	for _, block := range blocks {

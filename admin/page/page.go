@@ -43,6 +43,7 @@ var types = map[string]string{
 	".css":  "text/css; charset=utf-8",
 	".html": "text/html; charset=utf-8",
 	".js":   "text/javascript; charset=utf-8",
+	".json": "application/json",
 	".svg":  "image/svg+xml",
 }
 
@@ -67,13 +68,26 @@ func read() map[string][]byte {
 	return files
 }
 
+// A Page serves the files at one mount.
+type Page struct{ own map[string][]byte }
+
+// New returns the page as a part of a site.
+func New(site Site) *Page { return &Page{siteFiles(site)} }
+
 // Has reports whether the page has a path below the mount. The empty path is the mount
 // without its slash.
-func Has(path string) bool { return path == "" || files[path] != nil }
+func (p *Page) Has(path string) bool { return path == "" || p.file(path) != nil }
+
+func (p *Page) file(path string) []byte {
+	if own, ok := p.own[path]; ok {
+		return own
+	}
+	return files[path]
+}
 
 // Serve answers a GET or HEAD of a path that the page has. It requires no credentials:
-// the files are the same for everyone.
-func Serve(w http.ResponseWriter, r *http.Request) {
+// the files of a mount are the same for everyone.
+func (p *Page) Serve(w http.ResponseWriter, r *http.Request) {
 	for name, value := range headers {
 		w.Header().Set(name, value)
 	}
@@ -87,7 +101,7 @@ func Serve(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", types[kind])
 	r.Header.Del("Range") // an unsatisfiable range would be answered without these headers
-	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(files[r.URL.Path]))
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(p.file(r.URL.Path)))
 }
 
 // toSlash redirects to the mount with its slash, which the page's relative URLs need.

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"io/fs"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"path"
@@ -19,8 +20,15 @@ func serve(method, below string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, "/settings/api"+below, nil)
 	r.URL.Path = below
 	w := httptest.NewRecorder()
-	Serve(w, r)
+	New(Site{}).Serve(w, r)
 	return w
+}
+
+// all returns the page's files, with those that differ from mount to mount.
+func all() map[string][]byte {
+	all := siteFiles(Site{})
+	maps.Copy(all, files)
+	return all
 }
 
 func TestHas(t *testing.T) {
@@ -33,6 +41,8 @@ func TestHas(t *testing.T) {
 		{"/page/main.js", true},
 		{"/page/style/base.css", true},
 		{"/page/vendor/lit-html.js", true},
+		{"/page/site.json", true},
+		{"/page/site.css", true},
 		{"/page/index.html", false}, // it is served at the mount itself, where its relative URLs work
 		{"/page", false},
 		{"/page/", false},
@@ -44,14 +54,14 @@ func TestHas(t *testing.T) {
 		{"/workspaces/acme/keys", false},
 	}
 	for _, tt := range tests {
-		if got := Has(tt.path); got != tt.want {
+		if got := New(Site{}).Has(tt.path); got != tt.want {
 			t.Errorf("Has(%q): got %v, want %v", tt.path, got, tt.want)
 		}
 	}
 }
 
 func TestServe(t *testing.T) {
-	for name := range files {
+	for name := range all() {
 		for _, method := range []string{http.MethodGet, http.MethodHead} {
 			got := serve(method, name)
 			if got.Code != http.StatusOK {
@@ -84,7 +94,7 @@ func TestServe_withoutSlash(t *testing.T) {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.RequestURI, r.URL.Path = tt.asked, ""
 		w := httptest.NewRecorder()
-		Serve(w, r)
+		New(Site{}).Serve(w, r)
 		if got := w.Header().Get("Location"); w.Code != http.StatusPermanentRedirect || got != tt.want {
 			t.Errorf("%s: got %d to %q, want 308 to %q", tt.asked, w.Code, got, tt.want)
 		}
@@ -121,7 +131,7 @@ func TestFiles_tokenPattern(t *testing.T) {
 
 // The page loads every style.
 func TestFiles_styles(t *testing.T) {
-	for name := range files {
+	for name := range all() {
 		if path.Ext(name) == ".css" && !strings.Contains(string(files["/"]), `<link rel="stylesheet" href="`+name[1:]+`">`) {
 			t.Errorf("the page does not load %s", name)
 		}
@@ -130,12 +140,12 @@ func TestFiles_styles(t *testing.T) {
 
 // Every file that a module imports exists.
 func TestFiles_imports(t *testing.T) {
-	imports := regexp.MustCompile(`(?m)^import .* from "(\.[^"]+)";$`)
+	imports := regexp.MustCompile(`(?m)^import .* from "(\.[^"]+)"(?: with \{type: "json"\})?;$`)
 	found := 0
 	for name, content := range files {
 		for _, imported := range imports.FindAllSubmatch(content, -1) {
 			found++
-			if wanted := path.Join(path.Dir(name), string(imported[1])); files[wanted] == nil {
+			if wanted := path.Join(path.Dir(name), string(imported[1])); all()[wanted] == nil {
 				t.Errorf("%s imports %s, which is not there", name, wanted)
 			}
 		}

@@ -9,6 +9,7 @@ import {afterDrawing, dialogView, leave} from "./dialog.js";
 import {endedView, failedView, signInView, startingView} from "./entrance.js";
 import {keyView} from "./key.js";
 import {listView} from "./list.js";
+import site from "./site.json" with {type: "json"};
 import {language, text} from "./text.js";
 import {icon, when} from "./ui.js";
 
@@ -28,7 +29,8 @@ function bar() {
 	const inside = ready || app.phase === "choose"; // the user is signed in
 	const here = (name) => (app.route.page === name ? "page" : nothing);
 	return html`<header class="bar"><div>
-		<span class="brand">${icon("key")}${text.title}</span>
+		${site.back.url ? html`<a class="home" href=${site.back.url}>${icon("back")}<bdi>${site.back.label}</bdi></a>` : nothing}
+		<span class="brand">${site.logo ? html`<img src=${site.logo} alt="">` : icon("key")}<bdi>${site.title || text.title}</bdi></span>
 		${ready
 			? html`<nav aria-label=${text.navigation}>
 					<a href=${toKeys()} aria-current=${here("keys")}>${text.keys}</a>
@@ -71,7 +73,7 @@ let place = "starting";
 function draw() {
 	const focused = document.activeElement;
 	render(whole(), document.querySelector("#page"));
-	document.title = text.titleOf(app.phase === "ready" ? app.workspace : "");
+	document.title = [text.title, app.phase === "ready" && app.workspace, site.title].filter(Boolean).join(" · ");
 	afterDrawing();
 	focusNewView();
 	keepFocus(focused);

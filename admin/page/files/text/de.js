@@ -10,7 +10,6 @@ const {number, count} = numbers("de");
 
 export const text = {
 	title: "API-Schlüssel",
-	titleOf: (workspace) => (workspace ? `API-Schlüssel · ${workspace}` : "API-Schlüssel"),
 	skip: "Zum Inhalt springen",
 	navigation: "Bereiche",
 	keys: "Schlüssel",

@@ -9,7 +9,6 @@ const {number, count} = numbers("en");
 
 export const text = {
 	title: "API keys",
-	titleOf: (workspace) => (workspace ? `API keys · ${workspace}` : "API keys"),
 	skip: "Skip to the content",
 	navigation: "Sections",
 	keys: "Keys",
