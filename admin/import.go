@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"go.uber.org/zap"
 
 	"github.com/agiled/caddy-api-keys/admin/client"
@@ -55,6 +57,11 @@ func (h *Handler) exchangeLines(w http.ResponseWriter, r *http.Request, dryRun b
 	_ = control.EnableFullDuplex() // without it, an HTTP/1 client has to send all lines first
 	ctx, stop := context.WithCancel(r.Context())
 	defer stop()
+	leave, err := enterImport(ctx)
+	if err != nil {
+		return "" // the client has gone
+	}
+	defer leave()
 	lines := newLineReader(r.Body)
 	if strings.EqualFold(r.Header.Get("Expect"), "100-continue") {
 		lines.await() // what asks the client for the body, which it would withhold after a status
@@ -76,9 +83,9 @@ func (h *Handler) exchangeLines(w http.ResponseWriter, r *http.Request, dryRun b
 		defer close(done)
 		i.all(ctx, batches)
 	}()
-	err := lines.each(func(l line) error {
+	err = lines.each(func(number int, text []byte, tooLong bool) error {
 		select {
-		case batches <- l:
+		case batches <- i.parse(number, text, tooLong):
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()
@@ -88,7 +95,7 @@ func (h *Handler) exchangeLines(w http.ResponseWriter, r *http.Request, dryRun b
 	<-done
 	whole := err == nil && ctx.Err() == nil
 	if whole {
-		answers.add(i.summary)
+		answers.add(appendObject(nil, i.summary))
 	}
 	switch sent := answers.close(); {
 	case sent != nil || !whole && r.Context().Err() != nil:
@@ -133,17 +140,24 @@ func (i *importing) all(ctx context.Context, lines <-chan line) {
 	}
 }
 
+// parse reads a line, which is short from then on.
+func (i *importing) parse(number int, text []byte, tooLong bool) line {
+	defer takeImportTurn()()
+	l := parseLine(number, text, tooLong, i.h.Rules.Life, i.h.now())
+	l.key.CreatedBy = i.actor
+	return l
+}
+
 // some imports some lines, and answers them.
 func (i *importing) some(ctx context.Context, batch []line) {
 	now := i.h.now()
 	var keys []apikey.Key
 	for n := range batch {
 		l := &batch[n]
-		if l.err == nil {
-			l.key, l.err = l.request.key(i.h.Rules.Life, now)
+		if l.err == nil && !l.key.ExpiresAt.After(now) { // it has waited for that long
+			l.err = apikey.ErrInvalidExpiresAt
 		}
 		if l.err == nil {
-			l.key.CreatedBy = i.actor
 			keys = append(keys, l.key)
 		}
 	}
@@ -151,14 +165,7 @@ func (i *importing) some(ctx context.Context, batch []line) {
 	if ctx.Err() != nil {
 		return // nobody reads the answers
 	}
-	for _, l := range batch {
-		if l.err != nil {
-			i.answer(l.number, apikey.Planned{Err: l.err})
-			continue
-		}
-		i.answer(l.number, results[0])
-		results = results[1:]
-	}
+	i.answers.add(i.answer(batch, results))
 }
 
 // apply imports keys, and returns what became of each.
@@ -175,6 +182,7 @@ func (i *importing) apply(ctx context.Context, keys []apikey.Key, now time.Time)
 		return results
 	}
 	if i.dryRun != nil {
+		defer takeImportTurn()()
 		return i.dryRun.all(ctx, keys, now)
 	}
 	changes := make([]apikey.Change, len(keys))
@@ -194,13 +202,26 @@ func (i *importing) apply(ctx context.Context, keys []apikey.Key, now time.Time)
 	return results
 }
 
-// answer answers a line.
-func (i *importing) answer(number int, result apikey.Planned) {
+// answer returns the answers to some lines, an object a line. results are those of the lines
+// whose keys were imported.
+func (i *importing) answer(batch []line, results []apikey.Planned) (answers []byte) {
+	defer takeImportTurn()()
+	for _, l := range batch {
+		result := apikey.Planned{Err: l.err}
+		if l.err == nil {
+			result, results = results[0], results[1:]
+		}
+		answers = appendObject(answers, i.answerTo(l.number, result))
+	}
+	return answers
+}
+
+// answerTo returns the answer to a line, and counts it.
+func (i *importing) answerTo(number int, result apikey.Planned) any {
 	if result.Err != nil {
 		refusal := i.refusalOf(result.Err)
 		i.summary.Refused++
-		i.answers.add(refusedLine{Line: number, Outcome: client.LineRefused, Error: refusal.Message, Code: refusal.Code, Field: refusal.Field})
-		return
+		return refusedLine{Line: number, Outcome: client.LineRefused, Error: refusal.Message, Code: refusal.Code, Field: refusal.Field}
 	}
 	outcome := client.LineImported
 	if result.Outcome.Unchanged {
@@ -209,7 +230,13 @@ func (i *importing) answer(number int, result apikey.Planned) {
 	} else {
 		i.summary.Imported++
 	}
-	i.answers.add(acceptedLine{Line: number, KeyID: result.Outcome.Key.ID, Outcome: outcome})
+	return acceptedLine{Line: number, KeyID: result.Outcome.Key.ID, Outcome: outcome}
+}
+
+// appendObject appends an object of strings and numbers, in a line of its own.
+func appendObject(to []byte, object any) []byte {
+	encoded, _ := json.Marshal(object, jsontext.EscapeForHTML(true), jsontext.AllowInvalidUTF8(true)) // which cannot fail
+	return append(append(to, encoded...), '\n')
 }
 
 // refusalOf returns the refusal that a line gets for an error. What is wrong with the key

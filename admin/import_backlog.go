@@ -1,20 +1,20 @@
 package admin
 
 import (
+	"net"
 	"net/http"
 	"sync"
 	"time"
-
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 )
 
-// maxBacklog is how many bytes of answers may wait to be read by a client, about two
-// hundred thousand lines: many clients read nothing before they have sent everything.
-const maxBacklog = 16 << 20
+// maxBacklog is how many bytes of answers a client may leave unread, about a hundred thousand
+// lines: many clients read nothing before they have sent everything.
+const maxBacklog = 8 << 20
 
-// backlog sends answers, a JSON object a line, in the background. It is safe for
-// concurrent use.
+// sentAtOnce is how many bytes of answers are sent between two flushes, if there are more.
+const sentAtOnce = 64 << 10
+
+// backlog sends answers in the background. It is safe for concurrent use.
 type backlog struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
@@ -23,7 +23,8 @@ type backlog struct {
 
 	mu      sync.Mutex
 	changed sync.Cond
-	waiting []byte
+	waiting [][]byte
+	unsent  int // bytes, with those that are being sent
 	closed  bool
 	err     error
 }
@@ -35,18 +36,18 @@ func newBacklog(w http.ResponseWriter, control *http.ResponseController, stop fu
 	return b
 }
 
-// add adds an answer. It waits while too much of what was added before has not been sent.
-func (b *backlog) add(answer any) {
-	encoded, err := json.Marshal(answer, jsontext.EscapeForHTML(true))
+// add adds answers. It waits while too much of what was added before has not been sent.
+func (b *backlog) add(answers []byte) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for len(b.waiting) > maxBacklog && b.err == nil {
+	for b.unsent > maxBacklog && b.err == nil {
 		b.changed.Wait()
 	}
-	if b.err == nil {
-		b.err = err
+	if b.err != nil {
+		return
 	}
-	b.waiting = append(append(b.waiting, encoded...), '\n')
+	b.waiting = append(b.waiting, answers)
+	b.unsent += len(answers)
 	b.changed.Broadcast()
 }
 
@@ -65,12 +66,12 @@ func (b *backlog) send() {
 	defer close(b.sent)
 	_ = b.control.Flush()
 	for {
-		some, more := b.take()
-		if !more {
+		some := net.Buffers(b.take())
+		if len(some) == 0 {
 			return
 		}
 		_ = b.control.SetWriteDeadline(time.Now().Add(sendTimeout))
-		_, err := b.w.Write(some)
+		n, err := some.WriteTo(b.w)
 		if err == nil {
 			err = b.control.Flush()
 		}
@@ -79,24 +80,33 @@ func (b *backlog) send() {
 			b.fail(err)
 			return
 		}
+		b.mu.Lock()
+		b.unsent -= int(n)
+		b.changed.Broadcast()
+		b.mu.Unlock()
 	}
 }
 
-// take waits for answers to send, and returns false if there are none to come.
-func (b *backlog) take() (some []byte, more bool) {
+// take waits for answers to send, and returns none if there are none to come.
+func (b *backlog) take() (some [][]byte) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for len(b.waiting) == 0 && !b.closed && b.err == nil {
 		b.changed.Wait()
 	}
-	some, b.waiting = b.waiting, nil
-	b.changed.Broadcast()
-	return some, len(some) > 0
+	size := 0
+	for len(b.waiting) > 0 && size < sentAtOnce {
+		size += len(b.waiting[0])
+		some = append(some, b.waiting[0])
+		b.waiting = b.waiting[1:]
+	}
+	return some
 }
 
+// fail gives the client up, and drops what it has not been sent.
 func (b *backlog) fail(err error) {
 	b.mu.Lock()
-	b.err = err
+	b.err, b.waiting = err, nil
 	b.changed.Broadcast()
 	b.mu.Unlock()
 	b.stop()

@@ -6,12 +6,11 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// line is a line of an import.
+// line is a line of an import: its key, or why it is refused.
 type line struct {
-	number  int
-	request lineRequest
-	key     apikey.Key
-	err     error
+	number int
+	key    apikey.Key
+	err    error
 }
 
 // lineRequest is the JSON of a line.
@@ -26,12 +25,19 @@ type lineRequest struct {
 	ExpiresAt   *string `json:"expires_at"`
 }
 
-// parseLine reads the JSON of a line.
-func parseLine(text []byte) (request lineRequest, err error) {
-	if why := decodeObject(text, &request); why != "" {
-		return lineRequest{}, &apikey.Error{Code: errInvalidJSON.Code, Message: "The line is not the JSON object that an import expects: " + why + "."}
+// parseLine reads a line, and checks it. A new key may live as long as life.
+func parseLine(number int, text []byte, tooLong bool, life time.Duration, now time.Time) line {
+	l := line{number: number, err: errLineTooLarge}
+	if tooLong {
+		return l
 	}
-	return request, nil
+	var request lineRequest
+	if why := decodeObject(text, &request); why != "" {
+		l.err = &apikey.Error{Code: errInvalidJSON.Code, Message: "The line is not the JSON object that an import expects: " + why + "."}
+		return l
+	}
+	l.key, l.err = request.key(life, now)
+	return l
 }
 
 // key checks a line, and returns its key. It may be vague, and live as long as a new one.

@@ -20,29 +20,20 @@ func newLineReader(body io.Reader) *lineReader {
 // await waits for the first byte, the end, or an error.
 func (r *lineReader) await() { _, _ = r.in.Peek(1) }
 
-// each calls visit for each line that is not blank. A line that cannot be read to its end,
-// because the body could not be, is not visited.
-func (r *lineReader) each(visit func(line) error) error {
+// each calls visit for each line that is not blank; the text is that of one which is not too
+// long, and is valid until visit returns. A line that cannot be read to its end, because the
+// body could not be, is not visited.
+func (r *lineReader) each(visit func(number int, text []byte, tooLong bool) error) error {
 	for {
 		text, tooLong, err := r.next()
 		if err != nil && !errors.Is(err, io.EOF) {
 			return err
 		}
 		r.number++
-		l := line{number: r.number}
-		switch {
-		case tooLong:
-			l.err = errLineTooLarge
-		case len(text) == 0:
-			if err != nil {
-				return nil
+		if tooLong || len(text) > 0 {
+			if visitErr := visit(r.number, text, tooLong); visitErr != nil {
+				return visitErr
 			}
-			continue
-		default:
-			l.request, l.err = parseLine(text)
-		}
-		if visitErr := visit(l); visitErr != nil {
-			return visitErr
 		}
 		if err != nil {
 			return nil
