@@ -204,3 +204,20 @@ func TestDocs_tests(t *testing.T) {
 		t.Error("no document names a test")
 	}
 }
+
+// TestDocs_wholeLists holds that what the documents tell a program to read of a list is
+// all of it: what lies beyond the first page would be missed without a word.
+func TestDocs_wholeLists(t *testing.T) {
+	lists := regexp.MustCompile("caddy api-keys (?:list|find|workspaces|audit|suspensions)\\b[^`\\n|]*\\|")
+	found := 0
+	for name, text := range documents(t) {
+		for _, piped := range lists.FindAllString(text, -1) {
+			if found++; !strings.Contains(piped, " --all ") {
+				t.Errorf("%s: %q reads one page only", name, piped)
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("no document has a list in a pipe")
+	}
+}

@@ -29,11 +29,14 @@ func auditCommand() *cobra.Command {
 		if ws == "" && flags.Changed("workspace") {
 			return usagef("--workspace is empty: leave it out to see the events of all")
 		}
-		page, err := t.client.Events(ctx, ws, options)
+		events, next, err := filled(cmd.ErrOrStderr(), options, func(page client.PageOptions) ([]client.Event, *string, error) {
+			found, err := t.client.Events(ctx, ws, page)
+			return found.Events, found.NextCursor, err
+		})
 		if err != nil {
 			return err
 		}
-		return t.events(page)
+		return t.events(client.EventPage{Events: events, NextCursor: next})
 	})
 }
 

@@ -1,9 +1,7 @@
 package cli
 
 import (
-	"cmp"
 	"context"
-	"io"
 	"strconv"
 	"strings"
 
@@ -87,30 +85,6 @@ func searchText(args []string) (string, error) {
 	}
 	text := strings.Join(args, "")
 	return text, refuseToken(text)
-}
-
-// defaultLimit is the number of entries on a page that asks for none.
-const defaultLimit = 50
-
-// filled reads pages until there are as many entries as one page may have: the server
-// ends a page of a search before, if it finds little.
-func filled[T any](stderr io.Writer, page client.PageOptions, read func(client.PageOptions) ([]T, *string, error)) (entries []T, next *string, err error) {
-	limit := cmp.Or(page.Limit, defaultLimit)
-	entries, next, err = read(page)
-	if err != nil || next == nil || len(entries) >= limit {
-		return entries, next, err
-	}
-	searched := newProgress(stderr, "searching", unknownLength)
-	defer searched.end()
-	for next != nil && len(entries) < limit {
-		var more []T
-		more, next, err = read(client.PageOptions{Limit: limit - len(entries), Cursor: *next})
-		if err != nil {
-			return nil, nil, err
-		}
-		entries = append(entries, more...)
-	}
-	return entries, next, nil
 }
 
 // found prints a table of keys of any workspaces.

@@ -62,20 +62,6 @@ func validStatus(status string) error {
 	return nil
 }
 
-// pageFlags adds the flags of a command that prints a page of a list, and returns a
-// function that reads them.
-func pageFlags(cmd *cobra.Command, things string) func() (client.PageOptions, error) {
-	flags := cmd.Flags()
-	limit := flags.Int("limit", 0, "Maximum number of "+things+", 1 to 200 (default 50)")
-	cursor := flags.String("cursor", "", "Continue a list: the next_cursor of the page before")
-	return func() (client.PageOptions, error) {
-		if flags.Changed("limit") && (*limit < 1 || *limit > 200) {
-			return client.PageOptions{}, usagef("--limit is a number from 1 to 200")
-		}
-		return client.PageOptions{Limit: *limit, Cursor: *cursor}, nil
-	}
-}
-
 // given returns the value of a flag that was set, and nil for one that was not.
 func given(cmd *cobra.Command, name string, value *string) *string {
 	if !cmd.Flags().Changed(name) {

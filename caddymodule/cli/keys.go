@@ -98,16 +98,14 @@ func listCommand() *cobra.Command {
 		if err := refuseToken(*query); err != nil {
 			return err
 		}
-		options := client.ListOptions{Status: *status, Query: *query, Limit: page.Limit, Cursor: page.Cursor}
-		keys, err := t.client.ListKeys(ctx, ws, options)
-		for err == nil && len(keys.Keys) == 0 && keys.NextCursor != nil { // nothing found so far
-			options.Cursor = *keys.NextCursor
-			keys, err = t.client.ListKeys(ctx, ws, options)
-		}
+		keys, next, err := filled(cmd.ErrOrStderr(), page, func(page client.PageOptions) ([]client.Key, *string, error) {
+			found, err := t.client.ListKeys(ctx, ws, client.ListOptions{Status: *status, Query: *query, Limit: page.Limit, Cursor: page.Cursor})
+			return found.Keys, found.NextCursor, err
+		})
 		if err != nil {
 			return err
 		}
-		return t.listed(keys, ws, *status == "" && *query == "" && page.Cursor == "")
+		return t.listed(client.KeyPage{Keys: keys, NextCursor: next}, ws, *status == "" && *query == "" && page.Cursor == "")
 	})
 }
 

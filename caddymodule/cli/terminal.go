@@ -87,5 +87,5 @@ func (t *terminal) more(list table, cursor *string) error {
 	if err := list.write(t.out); err != nil || cursor == nil {
 		return err
 	}
-	return say(t.out, "\nThere are more: --cursor %s\n", *cursor)
+	return say(t.out, "\nThere are more: --all, or --cursor %s\n", *cursor)
 }

@@ -76,7 +76,7 @@ func suspensionsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "suspensions",
 		Short:   "Lists the workspaces that are suspended, and why",
-		Example: `  caddy api-keys suspensions --limit 200`,
+		Example: `  caddy api-keys suspensions --all`,
 	}
 	pageOptions := pageFlags(cmd, "workspaces")
 	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
@@ -87,11 +87,14 @@ func suspensionsCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		page, err := t.client.Suspensions(ctx, options)
+		suspensions, next, err := filled(cmd.ErrOrStderr(), options, func(page client.PageOptions) ([]client.Suspension, *string, error) {
+			found, err := t.client.Suspensions(ctx, page)
+			return found.Suspensions, found.NextCursor, err
+		})
 		if err != nil {
 			return err
 		}
-		return t.suspensions(page)
+		return t.suspensions(client.SuspensionPage{Suspensions: suspensions, NextCursor: next})
 	})
 }
 

@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"testing"
+
+	"github.com/spf13/cobra"
 
 	"github.com/agiled/caddy-api-keys/admin/client"
 )
@@ -26,6 +29,7 @@ func TestFilled(t *testing.T) {
 		{title: "short and empty pages", limit: 5, pages: []int{0, 2, 0, 1}, want: 3, asked: []int{5, 5, 3, 3}},
 		{title: "full in the end", limit: 5, pages: []int{2, 0, 3, 7}, want: 5, next: "3", asked: []int{5, 3, 3}},
 		{title: "without a limit", pages: []int{40, 10, 1}, want: 50, next: "2", asked: []int{0, 10}},
+		{title: "the whole list", limit: math.MaxInt, pages: []int{200, 0, 200, 7}, want: 407, asked: []int{200, 200, 200, 200}},
 		{title: "a failure", limit: 5, pages: []int{2, -1}, asked: []int{5, 3}, failed: true},
 	} {
 		t.Run(test.title, func(t *testing.T) {
@@ -51,5 +55,25 @@ func TestFilled(t *testing.T) {
 				t.Errorf("got pages of %v, want %v", asked, test.asked)
 			}
 		})
+	}
+}
+
+// Every command that lists pages can list all of them: a pipe that reads only the first
+// looks as if there were no others.
+func TestPageFlags_all(t *testing.T) {
+	group := &cobra.Command{}
+	addCommands(group, nil)
+	paged := 0
+	for _, cmd := range group.Commands() {
+		if cmd.Flag("cursor") == nil {
+			continue
+		}
+		paged++
+		if cmd.Flag("all") == nil || cmd.Flag("limit") == nil {
+			t.Errorf("%s has --cursor, but not both --limit and --all", cmd.Name())
+		}
+	}
+	if paged < 5 {
+		t.Errorf("got %d commands that list pages, want 5", paged)
 	}
 }
