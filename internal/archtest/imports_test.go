@@ -29,6 +29,7 @@ var layers = []layer{
 	{dir: "internal/version"},
 	{dir: "internal/present", mayImport: []string{"internal/apikey", "admin/client"}},
 	{dir: "internal/webhook", mayImport: []string{"internal/apikey", "internal/present", "admin/client"}},
+	{dir: "internal/delivery", mayImport: []string{"internal/webhook"}},
 
 	// These never import each other, except that metrics counts the decisions of
 	// authn. Each declares what it needs from another as a small interface, and
@@ -44,7 +45,7 @@ var layers = []layer{
 
 	{dir: "caddymodule/cli", mayImport: []string{"internal/apikey", "internal/migrate", "internal/store", "internal/version", "admin/client"}},
 	{dir: "caddymodule", mayImport: append([]string{
-		"internal/assertion", "internal/store", "internal/authn", "internal/fleet", "internal/metrics", "internal/ratelimit", "internal/unread", "internal/version", "internal/webhook", "admin",
+		"internal/assertion", "internal/delivery", "internal/store", "internal/authn", "internal/fleet", "internal/metrics", "internal/ratelimit", "internal/unread", "internal/version", "internal/webhook", "admin",
 	}, domain...)},
 
 	// What is built and run.

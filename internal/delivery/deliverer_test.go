@@ -1,0 +1,462 @@
+package delivery
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/agiled/caddy-api-keys/internal/webhook"
+)
+
+// Messages about one subject arrive in their order, and each once if it is confirmed.
+func TestDeliver_order(t *testing.T) {
+	inWorld(t, always(200), func(w *world) {
+		for range 40 {
+			w.add("r", "acme", "a", "b", "c")
+			w.add("r", "other", "d")
+		}
+		w.Use([]Target{w.target("r")})
+		w.after(time.Second)
+		w.wantPending(0)
+		w.wantOutcomes(160, 0, 0)
+		for _, subject := range []string{"a", "b", "c", "d"} {
+			got := w.of(subject)
+			if len(got) != 40 || !slices.IsSortedFunc(got, func(a, b attempt) int { return strings.Compare(a.id, b.id) }) {
+				t.Errorf("%s: got %v, want 40 in order", subject, got)
+			}
+		}
+		w.add("r", "acme", "a")
+		w.after(0)
+		w.wantPending(0)
+	})
+}
+
+// Trouble with one subject delays no other. Its message is tried again within 5 seconds, then
+// with growing pauses, with the same id, for 3 days, and those after it wait.
+func TestDeliver_troubleWithOne(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		w.say(func(a attempt) answer {
+			if a.subject == "bad" {
+				return answer{status: 500}
+			}
+			return answer{status: 200}
+		})
+		w.add("r", "acme", "bad", "good", "bad", "good")
+		w.Use([]Target{w.target("r")})
+		for range 100 {
+			w.after(time.Minute)
+			w.add("r", "acme", "good", "new")
+			w.after(0)
+			w.wantPending(2)
+		}
+		w.wantLogged("did not receive a message")
+		tries := w.of("bad")
+		var pauses []time.Duration
+		for i, a := range tries[1:] {
+			if a.id != tries[0].id {
+				t.Fatalf("got %s, want %s again", a.id, tries[0].id)
+			}
+			pauses = append(pauses, a.after-tries[i].after)
+		}
+		if pauses[0] > 5*time.Second || pauses[4] < 4*pauses[0] || slices.Max(pauses) > longestPause*4/3+time.Second {
+			t.Errorf("got the pauses %v, want 5s at first, growing to %v", pauses, longestPause)
+		}
+		w.after(tryFor - 100*time.Minute - longestPause*2)
+		w.wantPending(2)
+		w.after(longestPause * 4)
+		w.wantPending(0)
+		if got := w.outcome(GivenUp); got != 2 {
+			t.Errorf("got %d given up, want 2", got)
+		}
+	})
+}
+
+// What hangs leaves room for others.
+func TestDeliver_hanging(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		w.say(func(a attempt) answer {
+			if strings.HasPrefix(a.subject, "slow") {
+				return answer{status: 200, delay: time.Hour}
+			}
+			return answer{status: 200}
+		})
+		w.add("r", "acme", numbered("slow", 15)...)
+		w.Use([]Target{w.target("r")})
+		for range 1000 {
+			w.add("r", "acme", numbered("fast", 10)...)
+			w.after(2 * time.Second)
+			w.wantPending(15)
+		}
+		if _, most := w.atATime(); most > workers {
+			t.Errorf("got %d messages at a time, want %d at most", most, workers)
+		}
+	})
+}
+
+// A receiver that is down costs little, is probed while it is, and gets everything soon after
+// it is back, in order.
+func TestDeliver_down(t *testing.T) {
+	inWorld(t, always(0), func(w *world) {
+		w.add("r", "acme", numbered("k", 100)...)
+		w.add("r", "other", numbered("o", 100)...)
+		w.add("r", "acme", numbered("k", 100)...)
+		w.Use([]Target{w.target("r")})
+		w.after(24 * time.Hour)
+		w.wantPending(300)
+		if got := len(w.of("")); got > 24*60*2 {
+			t.Errorf("got %d tries in a day, want one or two a minute", got)
+		}
+		if w.read > 900_000 {
+			t.Errorf("got %d messages read in a day, want 300 a minute", w.read)
+		}
+		w.wantLogged("receives nothing")
+		if got := w.Deliverer.Pending(); got.Messages != 300 || got.Age < 23*time.Hour || got.Age > 24*time.Hour {
+			t.Errorf("got %+v, want 300 messages, a day old", got)
+		}
+		before := len(w.of(""))
+		w.say(always(200))
+		w.after(2 * longestProbe)
+		w.wantPending(0)
+		if got := len(w.of("")) - before; got != 300 {
+			t.Errorf("got %d messages once it is back, want each once", got)
+		}
+		w.wantLogged("receives messages again")
+		if got := w.Deliverer.Pending(); got != (Pending{}) {
+			t.Errorf("got %+v, want nothing pending", got)
+		}
+		inOrder(t, w.of("k00000"))
+	})
+}
+
+// inOrder checks that no message was sent before one with a lower id was sent for the last
+// time.
+func inOrder(t rapid.TB, attempts []attempt) {
+	t.Helper()
+	for i := 1; i < len(attempts); i++ {
+		if attempts[i].id < attempts[i-1].id {
+			t.Errorf("got %s after %s", attempts[i].id, attempts[i-1].id)
+		}
+	}
+}
+
+// Even if so many subjects are in trouble that the receiver counts as down, a new message is
+// tried at once.
+func TestDeliver_troubleWithMany(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		w.say(func(a attempt) answer {
+			if strings.HasPrefix(a.subject, "bad") {
+				return answer{status: 500}
+			}
+			return answer{status: 200}
+		})
+		w.add("r", "acme", numbered("bad", 200)...)
+		w.Use([]Target{w.target("r")})
+		for _, subject := range numbered("good", 50) {
+			w.after(10 * time.Minute)
+			w.add("r", "acme", subject)
+			w.after(5 * time.Second)
+			w.wantPending(200)
+		}
+	})
+}
+
+// While nothing gets through, messages are given up without tries of their own, and there is a
+// try for each otherwise.
+func TestDeliver_downFor3Days(t *testing.T) {
+	inWorld(t, always(503), func(w *world) {
+		w.add("r", "acme", numbered("k", 100)...)
+		w.add("r", "other", numbered("o", 100)...)
+		w.Use([]Target{w.target("r")})
+		w.after(tryFor - time.Minute)
+		w.wantPending(200)
+		w.after(3 * time.Minute)
+		w.wantPending(0)
+		if got := w.outcome(GivenUp); got != 200 {
+			t.Errorf("got %d given up, want 200", got)
+		}
+	})
+}
+
+// What is old is tried once more after a restart, even if it is weeks later.
+func TestDeliver_afterLongStop(t *testing.T) {
+	inWorld(t, always(200), func(w *world) {
+		w.add("r", "acme", numbered("k", 100)...)
+		w.after(30 * 24 * time.Hour)
+		w.Use([]Target{w.target("r")})
+		w.after(time.Second)
+		w.wantPending(0)
+		w.wantOutcomes(100, 0, 0)
+	})
+}
+
+// A receiver that says 410 Gone is left alone until the configuration is loaded again.
+func TestDeliver_gone(t *testing.T) {
+	inWorld(t, always(410), func(w *world) {
+		w.add("r", "acme", "a")
+		w.add("s", "acme", "a")
+		w.say(func(a attempt) answer {
+			if a.subject == "a" {
+				return answer{status: 410}
+			}
+			return answer{status: 200}
+		})
+		w.Use([]Target{w.target("r")})
+		w.after(0)
+		w.add("r", "acme", "b")
+		w.after(24 * time.Hour)
+		if got := len(w.of("")); got != 1 {
+			t.Errorf("got %d tries, want 1", got)
+		}
+		w.wantLogged("wants no more messages")
+		w.wantPending(2)
+		w.say(always(200))
+		w.Use([]Target{w.target("r")})
+		w.after(0)
+		w.wantPending(0)
+		w.say(always(410))
+		w.add("r", "acme", "c")
+		w.after(tryFor + time.Hour)
+		w.wantPending(0)
+		w.wantOutcomes(2, 2, 1)
+	})
+}
+
+// Retry-After is heeded, up to a bound.
+func TestDeliver_retryAfter(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		w.say(func(a attempt) answer {
+			return answer{status: 429, retryAfter: map[string]string{"minute": "60", "day": "86400", "none": "0"}[a.subject]}
+		})
+		w.add("r", "acme", "minute", "day", "none")
+		w.Use([]Target{w.target("r")})
+		w.after(tryFor / 9)
+		for subject, want := range map[string]time.Duration{"minute": time.Minute, "day": longestAsked} {
+			if got := w.of(subject); got[1].after-got[0].after < want || got[1].after-got[0].after > want+2*longestProbe {
+				t.Errorf("%s: got the second try after %v, want %v", subject, got[1].after-got[0].after, want)
+			}
+		}
+		if got := w.of("none"); got[1].after > 5*time.Second {
+			t.Errorf("got the second try after %v, want 5s at most", got[1].after)
+		}
+	})
+}
+
+// Receivers do not affect each other.
+func TestDeliver_independent(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		w.say(func(a attempt) answer {
+			if strings.HasPrefix(a.subject, "bad") {
+				return answer{status: 200, delay: time.Hour}
+			}
+			return answer{status: 200}
+		})
+		w.add("bad", "acme", numbered("bad", 100)...)
+		w.add("r", "acme", numbered("good", 100)...)
+		w.Use([]Target{w.target("bad"), w.target("r")})
+		w.after(0)
+		w.wantPending(0)
+	})
+}
+
+// One workspace does not wait until another has no more messages.
+func TestDeliver_workspacesTakeTurns(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		w.say(func(attempt) answer { return answer{status: 200, delay: time.Second} })
+		w.add("r", "acme", numbered("k", 5000)...)
+		w.Use([]Target{w.target("r")})
+		w.after(10 * time.Second)
+		for _, subject := range numbered("late", 3) {
+			w.add("r", "late", subject)
+			w.after(4 * time.Second)
+			if got := len(w.of(subject)); got != 1 {
+				t.Errorf("%s: got %d tries, want it sent before thousands of others", subject, got)
+			}
+		}
+	})
+}
+
+// Closing takes a second at most, and what is not confirmed is sent again by the next start, at
+// once and with the same id.
+func TestClose(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		w.say(func(attempt) answer { return answer{status: 200, delay: time.Hour} })
+		w.add("r", "acme", "hangs", "hangs")
+		w.Use([]Target{w.target("r")})
+		w.after(tryTimeout + 15*time.Second)
+		before := len(w.of("hangs"))
+		begun := time.Now()
+		w.Close()
+		if took := time.Since(begun); took > handOver {
+			t.Errorf("closing took %v, want %v at most", took, handOver)
+		}
+		w.wantPending(2)
+		w.say(always(200))
+		w.Use([]Target{w.target("r")})
+		w.after(0)
+		w.wantPending(0)
+		if got := w.of("hangs"); len(got) != before+2 || got[before].id != got[0].id {
+			t.Errorf("got %v, want the first again, and then the second", got)
+		}
+	})
+}
+
+// A new configuration takes over once what is being sent has ended, so that nothing is sent
+// twice at a time (see RoundTrip).
+func TestUse_takesOver(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		w.say(func(attempt) answer { return answer{status: 200, delay: 5 * time.Second} })
+		w.add("r", "acme", numbered("k", 100)...)
+		for range 20 {
+			w.Use([]Target{w.target("r")})
+			w.after(7 * time.Second)
+		}
+		w.wantPending(0)
+		w.wantOutcomes(100, 0, 0)
+		w.Use(nil)
+		w.add("r", "acme", "k")
+		w.after(time.Hour)
+		w.wantPending(1)
+	})
+}
+
+// Without the lead nothing is sent, and it is given away only once nothing is being sent.
+func TestDeliver_lead(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		w.say(func(attempt) answer { return answer{status: 200, delay: 5 * time.Second} })
+		w.resigned = func() {
+			if now, _ := w.atATime(); now > 0 {
+				t.Errorf("got the lead given away while %d messages are being sent", now)
+			}
+		}
+		<-w.lead
+		w.add("r", "acme", numbered("k", 100)...)
+		w.Use([]Target{w.target("r")})
+		w.after(time.Hour)
+		w.wantPending(100)
+		w.lead <- struct{}{}
+		w.after(time.Second)
+		if now, _ := w.atATime(); now != workers {
+			t.Errorf("got %d messages at a time, want %d", now, workers)
+		}
+		w.lose()
+		w.after(time.Minute) // it leads again, as nobody else wants to
+		w.wantPending(0)
+	})
+}
+
+// A message that cannot be removed from the outbox is sent again.
+func TestDeliver_outboxFails(t *testing.T) {
+	inWorld(t, always(200), func(w *world) {
+		w.setBroken(errors.New("input/output error"))
+		w.add("r", "acme", "a", "a")
+		w.Use([]Target{w.target("r")})
+		w.after(time.Second)
+		w.wantPending(2)
+		w.setBroken(nil)
+		w.after(time.Minute)
+		w.wantPending(0)
+		w.wantOutcomes(2, 0, 0)
+	})
+}
+
+func TestDeliver_dropped(t *testing.T) {
+	inWorld(t, always(200), func(w *world) {
+		w.Use([]Target{w.target("r")})
+		w.after(0)
+		w.memory.mu.Lock()
+		w.memory.dropped = 7
+		w.memory.mu.Unlock()
+		w.after(time.Minute)
+		w.wantOutcomes(0, 0, 7)
+		w.wantLogged("too many wait for it")
+	})
+}
+
+// However many messages are pending, few of them are in memory.
+func TestDeliver_pages(t *testing.T) {
+	inWorld(t, always(200), func(w *world) {
+		const n = 20_000
+		for i := range 100 {
+			w.add("r", "acme"+string(rune('a'+i%26)), numbered(string(rune('a'+i%26)), n/100)...)
+		}
+		w.Use([]Target{w.target("r")})
+		w.after(time.Minute)
+		w.wantPending(0)
+		w.wantOutcomes(n, 0, 0)
+		if w.largest > sweepSize || w.read > 3*n {
+			t.Errorf("got pages of %d messages, and %d read in all", w.largest, w.read)
+		}
+	})
+}
+
+func TestTest(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		w.say(func(attempt) answer { return answer{status: 204, delay: time.Second} })
+		w.Use([]Target{w.target("r"), w.target("s")})
+		w.after(0)
+		got := w.Test(w.Context())
+		if len(got) != 2 || got[0].Address != "http://localhost/r" || got[1].Status != 204 || got[1].Took != time.Second {
+			t.Errorf("got %+v, want what two receivers have answered after a second", got)
+		}
+		if sent := w.of(""); len(sent) != 2 || sent[0].id == sent[1].id || !strings.HasPrefix(sent[0].subject, `{"type":"webhook.test","timestamp":"20`) {
+			t.Errorf("got %+v, want two test messages", sent)
+		}
+		w.wantOutcomes(0, 0, 0)
+	})
+}
+
+// TestDeliver_anyhow: whatever receivers answer, and whenever the gateway stops, every message
+// is received at least once, and those about one subject in their order.
+func TestDeliver_anyhow(t *testing.T) {
+	subjects := []string{"a", "b", "c", "d"}
+	rapid.Check(t, func(rt *rapid.T) {
+		statuses := rapid.SliceOfN(rapid.SampledFrom([]int{200, 200, 204, 0, 301, 404, 410, 429, 500, 503}), 200, 200).Draw(rt, "statuses")
+		delays := rapid.SliceOfN(rapid.SampledFrom([]time.Duration{0, 0, 0, time.Second, 11 * time.Second}), 50, 50).Draw(rt, "delays")
+		steps := rapid.SliceOfN(rapid.SampledFrom(append(subjects, "reload", "close", "wait")), 1, 60).Draw(rt, "steps")
+		inWorld(t, nil, func(w *world) {
+			n, received, sent := 0, make(map[string]bool), 0
+			w.say(func(a attempt) answer {
+				n++
+				say := answer{status: statuses[n%len(statuses)], delay: delays[n%len(delays)]}
+				if say.status/100 == 2 && say.delay < tryTimeout {
+					received[a.id] = true
+				}
+				return say
+			})
+			w.Use([]Target{w.target("r")})
+			for _, step := range steps {
+				switch step {
+				case "reload":
+					w.Use([]Target{w.target("r")})
+				case "close":
+					w.Close()
+					w.Use([]Target{w.target("r")})
+				case "wait":
+					w.after(7 * time.Second)
+				default:
+					w.add("r", "acme", step)
+					sent++
+				}
+			}
+			w.say(func(a attempt) answer {
+				received[a.id] = true
+				return answer{status: 200}
+			})
+			w.Use([]Target{w.target("r")})
+			w.after(10 * time.Minute)
+			w.wantPending(0)
+			if len(received) != sent {
+				rt.Errorf("got %d messages received, want %d", len(received), sent)
+			}
+			for _, subject := range subjects {
+				inOrder(rt, w.of(subject))
+			}
+		})
+	})
+}
+
+var _ webhook.Outbox = (*memory)(nil)

@@ -1,0 +1,321 @@
+package delivery
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/agiled/caddy-api-keys/internal/webhook"
+)
+
+// memory is the model of an outbox. The real ones are held against it in their packages.
+type memory struct {
+	mu       sync.Mutex
+	messages map[string]map[string][]webhook.Message // by receiver and workspace, in order
+	changes  uint64
+	dropped  int
+	broken   error // of Done
+	largest  int   // page that was read
+	read     int   // messages
+	added    chan struct{}
+	lead     chan struct{} // has an element while nobody leads
+	lose     func()        // ends the lead
+	resigned func()
+}
+
+func newMemory() *memory {
+	m := &memory{messages: make(map[string]map[string][]webhook.Message), added: make(chan struct{}, 1), lead: make(chan struct{}, 1), resigned: func() {}}
+	m.lead <- struct{}{}
+	return m
+}
+
+func (m *memory) add(receiver, workspace string, subjects ...string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.messages[receiver] == nil {
+		m.messages[receiver] = make(map[string][]webhook.Message)
+	}
+	for _, subject := range subjects {
+		m.changes++
+		message := webhook.Message{
+			ID: webhook.NewID(m.changes, 0), Receiver: receiver, Workspace: workspace, Subject: subject, Type: webhook.KeyCreated,
+			At: time.Now(), Body: []byte(subject),
+		}
+		m.messages[receiver][workspace] = append(m.messages[receiver][workspace], message)
+	}
+	select {
+	case m.added <- struct{}{}:
+	default:
+	}
+}
+
+func (m *memory) Lead(ctx context.Context) (context.Context, func(), error) {
+	select {
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
+	case <-m.lead:
+		leading, lose := context.WithCancel(context.Background())
+		m.mu.Lock()
+		m.lose = lose
+		m.mu.Unlock()
+		return leading, func() {
+			lose()
+			m.resigned()
+			m.lead <- struct{}{}
+		}, nil
+	}
+}
+
+func (m *memory) Announce(context.Context, time.Time) (bool, error) { return false, nil }
+
+func (m *memory) Workspaces(receiver string) (workspaces []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for workspace, messages := range m.messages[receiver] {
+		if len(messages) > 0 {
+			workspaces = append(workspaces, workspace)
+		}
+	}
+	slices.Sort(workspaces)
+	return workspaces
+}
+
+func (m *memory) Pending(_ context.Context, receiver, workspace, after string, most int) ([]webhook.Message, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := m.messages[receiver][workspace]
+	i, found := slices.BinarySearchFunc(all, after, func(m webhook.Message, id string) int { return cmp.Compare(m.ID, id) })
+	if found {
+		i++
+	}
+	page := slices.Clone(all[i:min(i+most, len(all))])
+	m.largest, m.read = max(m.largest, len(page)), m.read+len(page)
+	return page, nil
+}
+
+func (m *memory) Done(_ context.Context, done ...webhook.Message) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.broken != nil {
+		return m.broken
+	}
+	for _, d := range done {
+		all := m.messages[d.Receiver][d.Workspace]
+		if i := slices.IndexFunc(all, func(m webhook.Message) bool { return m.ID == d.ID }); i >= 0 {
+			m.messages[d.Receiver][d.Workspace] = slices.Delete(all, i, i+1)
+		}
+	}
+	return nil
+}
+
+func (m *memory) Added() <-chan struct{} { return m.added }
+
+func (m *memory) Count(receiver string) (n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, messages := range m.messages[receiver] {
+		n += len(messages)
+	}
+	return n
+}
+
+func (m *memory) Dropped(string) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.dropped
+}
+
+func (m *memory) setBroken(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.broken = err
+}
+
+// attempt is a message that has arrived at a receiver.
+type attempt struct {
+	id, subject string
+	after       time.Duration // since the test began
+}
+
+// answer is what a receiver says to an attempt.
+type answer struct {
+	status     int // 0 for none at all
+	retryAfter string
+	delay      time.Duration
+}
+
+// world is an outbox, receivers that a test speaks for, and a deliverer between them.
+type world struct {
+	*testing.T
+	*memory
+	*Deliverer
+	begun time.Time
+	logs  *observer.ObservedLogs
+
+	mu       sync.Mutex
+	answers  func(attempt) answer
+	attempts []attempt
+	underway map[string]int // by id
+	most     int            // at a time
+	outcomes map[Outcome]int
+}
+
+// inWorld runs a test in a world with one receiver, "r", and a clock of its own.
+func inWorld(t *testing.T, answers func(attempt) answer, test func(*world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		core, logs := observer.New(zapcore.InfoLevel)
+		w := &world{T: t, memory: newMemory(), begun: time.Now(), logs: logs, answers: answers, underway: make(map[string]int), outcomes: make(map[Outcome]int)}
+		w.Deliverer = w.deliverer(zap.New(core))
+		test(w)
+		w.Close()
+	})
+}
+
+func (w *world) deliverer(log *zap.Logger) *Deliverer {
+	return New(Config{Outbox: w.memory, Now: time.Now, Observe: w.observe, Log: log})
+}
+
+func (w *world) observe(o Outcome) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.outcomes[o]++
+}
+
+// target returns a receiver in this world.
+func (w *world) target(id string) Target {
+	w.Helper()
+	s, _ := senderTo(w, "http://localhost/"+id)
+	s.client.Transport = w
+	return Target{webhook.Receiver{ID: id, Types: webhook.Types}, s}
+}
+
+// RoundTrip implements http.RoundTripper.
+func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	got := attempt{r.Header.Get("webhook-id"), string(body), time.Since(w.begun)}
+	w.mu.Lock()
+	w.attempts = append(w.attempts, got)
+	w.underway[got.id]++
+	if w.underway[got.id] > 1 {
+		w.Errorf("%s of %s is sent twice at a time", got.id, got.subject)
+	}
+	w.most = max(w.most, len(w.underway))
+	say := w.answers(got)
+	w.mu.Unlock()
+	defer func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.underway[got.id]--; w.underway[got.id] == 0 {
+			delete(w.underway, got.id)
+		}
+	}()
+	select {
+	case <-r.Context().Done():
+		return nil, r.Context().Err()
+	case <-time.After(say.delay):
+	}
+	if say.status == 0 {
+		return nil, errors.New("connection refused")
+	}
+	response := &http.Response{StatusCode: say.status, Header: http.Header{}, Body: http.NoBody, Request: r}
+	if say.retryAfter != "" {
+		response.Header.Set("Retry-After", say.retryAfter)
+	}
+	return response, nil
+}
+
+// say changes what the receivers answer.
+func (w *world) say(answers func(attempt) answer) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.answers = answers
+}
+
+// of returns the attempts that are about a subject, all if it is "".
+func (w *world) of(subject string) (attempts []attempt) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, a := range w.attempts {
+		if subject == "" || a.subject == subject {
+			attempts = append(attempts, a)
+		}
+	}
+	return attempts
+}
+
+func (w *world) outcome(o Outcome) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.outcomes[o]
+}
+
+// atATime returns how many messages are being sent, and the most that were.
+func (w *world) atATime() (now, most int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.underway), w.most
+}
+
+// after lets time pass.
+func (w *world) after(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+func (w *world) wantPending(want int) {
+	w.Helper()
+	if got := w.Count("r"); got != want {
+		w.Errorf("after %v: got %d messages pending, want %d", time.Since(w.begun), got, want)
+	}
+}
+
+func (w *world) wantOutcomes(delivered, retried, givenUp int) {
+	w.Helper()
+	got := [3]int{w.outcome(Delivered), w.outcome(Retried), w.outcome(GivenUp)}
+	if want := [3]int{delivered, retried, givenUp}; got != want {
+		w.Errorf("got %v delivered, retried and given up, want %v", got, want)
+	}
+}
+
+// wantLogged checks that one line has a text.
+func (w *world) wantLogged(text string) {
+	w.Helper()
+	n := 0
+	for _, line := range w.logs.All() {
+		if strings.Contains(line.Message, text) {
+			n++
+		}
+	}
+	if n != 1 {
+		w.Errorf("got %d lines with %q, want 1: %v", n, text, w.logs.All())
+	}
+}
+
+func always(status int) func(attempt) answer {
+	return func(attempt) answer { return answer{status: status} }
+}
+
+// numbered returns the names of n subjects.
+func numbered(prefix string, n int) (names []string) {
+	for i := range n {
+		names = append(names, fmt.Sprintf("%s%05d", prefix, i))
+	}
+	return names
+}
