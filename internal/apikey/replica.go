@@ -14,6 +14,11 @@ const (
 	RecordForgotten  RecordKind = 'n' // what has been deleted for its age; [ForgottenID]
 	// RecordSigningKeys is the keys that sign assertions; [SigningKeysID]. It is secret.
 	RecordSigningKeys RecordKind = 'j'
+	// RecordSchedule is which ends of keys have been announced; [ScheduleID].
+	RecordSchedule RecordKind = 'l'
+	// RecordMessage is a message to a receiver of webhooks. It is written together with a
+	// change, but is no part of what the gateways replicate.
+	RecordMessage RecordKind = 'o'
 )
 
 // ForgottenID is the id of the one record of the kind [RecordForgotten].
@@ -21,6 +26,9 @@ const ForgottenID = "forgotten"
 
 // SigningKeysID is the id of the one record of the kind [RecordSigningKeys].
 const SigningKeysID = "keys"
+
+// ScheduleID is the id of the one record of the kind [RecordSchedule].
+const ScheduleID = "schedule"
 
 // Record is one of the records that a store consists of, without the indexes that follow
 // from it. The gateways of a fleet exchange records, and each derives its own indexes.
@@ -107,6 +115,10 @@ type Plan struct {
 	On      Position // what they were planned on
 	Records []Record // at most one for each kind and id
 	Results []Planned
+	// Messages are of the kind [RecordMessage]: to be written in the same transaction.
+	Messages []Record
+	// Dropped is how many messages to a receiver there was no room for.
+	Dropped map[string]int
 	// Set is the sum of the hash of all records that there would be.
 	Set []byte
 	// LastEvent is the id of the last event among the records; "" if there is none.

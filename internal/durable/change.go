@@ -109,7 +109,7 @@ func (t *Turn) Update(do func(*Txn) error) error {
 	db := t.db
 	badgerTxn := db.badger.NewTransaction(true)
 	defer badgerTxn.Discard()
-	txn := &Txn{badger: badgerTxn, madeAt: time.Now()}
+	txn := &Txn{badger: badgerTxn, db: db.badger, madeAt: time.Now()}
 	if err := txn.result(do(txn)); err != nil || len(txn.writes) == 0 {
 		return err
 	}
@@ -153,7 +153,7 @@ func (t *Turn) Note(do func(*Txn) error) error { return t.db.note(do) }
 
 func (db *DB) note(do func(*Txn) error) error {
 	return ownError(db.badger.Update(func(txn *badger.Txn) error {
-		t := &Txn{badger: txn}
+		t := &Txn{badger: txn, db: db.badger}
 		return t.result(do(t))
 	}))
 }

@@ -226,7 +226,7 @@ func (db *DB) View(read func(*Txn) error) error {
 // view is View for a caller that holds the gate.
 func (db *DB) view(read func(*Txn) error) error {
 	return db.badger.View(func(txn *badger.Txn) error {
-		t := &Txn{badger: txn}
+		t := &Txn{badger: txn, db: db.badger}
 		return t.result(read(t))
 	})
 }

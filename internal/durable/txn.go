@@ -20,6 +20,7 @@ import (
 // error, even if the function returns nil.
 type Txn struct {
 	badger *badger.Txn
+	db     *badger.DB
 	writes []journal.Write
 	madeAt time.Time
 	err    error // of an iteration
@@ -40,6 +41,21 @@ func (t *Txn) Get(key []byte) ([]byte, error) {
 		return nil, ownError(err)
 	}
 	return item.ValueCopy(nil)
+}
+
+// Peek returns the value of a key as it was last written by any transaction, or
+// [ErrNotFound]. Unlike Get, it does not make this transaction conflict with one that
+// writes the key.
+func (t *Txn) Peek(key []byte) (value []byte, err error) {
+	err = t.db.View(func(txn *badger.Txn) error {
+		item, err := txn.Get(key)
+		if err != nil {
+			return err
+		}
+		value, err = item.ValueCopy(nil)
+		return err
+	})
+	return value, ownError(err)
 }
 
 // Set writes a value. The caller must not modify the key or the value afterwards.

@@ -147,7 +147,7 @@ func apply(txn *transaction, change apikey.Change) (outcome apikey.Outcome, err 
 	case apikey.Suspend:
 		outcome, err = suspend(txn, change, do)
 	case apikey.Resume:
-		outcome, err = resume(txn, do)
+		outcome, err = resume(txn, change, do)
 	case apikey.Lookup:
 		outcome, err = ownerOf(txn, do)
 	case apikey.Expose:

@@ -78,11 +78,11 @@ func (c *Comparison) Finish(ctx context.Context) (lost int, err error) {
 }
 
 // missing returns the records that the fleet does not have, without their values. Signing
-// keys are not among them: the fleet makes new ones.
+// keys and the schedule are not among them: the fleet makes new ones.
 func (c *Comparison) missing(ctx context.Context) (list []apikey.Record, err error) {
 	slices.Sort(c.seen)
 	err = c.store.EachRecord(ctx, func(own apikey.Record) error {
-		if _, found := slices.BinarySearch(c.seen, c.hash(own.Kind, own.ID)); !found && own.Kind != apikey.RecordSigningKeys {
+		if _, found := slices.BinarySearch(c.seen, c.hash(own.Kind, own.ID)); !found && own.Kind != apikey.RecordSigningKeys && own.Kind != apikey.RecordSchedule {
 			list = append(list, apikey.Record{Kind: own.Kind, ID: own.ID})
 		}
 		return nil
@@ -196,7 +196,7 @@ func endsMore(own, theirs apikey.Record) (bool, error) {
 		err := errors.Join(decode([]byte(own.ID), own.Value, &a), decode([]byte(own.ID), theirs.Value, &b))
 		return a.and(b) != b, err
 	}
-	return false, nil // an event never changes, and signing keys end no access
+	return false, nil // an event never changes, and signing keys and schedules end no access
 }
 
 // deleted returns the end of a record that this replica has deleted for its age, although

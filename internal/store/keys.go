@@ -9,6 +9,7 @@ import (
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/durable"
+	"github.com/agiled/caddy-api-keys/internal/webhook"
 )
 
 func create(txn *transaction, change apikey.Change, do apikey.Create) (apikey.Outcome, error) {
@@ -25,7 +26,8 @@ func create(txn *transaction, change apikey.Change, do apikey.Create) (apikey.Ou
 	if err := insert(txn, &key); err != nil {
 		return apikey.Outcome{}, err
 	}
-	return apikey.Outcome{Key: key, Stale: []apikey.Digest{key.Digest}, Event: created(&key)}, nil
+	err := errors.Join(txn.tell(webhook.KeyCreated, &key, change.At), txn.tellBegun(&key, change.At))
+	return apikey.Outcome{Key: key, Stale: []apikey.Digest{key.Digest}, Event: created(&key)}, err
 }
 
 // created returns the event of a new key, for eventOf to complete.
@@ -125,7 +127,16 @@ func rotate(txn *transaction, change apikey.Change, do apikey.Rotate) (apikey.Ou
 		details["revokes_at"] = old.RevokesAt.Format(time.RFC3339Nano)
 	}
 	outcome.Key, outcome.Replaced, outcome.Event = key, *old, about(old, details)
-	return outcome, errors.Join(putKey(txn, old), insert(txn, &key))
+	return outcome, errors.Join(putKey(txn, old), insert(txn, &key), tellRotated(txn, old, &key, change.At))
+}
+
+// tellRotated tells that a key has been replaced, and possibly revoked thereby.
+func tellRotated(txn *transaction, old, replacement *apikey.Key, at time.Time) error {
+	err := txn.tell(webhook.KeyRotated, old, at)
+	if !old.RevokedAt.IsZero() {
+		err = errors.Join(err, txn.tell(webhook.KeyRevoked, old, at))
+	}
+	return errors.Join(err, txn.tellBegun(replacement, at))
 }
 
 // maxOverlap is how many predecessors of a key may still be active when it is rotated.
@@ -156,28 +167,29 @@ func revoke(txn *transaction, change apikey.Change, do apikey.Revoke) (apikey.Ou
 // end revokes a key.
 func end(txn *transaction, key *apikey.Key, change apikey.Change, reason string) error {
 	key.RevokedAt, key.RevokedBy, key.RevokeReason = change.At, change.Actor, reason
-	return putKey(txn, key)
+	return errors.Join(putKey(txn, key), txn.tell(webhook.KeyRevoked, key, change.At))
 }
 
 // maxRevoked is the maximum number of keys that one transaction revokes: as many as a
 // fleet can commit at once.
 const maxRevoked = maxCommitted
 
-// revokeAll revokes up to maxRevoked active keys of a workspace. It reads no more of them
-// than that: a workspace with many takes many transactions.
+// revokeAll revokes up to maxRevoked active keys of a workspace, or fewer if each has to be
+// told. It reads no more of them than that: a workspace with many takes many transactions.
 func revokeAll(txn *transaction, change apikey.Change, do apikey.RevokeAll) (apikey.Outcome, error) {
 	var outcome apikey.Outcome
 	now, err := withoutJump(txn, change.At)
 	if err != nil {
 		return outcome, err
 	}
-	active, err := someActive(txn, do.WorkspaceID, now, maxRevoked+1)
+	most := txn.out.atOnce(maxRevoked)
+	active, err := someActive(txn, do.WorkspaceID, now, most+1)
 	if err != nil || len(active) == 0 {
 		return apikey.Outcome{Unchanged: true}, err
 	}
 	slices.SortFunc(active, func(a, b member) int { return strings.Compare(a.ID, b.ID) })
 	var ids []string
-	for _, m := range active[:min(len(active), maxRevoked)] {
+	for _, m := range active[:min(len(active), most)] {
 		key, err := keyByID(txn, m.ID)
 		if err != nil {
 			return outcome, err
@@ -188,7 +200,7 @@ func revokeAll(txn *transaction, change apikey.Change, do apikey.RevokeAll) (api
 		ids = append(ids, key.ID)
 		outcome.Ended = append(outcome.Ended, key.Digest)
 	}
-	outcome.Stale, outcome.Revoked, outcome.Unfinished = outcome.Ended, len(ids), len(active) > maxRevoked
+	outcome.Stale, outcome.Revoked, outcome.Unfinished = outcome.Ended, len(ids), len(active) > most
 	outcome.Event.Details = map[string]any{"reason": do.Reason, "revoked": len(ids), "key_ids": ids}
 	return outcome, nil
 }
@@ -210,6 +222,6 @@ func expose(txn *transaction, change apikey.Change, do apikey.Expose) (apikey.Ou
 		return apikey.Outcome{Key: *key, Unchanged: true}, nil
 	}
 	key.ExposedAt = change.At
-	err = putKey(txn, key)
+	err = errors.Join(putKey(txn, key), txn.tell(webhook.KeyExposed, key, change.At))
 	return apikey.Outcome{Key: *key, Stale: []apikey.Digest{key.Digest}, Event: about(key, map[string]any{"name": key.Name})}, err
 }

@@ -10,7 +10,7 @@ import (
 
 // Plan returns what changes would write if they were made now, one after the other, and
 // makes none of them. It plans as many of them, from the first on, as write no more than
-// most records together, but at least one. A refused change writes its event.
+// most records and messages together, but at least one. A refused change writes its event.
 //
 // Plan fails if the store cannot be read. If it is one of the changes that cannot be
 // planned, its result says so, and it writes nothing.
@@ -22,7 +22,7 @@ func (s *Store) Plan(changes []apikey.Change, most int) (apikey.Plan, error) {
 		switch {
 		case err != nil && p.failing < 0:
 			return apikey.Plan{}, s.wrapInternal(err)
-		case err == nil && (len(p.txn.records.list) <= most || len(changes) == 1):
+		case err == nil && (len(p.txn.records.list)+len(p.txn.out.messages) <= most || len(changes) == 1):
 			return p.plan(), nil
 		case (err == nil || errors.Is(err, durable.ErrTooBig)) && len(changes) > 1:
 			changes = changes[:len(changes)/2]
@@ -44,12 +44,17 @@ type planning struct {
 	last    string // the id of the last event
 	results []apikey.Planned
 	set     sethash.Hash // of all records, with the changes
+
+	messages []apikey.Record
 }
 
 func (p *planning) run(t *durable.Txn) (err error) {
 	p.txn = &transaction{Txn: t}
 	p.txn.records.hashedIn = p.txn
 	if p.on, err = positionIn(p.txn); err != nil {
+		return err
+	}
+	if p.txn.out, err = p.store.outgoingAfter(p.txn, p.on); err != nil {
 		return err
 	}
 	p.last = p.on.LastEvent
@@ -70,6 +75,9 @@ func (p *planning) run(t *durable.Txn) (err error) {
 		return err
 	}
 	p.failing = -1
+	if p.messages, err = p.txn.out.records(); err != nil {
+		return err
+	}
 	p.set, err = setAfter(p.txn)
 	return err
 }
@@ -87,6 +95,7 @@ func (p *planning) inOrder(change apikey.Change) string {
 
 func (p *planning) plan() apikey.Plan {
 	plan := apikey.Plan{On: p.on, Records: p.txn.records.list, Results: p.results, Set: p.set.Sum(), Ends: p.txn.records.ends}
+	plan.Messages, plan.Dropped = p.messages, p.txn.out.dropped
 	for _, r := range plan.Records {
 		if r.Kind == apikey.RecordEvent && r.Value != nil {
 			plan.LastEvent = max(plan.LastEvent, r.ID)

@@ -9,11 +9,12 @@ import (
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/durable"
+	"github.com/agiled/caddy-api-keys/internal/webhook"
 )
 
 // The functions of this file write the contents of the store, apart from its notes:
 // each record together with the indexes and counts that follow from it. Nothing else
-// writes keys, suspensions, calendar feeds, signing keys or events.
+// writes keys, suspensions, calendar feeds, signing keys, events or messages.
 
 // putKey writes a key, new or changed.
 func putKey(txn *transaction, key *apikey.Key) error {
@@ -139,6 +140,30 @@ func putEventAs(txn *transaction, r *eventRecord, record []byte) error {
 		return err
 	}
 	return errors.Join(err, txn.Set(eventIndexKey(r.WorkspaceID, r.ID), nil))
+}
+
+// putSchedule writes which ends of keys have been announced.
+func putSchedule(txn *transaction, record []byte) error {
+	txn.records.add(apikey.RecordSchedule, apikey.ScheduleID, record)
+	return txn.Set(scheduleKey, record)
+}
+
+func eraseSchedule(txn *transaction) error {
+	txn.records.add(apikey.RecordSchedule, apikey.ScheduleID, nil)
+	return txn.Delete(scheduleKey)
+}
+
+// putMessages writes the messages about what a transaction has changed.
+func putMessages(txn *transaction) (err error) {
+	for _, m := range txn.out.messages {
+		value, encodeErr := m.Encode()
+		err = errors.Join(err, encodeErr, txn.Set(messageKey(m.Receiver, m.Workspace, m.ID), value))
+	}
+	return err
+}
+
+func eraseMessage(txn *transaction, m webhook.Message) error {
+	return txn.Delete(messageKey(m.Receiver, m.Workspace, m.ID))
 }
 
 func eraseEvent(txn *transaction, r *eventRecord) error {

@@ -33,11 +33,7 @@ type Reload struct {
 func (s *Store) BeginReload(ctx context.Context) (*Reload, error) {
 	r := &Reload{store: s, seed: maphash.MakeSeed()}
 	err := s.view(func(txn *durable.Txn) error {
-		signing, err := signingKeysIn(txn)
-		if err != nil {
-			return err
-		}
-		r.empty = !hasRecords(txn) && signing == nil
+		r.empty = !hasRecords(txn) && !hasAny(txn, string(signingKeysKey), string(scheduleKey))
 		now, err := replicaIn(txn)
 		r.back = now.KeptAt != 0
 		return err
@@ -171,6 +167,9 @@ func (s *Store) EachRecord(ctx context.Context, visit func(apikey.Record) error)
 			{string(signingKeysKey), func(_, value []byte) (apikey.Record, error) {
 				return apikey.Record{Kind: apikey.RecordSigningKeys, ID: apikey.SigningKeysID, Value: value}, nil
 			}},
+			{string(scheduleKey), func(_, value []byte) (apikey.Record, error) {
+				return apikey.Record{Kind: apikey.RecordSchedule, ID: apikey.ScheduleID, Value: value}, nil
+			}},
 			{"a/", func(key, value []byte) (apikey.Record, error) {
 				return apikey.Record{Kind: apikey.RecordEvent, ID: string(key[len("a/"):]), Value: value}, nil
 			}},
@@ -236,6 +235,8 @@ func valueNow(txn reader, record apikey.Record) ([]byte, error) {
 		return txn.Get(forgottenKey)
 	case apikey.RecordSigningKeys:
 		return txn.Get(signingKeysKey)
+	case apikey.RecordSchedule:
+		return txn.Get(scheduleKey)
 	}
 	digest, _ := hex.DecodeString(record.ID)
 	key := append([]byte(feedPrefix), digest...)

@@ -123,6 +123,8 @@ func (r *replay) one(txn *transaction, record apikey.Record) error {
 	case apikey.RecordSigningKeys:
 		r.signing = true
 		return replaySigningKeys(txn, record)
+	case apikey.RecordSchedule:
+		return replaySchedule(txn, record)
 	}
 	return errors.New("it is of an unknown kind: a newer version wrote it")
 }

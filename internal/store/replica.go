@@ -73,9 +73,12 @@ func (s *Store) join(prefix string) error {
 	})
 }
 
-// hasRecords reports whether the store has any records.
-func hasRecords(txn reader) bool {
-	for _, prefix := range []string{"k/", "s/", feedPrefix, "a/"} {
+// hasRecords reports whether the store has any records, apart from those that the gateway
+// makes for itself.
+func hasRecords(txn reader) bool { return hasAny(txn, "k/", "s/", feedPrefix, "a/") }
+
+func hasAny(txn reader, prefixes ...string) bool {
+	for _, prefix := range prefixes {
 		for range txn.Below([]byte(prefix)) {
 			return true
 		}
@@ -108,8 +111,8 @@ func (r *replicaRecord) settled() error {
 // mayWrite refuses a transaction that writes records of a replica which do not come from
 // its fleet.
 func (s *Store) mayWrite(txn *transaction) error {
-	if s.replica && !txn.replayed && len(txn.records.list) > 0 {
-		return fmt.Errorf("%d records of a replica would be changed without its fleet", len(txn.records.list))
+	if n := len(txn.records.list) + len(txn.out.messages); s.replica && !txn.replayed && n > 0 {
+		return fmt.Errorf("%d records of a replica would be changed without its fleet", n)
 	}
 	return nil
 }

@@ -47,6 +47,9 @@ import (
 //	g/<ws>                 feedRecord, of a workspace with a calendar feed
 //	h/<end><digest>        nothing: the calendar feeds that have ended, by when
 //	j/keys                 the keys that sign assertions: see package assertion
+//	l/schedule             schedule: which ends of keys have been announced
+//	o/<receiver><ws><message id>  a message to a receiver, about a workspace or a key of it: see
+//	                       package webhook; <receiver> has 16 characters
 //	e/<end><key id>        when each key ends: see ending; for a revoked key, <end> is 0, and
 //	                       the time of the revocation precedes the id
 //	c/d/<day>              tally: the keys that end on a day, UTC
@@ -77,6 +80,7 @@ var (
 	setKey       = []byte("m/fleet/set")
 
 	signingKeysKey = []byte("j/keys")
+	scheduleKey    = []byte("l/schedule")
 )
 
 const digestPrefix = "t/"

@@ -47,6 +47,9 @@ type Store struct {
 	// unwritten has what the records of usage were before a write that failed. Only
 	// NoteUsage uses it.
 	unwritten map[string][]byte
+	// backlog counts the messages of webhooks; hooks is who receives them.
+	backlog *backlog
+	hooks   atomic.Pointer[hooks]
 	// onChange is called after each change is committed, before Apply returns.
 	onChange func(apikey.Outcome)
 
@@ -116,7 +119,7 @@ func openDirectory(path string, replica bool, log *zap.Logger, onChange func(api
 }
 
 func newStore(db *durable.DB, log *zap.Logger, onChange func(apikey.Outcome)) *Store {
-	return &Store{db: db, log: log, walks: newWalks(), versions: newVersions(), counts: newCounts(), onChange: onChange}
+	return &Store{db: db, log: log, walks: newWalks(), versions: newVersions(), counts: newCounts(), backlog: newBacklog(log), onChange: onChange}
 }
 
 // databaseOptions returns the options of a store's database.

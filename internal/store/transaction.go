@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"time"
 
@@ -30,6 +31,7 @@ type transaction struct {
 	held    held
 	after   uint64    // the number of the last change before it; 0 in a plan
 	records recordSet // what is written, for the other gateways of a fleet
+	out     outgoing  // messages about it
 	// replayed says that the records come from the fleet.
 	replayed bool
 }
@@ -58,13 +60,14 @@ func (s *Store) write(turn *durable.Turn, at time.Time, do func(*transaction) er
 	var txn *transaction
 	err := turn.Update(func(t *durable.Txn) error {
 		txn = &transaction{Txn: t, after: turn.Revision()}
+		txn.out = outgoing{hooks: s.hooks.Load(), change: turn.Revision() + 1, full: s.backlog.full, spare: turn.SpareSpace}
 		if err := do(txn); err != nil {
 			return err
 		}
 		if err := s.mayWrite(txn); err != nil {
 			return err
 		}
-		if err := txn.writeHeld(); err != nil {
+		if err := errors.Join(txn.writeHeld(), putMessages(txn)); err != nil {
 			return err
 		}
 		t.MadeAt(at)
@@ -76,6 +79,7 @@ func (s *Store) write(turn *durable.Turn, at time.Time, do func(*transaction) er
 		return nil
 	})
 	if err == nil {
+		s.backlog.add(txn.out)
 		s.versions.advance(txn.changed)
 		s.prefixes.Add(txn.issued...)
 	}

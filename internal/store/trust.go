@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/webhook"
 )
 
 // trustRecord is the machine's time when an operator confirmed it. It is a change
@@ -41,7 +42,7 @@ func trustClock(txn *transaction, change apikey.Change, do apikey.TrustClock) (o
 	outcome.Trusted = do.Clock.Machine
 	outcome.Event.Details["from"] = do.Clock.Judged.UTC().Format(time.RFC3339Nano)
 	outcome.Event.Details["to"] = do.Clock.Machine.UTC().Format(time.RFC3339Nano)
-	return outcome, errors.Join(saveTrust(txn, change.EventID, do), noteSetBack(txn, do.Clock))
+	return outcome, errors.Join(saveTrust(txn, change.EventID, do), noteSetBack(txn, do.Clock), setScheduleBack(txn, do.Clock.Machine))
 }
 
 // saveTrust makes the machine's time the confirmed one.
@@ -68,6 +69,8 @@ type revival struct {
 	now     time.Time         // the time that it is set back to
 	holders map[string]member // see lastHolders
 	revoked []*apikey.Key     // those that stay ended
+
+	schedule schedule // what has been announced
 }
 
 var errFull = errors.New("the transaction is full")
@@ -78,8 +81,11 @@ func (r *revival) run(until time.Time) (done bool, err error) {
 	if r.holders, err = r.lastHolders(until); err != nil {
 		return false, err
 	}
+	if r.schedule, err = loadSchedule(r.txn); err != nil {
+		return false, err
+	}
 	err = r.each(until, func(e ending, keyID string) error {
-		if len(r.revoked) == maxRevoked {
+		if len(r.revoked) == r.txn.out.atOnce(maxRevoked) {
 			return errFull
 		}
 		key, err := keyByID(r.txn, keyID)
@@ -87,8 +93,9 @@ func (r *revival) run(until time.Time) (done bool, err error) {
 			return err
 		}
 		if e.status() == apikey.Revoked { // users were told that it was
+			told := r.schedule.isPast(0, key)
 			key.RevokedAt = key.RevokesAt
-			return r.revoke(key)
+			return r.revoke(key, told)
 		}
 		successor, err := r.successor(key)
 		if err != nil || successor == "" {
@@ -96,7 +103,7 @@ func (r *revival) run(until time.Time) (done bool, err error) {
 		}
 		key.RevokedAt, key.RevokedBy = r.change.At, r.change.Actor
 		key.RevokeReason = "its name was given to " + successor
-		return r.revoke(key)
+		return r.revoke(key, false)
 	})
 	if errors.Is(err, errFull) {
 		return false, nil
@@ -134,9 +141,13 @@ func (r *revival) lastHolders(until time.Time) (map[string]member, error) {
 	return holders, err
 }
 
-func (r *revival) revoke(key *apikey.Key) error {
+// revoke writes that a key is revoked. told means that its receivers know that already.
+func (r *revival) revoke(key *apikey.Key, told bool) error {
 	r.revoked = append(r.revoked, key)
-	return putKey(r.txn, key)
+	if told {
+		return putKey(r.txn, key)
+	}
+	return errors.Join(putKey(r.txn, key), r.txn.tell(webhook.KeyRevoked, key, key.RevokedAt))
 }
 
 // successor returns the id of the key that was given the name of another after that had

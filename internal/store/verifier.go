@@ -72,6 +72,8 @@ func (v *verifier) all() error {
 		v.each("s/", v.suspension),
 		v.each("g/", v.feed),
 		v.each(feedPrefix, v.feedState),
+		v.each(messagePrefix, v.message),
+		v.each(string(scheduleKey), v.schedule),
 		v.each("q/", v.roster),
 		v.each("n/", v.names),
 		v.each("r/", func(list, value []byte) error { return v.members(list, value, familyOf) }),

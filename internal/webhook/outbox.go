@@ -12,7 +12,7 @@ type Outbox interface {
 	// machine there is no wait. leading is done as soon as it may no longer, and then, or
 	// when it wants to stop, the caller calls resign, once nothing is being sent.
 	//
-	// It fails if ctx is done, or the outbox is closed.
+	// It fails only if ctx is done.
 	Lead(ctx context.Context) (leading context.Context, resign func(), err error)
 
 	// Announce writes the messages that have become due by now, which has to be a time that

@@ -1,0 +1,210 @@
+package store
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/durable"
+	"github.com/agiled/caddy-api-keys/internal/webhook"
+)
+
+// hook is a receiver of everything.
+var hook = webhook.Receiver{
+	ID: webhook.ReceiverID("https://hook.example"), Types: webhook.Types,
+	Expiring: []webhook.Window{{Before: 14 * day, Within: "14d"}, {Before: day, Within: "1d"}},
+}
+
+func mustReceive(t testing.TB, s *Store, receivers ...webhook.Receiver) {
+	t.Helper()
+	if err := s.SetReceivers(receivers); err != nil {
+		t.Fatalf("SetReceivers: got error %v, want none", err)
+	}
+}
+
+func mustAnnounce(t testing.TB, s *Store, now time.Time) {
+	t.Helper()
+	for more := true; more; {
+		var err error
+		if more, err = s.Announce(t.Context(), now, nil); err != nil {
+			t.Fatalf("Announce: got error %v, want none", err)
+		}
+	}
+}
+
+// toldOf returns the types of the messages to the hook about a workspace and its keys.
+func toldOf(t testing.TB, s *Store, ws string) string {
+	t.Helper()
+	messages, err := s.Outbox().Pending(t.Context(), hook.ID, ws, "", 1000)
+	if err != nil {
+		t.Fatalf("Pending: got error %v, want messages", err)
+	}
+	var types []string
+	for _, m := range messages {
+		types = append(types, string(m.Type))
+	}
+	return strings.Join(types, " ")
+}
+
+func TestAnnounce_writesNothingWithoutReceivers(t *testing.T) {
+	s := openNew(t)
+	mustCreate(t, s, "acme", "Zapier", start)
+	before := contents(t, s)
+	mustAnnounce(t, s, start.Add(life))
+	equal(t, "the store", contents(t, s), before)
+}
+
+func TestAnnounce_writesNothingWhileNothingIsDue(t *testing.T) {
+	s := openNew(t)
+	mustReceive(t, s, hook)
+	mustCreate(t, s, "acme", "Zapier", start)
+	mustAnnounce(t, s, start)
+	before := revision(t, s)
+	mustAnnounce(t, s, start.Add(maxLag))
+	equal(t, "changes", revision(t, s), before)
+}
+
+// Who is configured again is told of what comes from then on.
+func TestForgetMessages_endsTheSchedule(t *testing.T) {
+	s := openNew(t)
+	mustReceive(t, s, hook)
+	mustCreate(t, s, "acme", "Zapier", start)
+	mustAnnounce(t, s, start)
+	mustReceive(t, s)
+	if _, err := s.ForgetMessages(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	mustReceive(t, s, hook)
+	mustAnnounce(t, s, start.Add(life))
+	equal(t, "told", toldOf(t, s, "acme"), "")
+	soundRecords(t, s)
+}
+
+func TestMessages_showTheLastUse(t *testing.T) {
+	s := openNew(t)
+	mustReceive(t, s, hook)
+	key := mustCreate(t, s, "acme", "Zapier", start)
+	mustNote(t, s, map[string]time.Time{key.ID: start.Add(time.Hour)})
+	mustRevoke(t, s, key, start.Add(day))
+	messages, err := s.Outbox().Pending(t.Context(), hook.ID, "acme", "", 10)
+	if err != nil || len(messages) != 2 || !strings.Contains(string(messages[1].Body), `"last_used_at":"2026-03-01T13:00:00Z"`) {
+		t.Errorf("got %q and error %v, want the last use in the second", messages, err)
+	}
+}
+
+func TestMessages_areDroppedWhereThereIsNoRoom(t *testing.T) {
+	core, logs := observer.New(zap.ErrorLevel)
+	s, err := Open(t.TempDir(), zap.New(core), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeStore(t, s) })
+	s.backlog.most, s.backlog.mostOfOne = 8, 2
+	mustReceive(t, s, hook)
+	for _, ws := range []string{"a", "a", "a", "a", "a", "b", "b", "b", "c", "d", "e"} {
+		mustCreate(t, s, ws, "Key "+apikey.NewKeyID(start), start)
+	}
+	for ws, want := range map[string]int{"a": 4, "b": 2, "c": 1, "d": 1, "e": 0} {
+		equal(t, ws, strings.Count(toldOf(t, s, ws), "key.created"), want)
+	}
+	o := s.Outbox()
+	equal(t, "dropped", o.Dropped(hook.ID), 3)
+	equal(t, "log lines", logs.FilterMessageSnippet("webhook messages were dropped").Len(), 1)
+	some, err := o.Pending(t.Context(), hook.ID, "b", "", 10)
+	if err != nil || o.Done(t.Context(), some...) != nil {
+		t.Fatalf("Pending, Done: got error %v, want none", err)
+	}
+	mustCreate(t, s, "e", "Zapier", start)
+	equal(t, "told once there is room", toldOf(t, s, "e"), "key.created")
+}
+
+// A key that was revoked by its schedule stays so when the clock is set back, and the
+// others are announced again when they end again.
+func TestTrust_announcesAgain(t *testing.T) {
+	s := openNew(t)
+	noteConfirmed(t, s, start)
+	mustReceive(t, s, hook)
+	mustAnnounce(t, s, start)
+	expired := newKey("expired", "Zapier", start)
+	expired.ExpiresAt = start.Add(30 * day)
+	mustApply(t, s, start, apikey.Create{Key: expired})
+	replaced := mustCreate(t, s, "replaced", "Make", start)
+	do := rotation(replaced, start)
+	do.RevokeOldAt = start.Add(10 * day)
+	mustApply(t, s, start, do)
+	wrong := start.Add(40 * day)
+	noteConfirmed(t, s, wrong)
+	mustAnnounce(t, s, wrong)
+	equal(t, "told", toldOf(t, s, "expired"), "key.created key.expired")
+	equal(t, "told", toldOf(t, s, "replaced"), "key.created key.rotated key.revoked")
+
+	right := start.Add(day)
+	mustApply(t, s, right, apikey.TrustClock{Clock: apikey.ClockReading{Machine: right, Confirmed: wrong, Judged: wrong}})
+	mustAnnounce(t, s, right)
+	mustAnnounce(t, s, start.Add(16*day))
+	mustAnnounce(t, s, start.Add(30*day))
+	equal(t, "told", toldOf(t, s, "expired"), "key.created key.expired key.expiring key.expired")
+	equal(t, "told", toldOf(t, s, "replaced"), "key.created key.rotated key.revoked")
+	soundRecords(t, s)
+}
+
+// What a wrong clock has ended, but nobody was told of, is told when the clock is set.
+func TestTrust_tellsOfWhatStaysRevoked(t *testing.T) {
+	s := openNew(t)
+	noteConfirmed(t, s, start)
+	mustReceive(t, s, hook)
+	mustAnnounce(t, s, start)
+	replaced := mustCreate(t, s, "acme", "Make", start)
+	do := rotation(replaced, start)
+	do.RevokeOldAt = start.Add(10 * day)
+	mustApply(t, s, start, do)
+	right, wrong := start.Add(day), start.Add(40*day)
+	mustApply(t, s, right, apikey.TrustClock{Clock: apikey.ClockReading{Machine: right, Confirmed: start, Judged: wrong}})
+	mustAnnounce(t, s, start.Add(11*day))
+	equal(t, "told", toldOf(t, s, "acme"), "key.created key.rotated key.revoked")
+}
+
+func TestRestore_tellsNobody(t *testing.T) {
+	s := openNew(t)
+	mustReceive(t, s, hook)
+	key := mustCreate(t, s, "acme", "Zapier", start)
+	mustRevoke(t, s, mustCreate(t, s, "acme", "Make", start), start)
+	mustApply(t, s, start, apikey.Suspend{WorkspaceID: "acme"})
+	backup := mustBackup(t, s, start)
+
+	restored := openNew(t)
+	mustReceive(t, restored, hook)
+	mustAnnounce(t, restored, start)
+	mustRestore(t, restored, backup, start)
+	mustAnnounce(t, restored, start)
+	equal(t, "told at once", toldOf(t, restored, "acme"), "")
+	mustAnnounce(t, restored, key.ExpiresAt.Add(-day))
+	mustAnnounce(t, restored, key.ExpiresAt)
+	equal(t, "told later", toldOf(t, restored, "acme"), "key.expiring key.expired")
+}
+
+func TestCheck_readsMessages(t *testing.T) {
+	s := openNew(t)
+	mustReceive(t, s, hook)
+	mustCreate(t, s, "acme", "Zapier", start)
+	mustAnnounce(t, s, start)
+	soundRecords(t, s)
+	for _, damage := range []struct{ key, value string }{
+		{"o/short", "{}"}, {string(messageKey(hook.ID, "acme", webhook.NewID(1, 1))), "{"}, {string(scheduleKey), "[]"},
+	} {
+		if err := s.db.Note(func(txn *durable.Txn) error { return txn.Set([]byte(damage.key), []byte(damage.value)) }); err != nil {
+			t.Fatal(err)
+		}
+		finding, err := s.checkRecords(t.Context())
+		if err != nil || finding.Severity == durable.Fine {
+			t.Errorf("%q: got %q and error %v, want a finding", damage.key, finding.Message, err)
+		}
+		if err := s.db.Note(func(txn *durable.Txn) error { return txn.Delete([]byte(damage.key)) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
