@@ -202,6 +202,9 @@ func (i *instance) Destruct() error {
 	if err := i.authn.FlushUses(time.Now(), 0, i.store.NoteUses); err != nil {
 		i.log.Warn("could not write last-used times to the key store", zap.Error(err))
 	}
+	if err := i.authn.FlushUsage(i.store.NoteUsage); err != nil {
+		i.log.Warn("could not write how often keys were used to the key store", zap.Error(err))
+	}
 	if i.fleet != nil {
 		i.fleet.Close() // which ends what the upkeep may be waiting for
 	}

@@ -14,6 +14,9 @@ const (
 	// usesInterval is how often last uses are written, the garbage collector is
 	// tuned, and the time is recorded if a key was refused that ended since.
 	usesInterval = time.Second
+	// usageInterval is how often it is written how often keys were used. What is shown
+	// of it may be twice as old, which is ten seconds.
+	usageInterval = 5 * time.Second
 	// upkeepInterval is how often the time is recorded, idle rate limits are
 	// dropped, and keys that have ended are moved.
 	upkeepInterval = time.Minute
@@ -24,10 +27,11 @@ const (
 
 // runUpkeep does the short work that requests leave to the background.
 func (i *instance) runUpkeep(ctx context.Context) {
-	tick, uses := time.NewTicker(upkeepInterval), time.NewTicker(usesInterval)
+	tick, uses, usage := time.NewTicker(upkeepInterval), time.NewTicker(usesInterval), time.NewTicker(usageInterval)
 	defer tick.Stop()
 	defer uses.Stop()
-	written := true
+	defer usage.Stop()
+	written, counted := true, true
 	for {
 		select {
 		case <-ctx.Done():
@@ -40,6 +44,12 @@ func (i *instance) runUpkeep(ctx context.Context) {
 			}
 			written = err == nil
 			i.recordEnds()
+		case <-usage.C:
+			err := i.authn.FlushUsage(i.store.NoteUsage)
+			if counted && err != nil { // likewise
+				i.log.Warn("could not write how often keys were used to the key store; retrying every 5 seconds", zap.Error(err))
+			}
+			counted = err == nil
 		case <-tick.C:
 			i.authn.Sweep()
 			i.signing.Sweep(i.clock.Now())

@@ -41,6 +41,7 @@ type Authenticator struct {
 	suspended suspensions
 	streams   streams
 	uses      uses
+	usages    usages
 	limiter   *ratelimit.Limiter
 	limited   limited
 	ended     atomic.Int64 // the latest end of a key refused because it had ended, in milliseconds since 1970
@@ -145,6 +146,7 @@ func (a *Authenticator) Check(ctx context.Context, policy *Policy, facts *Facts)
 	// The clock is read after the look-up, which may have taken a while.
 	d.Key, d.Signed, d.At = &key.Key, &key.signed, a.now()
 	if result := a.judge(d.Key, d.At); result != Allowed {
+		a.usages.count(&key.usage, asRefused, d.At)
 		return d.refuse(result)
 	}
 	if a.histories.Load() != history { // the key may be as it was before it was revoked
@@ -154,14 +156,20 @@ func (a *Authenticator) Check(ctx context.Context, policy *Policy, facts *Facts)
 		a.uses.note(&key.use, d.At, facts.Client)
 	}
 	if facts.Browser && !policy.AllowBrowsers {
+		a.usages.count(&key.usage, asRefused, d.At)
 		return d.refuse(Browser)
 	}
 	if d.Action == Write && key.Preset != apikey.FullAccess {
+		a.usages.count(&key.usage, asRefused, d.At)
 		return d.refuse(ReadOnly)
 	}
 	if !a.count(&d, policy, facts, key) {
 		a.limited.note(key.ID, d.At)
+		a.usages.count(&key.usage, asLimited, d.At)
 		return d.refuse(RateLimited)
+	}
+	if facts.Before == nil {
+		a.usages.count(&key.usage, counterOf(d.Action), d.At)
 	}
 	d.Result = Allowed
 	return d

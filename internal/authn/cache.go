@@ -37,6 +37,7 @@ type cache struct {
 type entry struct {
 	apikey.Key
 	use     use
+	usage   usage
 	buckets [3]ratelimit.Hint // by the action, for any limit
 	signed  assertion.Slot    // while the key is in use
 }
@@ -61,7 +62,7 @@ func newCache(source Source, size int, log *zap.Logger) (*cache, error) {
 			case key == nil:
 				return nil, errNeither
 			}
-			return &entry{Key: *key, use: use{keyID: key.ID}}, nil
+			return &entry{Key: *key, use: use{keyID: key.ID}, usage: usage{keyID: key.ID}}, nil
 		},
 	}
 	c.readers = newReaders(c.read)

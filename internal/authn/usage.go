@@ -1,0 +1,140 @@
+package authn
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+)
+
+// usage counts the requests with a cached key that have not been flushed yet.
+type usage struct {
+	counts [counters]atomic.Uint64
+	day    atomic.Int32 // of these counts, as an [apikey.Day]
+	// listed says that the next flush will look at it.
+	listed atomic.Bool
+	keyID  string
+}
+
+// A counter is what became of a request, as it is counted for its key.
+type counter uint8
+
+const (
+	asRead counter = iota
+	asWrite
+	asRefused
+	asLimited
+	counters
+)
+
+// usages has the counts that are to be flushed. A request only adds to a number in the
+// entry it has; only a key's first request after a flush, or on another day, takes the
+// lock.
+type usages struct {
+	mu    sync.Mutex
+	fresh []*usage // listed since the last flush, and so not lost if they are evicted
+	past  map[apikey.KeyDay]apikey.Usage
+
+	flushing  sync.Mutex // held for the field below
+	unwritten map[apikey.KeyDay]apikey.Usage
+}
+
+// counterOf returns what an allowed request counts as.
+func counterOf(action Action) counter {
+	if action == Read {
+		return asRead
+	}
+	return asWrite
+}
+
+// count counts a request.
+func (u *usages) count(one *usage, as counter, at time.Time) {
+	if day := int32(apikey.DayOf(at)); one.day.Load() != day {
+		u.turn(one, day)
+	}
+	one.counts[as].Add(1)
+	// After the count: a flush takes it, or has it listed once more.
+	if !one.listed.Load() && one.listed.CompareAndSwap(false, true) {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		u.fresh = append(u.fresh, one)
+	}
+}
+
+// turn puts the counts of another day aside. A request that is being counted at that very
+// moment can be counted for the day after.
+func (u *usages) turn(one *usage, day int32) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if one.day.Load() == day {
+		return
+	}
+	if u.past == nil {
+		u.past = make(map[apikey.KeyDay]apikey.Usage)
+	}
+	of, more := one.take()
+	addTo(u.past, of, more)
+	one.day.Store(day)
+}
+
+// take removes and returns the counts. The caller holds the lock.
+func (one *usage) take() (apikey.KeyDay, apikey.Usage) {
+	return apikey.KeyDay{KeyID: one.keyID, Day: apikey.Day(one.day.Load())}, apikey.Usage{
+		Reads: one.counts[asRead].Swap(0), Writes: one.counts[asWrite].Swap(0),
+		Refused: one.counts[asRefused].Swap(0), RateLimited: one.counts[asLimited].Swap(0),
+	}
+}
+
+func addTo(all map[apikey.KeyDay]apikey.Usage, one apikey.KeyDay, more apikey.Usage) {
+	if more != (apikey.Usage{}) {
+		all[one] = all[one].Plus(more)
+	}
+}
+
+// FlushUsage calls write with how many requests there were with each key since they were
+// last written, by the day of the request, UTC. Call it every few seconds, and finally
+// once more. If write fails, it gets the same counts again, and more, the next time. It
+// must not keep them.
+func (a *Authenticator) FlushUsage(write func(map[apikey.KeyDay]apikey.Usage) error) error {
+	u := &a.usages
+	u.flushing.Lock()
+	defer u.flushing.Unlock()
+	u.collect()
+	if len(u.unwritten) == 0 {
+		return nil
+	}
+	if err := write(u.unwritten); err != nil {
+		return err
+	}
+	u.unwritten = nil
+	return nil
+}
+
+// collect adds the counts since the last flush to those that are to be written. If too
+// many wait because writes have failed, it drops those of further keys.
+func (u *usages) collect() {
+	u.mu.Lock()
+	fresh, past := u.fresh, u.past
+	u.fresh, u.past = nil, nil
+	u.mu.Unlock()
+	if u.unwritten == nil {
+		u.unwritten = make(map[apikey.KeyDay]apikey.Usage, len(fresh))
+	}
+	full := len(u.unwritten) >= maxUses
+	add := func(one apikey.KeyDay, more apikey.Usage) {
+		if _, waits := u.unwritten[one]; waits || !full {
+			addTo(u.unwritten, one, more)
+		}
+	}
+	for one, more := range past {
+		add(one, more)
+	}
+	for _, one := range fresh {
+		one.listed.Store(false)
+		u.mu.Lock()
+		of, more := one.take()
+		u.mu.Unlock()
+		add(of, more)
+	}
+}
