@@ -80,9 +80,9 @@ func TestPage_endOfRotated(t *testing.T) {
 	b := newTab(t)
 	b.open(s.page() + "#/acme")
 	b.sees("Warehouse sync production Ops")
-	row := `[...document.querySelectorAll("tbody tr")].find((row) => row.innerText.includes("Ends")).innerText`
+	row := `[...document.querySelectorAll("tbody tr")].find((row) => row.innerText.includes("rotated")).innerText`
 	got := eval[string](b, row)
-	if !strings.Contains(got, "Ends in 5 days") || strings.Count(got, "in 5 days") != 2 || strings.Contains(got, "in 30 days") {
+	if !strings.Contains(got, "Being rotated, ends in 5 days") || strings.Count(got, "in 5 days") != 2 || strings.Contains(got, "in 30 days") {
 		t.Errorf("got the row %q, want no other end than in 5 days", got)
 	}
 }

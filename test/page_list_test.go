@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/chromedp"
 	"go.uber.org/zap"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
@@ -46,7 +47,7 @@ func crowded(t *testing.T) (s *server, last apikey.Key) {
 func (b *tab) wantRows(n int, first string) {
 	b.t.Helper()
 	b.await(fmt.Sprintf("%d rows, from %q on", n, first), func() error {
-		rows := eval[[]string](b, `[...document.querySelectorAll("tbody tr")].map((row) => row.innerText)`)
+		rows := eval[[]string](b, `[...document.querySelectorAll("tbody tr th")].map((name) => name.innerText)`)
 		if len(rows) != n || !strings.HasPrefix(rows[0], first) {
 			return fmt.Errorf("there are %d: %.80q", len(rows), rows)
 		}
@@ -63,14 +64,14 @@ func TestPage_list(t *testing.T) {
 	b.wantRows(50, "Integration 001")
 	b.sees("Active 120", "Expired 3", "Revoked 2", "Page 1")
 
-	b.click("button", "Older")
+	b.click("button", "Next")
 	b.wantRows(50, "Integration 051")
 	b.sees("Page 2")
 	b.wantFocus("h1", "API keys")
-	b.click("button", "Older")
+	b.click("button", "Next")
 	b.wantRows(20, "Integration 101")
 	b.sees("Page 3")
-	b.click("button", "Newer")
+	b.click("button", "Previous")
 	b.wantRows(50, "Integration 051")
 
 	b.click("radio", "Expired")
@@ -99,7 +100,91 @@ func TestPage_list(t *testing.T) {
 	if got := b.searched(); got != "" {
 		t.Errorf("got %q in the search, want it cleared", got)
 	}
+
+	b.search("")
+	testSort(b)
+	testNarrow(b)
 	b.calm(s.origin())
+}
+
+// testSort holds that the list is sorted over all its pages, and that the order is in the
+// address.
+func testSort(b *tab) {
+	b.t.Helper()
+	b.click("button", "Name")
+	b.wantRows(50, "Integration 001")
+	b.wantSort("Name", "ascending", "sort=name")
+	b.click("button", "Name")
+	b.wantRows(50, "Integration 120")
+	b.wantSort("Name", "descending", "sort=-name")
+	b.click("button", "Next")
+	b.wantRows(50, "Integration 070")
+	b.do(chromedp.Reload())
+	b.wantRows(50, "Integration 070")
+	b.do(chromedp.NavigateBack())
+	b.wantRows(50, "Integration 120")
+	b.click("button", "Created")
+	b.wantRows(50, "Integration 001")
+	b.wantSort("Created", "descending", "")
+	b.click("button", "Created")
+	b.wantRows(50, "Integration 120")
+	b.wantSort("Created", "ascending", "sort=created")
+}
+
+// wantSort waits until a column alone says that the list is sorted by it, and the address
+// says how.
+func (b *tab) wantSort(column, order, address string) {
+	b.t.Helper()
+	const sorted = `[...document.querySelectorAll("[aria-sort]:not([aria-sort=none])")].map((head) => head.innerText.trim() + " " + head.ariaSort)`
+	b.await("the order by "+column, func() error {
+		heads, query := eval[[]string](b, sorted), eval[string](b, `location.hash.split("?")[1] ?? ""`)
+		if len(heads) != 1 || squeezed(heads[0]) != column+" "+order || query != address {
+			return fmt.Errorf("it is %q, at %q", heads, query)
+		}
+		return nil
+	})
+}
+
+// testNarrow holds that filters apply to all keys, and that they are in the address.
+func testNarrow(b *tab) {
+	b.t.Helper()
+	b.choose("Owner", "Team 3")
+	b.sees("17 of 120 keys")
+	b.wantRows(17, "Integration 115")
+	b.choose("Access", "Full access")
+	b.sees("No key matches these filters", "0 of 120 keys")
+	b.do(chromedp.NavigateBack())
+	b.wantRows(17, "Integration 115")
+	b.click("radio", "All")
+	b.sees("17 of 125 keys")
+	b.choose("Expires", "Within 30 days")
+	b.sees("0 of 125 keys")
+	b.click("button", "Clear the filters")
+	b.wantRows(50, "Integration 001")
+	b.choose("Owner", "Finance")
+	b.wantRows(3, "Old export 3")
+	if got, want := eval[string](b, `location.hash`), "#/acme?show=all&owner=Finance"; got != want {
+		b.t.Errorf("got the address %s, want %s", got, want)
+	}
+}
+
+// choose selects an option of the list with a name, as its user would.
+func (b *tab) choose(name, option string) {
+	b.t.Helper()
+	b.await(fmt.Sprintf("the option %q of %q", option, name), func() error {
+		if !eval[bool](b, fmt.Sprintf(`((name, option) => {
+			const select = [...document.querySelectorAll("select")].find(({labels}) => labels[0]?.innerText.startsWith(name));
+			const wanted = [...select?.options ?? []].find(({text}) => text === option);
+			if (wanted) {
+				select.value = wanted.value;
+				select.dispatchEvent(new Event("change", {bubbles: true}));
+			}
+			return Boolean(wanted);
+		})(%q, %q)`, name, option)) {
+			return errNotYet
+		}
+		return nil
+	})
 }
 
 // A token that is pasted into the search stays in the page: what is searched for

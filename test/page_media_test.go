@@ -25,7 +25,7 @@ func (b *tab) prefer(preferences ...string) {
 
 // faint lists the controls of which neither the border, nor the shadow, nor the
 // colour stands out from what they are on by 3 to 1, which is what WCAG 2.2 asks
-// for in 1.4.11. axe-core looks at texts alone.
+// for in 1.4.11. axe-core looks at texts alone. A bare button is told by its words.
 const faint = `(() => {
 	const canvas = new OffscreenCanvas(1, 1).getContext("2d", {willReadFrequently: true});
 	const channels = (colour) => {
@@ -43,7 +43,7 @@ const faint = `(() => {
 	// The first of a shadow's, and none that shines through.
 	const colourOf = (style, property) => style[property].match(/^[a-z]+\([^)]*\)/)?.filter((colour) => channels(colour)[3] === 1)[0];
 	const under = (element) => colourOf(getComputedStyle(element), "backgroundColor") ?? under(element.parentElement);
-	const controls = document.querySelectorAll("button, select, input:not([type=radio]), .choice, .filters :checked + span");
+	const controls = document.querySelectorAll("button:not(.bare), select, input:not([type=radio]), .choice, .filters :checked + span");
 	return [...controls].map((control) => {
 		const style = getComputedStyle(control);
 		const properties = [style.borderTopWidth === "0px" ? "boxShadow" : "borderTopColor", "boxShadow", "backgroundColor"];

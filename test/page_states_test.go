@@ -68,7 +68,11 @@ func (p *scene) dialog(button, title string) {
 func (p *scene) states() []state {
 	return []state{
 		{"list", func() { p.goTo(p.ws); p.sees(p.old) }},
-		{"what needs attention", func() { p.click("button", "Show"); p.sees("Being rotated") }},
+		{"what needs attention", func() { p.click("radio", "Needs attention"); p.misses("Loading") }},
+		{"no key matches the filters", func() {
+			p.goTo(p.ws + "?access=read_only&owner=nobody&sort=name")
+			p.sees("No key matches these filters")
+		}},
 		{"revoked keys", func() { p.click("radio", "Revoked"); p.misses("Loading") }},
 		{"search without a match", func() {
 			p.click("radio", "All")

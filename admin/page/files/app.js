@@ -9,7 +9,7 @@ export const app = {
 	mount: null, // what the server says about this mount
 	workspace: "", // the one shown
 	summary: null, // of the workspace, from the API
-	route: {page: "keys"}, // or {page: "key", id}, or {page: "activity"}
+	route: {page: "keys", query: new URLSearchParams()}, // or {page: "key", id, query}, or {page: "activity", query}
 	problem: "", // shown with the phase
 	lost: false, // the server did not answer last time
 	toast: "",
@@ -53,20 +53,28 @@ export async function begin() {
 	});
 }
 
-// Addresses are #/workspace, #/workspace/keys/id and #/workspace/activity.
-const addresses = /^#\/([\w.-]{1,64})(?:\/(?:(activity)|keys\/(key_\w{1,40})))?$/;
+// Addresses are #/workspace, #/workspace/keys/id and #/workspace/activity. What a view is
+// narrowed to follows as a query.
+const addresses = /^#\/([\w.-]{1,64})(?:\/(?:(activity)|keys\/(key_\w{1,40})))?(?:\?(.*))?$/;
 export const toWorkspace = (id) => `#/${id}`;
 export const toKeys = () => toWorkspace(app.workspace);
 export const toKey = (id, workspace = app.workspace) => `#/${workspace}/keys/${id}`;
 export const toActivity = () => `#/${app.workspace}/activity`;
 export const isWorkspace = (id) => /^(?!\.)[\w.-]{1,64}$/.test(id);
 
+// Goes to an address within the page. One that replaces the current one is not a step to
+// go back to.
+export function go(address, {replace = false} = {}) {
+	history[replace ? "replaceState" : "pushState"](null, "", address);
+	follow();
+}
+
 // Shows what the address names.
 export function follow() {
 	if (!app.mount) {
 		return;
 	}
-	const [, named, activity, id] = location.hash.match(addresses) ?? [];
+	const [, named, activity, id, rest] = location.hash.match(addresses) ?? [];
 	const workspace = app.mount.workspace ?? (isWorkspace(named ?? "") ? named : "");
 	if (workspace && workspace !== named) {
 		history.replaceState(null, "", toWorkspace(workspace));
@@ -77,7 +85,7 @@ export function follow() {
 	const here = workspace === named || named === undefined;
 	app.workspace = workspace;
 	app.phase = workspace ? "ready" : "choose";
-	app.route = here && id ? {page: "key", id} : {page: here && activity ? "activity" : "keys"};
+	app.route = {page: here && id ? "key" : here && activity ? "activity" : "keys", id: here ? id : undefined, query: new URLSearchParams(here ? rest : "")};
 	pages[workspace ? app.route.page : "choose"].enter();
 	void refresh();
 	redraw();

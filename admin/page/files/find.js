@@ -153,7 +153,7 @@ function row(key) {
 }
 
 function statusOf(key) {
-	const marks = badges(key, () => false); // whether a replacement is active is not known here
+	const marks = badges(key); // whether a replacement is active is not known here
 	if (key.status !== "active") {
 		return marks;
 	}

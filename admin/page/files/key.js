@@ -65,7 +65,7 @@ export function keyView() {
 		<header class="head">
 			<div>
 				<h1 tabindex="-1"><bdi>${key.name}</bdi></h1>
-				<p class="badges">${key.status === "active" ? standing(key) : nothing}${badges(key, () => isRotating(shown))}</p>
+				<p class="badges">${key.status === "active" ? standing(key) : nothing}${badges(key, () => (isRotating(shown) && key.replaced_by ? shown.other.key : undefined))}</p>
 			</div>
 			${key.status === "active" ? actions() : nothing}
 		</header>

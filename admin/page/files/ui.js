@@ -37,11 +37,11 @@ export const icon = (name) => html`<svg class="icon" viewBox="0 0 24 24" aria-hi
 export const badge = (kind, words) => html`<span class="badge ${kind}">${icon(kind)}${words}</span>`;
 
 // A key's badges: its status unless it is active, and its marks.
-export function badges(key, isActive) {
+export function badges(key, replacementOf) {
 	if (key.status !== "active") {
 		return badge(key.status, named(text.status, key.status));
 	}
-	return marksOf(key, now(), isActive).map(({kind, words}) => badge(kind, words));
+	return marksOf(key, now(), replacementOf).map(({kind, words}) => badge(kind, words));
 }
 
 // What a key can be used for now; nothing while its workspace is suspended.

@@ -3,6 +3,7 @@
 import {named} from "../named.js";
 import {numbers} from "../numbers.js";
 import {html} from "../vendor/lit-html.js";
+import {arrange} from "./de/arrange.js";
 import {events, from} from "./de/events.js";
 import {refused} from "./de/refusals.js";
 
@@ -106,8 +107,8 @@ export const text = {
 		attentionShow: "Anzeigen",
 		attentionPartly: (n) => `Unter den neuesten ${number(n)} aktiven Schlüsseln.`,
 		shown: (n) => `${count(n, "Schlüssel", "Schlüssel")} angezeigt`,
-		newer: "Neuere",
-		older: "Ältere",
+		newer: "Zurück",
+		older: "Weiter",
 		page: (n) => `Seite ${n}`,
 		tokenInSearch: (last) => `Das war ein Token. Wer es sieht, kann es verwenden, deshalb wurde nur nach den letzten vier Zeichen gesucht: „${last}“.`,
 		empty: {
@@ -131,12 +132,14 @@ export const text = {
 		},
 		noneOf: {
 			active: {title: "Keine aktiven Schlüssel", lead: "Zurzeit funktioniert kein Schlüssel dieses Arbeitsbereichs."},
-			attention: {title: "Nichts zu prüfen", lead: "Kein aktiver Schlüssel läuft in den nächsten 14 Tagen ab, ist seit 30 Tagen unbenutzt, wurde in einem Browser verwendet oder wird gerade rotiert."},
+			attention: {title: "Nichts zu prüfen", lead: "Kein aktiver Schlüssel läuft in den nächsten 14 Tagen ab, ist seit 30 Tagen unbenutzt oder wurde in einem Browser verwendet."},
 			expired: {title: "Keine abgelaufenen Schlüssel", lead: "Schlüssel laufen am Ende ihrer Laufzeit von selbst ab."},
 			revoked: {title: "Keine widerrufenen Schlüssel", lead: "Widerrufene Schlüssel bleiben hier aufgeführt, damit Sie sie später nachschlagen können."},
 		},
 		failed: "Die Schlüssel konnten nicht geladen werden",
 	},
+
+	arrange,
 
 	status: {active: "Aktiv", expired: "Abgelaufen", revoked: "Widerrufen", suspended: "Gesperrt"},
 	preset: {
@@ -149,6 +152,8 @@ export const text = {
 		expires: (left) => `Läuft ${left} ab`,
 		ends: (left) => `Endet ${left}`,
 		rotating: "Wird rotiert",
+		rotatingUntil: (left) => `Wird rotiert, endet ${left}`,
+		unreplaced: (left) => `Endet ${left}, Ersatz unbenutzt`,
 		unused: (days) => `Seit ${count(days, "Tag", "Tagen")} unbenutzt`,
 	},
 

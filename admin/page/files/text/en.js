@@ -3,6 +3,7 @@
 import {named} from "../named.js";
 import {numbers} from "../numbers.js";
 import {html} from "../vendor/lit-html.js";
+import {arrange} from "./en/arrange.js";
 import {events} from "./en/events.js";
 
 const {number, count} = numbers("en");
@@ -106,8 +107,8 @@ export const text = {
 		attentionShow: "Show",
 		attentionPartly: (n) => `Among the newest ${number(n)} active keys.`,
 		shown: (n) => `${count(n, "key", "keys")} shown`,
-		newer: "Newer",
-		older: "Older",
+		newer: "Previous",
+		older: "Next",
 		page: (n) => `Page ${n}`,
 		tokenInSearch: (last) => `That was a token. Anyone who sees it can use it, so only its last four characters, “${last}”, were searched for.`,
 		empty: {
@@ -131,12 +132,14 @@ export const text = {
 		},
 		noneOf: {
 			active: {title: "No active keys", lead: "None of this workspace's keys works at the moment."},
-			attention: {title: "Nothing needs attention", lead: "No active key expires within 14 days, has been unused for 30, was used in a browser, or is being rotated."},
+			attention: {title: "Nothing needs attention", lead: "No active key expires within 14 days, has been unused for 30, or was used in a browser."},
 			expired: {title: "No expired keys", lead: "Keys expire automatically at the end of their lifetime."},
 			revoked: {title: "No revoked keys", lead: "Keys that you revoke stay listed here, so that you can look them up later."},
 		},
 		failed: "The keys could not be loaded",
 	},
+
+	arrange,
 
 	status: {active: "Active", expired: "Expired", revoked: "Revoked", suspended: "Suspended"},
 	preset: {
@@ -149,6 +152,8 @@ export const text = {
 		expires: (left) => `Expires ${left}`,
 		ends: (left) => `Ends ${left}`,
 		rotating: "Being rotated",
+		rotatingUntil: (left) => `Being rotated, ends ${left}`,
+		unreplaced: (left) => `Ends ${left}, replacement unused`,
 		unused: (days) => `Unused for ${count(days, "day", "days")}`,
 	},
 

@@ -1,0 +1,116 @@
+// The controls that say which keys are listed, and in which order.
+
+import {html, nothing} from "./vendor/lit-html.js";
+import {app, go, redraw} from "./app.js";
+import {number} from "./format.js";
+import {list, shown, urgent} from "./loaded.js";
+import {named} from "./named.js";
+import {columns, ownersOf} from "./order.js";
+import {toList, isNarrowed, presets, shows, spans, usualSort, widened} from "./query.js";
+import {text} from "./text.js";
+import {tokenIn} from "./tokens.js";
+import {icon} from "./ui.js";
+
+// Shows another page of the list, or of another list.
+export const turn = (changes, options) => go(toList({...list.query, ...changes}), options);
+export const ask = (changes, options) => turn({page: 1, ...changes}, options);
+
+// Shows the keys of another status. What narrows them stays, where it makes sense.
+export function show(name) {
+	const {q, access, owner, within} = list.query;
+	ask({show: name, q, access, owner, within: hasEnds(name) ? within : 0, sort: usualSort(name), from: ""});
+}
+
+// Whether keys of a status still end.
+const hasEnds = (name) => !["expired", "revoked"].includes(name);
+
+export const field = {typed: "", notice: ""}; // the search
+
+let typing;
+
+// Searches once the user stops typing. A token is never searched for, because it
+// would appear in a URL.
+function search(event) {
+	const last = tokenIn(event.target.value);
+	field.typed = last || event.target.value;
+	redraw();
+	clearTimeout(typing);
+	typing = setTimeout(() => seek(field.typed, last), 200);
+}
+
+export function seek(q, last = "") {
+	clearTimeout(typing);
+	Object.assign(field, {typed: q, notice: last ? text.list.tokenInSearch(last) : ""});
+	ask({q: q.trim(), from: ""}, {replace: true});
+}
+
+// Puts what the address asks for into the search, unless that is what was typed.
+export function follow({q}) {
+	if (field.typed.trim() !== q) {
+		Object.assign(field, {typed: q, notice: ""});
+	}
+}
+
+export const toolsView = () => html`
+	<div class="tools">
+		<fieldset class="filters">
+			<legend class="unseen">${text.list.filters}</legend>
+			${shows.map(showView)}
+		</fieldset>
+		<label class="search">
+			<span class="unseen">${text.list.search}</span>${icon("search")}
+			<input id="search" type="search" placeholder=${text.list.search} autocomplete="off" spellcheck="false" .value=${field.typed} @input=${search}>
+		</label>
+	</div>`;
+
+export const narrowView = () => html`
+	<div class="narrow">
+		${accessView()}${ownerView()}${hasEnds(list.query.show) ? endView() : nothing}${sortView()}
+		${isNarrowed(list.query) ? matched() : nothing}
+	</div>`;
+
+function showView(name) {
+	const counts = {...app.summary?.keys, attention: urgent()?.length};
+	return html`<label>
+		<input type="radio" name="filter" value=${name} .checked=${list.query.show === name} @change=${() => show(name)}>
+		<span>${text.list.filter[name]}${counts[name] === undefined ? nothing : html` <span class="count">${number(counts[name])}</span>`}</span>
+	</label>`;
+}
+
+// A choice among options, each a value and its words.
+const choice = (name, label, chosen, options, choose) => html`
+	<label class="pick by-${name}"><span>${label}</span>
+		<select name=${name} @change=${(event) => choose(event.target.value)}>
+			${options.map(([value, words]) => html`<option value=${value} .selected=${value === chosen}>${words}</option>`)}
+		</select>
+	</label>`;
+
+function accessView() {
+	const options = [["", text.arrange.any], ...presets.map((preset) => [preset, named(text.preset, preset).name])];
+	return choice("access", text.list.columns.access, list.query.access, options, (access) => ask({access}));
+}
+
+// An owner's value begins with "=", so that none is not the same as any.
+function ownerView() {
+	const {owner} = list.query;
+	const owners = ownersOf([...(list.keys ?? []), ...(owner === null ? [] : [{owner}])]);
+	const options = [["", text.arrange.any], ...owners.map((name) => [`=${name}`, name || text.list.noOwner])];
+	return choice("owner", text.key.owner, owner === null ? "" : `=${owner}`, options, (value) => ask({owner: value ? value.slice(1) : null}));
+}
+
+function endView() {
+	const options = [["0", text.arrange.any], ...spans.map((days) => [`${days}`, text.arrange.within(days)])];
+	return choice("within", text.list.columns.end, `${list.query.within}`, options, (days) => ask({within: Number(days)}));
+}
+
+// Where rows are cards there are no columns to press.
+function sortView() {
+	const options = Object.keys(columns).flatMap((name) => [`${name}`, `-${name}`]).map((sort) => [sort, text.arrange.sorted[sort]]);
+	return choice("sort", text.arrange.sort, list.query.sort, options, (sort) => ask({sort}));
+}
+
+function matched() {
+	const n = shown()?.flat().length;
+	return html`<div class="matched"><span role="status">${n === undefined ? nothing : text.arrange.matched(n, list.keys.length)}</span>
+		${n > 0 ? html`<button type="button" @click=${() => ask(widened)}>${text.arrange.widen}</button>` : nothing}</div>`;
+}

@@ -1,0 +1,33 @@
+// The texts of what a list of keys is arranged with, in German.
+
+import {numbers} from "../../numbers.js";
+
+const {number, count} = numbers("de");
+const keys = (n) => count(n, "Schlüssel", "Schlüssel");
+
+export const arrange = {
+	any: "Alle",
+	within: (days) => `In ${count(days, "Tag", "Tagen")}`,
+	sort: "Sortieren",
+	sorted: {
+		name: "Name, A bis Z",
+		"-name": "Name, Z bis A",
+		access: "Zugriff, A bis Z",
+		"-access": "Zugriff, Z bis A",
+		created: "Älteste zuerst",
+		"-created": "Neueste zuerst",
+		used: "Am längsten unbenutzte zuerst",
+		"-used": "Zuletzt verwendete zuerst",
+		end: "Frühestes Ende zuerst",
+		"-end": "Spätestes Ende zuerst",
+		status: "Dringendste zuerst",
+		"-status": "Am wenigsten dringende zuerst",
+	},
+	matched: (n, all) => `${number(n)} von ${keys(all)}`,
+	widen: "Filter aufheben",
+	noneSuch: {title: "Kein Schlüssel passt zu diesen Filtern", lead: "Heben Sie sie auf, um die anderen Schlüssel zu sehen."},
+	newest: (n) => `Es gibt ältere Schlüssel. Nur die neuesten ${number(n)} sind hier sortiert und gefiltert.`,
+	others: (n) => `Es gibt neuere Schlüssel. Nur diese ${number(n)} sind hier sortiert und gefiltert.`,
+	toNewest: "Neueste Schlüssel",
+	toOlder: "Ältere Schlüssel",
+};
