@@ -284,7 +284,8 @@ func (a *App) Stop() error { return nil }
 
 // Cleanup releases the store if Start acquired it. The configuration may have been refused
 // after that, because of something else in it: then the instance has adopted its settings,
-// and gets those of the running configuration back.
+// and gets those of the running configuration back. Otherwise another one is in force now,
+// which may store what it needs.
 func (a *App) Cleanup() error {
 	i := a.shared.Load()
 	if i == nil {
@@ -294,6 +295,9 @@ func (a *App) Cleanup() error {
 		i.authn.Retire(true) // keys are now revoked in another store, and WebSockets here would not notice
 	}
 	err := i.restoreSettings()
+	if err == nil && i.fleet == nil {
+		err = i.keepSigning(context.Background())
+	}
 	return errors.Join(err, release(a.path))
 }
 

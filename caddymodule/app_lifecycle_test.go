@@ -340,7 +340,6 @@ func (s *server) metric(series string) string {
 	return got[1]
 }
 
-// TestReload_metrics: a reload resets no counter.
 // What a configuration says that is refused is not in force afterwards, even if its other
 // apps had started by then. Caddy starts apps in random order.
 func TestReload_rejectedSettings(t *testing.T) {
@@ -365,6 +364,7 @@ func TestReload_rejectedSettings(t *testing.T) {
 	}
 }
 
+// TestReload_metrics: a reload resets no counter.
 func TestReload_metrics(t *testing.T) {
 	s := serve(t, proxied)
 	k := s.create(apikey.ReadOnly)

@@ -5,91 +5,29 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
-	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/assertion"
-	"github.com/agiled/caddy-api-keys/internal/fleet"
 )
 
-const (
-	defaultRotateEvery = 30 * 24 * time.Hour
-	minRotateEvery     = time.Minute
-	maxRotateEvery     = 400 * 24 * time.Hour
-
-	maxEncryptionKeys = 2 // the new one and the old one, during a rotation
-)
-
-// signingSettings are what the keys need that sign assertions.
-type signingSettings struct {
-	every   time.Duration
-	secrets assertion.Secrets
-}
-
-// needSigning is called by each handler that signs assertions, with how often its keys are
-// to be rotated, 0 for the default. All of them sign with the same keys.
-func (a *App) needSigning(every time.Duration) error {
-	if a.signing == nil {
-		a.signing = new(signingSettings)
-	}
-	if every == 0 {
-		return nil
-	}
-	if a.signing.every != 0 && a.signing.every != every {
-		return fmt.Errorf("rotate_every is %s here and %s in another api_key_auth: all sign with the same keys, so write the same in both, or in one of them only", every, a.signing.every)
-	}
-	a.signing.every = every
-	return nil
-}
-
-// signingSettings returns the settings of the signing keys, nil if no handler needs any.
-func (a *App) signingSettings() *signingSettings {
-	if a.signing == nil {
-		return nil
-	}
-	s := *a.signing
-	setDefault(&s.every, defaultRotateEvery)
-	s.secrets = a.encryptionKeys
-	if a.fleet != nil {
-		s.secrets = a.fleet.secrets()
-	}
-	return &s
-}
-
-// readEncryptionKeys reads the secrets that signing keys are encrypted with, if any.
-func (a *App) readEncryptionKeys() error {
-	if len(a.EncryptionKeys) > 0 && a.fleet != nil {
-		return errors.New("remove it: in a store in etcd, signing keys are encrypted with the integrity_key")
-	}
-	if len(a.EncryptionKeys) > maxEncryptionKeys {
-		return errors.New("write one secret, or the new one and the old one")
-	}
-	for _, written := range a.EncryptionKeys {
-		digits, err := evaluated(written)
-		if err != nil {
-			return err
-		}
-		secret, err := assertion.ParseSecret(strings.TrimSpace(digits))
-		if err != nil {
-			return err
-		}
-		a.encryptionKeys = append(a.encryptionKeys, secret)
-	}
-	return nil
-}
+// dueInterval is how soon it is looked again whether a configuration is in force.
+const dueInterval = 20 * time.Millisecond
 
 // signing are the keys that sign assertions.
 type signing struct {
 	assertion.Signer
-	changed chan struct{} // has an element when the store may have others
+	changed chan struct{}          // has an element when the store may have others
+	due     atomic.Bool            // the latest configuration may want something of the store
+	first   atomic.Pointer[[]byte] // those that a store without any will have; nil otherwise
 
 	mu    sync.Mutex // held while they are loaded
 	sum   [sha256.Size]byte
-	since time.Time // when they were loaded that the store has now; zero before
+	since time.Time // when they were loaded that are in use; zero if the store has none
 }
 
 // wake has the keys loaded that the store has now.
@@ -100,7 +38,7 @@ func (s *signing) wake() {
 	}
 }
 
-// known returns for how long the keys of the store have been known; 0 if there are none.
+// known returns for how long the keys have been known; 0 if there are none.
 func (s *signing) known() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -111,20 +49,22 @@ func (s *signing) known() time.Duration {
 }
 
 // prepareSigning loads the signing keys if they are needed. A store of its own makes them
-// first, if it has none, or encrypts them; a fleet has to be heard of before.
+// first, if it has none; a fleet has to be heard of before.
+//
+// It stores nothing: the configuration may still be refused, and the running one could not
+// use keys that are encrypted with a secret of the other.
 func (i *instance) prepareSigning() error {
 	needed := i.settings.Load().signing
+	i.signing.due.Store(needed != nil)
 	if needed == nil {
+		i.signing.first.Store(nil)
 		return nil
 	}
+	i.signing.wake()
 	if i.fleet != nil {
-		i.signing.wake()
 		return nil
 	}
-	err := i.renewSigningKeys(context.Background(), true)
-	if err == nil {
-		err = i.loadSigningKeys()
-	}
+	err := i.loadSigningKeys()
 	switch {
 	case errors.Is(err, assertion.ErrSecret) && len(needed.secrets) == 0:
 		return fmt.Errorf("the store at %q: %w: configure encryption_key with the secret that they were encrypted with", i.store.Path(), err)
@@ -142,40 +82,83 @@ func (i *instance) loadSigningKeys() error {
 	i.signing.mu.Lock()
 	defer i.signing.mu.Unlock()
 	needed := i.settings.Load().signing
-	record, err := i.store.SigningKeys()
-	switch {
-	case err != nil || needed == nil:
-		return err
-	case record == nil:
-		i.signing.since = time.Time{}
-		return nil
-	}
-	sum := sha256.Sum256(record)
-	if sum == i.signing.sum && !i.signing.since.IsZero() {
-		return nil
-	}
-	ring, err := assertion.Open(record, needed.secrets)
-	if err != nil {
-		return err
-	}
-	i.signing.Use(ring)
-	i.signing.sum, i.signing.since = sum, time.Now()
-	return nil
-}
-
-// renewSigningKeys makes, rotates, removes or encrypts signing keys, as far as it is due.
-func (i *instance) renewSigningKeys(ctx context.Context, encrypt bool) error {
-	needed := i.settings.Load().signing
 	if needed == nil {
 		return nil
 	}
+	record, err := i.store.SigningKeys()
+	if err != nil {
+		return err
+	}
+	if record == nil && i.fleet == nil {
+		if record, err = i.firstSigningKeys(needed); err != nil {
+			return err
+		}
+	}
+	if record == nil {
+		i.signing.since = time.Time{}
+		return nil
+	}
+	ring, err := assertion.Open(record, needed.secrets) // whatever is in use: the secrets may be others now
+	if err != nil {
+		return err
+	}
+	if sum := sha256.Sum256(record); sum != i.signing.sum || i.signing.since.IsZero() {
+		i.signing.Use(ring)
+		i.signing.sum, i.signing.since = sum, time.Now()
+	}
+	return nil
+}
+
+// firstSigningKeys returns keys for a store that has none. They are used at once, and
+// stored when the configuration is in force.
+func (i *instance) firstSigningKeys(needed *signingSettings) ([]byte, error) {
+	if first := i.signing.first.Load(); first != nil {
+		return *first, nil
+	}
+	record, _, err := assertion.Renew(nil, assertion.Schedule{Now: i.clock.Confirmed()}, needed.secrets)
+	if err == nil {
+		i.signing.first.Store(&record)
+	}
+	return record, err
+}
+
+// storeFirstSigningKeys stores the first keys if the process ends before it was known that
+// their configuration is in force.
+func (i *instance) storeFirstSigningKeys() error {
+	needed := i.settings.Load().signing
+	if needed == nil || i.signing.first.Load() == nil || !caddy.Exiting() {
+		return nil
+	}
+	return i.renewSigningKeys(context.Background(), needed)
+}
+
+// signingInForce returns the settings of the running configuration, nil if it does not use
+// this instance or signs nothing. Only by these are keys changed.
+func (i *instance) signingInForce() *signingSettings {
+	app := runningApp()
+	if app == nil || app.shared.Load() != i {
+		return nil
+	}
+	return app.signingSettings()
+}
+
+// renewSigningKeys makes, rotates, removes or encrypts signing keys, as far as it is due.
+func (i *instance) renewSigningKeys(ctx context.Context, needed *signingSettings) error {
 	schedule := assertion.Schedule{
-		Every: needed.every, Now: i.clock.Confirmed(), Encrypt: encrypt,
+		Every: needed.every, Now: i.clock.Confirmed(), Encrypt: i.fleet == nil,
 		Steady: i.signing.known() >= assertion.Settle(needed.every),
 	}
+	first := i.signing.first.Load()
 	var done assertion.Renewed
 	renew := func(record []byte) (renewed []byte, err error) {
-		renewed, done, err = assertion.Renew(record, schedule, needed.secrets)
+		if record != nil || first == nil {
+			renewed, done, err = assertion.Renew(record, schedule, needed.secrets)
+			return renewed, err
+		}
+		if renewed, done, err = assertion.Renew(*first, schedule, needed.secrets); renewed == nil && err == nil {
+			renewed = *first
+		}
+		done.Made = true
 		return renewed, err
 	}
 	// Most often there is nothing to do, which needs no transaction.
@@ -189,6 +172,7 @@ func (i *instance) renewSigningKeys(ctx context.Context, encrypt bool) error {
 	if err := i.store.RenewSigningKeys(ctx, schedule.Now, renew); err != nil {
 		return err
 	}
+	i.signing.first.CompareAndSwap(first, nil)
 	i.logRenewed(done)
 	return nil
 }
@@ -232,63 +216,26 @@ func (i *instance) runSigning(ctx context.Context) {
 
 // signingInterval is how long to wait for the next look at the signing keys.
 func (i *instance) signingInterval() time.Duration {
-	if i.settings.Load().signing != nil && i.signing.known() == 0 {
+	switch {
+	case i.signing.due.Load():
+		return dueInterval
+	case i.settings.Load().signing != nil && i.signing.known() == 0:
 		return usesInterval
 	}
 	return upkeepInterval
 }
 
-// keepSigning renews and loads the signing keys.
+// keepSigning renews and loads the signing keys. They are renewed only by a configuration
+// that is in force, and in a fleet only with contact to it.
 func (i *instance) keepSigning(ctx context.Context) error {
-	if i.fleet != nil && !i.fleet.Live() {
-		return i.loadSigningKeys()
+	inForce := i.signingInForce()
+	if inForce != nil {
+		i.signing.due.Store(false)
 	}
-	if err := i.renewSigningKeys(ctx, false); err != nil {
-		return err
+	if inForce != nil && (i.fleet == nil || i.fleet.Live()) {
+		if err := i.renewSigningKeys(ctx, inForce); err != nil {
+			return err
+		}
 	}
 	return i.loadSigningKeys()
-}
-
-// signingFleet is the fleet of an instance, as the admin API needs it.
-type signingFleet struct {
-	*fleet.Fleet
-	instance *instance
-}
-
-// Rekey also encrypts the signing keys again, with its last step.
-func (f signingFleet) Rekey(ctx context.Context, after string) (apikey.Rekeyed, error) {
-	done, err := f.Fleet.Rekey(ctx, after)
-	if err != nil || done.Next != "" {
-		return done, err
-	}
-	encrypted, err := f.instance.encryptSigningKeys(ctx)
-	if encrypted {
-		done.Sealed++
-	}
-	return done, err
-}
-
-// encryptSigningKeys encrypts the signing keys of a fleet with the key that this gateway
-// seals with, whether or not it signs assertions itself, and reports whether that was
-// necessary.
-func (i *instance) encryptSigningKeys(ctx context.Context) (encrypted bool, err error) {
-	secrets := i.settings.Load().fleet.secrets()
-	err = i.store.RenewSigningKeys(ctx, i.clock.Confirmed(), func(record []byte) (renewed []byte, err error) {
-		if record == nil {
-			return nil, nil
-		}
-		var done assertion.Renewed
-		renewed, done, err = assertion.Renew(record, assertion.Schedule{Encrypt: true}, secrets)
-		encrypted = done.Encrypted
-		return renewed, err
-	})
-	return encrypted && err == nil, err
-}
-
-// secrets returns what signing keys are encrypted with in a fleet.
-func (o *fleetOptions) secrets() (secrets assertion.Secrets) {
-	for _, key := range o.integrityKeys {
-		secrets = append(secrets, assertion.NewSecret(key))
-	}
-	return secrets
 }

@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -58,13 +59,13 @@ func TestSigning_rotation(t *testing.T) {
 	first := send()
 
 	i := s.instance()
-	if err := i.renewSigningKeys(t.Context(), false); err != nil || len(s.kids()) != 2 {
+	if err := i.keepSigning(t.Context()); err != nil || len(s.kids()) != 2 {
 		t.Fatalf("got the keys %v, %v, right after the start; want those as they were", s.kids(), err)
 	}
 	i.signing.mu.Lock()
 	i.signing.since = i.signing.since.Add(-2 * time.Hour)
 	i.signing.mu.Unlock()
-	if err := i.renewSigningKeys(t.Context(), false); err != nil {
+	if err := i.keepSigning(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	s.Await("the keys to be loaded", func() bool { return len(s.kids()) == 3 })
@@ -139,7 +140,7 @@ func TestSigning_refusedReload(t *testing.T) {
 			t.Errorf("got error %v, want that the keys are encrypted with another key", err)
 		}
 	}
-	if err := s.instance().renewSigningKeys(t.Context(), true); err != nil {
+	if err := s.instance().keepSigning(t.Context()); err != nil {
 		t.Errorf("got error %v after the refusals, want none", err)
 	}
 	if after := s.kids(); after[0] != before[0] {
@@ -150,5 +151,79 @@ func TestSigning_refusedReload(t *testing.T) {
 	}
 	if err := load(withKey(secondKey)); err != nil {
 		t.Errorf("got error %v with the new key alone, want none", err)
+	}
+}
+
+// TestSigning_refusedChangesNothing: a configuration that is refused, for whatever reason,
+// leaves the signing keys in the store as they were, even if it had adopted the store.
+func TestSigning_refusedChangesNothing(t *testing.T) {
+	occupied, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer occupied.Close()
+	broken := "http://" + occupied.Addr().String() + " {\n bind 127.0.0.1\n respond ok\n}\n"
+	withKeys := func(config []byte, keys ...string) []byte {
+		if len(keys) == 0 {
+			return config
+		}
+		list := `"api_keys":{"encryption_keys":["` + strings.Join(keys, `","`) + `"],`
+		return []byte(strings.Replace(string(config), `"api_keys":{`, list, 1))
+	}
+	often := strings.Replace(signedSite, "audience contacts", "audience contacts\n rotate_every 1m", 1)
+	for name, test := range map[string]struct {
+		running     string
+		runningKeys []string
+		refused     string
+		refusedKeys []string
+	}{
+		"first keys":           {proxied, nil, signedSite, []string{secondKey}},
+		"encryption":           {signedSite, nil, signedSite, []string{secondKey}},
+		"another secret":       {signedSite, []string{firstKey}, signedSite, []string{secondKey, firstKey}},
+		"a rotation":           {signedSite, nil, often, nil},
+		"nothing signs":        {signedSite, []string{firstKey}, proxied, nil},
+		"the secret is wanted": {signedSite, []string{firstKey}, signedSite, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(t)
+			site := func(lines string) string { return "http://:{{.Port}} {\n bind 127.0.0.1\n" + lines + "\n}\n" }
+			running := withKeys(s.adapt(site(test.running)), test.runningKeys...)
+			if err := load(running); err != nil {
+				t.Fatal(err)
+			}
+			i := s.instance()
+			if err := i.keepSigning(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			long := time.Now().Add(-time.Hour)
+			i.signing.mu.Lock()
+			if !i.signing.since.IsZero() {
+				i.signing.since = long // a rotation is possible at any time
+			}
+			i.signing.mu.Unlock()
+			before, err := i.store.SigningKeys()
+			if err != nil {
+				t.Fatal(err)
+			}
+			refused := withKeys(s.adapt(site(test.refused)+broken), test.refusedKeys...)
+			settings := i.settings.Load()
+			for range 50 { // Caddy starts apps in random order
+				if err := load(refused); err == nil {
+					t.Fatal("got no error, want the configuration to be refused")
+				}
+				if i.settings.Load() != settings {
+					break
+				}
+			}
+			if err := i.keepSigning(t.Context()); err != nil {
+				t.Errorf("got error %v after the refusal, want none", err)
+			}
+			if after, err := i.store.SigningKeys(); err != nil || string(after) != string(before) {
+				t.Errorf("got other signing keys in the store after the refusal (%v), want those before", err)
+			}
+			if err := load(running); err != nil {
+				t.Errorf("got error %v for the running configuration, want none", err)
+			}
+		})
 	}
 }
