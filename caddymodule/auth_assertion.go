@@ -88,9 +88,18 @@ func (h *Auth) cannotSign(shared *instance) bool {
 func (h *Auth) sign(shared *instance, r *http.Request, d *authn.Decision) string {
 	a := h.Assertion
 	if a.Bind == bindRequest {
-		return shared.signing.Bound(&a.terms, d.Key, d.At, r.Method, cmp.Or(escapedPath(r), "/"))
+		return shared.signing.Bound(&a.terms, d.Key, d.At, upstreamMethod(r), cmp.Or(escapedPath(r), "/"))
 	}
 	return shared.signing.Assertion(&a.terms, d.Signed, d.Key, d.At)
+}
+
+// upstreamMethod returns the method that the upstream will see. Only requests for a
+// WebSocket pass with CONNECT, and reverse_proxy opens that with GET.
+func upstreamMethod(r *http.Request) string {
+	if r.Method == http.MethodConnect {
+		return http.MethodGet
+	}
+	return r.Method
 }
 
 // asksPublicKeys reports whether a request asks for the public keys.
@@ -110,6 +119,10 @@ func (h *Auth) answerPublicKeys(w http.ResponseWriter, r *http.Request) error {
 	header.Set("Content-Type", "application/jwk-set+json")
 	header.Set("Cache-Control", fmt.Sprintf("public, max-age=%d", seconds(maxAge)))
 	header.Set("ETag", tag)
+	// What becomes of these, a shared cache could keep for everybody.
+	for _, name := range []string{"If-Match", "If-Unmodified-Since", "Range"} {
+		r.Header.Del(name)
+	}
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(set))
 	return nil
 }

@@ -113,6 +113,24 @@ func TestAssertion_bound(t *testing.T) {
 	}
 }
 
+// TestAssertion_boundWebSocket holds that it is bound to the GET that opens a WebSocket
+// upstream, whichever way the client opens it.
+func TestAssertion_boundWebSocket(t *testing.T) {
+	t.Parallel()
+	s := startWithConnect(t, signed("bind request"))
+	_, token := s.Create("acme", "Warehouse sync", "full_access")
+	for _, o := range openers {
+		t.Run(o.name, func(t *testing.T) {
+			o.open(t, s, token).wantOpen(t)
+			received := s.Upstream.Take()[0]
+			got, err := s.verifier(t, testAudience).Verify(t.Context(), assertion(t, received))
+			if want := got.Method + " " + got.Path + " HTTP/1.1"; err != nil || received.Line() != want {
+				t.Errorf("got %q upstream, and an assertion for %q (%v)", received.Line(), want, err)
+			}
+		})
+	}
+}
+
 // TestAssertion_keyEnds holds that an assertion does not outlive its key.
 func TestAssertion_keyEnds(t *testing.T) {
 	t.Parallel()
