@@ -175,6 +175,9 @@ func TestAssertion_publicKeys(t *testing.T) {
 		if other := c.Send(t, "GET", jwksPath, nil, "If-None-Match", `"x"`, "Authorization", "Bearer x"); other.Status != 200 {
 			t.Errorf("%s: got %d for another tag, and credentials that do not matter, want 200", c.Name, other.Status)
 		}
+		if whole := c.Send(t, "GET", jwksPath, nil, "If-Match", `"x"`, "Range", "bytes=0-1", "If-Unmodified-Since", "Thu, 01 Jan 1970 00:00:00 GMT"); whole.Status != 200 || whole.Body != got.Body {
+			t.Errorf("%s: got %d %q for a part on a condition, which a cache could keep for everybody; want the keys", c.Name, whole.Status, whole.Body)
+		}
 		s.wantNothing(t)
 	}
 	if metrics := s.fetch("/metrics"); strings.Contains(metrics, `caddy_api_keys_requests_total{access="",action="read",result="missing"} 1`) {
