@@ -175,8 +175,17 @@ func (h *Auth) check() error {
 	return errors.Join(append(errs, oneOf("browsers", h.Browsers, refuse, allow), h.checkDistinct())...)
 }
 
-// checkDistinct refuses one header for two purposes.
-func (h *Auth) checkDistinct() error {
+// checkDistinct refuses one header or one path for two purposes.
+func (h *Auth) checkDistinct() error { return cmp.Or(h.checkHeaders(), h.checkPaths()) }
+
+func (h *Auth) checkPaths() error {
+	if h.Assertion == nil || h.Whoami != cmp.Or(h.Assertion.JWKSPath, defaultJWKSPath) {
+		return nil
+	}
+	return fmt.Errorf("whoami and the jwks_path of assertion are both %q: only one of them can be answered there, so choose another path for the other", h.Whoami)
+}
+
+func (h *Auth) checkHeaders() error {
 	names := []string{
 		cmp.Or(h.WorkspaceHeader, identity.WorkspaceHeader),
 		cmp.Or(h.KeyIDHeader, identity.KeyIDHeader),
