@@ -17,10 +17,11 @@ const (
 	DefaultMaxAge = defaultMaxAge
 	LongestMaxAge = longestMaxAge
 	GraceTime     = graceTime
+	LogInterval   = logInterval
 )
 
 // SetClock makes a verifier go by another clock. It is to be called before the first use.
-func (v *Verifier) SetClock(now func() time.Time) { v.now, v.keys.now = now, now }
+func (v *Verifier) SetClock(now func() time.Time) { v.now, v.keys.now, v.refused.now = now, now, now }
 
 // Settled waits until no fetch is in flight.
 func (v *Verifier) Settled() {

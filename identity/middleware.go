@@ -90,7 +90,7 @@ func (v *Verifier) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	} else {
 		header.Set("WWW-Authenticate", v.field) // a 401 has to name a scheme
 	}
-	v.log.Warn("refused a request that does not prove that it came through the API-key gateway", "reason", err, "status", status, "remote", r.RemoteAddr)
+	v.refused.add(r, status, err)
 	header.Set("Content-Type", "application/json")
 	header.Set("Cache-Control", "no-store")
 	w.WriteHeader(status)

@@ -182,6 +182,33 @@ func TestMiddleware_trailers(t *testing.T) {
 	}
 }
 
+// However many requests are refused, the log has few lines, which say how many.
+func TestMiddleware_logFlood(t *testing.T) {
+	var log bytes.Buffer
+	keys := serveKeys(t, bothKeys())
+	v, clock := keys.verifier(t, identity.WithLogger(slog.New(slog.NewTextHandler(&log, nil)))), &movable{}
+	v.SetClock(clock.now)
+	handler := v.Middleware(http.NotFoundHandler())
+	flood := func(n int, assertions ...string) {
+		for range n {
+			for _, a := range assertions {
+				r := httptest.NewRequest("GET", "/", nil)
+				r.Header.Set(identity.AssertionHeader, a)
+				handler.ServeHTTP(httptest.NewRecorder(), r)
+			}
+		}
+	}
+	flood(500, "x", token(bind("POST", "/other")))
+	if got := strings.Count(log.String(), "\n"); got != 2 {
+		t.Errorf("got %d lines for two reasons, want one for each:\n%s", got, &log)
+	}
+	clock.move(identity.LogInterval)
+	flood(1, "x")
+	if got := strings.Count(log.String(), "\n"); got != 3 || !strings.Contains(log.String(), "more_since_last=499") {
+		t.Errorf("got %d lines, want a third one that says how many more there were:\n%s", got, &log)
+	}
+}
+
 // A prefix that was taken from the path before does not change what is compared.
 func TestMiddleware_stripPrefix(t *testing.T) {
 	v := serveKeys(t, bothKeys()).verifier(t)

@@ -30,7 +30,7 @@ type Verifier struct {
 	headers          Headers   // the identity headers, to be removed
 	field            string    // canonical name of the header with the assertion
 	plain            [3]string // and of the workspace, key id and access headers
-	log              *slog.Logger
+	refused          *refusals
 	now              func() time.Time
 }
 
@@ -57,8 +57,9 @@ func WithIssuer(issuer string) Option { return func(s *settings) { s.issuer = is
 // follows no redirect. The default is a client with the default transport.
 func WithHTTPClient(client *http.Client) Option { return func(s *settings) { s.client = *client } }
 
-// WithLogger sets where refused requests, and trouble with fetching keys, are logged. The
-// default is [slog.Default].
+// WithLogger sets where refused requests, and trouble with fetching keys, are logged. There
+// is one line in 10 seconds for each reason, which says how many more there were since the
+// last one. The default is [slog.Default].
 func WithLogger(log *slog.Logger) Option { return func(s *settings) { s.log = log } }
 
 // WithPlainHTTP allows keys to be fetched over HTTP without TLS from other machines. Who
@@ -103,13 +104,14 @@ func NewVerifier(jwksURL, audience string, options ...Option) (*Verifier, error)
 	}
 	s.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	v := &Verifier{
-		issuer: s.issuer, audience: audience, bound: s.bound, log: s.log, now: time.Now,
+		issuer: s.issuer, audience: audience, bound: s.bound, now: time.Now,
 		headers: NewHeaders(append(s.names[:], s.field, WorkspaceHeader, KeyIDHeader, AccessHeader, AssertionHeader)...),
 		field:   http.CanonicalHeaderKey(s.field),
 	}
 	for i, name := range s.names {
 		v.plain[i] = http.CanonicalHeaderKey(name)
 	}
+	v.refused = &refusals{log: s.log, now: time.Now, by: make(map[refusal]*logged)}
 	v.keys = &keyCache{url: where.String(), client: &s.client, log: s.log, now: time.Now}
 	return v, nil
 }
