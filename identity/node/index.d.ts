@@ -36,11 +36,11 @@ export interface Options {
 	headers?: { assertion?: string; workspace?: string; keyId?: string; access?: string }
 	/** Allow keys to be fetched without TLS from other machines. Who can change what is received then can forge assertions. */
 	plainHttp?: boolean
-	/** Default: console. */
+	/** Has one line in 10 seconds for each reason, which says how many more there were since the last one. Default: console. */
 	log?: Log
 	/** Fetches the keys. Default: the global fetch. */
 	fetch?: typeof globalThis.fetch
-	/** The time, in milliseconds since 1970. Default: Date.now. */
+	/** The time, in milliseconds since 1970, also for how old keys are. Default: Date.now, and performance.now for that. */
 	now?: () => number
 }
 

@@ -2,6 +2,7 @@ import { isIP } from 'node:net'
 import { RefusedError, UnavailableError, reasons } from './errors.js'
 import { defaultNames, fold, set, strip, valuesOf } from './headers.js'
 import { KeyCache } from './keys.js'
+import { Refusals } from './log.js'
 import { check, keyIDOf, open } from './token.js'
 
 export { RefusedError, UnavailableError }
@@ -21,11 +22,12 @@ export class Verifier {
 	#assertion // the names of the header with the assertion, and of the others
 	#names
 	#folded
-	#log
+	#refusals
 	#now
 
 	constructor(jwksUrl, audience, options = {}) {
-		const { issuer, binding = false, headers = {}, plainHttp = false, log = console, fetch = globalThis.fetch, now = Date.now } = options
+		const { issuer, binding = false, headers = {}, plainHttp = false, log = console, fetch = globalThis.fetch, now } = options
+		const elapsed = now ?? (() => performance.now()) // the wall clock can be set back
 		const url = parseKeysUrl(jwksUrl, plainHttp)
 		if (typeof audience !== 'string' || audience === '') {
 			throw new TypeError('no audience: name the one that the gateway has in its assertion block')
@@ -36,9 +38,9 @@ export class Verifier {
 		this.#folded = new Set([...Object.values(defaultNames), ...Object.values(names), assertion].map(fold))
 		this.#expected = { issuer: issuer ?? url.origin, audience }
 		this.#binding = binding
-		this.#log = log
-		this.#now = now
-		this.#keys = new KeyCache({ url: url.href, fetch, log, now })
+		this.#refusals = new Refusals(log)
+		this.#now = now ?? Date.now
+		this.#keys = new KeyCache({ url: url.href, fetch, log, elapsed })
 	}
 
 	async verify(token) {
@@ -110,16 +112,16 @@ export class Verifier {
 		const headers = { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' }
 		const from = req.socket?.remoteAddress
 		if (error instanceof RefusedError) {
-			this.#log.warn(`refused a request from ${from} that does not prove that it came through the API-key gateway: ${error.message}`)
+			this.#refusals.add('warn', error.reason, `refused a request from ${from} that does not prove that it came through the API-key gateway: ${error.message}`)
 			headers['WWW-Authenticate'] = this.#assertion // a 401 has to name a scheme
 			return { status: 401, headers, body: '{"error":"Unauthorized."}' }
 		}
 		if (error instanceof UnavailableError) {
-			this.#log.warn(`refused a request from ${from}: ${error.message}`)
+			this.#refusals.add('warn', 'unavailable', `refused a request from ${from}: ${error.message}`)
 			headers['Retry-After'] = '10'
 			return { status: 503, headers, body: '{"error":"Service Unavailable."}' }
 		}
-		this.#log.error(`refused a request from ${from}: ${error.stack}`)
+		this.#refusals.add('error', 'unexpected', `refused a request from ${from}: ${error.stack}`)
 		return { status: 500, headers, body: '{"error":"Internal Server Error."}' }
 	}
 }

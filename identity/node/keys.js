@@ -17,16 +17,16 @@ export class KeyCache {
 	#url
 	#fetch
 	#log
-	#now
+	#elapsed
 	#known // {keys, etag, maxAge, fetched}, once a fetch has succeeded
 	#latest // the fetch in flight, or the last one: {promise, begun, done, error}
 	#failed = false // the last fetch that ended failed
 
-	constructor({ url, fetch, log, now }) {
+	constructor({ url, fetch, log, elapsed }) {
 		this.#url = url
 		this.#fetch = fetch
 		this.#log = log
-		this.#now = now
+		this.#elapsed = elapsed
 	}
 
 	// key returns the key with an id. It throws a RefusedError if the gateway does not have
@@ -46,7 +46,7 @@ export class KeyCache {
 	}
 
 	#age() {
-		return this.#now() - this.#known.fetched
+		return this.#elapsed() - this.#known.fetched
 	}
 
 	#find(id) {
@@ -58,8 +58,8 @@ export class KeyCache {
 	// latest.
 	#refresh() {
 		const latest = this.#latest
-		if (latest && (!latest.done || this.#now() - latest.begun < fetchInterval)) return latest
-		const begun = { begun: this.#now(), done: false, error: undefined }
+		if (latest && (!latest.done || this.#elapsed() - latest.begun < fetchInterval)) return latest
+		const begun = { begun: this.#elapsed(), done: false, error: undefined }
 		begun.promise = this.#run(begun)
 		this.#latest = begun
 		return begun
@@ -81,7 +81,7 @@ export class KeyCache {
 	}
 
 	async #get() {
-		const fetched = this.#now()
+		const fetched = this.#elapsed()
 		const known = this.#known
 		const headers = { accept: 'application/jwk-set+json, application/json' }
 		if (known?.etag) headers['if-none-match'] = known.etag

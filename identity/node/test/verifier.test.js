@@ -277,6 +277,19 @@ describe('fetching keys', () => {
 		assert.equal(gateway.logged.length, 2)
 	})
 
+	test('whatever the wall clock says', async (t) => {
+		let elapsed = 0
+		t.mock.method(performance, 'now', () => elapsed * 1000)
+		t.mock.method(Date, 'now', () => cases.now * 1000) // set back again and again
+		const gateway = new Gateway()
+		const verifier = gateway.verifier({ now: undefined })
+		for (const fetches of [1, 2, 3]) {
+			await verifier.verify(token)
+			assert.equal(gateway.fetches, fetches)
+			elapsed += 3600
+		}
+	})
+
 	test('that are no keys', async () => {
 		const many = Array.from({ length: 10_000 }, (_, i) => ({ kty: 'OKP', crv: 'Ed25519', x: 'A'.repeat(43), alg: 'EdDSA', use: 'sig', kid: `k${i}` }))
 		for (const set of [JSON.stringify({ keys: many }), `${cases.jwks}${' '.repeat(64 << 10)}`, '<html>']) {
@@ -309,6 +322,21 @@ describe('fetching keys', () => {
 		for (const [cacheControl, want] of Object.entries(seconds)) assert.equal(maxAgeOf(cacheControl), want * 1000, cacheControl)
 		assert.equal(maxAgeOf(null), 300_000)
 	})
+})
+
+test('a flood of refused requests', async (t) => {
+	let elapsed = 0
+	t.mock.method(performance, 'now', () => elapsed * 1000)
+	const gateway = new Gateway()
+	const server = await servers.http(gateway.verifier(), () => assert.fail('it reached the upstream'))
+	t.after(() => server.close())
+	const flood = (n) => Promise.all(Array.from({ length: n }, () => exchange(server, 'GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')))
+	await flood(50)
+	assert.equal(gateway.logged.length, 1)
+	elapsed += 10
+	await flood(1)
+	assert.equal(gateway.logged.length, 2)
+	assert.match(gateway.logged[1], /and 49 more since/)
 })
 
 test('arguments', () => {
