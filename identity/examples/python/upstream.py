@@ -65,7 +65,7 @@ class Verifier:
             raise Refused("there is not exactly one assertion")
         try:
             header = jwt.get_unverified_header(assertions[0])
-            if header.get("typ") != "api-key+jwt" or header.get("crit"):
+            if header.get("typ") != "api-key+jwt" or "crit" in header:
                 raise Refused("it is not an assertion")
             key = self.keys.key(header.get("kid"))
             if key is None:
