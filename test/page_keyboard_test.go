@@ -12,6 +12,9 @@ const (
 	tabKey     = "\t"
 	space      = " "
 	arrowDown  = "\u0301"
+	arrowUp    = "\u0304"
+	home       = "\u0306"
+	end        = "\u0305"
 	arrowRight = "\u0303"
 )
 

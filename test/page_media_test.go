@@ -25,7 +25,8 @@ func (b *tab) prefer(preferences ...string) {
 
 // faint lists the controls of which neither the border, nor the shadow, nor the
 // colour stands out from what they are on by 3 to 1, which is what WCAG 2.2 asks
-// for in 1.4.11. axe-core looks at texts alone. A bare button is told by its words.
+// for in 1.4.11. axe-core looks at texts alone. A bare button is told by its words or
+// its sign.
 const faint = `(() => {
 	const canvas = new OffscreenCanvas(1, 1).getContext("2d", {willReadFrequently: true});
 	const channels = (colour) => {

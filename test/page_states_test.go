@@ -69,7 +69,19 @@ func (p *scene) states() []state {
 	return []state{
 		{"list", func() { p.goTo(p.ws); p.sees(p.old) }},
 		{"what needs attention", func() { p.click("radio", "Needs attention"); p.misses("Loading") }},
+		{"a row's menu", func() {
+			p.click("radio", "Active")
+			p.click("button", "Actions for "+p.old)
+			p.sees("Copy id")
+		}},
+		{"selected keys", func() {
+			p.keys(escape)
+			p.click("checkbox", "Select all active keys")
+			p.sees("keys selected")
+		}},
+		{"revoke several", func() { p.click("button", "Revoke selected"); p.sees("This cannot be undone") }},
 		{"no key matches the filters", func() {
+			p.keys(escape)
 			p.goTo(p.ws + "?access=read_only&owner=nobody&sort=name")
 			p.sees("No key matches these filters")
 		}},

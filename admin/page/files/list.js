@@ -9,6 +9,7 @@ import {ask, field, follow, narrowView, seek, show, toolsView, turn} from "./nar
 import {isNarrowed, widened} from "./query.js";
 import {openReminders} from "./reminders.js";
 import {tableView} from "./rows.js";
+import {deselect, selectionStatus, selectionView} from "./select.js";
 import {text} from "./text.js";
 import {blank, icon, loading, pager, problem} from "./ui.js";
 
@@ -16,7 +17,9 @@ const pageSize = 50; // groups
 
 addPage("keys", {
 	enter() {
-		enter();
+		if (enter()) {
+			deselect();
+		}
 		follow(list.query);
 	},
 	load,
@@ -35,7 +38,7 @@ export const listView = () => html`
 	</header>
 	${attention()}
 	${toolsView()}
-	${narrowView()}
+	${selectionView() ?? narrowView()}
 	${field.notice ? html`<p class="notice warning" role="status">${icon("warning")}<span>${field.notice}</span></p>` : nothing}
 	${list.failed ? problem(`${text.list.failed}: ${list.failed}`) : listed()}`;
 
@@ -58,6 +61,7 @@ function listed() {
 	const number = Math.min(list.query.page, pages);
 	return html`
 		${partly()}
+		${selectionStatus()}
 		${groups.length > 0 ? tableView(groups.slice((number - 1) * pageSize, number * pageSize)) : empty()}
 		${pagesView(number, pages)}`;
 }

@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import {app, go, redraw, words} from "./app.js";
 import {arranged} from "./order.js";
 import {isUrgent, marksOf} from "./marks.js";
-import {readQuery, toList} from "./query.js";
+import {isSame, readQuery, toList} from "./query.js";
 
 // The server lists keys newest first and a page at a time. The list reads as many of them
 // as can be sorted and filtered at once. None of it costs the server more than looking at
@@ -17,8 +17,8 @@ export const list = {};
 
 const forget = () => Object.assign(list, {keys: null, next: null, failed: ""});
 
-// Prepares the list for what the address asks for. What has been loaded is kept as long as
-// it is of use.
+// Prepares the list for what the address asks for, and reports whether these are other
+// keys than before. What has been loaded is kept as long as it is of use.
 export function enter() {
 	const query = readQuery(app.route.query);
 	if (list.workspace !== app.workspace) {
@@ -27,7 +27,9 @@ export function enter() {
 	if (!list.query || sourceOf(list.query) !== sourceOf(query)) {
 		forget();
 	}
+	const others = !list.query || !isSame(list.query, query);
 	list.query = query;
+	return others;
 }
 
 const statusOf = ({show}) => ({all: "", attention: "active"})[show] ?? show;

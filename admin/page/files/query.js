@@ -49,6 +49,9 @@ export function toList(query) {
 	return toKeys() + (named.length > 0 ? `?${new URLSearchParams(named)}` : "");
 }
 
+// Whether two queries ask for the same keys, in whatever order.
+export const isSame = (a, b) => toList({...a, sort: "", page: 1}) === toList({...b, sort: "", page: 1});
+
 // Whether other than the status narrows the list.
 export const isNarrowed = ({access, owner, within}) => access !== usual.access || owner !== usual.owner || within !== usual.within;
 

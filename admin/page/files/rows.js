@@ -6,15 +6,20 @@ import {list, replacementOf} from "./loaded.js";
 import {named} from "./named.js";
 import {ask} from "./narrow.js";
 import {columns as sorts, listedEnd} from "./order.js";
+import {rowMenu} from "./rowmenu.js";
+import {selectAllBox, selectBox} from "./select.js";
 import {text} from "./text.js";
 import {badges, day, since, standing} from "./ui.js";
 
 export function tableView(groups) {
 	const keys = groups.flat();
+	const canSelect = keys.some(({status}) => status === "active");
 	return html`
 		<table role="table" class="keys" aria-label=${text.keys}>
 			<thead role="rowgroup"><tr role="row">
+				<td role="cell" class="box">${canSelect ? selectAllBox(keys) : nothing}</td>
 				${Object.keys(text.list.columns).map(headView)}
+				<td role="cell"></td>
 			</tr></thead>
 			<tbody role="rowgroup">${groups.map(groupView)}</tbody>
 		</table>
@@ -39,6 +44,7 @@ const groupView = (keys) => keys.map((key, i) => row(key, i === 0 ? "" : "older"
 function row(key, place) {
 	const {columns} = text.list;
 	return html`<tr role="row" class="${key.status} ${place}">
+		<td role="cell" class="box">${key.status === "active" ? selectBox(key) : nothing}</td>
 		<th role="rowheader" scope="row" class="name"><a href=${toKey(key.id)}><bdi>${key.name}</bdi></a>
 			<span class="owner"><bdi>${key.owner || text.list.noOwner}</bdi></span>${linkView(key)}</th>
 		<td role="cell" data-label=${columns.access}>${named(text.preset, key.preset)?.name}</td>
@@ -47,6 +53,7 @@ function row(key, place) {
 		<td role="cell" data-label=${columns.used}>${key.last_used_at ? since(key.last_used_at) : text.list.never}</td>
 		<td role="cell" data-label=${columns.end}>${key.status === "active" ? html`${since(listedEnd(key))} <span class="quietly">${day(listedEnd(key))}</span>` : day(listedEnd(key))}</td>
 		<td role="cell" data-label=${columns.status} class="state">${statusOf(key)}</td>
+		<td role="cell" class="more">${rowMenu(key)}</td>
 	</tr>`;
 }
 

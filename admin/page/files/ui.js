@@ -30,6 +30,7 @@ const icons = {
 	expired: "M12 3.5a8.5 8.5 0 1 0 0 17 8.5 8.5 0 0 0 0-17ZM12 7.5V12l3 2",
 	changed: "m5 19 1-4L16 5l3 3L9 18l-4 1Z",
 	active: "m5 12.5 4.5 4.5L19 7.5",
+	more: "M5.5 12h.01M12 12h.01M18.5 12h.01",
 };
 
 export const icon = (name) => html`<svg class="icon" viewBox="0 0 24 24" aria-hidden="true"><path d=${named(icons, name) ?? icons.key}></path></svg>`;

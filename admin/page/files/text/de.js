@@ -3,7 +3,7 @@
 import {named} from "../named.js";
 import {numbers} from "../numbers.js";
 import {html} from "../vendor/lit-html.js";
-import {arrange} from "./de/arrange.js";
+import {arrange, menu, revokeMany, select} from "./de/arrange.js";
 import {events, from} from "./de/events.js";
 import {refused} from "./de/refusals.js";
 
@@ -140,6 +140,9 @@ export const text = {
 	},
 
 	arrange,
+	menu,
+	select,
+	revokeMany,
 
 	status: {active: "Aktiv", expired: "Abgelaufen", revoked: "Widerrufen", suspended: "Gesperrt"},
 	preset: {

@@ -3,7 +3,7 @@
 import {named} from "../named.js";
 import {numbers} from "../numbers.js";
 import {html} from "../vendor/lit-html.js";
-import {arrange} from "./en/arrange.js";
+import {arrange, menu, revokeMany, select} from "./en/arrange.js";
 import {events} from "./en/events.js";
 
 const {number, count} = numbers("en");
@@ -140,6 +140,9 @@ export const text = {
 	},
 
 	arrange,
+	menu,
+	select,
+	revokeMany,
 
 	status: {active: "Active", expired: "Expired", revoked: "Revoked", suspended: "Suspended"},
 	preset: {

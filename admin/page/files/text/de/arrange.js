@@ -1,4 +1,4 @@
-// The texts of what a list of keys is arranged with, in German.
+// The texts of what a list of keys is arranged and worked through with, in German.
 
 import {numbers} from "../../numbers.js";
 
@@ -30,4 +30,30 @@ export const arrange = {
 	others: (n) => `Es gibt neuere Schlüssel. Nur diese ${number(n)} sind hier sortiert und gefiltert.`,
 	toNewest: "Neueste Schlüssel",
 	toOlder: "Ältere Schlüssel",
+};
+
+export const menu = {
+	of: (name, hint) => `Aktionen für ${name} ${hint}`,
+	copied: (id) => `${id} kopiert.`,
+	notCopied: (id) => `Ihr Browser hat das Kopieren verhindert. Die ID ist ${id}.`,
+};
+
+export const select = {
+	title: "Ausgewählte Schlüssel",
+	one: (name, hint) => `${name} ${hint} auswählen`,
+	all: "Alle aktiven Schlüssel dieser Seite auswählen",
+	count: (n) => `${keys(n)} ausgewählt`,
+	revoke: "Ausgewählte widerrufen",
+	none: "Auswahl aufheben",
+};
+
+export const revokeMany = {
+	title: (n) => `${keys(n)} widerrufen?`,
+	what: "Sobald Sie bestätigen, wird jede Anfrage mit diesen Schlüsseln abgelehnt. Das lässt sich nicht rückgängig machen.",
+	used: "zuletzt verwendet",
+	unused: "nie verwendet",
+	submit: (n) => `${keys(n)} widerrufen`,
+	progress: (n, all) => `${number(n)} von ${number(all)} widerrufen`,
+	failed: (n) => `${count(n, "Schlüssel wurde", "Schlüssel wurden")} nicht widerrufen. Warum, steht in der Liste. Versuchen Sie es noch einmal, oder brechen Sie ab.`,
+	done: (n) => `${count(n, "Schlüssel wurde", "Schlüssel wurden")} widerrufen.`,
 };
