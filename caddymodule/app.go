@@ -197,12 +197,7 @@ func (a *App) newAPI(config admin.Config) *admin.Handler {
 	config.Refusals = reloadSafe(caddy.Log().Named(appName))
 	config.CountChange = a.countChange
 	config.Rules = a.rules()
-	config.Clock = func() apikey.ClockReading {
-		if i := a.shared.Load(); i != nil {
-			return i.clock.Read()
-		}
-		return machineClock()
-	}
+	config.Clock = a.readClock
 	config.Keys = func() admin.Keys {
 		if i := a.instance(context.Background()); i != nil {
 			return i.store
@@ -216,6 +211,14 @@ func (a *App) newAPI(config admin.Config) *admin.Handler {
 		return nil
 	}
 	return newAPI(config)
+}
+
+// readClock reads the time by which keys are judged.
+func (a *App) readClock() apikey.ClockReading {
+	if i := a.shared.Load(); i != nil {
+		return i.clock.Read()
+	}
+	return machineClock()
 }
 
 // Validate refuses invalid values.

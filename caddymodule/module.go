@@ -3,6 +3,7 @@
 //   - the app api_keys ([App]), which opens the key store,
 //   - the handler api_key_auth ([Auth]), which protects an API,
 //   - the handler api_key_admin ([Admin]), which serves the admin API on a site,
+//   - the handler api_key_leaks ([Leaks]), which takes reports of leaked tokens,
 //   - the admin module admin.api.api_keys, which serves it on Caddy's admin endpoint,
 //   - the log format lazy (package lazylog), and
 //   - the command api-keys (package cli).
@@ -26,11 +27,16 @@ func init() {
 	caddy.RegisterModule(new(App))
 	caddy.RegisterModule(Auth{})
 	caddy.RegisterModule(Admin{})
+	caddy.RegisterModule(Leaks{})
 	caddy.RegisterModule(adminEndpoint{})
 
 	httpcaddyfile.RegisterGlobalOption("api_keys", parseGlobalOption)
 	httpcaddyfile.RegisterHandlerDirective("api_key_auth", parseAuth)
 	httpcaddyfile.RegisterHandlerDirective("api_key_admin", parseAdmin)
+	httpcaddyfile.RegisterHandlerDirective("api_key_leaks", parseLeaks)
+	// Each goes directly before basic_auth, so the first stays the first: api_key_auth would
+	// refuse the reports that are for api_key_leaks.
+	httpcaddyfile.RegisterDirectiveOrder("api_key_leaks", httpcaddyfile.Before, "basic_auth")
 	httpcaddyfile.RegisterDirectiveOrder("api_key_auth", httpcaddyfile.Before, "basic_auth")
 	httpcaddyfile.RegisterDirectiveOrder("api_key_admin", httpcaddyfile.Before, "respond")
 

@@ -45,6 +45,9 @@ func TestPlaceholders(t *testing.T) {
 		{"page", ":8080 {\n api_key_admin {\n  trust_upstream_auth\n  page {\n   %s\n  }\n }\n}\n", map[string]string{
 			"title": refused, "logo": refused, "back": refused, "accent": refused, "language": refused,
 		}},
+		{"api_key_leaks", ":8080 {\n api_key_leaks {\n  %s\n }\n}\n", map[string]string{
+			"github_keys": loaded, "action": refused,
+		}},
 	}
 	for _, block := range blocks {
 		_, _, err := adapt(fmt.Appendf(nil, block.config, "no_such_option"))

@@ -116,6 +116,10 @@ func TestDocs_caddyfiles(t *testing.T) {
 				file := filepath.Join(s.Dir, "Caddyfile")
 				// Caddy opens log files when it validates.
 				shown := strings.ReplaceAll(match[1], " /var/log/", " "+s.Dir+"/")
+				// It also reads the keys that may sign reports of leaked tokens.
+				keys := filepath.Join(s.Dir, "github-keys.json")
+				newReporter(t, keys)
+				shown = strings.ReplaceAll(shown, "/etc/caddy-api-keys/github-keys.json", keys)
 				must(t, os.WriteFile(file, []byte(shown), 0o600))
 				cmd := s.Command("adapt", "--validate", "--config", file)
 				if out, err := cmd.CombinedOutput(); err != nil {

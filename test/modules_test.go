@@ -18,7 +18,7 @@ func TestModules(t *testing.T) {
 	got := regexp.MustCompile(`(?m)^[a-z_.]+$`).FindAllString(string(out), -1)
 	slices.Sort(got)
 	want := []string{"admin.api.api_keys", "api_keys", "caddy.logging.encoders.lazy",
-		"http.handlers.api_key_admin", "http.handlers.api_key_auth"}
+		"http.handlers.api_key_admin", "http.handlers.api_key_auth", "http.handlers.api_key_leaks"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got the modules %q, want %q", got, want)
 	}

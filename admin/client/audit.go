@@ -20,7 +20,7 @@ type Event struct {
 	RemoteIP string `json:"remote_ip"`
 	// Operation is create, update, rotate, revoke, revoke_all, suspend, resume,
 	// lookup, expose, calendar_feed, calendar_feed_revoke, clock, backup, restore,
-	// put_back or import.
+	// put_back, import or leak.
 	Operation string `json:"operation"`
 	// WorkspaceID is "" if the event is not about a single workspace.
 	WorkspaceID string `json:"workspace_id"`

@@ -65,6 +65,9 @@ type Key struct {
 	// ExposedAt is when the key was first used from a browser, where anybody can
 	// read it.
 	ExposedAt *time.Time `json:"exposed_at"`
+	// LeakedAt is when the key's token was first reported as found in public. It is left
+	// out of the JSON of a key for which that never happened.
+	LeakedAt *time.Time `json:"leaked_at,omitempty"`
 }
 
 // NewKey is a key that was just created.

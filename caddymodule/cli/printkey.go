@@ -129,6 +129,7 @@ func (t *terminal) details(key client.Key, more ...string) error {
 	line("Replaces", value(key.Replaces))
 	line("Replaced by", value(key.ReplacedBy))
 	line("In a browser", t.moment(key.ExposedAt))
+	line("In public", t.moment(key.LeakedAt))
 	return lines.write(t.out)
 }
 

@@ -20,7 +20,7 @@ const (
 // operations are all the operations that an event can record.
 var operations = []Operation{
 	OpCreate, OpUpdate, OpRotate, OpRevoke, OpRevokeAll, OpSuspend, OpResume, OpLookup, OpExpose,
-	OpCalendarFeed, OpCalendarFeedRevoke, OpClock, OpBackup, OpRestore, OpPutBack, OpImport,
+	OpCalendarFeed, OpCalendarFeedRevoke, OpClock, OpBackup, OpRestore, OpPutBack, OpImport, OpLeak,
 }
 
 // CommandLine is the actor recorded for changes that the command line makes to the

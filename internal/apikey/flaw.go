@@ -59,6 +59,8 @@ func (k *Key) Flaw() string {
 		return "its expiry is out of range"
 	case !k.ExposedAt.IsZero() && !InRange(k.ExposedAt):
 		return "the time at which it was exposed is out of range"
+	case !k.LeakedAt.IsZero() && !InRange(k.LeakedAt):
+		return "the time at which it was leaked is out of range"
 	}
 	return cmp.Or(k.flawInRevocation(), k.flawInLinks(), k.flawOfImport())
 }

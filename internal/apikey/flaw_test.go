@@ -74,6 +74,7 @@ func TestKey_Flaw(t *testing.T) {
 		{"expires in the year 9000", func(k *Key) { k.ExpiresAt = far }, "its expiry"},
 		{"expires before it is created", func(k *Key) { k.ExpiresAt = k.CreatedAt }, "its expiry"},
 		{"exposed in the year 9000", func(k *Key) { k.ExposedAt = far }, "exposed"},
+		{"leaked in the year 9000", func(k *Key) { k.LeakedAt = far }, "leaked"},
 		{"a reason and no revocation", func(k *Key) { k.RevokeReason = "left" }, "not when"},
 		{"revoked in the year 9000", func(k *Key) { k.RevokedAt = far }, "its revocation"},
 		{"a long reason", func(k *Key) { k.RevokedAt, k.RevokeReason = flawTime, strings.Repeat("x", 501) }, "the reason"},

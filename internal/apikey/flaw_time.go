@@ -47,6 +47,7 @@ func (k *Key) TimeFlaw(now time.Time) string {
 		TimeFlaw(k.ID, k.RevokedAt, now),
 		TimeFlaw(k.ID, k.ReplacedAt, now),
 		TimeFlaw(k.ID, k.ExposedAt, now),
+		TimeFlaw(k.ID, k.LeakedAt, now),
 	)
 }
 

@@ -42,6 +42,7 @@ func TestKey_TimeFlaw(t *testing.T) {
 		{"revoked in the far future", func(k *Key) { k.RevokedAt = tooFar }, "a time in it"},
 		{"revoked long before it was made", func(k *Key) { k.RevokedAt = longBefore }, "a time in it"},
 		{"exposed in the far future", func(k *Key) { k.ExposedAt = tooFar }, "a time in it"},
+		{"leaked in the far future", func(k *Key) { k.LeakedAt = tooFar }, "a time in it"},
 		{"replaced in the far future", func(k *Key) { k.ReplacedBy, k.ReplacedAt = idAt(t, keyIDPrefix, ahead), tooFar }, "a time in it"},
 		{"a replacement of the far future", func(k *Key) { k.ReplacedBy, k.ReplacedAt = idAt(t, keyIDPrefix, tooFar), flawTime }, "its replacement"},
 	} {

@@ -88,6 +88,9 @@ type Key struct {
 
 	// ExposedAt is when the key was first seen in a browser.
 	ExposedAt time.Time
+
+	// LeakedAt is when the key's token was first reported as found in public.
+	LeakedAt time.Time
 }
 
 // Status returns where the key is in its life at the given instant. A key is

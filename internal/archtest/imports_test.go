@@ -38,6 +38,7 @@ var layers = []layer{
 	{dir: "internal/authn", mayImport: append([]string{"internal/assertion", "internal/ratelimit"}, domain...)},
 	{dir: "internal/fleet", mayImport: append([]string{"internal/sethash", "internal/webhook"}, domain...), optional: true},
 	{dir: "internal/metrics", mayImport: append([]string{"internal/authn"}, domain...)},
+	{dir: "internal/leaks", mayImport: append([]string{"internal/unread"}, domain...)},
 	{dir: "admin/client/clienttest", mayImport: []string{"admin", "internal/store", "internal/apikey"}},
 	{dir: "admin/client"},
 	{dir: "internal/migrate", mayImport: []string{"internal/apikey", "admin/client"}},
@@ -45,7 +46,7 @@ var layers = []layer{
 
 	{dir: "caddymodule/cli", mayImport: []string{"internal/apikey", "internal/migrate", "internal/store", "internal/version", "admin/client"}},
 	{dir: "caddymodule", mayImport: append([]string{
-		"internal/assertion", "internal/delivery", "internal/store", "internal/authn", "internal/fleet", "internal/metrics", "internal/ratelimit", "internal/unread", "internal/version", "internal/webhook", "admin",
+		"internal/assertion", "internal/delivery", "internal/store", "internal/authn", "internal/fleet", "internal/leaks", "internal/metrics", "internal/ratelimit", "internal/unread", "internal/version", "internal/webhook", "admin",
 	}, domain...)},
 
 	// What is built and run.

@@ -79,6 +79,8 @@ func waitsForOthers(do apikey.Action) bool {
 	switch do := do.(type) {
 	case apikey.Revoke, apikey.RevokeAll, apikey.Suspend, apikey.Rotate:
 		return true
+	case apikey.Leak:
+		return do.Revoke
 	case apikey.PutBack:
 		return !do.More
 	}

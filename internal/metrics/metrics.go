@@ -16,6 +16,7 @@ import (
 type Metrics struct {
 	requests   *requests
 	operations *prometheus.CounterVec
+	reports    *prometheus.CounterVec
 	store      *StoreErrors
 	fleet      *fleetCollector
 	collectors []prometheus.Collector
@@ -26,6 +27,8 @@ type Config struct {
 	// Operations are the operations of the admin API, and Outcomes those of their
 	// outcomes that alerts look for.
 	Operations, Outcomes []string
+	// Reports are the outcomes of reports of leaked tokens.
+	Reports []string
 	// Running describes the gateway that is running at the time of a scrape.
 	Running interface {
 		Gateway
@@ -36,11 +39,14 @@ type Config struct {
 
 // New returns metrics with every counter at zero.
 func New(config Config) *Metrics {
-	m := &Metrics{requests: newRequests(), operations: newOperations(config.Operations, config.Outcomes), store: newStoreErrors(), fleet: newFleetCollector(config.Running)}
+	m := &Metrics{
+		requests: newRequests(), operations: newOperations(config.Operations, config.Outcomes), reports: newReports(config.Reports),
+		store: newStoreErrors(), fleet: newFleetCollector(config.Running),
+	}
 	m.requests.lookupErrors = m.store.total.WithLabelValues(string(Lookup))
 	m.collectors = []prometheus.Collector{
 		m.requests.total, m.requests.cacheLookups, m.requests.duration,
-		m.operations, m.store.total, changes{config.Running},
+		m.operations, m.reports, m.store.total, changes{config.Running},
 		newInventoryCollector(config.Running.Inventory, m.store, config.Log),
 		m.fleet,
 	}
@@ -81,6 +87,20 @@ func newOperations(operations, outcomes []string) *prometheus.CounterVec {
 		for _, outcome := range outcomes {
 			counters.WithLabelValues(operation, outcome)
 		}
+	}
+	return counters
+}
+
+// CountReport counts a report of leaked tokens by its outcome.
+func (m *Metrics) CountReport(outcome string) { m.reports.WithLabelValues(outcome).Inc() }
+
+func newReports(outcomes []string) *prometheus.CounterVec {
+	counters := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "caddy_api_keys_leak_reports_total",
+		Help: "Reports of tokens that were found in public, by outcome: ok, or why they were refused.",
+	}, []string{"outcome"})
+	for _, outcome := range outcomes {
+		counters.WithLabelValues(outcome)
 	}
 	return counters
 }

@@ -19,6 +19,7 @@ func Key(k *apikey.Key, now time.Time) client.Key {
 		LastUsedAt: Optional(k.LastUsedAt),
 		RevokesAt:  Optional(k.RevokesAt), RevokedAt: Optional(ended), RevokedBy: Optional(k.RevokedBy), RevokeReason: Optional(k.RevokeReason),
 		Replaces: Optional(k.Replaces), ReplacedBy: Optional(k.ReplacedBy), ExposedAt: Optional(k.ExposedAt),
+		LeakedAt: Optional(k.LeakedAt),
 	}
 }
 

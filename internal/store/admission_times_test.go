@@ -41,6 +41,7 @@ func TestRestore_timesThatNoClockLeaves(t *testing.T) {
 		{"a key with an id of 1970", craftedKey(1, func(r *keyRecord) { r.ID = idAt("key_", past) }), "its creation time"},
 		{"a key created in 2260", craftedKey(1, func(r *keyRecord) { r.CreatedAt, r.ExpiresAt = toMillis(far), toMillis(far.Add(life)) }), "its creation time"},
 		{"a key revoked in 2260", craftedKey(1, func(r *keyRecord) { r.RevokedAt = toMillis(far) }), "a time in it"},
+		{"a key leaked in 2260", craftedKey(1, func(r *keyRecord) { r.LeakedAt = toMillis(far) }), "a time in it"},
 		{"a key exposed in 2260", craftedKey(1, func(r *keyRecord) { r.ExposedAt = toMillis(far) }), "a time in it"},
 		{"a replacement of 2260", craftedKey(1, func(r *keyRecord) { r.ReplacedBy, r.ReplacedAt = idAt("key_", far), r.CreatedAt }), "its replacement"},
 		{"a use in 2260", backupLine{Use: &useRecord{KeyID: craftedID("key_", 1), Last: toMillis(far)}}, "a time in it"},

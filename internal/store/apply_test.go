@@ -41,7 +41,7 @@ func TestApply_createKeepsEveryField(t *testing.T) {
 	s := openNew(t)
 	want := newKey("acme", "Zapier production", start)
 	want.Preset = apikey.FullAccess
-	want.RevokesAt, want.RevokedAt, want.ExposedAt = start.Add(1*day), start.Add(2*day), start.Add(3*day)
+	want.RevokesAt, want.RevokedAt, want.ExposedAt, want.LeakedAt = start.Add(1*day), start.Add(2*day), start.Add(3*day), start.Add(4*day)
 	want.RevokedBy, want.RevokeReason = "Kim", "moved"
 	want.Replaces, want.ReplacedBy = apikey.NewKeyID(start), apikey.NewKeyID(start)
 	mustApply(t, s, start, apikey.Create{Key: want})

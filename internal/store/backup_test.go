@@ -77,6 +77,7 @@ func history(t testing.TB, s *Store) map[string]apikey.Key {
 	rotate.RevokeOldAt = at(30)
 	keys["replacement"] = mustApply(t, s, at(6), rotate).Key
 	mustApply(t, s, at(7), apikey.Expose{WorkspaceID: "other", KeyID: keys["exposed"].ID})
+	mustApply(t, s, at(7), apikey.Leak{WorkspaceID: "other", KeyID: keys["exposed"].ID, Source: "github", URL: "https://example.com/code"})
 	mustApply(t, s, at(8), apikey.Suspend{WorkspaceID: "unpaid", Reason: "invoice 4711"})
 	mustApply(t, s, at(9), apikey.OpenFeed{WorkspaceID: "acme", Digest: digestOf("an ended feed")})
 	mustApply(t, s, at(9), apikey.OpenFeed{WorkspaceID: "acme", Digest: digestOf("feed")})

@@ -54,7 +54,9 @@ func (s *Store) applyInTurn(ctx context.Context, change apikey.Change) (outcome 
 // endsAccess reports whether an action takes access away. Such actions take precedence,
 // and may use the reserved disk space.
 func endsAccess(do apikey.Action) bool {
-	switch do.(type) {
+	switch do := do.(type) {
+	case apikey.Leak:
+		return do.Revoke
 	case apikey.Revoke, apikey.RevokeAll, apikey.Suspend, apikey.PutBack:
 		return true
 	}
@@ -152,6 +154,8 @@ func apply(txn *transaction, change apikey.Change) (outcome apikey.Outcome, err 
 		outcome, err = ownerOf(txn, do)
 	case apikey.Expose:
 		outcome, err = expose(txn, change, do)
+	case apikey.Leak:
+		outcome, err = leak(txn, change, do)
 	case apikey.OpenFeed:
 		outcome, err = openFeed(txn, change, do)
 	case apikey.CloseFeed:

@@ -164,6 +164,35 @@ func revoke(txn *transaction, change apikey.Change, do apikey.Revoke) (apikey.Ou
 	}, err
 }
 
+// leak marks a key, and revokes it if it has to be.
+func leak(txn *transaction, change apikey.Change, do apikey.Leak) (apikey.Outcome, error) {
+	key, err := keyInWorkspace(txn, do.WorkspaceID, do.KeyID)
+	if err != nil {
+		return apikey.Outcome{}, err
+	}
+	now, err := withoutJump(txn, change.At)
+	if err != nil {
+		return apikey.Outcome{}, err
+	}
+	revokes := do.Revoke && key.Status(now) != apikey.Revoked
+	if !revokes && !key.LeakedAt.IsZero() {
+		return apikey.Outcome{Key: *key, Unchanged: true}, nil
+	}
+	outcome := apikey.Outcome{Stale: []apikey.Digest{key.Digest}}
+	if key.LeakedAt.IsZero() {
+		key.LeakedAt = change.At
+	}
+	if revokes {
+		err = end(txn, key, change, apikey.LeakReason(do.URL))
+		outcome.Revoked, outcome.Ended = 1, outcome.Stale
+	} else {
+		err = putKey(txn, key)
+	}
+	outcome.Key = *key
+	outcome.Event = about(key, map[string]any{"name": key.Name, "source": do.Source, "url": do.URL, "revoked": revokes})
+	return outcome, err
+}
+
 // end revokes a key.
 func end(txn *transaction, key *apikey.Key, change apikey.Change, reason string) error {
 	key.RevokedAt, key.RevokedBy, key.RevokeReason = change.At, change.Actor, reason

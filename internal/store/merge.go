@@ -214,6 +214,10 @@ func adoptEnd(known, restored *apikey.Key) (changed, ended bool) {
 		known.ExposedAt = restored.ExposedAt
 		changed = true
 	}
+	if known.LeakedAt.IsZero() && !restored.LeakedAt.IsZero() {
+		known.LeakedAt = restored.LeakedAt
+		changed = true
+	}
 	return changed, ended
 }
 

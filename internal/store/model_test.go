@@ -168,6 +168,23 @@ func (m *model) do(change apikey.Change) (outcome apikey.Outcome, err error) {
 		}
 		key.ExposedAt = now
 		return apikey.Outcome{Key: *key, Stale: []apikey.Digest{key.Digest}}, nil
+	case apikey.Leak:
+		key := m.key(do.WorkspaceID, do.KeyID)
+		if key == nil {
+			return outcome, apikey.ErrNotFound
+		}
+		first, revokes := key.LeakedAt.IsZero(), do.Revoke && key.Status(now) != apikey.Revoked
+		if first {
+			key.LeakedAt = now
+		}
+		if revokes {
+			end(key, apikey.LeakReason(do.URL))
+		}
+		outcome.Key, outcome.Stale, outcome.Unchanged = *key, []apikey.Digest{key.Digest}, !first && !revokes
+		if outcome.Unchanged {
+			outcome.Stale = nil
+		}
+		return outcome, nil
 	}
 	outcome.Stale = outcome.Ended
 	return outcome, nil
@@ -393,6 +410,10 @@ func TestStore_doesWhatTheModelDoes(t *testing.T) {
 			"expose": func(t *rapid.T) {
 				key := someKey(t)
 				apply(t, apikey.Expose{WorkspaceID: key.WorkspaceID, KeyID: key.ID})
+			},
+			"leak": func(t *rapid.T) {
+				key := someKey(t)
+				apply(t, apikey.Leak{WorkspaceID: key.WorkspaceID, KeyID: key.ID, Source: "github", Revoke: rapid.Bool().Draw(t, "revoke")})
 			},
 			"in a workspace that may be another": func(t *rapid.T) {
 				ws, id := workspace.Draw(t, "workspace"), someKey(t).ID

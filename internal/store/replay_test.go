@@ -297,6 +297,7 @@ func TestReplay_tells(t *testing.T) {
 		{"revoke", apikey.Revoke{WorkspaceID: "acme", KeyID: key.ID}},
 		{"revoke again", apikey.Revoke{WorkspaceID: "acme", KeyID: key.ID}},
 		{"expose", apikey.Expose{WorkspaceID: "acme", KeyID: scheduled.ID}},
+		{"leak", apikey.Leak{WorkspaceID: "acme", KeyID: scheduled.ID, Source: "github"}},
 		{"look up", apikey.Lookup{Digest: key.Digest}},
 		{"suspend", apikey.Suspend{WorkspaceID: "acme", Own: true}},
 		{"suspend by an operator", apikey.Suspend{WorkspaceID: "acme"}},

@@ -127,6 +127,10 @@ func TestReplicas_doWhatAStoreDoes(t *testing.T) {
 				key := p.key(t)
 				p.apply(t, apikey.Expose{WorkspaceID: key.WorkspaceID, KeyID: key.ID})
 			},
+			"leak": func(t *rapid.T) {
+				key := p.key(t)
+				p.apply(t, apikey.Leak{WorkspaceID: key.WorkspaceID, KeyID: key.ID, Source: "github", Revoke: rapid.Bool().Draw(t, "revoke")})
+			},
 			"look up":            func(t *rapid.T) { p.apply(t, apikey.Lookup{Digest: p.key(t).Digest}) },
 			"look up an unknown": func(t *rapid.T) { p.apply(t, apikey.Lookup{Digest: digestOf("unknown")}) },
 			"suspend": func(t *rapid.T) {

@@ -128,6 +128,7 @@ type keyRecord struct {
 	ReplacedBy   string `json:"replaced_by,omitempty"`
 	ReplacedAt   millis `json:"replaced_at,omitzero"`
 	ExposedAt    millis `json:"exposed_at,omitzero"`
+	LeakedAt     millis `json:"leaked_at,omitzero"`
 }
 
 type workspaceRecord struct {
@@ -184,7 +185,7 @@ func toRecord(k *apikey.Key) keyRecord {
 		Digest: k.Digest[:], TokenHint: k.TokenHint, Imported: k.Imported,
 		CreatedAt: toMillis(k.CreatedAt), CreatedBy: k.CreatedBy, ExpiresAt: toMillis(k.ExpiresAt),
 		RevokesAt: toMillis(k.RevokesAt), RevokedAt: toMillis(k.RevokedAt), RevokedBy: k.RevokedBy, RevokeReason: k.RevokeReason,
-		Replaces: k.Replaces, Family: k.Family, ReplacedBy: k.ReplacedBy, ReplacedAt: toMillis(k.ReplacedAt), ExposedAt: toMillis(k.ExposedAt),
+		Replaces: k.Replaces, Family: k.Family, ReplacedBy: k.ReplacedBy, ReplacedAt: toMillis(k.ReplacedAt), ExposedAt: toMillis(k.ExposedAt), LeakedAt: toMillis(k.LeakedAt),
 	}
 }
 
@@ -195,7 +196,7 @@ func (r *keyRecord) key() (*apikey.Key, error) {
 		ID: r.ID, WorkspaceID: r.WorkspaceID, Name: r.Name, Owner: r.Owner, TokenHint: r.TokenHint, Imported: r.Imported,
 		CreatedAt: r.CreatedAt.time(), CreatedBy: r.CreatedBy, ExpiresAt: r.ExpiresAt.time(),
 		RevokesAt: r.RevokesAt.time(), RevokedAt: r.RevokedAt.time(), RevokedBy: r.RevokedBy, RevokeReason: r.RevokeReason,
-		Replaces: r.Replaces, Family: r.Family, ReplacedBy: r.ReplacedBy, ReplacedAt: r.ReplacedAt.time(), ExposedAt: r.ExposedAt.time(),
+		Replaces: r.Replaces, Family: r.Family, ReplacedBy: r.ReplacedBy, ReplacedAt: r.ReplacedAt.time(), ExposedAt: r.ExposedAt.time(), LeakedAt: r.LeakedAt.time(),
 	}
 	preset, err := apikey.ParsePreset(r.Preset)
 	if err != nil || r.ID == "" || len(r.Digest) != len(k.Digest) || k.ExpiresAt.IsZero() || apikey.ValidateWorkspaceID(r.WorkspaceID) != nil {

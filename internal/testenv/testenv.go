@@ -37,6 +37,7 @@ var programs = map[string]program{
 	"node":       {[]string{"node", "nodejs"}, "nodejs"},
 	"prometheus": {[]string{"prometheus"}, "prometheus"},
 	"promtool":   {[]string{"promtool"}, "prometheus"},
+	"openssl":    {[]string{"openssl"}, "openssl"},
 	"python3":    {[]string{"python3"}, "python3"},
 	"spin":       {[]string{"spin"}, "spin"},
 }

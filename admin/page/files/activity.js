@@ -92,7 +92,7 @@ function listed() {
 		${pager({number, newer, older}, {...text.events, page: text.list.page})}`;
 }
 
-const kinds = {create: "created", rotate: "info", revoke: "revoked", revoke_all: "revoked", suspend: "revoked", expose: "danger", update: "changed", calendar_feed: "calendar"};
+const kinds = {create: "created", rotate: "info", revoke: "revoked", revoke_all: "revoked", suspend: "revoked", expose: "danger", leak: "danger", update: "changed", calendar_feed: "calendar"};
 
 function eventView(event) {
 	const {refused: code, reason} = event.details;

@@ -87,12 +87,15 @@ function actions() {
 }
 
 function notices(key) {
-	const {exposed, ended} = text.key;
+	const {leaked, exposed, ended} = text.key;
+	const warn = (at, about) =>
+		key.status === "active" && at
+			? html`<div class="notice danger">${icon("danger")}<span><strong>${about.title}.</strong> ${about.since(since(at))} ${about.lead}</span></div>`
+			: nothing;
 	return [
 		key.status === "active" ? nothing : html`<p class="notice">${icon(key.status)}<span>${named(ended, key.status)}</span></p>`,
-		key.status === "active" && key.exposed_at
-			? html`<div class="notice danger">${icon("danger")}<span><strong>${exposed.title}.</strong> ${exposed.since(since(key.exposed_at))} ${exposed.lead}</span></div>`
-			: nothing,
+		warn(key.leaked_at, leaked),
+		warn(key.exposed_at, exposed),
 	];
 }
 

@@ -21,6 +21,9 @@ export function marksOf(key, now, replacementOf = () => undefined) {
 	}
 	const marks = [];
 	const mark = (kind, words) => marks.push({kind, words});
+	if (key.leaked_at) {
+		mark("danger", text.marks.leaked);
+	}
 	if (key.exposed_at) {
 		mark("danger", text.marks.exposed);
 	}

@@ -10,7 +10,7 @@ import {text} from "./text.js";
 
 // The old key stays active until it is revoked. If it leaked through a browser, it
 // ends after a day unless the user chooses otherwise.
-const usualWait = (key) => (key.exposed_at ? "24h" : "");
+const usualWait = (key) => (key.leaked_at || key.exposed_at ? "24h" : "");
 
 const oldField = (dialog, usual) =>
 	field(dialog, {

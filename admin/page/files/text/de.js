@@ -151,6 +151,7 @@ export const text = {
 	},
 
 	marks: {
+		leaked: "Öffentlich gefunden",
 		exposed: "In einem Browser verwendet",
 		expires: (left) => `Läuft ${left} ab`,
 		ends: (left) => `Endet ${left}`,
@@ -233,6 +234,11 @@ export const text = {
 			title: "Dieser Schlüssel wurde in einem Browser verwendet",
 			since: (time) => html`Zum ersten Mal ${time}.`,
 			lead: "Wer den Code einer Seite lesen kann, kann auch ihren Schlüssel kopieren. Rotieren Sie ihn, und bewahren Sie den neuen auf einem Server auf.",
+		},
+		leaked: {
+			title: "Das Token dieses Schlüssels wurde öffentlich gefunden",
+			since: (time) => html`Zum ersten Mal ${time} gemeldet.`,
+			lead: "Jeder kann es verwenden. Erstellen Sie einen Ersatz, setzen Sie ihn ein, und widerrufen Sie diesen Schlüssel.",
 		},
 		ended: {
 			expired: "Dieser Schlüssel ist abgelaufen: Jede Anfrage mit ihm wird abgelehnt. Erstellen Sie einen neuen, wenn sein System die API noch braucht.",

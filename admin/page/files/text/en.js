@@ -151,6 +151,7 @@ export const text = {
 	},
 
 	marks: {
+		leaked: "Found in public",
 		exposed: "Used in a browser",
 		expires: (left) => `Expires ${left}`,
 		ends: (left) => `Ends ${left}`,
@@ -233,6 +234,11 @@ export const text = {
 			title: "This key was used in a browser",
 			since: (time) => html`First used there ${time}.`,
 			lead: "Anyone who can read a page's code can copy its key. Rotate it, and keep the new one on a server.",
+		},
+		leaked: {
+			title: "This key's token was found in public",
+			since: (time) => html`First reported ${time}.`,
+			lead: "Anyone can use it. Create a replacement, put it into use and revoke this key.",
 		},
 		ended: {
 			expired: "This key has expired: every request with it is refused. Create a new one if its system still needs the API.",

@@ -40,6 +40,7 @@ export const events = {
 		resume: () => "hat den Arbeitsbereich entsperrt",
 		lookup: (e) => html`hat ein Token von <b>${e.key}</b> nachgeschlagen`,
 		expose: (e) => html`hat bemerkt, dass <b>${e.key}</b> in einem Browser verwendet wurde`,
+		leak: (e) => html`hat gemeldet, dass das Token von <b>${e.key}</b> öffentlich gefunden wurde`,
 		calendar_feed: () => "hat eine Kalenderadresse erstellt",
 		calendar_feed_revoke: () => "hat die Kalenderadresse widerrufen",
 		clock: () => "hat die Uhr des Servers für richtig erklärt",

@@ -31,6 +31,7 @@ export const events = {
 		resume: () => "resumed the workspace",
 		lookup: (e) => html`looked up a token of <b>${e.key}</b>`,
 		expose: (e) => html`saw <b>${e.key}</b> used in a browser`,
+		leak: (e) => html`reported that the token of <b>${e.key}</b> was found in public`,
 		calendar_feed: () => "created a calendar address",
 		calendar_feed_revoke: () => "revoked the calendar address",
 		clock: () => "trusted the machine's clock",
