@@ -137,6 +137,35 @@ func TestRead_concatenated(t *testing.T) {
 	}
 }
 
+// A list of which pages are missing is read, and then refused: whoever has the other keys
+// would be locked out.
+func TestRead_pages(t *testing.T) {
+	const (
+		unkey = `{"data":[{"plaintext":"secret-token-0123456789","externalId":"acme"}],"pagination":{"cursor":"key_1","hasMore":true}}`
+		last  = `{"data":[{"plaintext":"secret-token-9876543210","externalId":"acme"}],"pagination":{"hasMore":false}}`
+		tyk   = `{"keys":[{"key_hash":"2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"}],"pages":2}`
+	)
+	for _, test := range []struct {
+		title   string
+		format  Format
+		in      string
+		keys    int
+		missing bool
+	}{
+		{"the first page of Unkey's", Unkey, unkey, 1, true},
+		{"all pages of Unkey's", Unkey, unkey + "\n" + last, 2, false},
+		{"a page of Unkey's in between", Unkey, unkey + unkey, 2, true},
+		{"one of two pages of Tyk's", Tyk, tyk, 1, true},
+		{"both pages of Tyk's", Tyk, tyk + tyk, 2, false},
+	} {
+		got := printed(strings.NewReader(test.in), test.format, Options{Workspace: "acme", Preset: "read_only", Now: testNow})
+		keys, missing := strings.Count(got, `"token_sha256"`), strings.HasSuffix(got, "error: "+errPages.Error()+"\n")
+		if keys != test.keys || missing != test.missing {
+			t.Errorf("%s: got %d keys, and that pages are missing: %t, want %d and %t:\n%s", test.title, keys, missing, test.keys, test.missing, got)
+		}
+	}
+}
+
 // A workspace that is given stands in for consumers, but not for what a line of one's own
 // says.
 func TestRead_workspace(t *testing.T) {

@@ -22,7 +22,12 @@ type shape struct {
 	lists []string
 	// keyed reports whether a member of an object at the top is a key, by its name.
 	keyed func(name string) bool
+	// unread reports whether others should follow an answer with keys, by its members
+	// that are no keys, and how many answers there were with it.
+	unread func(members jsontext.Value, answers int) bool
 }
+
+var errPages = errors.New("it ends with a page that others follow: append the answers for those to it, and import again")
 
 // objects calls found for every key of an export in JSON: in an array, in one that is a
 // member of an object, as members, or one after the other. It ends once found returns
@@ -47,6 +52,9 @@ func (s *source) objects(of shape, found func(object) bool) error {
 			}
 		}
 		if errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+			if w.unread {
+				return errPages
+			}
 			return nil
 		}
 		if err != nil {
@@ -64,6 +72,9 @@ type walk struct {
 	lines *lineCounter
 	found func(object) bool
 	over  bool
+
+	answers int  // with keys in them
+	unread  bool // whether others should follow the last one
 }
 
 // line returns the line of the next value, which was peeked at.
@@ -111,8 +122,14 @@ func (w *walk) top(line int) error {
 	for !w.over {
 		if w.in.PeekKind() == '}' {
 			_, err := w.in.ReadToken()
-			if !wrapper && err == nil {
-				w.emit(line, "", jsontext.Value("{"+members.String()+"}"))
+			rest := jsontext.Value("{" + members.String() + "}")
+			switch {
+			case err != nil:
+			case !wrapper:
+				w.emit(line, "", rest)
+			case w.of.unread != nil:
+				w.answers++
+				w.unread = w.of.unread(rest, w.answers)
 			}
 			return err
 		}

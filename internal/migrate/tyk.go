@@ -49,7 +49,11 @@ type tykSession struct {
 // tyk reads JSON with Tyk's keys: the Dashboard's list of them, keys one after the other,
 // or an object that has sessions by their hashes, as Redis does.
 func (s *source) tyk(yield func(Entry) bool) error {
-	of := shape{lists: []string{"keys"}, keyed: func(name string) bool { return tykHash.MatchString(strings.TrimPrefix(name, tykPrefix)) }}
+	of := shape{
+		lists:  []string{"keys"},
+		keyed:  func(name string) bool { return tykHash.MatchString(strings.TrimPrefix(name, tykPrefix)) },
+		unread: tykUnread,
+	}
 	return s.objects(of, func(o object) bool {
 		entry := Entry{Line: o.line}
 		var key tykKey
@@ -63,6 +67,14 @@ func (s *source) tyk(yield func(Entry) bool) error {
 		}
 		return yield(entry)
 	})
+}
+
+// tykUnread reports whether the Dashboard has more pages of its list than were read.
+func tykUnread(members jsontext.Value, answers int) bool {
+	var answer struct {
+		Pages int `json:"pages"`
+	}
+	return json.Unmarshal(members, &answer) == nil && answer.Pages > answers
 }
 
 const tykPrefix = "apikey-" // of the names in Redis

@@ -58,7 +58,7 @@ func (h *unkeyHash) UnmarshalJSON(text []byte) error {
 // unkey reads JSON with Unkey's keys: a list of them, answers with a list in "data", or a
 // request to migrate them.
 func (s *source) unkey(yield func(Entry) bool) error {
-	return s.objects(shape{lists: []string{"keys", "data"}}, func(o object) bool {
+	return s.objects(shape{lists: []string{"keys", "data"}, unread: unkeyUnread}, func(o object) bool {
 		entry := Entry{Line: o.line}
 		var key unkeyKey
 		if err := json.Unmarshal(o.value, &key); err != nil {
@@ -68,6 +68,16 @@ func (s *source) unkey(yield func(Entry) bool) error {
 		}
 		return yield(entry)
 	})
+}
+
+// unkeyUnread reports whether an answer is a page that others follow.
+func unkeyUnread(members jsontext.Value, _ int) bool {
+	var answer struct {
+		Pagination struct {
+			HasMore bool `json:"hasMore"`
+		} `json:"pagination"`
+	}
+	return json.Unmarshal(members, &answer) == nil && answer.Pagination.HasMore
 }
 
 // leastMilliseconds is a time in milliseconds that would be in the distant future if it
