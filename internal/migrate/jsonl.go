@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -31,7 +32,7 @@ type row struct {
 
 // line returns the key of a row.
 func (r *row) line() (client.ImportLine, *client.Error) {
-	line := client.ImportLine{WorkspaceID: r.WorkspaceID, Name: r.Name, Owner: r.Owner, Preset: r.Preset, TokenSHA256: r.TokenSHA256, TokenHint: r.TokenHint}
+	line := client.ImportLine{WorkspaceID: r.WorkspaceID, Name: r.Name, Owner: r.Owner, Preset: strings.ReplaceAll(r.Preset, "-", "_"), TokenSHA256: r.TokenSHA256, TokenHint: r.TokenHint}
 	var flaw *client.Error
 	if line.CreatedAt, flaw = moment("created_at", r.CreatedAt); flaw != nil {
 		return line, flaw
@@ -54,12 +55,17 @@ func moment(field string, text *string) (time.Time, *client.Error) {
 	if text == nil {
 		return time.Time{}, nil
 	}
-	at, err := time.Parse(time.RFC3339, *text)
-	if err != nil {
-		return time.Time{}, refuse("invalid_"+field, field, "This is not a time such as 2027-01-31T00:00:00Z: "+field+".")
+	for _, form := range timeForms {
+		if at, err := time.Parse(form, *text); err == nil {
+			return at, nil
+		}
 	}
-	return at, nil
+	return time.Time{}, refuse("invalid_"+field, field, "This is not a time with its time zone, such as 2027-01-31T00:00:00Z: "+field+".")
 }
+
+// timeForms are the forms of times: RFC 3339, and two in which PostgreSQL writes a
+// timestamptz.
+var timeForms = []string{time.RFC3339, "2006-01-02 15:04:05Z07", "2006-01-02 15:04:05Z07:00"}
 
 // jsonl reads JSON that has an object a line. Blank lines are skipped.
 func (s *source) jsonl(yield func(Entry) bool) error {

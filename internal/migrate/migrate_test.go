@@ -137,6 +137,28 @@ func TestRead_concatenated(t *testing.T) {
 	}
 }
 
+// A table may have presets as the command line has them, and times as PostgreSQL writes
+// them. A time without its time zone is refused: it may be meant for another hour.
+func TestRead_table(t *testing.T) {
+	for _, test := range []struct{ preset, expires, want string }{
+		{"read-only", "2030-01-31T12:00:00Z", `"preset":"read_only"|"expires_at":"2030-01-31T12:00:00Z"`},
+		{"full-access", "2030-01-31 12:00:00+00", `"preset":"full_access"|"expires_at":"2030-01-31T12:00:00Z"`},
+		{"full_access", "2030-01-31 12:00:00.123456-05", `"expires_at":"2030-01-31T12:00:00.123456-05:00"`},
+		{"full_access", "2030-01-31 12:00:00+05:30", `"expires_at":"2030-01-31T12:00:00+05:30"`},
+		{"full_access", "2030-01-31 12:00:00", "(invalid_expires_at, expires_at)"},
+		{"full_access", "2030-01-31", "(invalid_expires_at, expires_at)"},
+		{"full_access", "1924992000", "(invalid_expires_at, expires_at)"},
+	} {
+		in := "name,token,preset,expires_at\nSync,secret-token-0123456789," + test.preset + "," + test.expires + "\n"
+		got := printed(strings.NewReader(in), CSV, Options{Workspace: "acme", Now: testNow})
+		for _, want := range strings.Split(test.want, "|") {
+			if !strings.Contains(got, want) {
+				t.Errorf("%s, %s: got %s, want %s", test.preset, test.expires, got, want)
+			}
+		}
+	}
+}
+
 // A list of which pages are missing is read, and then refused: whoever has the other keys
 // would be locked out.
 func TestRead_pages(t *testing.T) {
