@@ -142,7 +142,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx, a.log = ctx, ctx.Logger()
 	setDefault(&a.Store.Module, badgerStore)
-	setDefault(&a.Store.Path, filepath.Join(caddy.AppDataDir(), appName))
+	setDefault(&a.Store.Path, defaultStorePath())
 	setDefault(&a.Store.CacheSize, defaultCacheSize)
 	setDefault(&a.TokenPrefix, apikey.DefaultPrefix)
 	setDefault(&a.ForeignTokens, refuse)
@@ -178,6 +178,8 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.endpoint = a.newAPI(admin.Config{Actor: func(*http.Request) string { return endpointActor }})
 	return nil
 }
+
+func defaultStorePath() string { return filepath.Join(caddy.AppDataDir(), appName) }
 
 // readBackupKey reads the secret that backups are signed with, if any.
 func (a *App) readBackupKey() error {

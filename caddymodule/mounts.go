@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -39,10 +40,37 @@ func (adminEndpoint) Provision(ctx caddy.Context) error {
 		return err
 	}
 	app, err := ctx.AppIfConfigured(appName)
-	if err != nil {
-		return nil // Caddy will say so, if it is configured
+	if errors.Is(err, caddy.ErrNotConfigured) {
+		return refuseImplied(ctx)
 	}
-	path := app.(*App).path
+	if err != nil {
+		return nil // Caddy will say so
+	}
+	return refuseLocked(app.(*App).path)
+}
+
+// refuseImplied is refuseLocked for a configuration that uses the app without configuring
+// it. Its handlers load the app, after the admin endpoint was replaced: they are loaded
+// before if another server has the store that the app would use.
+func refuseImplied(ctx caddy.Context) error {
+	path, err := realPath(defaultStorePath())
+	if err != nil || refuseLocked(path) == nil {
+		return nil // the app will say so
+	}
+	if _, err := ctx.AppIfConfigured("http"); err != nil {
+		if errors.Is(err, caddy.ErrNotConfigured) {
+			return nil
+		}
+		return err
+	}
+	if _, err := ctx.AppIfConfigured(appName); err != nil {
+		return nil // no handler uses it
+	}
+	return refuseLocked(path)
+}
+
+// refuseLocked returns an error if another process has the store at path open.
+func refuseLocked(path string) error {
 	if opened(path) != nil {
 		return nil // by this process
 	}

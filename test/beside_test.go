@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -12,14 +13,19 @@ import (
 // takes anything from the first, whose admin endpoint answers as before.
 func TestStart_twice(t *testing.T) {
 	t.Parallel()
-	for _, admin := range []string{"TCP", "Unix socket"} {
+	block := regexp.MustCompile(`(?s)\tapi_keys \{.*?\n\t\}\n`)
+	for _, admin := range []string{"TCP", "Unix socket", "Unix socket, without an api_keys block"} {
 		t.Run(admin, func(t *testing.T) {
 			t.Parallel()
 			s := newServer(t)
 			config, address := httpOnly(gatewayConfig), s.Admin
-			if admin == "Unix socket" {
+			if admin != "TCP" {
 				address = "unix/" + filepath.Join(s.Dir, "admin.sock")
 				config = strings.Replace(config, "admin {{.Admin}}", "admin "+address, 1)
+			}
+			if strings.Contains(admin, "without") {
+				s.Store = filepath.Join(s.Dir, "data", "caddy", "api_keys")
+				config = block.ReplaceAllString(config, "")
 			}
 			s.Run(config)
 			answers := func() (string, error) {
