@@ -107,8 +107,25 @@ func furnish(t *testing.T, dir string) {
 	replacement := p.key("Warehouse sync production 2", "", apikey.FullAccess, 2*time.Hour)
 	p.do(2*time.Hour, apikey.Rotate{WorkspaceID: "acme", KeyID: sync.ID, Replacement: replacement, RevokeOldAt: time.Now().Add(5 * dayLong)})
 
+	p.request(shop.ID, 20, apikey.Usage{Reads: 210, Refused: 14})
+	p.request(sync.ID, 30, apikey.Usage{Reads: 1440, Writes: 260, RateLimited: 3})
 	must(t, keys.NoteUses(p.uses))
 	must(t, keys.Close())
+}
+
+// request notes that a key was used on each of the last days, as often on Sundays as it
+// says, and more often on the other days.
+func (p *past) request(id string, days int, usage apikey.Usage) {
+	p.t.Helper()
+	used := map[apikey.KeyDay]apikey.Usage{}
+	for i := range days {
+		at := time.Now().Add(-time.Duration(i) * dayLong)
+		day := apikey.KeyDay{KeyID: id, Day: apikey.DayOf(at)}
+		for range 1 + at.UTC().Weekday() {
+			used[day] = used[day].Plus(usage)
+		}
+	}
+	must(p.t, p.store.NoteUsage(used))
 }
 
 // key returns a key that was made some time ago, and lives 90 days.

@@ -123,6 +123,10 @@ func (p *scene) states() []state {
 			p.goTo(p.ws + "/keys/" + p.id(p.old))
 			p.sees("Put the new token into the system")
 		}},
+		{"usage as a table", func() {
+			eval[any](p.tab, `document.querySelectorAll("details").forEach((table) => (table.open = true))`)
+			p.sees("Usage")
+		}},
 		{"no such key", func() { p.goTo(p.ws + "/keys/key_0"); p.sees("There is no such key") }},
 		{"activity", func() { p.click("link", "Activity"); p.sees("rotated") }},
 		{"suspended", func() { p.goTo(p.stopped); p.sees("This workspace is suspended", "Zapier") }},

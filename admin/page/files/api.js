@@ -108,6 +108,7 @@ export const workspace = (ws) => call("GET", in_(ws), ["workspace"]);
 export const keys = (ws, {status, q, limit, cursor} = {}) => call("GET", `${in_(ws)}/keys${query({status, q, limit, cursor})}`, ["keys", "next_cursor"]);
 export const key = (ws, id) => call("GET", of(ws, id), ["key"]);
 export const uses = (ws, id) => call("GET", `${of(ws, id)}/uses`, ["uses"]);
+export const usage = (ws, ids, days) => call("GET", `${in_(ws)}/usage${query({keys: ids.join(","), days})}`, ["usage"]);
 export const create = (ws, asked) => call("POST", `${in_(ws)}/keys`, ["key", "token"], asked);
 export const update = (ws, id, asked) => call("PATCH", of(ws, id), ["key"], asked);
 export const rotate = (ws, id, asked) => call("POST", `${of(ws, id)}/rotate`, ["key", "token"], asked);

@@ -10,6 +10,7 @@ const locales = localesOf(language);
 export const {number} = numbers(language);
 
 const dates = new Intl.DateTimeFormat(locales, {dateStyle: "medium"});
+const utcDates = new Intl.DateTimeFormat(locales, {dateStyle: "medium", timeZone: "UTC"});
 const times = new Intl.DateTimeFormat(locales, {dateStyle: "medium", timeStyle: "short"});
 const clock = new Intl.DateTimeFormat(locales, {timeStyle: "short"});
 const days = new Intl.DateTimeFormat(locales, {dateStyle: "full"});
@@ -22,6 +23,7 @@ export const day = 24 * hour;
 
 export const date = (at) => dates.format(new Date(at));
 export const time = (at) => times.format(new Date(at));
+export const utcDate = (at) => utcDates.format(new Date(at));
 export const timeOfDay = (at) => clock.format(new Date(at));
 export const dayOf = (at) => days.format(new Date(at));
 

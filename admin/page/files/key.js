@@ -10,11 +10,12 @@ import {openRotate} from "./rotate.js";
 import {download} from "./reminders.js";
 import {isRotating, rotationView} from "./rotation.js";
 import {text} from "./text.js";
+import {comparedDays, daysAsked, usageView} from "./usage.js";
 import {badges, blank, copyButton, icon, loading, problem, since, standing, when} from "./ui.js";
 
-const shown = {id: "", key: null, uses: null, other: null, failed: "", missing: false, copied: {}};
+const shown = {id: "", key: null, uses: null, usage: [], other: null, failed: "", missing: false, copied: {}};
 
-const forget = (id) => Object.assign(shown, {id, key: null, uses: null, other: null, failed: "", missing: false, copied: {}});
+const forget = (id) => Object.assign(shown, {id, key: null, uses: null, usage: [], other: null, failed: "", missing: false, copied: {}});
 
 addPage("key", {
 	enter() {
@@ -40,15 +41,18 @@ addPage("key", {
 	watching: () => shown.key !== null && isRotating(shown),
 });
 
-// Loads a key with its uses, and the key it replaces or is replaced by, with its uses.
+// Loads a key, and the key it replaces or is replaced by.
 async function read(workspace, id) {
-	const [{key}, {uses}] = await Promise.all([api.key(workspace, id), api.uses(workspace, id)]);
-	const otherID = key.replaced_by ?? key.replaces;
-	if (!otherID) {
-		return {key, uses, other: null};
-	}
-	const [other, otherUses] = await Promise.all([api.key(workspace, otherID), api.uses(workspace, otherID)]);
-	return {key, uses, other: {key: other.key, uses: otherUses.uses}};
+	const one = await readOne(workspace, id);
+	const otherID = one.key.replaced_by ?? one.key.replaces;
+	return {...one, other: otherID ? await readOne(workspace, otherID) : null};
+}
+
+// Loads a key, with when and how often it was used.
+async function readOne(workspace, id) {
+	const days = Math.max(daysAsked(), comparedDays);
+	const [{key}, {uses}, {usage}] = await Promise.all([api.key(workspace, id), api.uses(workspace, id), api.usage(workspace, [id], days)]);
+	return {key, uses, usage: usage[id] ?? []};
 }
 
 export function keyView() {
@@ -71,7 +75,8 @@ export function keyView() {
 		</header>
 		${notices(key)}
 		${rotationView(shown)}
-		${facts(shown)}`;
+		${facts(shown)}
+		${usageView(key, shown.usage)}`;
 }
 
 const back = () => html`<p class="back"><a href=${toKeys()}>${icon("back")}${text.key.back}</a></p>`;

@@ -4,7 +4,7 @@ import {html, nothing} from "./vendor/lit-html.js";
 import {addPage, app} from "./app.js";
 import {openCreate} from "./create.js";
 import {findEverywhere} from "./find.js";
-import {enter, list, load, most, shown, urgent} from "./loaded.js";
+import {enter, list, load, most, onPage, urgent} from "./loaded.js";
 import {ask, field, follow, narrowView, seek, show, toolsView, turn} from "./narrow.js";
 import {isNarrowed, widened} from "./query.js";
 import {openReminders} from "./reminders.js";
@@ -12,8 +12,6 @@ import {tableView} from "./rows.js";
 import {deselect, selectionStatus, selectionView} from "./select.js";
 import {text} from "./text.js";
 import {blank, icon, loading, pager, problem} from "./ui.js";
-
-const pageSize = 50; // groups
 
 addPage("keys", {
 	enter() {
@@ -53,16 +51,14 @@ function attention() {
 }
 
 function listed() {
-	const groups = shown();
-	if (groups === null) {
+	if (list.keys === null) {
 		return loading();
 	}
-	const pages = Math.max(1, Math.ceil(groups.length / pageSize));
-	const number = Math.min(list.query.page, pages);
+	const {groups, number, pages} = onPage();
 	return html`
 		${partly()}
 		${selectionStatus()}
-		${groups.length > 0 ? tableView(groups.slice((number - 1) * pageSize, number * pageSize)) : empty()}
+		${groups.length > 0 ? tableView(groups) : empty()}
 		${pagesView(number, pages)}`;
 }
 

@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import {app, go, redraw, words} from "./app.js";
 import {arranged} from "./order.js";
 import {isUrgent, marksOf} from "./marks.js";
+import {listedDays} from "./usage.js";
 import {isSame, readQuery, toList} from "./query.js";
 
 // The server lists keys newest first and a page at a time. The list reads as many of them
@@ -22,7 +23,7 @@ const forget = () => Object.assign(list, {keys: null, next: null, failed: ""});
 export function enter() {
 	const query = readQuery(app.route.query);
 	if (list.workspace !== app.workspace) {
-		Object.assign(list, {workspace: app.workspace, query: null, active: null, partly: false});
+		Object.assign(list, {workspace: app.workspace, query: null, active: null, partly: false, usage: {}});
 	}
 	if (!list.query || sourceOf(list.query) !== sourceOf(query)) {
 		forget();
@@ -46,6 +47,8 @@ export async function load() {
 		const [active, found] = await Promise.all([all, isAll ? all : read(workspace, {status: statusOf(query), q: query.q.trim(), cursor: query.from})]);
 		if (mine === asked && workspace === app.workspace) {
 			Object.assign(list, {active: new Map(active.keys.map((key) => [key.id, key])), partly: Boolean(active.next), ...found, failed: ""});
+			redraw();
+			await loadUsage(workspace, onPage().groups.flat().map(({id}) => id));
 		}
 	} catch (failure) {
 		if (mine === asked && failure.code === "invalid_cursor") { // an address from before its key was deleted
@@ -76,6 +79,14 @@ async function read(workspace, {status, q, cursor = ""}) {
 	return {keys, next};
 }
 
+// Loads how often the keys of a page were used.
+async function loadUsage(workspace, ids) {
+	if (ids.length > 0) {
+		const {usage} = await api.usage(workspace, ids.slice(0, pageSize), listedDays);
+		list.usage = {...list.usage, ...usage};
+	}
+}
+
 // The active key that an active key is being replaced by. It is newer, so it has been
 // loaded if that key has.
 export const replacementOf = (key) => (key.status === "active" && key.replaced_by ? list.active?.get(key.replaced_by) : undefined);
@@ -85,4 +96,14 @@ export const urgent = () => list.active && [...list.active.values()].filter((key
 
 // The keys that the address asks for, in groups of which the first replaces the others.
 export const shown = () => list.keys && arranged(list.keys, list.query, replacementOf);
+
+const shownAtOnce = 50; // groups
+
+// The groups on the page that the address asks for, which page that is, and of how many.
+export function onPage() {
+	const groups = shown();
+	const pages = Math.max(1, Math.ceil(groups.length / shownAtOnce));
+	const number = Math.min(list.query.page, pages);
+	return {groups: groups.slice((number - 1) * shownAtOnce, number * shownAtOnce), number, pages};
+}
 

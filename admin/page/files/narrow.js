@@ -9,7 +9,7 @@ import {columns, ownersOf} from "./order.js";
 import {toList, isNarrowed, presets, shows, spans, usualSort, widened} from "./query.js";
 import {text} from "./text.js";
 import {tokenIn} from "./tokens.js";
-import {icon} from "./ui.js";
+import {icon, pick} from "./ui.js";
 
 // Shows another page of the list, or of another list.
 export const turn = (changes, options) => go(toList({...list.query, ...changes}), options);
@@ -77,17 +77,9 @@ function showView(name) {
 	</label>`;
 }
 
-// A choice among options, each a value and its words.
-const choice = (name, label, chosen, options, choose) => html`
-	<label class="pick by-${name}"><span>${label}</span>
-		<select name=${name} @change=${(event) => choose(event.target.value)}>
-			${options.map(([value, words]) => html`<option value=${value} .selected=${value === chosen}>${words}</option>`)}
-		</select>
-	</label>`;
-
 function accessView() {
 	const options = [["", text.arrange.any], ...presets.map((preset) => [preset, named(text.preset, preset).name])];
-	return choice("access", text.list.columns.access, list.query.access, options, (access) => ask({access}));
+	return pick("access", text.list.columns.access, list.query.access, options, (access) => ask({access}));
 }
 
 // An owner's value begins with "=", so that none is not the same as any.
@@ -95,18 +87,18 @@ function ownerView() {
 	const {owner} = list.query;
 	const owners = ownersOf([...(list.keys ?? []), ...(owner === null ? [] : [{owner}])]);
 	const options = [["", text.arrange.any], ...owners.map((name) => [`=${name}`, name || text.list.noOwner])];
-	return choice("owner", text.key.owner, owner === null ? "" : `=${owner}`, options, (value) => ask({owner: value ? value.slice(1) : null}));
+	return pick("owner", text.key.owner, owner === null ? "" : `=${owner}`, options, (value) => ask({owner: value ? value.slice(1) : null}));
 }
 
 function endView() {
 	const options = [["0", text.arrange.any], ...spans.map((days) => [`${days}`, text.arrange.within(days)])];
-	return choice("within", text.list.columns.end, `${list.query.within}`, options, (days) => ask({within: Number(days)}));
+	return pick("within", text.list.columns.end, `${list.query.within}`, options, (days) => ask({within: Number(days)}));
 }
 
 // Where rows are cards there are no columns to press.
 function sortView() {
 	const options = Object.keys(columns).flatMap((name) => [`${name}`, `-${name}`]).map((sort) => [sort, text.arrange.sorted[sort]]);
-	return choice("sort", text.arrange.sort, list.query.sort, options, (sort) => ask({sort}));
+	return pick("sort", text.arrange.sort, list.query.sort, options, (sort) => ask({sort}));
 }
 
 function matched() {

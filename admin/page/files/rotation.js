@@ -9,11 +9,12 @@ import {named} from "./named.js";
 import {openRevoke} from "./revoke.js";
 import {text} from "./text.js";
 import {icon, since, when} from "./ui.js";
+import {comparison} from "./usage.js";
 
 // Whether a rotation is in progress: the old key and its replacement both work.
 export const isRotating = ({key, other}) => other !== null && key.status === "active" && other.key.status === "active";
 
-export function rotationView({key, uses, other}) {
+export function rotationView({key, uses, usage, other}) {
 	if (!other) {
 		return nothing;
 	}
@@ -23,7 +24,7 @@ export function rotationView({key, uses, other}) {
 	if (key.status === "active" && other.key.status !== "active") {
 		return html`<p class="notice warning">${icon("warning")}<span>${named(text.rotation.failed, other.key.status)}</span></p>`;
 	}
-	const steps = stepsOf({key, uses}, other);
+	const steps = stepsOf({key, uses, usage}, other);
 	const current = steps.findIndex((step) => !step.done);
 	return html`
 		<section class="card rotation" aria-labelledby="rotation">
@@ -36,11 +37,11 @@ const ofReplacement = (old) => html`
 	<p class="notice info">${icon("info")}<span>${text.rotation.ofReplacement(html`<b><bdi>${old.name}</bdi></b> <code>${old.token_hint}</code>`)}
 		<a href=${toKey(old.id)}>${text.rotation.follow}</a></span></p>`;
 
-function stepView({title, done, lead}, current, number) {
+function stepView({title, done, lead, more = nothing}, current, number) {
 	const state = done ? "done" : current ? "current" : "waiting";
 	return html`<li class=${state} aria-current=${current ? "step" : nothing}>
 		<span class="number" aria-hidden="true">${done ? icon("done") : number}</span>
-		<div><h3>${title} <span class="unseen">(${text.rotation[state]})</span></h3><p>${lead}</p></div>
+		<div><h3>${title} <span class="unseen">(${text.rotation[state]})</span></h3><p>${lead}</p>${more}</div>
 	</li>`;
 }
 
@@ -55,14 +56,15 @@ function stepsOf(old, replacement) {
 		},
 		{...put, done: Boolean(seen), lead: seen ? put.done : put.waiting},
 		{...test, done: Boolean(seen), lead: seen ? test.done(since(seen)) : test.waiting},
-		jobs(old, seen),
+		jobs(old, replacement, seen),
 		end(old),
 	];
 }
 
 // Whether everything has moved to the new key can be inferred only from how long the
 // old one has not been used.
-function jobs({key, uses}, seen) {
+function jobs(old, replacement, seen) {
+	const {key, uses} = old;
 	const {jobs} = text.rotation;
 	const over = key.status !== "active";
 	if (!uses.last_at) {
@@ -72,7 +74,7 @@ function jobs({key, uses}, seen) {
 	const moved = Boolean(seen) && uses.last_at > seen;
 	const last = since(uses.last_at);
 	const lead = moved && !quiet && !over ? jobs.busy(last) : html`${jobs.quiet(last)} ${over ? nothing : jobs.quietLead}`;
-	return {...jobs, done: Boolean(seen) && (quiet || (over && uses.last_at < seen)), lead};
+	return {...jobs, done: Boolean(seen) && (quiet || (over && uses.last_at < seen)), lead, more: comparison(old, replacement)};
 }
 
 function end({key, uses}) {

@@ -10,6 +10,7 @@ import {rowMenu} from "./rowmenu.js";
 import {selectAllBox, selectBox} from "./select.js";
 import {text} from "./text.js";
 import {badges, day, since, standing} from "./ui.js";
+import {sparkline} from "./usage.js";
 
 export function tableView(groups) {
 	const keys = groups.flat();
@@ -50,7 +51,7 @@ function row(key, place) {
 		<td role="cell" data-label=${columns.access}>${named(text.preset, key.preset)?.name}</td>
 		<td role="cell" data-label=${columns.token}><code>${key.token_hint}</code></td>
 		<td role="cell" data-label=${columns.created}>${day(key.created_at)}</td>
-		<td role="cell" data-label=${columns.used}>${key.last_used_at ? since(key.last_used_at) : text.list.never}</td>
+		<td role="cell" data-label=${columns.used}>${key.last_used_at ? since(key.last_used_at) : text.list.never}${sparkline(list.usage[key.id])}</td>
 		<td role="cell" data-label=${columns.end}>${key.status === "active" ? html`${since(listedEnd(key))} <span class="quietly">${day(listedEnd(key))}</span>` : day(listedEnd(key))}</td>
 		<td role="cell" data-label=${columns.status} class="state">${statusOf(key)}</td>
 		<td role="cell" class="more">${rowMenu(key)}</td>

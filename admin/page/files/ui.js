@@ -71,6 +71,14 @@ export const pager = ({number, newer, older}, {page, newer: newerWords, older: o
 			</nav>`
 		: nothing;
 
+// A choice among options, each a value and its words.
+export const pick = (name, label, chosen, options, choose) => html`
+	<label class="pick by-${name}"><span>${label}</span>
+		<select name=${name} @change=${(event) => choose(event.target.value)}>
+			${options.map(([value, words]) => html`<option value=${value} .selected=${value === chosen}>${words}</option>`)}
+		</select>
+	</label>`;
+
 // A button that copies a text and confirms it. Without HTTPS, browsers do not let a
 // page copy, so it selects the text instead.
 export function copyButton(words, value, {primary = false, copied = {}, source = "", onCopy = () => {}} = {}) {

@@ -6,6 +6,7 @@ import {html} from "../vendor/lit-html.js";
 import {arrange, menu, revokeMany, select} from "./de/arrange.js";
 import {events, from} from "./de/events.js";
 import {refused} from "./de/refusals.js";
+import {usage} from "./de/usage.js";
 
 const {number, count} = numbers("de");
 
@@ -143,6 +144,7 @@ export const text = {
 	menu,
 	select,
 	revokeMany,
+	usage,
 
 	status: {active: "Aktiv", expired: "Abgelaufen", revoked: "Widerrufen", suspended: "Gesperrt"},
 	preset: {
