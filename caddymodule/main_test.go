@@ -6,6 +6,7 @@ import (
 	goflag "flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -30,6 +31,10 @@ func inOwnDirectories(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
+	if err := keepCachesOfGo(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	for name, sub := range map[string]string{"XDG_DATA_HOME": "data", "XDG_CONFIG_HOME": "config", "HOME": "home"} {
 		if err := os.Setenv(name, filepath.Join(dir, sub)); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -38,6 +43,21 @@ func inOwnDirectories(m *testing.M) int {
 	}
 	caddy.DefaultStorage.Path = caddy.AppDataDir()
 	return m.Run()
+}
+
+// keepCachesOfGo has Go, which builds etcd for tests, use its caches wherever HOME is.
+func keepCachesOfGo() error {
+	names := []string{"GOENV", "GOCACHE", "GOMODCACHE"}
+	values, err := exec.Command("go", append([]string{"env"}, names...)...).Output()
+	if err != nil {
+		return fmt.Errorf("go env: %w", err)
+	}
+	for i, value := range strings.Split(strings.TrimSpace(string(values)), "\n") {
+		if err := os.Setenv(names[i], value); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // adapt converts a Caddyfile to JSON, as `caddy adapt` does.
