@@ -28,7 +28,7 @@ import (
 // tab is a tab of a real Chromium, driven as a person would: what is clicked and
 // typed into is found by its role and its name, as a screen reader tells them.
 type tab struct {
-	t   *testing.T
+	screen
 	ctx context.Context
 
 	mu       sync.Mutex
@@ -63,7 +63,8 @@ func openTab(t *testing.T, parent context.Context) *tab {
 	t.Helper()
 	ctx, stop := chromedp.NewContext(parent)
 	t.Cleanup(stop)
-	b := &tab{t: t, ctx: ctx}
+	b := &tab{ctx: ctx}
+	b.screen = screen{t, b.shown}
 	must(t, chromedp.Listen(ctx, b.note))
 	_, err := chromedp.Call(ctx, network.Enable, network.EnableParams{})
 	must(t, err)
@@ -122,58 +123,14 @@ func eval[T any](b *tab, expression string) T {
 	return value
 }
 
-// await asks the tab again and again: pages tell nobody that they are done.
-func (b *tab) await(what string, try func() error) {
-	b.t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for tick := time.NewTicker(25 * time.Millisecond); ; <-tick.C {
-		err := try()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			b.t.Fatalf("waited 30 s for %s: %v; the page shows:\n%s", what, err, b.text())
-		}
-	}
-}
-
-// text returns what the page shows; of a page with a dialog, the dialog. While
-// the tab goes from one page to another there is none.
-func (b *tab) text() string {
-	shown, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](`(document.querySelector("dialog") ?? document.body)?.innerText ?? ""`))
+// shown is the text of the tab's screen. While the tab goes from one page to another
+// there is none.
+func (b *tab) shown() string {
+	shown, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](shownText))
 	if err != nil {
 		return ""
 	}
 	return squeezed(shown)
-}
-
-// squeezed makes texts comparable, however they are wrapped or put in columns.
-func squeezed(s string) string { return strings.Join(strings.Fields(s), " ") }
-
-var errNotYet = errors.New("not yet")
-
-// sees waits until the page shows texts.
-func (b *tab) sees(texts ...string) {
-	b.t.Helper()
-	for _, text := range texts {
-		b.await(fmt.Sprintf("the text %q", text), func() error {
-			if !strings.Contains(b.text(), text) {
-				return errNotYet
-			}
-			return nil
-		})
-	}
-}
-
-// misses waits until the page does not show a text.
-func (b *tab) misses(text string) {
-	b.t.Helper()
-	b.await(fmt.Sprintf("the text %q to go", text), func() error {
-		if shown := b.text(); shown == "" || strings.Contains(shown, text) {
-			return errNotYet
-		}
-		return nil
-	})
 }
 
 // find returns the one element that has a role, and a name that is or begins

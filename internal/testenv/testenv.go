@@ -28,6 +28,7 @@ var programs = map[string]program{
 	"chromium":   {[]string{"chromium", "chromium-browser", "google-chrome"}, "chromium"},
 	"curl":       {[]string{"curl"}, "curl"},
 	"etcd":       {[]string{"/usr/bin/etcd"}, "etcd-server"}, // Debian's, not a newer one
+	"firefox":    {[]string{"firefox-esr", "firefox"}, "firefox-esr"},
 	"gcc":        {[]string{"gcc"}, "gcc"},
 	"hypercorn":  {[]string{"hypercorn"}, "python3-hypercorn"},
 	"icalendar":  {[]string{"icalendar"}, "python3-icalendar"},
