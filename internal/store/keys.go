@@ -188,6 +188,7 @@ func leak(txn *transaction, change apikey.Change, do apikey.Leak) (apikey.Outcom
 	} else {
 		err = putKey(txn, key)
 	}
+	err = errors.Join(err, txn.tell(webhook.KeyLeaked, key, change.At))
 	outcome.Key = *key
 	outcome.Event = about(key, map[string]any{"name": key.Name, "source": do.Source, "url": do.URL, "revoked": revokes})
 	return outcome, err

@@ -23,6 +23,7 @@ const (
 	KeyExpiring Type = "key.expiring"
 	KeyExpired  Type = "key.expired"
 	KeyExposed  Type = "key.exposed"
+	KeyLeaked   Type = "key.leaked" // its token was found in public
 
 	WorkspaceSuspended Type = "workspace.suspended"
 	WorkspaceResumed   Type = "workspace.resumed"
@@ -30,7 +31,7 @@ const (
 
 // Types are all types that a receiver can take.
 var Types = []Type{
-	KeyCreated, KeyRotated, KeyRevoked, KeyExpiring, KeyExpired, KeyExposed, WorkspaceSuspended, WorkspaceResumed,
+	KeyCreated, KeyRotated, KeyRevoked, KeyExpiring, KeyExpired, KeyExposed, KeyLeaked, WorkspaceSuspended, WorkspaceResumed,
 }
 
 // MaxReceivers is how many receivers there can be: each adds a message to every change.

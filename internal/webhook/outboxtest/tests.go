@@ -23,24 +23,27 @@ func testChanges(t *testing.T, b *box) {
 	b.apply(t, apikey.Resume{WorkspaceID: "acme"})
 	atOnce := b.rotate(t, other, 0, 90*day)
 	beta := b.create(t, "beta", 90*day)
+	b.apply(t, apikey.Update{WorkspaceID: "beta", KeyID: beta.ID, Name: new("Another name")}) // which is not told
+	b.apply(t, apikey.Leak{WorkspaceID: "beta", KeyID: beta.ID, Source: "github"})
+	b.apply(t, apikey.Leak{WorkspaceID: "beta", KeyID: beta.ID, Source: "github", Revoke: true})
 	outcome := b.apply(t, apikey.RevokeAll{WorkspaceID: "acme", Reason: "left"})
 	if outcome.Revoked != 2 { // the one that was replaced is active for an hour
 		t.Errorf("revoke-all: got %d keys, want 2", outcome.Revoked)
 	}
 	// What changes nothing, or nothing that anybody asks for, is not told.
 	b.revoke(t, atOnce)
-	b.apply(t, apikey.Update{WorkspaceID: "beta", KeyID: beta.ID, Name: new("Another name")})
+	b.apply(t, apikey.Leak{WorkspaceID: "beta", KeyID: beta.ID, Source: "github", Revoke: true})
 	b.apply(t, apikey.Lookup{Digest: beta.Digest})
 	b.apply(t, apikey.Resume{WorkspaceID: "acme"})
 
-	b.wantCount(t, everything, 12)
+	b.wantCount(t, everything, 15)
 	b.want(t, everything, old.ID, "created", "rotated", "revoked")
 	b.want(t, everything, replacement.ID, "revoked")
 	b.want(t, everything, other.ID, "created", "exposed", "rotated", "revoked")
 	b.want(t, everything, atOnce.ID, "revoked")
 	b.want(t, everything, "acme", "suspended", "resumed")
-	b.want(t, everything, beta.ID, "created")
-	b.wantCount(t, ends, 4)
+	b.want(t, everything, beta.ID, "created", "leaked", "revoked", "leaked")
+	b.wantCount(t, ends, 5)
 	b.want(t, ends, other.ID, "revoked")
 	if got := b.Workspaces(everything.ID); !slices.Equal(got, []string{"acme", "beta"}) {
 		t.Errorf("workspaces: got %q, want both", got)
