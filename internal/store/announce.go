@@ -27,8 +27,7 @@ const (
 // with [Store.SetReceivers] begins with the first call for them. Several windows at once
 // are announced as the shortest, and not at all once the key has ended.
 //
-// full are the receivers, and the workspaces of receivers, to which a fleet has no room for
-// more messages: see [FullFor].
+// full is where a fleet has no room for more messages: see [webhook.FullFor].
 func (s *Store) Announce(ctx context.Context, now time.Time, full []string) (more bool, err error) {
 	a := announcement{hooks: s.hooks.Load(), now: now, full: full}
 	var due bool

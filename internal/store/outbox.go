@@ -46,24 +46,34 @@ func (s *Store) SetReceivers(receivers []webhook.Receiver) error {
 
 // countMessages counts the messages in the store, the first time.
 func (s *Store) countMessages() error {
-	return s.db.View(func(txn *durable.Txn) error {
-		s.backlog.mu.Lock()
-		defer s.backlog.mu.Unlock()
-		if s.backlog.counted {
-			return nil
-		}
-		if err := each(txn, []byte(messagePrefix), func(key, _ []byte) error {
+	s.counting.Lock()
+	defer s.counting.Unlock()
+	if s.counted {
+		return nil
+	}
+	err := s.db.View(func(txn *durable.Txn) error {
+		return each(txn, []byte(messagePrefix), func(key, _ []byte) error {
 			if m, ok := messageAt(key); ok {
-				s.backlog.of(m.Receiver).add(m.Workspace, m.ID)
+				s.backlog.Add(m)
 			}
 			return nil
-		}); err != nil {
-			return err
-		}
-		s.backlog.counted = true
-		wake(s.backlog.added)
-		return nil
+		})
 	})
+	if err != nil {
+		s.backlog.Clear()
+		return err
+	}
+	s.counted = true // from now on, changes count theirs
+	wake(s.messages)
+	return nil
+}
+
+// wake puts an element into a channel with room for one, unless it has one.
+func wake(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
 
 // Outbox has the messages of a store of its own. It implements [webhook.Outbox].
@@ -75,28 +85,28 @@ func (s *Store) Outbox() Outbox { return Outbox{s} }
 // Lead waits until nobody else sends: see [webhook.Outbox].
 func (o Outbox) Lead(ctx context.Context) (context.Context, func(), error) {
 	select {
-	case <-o.store.backlog.lead:
+	case <-o.store.sending:
 	case <-ctx.Done():
 		return nil, nil, ctx.Err()
 	}
 	leading, cancel := context.WithCancel(ctx)
 	return leading, sync.OnceFunc(func() {
 		cancel()
-		o.store.backlog.lead <- struct{}{}
+		o.store.sending <- struct{}{}
 	}), nil
 }
 
 // Added is as [webhook.Outbox] has it.
-func (o Outbox) Added() <-chan struct{} { return o.store.backlog.added }
+func (o Outbox) Added() <-chan struct{} { return o.store.messages }
 
 // Count returns how many messages to a receiver are pending.
-func (o Outbox) Count(receiver string) int { return o.store.backlog.count(receiver) }
+func (o Outbox) Count(receiver string) int { return o.store.backlog.Count(receiver) }
 
 // Dropped returns how many messages to a receiver were dropped since the store was opened.
-func (o Outbox) Dropped(receiver string) int { return o.store.backlog.countDropped(receiver) }
+func (o Outbox) Dropped(receiver string) int { return o.store.backlog.Dropped(receiver) }
 
 // Workspaces returns the workspaces that pending messages to a receiver are about.
-func (o Outbox) Workspaces(receiver string) []string { return o.store.backlog.workspaces(receiver) }
+func (o Outbox) Workspaces(receiver string) []string { return o.store.backlog.Workspaces(receiver) }
 
 // Announce writes the messages that have become due: see [Store.Announce].
 func (o Outbox) Announce(ctx context.Context, now time.Time) (more bool, err error) {
@@ -114,7 +124,7 @@ func (o Outbox) Pending(ctx context.Context, receiver, workspace, after string, 
 }
 
 func (s *Store) pending(ctx context.Context, txn reader, receiver, workspace, after string, most int) (messages []webhook.Message, err error) {
-	start := max(after, s.backlog.begin(receiver, workspace))
+	start := max(after, s.backlog.From(receiver, workspace))
 	prefix := messageKey(receiver, workspace, "")
 	from, to := messageKey(receiver, workspace, start), append(bytes.Clone(prefix), 0xff)
 	err = eachFrom(ctx, txn, from, to, func(key, value []byte) error {
@@ -134,7 +144,7 @@ func (s *Store) pending(ctx context.Context, txn reader, receiver, workspace, af
 		err = nil
 	}
 	if err == nil && after == "" && len(messages) > 0 {
-		s.backlog.advance(receiver, workspace, messages[0].ID)
+		s.backlog.Advance(receiver, workspace, messages[0].ID)
 	}
 	return messages, err
 }
@@ -173,7 +183,7 @@ func (s *Store) eraseMessages(ctx context.Context, messages []webhook.Message) e
 			return nil
 		})
 		if err == nil {
-			s.backlog.remove(there)
+			s.backlog.Remove(there...)
 		}
 		return err
 	})
@@ -187,30 +197,22 @@ func (s *Store) ForgetMessages(ctx context.Context) (forgotten int, err error) {
 			return 0, err
 		}
 	}
-	for _, receiver := range s.backlog.strangers(s.receivesHere) {
-		for _, ws := range s.backlog.workspaces(receiver) {
-			for {
-				some, err := s.Outbox().Pending(ctx, receiver, ws, "", maxDone)
-				if err == nil {
-					err = s.Outbox().Done(ctx, some...)
-				}
-				if err != nil {
-					return forgotten, err
-				}
-				forgotten += len(some)
-				if len(some) < maxDone {
-					break
-				}
-			}
+	for _, receiver := range s.backlog.Receivers() {
+		if s.Receives(receiver) && !s.replica {
+			continue
+		}
+		n, err := webhook.Forget(ctx, s.Outbox(), receiver)
+		if forgotten += n; err != nil {
+			return forgotten, err
 		}
 	}
 	return forgotten, nil
 }
 
-// receivesHere reports whether messages to a receiver are kept here.
-func (s *Store) receivesHere(receiver string) bool {
+// Receives reports whether a receiver is configured.
+func (s *Store) Receives(receiver string) bool {
 	h := s.hooks.Load()
-	return !s.replica && h != nil && slices.ContainsFunc(h.receivers, func(r webhook.Receiver) bool { return r.ID == receiver })
+	return h != nil && slices.ContainsFunc(h.receivers, func(r webhook.Receiver) bool { return r.ID == receiver })
 }
 
 var _ webhook.Outbox = Outbox{}

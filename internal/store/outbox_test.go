@@ -1,6 +1,7 @@
 package store
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/agiled/caddy-api-keys/internal/webhook/outboxtest"
@@ -32,4 +33,13 @@ func (g *oneGateway) box(t testing.TB) outboxtest.Box {
 
 func TestOutbox(t *testing.T) {
 	outboxtest.Test(t, func(*testing.T) outboxtest.Gateways { return new(oneGateway) })
+}
+
+func TestOutbox_model(t *testing.T) {
+	for seed := range uint64(10) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			outboxtest.Model(t, new(oneGateway), seed, 60)
+		})
+	}
 }

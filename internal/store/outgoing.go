@@ -118,6 +118,15 @@ func (o *outgoing) add(receivers []string, m webhook.Message) {
 	}
 }
 
+// countOutgoing counts the messages of a transaction that was committed.
+func (s *Store) countOutgoing(o *outgoing) {
+	s.backlog.Add(o.messages...)
+	s.backlog.Drop(o.dropped)
+	if len(o.messages) > 0 {
+		wake(s.messages)
+	}
+}
+
 // outgoingAfter returns what collects the messages of a change of a fleet, which is planned
 // on a position.
 func (s *Store) outgoingAfter(txn reader, on apikey.Position) (outgoing, error) {

@@ -7,28 +7,20 @@ import (
 	"time"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/webhook"
 )
 
 // schedule is which ends of keys have been announced. It is written in the transaction that
 // writes the messages, so that none is announced twice, and none is left out.
 type schedule struct {
 	Marks []mark `json:"marks"`
-	// Full is where a fleet has no room for more messages: see FullFor.
+	// Full is where a fleet has no room for more messages: see [webhook.FullFor].
 	Full []string `json:"full,omitempty"`
-}
-
-// FullFor says in [Store.Announce] that there is no room for messages to a receiver, or
-// those about one workspace if that is not "".
-func FullFor(receiver, workspace string) string {
-	if workspace == "" {
-		return receiver
-	}
-	return receiver + "/" + workspace
 }
 
 // full reports whether a fleet has no room for a message.
 func (s *schedule) full(receiver, workspace string) bool {
-	return slices.Contains(s.Full, FullFor(receiver, "")) || slices.Contains(s.Full, FullFor(receiver, workspace))
+	return slices.Contains(s.Full, webhook.FullFor(receiver, "")) || slices.Contains(s.Full, webhook.FullFor(receiver, workspace))
 }
 
 // mark is the point up to which the keys have been announced that end so long from now: in

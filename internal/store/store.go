@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 
 	"github.com/maypok86/otter/v2"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/durable"
+	"github.com/agiled/caddy-api-keys/internal/webhook"
 )
 
 // Store is an open key store. Its methods are safe for concurrent use. A nil *Store
@@ -47,9 +49,15 @@ type Store struct {
 	// unwritten has what the records of usage were before a write that failed. Only
 	// NoteUsage uses it.
 	unwritten map[string][]byte
-	// backlog counts the messages of webhooks; hooks is who receives them.
-	backlog *backlog
-	hooks   atomic.Pointer[hooks]
+	// hooks is who receives webhooks. backlog counts their messages, from when counted is
+	// set on; messages has an element after some were added, and sending one while nobody
+	// sends them.
+	hooks    atomic.Pointer[hooks]
+	backlog  *webhook.Backlog
+	counting sync.Mutex
+	counted  bool
+	messages chan struct{}
+	sending  chan struct{}
 	// onChange is called after each change is committed, before Apply returns.
 	onChange func(apikey.Outcome)
 
@@ -119,7 +127,11 @@ func openDirectory(path string, replica bool, log *zap.Logger, onChange func(api
 }
 
 func newStore(db *durable.DB, log *zap.Logger, onChange func(apikey.Outcome)) *Store {
-	return &Store{db: db, log: log, walks: newWalks(), versions: newVersions(), counts: newCounts(), backlog: newBacklog(log), onChange: onChange}
+	s := &Store{db: db, log: log, walks: newWalks(), versions: newVersions(), counts: newCounts(), onChange: onChange}
+	s.backlog = webhook.NewBacklog(webhook.MaxPending, webhook.MaxPendingOfOne)
+	s.messages, s.sending = make(chan struct{}, 1), make(chan struct{}, 1)
+	s.sending <- struct{}{}
+	return s
 }
 
 // databaseOptions returns the options of a store's database.

@@ -60,7 +60,7 @@ func (s *Store) write(turn *durable.Turn, at time.Time, do func(*transaction) er
 	var txn *transaction
 	err := turn.Update(func(t *durable.Txn) error {
 		txn = &transaction{Txn: t, after: turn.Revision()}
-		txn.out = outgoing{hooks: s.hooks.Load(), change: turn.Revision() + 1, full: s.backlog.full, spare: turn.SpareSpace}
+		txn.out = outgoing{hooks: s.hooks.Load(), change: turn.Revision() + 1, full: s.backlog.Full, spare: turn.SpareSpace}
 		if err := do(txn); err != nil {
 			return err
 		}
@@ -79,7 +79,7 @@ func (s *Store) write(turn *durable.Turn, at time.Time, do func(*transaction) er
 		return nil
 	})
 	if err == nil {
-		s.backlog.add(txn.out)
+		s.countOutgoing(&txn.out)
 		s.versions.advance(txn.changed)
 		s.prefixes.Add(txn.issued...)
 	}

@@ -56,3 +56,27 @@ const (
 	// MaxPending, so that one workspace leaves room for the others.
 	MaxPendingOfOne = MaxPending / 20
 )
+
+// forgottenAtOnce is how many messages Forget deletes at once.
+const forgottenAtOnce = 1000
+
+// Forget deletes the messages to a receiver that there are when it begins, and returns their
+// number.
+func Forget(ctx context.Context, o Outbox, receiver string) (forgotten int, err error) {
+	for _, workspace := range o.Workspaces(receiver) {
+		for after := ""; ; {
+			some, err := o.Pending(ctx, receiver, workspace, after, forgottenAtOnce)
+			if err == nil {
+				err = o.Done(ctx, some...)
+			}
+			if err != nil {
+				return forgotten, err
+			}
+			if forgotten += len(some); len(some) < forgottenAtOnce {
+				break
+			}
+			after = some[len(some)-1].ID
+		}
+	}
+	return forgotten, nil
+}

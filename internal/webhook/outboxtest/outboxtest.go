@@ -159,8 +159,7 @@ func (b *box) pass(t testing.TB, d time.Duration) {
 	b.announce(t)
 }
 
-// pending returns all messages to a receiver, in their order for each workspace, once
-// there are so many.
+// pending returns all messages to a receiver, in their order for each workspace.
 func (b *box) pending(t testing.TB, receiver webhook.Receiver) (all []webhook.Message) {
 	t.Helper()
 	for _, ws := range b.Workspaces(receiver.ID) {
@@ -200,24 +199,30 @@ func (b *box) about(t testing.TB, receiver webhook.Receiver, subject string) (sa
 	return said
 }
 
+// want waits until the pending messages to a receiver say so about a subject. In a fleet,
+// the gateway that leads hears of them from etcd.
 func (b *box) want(t testing.TB, receiver webhook.Receiver, subject string, want ...string) {
 	t.Helper()
-	if got := b.about(t, receiver, subject); !slices.Equal(got, want) {
+	var got []string
+	if !b.await(func() bool { got = b.about(t, receiver, subject); return slices.Equal(got, want) }) {
 		t.Errorf("messages to %s about %s: got %q, want %q", receiver.ID, subject, got, want)
 	}
 }
 
-// wantCount waits until so many messages to a receiver are pending. In a fleet, the gateway
-// that leads hears of them from etcd.
+// wantCount waits until so many messages to a receiver are pending.
 func (b *box) wantCount(t testing.TB, receiver webhook.Receiver, want int) {
 	t.Helper()
-	deadline := time.After(10 * time.Second)
-	for b.Count(receiver.ID) != want {
-		select {
-		case <-b.Added():
-		case <-time.After(time.Millisecond):
-		case <-deadline:
-			t.Fatalf("pending messages to %s: got %d, want %d", receiver.ID, b.Count(receiver.ID), want)
+	if !b.await(func() bool { return b.Count(receiver.ID) == want }) {
+		t.Fatalf("pending messages to %s: got %d, want %d", receiver.ID, b.Count(receiver.ID), want)
+	}
+}
+
+// await waits until something is so, but not for long.
+func (b *box) await(isSo func() bool) bool {
+	for deadline := time.Now().Add(5 * time.Second); !isSo(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			return false
 		}
 	}
+	return true
 }
