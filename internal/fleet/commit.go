@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,7 +20,7 @@ const (
 	// committedAtOnce is the number of changes that this gateway commits together. Most
 	// write a key and an event.
 	committedAtOnce = maxRecords / 2
-	// maxRecords is the number of records that are committed together: etcd allows 128
+	// maxRecords is the number of records and messages that are committed together: etcd allows 128
 	// operations in one transaction, unless it is configured otherwise.
 	maxRecords = 120
 	// commitTimeout bounds how long a change may take to be committed and applied.
@@ -218,6 +219,7 @@ func (a *attempt) try(ctx context.Context, some []*request) (planned int, done b
 	if err != nil || !done {
 		return 0, false, err
 	}
+	f.outbox.backlog.Drop(plan.Dropped)
 	for i, r := range some {
 		own := committed
 		own.outcome, own.err = plan.Results[i].Outcome, r.applied(plan.Results[i])
@@ -251,7 +253,7 @@ func (a *attempt) commit(ctx context.Context, on point, plan apikey.Plan) (resul
 	if a.ticket != "" {
 		then = append(then, clientv3.OpDelete(a.etcd.name(a.ticket)))
 	}
-	for _, r := range plan.Records {
+	for _, r := range slices.Concat(plan.Records, plan.Messages) {
 		key := a.etcd.name(recordName(r))
 		if r.Value == nil {
 			then = append(then, clientv3.OpDelete(key))

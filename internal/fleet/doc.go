@@ -40,8 +40,12 @@
 //	d/f/<digest>      a calendar feed
 //	d/a/<id>          an event of the audit trail
 //	d/n/<id>          what has been deleted for its age
+//	d/j/<id>          the keys that sign assertions
+//	d/l/<id>          which ends of keys have been announced to webhooks
 //	u/<xxx>           when keys were used; xxx are three hexadecimal digits
 //	gw/<id>           registration: a gateway, from its start to its end
+//	w/<receiver>/<workspace>/<id>  a message to a webhook, until it is delivered
+//	sender/<lease>    a gateway that sends them, the oldest one, or waits to do so
 //	q/<id>            a gateway that waits for its turn to change something
 //	import            the id of an import that has begun: there is no head until it has finished
 //

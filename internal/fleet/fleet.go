@@ -36,6 +36,11 @@ type Replica interface {
 	// MergeUses notes uses that other gateways have seen, by id, and returns the ids of
 	// keys that do not exist.
 	MergeUses(uses map[string]apikey.SharedUse) (unknown []string, err error)
+	// Announce writes the messages to webhooks that are due by now, which has passed for
+	// certain, and reports whether there are more. full is where there is no room for any.
+	Announce(ctx context.Context, now time.Time, full []string) (more bool, err error)
+	// Receives reports whether this gateway has a receiver of webhooks.
+	Receives(receiver string) bool
 	// Contact returns what NoteContact has recorded, and a time that has certainly passed.
 	Contact() (c apikey.Contact, confirmed time.Time, err error)
 	// NoteContact records what a gateway in static mode has to know after a restart.
@@ -72,6 +77,7 @@ type Fleet struct {
 	registry *registry
 	queue    queue
 	uses     uses
+	outbox   *Outbox
 
 	watches      atomic.Int64 // how many have been opened
 	restartWatch atomic.Pointer[context.CancelCauseFunc]
@@ -112,6 +118,7 @@ func inBackground(run func(context.Context)) *background {
 // lease, [Fleet.Live] is false and changes fail.
 func Open(o Options, replica Replica) (*Fleet, error) {
 	f := &Fleet{replica: replica, log: o.Log, started: time.Now(), closed: make(chan struct{}), progress: newProgress(), registry: newRegistry(o.Log, o.Serving)}
+	f.outbox = newOutbox(f)
 	f.lease.clock = thisInstant
 	if o.clock != nil {
 		f.lease.clock = o.clock

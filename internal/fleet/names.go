@@ -25,6 +25,9 @@ const (
 	eventPrefix     = "d/a/"
 	forgottenPrefix = "d/n/"
 	signingPrefix   = "d/j/"
+	schedulePrefix  = "d/l/"
+	messagePrefix   = "w/"
+	senderName      = "sender"
 	shards          = 256
 	shardNameWidth  = len("00/")
 )
@@ -60,6 +63,10 @@ func recordName(r apikey.Record) string {
 		return forgottenPrefix + r.ID
 	case apikey.RecordSigningKeys:
 		return signingPrefix + r.ID
+	case apikey.RecordSchedule:
+		return schedulePrefix + r.ID
+	case apikey.RecordMessage:
+		return messagePrefix + r.ID
 	}
 	panic(fmt.Sprintf("a record of the unknown kind %q", r.Kind))
 }
@@ -88,6 +95,7 @@ func recordAt(name string) (kind apikey.RecordKind, id string, ok bool) {
 	}{
 		{suspendPrefix, apikey.RecordSuspension}, {feedPrefix, apikey.RecordFeed}, {eventPrefix, apikey.RecordEvent},
 		{forgottenPrefix, apikey.RecordForgotten}, {signingPrefix, apikey.RecordSigningKeys},
+		{schedulePrefix, apikey.RecordSchedule},
 	} {
 		if id, ok := strings.CutPrefix(name, p.prefix); ok {
 			return p.kind, id, true

@@ -19,7 +19,8 @@ import (
 // changes ignore it, as they do with everything that does, but say nothing if they have
 // just that record. It is written on the condition that the record in etcd is the one that
 // was read, and this replica has it: what was forged with a key that was disclosed is not
-// sealed again. The head itself is sealed again like that, too.
+// sealed again. The head itself is sealed again like that, too. Messages to webhooks are not
+// in the replica: they are sealed again as they are, until they are sent.
 
 const (
 	// rekeyedAtOnce is the number of records that are sealed again in one transaction.
@@ -64,8 +65,21 @@ func (r *rekeying) run(ctx context.Context, after string) error {
 		return err
 	}
 	began := time.Now()
-	from, end := r.etcd.name(dataPrefix), clientv3.GetPrefixRangeEnd(r.etcd.name(dataPrefix))
-	if after != "" {
+	for _, part := range []string{dataPrefix, messagePrefix} {
+		if r.done.Next != "" || after > clientv3.GetPrefixRangeEnd(part) {
+			continue
+		}
+		if err := r.part(ctx, part, after, began); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// part seals what is below a prefix, after a place, until the step has taken its time.
+func (r *rekeying) part(ctx context.Context, prefix, after string, began time.Time) error {
+	from, end := r.etcd.name(prefix), clientv3.GetPrefixRangeEnd(r.etcd.name(prefix))
+	if after > prefix {
 		from = r.etcd.name(after) + "\x00"
 	}
 	for {
@@ -152,7 +166,8 @@ func (r *rekeying) page(ctx context.Context, found []*mvccpb.KeyValue) error {
 func (r *rekeying) needed(kv *mvccpb.KeyValue) bool {
 	name := strings.TrimPrefix(string(kv.Key), r.etcd.prefix)
 	_, _, isRecord := recordAt(name)
-	return (isRecord || name == headName) && !r.etcd.keys.isCurrent(kv.Value)
+	_, isMessage := messageAt(name)
+	return (isRecord || isMessage || name == headName) && !r.etcd.keys.isCurrent(kv.Value)
 }
 
 // some seals some records again. Those that do not agree with this replica, or that somebody
