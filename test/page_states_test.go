@@ -129,6 +129,10 @@ func (p *scene) states() []state {
 		}},
 		{"no such key", func() { p.goTo(p.ws + "/keys/key_0"); p.sees("There is no such key") }},
 		{"activity", func() { p.click("link", "Activity"); p.sees("rotated") }},
+		{"activity without a match", func() {
+			p.goTo(p.ws + "/activity?operation=suspend&actor=nobody&from=2026-01-01")
+			p.sees("Nothing matches these filters")
+		}},
 		{"suspended", func() { p.goTo(p.stopped); p.sees("This workspace is suspended", "Zapier") }},
 		{"choose a workspace", func() { p.goTo(""); p.sees("Choose a workspace", p.stopped+" 1 0 0 Suspended") }},
 		{"keys in all workspaces", func() {

@@ -5,16 +5,20 @@ import * as api from "./api.js";
 import {addPage, app, guarded, redraw, toKey, words} from "./app.js";
 import {dayOf, timeOfDay} from "./format.js";
 import {actorOf} from "./key.js";
+import {exporting, exportTrail} from "./export.js";
 import {named} from "./named.js";
 import {language, text} from "./text.js";
+import {isFilter, read, readFilter} from "./trail.js";
+import {filterView} from "./trailfilter.js";
 import {blank, icon, loading, pager, problem, when} from "./ui.js";
 
 const pageSize = 50;
+const mostPages = 10; // to be read at once where a filter leaves few events
 const trail = {};
 const names = new Map(); // the keys that events are about, by id
 
 function reset() {
-	Object.assign(trail, {workspace: app.workspace, cursors: [""], events: null, next: null, failed: ""});
+	Object.assign(trail, {filter: readFilter(app.route.query), cursors: [""], events: null, next: null, reached: "", failed: ""});
 	names.clear();
 }
 
@@ -24,17 +28,19 @@ async function load() {
 	const mine = ++asked;
 	const {workspace} = app;
 	try {
-		const page = await api.events(workspace, {limit: pageSize, cursor: trail.cursors.at(-1)});
-		await learnNames(workspace, page.events);
+		const found = await read(workspace, trail.filter, {cursor: trail.cursors.at(-1), enough: pageSize, pages: mostPages});
+		await learnNames(workspace, found.events);
 		if (mine === asked && workspace === app.workspace) {
-			Object.assign(trail, {events: page.events, next: page.next_cursor, failed: ""});
+			Object.assign(trail, {...found, failed: ""});
 		}
 	} catch (failure) {
 		if (!(failure instanceof api.Refusal) || failure.code === "unauthorized") {
 			throw failure;
 		}
-		trail.failed = words(failure);
-		redraw();
+		if (mine === asked) {
+			trail.failed = words(failure);
+			redraw();
+		}
 	}
 }
 
@@ -57,9 +63,7 @@ async function learnNames(workspace, events) {
 
 addPage("activity", {
 	load,
-	enter: () => {
-		reset();
-	},
+	enter: reset,
 });
 
 function turn(cursors) {
@@ -72,25 +76,34 @@ export const activityView = () => html`
 	<header class="head"><div>
 		<h1 tabindex="-1">${text.events.title}</h1>
 		<p class="lead">${text.events.lead}</p>
-	</div></header>
+	</div>
+	<div class="actions">${exportButton()}</div></header>
+	${filterView(trail.filter)}
 	${trail.failed ? problem(`${text.events.failed}: ${trail.failed}`) : listed()}`;
+
+function exportButton() {
+	const found = exporting();
+	return html`<button type="button" aria-disabled=${found === null ? "false" : "true"} @click=${() => exportTrail(trail.filter)}>
+		${icon("download")}<span aria-live="polite">${found === null ? text.trail.export : text.trail.exporting(found)}</span></button>`;
+}
 
 function listed() {
 	if (!trail.events) {
 		return loading();
 	}
-	if (trail.events.length === 0) {
-		return blank(text.events.empty);
-	}
 	const number = trail.cursors.length;
 	const newer = number > 1 && (() => turn(trail.cursors.slice(0, -1)));
 	const older = trail.next && (() => turn([...trail.cursors, trail.next]));
 	return html`
+		${trail.events.length === 0 ? none() : nothing}
+		${trail.next && isFilter(trail.filter) ? html`<p class="notice">${icon("info")}<span>${text.trail.reached(when(trail.reached))}</span></p>` : nothing}
 		${[...Map.groupBy(trail.events, (event) => dayOf(event.at))].map(
 			([day, events]) => html`<section class="day"><h2>${day}</h2><ol class="events">${events.map(eventView)}</ol></section>`,
 		)}
 		${pager({number, newer, older}, {...text.events, page: text.list.page})}`;
 }
+
+const none = () => blank(isFilter(trail.filter) ? text.trail.none : text.events.empty);
 
 const kinds = {create: "created", rotate: "info", revoke: "revoked", revoke_all: "revoked", suspend: "revoked", expose: "danger", leak: "danger", update: "changed", calendar_feed: "calendar"};
 

@@ -2,7 +2,7 @@
 
 import {html, nothing} from "./vendor/lit-html.js";
 import * as api from "./api.js";
-import {addPage, app, redraw, toKey, toKeys, words} from "./app.js";
+import {addPage, app, redraw, toActivity, toKey, toKeys, words} from "./app.js";
 import {named} from "./named.js";
 import {openRename} from "./rename.js";
 import {openRevoke} from "./revoke.js";
@@ -10,6 +10,7 @@ import {openRotate} from "./rotate.js";
 import {download} from "./reminders.js";
 import {isRotating, rotationView} from "./rotation.js";
 import {text} from "./text.js";
+import {queryOf} from "./trail.js";
 import {comparedDays, daysAsked, usageView} from "./usage.js";
 import {badges, blank, copyButton, icon, loading, problem, since, standing, when} from "./ui.js";
 
@@ -76,7 +77,8 @@ export function keyView() {
 		${notices(key)}
 		${rotationView(shown)}
 		${facts(shown)}
-		${usageView(key, shown.usage)}`;
+		${usageView(key, shown.usage)}
+		<p><a href="${toActivity()}${queryOf({key: key.id})}">${text.trail.ofKey}</a></p>`;
 }
 
 const back = () => html`<p class="back"><a href=${toKeys()}>${icon("back")}${text.key.back}</a></p>`;

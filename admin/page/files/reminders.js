@@ -4,18 +4,15 @@ import {html, nothing} from "./vendor/lit-html.js";
 import * as api from "./api.js";
 import {app, redraw, refused, toast, words} from "./app.js";
 import {leave, open} from "./dialog.js";
+import {save} from "./save.js";
 import {text} from "./text.js";
 import {copyButton, icon, problem} from "./ui.js";
 
-// Saves a calendar of one key or of all keys. The file is created here, because a
-// link does not send the credentials that are required.
+// Saves a calendar of one key or of all keys.
 export async function download(key) {
 	try {
 		const calendar = await api.reminder(app.workspace, key?.id);
-		const address = URL.createObjectURL(new Blob([calendar], {type: "text/calendar"}));
-		const link = Object.assign(document.createElement("a"), {href: address, download: `${key?.id ?? app.workspace}.ics`});
-		link.click();
-		URL.revokeObjectURL(address);
+		save(`${key?.id ?? app.workspace}.ics`, "text/calendar", calendar);
 	} catch (failure) {
 		if (!refused(failure)) {
 			toast(words(failure));

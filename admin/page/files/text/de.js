@@ -6,6 +6,7 @@ import {html} from "../vendor/lit-html.js";
 import {arrange, menu, revokeMany, select} from "./de/arrange.js";
 import {events, from} from "./de/events.js";
 import {refused} from "./de/refusals.js";
+import {trail} from "./de/trail.js";
 import {usage} from "./de/usage.js";
 
 const {number, count} = numbers("de");
@@ -144,6 +145,7 @@ export const text = {
 	menu,
 	select,
 	revokeMany,
+	trail,
 	usage,
 
 	status: {active: "Aktiv", expired: "Abgelaufen", revoked: "Widerrufen", suspended: "Gesperrt"},

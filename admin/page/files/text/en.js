@@ -5,6 +5,7 @@ import {numbers} from "../numbers.js";
 import {html} from "../vendor/lit-html.js";
 import {arrange, menu, revokeMany, select} from "./en/arrange.js";
 import {events} from "./en/events.js";
+import {trail} from "./en/trail.js";
 import {usage} from "./en/usage.js";
 
 const {number, count} = numbers("en");
@@ -144,6 +145,7 @@ export const text = {
 	menu,
 	select,
 	revokeMany,
+	trail,
 	usage,
 
 	status: {active: "Active", expired: "Expired", revoked: "Revoked", suspended: "Suspended"},
