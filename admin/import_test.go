@@ -164,6 +164,9 @@ func TestImport_refusedLines(t *testing.T) {
 		{"its token for a name", with(line, "name", "sk_live_1"), "invalid_name", "name"},
 		{"its token for an owner", with(line, "owner", "sk_live_1"), "invalid_owner", "owner"},
 		{"its token for a workspace", with(line, "workspace_id", "sk_live_1"), "invalid_workspace", "workspace_id"},
+		{"its token in its name", importLine("Key sk_live_0123456789", "sk_live_0123456789"), "invalid_name", "name"},
+		{"its token at the end of a sentence", with(importLine("Zapier", "sk.live/0123456789=="), "owner", "It is sk.live/0123456789==."), "invalid_owner", "owner"},
+		{"its token among others", with(importLine("Zapier", "sk_live_0123456789"), "token_hint", "(sk_live_0123456780,sk_live_0123456789)"), "invalid_token_hint", "token_hint"},
 		{"a long owner", with(line, "owner", strings.Repeat("x", 81)), "invalid_owner", "owner"},
 		{"no preset", with(line, "preset", ""), "invalid_preset", "preset"},
 		{"no digest", with(line, "token_sha256", ""), "invalid_token_sha256", "token_sha256"},
@@ -193,7 +196,7 @@ func TestImport_refusedLines(t *testing.T) {
 					want["field"] = test.field
 				}
 				equal(t, "refusal", answers[0], want)
-				if said := answers[0]["error"].(string); strings.Contains(said, ours) || strings.Contains(said, "sk_live_1") {
+				if said := answers[0]["error"].(string); strings.Contains(said, ours) || strings.Contains(said, "sk_live_1") || strings.Contains(said, "0123456789") {
 					t.Errorf("got the error %q, want it without the token", said)
 				}
 				equal(t, "the next line", answers[1]["outcome"], any("imported"))

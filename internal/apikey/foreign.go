@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"unicode/utf8"
 )
 
 // A foreign token was issued by another program, and its key was imported. It has the
@@ -43,11 +44,16 @@ func foreignForm(s string) bool {
 		end--
 	}
 	for i := range end {
-		if c := s[i]; !isAlphanumeric(c) && strings.IndexByte("-._~+/", c) < 0 {
+		if c := s[i]; c == '=' || !inToken(rune(c)) {
 			return false
 		}
 	}
 	return end > 0
+}
+
+// inToken reports whether a character can be in a foreign token.
+func inToken(c rune) bool {
+	return c < utf8.RuneSelf && (isAlphanumeric(byte(c)) || strings.IndexByte("-._~+/=", byte(c)) >= 0)
 }
 
 func beginsWith(s, prefix string) bool {

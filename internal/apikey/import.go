@@ -3,6 +3,7 @@ package apikey
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"strings"
 	"time"
 )
 
@@ -71,8 +72,9 @@ func parseTime(s string) (at time.Time, err error) {
 	return at.UTC().Truncate(time.Millisecond), err
 }
 
-// RevealsToken returns a refusal of the text about a key that is its whole token, as it is
-// where the columns of a table were mixed up; nil if none is.
+// RevealsToken returns a refusal of the text about a key that has its whole token in it, as
+// where the columns of a table were mixed up, or a script named keys after their tokens; nil
+// if none has.
 func (k *Key) RevealsToken() error {
 	for _, text := range []struct {
 		is      string
@@ -83,11 +85,29 @@ func (k *Key) RevealsToken() error {
 		{k.Owner, ErrInvalidOwner},
 		{k.TokenHint, ErrInvalidHint},
 	} {
-		if sha256.Sum256([]byte(text.is)) == k.Digest {
-			return text.refusal.because("This is the token itself: it is stored, and shown to others.")
+		if k.Digest.isOfPart(text.is) {
+			return text.refusal.because("The token itself is in it: it is stored, and shown to others.")
 		}
 	}
 	return nil
+}
+
+// isOfPart reports whether the digest is that of a text, or of a part of it that can be a
+// token and has something else around it: a space or a sign that is in no token, or the end
+// of a sentence.
+func (d Digest) isOfPart(text string) bool {
+	if sha256.Sum256([]byte(text)) == d {
+		return true
+	}
+	for part := range strings.FieldsFuncSeq(text, func(r rune) bool { return !inToken(r) }) {
+		if len(part) < minForeignLength {
+			continue
+		}
+		if sha256.Sum256([]byte(part)) == d || sha256.Sum256([]byte(strings.TrimRight(part, "."))) == d {
+			return true
+		}
+	}
+	return false
 }
 
 // flawOfImport says what is wrong with a key that was imported.
@@ -100,7 +120,7 @@ func (k *Key) flawOfImport() string {
 	case k.Replaces != "":
 		return "it was imported, and replaces another key"
 	case k.RevealsToken() != nil:
-		return "it holds its token"
+		return "it has its token in it"
 	}
 	return ""
 }

@@ -99,7 +99,7 @@ var notAdmitted = []struct {
 		r.Imported, r.TokenHint = true, "sk-1234"
 		digest := sha256.Sum256([]byte(r.TokenHint))
 		r.Digest = digest[:]
-	})}, "it holds its token"},
+	})}, "it has its token in it"},
 
 	{"an event of a foreign workspace", []backupLine{craftedEvent(1, func(r *eventRecord) { r.WorkspaceID = "acme" + strings.Repeat("x", 256) })}, "line 2 of the decompressed backup, the record of an event cannot be restored: its workspace id is not valid"},
 	{"an event of the year 55000", []backupLine{craftedEvent(1, func(r *eventRecord) { r.At = 17e14 })}, "its time is out of range"},
