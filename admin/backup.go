@@ -91,13 +91,9 @@ func (h *Handler) takeBackup(r *http.Request) (int, any, error) {
 
 // restoreBackup adds records that are in a backup but not in the store.
 func (h *Handler) restoreBackup(r *http.Request) (int, any, error) {
-	query, err := queryOf(r, "quarantine")
+	quarantine, err := flagOf(r, "quarantine")
 	if err != nil {
 		return 0, nil, err
-	}
-	quarantine := query.Get("quarantine")
-	if query.Has("quarantine") && quarantine != "true" && quarantine != "false" {
-		return 0, nil, errInvalidQuarantine
 	}
 	if r.Header.Get("Content-Encoding") != "" {
 		return 0, nil, errNoBackup
@@ -105,7 +101,7 @@ func (h *Handler) restoreBackup(r *http.Request) (int, any, error) {
 	now := h.now()
 	done, err := h.keys().Restore(r.Context(), r.Body, apikey.Change{
 		EventID: apikey.NewEventID(now), At: now, Actor: h.actor(r), RemoteIP: h.RemoteIP(r),
-	}, apikey.Restore{Quarantine: quarantine == "true"}, io.Discard)
+	}, apikey.Restore{Quarantine: quarantine}, io.Discard)
 	if err != nil {
 		return 0, nil, err
 	}

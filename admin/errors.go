@@ -15,29 +15,28 @@ import (
 
 // Refusals of malformed requests.
 var (
-	errInvalidJSON       = &apikey.Error{Code: "invalid_json", Message: "The body is not the JSON object that this call expects."}
-	errNotJSON           = &apikey.Error{Code: "not_json", Message: `The body must be JSON: send "Content-Type: application/json".`}
-	errBodyTooLarge      = &apikey.Error{Code: "body_too_large", Message: "The body is larger than 64 KiB."}
-	errInvalidLimit      = &apikey.Error{Code: "invalid_limit", Field: "limit", Message: "The limit must be a number from 1 to 200."}
-	errInvalidDays       = &apikey.Error{Code: "invalid_days", Field: "days", Message: "The days must be a number from 1 to 90."}
-	errInvalidKeys       = &apikey.Error{Code: errInvalidQuery("").Code, Field: "keys", Message: "keys must be 1 to 200 ids of keys, separated by commas."}
-	errInvalidStatus     = &apikey.Error{Code: "invalid_status", Field: "status", Message: `The status must be "active", "expired" or "revoked".`}
-	errUnauthorized      = &apikey.Error{Code: "unauthorized", Message: `This call requires "Authorization: Bearer" with the admin token.`}
-	errCrossOrigin       = &apikey.Error{Code: "cross_origin", Message: "A page from another origin cannot make this call."}
-	errWrongWorkspace    = &apikey.Error{Code: "workspace_mismatch", Message: "This address serves a single workspace, and this call is about another."}
-	errIdle              = &apikey.Error{Code: "store_unavailable", Message: "This server has no key store: its configuration has neither the option api_keys nor the handler api_key_auth."}
-	errUnknownKey        = &apikey.Error{Code: "not_found", Message: "No workspace has a key with this id."}
-	errUnknownToken      = &apikey.Error{Code: "not_found", Message: "No key has this token."}
-	errUnknownFeed       = &apikey.Error{Code: "not_found", Message: "There is no such calendar feed. It may have been revoked, or replaced by another."}
-	errInvalidQuarantine = &apikey.Error{Code: errInvalidQuery("").Code, Field: "quarantine", Message: `quarantine must be "true" or "false".`}
-	errInvalidDryRun     = &apikey.Error{Code: errInvalidQuery("").Code, Field: "dry_run", Message: `dry_run must be "true" or "false".`}
-	errNotLines          = &apikey.Error{Code: errNotJSON.Code, Message: `The body must be JSON, an object a line: send "Content-Type: application/x-ndjson", without a Content-Encoding.`}
-	errLineTooLarge      = &apikey.Error{Code: errBodyTooLarge.Code, Message: "The line is longer than 64 KiB."}
-	errNoBackup          = &apikey.Error{Code: apikey.ErrInvalidBackup.Code, Message: "The body must be the backup exactly as it was taken, without a Content-Encoding. Nothing was changed."}
-	errReasonRequired    = &apikey.Error{Code: "invalid_reason", Field: "reason", Message: "Give a reason: it is recorded in the audit trail."}
-	errNoFleet           = &apikey.Error{Code: "not_found", Message: "This gateway belongs to no fleet: it has a store of its own."}
-	errNoSuchCall        = &apikey.Error{Code: "not_found", Message: "There is no such call."}
-	errMethodNotAllowed  = &apikey.Error{Code: "method_not_allowed", Message: "This address does not accept that method. The Allow header lists the methods it accepts."}
+	errInvalidJSON      = &apikey.Error{Code: "invalid_json", Message: "The body is not the JSON object that this call expects."}
+	errNotJSON          = &apikey.Error{Code: "not_json", Message: `The body must be JSON: send "Content-Type: application/json".`}
+	errBodyTooLarge     = &apikey.Error{Code: "body_too_large", Message: "The body is larger than 64 KiB."}
+	errInvalidLimit     = &apikey.Error{Code: "invalid_limit", Field: "limit", Message: "The limit must be a number from 1 to 200."}
+	errInvalidDays      = &apikey.Error{Code: "invalid_days", Field: "days", Message: "The days must be a number from 1 to 90."}
+	errInvalidKeys      = &apikey.Error{Code: errInvalidQuery("").Code, Field: "keys", Message: "keys must be 1 to 200 ids of keys, separated by commas."}
+	errInvalidStatus    = &apikey.Error{Code: "invalid_status", Field: "status", Message: `The status must be "active", "expired" or "revoked".`}
+	errUnauthorized     = &apikey.Error{Code: "unauthorized", Message: `This call requires "Authorization: Bearer" with the admin token.`}
+	errCrossOrigin      = &apikey.Error{Code: "cross_origin", Message: "A page from another origin cannot make this call."}
+	errWrongWorkspace   = &apikey.Error{Code: "workspace_mismatch", Message: "This address serves a single workspace, and this call is about another."}
+	errIdle             = &apikey.Error{Code: "store_unavailable", Message: "This server has no key store: its configuration has neither the option api_keys nor the handler api_key_auth."}
+	errUnknownKey       = &apikey.Error{Code: "not_found", Message: "No workspace has a key with this id."}
+	errUnknownToken     = &apikey.Error{Code: "not_found", Message: "No key has this token."}
+	errUnknownFeed      = &apikey.Error{Code: "not_found", Message: "There is no such calendar feed. It may have been revoked, or replaced by another."}
+	errNoDryRun         = &apikey.Error{Code: errInvalidQuery("").Code, Message: "This call has no dry run: leave that parameter out. Nothing was changed."}
+	errNotLines         = &apikey.Error{Code: errNotJSON.Code, Message: `The body must be JSON, an object a line: send "Content-Type: application/x-ndjson", without a Content-Encoding.`}
+	errLineTooLarge     = &apikey.Error{Code: errBodyTooLarge.Code, Message: "The line is longer than 64 KiB."}
+	errNoBackup         = &apikey.Error{Code: apikey.ErrInvalidBackup.Code, Message: "The body must be the backup exactly as it was taken, without a Content-Encoding. Nothing was changed."}
+	errReasonRequired   = &apikey.Error{Code: "invalid_reason", Field: "reason", Message: "Give a reason: it is recorded in the audit trail."}
+	errNoFleet          = &apikey.Error{Code: "not_found", Message: "This gateway belongs to no fleet: it has a store of its own."}
+	errNoSuchCall       = &apikey.Error{Code: "not_found", Message: "There is no such call."}
+	errMethodNotAllowed = &apikey.Error{Code: "method_not_allowed", Message: "This address does not accept that method. The Allow header lists the methods it accepts."}
 )
 
 // errInvalidQuery refuses a query that cannot be parsed, or has a parameter twice.

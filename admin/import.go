@@ -33,13 +33,9 @@ func (h *Handler) importKeys(r *http.Request) (int, any, error) {
 	if err := h.keys().Ping(); err != nil {
 		return 0, nil, err
 	}
-	query, err := queryOf(r, "dry_run")
+	dryRun, err := flagOf(r, "dry_run")
 	if err != nil {
 		return 0, nil, err
-	}
-	dryRun := query.Get("dry_run")
-	if query.Has("dry_run") && dryRun != "true" && dryRun != "false" {
-		return 0, nil, errInvalidDryRun
 	}
 	encoding := r.Header.Get("Content-Encoding")
 	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
@@ -47,7 +43,7 @@ func (h *Handler) importKeys(r *http.Request) (int, any, error) {
 		return 0, nil, errNotLines
 	}
 	return http.StatusOK, exchange(func(w http.ResponseWriter, r *http.Request) string {
-		return h.exchangeLines(w, r, dryRun == "true")
+		return h.exchangeLines(w, r, dryRun)
 	}), nil
 }
 

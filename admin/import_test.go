@@ -331,6 +331,9 @@ func TestImport_refused(t *testing.T) {
 		{"neither true nor false", "/import?dry_run=1", []string{media}, 400, "invalid_query", "dry_run"},
 		{"nothing", "/import?dry_run=", []string{media}, 400, "invalid_query", "dry_run"},
 		{"twice", "/import?dry_run=true&dry_run=true", []string{media}, 400, "invalid_query", "dry_run"},
+		{"misspelt", "/import?dryrun=true", []string{media}, 400, "invalid_query", ""},
+		{"in upper case", "/import?DRY_RUN=true", []string{media}, 400, "invalid_query", ""},
+		{"beside it", "/import?dry_run=false&dry-run=true", []string{media}, 400, "invalid_query", ""},
 		{"a page of another origin", "/import", []string{media, "Sec-Fetch-Site: cross-site"}, 403, "cross_origin", ""},
 	} {
 		a := newAPI(t)
@@ -344,4 +347,24 @@ func TestImport_refused(t *testing.T) {
 	pinned.refused(t, 403, "workspace_mismatch", "", "POST", "/import", body, media)
 	none := newAPI(t, func(c *Config) { c.Keys = func() Keys { return nil } })
 	none.refused(t, 503, "store_unavailable", "", "POST", "/import", body, media)
+}
+
+// Nobody who asks for a dry run changes anything, at no call, in no spelling.
+func TestDryRun_misspelt(t *testing.T) {
+	a := newAPI(t)
+	id, _ := a.create(t, "acme", "Zapier production")
+	events := len(a.trail(t, "/audit"))
+	fill := strings.NewReplacer("{ws}", "acme", "{id}", id, "{feed}", "x")
+	for path, calls := range resources() {
+		for method := range calls {
+			if method == http.MethodGet {
+				continue
+			}
+			for _, query := range []string{"?dryrun=true", "?DRY-RUN=true", "?x=1&dry%5Frun", "?dryRun=1"} {
+				a.refused(t, 400, "invalid_query", "", method, fill.Replace(path)+query, "{}")
+			}
+		}
+	}
+	equal(t, "events", len(a.trail(t, "/audit")), events)
+	a.refused(t, 400, "invalid_query", "", "POST", "/restore?quarentine=true", "{}")
 }

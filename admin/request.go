@@ -89,6 +89,40 @@ func queryOf(r *http.Request, names ...string) (url.Values, error) {
 	return query, nil
 }
 
+// flagOf returns the one query parameter of a call that changes something; false if it is
+// missing. Any other parameter is refused: a misspelt one would not have the effect that the
+// caller counts on.
+func flagOf(r *http.Request, name string) (bool, error) {
+	query, err := queryOf(r, name)
+	if err != nil {
+		return false, err
+	}
+	if given, err := url.ParseQuery(r.URL.RawQuery); err != nil || len(given) > len(query) {
+		return false, &apikey.Error{Code: errInvalidQuery("").Code, Message: "This call takes no query parameter other than " + name + ". Nothing was changed."}
+	}
+	switch value := query.Get(name); {
+	case !query.Has(name), value == "false":
+		return false, nil
+	case value == "true":
+		return true, nil
+	}
+	return false, &apikey.Error{Code: errInvalidQuery("").Code, Field: name, Message: name + ` must be "true" or "false".`}
+}
+
+// asksDryRun reports whether a query asks, in any spelling, that nothing be changed.
+func asksDryRun(query string) bool {
+	for pair := range strings.SplitSeq(query, "&") {
+		name, _, _ := strings.Cut(pair, "=")
+		if unescaped, err := url.QueryUnescape(name); err == nil {
+			name = unescaped
+		}
+		if strings.EqualFold(strings.NewReplacer("_", "", "-", "").Replace(name), "dryrun") {
+			return true
+		}
+	}
+	return false
+}
+
 // invalidParameter returns the refusal of a parameter's value.
 func invalidParameter(name string) error {
 	switch name {

@@ -182,6 +182,10 @@ func (h *Handler) resource(calls map[string]call) http.Handler {
 			}
 			r = unrecorded(r)
 		}
+		if call.operation != "import" && methodOf(r) != http.MethodGet && asksDryRun(r.URL.RawQuery) {
+			h.refuse(w, r, call.operation, errNoDryRun)
+			return
+		}
 		body := r.Body
 		if call.long {
 			r.Body = extendedBody{body, http.NewResponseController(w)}
