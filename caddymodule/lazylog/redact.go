@@ -3,6 +3,7 @@ package lazylog
 import (
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -36,34 +37,60 @@ func Redact(header string) {
 	secrets.set.Store(&set)
 }
 
-// redact replaces what is secret in fields that nobody else uses.
+// redact has fields that nobody else uses leave out what is secret.
 func redact(fields []zapcore.Field) {
 	set := secrets.set.Load()
 	if set == nil {
 		return
 	}
 	for i := range fields {
-		switch logged := fields[i].Interface.(type) {
-		case caddyhttp.LoggableHTTPRequest:
-			fields[i].Interface = redactRequest(logged, set)
-		case *caddyhttp.LoggableHTTPRequest:
-			fields[i].Interface = redactRequest(*logged, set)
-		case caddyhttp.LoggableHTTPHeader:
-			logged.Header = redactHeader(logged.Header, set)
-			fields[i].Interface = logged
-		case *caddyhttp.LoggableHTTPHeader:
-			fields[i].Interface = caddyhttp.LoggableHTTPHeader{
-				Header: redactHeader(logged.Header, set), ShouldLogCredentials: logged.ShouldLogCredentials,
+		switch field := &fields[i]; field.Type {
+		case zapcore.ObjectMarshalerType, zapcore.InlineMarshalerType:
+			field.Interface = redactedObject{field.Interface.(zapcore.ObjectMarshaler), set}
+		case zapcore.ReflectType:
+			if header, ok := field.Interface.(http.Header); ok {
+				field.Interface = redactHeader(header, set)
 			}
 		}
 	}
 }
 
-func redactRequest(logged caddyhttp.LoggableHTTPRequest, set *identity.Headers) caddyhttp.LoggableHTTPRequest {
-	header := redactHeader(logged.Header, set)
-	logged.Request = logged.WithContext(logged.Context()) // a copy
-	logged.Header = header
-	return logged
+// redactedObject is an object without what is secret in it: of the requests and headers that
+// Caddy logs, and of the environment of a FastCGI application.
+type redactedObject struct {
+	zapcore.ObjectMarshaler
+	set *identity.Headers
+}
+
+func (o redactedObject) MarshalLogObject(to zapcore.ObjectEncoder) error {
+	return o.ObjectMarshaler.MarshalLogObject(redacting{to, o.set})
+}
+
+// redacting encodes an object, apart from what is secret in it.
+type redacting struct {
+	zapcore.ObjectEncoder
+	set *identity.Headers
+}
+
+func (r redacting) AddObject(name string, object zapcore.ObjectMarshaler) error {
+	return r.ObjectEncoder.AddObject(name, redactedObject{object, r.set})
+}
+
+// AddArray encodes a list, which the values of a header are.
+func (r redacting) AddArray(name string, list zapcore.ArrayMarshaler) error {
+	if r.set.Match(name) {
+		list = caddyhttp.LoggableStringArray(redacted)
+	}
+	return r.ObjectEncoder.AddArray(name, list)
+}
+
+// AddString encodes a text. In an environment (RFC 3875, section 4.1.18), a header has HTTP_
+// before its name.
+func (r redacting) AddString(name, text string) {
+	if header, ok := strings.CutPrefix(name, "HTTP_"); ok && r.set.Match(header) {
+		text = redacted[0]
+	}
+	r.ObjectEncoder.AddString(name, text)
 }
 
 // redacted is what Caddy writes in place of a secret.

@@ -1,6 +1,7 @@
 package lazylog
 
 import (
+	"bytes"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -29,6 +30,7 @@ func logRequest(log *zap.Logger, r *http.Request) {
 	log.WithLazy(zap.Object("request", loggable)).Error("handled request", zap.Object("resp_headers", caddyhttp.LoggableHTTPHeader{Header: r.Header}))
 	log.With(zap.Object("request", &loggable)).Error("pointers", zap.Object("headers", &caddyhttp.LoggableHTTPHeader{Header: r.Header}))
 	log.Error("of the entry", zap.Any("request", loggable), zap.Inline(loggable))
+	log.Error("of another module", zap.Any("headers", r.Header))
 }
 
 // The formats that a log can have, and whether a token in a header of its own would be in
@@ -48,6 +50,7 @@ var formats = []struct {
 	{"console", true},
 	{"append {\nhost a\n}", true},
 	{"filter {\nrequest>headers>X-Lazy-Token delete\n}", true}, // in another spelling
+	{"filter {\nrequest>headers>X-Lazy-Token delete\nrequest>headers>X_lazy_token delete\nrequest>headers>X.lazy.token delete\nrequest>headers>X~lazy~token delete\n}", true}, // in yet another
 	{"filter {\nrequest>headers>X-Lazy-Token hash\n}", true},
 	{"filter {\nrequest>headers>X-Lazy-Token rename token\n}", true},
 	{"filter {\nwrap lazy\nrequest>uri delete\n}", true}, // lazy sees no request
@@ -72,6 +75,29 @@ func TestRedacts(t *testing.T) {
 		}
 		if leaks := strings.Contains(all, canary); leaks && !test.leaks {
 			t.Errorf("%s: the token is in the log: %s", test.format, all)
+		}
+	}
+}
+
+// environment is what php_fastcgi logs for debugging.
+type environment map[string]string
+
+func (e environment) MarshalLogObject(to zapcore.ObjectEncoder) error {
+	for name, value := range e {
+		to.AddString(name, value)
+	}
+	return nil
+}
+
+// The environment of a FastCGI application has the header under other names.
+func TestRedact_environment(t *testing.T) {
+	Redact("X-Lazy-Token")
+	for _, format := range []string{"lazy", "lazy console"} {
+		log, out := logIn(t, format)
+		log.Error("roundtrip", zap.Object("env", environment{"HTTP_X_LAZY_TOKEN": canary, "HTTP_X!LAZY!TOKEN": canary, "HTTP_ACCEPT": "kept"}))
+		all := string(bytes.Join(out.written, nil))
+		if strings.Contains(all, canary) || !strings.Contains(all, "kept") {
+			t.Errorf("%s: got %s, want the token redacted and the other variables kept", format, all)
 		}
 	}
 }

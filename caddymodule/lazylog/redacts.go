@@ -43,18 +43,31 @@ func leaves(core zapcore.Core) (found []zapcore.Core) {
 // redacts has a core encode a request, as it does before it writes one, and sees what of it
 // the core asks for. A core that asks for nothing yet may do so later.
 func redacts(core zapcore.Core, header string) bool {
-	p := &probe{header: http.CanonicalHeaderKey(header)}
+	p := &probe{names: spellings(http.CanonicalHeaderKey(header))}
 	core.With([]zapcore.Field{zap.Object("request", p), zap.Object("api_keys_probe", asked{&p.encodes})})
 	set := secrets.set.Load()
 	return p.lazy && set != nil && set.Match(header) || p.encodes && !p.leaks
 }
 
+// spellings returns a header's name, and some of the names that an upstream could take for
+// it: so many are possible that no format lists them all.
+func spellings(name string) []string {
+	names := []string{name}
+	for _, hyphen := range []string{"_", ".", "~", "!"} {
+		names = append(names, strings.ReplaceAll(name, "-", hyphen), strings.Replace(name, "-", hyphen, 1))
+	}
+	for i := range names {
+		names[i] = http.CanonicalHeaderKey(names[i])
+	}
+	return names
+}
+
 // probe stands for a request that is logged.
 type probe struct {
-	header  string // canonical
-	lazy    bool   // the format is lazy, which formats it when it is written
-	encodes bool   // fields are formatted at once
-	leaks   bool   // a value of the header would be written
+	names   []string // of the header
+	lazy    bool     // the format is lazy, which formats it when it is written
+	encodes bool     // fields are formatted at once
+	leaks   bool     // a value of the header would be written
 }
 
 // MarshalLogObject implements zapcore.ObjectMarshaler, like caddyhttp.LoggableHTTPRequest.
@@ -66,8 +79,7 @@ type probedHeader struct{ *probe }
 
 // MarshalLogObject implements zapcore.ObjectMarshaler, like caddyhttp.LoggableHTTPHeader.
 func (p probedHeader) MarshalLogObject(to zapcore.ObjectEncoder) error {
-	for _, hyphen := range []string{"-", "_", ".", "~"} {
-		name := http.CanonicalHeaderKey(strings.ReplaceAll(p.header, "-", hyphen))
+	for _, name := range p.names {
 		if err := to.AddArray(name, askedArray{&p.leaks}); err != nil {
 			return err
 		}
