@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -58,8 +59,12 @@ func (s *source) kong(yield func(Entry) bool) error {
 		return nil
 	}
 	var file kongFile
-	if err := yaml.Unmarshal(text, &file); err != nil {
+	documents := yaml.NewDecoder(bytes.NewReader(text))
+	if err := documents.Decode(&file); err != nil && !errors.Is(err, io.EOF) {
 		return kongError(err)
+	}
+	if err := documents.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return errors.New("it is several YAML documents, with --- between them: import each from a file of its own")
 	}
 	if file.Version.IsZero() && len(file.Consumers)+len(file.Credentials) == 0 {
 		return errors.New("it has neither a _format_version nor consumers: is this the output of deck gateway dump?")

@@ -101,6 +101,7 @@ func TestRead_broken(t *testing.T) {
 		{"another document", Kong, "services: []\n", "error: it has neither a _format_version nor consumers: is this the output of deck gateway dump?\n"},
 		{"consumers of another kind", Kong, "consumers:\n- " + secret + "\n- username: [" + secret + "]\n", "2: refused: This is not a consumer as decK writes it. (invalid_export, )\n3: refused: This is not a consumer as decK writes it. (invalid_export, )\n"},
 		{"a credential of another kind", Kong, "consumers:\n- username: acme\n  keyauth_credentials:\n  - " + secret + "\n", "4: refused: This is not a credential as decK writes it. (invalid_export, )\n"},
+		{"several documents", Kong, "consumers: []\n---\nconsumers:\n- username: acme\n  keyauth_credentials:\n  - key: " + secret + "\n", "error: it is several YAML documents, with --- between them: import each from a file of its own\n"},
 		{"YAML that is none", Kong, "a: b: c\n", "error: it is not YAML: is this the output of deck gateway dump?\n"},
 		{"a long line", JSONL, "{}\n" + endless + "\n{\"name\":", "1: refused: There is neither a token_sha256 nor a token: add one of them. (invalid_token_sha256, token_sha256)\n" +
 			"2: refused: The line is longer than 64 KiB. (invalid_json, )\n3: refused: The line is not a JSON object with the members of a key. (invalid_json, )\n"},
