@@ -29,8 +29,11 @@ cover fuzz lint test: export GOFLAGS := $(shell go env GOFLAGS) -pgo=off
 VERSION ?= $(or $(patsubst v%,%,$(shell git describe --exact-match --tags --match 'v[0-9]*' 2>/dev/null)),$(shell TZ=UTC git log -1 --format=0.0.0-%cd.%h --date=format-local:%Y%m%d%H%M%S))
 COMMIT ?= $(shell git describe --always --dirty --exclude '*' --abbrev=40)
 
+# A name of a tag can have anything in it that means something to a shell.
+quoted = '$(subst ','\'',$(1))'
+
 # What internal/xbuild/release releases.
-RELEASED = VERSION=$(VERSION) COMMIT=$(COMMIT) SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct)
+RELEASED = VERSION=$(call quoted,$(VERSION)) COMMIT=$(call quoted,$(COMMIT)) SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct)
 PLATFORMS ?=
 FORMATS ?=
 DEB ?= dist/deb
@@ -41,7 +44,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s  %s\n", $$1, $$2 }' Makefile
 
 build: ## build dist/caddy, the Caddy that xcaddy.json describes
-	VERSION=$(VERSION) COMMIT=$(COMMIT) go run ./internal/xbuild
+	VERSION=$(call quoted,$(VERSION)) COMMIT=$(call quoted,$(COMMIT)) go run ./internal/xbuild
 
 release: ## build the files of a release with VERSION (default: from the tag), for all PLATFORMS and in all FORMATS, in dist/release
 	$(RELEASED) go run ./internal/xbuild/release $(if $(PLATFORMS),-platforms $(PLATFORMS)) $(if $(FORMATS),-formats $(FORMATS))
@@ -50,13 +53,13 @@ release-check: ## build the files of dist/release again, from a clone and with a
 	@if [ -n "$$(git status --porcelain)" ]; then echo 'There are uncommitted changes, which a clone does not have.'; exit 1; fi; \
 	dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
 	git clone --quiet . "$$dir/elsewhere"; \
-	GOCACHE=$(or $(CACHE),"$$dir/cache") $(MAKE) -C "$$dir/elsewhere" release PLATFORMS=$(PLATFORMS) FORMATS=$(FORMATS) VERSION=$(VERSION); \
+	GOCACHE=$(or $(CACHE),"$$dir/cache") $(MAKE) -C "$$dir/elsewhere" release PLATFORMS=$(PLATFORMS) FORMATS=$(FORMATS) VERSION=$(call quoted,$(VERSION)); \
 	diff dist/release/SHA256SUMS "$$dir/elsewhere/dist/release/SHA256SUMS"; \
 	echo 'Both builds gave the same files.'
 
 release-notes: | dist ## write what CHANGELOG.md says about VERSION to dist/release-notes.md
-	awk '/^## / { ours = index($$0, "## [$(VERSION)]") == 1; next } ours' CHANGELOG.md >dist/release-notes.md
-	@grep -q . dist/release-notes.md || { echo 'CHANGELOG.md has no section [$(VERSION)].'; exit 1; }
+	VERSION=$(call quoted,$(VERSION)) awk '/^## / { ours = index($$0, "## [" ENVIRON["VERSION"] "]") == 1; next } ours' CHANGELOG.md >dist/release-notes.md
+	@grep -q . dist/release-notes.md || { echo 'CHANGELOG.md has no section of that version.'; exit 1; }
 
 deb: ## build the Debian package for this machine with VERSION (default: from the tag or the commit), in DEB
 	$(RELEASED) go run ./internal/xbuild/release -platforms linux/$$(go env GOARCH) -formats deb -to $(DEB)

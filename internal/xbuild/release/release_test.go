@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -239,5 +240,30 @@ func TestSum(t *testing.T) {
 	}
 	if want := fmt.Sprintf("%x  caddy-api-keys_a\n%x  caddy-api-keys_b\n", sha256.Sum256([]byte("caddy-api-keys_a")), sha256.Sum256([]byte("caddy-api-keys_b"))); string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+// A tag can have any name, and make hands its name to a shell.
+func TestMake_namesOfTags(t *testing.T) {
+	stubs := t.TempDir()
+	for _, name := range []string{"go", "git", "awk"} {
+		if err := os.WriteFile(filepath.Join(stubs, name), []byte("#!/bin/sh\n"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, target := range []string{"build", "release", "release-notes", "deb"} {
+		for _, version := range []string{"1;touch pwned;`touch pwned`$$(touch pwned)", "1';touch pwned;'", `1"];touch pwned;"`} {
+			printed, err := exec.Command("make", "--no-print-directory", "-C", "../../..", "-n", target, "VERSION="+version, "COMMIT=x").Output()
+			if err != nil {
+				t.Fatalf("make -n %s: %v", target, err)
+			}
+			recipe := exec.Command("sh")
+			recipe.Dir, recipe.Stdin = t.TempDir(), bytes.NewReader(printed)
+			recipe.Env = []string{"PATH=" + stubs + ":" + os.Getenv("PATH"), "TMPDIR=" + recipe.Dir}
+			_ = recipe.Run() // with programs that do nothing, it may fail
+			if _, err := os.Stat(filepath.Join(recipe.Dir, "pwned")); err == nil {
+				t.Errorf("make %s VERSION=%s: a part of the name was run", target, version)
+			}
+		}
 	}
 }
