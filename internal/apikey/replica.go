@@ -12,6 +12,7 @@ const (
 	RecordFeed       RecordKind = 'f' // a calendar feed, open or ended; the digest of its token, in hexadecimal
 	RecordEvent      RecordKind = 'a' // an event of the audit trail; its id
 	RecordForgotten  RecordKind = 'n' // what has been deleted for its age; [ForgottenID]
+	RecordTombstone  RecordKind = 'i' // an imported key that has been deleted for its age; the digest of its token, in hexadecimal
 	// RecordSigningKeys is the keys that sign assertions; [SigningKeysID]. It is secret.
 	RecordSigningKeys RecordKind = 'j'
 	// RecordSchedule is which ends of keys have been announced; [ScheduleID].

@@ -40,6 +40,7 @@
 //	d/f/<digest>      a calendar feed
 //	d/a/<id>          an event of the audit trail
 //	d/n/<id>          what has been deleted for its age
+//	d/i/<digest>      an imported key that has been deleted for its age
 //	d/j/<id>          the keys that sign assertions
 //	d/l/<id>          which ends of keys have been announced to webhooks
 //	u/<xxx>           when keys were used; xxx are three hexadecimal digits

@@ -141,7 +141,7 @@ func (e *etcd) eachRecord(ctx context.Context, revision int64, latest uint64, vi
 // allParts returns the prefixes of all records. Events come last: they need no
 // comparison with others, and are the most.
 func allParts() []string {
-	parts := []string{forgottenPrefix, signingPrefix, schedulePrefix, suspendPrefix, feedPrefix}
+	parts := []string{forgottenPrefix, signingPrefix, schedulePrefix, suspendPrefix, feedPrefix, tombstonePrefix}
 	for shard := range shards {
 		parts = append(parts, shardPrefix(byte(shard)))
 	}

@@ -24,6 +24,7 @@ const (
 	feedPrefix      = "d/f/"
 	eventPrefix     = "d/a/"
 	forgottenPrefix = "d/n/"
+	tombstonePrefix = "d/i/"
 	signingPrefix   = "d/j/"
 	schedulePrefix  = "d/l/"
 	messagePrefix   = "w/"
@@ -61,6 +62,8 @@ func recordName(r apikey.Record) string {
 		return eventPrefix + r.ID
 	case apikey.RecordForgotten:
 		return forgottenPrefix + r.ID
+	case apikey.RecordTombstone:
+		return tombstonePrefix + r.ID
 	case apikey.RecordSigningKeys:
 		return signingPrefix + r.ID
 	case apikey.RecordSchedule:
@@ -94,7 +97,7 @@ func recordAt(name string) (kind apikey.RecordKind, id string, ok bool) {
 		kind   apikey.RecordKind
 	}{
 		{suspendPrefix, apikey.RecordSuspension}, {feedPrefix, apikey.RecordFeed}, {eventPrefix, apikey.RecordEvent},
-		{forgottenPrefix, apikey.RecordForgotten}, {signingPrefix, apikey.RecordSigningKeys},
+		{forgottenPrefix, apikey.RecordForgotten}, {tombstonePrefix, apikey.RecordTombstone}, {signingPrefix, apikey.RecordSigningKeys},
 		{schedulePrefix, apikey.RecordSchedule},
 	} {
 		if id, ok := strings.CutPrefix(name, p.prefix); ok {

@@ -84,6 +84,8 @@ func (a *admission) line(n int, line *backupLine) error {
 		return a.feed(n, line.Feed)
 	case endedFeedKind:
 		return a.endedFeed(n, line.EndedFeed, line.EndedAt.time())
+	case tombstoneKind:
+		return a.tombstone(n, line.Tombstone)
 	case forgottenKind:
 		return a.record(n, forgottenKind, "what was deleted", forgottenKey, a.forgottenFlaw(line.Forgotten))
 	}
@@ -177,6 +179,16 @@ func (a *admission) endedFeed(n int, digest []byte, at time.Time) error {
 		return errNotAdmitted(n, "a deleted calendar feed has the same token as another one")
 	}
 	return a.record(n, endedFeedKind, "a calendar feed", bytes.Clone(digest), a.timeFlaw(at)) // early backups have no time
+}
+
+// tombstone checks a tombstone. The backup can have the key too, if it is of a store into
+// which an older backup was restored.
+func (a *admission) tombstone(n int, digest []byte) error {
+	flaw := ""
+	if len(digest) != len(apikey.Digest{}) {
+		flaw = "it has no digest"
+	}
+	return a.record(n, tombstoneKind, "a deleted key", bytes.Clone(digest), flaw)
 }
 
 // safeKey returns a record's key in the store. If the record has a flaw, the workspace

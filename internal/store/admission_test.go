@@ -121,6 +121,8 @@ var notAdmitted = []struct {
 	{"an ended feed without a token", []backupLine{{EndedFeed: []byte("x")}}, "it has no digest"},
 	{"a feed that ended before 1970", []backupLine{{EndedFeed: craftedKey(1).Key.Digest, EndedAt: -1}}, "its time is out of range"},
 	{"a feed that ended in the year 55000", []backupLine{{EndedFeed: craftedKey(1).Key.Digest, EndedAt: 17e14}}, "its time is out of range"},
+	{"a deleted key without a token", []backupLine{{Tombstone: []byte("x")}}, "it has no digest"},
+	{"a deleted key twice", []backupLine{{Tombstone: craftedKey(1).Key.Digest}, {Tombstone: craftedKey(1).Key.Digest}}, "a duplicate"},
 	{"what was deleted until the year 55000", []backupLine{{Forgotten: &forgotten{Feeds: 17e14}}}, "its time is out of range"},
 	{"what was deleted, twice", []backupLine{{Forgotten: &forgotten{Feeds: 1}}, {Forgotten: &forgotten{Feeds: 2}}}, "a duplicate"},
 	{"two records in one", []backupLine{{Key: craftedKey(1).Key, Event: craftedEvent(1).Event}}, "exactly one record"},

@@ -34,6 +34,7 @@ type backupLine struct {
 	Feed       *feedRecord       `json:"feed,omitempty"`
 	EndedFeed  []byte            `json:"ended_feed,omitempty"` // the digest of its token
 	EndedAt    millis            `json:"ended_at,omitzero"`    // of EndedFeed; early backups do not have it
+	Tombstone  []byte            `json:"tombstone,omitempty"`  // the digest of the token
 	Forgotten  *forgotten        `json:"forgotten,omitempty"`
 	End        *backupEnd        `json:"end,omitempty"`
 
@@ -185,6 +186,7 @@ func (w *lineWriter) records(txn *durable.Txn) error {
 			}
 			return w.write(backupLine{EndedFeed: key[len(feedPrefix):], EndedAt: state.EndedAt})
 		}),
+		w.tombstones(txn),
 		w.forgotten(txn),
 	)
 }

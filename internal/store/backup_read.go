@@ -34,6 +34,7 @@ const (
 	eventKind
 	feedKind
 	endedFeedKind
+	tombstoneKind
 	forgottenKind
 	lastKind = forgottenKind
 )
@@ -42,7 +43,7 @@ func (l *backupLine) kind() (kind recordKind) {
 	for of, there := range [...]bool{
 		keyKind: l.Key != nil, useKind: l.Use != nil, suspensionKind: l.Suspension != nil,
 		eventKind: l.Event != nil, feedKind: l.Feed != nil, endedFeedKind: l.EndedFeed != nil,
-		forgottenKind: l.Forgotten != nil,
+		tombstoneKind: l.Tombstone != nil, forgottenKind: l.Forgotten != nil,
 	} {
 		switch {
 		case !there:

@@ -16,6 +16,10 @@ import (
 // Each takes up to a dozen writes, of the ten thousand that fit into a transaction.
 const endedAtOnce = 200
 
+// recordsOfEnd is how many records change at most when a key is deleted: its own, and its
+// tombstone.
+const recordsOfEnd = 2
+
 // SettleEnds moves keys that have ended by the confirmed time out of the rosters of
 // their workspaces; until then, readers of a roster skip them. If an operator has set
 // the confirmed time back, it moves keys back in.
@@ -103,8 +107,8 @@ func settledTime(txn reader) (at millis, err error) {
 //
 // No backup brings the token of such a key back: whatever else its record says there,
 // the key has expired. (Or it had by a clock that has been set back since: see
-// forgotten.) But an import could: it says itself when a key expires. So imported keys are
-// kept. Neither time counts beyond the confirmed time: see NoteClock.
+// forgotten.) But an import could: so an imported key leaves a tombstone. Neither time counts
+// beyond the confirmed time: see NoteClock.
 func (s *Store) ForgetKeys(ctx context.Context, before, now time.Time) (forgotten int, err error) {
 	pacer := durable.NewPacer(ctx)
 	until := max(toMillis(before), 0) // a long retention reaches back to before 1970
@@ -129,7 +133,7 @@ func (s *Store) ForgetKeys(ctx context.Context, before, now time.Time) (forgotte
 func (s *Store) forgetSomeKeys(ctx context.Context, from, to []byte, now time.Time) (n int, next []byte, err error) {
 	var old []*apikey.Key
 	err = s.work(ctx, now, deleting(func(txn *transaction) (err error) {
-		old, next, err = forgettable(ctx, txn, from, to, now, s.atOnce(endedAtOnce))
+		old, next, err = forgettable(ctx, txn, from, to, now, s.atOnce(endedAtOnce)/recordsOfEnd)
 		for _, key := range old {
 			err = errors.Join(err, forgetKey(txn, key))
 		}
@@ -152,6 +156,9 @@ func (s *Store) forgetSomeKeys(ctx context.Context, from, to []byte, now time.Ti
 
 // forgetKey deletes a key that has expired.
 func forgetKey(txn *transaction, key *apikey.Key) error {
+	if key.Imported {
+		return errors.Join(eraseKey(txn, key), bury(txn, key.Digest))
+	}
 	return errors.Join(eraseKey(txn, key), noteForgotten(txn, forgotten{Keys: toMillis(key.ExpiresAt)}))
 }
 
@@ -197,7 +204,7 @@ func forgettable(ctx context.Context, txn reader, from, to []byte, now time.Time
 			return err
 		}
 		key, err := keyByID(txn, keyID)
-		if err == nil && !key.Imported && toMillis(key.ExpiresAt) <= confirmed {
+		if err == nil && toMillis(key.ExpiresAt) <= confirmed {
 			old = append(old, key)
 		}
 		return err

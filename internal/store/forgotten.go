@@ -28,7 +28,7 @@ func (f forgotten) and(other forgotten) forgotten {
 }
 
 // mayHaveDeleted reports whether the store may have deleted a key that has not expired,
-// because the clock was wrong for a long time. Imported keys are never deleted.
+// because the clock was wrong for a long time. Of an imported key there would be a tombstone.
 func (f forgotten) mayHaveDeleted(key *apikey.Key) bool {
 	return !key.Imported && toMillis(key.ExpiresAt) <= f.Keys && toMillis(key.CreatedAt) < f.SetBack
 }

@@ -38,6 +38,12 @@ func importable(txn reader, key *apikey.Key, now time.Time) (known *apikey.Key, 
 	default:
 		return nil, apikey.ErrTokenTaken
 	}
+	switch there, err := buried(txn, key.Digest); {
+	case err != nil:
+		return nil, err
+	case there:
+		return nil, apikey.ErrTokenTaken
+	}
 	// No backup could be restored in which a key and a calendar feed share a token.
 	switch _, err := txn.Get(feedKey(key.Digest)); {
 	case err == nil:

@@ -1,12 +1,14 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
 // mustImport imports a key.
@@ -82,19 +84,81 @@ func TestImport_life(t *testing.T) {
 	equal(t, "findings", check(t, s, start), map[string]string{})
 }
 
-// Only its record keeps an ended key from being imported again: so it is kept for good.
-func TestImport_neverForgotten(t *testing.T) {
+// Imported keys are deleted for their age like others. Their tombstones keep them from being
+// imported again: in the store, in one that was restored from it, and in one that was reset to
+// a time when it had the keys.
+func TestImport_forgotten(t *testing.T) {
 	s := openNew(t)
 	revoked := mustImport(t, s, imported("sk_1", "acme", "Revoked", start), start)
-	mustImport(t, s, imported("sk_2", "acme", "Expired", start), start)
+	expired := mustImport(t, s, imported("sk_2", "acme", "Expired", start), start)
 	mustCreate(t, s, "acme", "Created", start)
+	old := mustBackup(t, s, start)
 	mustRevoke(t, s, revoked, start)
+	reset := openNew(t)
+	mustRestore(t, reset, old, start)
 	later := start.Add(1000 * day)
 	noteConfirmed(t, s, later)
-	forgotten, err := s.ForgetKeys(t.Context(), later, later)
-	equal(t, "forgotten", []any{forgotten, err}, []any{1, nil})
-	for token, name := range map[string]string{"sk_1": "Revoked", "sk_2": "Expired"} {
-		refused(t, s, later, apikey.Import{Key: imported(token, "acme", name, later)}, apikey.ErrTokenTaken)
+	equal(t, "forgotten", mustForgetKeys(t, s, later, later), 3)
+	for _, key := range []apikey.Key{revoked, expired} {
+		if got, err := s.Lookup(key.Digest); !errors.Is(err, apikey.ErrNotFound) {
+			t.Errorf("%s: got %+v and error %v, want no key", key.Name, got, err)
+		}
+	}
+	backup := mustBackup(t, s, later)
+	s = builtAnew(t, s)
+	restored := openNew(t)
+	mustRestore(t, restored, backup, later)
+	mustRestore(t, restored, old, later)
+	mustRestore(t, reset, backup, later)
+	for title, s := range map[string]*Store{"the store": s, "a restored store": restored, "a store that was reset": reset} {
+		equal(t, title+": tombstones", entriesBelow(t, s, tombstonePrefix), 2)
+		equal(t, title+": findings", check(t, s, later), map[string]string{})
+		for token, name := range map[string]string{"sk_1": "Revoked", "sk_2": "Expired"} {
+			again := imported(token, "acme", name, later)
+			refused(t, s, later, apikey.Import{Key: again}, apikey.ErrTokenTaken)
+			if _, err := s.TryImport(t.Context(), again, later); !errors.Is(err, apikey.ErrTokenTaken) {
+				t.Errorf("%s: trying to import %s: got error %v, want that its token is taken", title, name, err)
+			}
+		}
+	}
+	noteConfirmed(t, restored, later)
+	mustForgetKeys(t, restored, later, later)
+	equal(t, "tombstones after another time", entriesBelow(t, restored, tombstonePrefix), 2)
+}
+
+// entriesBelow returns how many keys of the database have a prefix.
+func entriesBelow(t *testing.T, s *Store, prefix string) (n int) {
+	t.Helper()
+	if err := s.view(func(txn *durable.Txn) error {
+		for range txn.Below([]byte(prefix)) {
+			n++
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// An imported key that was deleted by a clock that was wrong for long stays ended when the
+// clock is set back: where an old backup has it as active, and where the store itself had it.
+func TestImport_forgottenByWrongClock(t *testing.T) {
+	s := openNew(t)
+	noteConfirmed(t, s, start)
+	key := mustImport(t, s, imported("sk_1", "acme", "Zapier", start), start)
+	old := mustBackup(t, s, start)
+	reset := openNew(t)
+	mustRestore(t, reset, old, start)
+	wrong, right := start.Add(600*day), start.Add(time.Hour)
+	settledAt(t, s, wrong)
+	equal(t, "forgotten", mustForgetKeys(t, s, wrong.Add(-400*day), wrong), 1)
+	trust(t, s, wrong, right)
+	backup := mustBackup(t, s, right)
+	mustRestore(t, s, old, right)
+	mustRestore(t, reset, backup, right)
+	for title, s := range map[string]*Store{"the store": s, "a store that was reset": reset} {
+		equal(t, title+": status", statusOf(t, s, key, right), apikey.Revoked)
+		refused(t, s, right, apikey.Import{Key: imported("sk_1", "acme", "Zapier", right)}, apikey.ErrTokenTaken)
 	}
 }
 

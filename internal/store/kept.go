@@ -23,6 +23,7 @@ const (
 	keptSuspension
 	keptEndedFeed
 	keptFeed
+	keptTombstone
 	keptForgotten
 	keptEvent
 )
@@ -47,6 +48,8 @@ func keptPlace(r apikey.Record) (byte, error) {
 		return keptKey, nil
 	case apikey.RecordSuspension:
 		return keptSuspension, nil
+	case apikey.RecordTombstone:
+		return keptTombstone, nil
 	case apikey.RecordForgotten:
 		return keptForgotten, nil
 	case apikey.RecordEvent:
@@ -63,7 +66,7 @@ func keptPlace(r apikey.Record) (byte, error) {
 func keptRecord(note, value []byte) apikey.Record {
 	rest := note[len(keptPrefix):]
 	kind := map[byte]apikey.RecordKind{
-		keptKey: apikey.RecordKey, keptSuspension: apikey.RecordSuspension, keptForgotten: apikey.RecordForgotten,
+		keptKey: apikey.RecordKey, keptSuspension: apikey.RecordSuspension, keptForgotten: apikey.RecordForgotten, keptTombstone: apikey.RecordTombstone,
 		keptEvent: apikey.RecordEvent, keptFeed: apikey.RecordFeed, keptEndedFeed: apikey.RecordFeed,
 	}[rest[0]]
 	return apikey.Record{Kind: kind, ID: string(rest[1 : len(rest)-1-keptSum]), Value: bytes.Clone(value)}
@@ -166,9 +169,9 @@ func (s *Store) nextKept() (do apikey.PutBack, notes [][]byte, err error) {
 }
 
 // writesOf returns how many records are written at most to put one back: a key can bring
-// the one that it replaced with it.
+// the one that it replaced with it, and a tombstone ends its key.
 func writesOf(r apikey.Record) int {
-	if r.Kind == apikey.RecordKey {
+	if r.Kind == apikey.RecordKey || r.Kind == apikey.RecordTombstone {
 		return 2
 	}
 	return 1

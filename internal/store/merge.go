@@ -65,6 +65,8 @@ func (m *merge) record(line *backupLine) error {
 		return m.feed(line.Feed)
 	case line.EndedFeed != nil:
 		return m.endedFeed(apikey.Digest(line.EndedFeed), line.EndedAt)
+	case line.Tombstone != nil:
+		return m.tombstone(apikey.Digest(line.Tombstone))
 	case line.Forgotten != nil:
 		return noteForgotten(m.txn, *line.Forgotten)
 	}
@@ -102,8 +104,12 @@ func (m *merge) newKey(key *apikey.Key) error {
 	if err := m.join(key); err != nil {
 		return err
 	}
-	if key.Status(m.now) == apikey.Active && m.forgotten.mayHaveDeleted(key) {
-		key.RevokedAt, key.RevokedBy, key.RevokeReason = m.now, m.actor, reasonDeleted
+	deleted, err := m.deleted(key)
+	if err != nil {
+		return err
+	}
+	if deleted && key.Status(m.now) == apikey.Active {
+		m.end(key)
 	}
 	if err := m.name(key); err != nil {
 		return err

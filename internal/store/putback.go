@@ -50,6 +50,10 @@ func (l *backupLine) set(r apikey.Record) error {
 	case apikey.RecordEvent:
 		l.Event = new(eventRecord)
 		return decode(name, r.Value, l.Event)
+	case apikey.RecordTombstone:
+		digest, err := digestIn(r.ID)
+		l.Tombstone = digest[:]
+		return err
 	case apikey.RecordForgotten:
 		l.Forgotten = new(forgotten)
 		return decode(name, r.Value, l.Forgotten)
@@ -69,13 +73,14 @@ func (l *backupLine) setFeed(r apikey.Record) error {
 		l.Feed = new(feedRecord)
 		return decode([]byte(r.ID), r.Value, l.Feed)
 	}
-	digest, err := feedDigest(r.ID)
+	digest, err := digestIn(r.ID)
 	l.EndedFeed, l.EndedAt = digest[:], state.EndedAt
 	return err
 }
 
-// feedDigest returns the digest of a feed's token, which is the id of its record.
-func feedDigest(id string) (digest apikey.Digest, err error) {
+// digestIn returns the digest of a token, which is the id of the record of a feed and of a
+// tombstone.
+func digestIn(id string) (digest apikey.Digest, err error) {
 	decoded, err := hex.DecodeString(id)
 	if err != nil || len(decoded) != len(digest) {
 		return digest, errors.Join(errors.New("it has an invalid digest"), err)

@@ -161,6 +161,9 @@ func (s *Store) EachRecord(ctx context.Context, visit func(apikey.Record) error)
 				return apikey.Record{Kind: apikey.RecordSuspension, ID: string(key[len("s/")+1:]), Value: value}, nil
 			}},
 			{feedPrefix, func(key, value []byte) (apikey.Record, error) { return feedIn(txn, key, value) }},
+			{tombstonePrefix, func(key, value []byte) (apikey.Record, error) {
+				return apikey.Record{Kind: apikey.RecordTombstone, ID: hex.EncodeToString(key[len(tombstonePrefix):]), Value: value}, nil
+			}},
 			{string(forgottenKey), func(_, value []byte) (apikey.Record, error) {
 				return apikey.Record{Kind: apikey.RecordForgotten, ID: apikey.ForgottenID, Value: value}, nil
 			}},
@@ -239,6 +242,9 @@ func valueNow(txn reader, record apikey.Record) ([]byte, error) {
 		return txn.Get(scheduleKey)
 	}
 	digest, _ := hex.DecodeString(record.ID)
+	if record.Kind == apikey.RecordTombstone {
+		return txn.Get(append([]byte(tombstonePrefix), digest...))
+	}
 	key := append([]byte(feedPrefix), digest...)
 	state, err := txn.Get(key)
 	if err != nil {

@@ -120,6 +120,8 @@ func (r *replay) one(txn *transaction, record apikey.Record) error {
 		return replayEvent(txn, record)
 	case apikey.RecordForgotten:
 		return replayForgotten(txn, record)
+	case apikey.RecordTombstone:
+		return replayTombstone(txn, record)
 	case apikey.RecordSigningKeys:
 		r.signing = true
 		return replaySigningKeys(txn, record)
@@ -184,7 +186,7 @@ func (r *replay) suspension(txn *transaction, record apikey.Record) error {
 // feed writes the record of a calendar feed, which is either a feedRecord or, once the feed
 // has ended, a feedState.
 func (r *replay) feed(txn *transaction, record apikey.Record) error {
-	digest, err := feedDigest(record.ID)
+	digest, err := digestIn(record.ID)
 	if err != nil {
 		return err
 	}

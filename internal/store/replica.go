@@ -75,7 +75,7 @@ func (s *Store) join(prefix string) error {
 
 // hasRecords reports whether the store has any records, apart from those that the gateway
 // makes for itself.
-func hasRecords(txn reader) bool { return hasAny(txn, "k/", "s/", feedPrefix, "a/") }
+func hasRecords(txn reader) bool { return hasAny(txn, "k/", "s/", feedPrefix, tombstonePrefix, "a/") }
 
 func hasAny(txn reader, prefixes ...string) bool {
 	for _, prefix := range prefixes {

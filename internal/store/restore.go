@@ -188,7 +188,7 @@ func (l *backupLine) most() int {
 	if l.Event != nil {
 		return 1
 	}
-	return 2 // a key, and the one that it replaces
+	return 2 // a key, and the one that it replaces; or a tombstone, and its key
 }
 
 // add adds a record to the batch, and restores the batch when it is full. The reader

@@ -45,6 +45,7 @@ import (
 //	f/<digest>             feedState: whose calendar feed's token has this SHA-256, or when the
 //	                       feed ended
 //	g/<ws>                 feedRecord, of a workspace with a calendar feed
+//	i/<digest>             tombstone: an imported key that was deleted had a token with this SHA-256
 //	h/<end><digest>        nothing: the calendar feeds that have ended, by when
 //	j/keys                 the keys that sign assertions: see package assertion
 //	l/schedule             schedule: which ends of keys have been announced

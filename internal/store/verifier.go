@@ -72,6 +72,7 @@ func (v *verifier) all() error {
 		v.each("s/", v.suspension),
 		v.each("g/", v.feed),
 		v.each(feedPrefix, v.feedState),
+		v.each(tombstonePrefix, v.tombstone),
 		v.each(messagePrefix, v.message),
 		v.each(string(scheduleKey), v.schedule),
 		v.each("q/", v.roster),
