@@ -233,7 +233,11 @@ func (s countedStore) NoteUses(uses map[string]apikey.Use) (err error) {
 
 func (s countedStore) NoteUsage(more map[apikey.KeyDay]apikey.Usage) (err error) {
 	defer s.count(context.Background(), metrics.Usage, &err)
-	return s.store.NoteUsage(more)
+	err = s.store.NoteUsage(more)
+	if err == nil && s.fleet != nil {
+		s.fleet.NoteUsage(more)
+	}
+	return err
 }
 
 func (s countedStore) ForgetUsage(ctx context.Context, now time.Time) (err error) {

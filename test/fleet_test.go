@@ -97,6 +97,18 @@ func TestFleet(t *testing.T) {
 	if err != nil || !ws.Suspended || ws.Keys.Active != 1 || ws.Keys.Revoked != 1 {
 		t.Errorf("got %+v, %v, want a suspended workspace with an active and a revoked key", ws, err)
 	}
+
+	// Each gateway has allowed the key once, and refused it once.
+	for _, s := range fleet {
+		s.Await("the requests on all gateways to be counted", func() bool {
+			var reads, refused uint64
+			usage, err := s.Keys().ShowUsage(t.Context(), "acme", key.ID, 2)
+			for _, day := range usage {
+				reads, refused = reads+day.Reads, refused+day.Refused
+			}
+			return err == nil && reads == 3 && refused == 3
+		})
+	}
 }
 
 // TestFleet_paused: a gateway that is stopped is not waited for longer than its lease,

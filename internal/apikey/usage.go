@@ -3,6 +3,8 @@ package apikey
 import (
 	"encoding/binary"
 	"time"
+
+	"github.com/oklog/ulid/v2"
 )
 
 // UsageDays is for how many days it is kept how often a key was used, today included.
@@ -75,3 +77,26 @@ type DayUsage struct {
 	Day Day
 	Usage
 }
+
+// UsageNote is what a gateway of a fleet has to know after a restart about how often keys
+// were used.
+type UsageNote struct {
+	// Untold are the origins of counts of this gateway that the others may not know. Each
+	// start is an origin of its own, so that two gateways with copies of one store never
+	// count under the same; "" is for what the store had counted before it belonged to a
+	// fleet.
+	Untold []string `json:"untold"`
+	// Merged is the revision of etcd up to which this gateway knows the counts of others.
+	Merged int64 `json:"merged"`
+}
+
+// KeyIDBytes returns a key id as its sixteen bytes, if it is one.
+func KeyIDBytes(id string) (b [16]byte, ok bool) {
+	if !ValidKeyID(id) {
+		return b, false
+	}
+	return ulid.MustParseStrict(id[len(keyIDPrefix):]), true
+}
+
+// KeyIDOf is the inverse of KeyIDBytes.
+func KeyIDOf(b [16]byte) string { return keyIDPrefix + ulid.ULID(b).String() }

@@ -44,6 +44,7 @@
 //	d/j/<id>          the keys that sign assertions
 //	d/l/<id>          which ends of keys have been announced to webhooks
 //	u/<xxx>           when keys were used; xxx are three hexadecimal digits
+//	z/<day>/<xx>/<id> how often keys were used on a day, as a gateway has counted it since a start
 //	gw/<id>           registration: a gateway, from its start to its end
 //	w/<receiver>/<workspace>/<id>  a message to a webhook, until it is delivered
 //	sender/<lease>    a gateway that sends them, the oldest one, or waits to do so

@@ -41,6 +41,19 @@ type Replica interface {
 	Announce(ctx context.Context, now time.Time, full []string) (more bool, err error)
 	// Receives reports whether this gateway has a receiver of webhooks.
 	Receives(receiver string) bool
+	// UsageOrigin returns the origin under which this gateway counts since it was started.
+	UsageOrigin() string
+	// UsageNote returns what NoteUsageTold and NoteUsageMerged have noted, and the origins
+	// of earlier starts.
+	UsageNote() (apikey.UsageNote, error)
+	// NoteUsageTold notes that what was counted under some origins is in etcd.
+	NoteUsageTold(origins []string) error
+	// NoteUsageMerged notes up to which revision of etcd MergeUsage was called.
+	NoteUsageMerged(revision int64) error
+	// EachUsage calls visit for all that was counted under some origins since a day.
+	EachUsage(ctx context.Context, origins []string, since apikey.Day, visit func(origin string, one apikey.KeyDay, usage apikey.Usage)) error
+	// MergeUsage notes the totals of a day under an origin, by key.
+	MergeUsage(origin string, day apikey.Day, totals map[string]apikey.Usage) error
 	// Contact returns what NoteContact has recorded, and a time that has certainly passed.
 	Contact() (c apikey.Contact, confirmed time.Time, err error)
 	// NoteContact records what a gateway in static mode has to know after a restart.
@@ -78,6 +91,7 @@ type Fleet struct {
 	queue    queue
 	uses     uses
 	outbox   *Outbox
+	usage    *usage
 
 	watches      atomic.Int64 // how many have been opened
 	restartWatch atomic.Pointer[context.CancelCauseFunc]
@@ -117,7 +131,7 @@ func inBackground(run func(context.Context)) *background {
 // Open starts to take part in a fleet. It does not wait for etcd: until the gateway has a
 // lease, [Fleet.Live] is false and changes fail.
 func Open(o Options, replica Replica) (*Fleet, error) {
-	f := &Fleet{replica: replica, log: o.Log, started: time.Now(), closed: make(chan struct{}), progress: newProgress(), registry: newRegistry(o.Log, o.Serving)}
+	f := &Fleet{replica: replica, log: o.Log, started: time.Now(), closed: make(chan struct{}), progress: newProgress(), registry: newRegistry(o.Log, o.Serving), usage: newUsage(replica.UsageOrigin())}
 	f.outbox = newOutbox(f)
 	f.lease.clock = thisInstant
 	if o.clock != nil {
@@ -151,6 +165,8 @@ func (f *Fleet) start(o *Options, e *etcd) {
 		inBackground(f.run),
 		inBackground(f.watchSpace),
 		inBackground(f.shareUses),
+		inBackground(f.followUsage),
+		inBackground(f.tellUsage),
 		inBackground(func(ctx context.Context) { f.registry.follow(ctx, f.connection) }),
 	}
 }
@@ -190,6 +206,7 @@ func (f *Fleet) Close() {
 	f.lease.end()
 	f.halt()
 	f.shareLastUses()
+	f.tellLastUsage()
 	f.queue.close()
 	f.etcd.Load().close()
 }

@@ -1,10 +1,12 @@
 package fleet
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
@@ -17,6 +19,7 @@ const (
 	importName      = "import"
 	gatewayPrefix   = "gw/"
 	usePrefix       = "u/"
+	usagePrefix     = "z/"
 	ticketPrefix    = "q/"
 	ticketsEnd      = "q0" // after everything that begins with q/
 	keyPrefix       = "d/k/"
@@ -86,6 +89,34 @@ func shardOf(keyID string) byte {
 func useName(keyID string) string {
 	sum := sha256.Sum256([]byte(keyID))
 	return usePrefix + hex.EncodeToString(sum[:2])[:3]
+}
+
+// usageName returns the name of the value that has what a gateway has counted on a day for
+// the keys of a shard, under an origin.
+func usageName(day apikey.Day, shard byte, origin string) string {
+	return fmt.Sprintf("%s%02x/%s", usageDayPrefix(day), shard, cmp.Or(origin, noOrigin))
+}
+
+// noOrigin stands for the origin of a store from before it belonged to the fleet.
+const noOrigin = "-"
+
+// usageDayPrefix is that of all values of a day.
+func usageDayPrefix(day apikey.Day) string { return fmt.Sprintf("%s%06d/", usagePrefix, day) }
+
+// usageNamePattern matches what usageName returns.
+var usageNamePattern = regexp.MustCompile(`^z/(\d{6})/[0-9a-f]{2}/([A-Z2-7]{16}|-)$`)
+
+// usageAt returns the day and the origin of a value.
+func usageAt(name string) (day apikey.Day, origin string, ok bool) {
+	match := usageNamePattern.FindStringSubmatch(name)
+	if match == nil {
+		return 0, "", false
+	}
+	n, err := strconv.ParseInt(match[1], 10, 32)
+	if match[2] != noOrigin {
+		origin = match[2]
+	}
+	return apikey.Day(n), origin, err == nil
 }
 
 func shardPrefix(shard byte) string { return keyPrefix + hex.EncodeToString([]byte{shard}) + "/" }

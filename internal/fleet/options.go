@@ -39,6 +39,7 @@ type Options struct {
 	clock       func() instant // by which leases end; in tests, it need not be this machine's
 	useInterval time.Duration  // see shareUses; 0 means the default
 	leadTTL     int64          // see leadTTL; 0 means the default
+	usagePause  time.Duration  // see tellUsage; likewise
 }
 
 // MinStaleness is the minimum of Options.MaxStaleness.

@@ -19,8 +19,8 @@ import (
 // changes ignore it, as they do with everything that does, but say nothing if they have
 // just that record. It is written on the condition that the record in etcd is the one that
 // was read, and this replica has it: what was forged with a key that was disclosed is not
-// sealed again. The head itself is sealed again like that, too. Messages to webhooks are not
-// in the replica: they are sealed again as they are, until they are sent.
+// sealed again. The head itself is sealed again like that, too. Messages to webhooks and how
+// often keys were used are sealed again as they are: no request is judged by them.
 
 const (
 	// rekeyedAtOnce is the number of records that are sealed again in one transaction.
@@ -65,7 +65,7 @@ func (r *rekeying) run(ctx context.Context, after string) error {
 		return err
 	}
 	began := time.Now()
-	for _, part := range []string{dataPrefix, messagePrefix} {
+	for _, part := range []string{dataPrefix, messagePrefix, usagePrefix} {
 		if r.done.Next != "" || after > clientv3.GetPrefixRangeEnd(part) {
 			continue
 		}
@@ -167,7 +167,8 @@ func (r *rekeying) needed(kv *mvccpb.KeyValue) bool {
 	name := strings.TrimPrefix(string(kv.Key), r.etcd.prefix)
 	_, _, isRecord := recordAt(name)
 	_, isMessage := messageAt(name)
-	return (isRecord || isMessage || name == headName) && !r.etcd.keys.isCurrent(kv.Value)
+	_, _, isUsage := usageAt(name)
+	return (isRecord || isMessage || isUsage || name == headName) && !r.etcd.keys.isCurrent(kv.Value)
 }
 
 // some seals some records again. Those that do not agree with this replica, or that somebody

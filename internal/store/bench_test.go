@@ -80,6 +80,21 @@ func BenchmarkNoteUses(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/key")
 }
 
+// What it costs to note how often a thousand keys were used, by the key.
+func BenchmarkNoteUsage(b *testing.B) {
+	const n = 1000
+	s := openNew(b)
+	more := make(map[apikey.KeyDay]apikey.Usage, n)
+	for range n {
+		more[apikey.KeyDay{KeyID: apikey.NewKeyID(start), Day: someDay}] = apikey.Usage{Reads: 100, Writes: 1}
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		mustNoteUsage(b, s, more)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/key")
+}
+
 // What it costs to restore many keys into an empty store, with pauses for requests and
 // without.
 func BenchmarkRestore(b *testing.B) {

@@ -46,7 +46,7 @@ func (s *Store) Membership() (m apikey.Membership, err error) {
 func (s *Store) SetMembership(ctx context.Context, m apikey.Membership) error {
 	return s.writeLocally(ctx, time.Now(), func(txn *transaction) error {
 		if m.Prefix == "" {
-			return errors.Join(txn.Delete(fleetKey), txn.Delete(setKey), eraseSigningKeys(txn))
+			return errors.Join(txn.Delete(fleetKey), txn.Delete(setKey), txn.Delete(usageNoteKey), eraseSigningKeys(txn))
 		}
 		if m.Set != nil {
 			if err := txn.Set(setKey, m.Set); err != nil {

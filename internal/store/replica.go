@@ -42,7 +42,11 @@ func OpenReplica(path, prefix string, log *zap.Logger, onChange func(apikey.Outc
 	if err != nil {
 		return nil, err
 	}
-	if err := s.join(prefix); err != nil {
+	err = s.join(prefix)
+	if err == nil {
+		err = s.beginOrigin()
+	}
+	if err != nil {
 		return nil, fmt.Errorf("opening key store at %q: %w", s.Path(), errors.Join(err, s.Close()))
 	}
 	return s, nil

@@ -24,6 +24,7 @@ import (
 //	m/forgotten            forgotten: what has been deleted for its age
 //	m/fleet                replicaRecord: in a fleet, how far this replica has followed its changes
 //	m/fleet/set            the hash of all its records, see package sethash
+//	m/usage                apikey.UsageNote: in a fleet, what the replica and the others know of usage
 //	m/kept/<n><id>0<sum>   in a fleet, a record that is to be put back into it: see kept.go
 //	k/<key id>             keyRecord
 //	t/<digest>             key id: whose token has this SHA-256
@@ -38,7 +39,9 @@ import (
 //	u/<key id>             when the key was last used, in milliseconds since 1970, followed by a
 //	                       space and the client's address if that is known
 //	v/<key id>             when it was first used, likewise
-//	z/<period><key id>     how often the key was used on each day of a period: see usage.go
+//	z/<period><key id><origin>
+//	                       how often the key was used on each day of a period: see usage.go; in
+//	                       a fleet, as one of its gateways has counted it
 //	s/<ws>                 workspaceRecord, of a suspended workspace
 //	a/<event id>           eventRecord
 //	b/<ws><event id>       nothing: the events of a workspace
@@ -79,6 +82,7 @@ var (
 	namesKey     = []byte("m/names")
 	fleetKey     = []byte("m/fleet")
 	setKey       = []byte("m/fleet/set")
+	usageNoteKey = []byte("m/usage")
 
 	signingKeysKey = []byte("j/keys")
 	scheduleKey    = []byte("l/schedule")

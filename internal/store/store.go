@@ -64,6 +64,7 @@ type Store struct {
 	// replica says that the store belongs to a fleet, and changes is the fleet's log.
 	replica bool
 	changes Log
+	origin  string // see usage_shared.go
 }
 
 // Open opens the store in the directory path, and creates it if there is none. onChange

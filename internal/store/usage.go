@@ -19,8 +19,10 @@ import (
 // found without looking at the rest.
 
 const (
-	periodDays  = 16
 	usagePrefix = "z/"
+	periodDays  = 16
+	periodSize  = 4                // of a period in a database key
+	keyIDSize   = len("key_") + 26 // of the id of a key
 	// usageAtOnce is the maximum number of records that one transaction deletes.
 	usageAtOnce = 1000
 )
@@ -31,11 +33,21 @@ func periodOf(day apikey.Day) period { return period(day / periodDays) }
 
 func (p period) day(i int) apikey.Day { return apikey.Day(int(p)*periodDays + i) }
 
-// usageKey returns where a key's usage in a period is. In a fleet, an origin follows: who
-// counted it.
+// usageKey returns where a key's usage in a period is, after which its origin follows: see
+// usage_shared.go.
 func usageKey(p period, keyID string) []byte {
 	key := binary.BigEndian.AppendUint32([]byte(usagePrefix), uint32(p))
 	return append(key, keyID...)
+}
+
+// splitUsageKey is the inverse of usageKey, with an origin.
+func splitUsageKey(key []byte) (p period, keyID, origin string, ok bool) {
+	rest := key[len(usagePrefix):]
+	if len(rest) < periodSize+keyIDSize {
+		return 0, "", "", false
+	}
+	p, rest = period(binary.BigEndian.Uint32(rest)), rest[periodSize:]
+	return p, string(rest[:keyIDSize]), string(rest[keyIDSize:]), true
 }
 
 // usageRecord is how often a key was used on each day of a period.
@@ -80,14 +92,7 @@ func (s *Store) NoteUsage(more map[apikey.KeyDay]apikey.Usage) error {
 	}
 	before, after, err := s.addUsage(more)
 	if err == nil {
-		err = s.db.NoteAll(func(set func(key, value []byte) error) error {
-			for _, key := range slices.Sorted(maps.Keys(after)) { // Badger is faster if they are in order
-				if err := set([]byte(key), after[key]); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+		err = s.writeUsage(after)
 	}
 	if err != nil {
 		s.unwritten = before
@@ -97,15 +102,31 @@ func (s *Store) NoteUsage(more map[apikey.KeyDay]apikey.Usage) error {
 	return nil
 }
 
+// writeUsage writes records by their database keys. If it fails, it may have written some.
+func (s *Store) writeUsage(records map[string][]byte) error {
+	return s.db.NoteAll(func(set func(key, value []byte) error) error {
+		for _, key := range slices.Sorted(maps.Keys(records)) { // Badger is faster if they are in order
+			if err := set([]byte(key), records[key]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // addUsage returns the records of some days by their database keys, as they were and with
 // something added to them. A write that failed may have written some of its records, so
 // those are taken as they were before it.
 func (s *Store) addUsage(more map[apikey.KeyDay]apikey.Usage) (before, after map[string][]byte, err error) {
 	before, after = make(map[string][]byte, len(more)), make(map[string][]byte, len(more))
 	maps.Copy(before, s.unwritten)
+	pacer := durable.NewPacer(context.Background())
 	err = s.db.View(func(txn *durable.Txn) error {
 		for one, usage := range more {
-			key := string(usageKey(periodOf(one.Day), one.KeyID))
+			if err := pacer.Step(); err != nil {
+				return err
+			}
+			key := string(usageKey(periodOf(one.Day), one.KeyID)) + s.origin
 			value, known := before[key]
 			if !known {
 				if value, err = txn.Get([]byte(key)); ignoreNotFound(err) != nil {
