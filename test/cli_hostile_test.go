@@ -25,7 +25,7 @@ func hostileAnswer(token string) string {
 	return strings.NewReplacer("TEXT", `"`+hostileText+`"`, "AT", at, "KEY", key, "TOKEN", token, "WORKSPACE", workspace).Replace(`{"key":KEY,"token":"TOKEN","replaced":KEY,"keys":[KEY],` +
 		`"workspace":WORKSPACE,"workspaces":[WORKSPACE],"revoked":0,` +
 		`"events":[{"id":TEXT,"at":AT,"actor":TEXT,"remote_ip":TEXT,"operation":TEXT,"workspace_id":TEXT,"key_id":TEXT,"details":{"reason":TEXT,"refused":TEXT}}],` +
-		`"suspensions":[{"workspace_id":TEXT,"suspended_at":AT,"reason":TEXT}],"next_cursor":TEXT,` +
+		`"usage":[{"day":TEXT,"reads":1}],"suspensions":[{"workspace_id":TEXT,"suspended_at":AT,"reason":TEXT}],"next_cursor":TEXT,` +
 		`"clock":{"status":TEXT,"machine":AT,"confirmed":AT,"judged":AT,"offset_seconds":1},` +
 		`"findings":[{"check":TEXT,"severity":TEXT,"message":TEXT,"advice":TEXT}],"restored":{"made_at":AT},"warning":TEXT,` +
 		`"propagation":{"state":TEXT,"revision":1,"gateways":1,"waited_ms":0,"behind":[TEXT]},` +
@@ -50,6 +50,7 @@ func TestCommandLine_hostileServer(t *testing.T) {
 		"find":        {args: []string{"find", "--limit", "1"}},
 		"workspaces":  {args: []string{"workspaces", "--limit", "1"}},
 		"show":        {args: []string{"show", "-w", "acme", id}},
+		"usage":       {args: []string{"usage", "-w", "acme", id}},
 		"rename":      {args: []string{"rename", "-w", "acme", "--name", "Zapier staging", id}},
 		"revoke":      {args: []string{"revoke", "-w", "acme", id}},
 		"workspace":   {args: []string{"workspace", "-w", "acme"}},

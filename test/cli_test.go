@@ -129,7 +129,35 @@ func serverFor(t *testing.T, script string) (s *server, address string) {
 		return s, s.Admin
 	}
 	s = start(t, gatewayConfig)
+	if script == "usage.txt" {
+		used(t, s)
+	}
 	return s, s.Admin
+}
+
+// used makes a key, and waits until requests with it have been counted.
+func used(t *testing.T, s *server) {
+	t.Helper()
+	key, token := s.Create("acme", "Zapier production", client.ReadOnly)
+	send := func(method string) {
+		request, err := http.NewRequest(method, "http://"+s.Plain, nil)
+		must(t, err)
+		request.Header.Set("Authorization", "Bearer "+token)
+		response, err := http.DefaultClient.Do(request)
+		must(t, err)
+		must(t, response.Body.Close())
+	}
+	for range 5 {
+		send(http.MethodGet)
+	}
+	send(http.MethodPost)
+	_, err := s.Keys().RevokeKey(t.Context(), "acme", key.ID, "")
+	must(t, err)
+	send(http.MethodGet)
+	s.Await("the requests to be counted", func() bool {
+		usage, err := s.Keys().ShowUsage(t.Context(), "acme", key.ID, 1)
+		return err == nil && len(usage) == 1 && usage[0].Refused == 2
+	})
 }
 
 // answering starts a server that gives one answer to everything, and returns

@@ -42,7 +42,7 @@ func addCommands(cmd *cobra.Command, mover Mover) {
 	cmd.PersistentFlags().StringP("adapter", "a", "", "Name of the adapter for the configuration file")
 	cmd.PersistentFlags().StringP("output", "o", "", "Output format: table or json, or token for create and rotate (default: "+outputVariable+", or table on a terminal and json otherwise)")
 	cmd.AddCommand(
-		createCommand(), listCommand(), findCommand(), showCommand(), renameCommand(), rotateCommand(), revokeCommand(),
+		createCommand(), listCommand(), findCommand(), showCommand(), usageCommand(), renameCommand(), rotateCommand(), revokeCommand(),
 		workspacesCommand(), showWorkspaceCommand(), revokeAllCommand(), suspendCommand(), resumeCommand(), suspensionsCommand(), lookupCommand(), auditCommand(), calendarCommand(),
 		importCommand(), backupCommand(), restoreCommand(), doctorCommand(), clockCommand(), fleetCommand(mover), versionCommand(),
 	)

@@ -88,13 +88,13 @@ func workspaceIDs(cmd *cobra.Command, _ []string, begun string) ([]cobra.Complet
 }
 
 // keyIDs completes the ids of keys, with their names: those of active ones, except for a
-// command that only shows a key.
+// command that only shows something of a key.
 func keyIDs(cmd *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	if len(args) > 0 || refuseToken(begun) != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	options := client.FindOptions{Query: begun, Status: client.Active, Limit: maxCompletions}
-	if cmd.Name() == "show" {
+	if cmd.Name() == "show" || cmd.Name() == "usage" {
 		options.Status = ""
 	}
 	ws := cmd.Flag("workspace").Value.String()
