@@ -11,8 +11,9 @@ import (
 type DayUsage struct {
 	// Day is the day, UTC, as in "2026-11-29".
 	Day string `json:"day"`
-	// Reads and Writes are the requests that were allowed.
-	Reads  uint64 `json:"reads"`
+	// Reads are the requests that were allowed and only read.
+	Reads uint64 `json:"reads"`
+	// Writes are the requests that were allowed and may have written.
 	Writes uint64 `json:"writes"`
 	// Refused are the requests that were refused because the key had expired or was
 	// revoked, its workspace was suspended, they came from a browser, or they were writes
