@@ -10,21 +10,14 @@ import (
 
 	"github.com/chromedp/cdproto/browser"
 	"github.com/chromedp/chromedp"
-	"go.uber.org/zap"
-
-	"github.com/agiled/caddy-api-keys/internal/apikey"
-	"github.com/agiled/caddy-api-keys/internal/store"
 )
 
 // The activity is narrowed to what somebody looks for, and what is shown is in the address
 // and can be saved.
-func TestPage_activity(t *testing.T) {
-	t.Parallel()
-	s := furnished(t)
+func testActivity(t *testing.T, b *tab, s *server) {
 	formula, _ := s.Create("acme", "=HYPERLINK(A1) \"export\"", "read_only")
 	_, err := s.Keys().RevokeKey(t.Context(), "acme", formula.ID, "+ a reason, of\u00a0two clauses")
 	must(t, err)
-	b := newTab(t)
 	b.open(s.page() + "#/acme/activity")
 	b.sees("resumed the workspace", "saw Storefront widget")
 	b.choose("What", "Revoked")
@@ -63,29 +56,6 @@ func TestPage_activity(t *testing.T) {
 	b.click("link", "Activity of this key")
 	b.wantEvents("created Zapier staging")
 	b.calm(s.origin(), token)
-}
-
-// Filters go through events in bounded steps, and say how far they have come.
-func TestPage_activityBeyond(t *testing.T) {
-	t.Parallel()
-	s := newServer(t)
-	must(t, os.MkdirAll(s.Store, 0o700))
-	keys, err := store.Open(s.Store, zap.NewNop(), nil)
-	must(t, err)
-	p := &past{t: t, store: keys, uses: map[string]apikey.Use{}}
-	key := p.create("Zapier production", "Ops", apikey.ReadOnly, dayLong, dayLong)
-	for i := range 2000 {
-		p.do(dayLong-time.Duration(i+1)*time.Second, apikey.Update{WorkspaceID: "acme", KeyID: key.ID, Owner: new(fmt.Sprintf("Team %d", i))})
-	}
-	must(t, keys.Close())
-	s.Run(pageConfig)
-	s.AwaitReady()
-	b := newTab(t)
-	b.open(s.page() + "#/acme/activity?operation=create")
-	b.sees("Nothing matches these filters", "Searched back to")
-	b.click("button", "Older")
-	b.wantEvents("created Zapier production")
-	b.calm(s.origin())
 }
 
 // wantEvents waits until exactly these events are shown, by a part of each.

@@ -8,10 +8,7 @@ import (
 
 // How often a key was used is drawn in its row and in its view, and can be read as a table.
 // A rotation shows both keys side by side.
-func TestPage_usage(t *testing.T) {
-	t.Parallel()
-	s := furnished(t)
-	b := newTab(t)
+func testUsage(t *testing.T, b *tab, s *server) {
 	b.open(s.page() + "#/acme?sort=name")
 	b.sees("requests in 30 days, and", "refused or over a limit")
 
@@ -36,5 +33,4 @@ func TestPage_usage(t *testing.T) {
 			t.Errorf("%s: got rows of %v columns, want %d of %d and a head", of.where, got, of.rows, of.columns)
 		}
 	}
-	b.calm(s.origin())
 }
