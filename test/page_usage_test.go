@@ -14,6 +14,10 @@ func testUsage(t *testing.T, b *tab, s *server) {
 
 	b.click("link", "Warehouse sync production 2")
 	b.sees("Usage")
+	b.click("link", "All keys") // as they were
+	b.wantAddress("sort=name")
+	b.click("link", "Warehouse sync production 2")
+	b.sees("Usage")
 	b.choose("Days (UTC)", "Last 7")
 	b.click("link", "Warehouse sync production") // the key that it replaces
 	b.sees("Check that scheduled jobs still run", "Old key agk_", "New key agk_")

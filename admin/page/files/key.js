@@ -2,7 +2,8 @@
 
 import {html, nothing} from "./vendor/lit-html.js";
 import * as api from "./api.js";
-import {addPage, app, redraw, toActivity, toKey, toKeys, words} from "./app.js";
+import {addPage, app, redraw, toActivity, toKey, words} from "./app.js";
+import {lastAddress} from "./loaded.js";
 import {named} from "./named.js";
 import {openRename} from "./rename.js";
 import {openRevoke} from "./revoke.js";
@@ -81,7 +82,7 @@ export function keyView() {
 		<p><a href="${toActivity()}${queryOf({key: key.id})}">${text.trail.ofKey}</a></p>`;
 }
 
-const back = () => html`<p class="back"><a href=${toKeys()}>${icon("back")}${text.key.back}</a></p>`;
+const back = () => html`<p class="back"><a href=${lastAddress()}>${icon("back")}${text.key.back}</a></p>`;
 
 function actions() {
 	const {key, uses} = shown;

@@ -1,7 +1,7 @@
 // The keys that the list shows, as loaded from the server.
 
 import * as api from "./api.js";
-import {app, go, redraw, words} from "./app.js";
+import {app, go, redraw, toKeys, words} from "./app.js";
 import {arranged} from "./order.js";
 import {isUrgent, marksOf} from "./marks.js";
 import {listedDays} from "./usage.js";
@@ -32,6 +32,9 @@ export function enter() {
 	list.query = query;
 	return others;
 }
+
+// The address of the list as it was shown last.
+export const lastAddress = () => (list.query && list.workspace === app.workspace ? toList(list.query) : toKeys());
 
 const statusOf = ({show}) => ({all: "", attention: "active"})[show] ?? show;
 const sourceOf = (query) => JSON.stringify([statusOf(query), query.q.trim(), query.from]);

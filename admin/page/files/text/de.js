@@ -134,7 +134,7 @@ export const text = {
 		},
 		noneOf: {
 			active: {title: "Keine aktiven Schlüssel", lead: "Zurzeit funktioniert kein Schlüssel dieses Arbeitsbereichs."},
-			attention: {title: "Nichts zu prüfen", lead: "Kein aktiver Schlüssel läuft in den nächsten 14 Tagen ab, ist seit 30 Tagen unbenutzt oder wurde in einem Browser verwendet."},
+			attention: {title: "Nichts zu prüfen", lead: "Kein aktiver Schlüssel läuft in den nächsten 14 Tagen ab, ist seit 30 Tagen unbenutzt, wurde in einem Browser verwendet oder öffentlich gefunden."},
 			expired: {title: "Keine abgelaufenen Schlüssel", lead: "Schlüssel laufen am Ende ihrer Laufzeit von selbst ab."},
 			revoked: {title: "Keine widerrufenen Schlüssel", lead: "Widerrufene Schlüssel bleiben hier aufgeführt, damit Sie sie später nachschlagen können."},
 		},

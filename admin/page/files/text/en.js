@@ -134,7 +134,7 @@ export const text = {
 		},
 		noneOf: {
 			active: {title: "No active keys", lead: "None of this workspace's keys works at the moment."},
-			attention: {title: "Nothing needs attention", lead: "No active key expires within 14 days, has been unused for 30, or was used in a browser."},
+			attention: {title: "Nothing needs attention", lead: "No active key expires within 14 days, has been unused for 30, was used in a browser, or was found in public."},
 			expired: {title: "No expired keys", lead: "Keys expire automatically at the end of their lifetime."},
 			revoked: {title: "No revoked keys", lead: "Keys that you revoke stay listed here, so that you can look them up later."},
 		},
