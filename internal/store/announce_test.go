@@ -199,3 +199,27 @@ func TestCheck_readsMessages(t *testing.T) {
 		}
 	}
 }
+
+// A store that is rebuilt from its journal has the messages that were not delivered, and
+// none that was, and announces nothing again.
+func TestMessages_rebuilt(t *testing.T) {
+	s := openNew(t)
+	mustReceive(t, s, hook)
+	mustAnnounce(t, s, start)
+	key := newKey("acme", "Zapier", start)
+	key.ExpiresAt = start.Add(time.Hour)
+	mustApply(t, s, start, apikey.Create{Key: key})
+	mustAnnounce(t, s, start.Add(time.Hour))
+	o := s.Outbox()
+	all, err := o.Pending(t.Context(), hook.ID, "acme", "", 10)
+	if err != nil || len(all) != 3 {
+		t.Fatalf("Pending: got %d messages and error %v, want 3", len(all), err)
+	}
+	if err := o.Done(t.Context(), all[0]); err != nil {
+		t.Fatal(err)
+	}
+	s = rebuildFrom(t, s)
+	mustReceive(t, s, hook)
+	mustAnnounce(t, s, start.Add(2*time.Hour))
+	equal(t, "told", toldOf(t, s, "acme"), "key.expiring key.expired")
+}

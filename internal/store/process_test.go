@@ -18,6 +18,7 @@ import (
 const (
 	roleWrite = "write" // makes changes and says each one that was acknowledged
 	roleNote  = "note"  // notes uses of one key and says each one that was noted
+	roleSend  = "send"  // makes changes and delivers the messages about them, and says what was done
 
 	roleReplay = "replay" // replays changes of a fleet and says each one that was applied
 )
@@ -41,6 +42,8 @@ func child(role, path string) int {
 	switch role {
 	case roleWrite:
 		err = write(s)
+	case roleSend:
+		err = send(s)
 	case roleNote:
 		for at := start; err == nil; at = at.Add(time.Millisecond) {
 			err = s.NoteUses(map[string]apikey.Use{notedKey: {At: at, From: "192.0.2.1"}})
