@@ -65,7 +65,7 @@ func TestPage_screenshots(t *testing.T) {
 			name string
 			show func()
 		}{
-			{"keys", func() { b.open(s.page() + "#/acme"); b.sees("Zapier production") }},
+			{"keys", func() { b.open(s.page() + "#/acme"); b.sees("Expired 0", "requests in 30 days") }},
 			{"create", func() { b.click("button", "Create key"); b.fill("Name", look.key); b.fill("Owner", "Finance") }},
 			{"token", func() { b.click("button", "Create key"); b.sees("Copy the token of", "Download the reminder") }},
 			{"rotation", func() {

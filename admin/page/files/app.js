@@ -101,12 +101,16 @@ export async function refresh() {
 		return;
 	}
 	const {workspace, route} = app;
-	await guarded(async () => {
-		const [summary] = await Promise.all([summaryOf(workspace), pages[route.page].load()]);
-		if (workspace === app.workspace) {
-			app.summary = summary;
-		}
-	});
+	await guarded(() => Promise.all([summarise(workspace), pages[route.page].load()]));
+}
+
+// Loads what is known of a workspace as a whole.
+async function summarise(workspace) {
+	const summary = await summaryOf(workspace);
+	if (workspace === app.workspace) {
+		app.summary = summary;
+		redraw();
+	}
 }
 
 // Describes a workspace. A refusal is ignored here, because the list of keys shows
