@@ -20,6 +20,7 @@ func TestPage_furnished(t *testing.T) {
 	s := furnished(t)
 	b := newTab(t)
 	t.Run("pairs", func(*testing.T) { testPairs(b, s) })
+	t.Run("marks", func(t *testing.T) { testMarks(t, b) })
 	t.Run("usage", func(t *testing.T) { testUsage(t, b, s) })
 	t.Run("activity", func(t *testing.T) { testActivity(t, b, s) })
 }
@@ -42,6 +43,35 @@ func testPairs(b *tab, s *server) {
 	b.click("radio", "Needs attention")
 	b.wantRows(4, "Storefront widget")
 	b.misses("Being rotated")
+	b.choose("Owner", "Ops")
+	b.wantRows(1, "Zapier production")
+	b.sees("1 of 4 keys")
+}
+
+// testMarks holds when a key needs attention: a rotation only if half of its time is over,
+// and the new key is still unused.
+func testMarks(t *testing.T, b *tab) {
+	const marks = `(async ({ends, made, used}) => {
+		const {isUrgent, marksOf} = await import("./page/marks.js");
+		const now = Date.now();
+		const at = (days) => new Date(now + days * 86400000).toISOString();
+		const replacement = made === undefined ? undefined : {created_at: at(made), last_used_at: used ? at(0) : null};
+		const key = {id: "key_01M85PQ3XS81JPNQQHZNQRAPZ3", status: "active", expires_at: at(60), revokes_at: at(ends), last_used_at: at(0)};
+		const found = marksOf(key, now, () => replacement);
+		return found.map(({kind}) => kind).join(" ") + (isUrgent(found) ? " urgent" : "");
+	})`
+	for _, tt := range []struct{ of, want string }{
+		{"{ends: 20}", ""},
+		{"{ends: 5}", "warning urgent"},
+		{"{ends: 5, made: -1}", "info"},
+		{"{ends: 5, made: -6}", "warning info urgent"},
+		{"{ends: 5, made: -6, used: true}", "info"},
+		{"{ends: 20, made: -30}", "info"},
+	} {
+		if got := eval[string](b, marks+"("+tt.of+")"); got != tt.want {
+			t.Errorf("%s: got %q, want %q", tt.of, got, tt.want)
+		}
+	}
 }
 
 // TestPage_bounds is a workspace with more keys and more events than are read at once: the

@@ -2,10 +2,10 @@
 
 import * as api from "./api.js";
 import {app, go, redraw, toKeys, words} from "./app.js";
-import {arranged} from "./order.js";
 import {isUrgent, marksOf} from "./marks.js";
-import {listedDays} from "./usage.js";
+import {arranged} from "./order.js";
 import {isSame, readQuery, toList} from "./query.js";
+import {listedDays} from "./usage.js";
 
 // The server lists keys newest first and a page at a time. The list reads as many of them
 // as can be sorted and filtered at once. None of it costs the server more than looking at
@@ -82,11 +82,18 @@ async function read(workspace, {status, q, cursor = ""}) {
 	return {keys, next};
 }
 
-// Loads how often the keys of a page were used.
+// Loads how often the keys of a page were used. The list is of use without.
 async function loadUsage(workspace, ids) {
-	if (ids.length > 0) {
+	if (ids.length === 0) {
+		return;
+	}
+	try {
 		const {usage} = await api.usage(workspace, ids.slice(0, pageSize), listedDays);
 		list.usage = {...list.usage, ...usage};
+	} catch (failure) {
+		if (!(failure instanceof api.Refusal) || failure.code === "unauthorized") {
+			throw failure;
+		}
 	}
 }
 
@@ -97,8 +104,8 @@ export const replacementOf = (key) => (key.status === "active" && key.replaced_b
 // The active keys that need attention, as far as they are loaded.
 export const urgent = () => list.active && [...list.active.values()].filter((key) => isUrgent(marksOf(key, api.now(), replacementOf)));
 
-// The keys that the address asks for, in groups of which the first replaces the others.
-export const shown = () => list.keys && arranged(list.keys, list.query, replacementOf);
+// The keys that a query asks for, such as that of the address, in groups of which the first replaces the others.
+export const shown = (query = list.query) => list.keys && arranged(list.keys, query, replacementOf);
 
 const shownAtOnce = 50; // groups
 

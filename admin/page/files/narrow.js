@@ -6,7 +6,7 @@ import {number} from "./format.js";
 import {list, shown, urgent} from "./loaded.js";
 import {named} from "./named.js";
 import {columns, ownersOf} from "./order.js";
-import {toList, isNarrowed, presets, shows, spans, usualSort, widened} from "./query.js";
+import {isNarrowed, presets, shows, spans, toList, usualSort, widened} from "./query.js";
 import {text} from "./text.js";
 import {tokenIn} from "./tokens.js";
 import {icon, pick} from "./ui.js";
@@ -103,6 +103,7 @@ function sortView() {
 
 function matched() {
 	const n = shown()?.flat().length;
-	return html`<div class="matched"><span role="status">${n === undefined ? nothing : text.arrange.matched(n, list.keys.length)}</span>
+	const all = shown({...list.query, ...widened})?.flat().length;
+	return html`<div class="matched"><span role="status">${n === undefined ? nothing : text.arrange.matched(n, all)}</span>
 		${n > 0 ? html`<button type="button" @click=${() => ask(widened)}>${text.arrange.widen}</button>` : nothing}</div>`;
 }
