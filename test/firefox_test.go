@@ -304,7 +304,7 @@ func (b *firefox) calm(origin string, secrets ...string) {
 		b.t.Error("got no requests, want those of the page")
 	}
 	for _, address := range b.requests {
-		if !strings.HasPrefix(address, origin+"/") && !strings.HasPrefix(address, "blob:"+origin+"/") {
+		if !staysWithin(origin, address) {
 			b.t.Errorf("got a request of %s, want none but of %s", address, origin)
 		}
 		for _, secret := range secrets {

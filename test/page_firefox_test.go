@@ -60,6 +60,18 @@ func TestPage_firefox(t *testing.T) {
 	b.sees("Kein passender Schlüssel")
 	b.click("button", "Suche löschen")
 	b.sees("Lagerabgleich Produktion 2", "Widerrufen")
+
+	row := "Lagerabgleich Produktion 2 agk_…" + hint(next)
+	b.click("button", "Aktionen für "+row)
+	b.sees("ID kopieren")
+	b.keys(firefoxEscape)
+	b.misses("ID kopieren")
+	b.click("checkbox", row+" auswählen")
+	b.click("button", "Ausgewählte widerrufen")
+	b.sees("1 Schlüssel widerrufen?", "Lagerabgleich Produktion 2", "zuletzt verwendet")
+	b.click("button", "1 Schlüssel widerrufen")
+	b.sees("1 Schlüssel wurde widerrufen")
+	s.wantGateway(next, http.StatusUnauthorized)
 	b.calm(s.origin(), token, next)
 
 	b.value(`document.body.setAttribute("style", "color: red"), ""`)
