@@ -6,7 +6,9 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -238,4 +240,29 @@ func BenchmarkAuth(b *testing.B) {
 			e.send(b, h)
 		}
 	})
+}
+
+// BenchmarkAuth_signing measures what an assertion adds to a request, which is less than
+// what separate benchmarks differ by: batches of requests with and without one take turns.
+func BenchmarkAuth_signing(b *testing.B) {
+	const batch = 100
+	plain, plainToken := benchHandler(b)
+	signing, signingToken := signingHandler(b, bindNone)
+	without, with := newExchange(plainToken), newExchange(signingToken)
+	send := func(e *exchangeOf, h *Auth) time.Duration {
+		begun := time.Now()
+		for range batch {
+			e.send(b, h)
+		}
+		return time.Since(begun)
+	}
+	var added []time.Duration
+	for b.Loop() {
+		difference := -send(without, plain) + send(with, signing)
+		difference += send(with, signing) - send(without, plain)
+		added = append(added, difference/(2*batch))
+	}
+	slices.Sort(added)
+	b.ReportMetric(float64(added[len(added)/2]), "ns-added/request")
+	b.ReportMetric(0, "ns/op")
 }
