@@ -289,8 +289,8 @@ func TestAssertion_restart(t *testing.T) {
 		if keys == "" {
 			config = httpOnly(signed())
 		}
-		out, err := s.Command("run", "--config", s.Write("Caddyfile", config)).CombinedOutput()
-		if err == nil || !strings.Contains(string(out), want) || !strings.Contains(string(out), s.Store) {
+		out, err := s.runRefused(s.Write("Caddyfile", config))
+		if err == nil || !strings.Contains(out, want) || !strings.Contains(out, s.Store) {
 			t.Errorf("with encryption_key %q: got %v, want a refusal that says %q and the store's path:\n%s", keys, err, want, out)
 		}
 	}

@@ -37,13 +37,13 @@ func TestStart_twice(t *testing.T) {
 			})
 			before, _ := os.Stat(strings.TrimPrefix(address, "unix/"))
 
-			out, err := s.Command("run", "--config", filepath.Join(s.Dir, "Caddyfile")).CombinedOutput()
+			out, err := s.runRefused(filepath.Join(s.Dir, "Caddyfile"))
 			for _, want := range []string{s.Store, fmt.Sprintf("locked by another process (pid %d)", s.Cmd.Process.Pid), "caddy reload"} {
-				if err == nil || !strings.Contains(string(out), want) {
+				if err == nil || !strings.Contains(out, want) {
 					t.Errorf("got %v, want %q in:\n%s", err, want, out)
 				}
 			}
-			if strings.Contains(string(out), "admin endpoint started") {
+			if strings.Contains(out, "admin endpoint started") {
 				t.Errorf("it has taken the admin endpoint:\n%s", out)
 			}
 			if after, _ := os.Stat(strings.TrimPrefix(address, "unix/")); before != nil && !os.SameFile(before, after) {

@@ -46,12 +46,12 @@ func TestDisk_full(t *testing.T) {
 	wantAll()
 	s.wantCleanStop(t)
 
-	out, err := s.Command("run", "--config", filepath.Join(s.Dir, "Caddyfile")).CombinedOutput()
+	out, err := s.runRefused(filepath.Join(s.Dir, "Caddyfile"))
 	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() <= 0 {
 		t.Errorf("starting with a full disk: got %v, want an exit status above 0", err)
 	}
 	for _, want := range []string{s.Store, "MiB"} {
-		if !strings.Contains(string(out), want) {
+		if !strings.Contains(out, want) {
 			t.Errorf("starting with a full disk: got no %q in:\n%s", want, out)
 		}
 	}

@@ -18,8 +18,8 @@ func (s *server) run(args ...string) (string, error) {
 // wantRefusedStart runs a configuration with which the server must not start.
 func (s *server) wantRefusedStart(t *testing.T, config, want string) {
 	t.Helper()
-	out, err := s.Command("run", "--config", s.Write("refused.Caddyfile", config)).CombinedOutput()
-	if err == nil || !strings.Contains(string(out), want) {
+	out, err := s.runRefused(s.Write("refused.Caddyfile", config))
+	if err == nil || !strings.Contains(out, want) {
 		t.Errorf("got %v, want that it does not start: %s\n%s", err, want, out)
 	}
 }

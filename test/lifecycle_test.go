@@ -108,12 +108,12 @@ func TestStart_refused(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			s := newServer(t)
 			test.prepare(t, s)
-			out, err := s.Command("run", "--config", s.Write("Caddyfile", gatewayConfig)).CombinedOutput()
+			out, err := s.runRefused(s.Write("Caddyfile", gatewayConfig))
 			if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() <= 0 {
 				t.Fatalf("got %v, want an exit status above 0", err)
 			}
 			for _, want := range append(test.want, "opening key store at", s.Store) {
-				if !strings.Contains(strings.ReplaceAll(string(out), `\"`, `"`), want) {
+				if !strings.Contains(strings.ReplaceAll(out, `\"`, `"`), want) {
 					t.Errorf("got no %q in:\n%s", want, out)
 				}
 			}

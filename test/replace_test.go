@@ -88,9 +88,9 @@ func TestReplace_whenTheOldIsGone(t *testing.T) {
 // its store.
 func (s *server) wantLocked(t *testing.T, pid int) {
 	t.Helper()
-	out, err := s.Command("run", "--config", s.Write("Caddyfile", httpOnly(gatewayConfig))).CombinedOutput()
+	out, err := s.runRefused(s.Write("Caddyfile", httpOnly(gatewayConfig)))
 	want := fmt.Sprintf("locked by another process (pid %d): stop that process, or choose another path", pid)
-	if err == nil || !strings.Contains(string(out), want) {
+	if err == nil || !strings.Contains(out, want) {
 		t.Errorf("got %v, want an error and %q in:\n%s", err, want, out)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/agiled/caddy-api-keys/admin/client"
 	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
@@ -65,6 +66,20 @@ func startWith(t *testing.T, env []string, config string) *server {
 	s.Run(config)
 	s.AwaitReady()
 	return s
+}
+
+// runRefused runs a configuration with which the server must not start, and returns what it
+// printed. A server that starts is killed after a while.
+func (s *server) runRefused(file string) (string, error) {
+	cmd := s.Command("run", "--config", file)
+	var out strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		return "", err
+	}
+	defer time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() }).Stop()
+	err := cmd.Wait()
+	return out.String(), err
 }
 
 // codeOf returns the code of a refusal by the API, "" for another error.
