@@ -210,7 +210,7 @@ func (i *instance) Destruct() error {
 	}
 	i.upkeep.Wait()
 	i.recordClock()
-	return errors.Join(i.storeFirstSigningKeys(), i.store.Close())
+	return errors.Join(i.finishSigning(), i.store.Close())
 }
 
 var _ caddy.Destructor = (*instance)(nil)

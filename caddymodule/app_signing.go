@@ -122,11 +122,11 @@ func (i *instance) firstSigningKeys(needed *signingSettings) ([]byte, error) {
 	return record, err
 }
 
-// storeFirstSigningKeys stores the first keys if the process ends before it was known that
-// their configuration is in force.
-func (i *instance) storeFirstSigningKeys() error {
+// finishSigning stores what is due if the process ends before it was known that the
+// configuration is in force.
+func (i *instance) finishSigning() error {
 	needed := i.settings.Load().signing
-	if needed == nil || i.signing.first.Load() == nil || !caddy.Exiting() {
+	if needed == nil || i.fleet != nil || !i.signing.due.Load() || !caddy.Exiting() {
 		return nil
 	}
 	return i.renewSigningKeys(context.Background(), needed)
