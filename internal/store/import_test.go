@@ -162,6 +162,24 @@ func TestImport_forgottenByWrongClock(t *testing.T) {
 	}
 }
 
+// A backup of the gateway that issued a token does not bring it back where it was imported,
+// has ended and was deleted.
+func TestImport_forgottenElsewhere(t *testing.T) {
+	elsewhere, s := openNew(t), openNew(t)
+	issued := mustCreate(t, elsewhere, "acme", "Zapier", start)
+	key := imported("", "acme", "Zapier", start)
+	key.Digest, key.ExpiresAt = issued.Digest, start.Add(day)
+	mustImport(t, s, key, start)
+	later := start.Add(2 * day)
+	noteConfirmed(t, s, later)
+	equal(t, "forgotten", mustForgetKeys(t, s, later, later), 1)
+	mustRestore(t, s, mustBackup(t, elsewhere, later), later)
+	equal(t, "status there", statusOf(t, elsewhere, issued, later), apikey.Active)
+	here := lookup(t, s, issued.Digest)
+	equal(t, "status here", []any{here.Status(later), here.RevokeReason}, []any{apikey.Revoked, reasonBuried})
+	equal(t, "findings", check(t, s, later), map[string]string{})
+}
+
 // A backup has imported keys as they are, also for another store, and no backup brings one
 // back that was revoked.
 func TestImport_restored(t *testing.T) {

@@ -20,6 +20,7 @@ type merge struct {
 	actor     string    // who restores
 	madeAt    time.Time // when the backup was made
 	forgotten forgotten
+	buries    bool  // the store has tombstones
 	keys      known // of the batch
 	events    known
 	done      apikey.Restored
@@ -39,6 +40,7 @@ func (m *merge) all(txn *transaction, before apikey.Restored, batch []backupLine
 	if m.forgotten, err = loadForgotten(txn); err != nil {
 		return err
 	}
+	m.buries = hasAny(txn, tombstonePrefix)
 	m.lookAhead(batch)
 	for i := range batch {
 		if i%yieldAfter == 0 {
@@ -104,12 +106,12 @@ func (m *merge) newKey(key *apikey.Key) error {
 	if err := m.join(key); err != nil {
 		return err
 	}
-	deleted, err := m.deleted(key)
+	why, err := m.deleted(key)
 	if err != nil {
 		return err
 	}
-	if deleted && key.Status(m.now) == apikey.Active {
-		m.end(key)
+	if why != "" && key.Status(m.now) == apikey.Active {
+		m.end(key, why)
 	}
 	if err := m.name(key); err != nil {
 		return err

@@ -62,23 +62,35 @@ func (m *merge) tombstone(digest apikey.Digest) error {
 		err = nil
 	case err == nil && key.Status(m.now) == apikey.Active:
 		ended := *key
-		m.end(&ended)
+		m.end(&ended, reasonBuried)
 		err = m.knownKey(key, &ended)
 	}
 	return errors.Join(err, bury(m.txn, digest))
 }
 
-// end revokes a key that the store or the backup has deleted for its age.
-func (m *merge) end(key *apikey.Key) {
-	key.RevokedAt, key.RevokedBy, key.RevokeReason = m.now, m.actor, reasonDeleted
+// reasonBuried is why a key is revoked that has a tombstone.
+const reasonBuried = "its token is that of a key that has ended and was deleted"
+
+// end revokes a key.
+func (m *merge) end(key *apikey.Key, reason string) {
+	key.RevokedAt, key.RevokedBy, key.RevokeReason = m.now, m.actor, reason
 }
 
-// deleted reports whether the store has, or may have, deleted a key that the backup has.
-func (m *merge) deleted(key *apikey.Key) (bool, error) {
-	if !key.Imported {
-		return m.forgotten.mayHaveDeleted(key), nil
+// deleted says why a key of the backup is one that the store has, or may have, deleted; "" if
+// it is not. The backup can be that of another gateway, which issued a token that was imported
+// here.
+func (m *merge) deleted(key *apikey.Key) (why string, err error) {
+	if m.forgotten.mayHaveDeleted(key) {
+		return reasonDeleted, nil
 	}
-	return buried(m.txn, key.Digest)
+	if !m.buries {
+		return "", nil
+	}
+	there, err := buried(m.txn, key.Digest)
+	if !there {
+		return "", err
+	}
+	return reasonBuried, nil
 }
 
 // tombstone checks a tombstone. Its value has nothing in it that could be wrong.
