@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -9,8 +10,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/spf13/cobra"
 
+	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/migrate"
 )
 
@@ -68,10 +71,42 @@ The gateway accepts tokens of a form other than its own only with foreign_tokens
 		}
 		ctx, stop := interruptible(ctx)
 		defer stop()
+		server := t.tokenOptions(ctx)
+		options.TokenPrefix = server.TokenPrefix
 		run := &importRun{file: nameOf(args[0]), format: format, dryRun: *dryRun}
-		return run.do(ctx, t, cmd.ErrOrStderr(), migrate.Read(in, format, options))
+		err = run.do(ctx, t, cmd.ErrOrStderr(), migrate.Read(in, format, options))
+		if server.refuseForeign() && run.sentForeign() {
+			_ = say(cmd.ErrOrStderr(), "This gateway refuses all tokens but those of its own form: add foreign_tokens accept to api_keys in its configuration, and reload it\n")
+		}
+		return err
 	})
 }
+
+// tokenOptions are the options of a server that say which tokens it accepts.
+type tokenOptions struct {
+	TokenPrefix   string `json:"token_prefix"`
+	ForeignTokens string `json:"foreign_tokens"`
+	known         bool
+}
+
+// tokenOptions asks the server for its options. A server that does not say has none: they
+// only make for better messages.
+func (t *terminal) tokenOptions(ctx context.Context) (options tokenOptions) {
+	var parsed struct {
+		Apps struct {
+			Keys tokenOptions `json:"api_keys"`
+		} `json:"apps"`
+	}
+	config, err := runningConfig(ctx, t.client)
+	if err != nil || json.Unmarshal(config, &parsed) != nil {
+		return tokenOptions{}
+	}
+	options = parsed.Apps.Keys
+	options.TokenPrefix, options.known = cmp.Or(options.TokenPrefix, apikey.DefaultPrefix), true
+	return options
+}
+
+func (o tokenOptions) refuseForeign() bool { return o.known && o.ForeignTokens != "accept" }
 
 // importDefaults returns the workspace and the preset from the flags.
 func importDefaults(cmd *cobra.Command, preset string) (ws, parsed string, err error) {

@@ -31,6 +31,7 @@ type importRun struct {
 	answered int   // the line that was answered last
 	report   importReport
 	broken   error // why the export could not be read to its end
+	foreign  bool  // whether a token that was sent may have another form than the gateway's own
 }
 
 // do imports, and prints a report.
@@ -121,8 +122,16 @@ func (r *importRun) note(entry migrate.Entry, err error) bool {
 		return false
 	}
 	r.report.lose(entry.Lost)
+	r.foreign = r.foreign || !entry.Native
 	r.sent = append(r.sent, entry.Line)
 	return true
+}
+
+// sentForeign reports whether a token may have another form than the gateway's own.
+func (r *importRun) sentForeign() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.foreign
 }
 
 // answer notes what became of the key that was sent before all that are not answered.

@@ -7,8 +7,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-
-	"github.com/agiled/caddy-api-keys/admin/client"
 )
 
 // columns are those that a CSV may have.
@@ -47,7 +45,7 @@ func (s *source) csv(yield func(Entry) bool) error {
 			entry.Err = refuse("invalid_csv", "", "A quotation mark is misplaced: put a value with commas or quotation marks in quotation marks, and double those within.")
 		default:
 			entry.Line, _ = in.FieldPos(0)
-			entry.Key, entry.Err = rowOf(header, record)
+			entry.Err = rowOf(header, record).fill(&entry, s.options)
 		}
 		if !yield(entry) {
 			return nil
@@ -84,8 +82,8 @@ func csvError(err error) error {
 }
 
 // rowOf returns the key of a record. An empty value is one that is not given.
-func rowOf(header, record []string) (client.ImportLine, *client.Error) {
-	var r row
+func rowOf(header, record []string) *row {
+	r := new(row)
 	for i, column := range header {
 		value := strings.Clone(record[i])
 		if value == "" {
@@ -112,5 +110,5 @@ func rowOf(header, record []string) (client.ImportLine, *client.Error) {
 			r.ExpiresAt = &value
 		}
 	}
-	return r.line()
+	return r
 }

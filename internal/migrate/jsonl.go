@@ -30,25 +30,24 @@ type row struct {
 	ExpiresAt   *string `json:"expires_at"`
 }
 
-// line returns the key of a row.
-func (r *row) line() (client.ImportLine, *client.Error) {
-	line := client.ImportLine{WorkspaceID: r.WorkspaceID, Name: r.Name, Owner: r.Owner, Preset: strings.ReplaceAll(r.Preset, "-", "_"), TokenSHA256: r.TokenSHA256, TokenHint: r.TokenHint}
-	var flaw *client.Error
-	if line.CreatedAt, flaw = moment("created_at", r.CreatedAt); flaw != nil {
-		return line, flaw
+// fill puts the key of a row into an entry.
+func (r *row) fill(entry *Entry, options Options) (flaw *client.Error) {
+	entry.Key = client.ImportLine{WorkspaceID: r.WorkspaceID, Name: r.Name, Owner: r.Owner, Preset: strings.ReplaceAll(r.Preset, "-", "_"), TokenSHA256: r.TokenSHA256, TokenHint: r.TokenHint}
+	if entry.Key.CreatedAt, flaw = moment("created_at", r.CreatedAt); flaw != nil {
+		return flaw
 	}
-	if line.ExpiresAt, flaw = moment("expires_at", r.ExpiresAt); flaw != nil {
-		return line, flaw
+	if entry.Key.ExpiresAt, flaw = moment("expires_at", r.ExpiresAt); flaw != nil {
+		return flaw
 	}
 	switch {
 	case r.Token != "" && r.TokenSHA256 != "":
-		return line, refuse("invalid_token_sha256", "token_sha256", "There are a token and a token_sha256: remove one of them.")
+		return refuse("invalid_token_sha256", "token_sha256", "There are a token and a token_sha256: remove one of them.")
 	case r.Token != "":
-		return line, hash(&line, r.Token)
+		return entry.hash(r.Token, options)
 	case r.TokenSHA256 == "":
-		return line, refuse("invalid_token_sha256", "token_sha256", "There is neither a token_sha256 nor a token: add one of them.")
+		return refuse("invalid_token_sha256", "token_sha256", "There is neither a token_sha256 nor a token: add one of them.")
 	}
-	return line, nil
+	return nil
 }
 
 func moment(field string, text *string) (time.Time, *client.Error) {
@@ -90,7 +89,7 @@ func (s *source) jsonl(yield func(Entry) bool) error {
 		case len(bytes.TrimSpace(text)) == 0:
 			return nil
 		default:
-			entry.Key, entry.Err = parseRow(text)
+			entry.Err = fillLine(&entry, text, s.options)
 		}
 		if !yield(entry) || err != nil {
 			return nil
@@ -98,13 +97,13 @@ func (s *source) jsonl(yield func(Entry) bool) error {
 	}
 }
 
-// parseRow reads one line of JSONL.
-func parseRow(text []byte) (client.ImportLine, *client.Error) {
+// fillLine puts the key of one line of JSONL into an entry.
+func fillLine(entry *Entry, text []byte, options Options) *client.Error {
 	var r row
 	if err := json.Unmarshal(text, &r, json.RejectUnknownMembers(true)); err != nil {
-		return client.ImportLine{}, refuse(client.CodeInvalidJSON, "", "The line is not a JSON object with the members of a key"+where(err)+".")
+		return refuse(client.CodeInvalidJSON, "", "The line is not a JSON object with the members of a key"+where(err)+".")
 	}
-	return r.line()
+	return r.fill(entry, options)
 }
 
 // plainName is the name of a member that is certainly not a secret.

@@ -132,7 +132,7 @@ func (s *source) kongKey(node yaml.Node, of *kongConsumer, known map[string]kong
 		entry.Key.ExpiresAt = s.options.Written.Add(time.Duration(credential.TTL) * time.Second).UTC().Truncate(time.Second)
 	}
 	entry.Lost = of.lost(credential)
-	entry.Err = hash(&entry.Key, credential.Key)
+	entry.Err = entry.hash(credential.Key, s.options)
 	return entry
 }
 

@@ -44,6 +44,9 @@ type Options struct {
 	Written time.Time
 	// Now tells which keys have expired.
 	Now time.Time
+	// TokenPrefix is the gateway's. Tokens that begin with it and are none of its own are
+	// refused, as the gateway refuses them. If it is "", no token is refused for that.
+	TokenPrefix string
 }
 
 // Entry is a key of an export.
@@ -59,6 +62,8 @@ type Entry struct {
 	Err *client.Error
 	// Lost is what the gateway does not keep about the key, such as "metadata".
 	Lost []string
+	// Native reports whether the token is certain to have the form of the gateway's own.
+	Native bool
 }
 
 // Read returns the keys of an export in their order. An export is read as its keys are

@@ -160,6 +160,31 @@ func TestRead_table(t *testing.T) {
 	}
 }
 
+// A token that begins with the gateway's prefix and is none of its own is refused, in each
+// format: no request could pass with it.
+func TestRead_tokenPrefix(t *testing.T) {
+	const foreign = "acme_live_0123456789abcdef"
+	native := apikey.NewToken("acme").Reveal()
+	for format, in := range map[Format]string{
+		Kong:  "consumers:\n- username: acme\n  keyauth_credentials:\n  - key: TOKEN\n",
+		Unkey: `[{"plaintext":"TOKEN","externalId":"acme"}]`,
+		Tyk:   `[{"key":"TOKEN","org_id":"acme"}]`,
+		CSV:   "name,token\nSync,TOKEN\n",
+		JSONL: `{"name":"Sync","token":"TOKEN"}`,
+	} {
+		for _, test := range []struct {
+			prefix, token string
+			refused       bool
+		}{{"acme", foreign, true}, {"agk", foreign, false}, {"", foreign, false}, {"acme", native, false}} {
+			options := Options{Workspace: "acme", Preset: "read_only", Now: testNow, TokenPrefix: test.prefix}
+			got := printed(strings.NewReader(strings.ReplaceAll(in, "TOKEN", test.token)), format, options)
+			if strings.Contains(got, "token_prefix") != test.refused {
+				t.Errorf("%s, %q: got %s, want it refused: %t", format, test.prefix, got, test.refused)
+			}
+		}
+	}
+}
+
 // A list of which pages are missing is read, and then refused: whoever has the other keys
 // would be locked out.
 func TestRead_pages(t *testing.T) {

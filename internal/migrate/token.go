@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"regexp"
+	"strings"
 
 	"github.com/agiled/caddy-api-keys/admin/client"
 	"github.com/agiled/caddy-api-keys/internal/apikey"
@@ -22,14 +23,17 @@ const (
 	hintEnd   = 4
 )
 
-// hash puts a token's digest into a line, and a hint at the token if there is none. A
-// token that no request could pass with is refused.
-func hash(line *client.ImportLine, token string) *client.Error {
+// hash puts a token's digest into a key, and a hint at the token if there is none. A token
+// that no request could pass with is refused.
+func (e *Entry) hash(token string, options Options) *client.Error {
 	const field = "token"
+	line := &e.Key
 	ours, ok := apikey.ParseToken(token)
 	switch {
 	case ok:
-		line.TokenHint = ours.Hint()
+		line.TokenHint, e.Native = ours.Hint(), true
+	case options.TokenPrefix != "" && strings.HasPrefix(token, options.TokenPrefix+"_"):
+		return refuse("invalid_token", field, "The token begins with the gateway's token_prefix, but is none of its own, so it would be refused: give the gateway another token_prefix before the import, or the key's user a new key.")
 	case len(token) < minToken || len(token) > maxToken:
 		return refuse("invalid_token", field, fmt.Sprintf("The token has %d characters, and one of %d to %d is accepted: give its user a new key.", len(token), minToken, maxToken))
 	case !bearerToken.MatchString(token):

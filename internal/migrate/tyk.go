@@ -63,7 +63,7 @@ func (s *source) tyk(yield func(Entry) bool) error {
 			if o.name != "" {
 				key.Hash = strings.TrimPrefix(o.name, tykPrefix)
 			}
-			key.fill(&entry)
+			key.fill(&entry, s.options)
 		}
 		return yield(entry)
 	})
@@ -82,7 +82,7 @@ const tykPrefix = "apikey-" // of the names in Redis
 // tykHash are the hashes of Tyk, by their lengths: of murmur32, 64 and 128, and SHA-256.
 var tykHash = regexp.MustCompile(`^([0-9a-f]{8}|[0-9a-f]{16}|[0-9a-f]{32}|[0-9a-f]{64})$`)
 
-func (k *tykKey) fill(entry *Entry) {
+func (k *tykKey) fill(entry *Entry, options Options) {
 	session := &k.tykSession
 	if k.Data != nil {
 		session = k.Data
@@ -105,21 +105,21 @@ func (k *tykKey) fill(entry *Entry) {
 		entry.Key.CreatedAt = created.UTC()
 	}
 	entry.Lost = session.lost()
-	k.digest(entry)
+	k.digest(entry, options)
 }
 
 // digest finds the hash of a key, or makes it from the token.
-func (k *tykKey) digest(entry *Entry) {
+func (k *tykKey) digest(entry *Entry, options Options) {
 	named := first(k.Hash, k.ID)
 	switch {
 	case k.Key != "":
-		entry.Err = hash(&entry.Key, k.Key)
+		entry.Err = entry.hash(k.Key, options)
 	case k.Algorithm != "" && k.Algorithm != "sha256", named != "" && len(named) != 64 && tykHash.MatchString(named):
 		entry.Err = refuse("invalid_token_sha256", "key_hash", "Tyk has hashed this key with murmur, from which its SHA-256 cannot be told: put the token itself into \"key\", or give its user a new key.")
 	case sha256Digits.MatchString(named):
 		entry.Key.TokenSHA256 = named
 	case k.Hash == "" && k.ID != "": // Tyk does not hash keys
-		entry.Err = hash(&entry.Key, k.ID)
+		entry.Err = entry.hash(k.ID, options)
 	case named == "":
 		entry.Err = refuse("invalid_token_sha256", "key_hash", "The session is without its key_hash: add it.")
 	default:

@@ -64,7 +64,7 @@ func (s *source) unkey(yield func(Entry) bool) error {
 		if err := json.Unmarshal(o.value, &key); err != nil {
 			entry.Err = refuse("invalid_export", "", "This is not a key as Unkey exports it"+where(err)+".")
 		} else {
-			key.fill(&entry)
+			key.fill(&entry, s.options)
 		}
 		return yield(entry)
 	})
@@ -84,7 +84,7 @@ func unkeyUnread(members jsontext.Value, _ int) bool {
 // were in seconds.
 const leastMilliseconds = 1e11
 
-func (k *unkeyKey) fill(entry *Entry) {
+func (k *unkeyKey) fill(entry *Entry, options Options) {
 	entry.Key.Name, entry.Key.WorkspaceID = k.Name, first(k.ExternalID, k.Identity.ExternalID, k.OwnerID)
 	if k.Enabled != nil && !*k.Enabled {
 		entry.LeftOut = "disabled"
@@ -103,7 +103,7 @@ func (k *unkeyKey) fill(entry *Entry) {
 	entry.Lost = k.lost()
 	switch {
 	case k.Plaintext != "":
-		entry.Err = hash(&entry.Key, k.Plaintext)
+		entry.Err = entry.hash(k.Plaintext, options)
 	case k.Hash.value == "":
 		entry.Err = refuse("invalid_token_sha256", "hash", "The key has no hash, and Unkey's list of keys has none: ask Unkey for an export with hashes, or list recoverable keys with decrypt.")
 	case k.Hash.variant != "" && k.Hash.variant != "sha256_base64":
