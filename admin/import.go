@@ -59,8 +59,11 @@ func (h *Handler) exchangeLines(w http.ResponseWriter, r *http.Request, dryRun b
 	}
 	defer leave()
 	lines := newLineReader(r.Body)
-	if strings.EqualFold(r.Header.Get("Expect"), "100-continue") {
-		lines.await() // what asks the client for the body, which it would withhold after a status
+	switch { // a client that asked for permission to send the body would wait for it after a status
+	case strings.EqualFold(r.Header.Get("Expect"), "100-continue"):
+		lines.await() // what gives it
+	case r.ProtoMajor == 2:
+		w.WriteHeader(http.StatusContinue) // to all: Go's server removes the header
 	}
 	setPrivate(w.Header())
 	w.Header().Set("Content-Type", importType)

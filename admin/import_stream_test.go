@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,9 +25,6 @@ import (
 func TestImport_whileInputPauses(t *testing.T) {
 	for title, expect := range map[string]string{"at once": "", "once it may": "100-continue"} {
 		for _, http2 := range []bool{false, true} {
-			if http2 && expect != "" {
-				continue // nobody asks over HTTP/2
-			}
 			t.Run(fmt.Sprintf("%s/http2=%t", title, http2), func(t *testing.T) {
 				a := newAPI(t)
 				server := httptest.NewUnstartedServer(a.Config.Handler)
@@ -66,6 +64,65 @@ func TestImport_whileInputPauses(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// flushed is an answer that says when its status is on its way.
+type flushed struct {
+	http.ResponseWriter
+	sent chan struct{}
+	once sync.Once
+}
+
+// Flush implements http.Flusher.
+func (f *flushed) Flush() {
+	f.ResponseWriter.(http.Flusher).Flush()
+	f.once.Do(func() { close(f.sent) })
+}
+
+func (f *flushed) Unwrap() http.ResponseWriter { return f.ResponseWriter }
+
+// lateBody is a body of which nothing is read before its answer has begun.
+type lateBody struct {
+	io.ReadCloser
+	begun <-chan struct{}
+}
+
+func (b lateBody) Read(p []byte) (int, error) {
+	<-b.begun
+	return b.ReadCloser.Read(p)
+}
+
+// Over HTTP/2, a client that asks for permission to send its body gets it, even if the
+// answer begins before the body is read. Nobody can see that it asked: Go's server removes
+// the header.
+func TestImport_permissionOverHTTP2(t *testing.T) {
+	a := newAPI(t)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer := &flushed{ResponseWriter: w, sent: make(chan struct{})}
+		r.Body = lateBody{r.Body, answer.sent}
+		a.Config.Handler.ServeHTTP(answer, r)
+	}))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+	r, err := http.NewRequestWithContext(t.Context(), "POST", server.URL+"/import", strings.NewReader(ndjson(t, importLine("One", "sk_1"))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", importType)
+	r.Header.Set("Expect", "100-continue")
+	transport := server.Client().Transport.(*http.Transport)
+	transport.ExpectContinueTimeout = time.Hour // a client that waits for as long as it takes
+	response, err := transport.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	equal(t, "protocol", response.ProtoMajor, 2)
+	answer, err := io.ReadAll(response.Body)
+	if err != nil || !strings.HasSuffix(string(answer), `{"imported":1,"unchanged":0,"refused":0}`+"\n") {
+		t.Errorf("got %q (%v), want one key imported", answer, err)
 	}
 }
 
