@@ -130,10 +130,20 @@ func (r *release) build(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", p, err)
 		}
 	}
+	if slices.Contains(r.formats, "image") {
+		fmt.Fprintln(os.Stderr, "making the container image")
+	}
 	if err := r.image(ctx); err != nil {
 		return fmt.Errorf("making the image: %w", err)
 	}
-	return r.sum()
+	if err := r.sum(); err != nil {
+		return err
+	}
+	made, err := r.files()
+	for _, path := range made {
+		fmt.Fprintln(os.Stderr, "made", path)
+	}
+	return err
 }
 
 // clear makes the directories, and removes what an earlier release left there.
