@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/agiled/caddy-api-keys/admin/client"
+	"github.com/agiled/caddy-api-keys/internal/migrate"
 )
 
 // maxCreateFile bounds a file with keys to create: it is read as a whole, so that a
@@ -51,7 +52,7 @@ func (t *terminal) createFrom(ctx context.Context, cmd *cobra.Command, path stri
 	var refused []error
 	for _, w := range all {
 		if interrupted.Err() != nil {
-			refused = append(refused, fmt.Errorf("interrupted before line %d", w.line))
+			refused = append(refused, fmt.Errorf("interrupted before line %d: to go on, leave out the lines before it", w.line))
 			break
 		}
 		// A call that was begun is finished: nobody would have the token otherwise.
@@ -183,7 +184,7 @@ func wantedLines(content []byte) (all []wanted, err error) {
 		}
 		w := wanted{line: n}
 		if err := json.Unmarshal(lines.Bytes(), &w, json.RejectUnknownMembers(true)); err != nil {
-			return nil, fmt.Errorf("line %d is not a JSON object with members of %s", n, strings.Join(wantedColumns, ", "))
+			return nil, fmt.Errorf("line %d is not a JSON object with members of %s%s", n, strings.Join(wantedColumns, ", "), migrate.Flaw(err))
 		}
 		all = append(all, w)
 	}
@@ -202,7 +203,7 @@ func wantedCSV(content []byte) (all []wanted, err error) {
 		return nil, err
 	}
 	if i := slices.IndexFunc(header, func(column string) bool { return !slices.Contains(wantedColumns, column) }); i >= 0 {
-		return nil, fmt.Errorf("line 1 is not a header: %q is none of %s", header[i], strings.Join(wantedColumns, ", "))
+		return nil, fmt.Errorf("line 1 is not a header: %q is none of %s%s", header[i], strings.Join(wantedColumns, ", "), migrate.Separator(header))
 	}
 	for {
 		record, err := in.Read()

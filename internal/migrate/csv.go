@@ -58,11 +58,7 @@ func (s *source) csv(yield func(Entry) bool) error {
 func checkHeader(header []string) error {
 	for i, column := range header {
 		if !slices.Contains(columns, column) {
-			hint := ""
-			if len(header) == 1 && strings.ContainsAny(column, ";\t") {
-				hint = ". Separate values with commas"
-			}
-			return fmt.Errorf("line 1 is not a header: column %d is none of %s%s", i+1, strings.Join(columns, ", "), hint)
+			return fmt.Errorf("line 1 is not a header: column %d is none of %s%s", i+1, strings.Join(columns, ", "), Separator(header))
 		}
 		if slices.Contains(header[:i], column) {
 			return fmt.Errorf("line 1 has the column %s twice", column)
@@ -72,6 +68,15 @@ func checkHeader(header []string) error {
 		return errors.New("line 1 has neither a column token_sha256 nor a column token")
 	}
 	return nil
+}
+
+// Separator says, as another sentence, that values are to be separated with commas, if a
+// header looks as if they were separated otherwise. It is "" if not.
+func Separator(header []string) string {
+	if len(header) == 1 && strings.ContainsAny(header[0], ";\t") {
+		return ". Separate values with commas"
+	}
+	return ""
 }
 
 func csvError(err error) error {

@@ -101,7 +101,7 @@ func (s *source) jsonl(yield func(Entry) bool) error {
 func fillLine(entry *Entry, text []byte, options Options) *client.Error {
 	var r row
 	if err := json.Unmarshal(text, &r, json.RejectUnknownMembers(true)); err != nil {
-		return refuse(client.CodeInvalidJSON, "", "The line is not a JSON object with the members of a key"+where(err)+".")
+		return refuse(client.CodeInvalidJSON, "", "The line is not a JSON object with the members of a key"+Flaw(err)+".")
 	}
 	return r.fill(entry, options)
 }
@@ -109,8 +109,9 @@ func fillLine(entry *Entry, text []byte, options Options) *client.Error {
 // plainName is the name of a member that is certainly not a secret.
 var plainName = regexp.MustCompile(`^[A-Za-z_]{1,32}$`)
 
-// where names the member that an error is about, and nothing of its value.
-func where(err error) string {
+// Flaw names the member that an error of JSON is about, and nothing of its value, as the
+// end of a sentence: ": the member x is unknown", or "".
+func Flaw(err error) string {
 	semantic, ok := errors.AsType[*json.SemanticError](err)
 	if !ok {
 		return ""

@@ -58,7 +58,7 @@ func (s *source) tyk(yield func(Entry) bool) error {
 		entry := Entry{Line: o.line}
 		var key tykKey
 		if err := json.Unmarshal(o.value, &key); err != nil {
-			entry.Err = refuse("invalid_export", "", "This is not a key with its session as Tyk exports it"+where(err)+".")
+			entry.Err = refuse("invalid_export", "", "This is not a key with its session as Tyk exports it"+Flaw(err)+".")
 		} else {
 			if o.name != "" {
 				key.Hash = strings.TrimPrefix(o.name, tykPrefix)

@@ -62,7 +62,7 @@ func (s *source) unkey(yield func(Entry) bool) error {
 		entry := Entry{Line: o.line}
 		var key unkeyKey
 		if err := json.Unmarshal(o.value, &key); err != nil {
-			entry.Err = refuse("invalid_export", "", "This is not a key as Unkey exports it"+where(err)+".")
+			entry.Err = refuse("invalid_export", "", "This is not a key as Unkey exports it"+Flaw(err)+".")
 		} else {
 			key.fill(&entry, s.options)
 		}
