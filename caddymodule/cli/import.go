@@ -27,13 +27,13 @@ sent nowhere. Running the same import again is harmless: keys that exist are unc
 
 Formats:
 
-  jsonl  a JSON object a line, with the members that POST /import takes, or with a token
-         in place of token_sha256
-  csv    comma-separated values with these members as header
-  kong   the YAML of "deck gateway dump": a consumer's custom_id, or else its username,
-         is the workspace
-  unkey  JSON with Unkey's keys and their hashes: the externalId is the workspace
-  tyk    JSON with Tyk's keys, hashed with sha256: the org_id is the workspace
+    jsonl  a JSON object a line, with the members that POST /import takes, or with a token
+           in place of token_sha256
+    csv    comma-separated values with these members as header
+    kong   the YAML of "deck gateway dump": a consumer's custom_id, or else its username,
+           is the workspace
+    unkey  JSON with Unkey's keys and their hashes: the externalId is the workspace
+    tyk    JSON with Tyk's keys, hashed with sha256: the org_id is the workspace
 
 Keys from Kong, Unkey and Tyk are named as there, with a number where a name is taken,
 and without a name after their workspace. Disabled and expired ones are left out. With
