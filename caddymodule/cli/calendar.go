@@ -28,7 +28,7 @@ expiries of the keys; it is shown this once. The workspace's previous feed is re
 	feed := cmd.Flags().Bool("feed", false, "Create a feed, and revoke the previous one")
 	revoke := cmd.Flags().Bool("revoke-feed", false, "Revoke the feed")
 	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
-		ws, err := requiredWorkspace(cmd)
+		ws, err := requiredWorkspace(cmd, args)
 		switch {
 		case err != nil:
 			return err
@@ -37,6 +37,7 @@ expiries of the keys; it is shown this once. The workspace's previous feed is re
 		case len(args) > 1, len(args) > 0 && (*feed || *revoke):
 			return usagef("unexpected argument %q", args[len(args)-1])
 		case *feed:
+			t.warnOfUnknown(ctx, cmd, ws)
 			return t.createFeed(ctx, ws)
 		case *revoke:
 			return t.revokeFeed(ctx, ws)
@@ -45,6 +46,7 @@ expiries of the keys; it is shown this once. The workspace's previous feed is re
 		if err != nil {
 			return err
 		}
+		t.warnOfUnknown(ctx, cmd, ws)
 		if len(args) == 1 && args[0] != "-" {
 			return os.WriteFile(args[0], calendar.Data, 0o600)
 		}

@@ -12,9 +12,13 @@ import (
 
 func workspaceFlag(cmd *cobra.Command) { cmd.Flags().StringP("workspace", "w", "", "Workspace id") }
 
-func requiredWorkspace(cmd *cobra.Command) (string, error) {
+// requiredWorkspace returns the workspace of a command. It is often given as an argument.
+func requiredWorkspace(cmd *cobra.Command, args []string) (string, error) {
 	ws, _ := cmd.Flags().GetString("workspace")
-	if ws == "" {
+	switch {
+	case ws == "" && len(args) == 1 && refuseToken(args[0]) == nil:
+		return "", usagef("--workspace is missing: did you mean --workspace %s?", args[0])
+	case ws == "":
 		return "", usagef("--workspace WORKSPACE is missing")
 	}
 	return ws, nil
@@ -22,10 +26,11 @@ func requiredWorkspace(cmd *cobra.Command) (string, error) {
 
 // onlyWorkspace returns the workspace of a command that takes no arguments.
 func onlyWorkspace(cmd *cobra.Command, args []string) (string, error) {
-	if len(args) > 0 {
+	ws, err := requiredWorkspace(cmd, args)
+	if err == nil && len(args) > 0 {
 		return "", usagef("unexpected argument %q", args[0])
 	}
-	return requiredWorkspace(cmd)
+	return ws, err
 }
 
 // keyFlags adds the flags of a command about one key.

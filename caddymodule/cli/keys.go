@@ -42,7 +42,7 @@ with -o json as an object a line. FILE may be - for standard input.`,
 			ws, _ := flags.GetString("workspace")
 			return t.createFrom(ctx, cmd, *fromFile, wanted{WorkspaceID: ws, Owner: *owner, Preset: *preset, ExpiresIn: *expiresIn})
 		}
-		ws, err := requiredWorkspace(cmd)
+		ws, err := requiredWorkspace(cmd, args)
 		if err != nil {
 			return err
 		}
@@ -81,7 +81,7 @@ func listCommand() *cobra.Command {
 	query := flags.StringP("query", "q", "", "Only keys with this text in their name, owner, id or hint")
 	pageOptions := pageFlags(cmd, "keys")
 	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
-		ws, err := requiredWorkspace(cmd)
+		ws, err := requiredWorkspace(cmd, args)
 		if err != nil {
 			return err
 		}
@@ -217,6 +217,9 @@ func revokeCommand() *cobra.Command {
 			warnOfPending(cmd, revocation.Propagation)
 			return t.revoked(revocation)
 		}
+		if len(args) == 0 {
+			return usagef("give one KEY_ID, or --token-stdin and a token on standard input")
+		}
 		ws, id, err := t.workspaceAndKey(ctx, cmd, args)
 		if err != nil {
 			return err
@@ -237,6 +240,7 @@ func lookupCommand() *cobra.Command {
 		Short:      "Reads a token from standard input and says whose it is",
 		Example:    "  pbpaste | caddy api-keys lookup",
 	}
+	cmd.Flags().Bool("token-stdin", false, "Read the token from standard input, as this command always does")
 	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
 		if len(args) > 0 {
 			return usagef("a token on the command line would be in the shell's history and in the list of processes: pass it on standard input")

@@ -9,18 +9,28 @@ import (
 	"github.com/agiled/caddy-api-keys/admin/client"
 )
 
-// unknownKey adds to the refusal of an id that is no key's which key may be meant: its
-// name was given instead, a character was mistyped, or the end is missing.
+// unknownKey adds to the refusal of an id that is no key's which key may be meant: it is
+// of another workspace, its name was given instead, a character was mistyped, or the end
+// is missing.
 func (t *terminal) unknownKey(ctx context.Context, ws, id string, err error) error {
 	refusal, ok := errors.AsType[*client.Error](err)
 	if !ok || refusal.Code != client.CodeNotFound {
 		return err
 	}
-	near, ok := t.nearKey(ctx, ws, id)
-	if !ok {
-		return err
+	return &client.Error{StatusCode: refusal.StatusCode, Code: refusal.Code, Message: refusal.Message + t.whichKey(ctx, ws, id)}
+}
+
+// whichKey says as another sentence which key may be meant; "" if it cannot be told.
+func (t *terminal) whichKey(ctx context.Context, ws, id string) string {
+	if ws != "" {
+		if elsewhere, err := t.client.FindKey(ctx, id); err == nil {
+			return fmt.Sprintf(" It is a key of %s.", elsewhere.WorkspaceID)
+		}
 	}
-	return &client.Error{StatusCode: refusal.StatusCode, Code: refusal.Code, Message: refusal.Message + fmt.Sprintf(" Did you mean %s, %s?", near.ID, near.Name)}
+	if near, ok := t.nearKey(ctx, ws, id); ok {
+		return fmt.Sprintf(" Did you mean %s, %s?", near.ID, near.Name)
+	}
+	return ""
 }
 
 // nearKey returns the only key of a workspace, or of all if ws is "", that has a text in its name, or the first

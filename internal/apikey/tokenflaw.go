@@ -12,16 +12,21 @@ func TokenFlaw(s string) string {
 	if tokens := FindTokens(s); len(tokens) == 1 && tokens[0] != s && wellFormed(tokens[0]) {
 		return "There is more here than the token: leave out what is around it."
 	}
-	position := 0
+	position, imported := 0, 0
 	for _, r := range s {
 		position++
-		if r < utf8.RuneSelf && (isAlphanumeric(byte(r)) || r == '_') {
-			continue
-		}
-		if r == ' ' {
+		switch {
+		case r < utf8.RuneSelf && (isAlphanumeric(byte(r)) || r == '_'):
+		case r == ' ':
 			return fmt.Sprintf("Character %d of this is a space.", position)
+		case !strings.ContainsRune("-._~+/=", r):
+			return fmt.Sprintf("Character %d of this is %U, which no token has.", position, r)
+		case imported == 0:
+			imported = position
 		}
-		return fmt.Sprintf("Character %d of this is %U, which no token has.", position, r)
+	}
+	if imported > 0 {
+		return fmt.Sprintf("Character %d of this is %q, which only tokens of imported keys have.", imported, []rune(s)[imported-1])
 	}
 	split := strings.LastIndexByte(s, '_')
 	if split < 0 || !validPrefix(s[:split]) {
