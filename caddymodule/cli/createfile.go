@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/agiled/caddy-api-keys/admin/client"
+	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/migrate"
 )
 
@@ -172,7 +173,11 @@ func readCreateFile(cmd *cobra.Command, path string) ([]byte, error) {
 	if len(content) > maxCreateFile {
 		return nil, fmt.Errorf("%s is larger than 16 MiB: split it", nameOf(path))
 	}
-	return bytes.TrimPrefix(content, []byte("\ufeff")), nil
+	text, err := apikey.PlainText(content)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", nameOf(path), err)
+	}
+	return []byte(text), nil
 }
 
 func wantedLines(content []byte) (all []wanted, err error) {

@@ -4,6 +4,7 @@ package migrate
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"io"
 	"iter"
@@ -141,6 +142,8 @@ type bounded struct {
 // maxKey bounds what one key takes, with what is read ahead of it.
 const maxKey = 2 << 20
 
+var errUTF16 = errors.New("it is UTF-16: save it as UTF-8")
+
 var errTooLong = errors.New("one key of it is longer than 2 MiB: is --from right?")
 
 // next renews the allowance for another key.
@@ -149,8 +152,11 @@ func (b *bounded) next() { b.left, b.spent = maxKey, errTooLong }
 func (b *bounded) Read(p []byte) (int, error) {
 	if !b.begun {
 		b.begun = true
-		if start, _ := b.in.Peek(3); string(start) == "\ufeff" {
+		switch start, _ := b.in.Peek(3); {
+		case string(start) == "\ufeff":
 			_, _ = b.in.Discard(3)
+		case bytes.HasPrefix(start, []byte("\xff\xfe")), bytes.HasPrefix(start, []byte("\xfe\xff")):
+			b.left, b.spent = 0, errUTF16
 		}
 	}
 	if b.left <= 0 {

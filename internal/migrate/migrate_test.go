@@ -88,6 +88,10 @@ func TestRead_broken(t *testing.T) {
 		{"an empty dump", Kong, "\n", ""},
 		{"a table without a header", CSV, "acme,Zapier," + secret + "\n", "error: line 1 is not a header: column 1 is none of " + strings.Join(columns, ", ") + "\n"},
 		{"a table with semicolons", CSV, "name;token\n", "error: line 1 is not a header: column 1 is none of " + strings.Join(columns, ", ") + ". Separate values with commas\n"},
+		{"a table in UTF-16", CSV, "\xff\xfen\x00a\x00", "error: it is UTF-16: save it as UTF-8\n"},
+		{"lines in UTF-16", JSONL, "\xfe\xff\x00{\x00}", "error: it is UTF-16: save it as UTF-8\n"},
+		{"JSON in UTF-16", Unkey, "\xff\xfe[\x00]\x00", "error: it is UTF-16: save it as UTF-8\n"},
+		{"YAML in UTF-16", Kong, "\xff\xfea\x00", "error: it is UTF-16: save it as UTF-8\n"},
 		{"a column twice", CSV, "token,token\n", "error: line 1 has the column token twice\n"},
 		{"no tokens", CSV, "name,owner\n", "error: line 1 has neither a column token_sha256 nor a column token\n"},
 		{"a misplaced quotation mark", CSV, "name,token\nSync \"nightly\"," + secret + "\nSync," + secret + "\n", "2: refused: A quotation mark is misplaced: put a value with commas or quotation marks in quotation marks, and double those within. (invalid_csv, )\n" +
