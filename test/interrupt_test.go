@@ -1,7 +1,9 @@
 package test
 
 import (
+	"bufio"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -85,5 +87,45 @@ func TestImport_interrupted(t *testing.T) {
 	again.Stdin = strings.NewReader(lines)
 	if out, err := again.CombinedOutput(); err != nil || !strings.Contains(string(out), `"unchanged": 2`) {
 		t.Errorf("again: got %v and %s, want both unchanged", err, out)
+	}
+}
+
+// TestCreateMany_interrupted breaks off the making of many keys. The token of each that was
+// made is printed, and where to go on.
+func TestCreateMany_interrupted(t *testing.T) {
+	t.Parallel()
+	s := start(t, httpOnly(gatewayConfig))
+	const lines = 2000
+	var table strings.Builder
+	table.WriteString("workspace_id,name,preset\n")
+	for n := range lines {
+		fmt.Fprintf(&table, "acme-%d,Zapier production,read-only\n", n+2)
+	}
+	file := filepath.Join(s.Dir, "keys.csv")
+	must(t, os.WriteFile(file, []byte(table.String()), 0o600))
+	cmd := exec.Command(binary, "api-keys", "create", "--from-file", file, "-o", "token", "--address", s.Admin)
+	var said gatewaytest.Log
+	cmd.Stderr = &said
+	out, err := cmd.StdoutPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	tokens := bufio.NewScanner(out)
+	if !tokens.Scan() {
+		t.Fatalf("no token was printed:\n%s", said.String())
+	}
+	must(t, cmd.Process.Signal(os.Interrupt))
+	made := 1
+	for tokens.Scan() {
+		made++
+	}
+	err = cmd.Wait()
+	want := fmt.Sprintf("interrupted before line %d: to go on, leave out the lines before it\n", made+2)
+	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 1 || !strings.Contains(said.String(), want) {
+		t.Errorf("got %v and %q, want status 1 and %q", err, said.String(), want)
+	}
+	found, err := s.run("workspaces", "--address", s.Admin, "--all", "-o", "table")
+	must(t, err)
+	if got := strings.Count(found, "acme-"); got != made {
+		t.Errorf("got %d keys in the store, want the %d whose tokens were printed", got, made)
 	}
 }

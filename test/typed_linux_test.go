@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -83,4 +85,24 @@ func (s *server) typed(t *testing.T, command string, enter func(io.Writer)) (scr
 		status = exit.ExitCode()
 	}
 	return shown.String(), status
+}
+
+// TestImport_progress imports a table at a terminal, which shows how much is done of how
+// much. A quoted line end makes the table look longer than it is.
+func TestImport_progress(t *testing.T) {
+	t.Parallel()
+	s := start(t, httpOnly(gatewayConfig))
+	file := filepath.Join(s.Dir, "keys.csv")
+	must(t, os.WriteFile(file, []byte("workspace_id,name,preset,token\n"+
+		"acme,Zapier production,read-only,token-of-acme-0000000001\n"+
+		"acme,\"Warehouse\nsync\",read-only,token-of-acme-0000000002\n"), 0o600))
+	for _, test := range []struct {
+		options, what string
+		status        int
+	}{{"--dry-run ", "Checking keys", 1}, {"", "Importing keys", 1}} {
+		screen, status := s.typed(t, "import "+test.options+file, func(io.Writer) {})
+		if status != test.status || !strings.Contains(screen, test.what) || !strings.Contains(screen, "100%") || !strings.Contains(screen, "/3") {
+			t.Errorf("%s: got status %d, want %d, and all of 3 shown:\n%s", test.what, status, test.status, screen)
+		}
+	}
 }

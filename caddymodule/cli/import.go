@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -73,7 +74,7 @@ The gateway accepts tokens of a form other than its own only with foreign_tokens
 		defer stop()
 		server := t.tokenOptions(ctx)
 		options.TokenPrefix = server.TokenPrefix
-		run := &importRun{file: nameOf(args[0]), format: format, dryRun: *dryRun}
+		run := &importRun{file: nameOf(args[0]), format: format, dryRun: *dryRun, expected: expectedKeys(args[0], format)}
 		err = run.do(ctx, t, cmd.ErrOrStderr(), migrate.Read(in, format, options))
 		if server.refuseForeign() && run.sentForeign() {
 			_ = say(cmd.ErrOrStderr(), "This gateway refuses all tokens but those of its own form: add foreign_tokens accept to api_keys in its configuration, and reload it\n")
@@ -142,6 +143,32 @@ func openExport(cmd *cobra.Command, path string, written *time.Time) (io.ReadClo
 		*written = info.ModTime()
 	}
 	return file, nil
+}
+
+// expectedKeys returns how many keys a file is likely to have, by its lines; unknownLength
+// if they do not tell.
+func expectedKeys(path string, format migrate.Format) int64 {
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() || format.Derived() {
+		return unknownLength
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return unknownLength
+	}
+	defer file.Close()
+	var lines int64
+	for part := make([]byte, 64<<10); ; {
+		n, err := file.Read(part)
+		lines += int64(bytes.Count(part[:n], []byte("\n")))
+		if err != nil {
+			break
+		}
+	}
+	if format == migrate.CSV {
+		lines-- // the header
+	}
+	return max(lines, 1)
 }
 
 // formatOf returns the format of an export: the one that is given, or the only one that

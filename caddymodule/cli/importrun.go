@@ -22,9 +22,10 @@ import (
 // importRun is one import. One goroutine reads keys and sends them, while another reads
 // the answers.
 type importRun struct {
-	file   string
-	format migrate.Format
-	dryRun bool
+	file     string
+	format   migrate.Format
+	dryRun   bool
+	expected int64 // keys, or unknownLength
 
 	mu       sync.Mutex
 	sent     []int // lines of the export that have yet to be answered, in their order
@@ -78,7 +79,7 @@ func (r *importRun) send(ctx context.Context, c *client.Client, log io.Writer, e
 	if r.dryRun {
 		words = "Checking keys"
 	}
-	p := progressOf(log, words, unknownLength, term.IsTerminal(int(os.Stderr.Fd())), progressbar.OptionShowCount())
+	p := progressOf(log, words, r.expected, term.IsTerminal(int(os.Stderr.Fd())), progressbar.OptionShowBytes(false), progressbar.OptionShowCount())
 	defer p.end()
 	_, err := c.Import(ctx, lines, client.ImportOptions{DryRun: r.dryRun, Each: func(result client.ImportResult) error {
 		_ = p.bar.Add(1)
@@ -87,6 +88,7 @@ func (r *importRun) send(ctx context.Context, c *client.Client, log io.Writer, e
 	_ = lines.Close()
 	if err == nil {
 		<-done
+		_ = p.bar.Finish() // what was expected is an estimate
 	}
 	return err
 }
