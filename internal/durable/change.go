@@ -31,6 +31,42 @@ func (db *DB) Change(ctx context.Context, party string, urgent bool, do func(*Tu
 	})
 }
 
+// maxTogether is how many changes are made together: enough that the disk's syncs hardly
+// count, and few enough that a change which comes meanwhile does not wait for long.
+const maxTogether = 64
+
+// ChangeTogether is [DB.Change] for a change that can be made together with others, so
+// that they share the syncs to the disk. do makes all that it is given, the caller's own
+// first, and keeps the result of each with it; other callers' results are theirs when their
+// calls return nil. If do fails, the error is for the caller alone, whose change is then the
+// only one. While there is no more space than the reserve, each change is made alone.
+func (db *DB) ChangeTogether(ctx context.Context, party string, urgent bool, change any, do func(turn *Turn, changes []any) error) error {
+	return db.use(func() error {
+		done, err := db.changes.lockOrJoin(ctx, party, urgent, change)
+		if err != nil || done {
+			return err
+		}
+		defer db.changes.Unlock()
+		if err := db.checkMutable(ctx, urgent); err != nil {
+			return err
+		}
+		changes := []any{change}
+		if db.spareSpace() == nil {
+			joined := db.changes.join(maxTogether - 1)
+			defer func() {
+				for _, w := range joined {
+					w.done = true
+					close(w.ready)
+				}
+			}()
+			for _, w := range joined {
+				changes = append(changes, w.item)
+			}
+		}
+		return do(&Turn{db}, changes)
+	})
+}
+
 // Note writes, in one transaction, data that may be lost with Badger's files. It
 // waits for the change in progress.
 func (db *DB) Note(do func(*Txn) error) error {

@@ -8,5 +8,8 @@ type Faults struct {
 	Commit func(commit func() error) error
 }
 
+// Waiting returns how many changes wait for their turn. It is only for tests.
+func (db *DB) Waiting() int { return db.changes.waiters() }
+
 // Inject simulates faults from now on. It is only for tests.
 func (db *DB) Inject(f Faults) { db.faults.Store(&f) }

@@ -8,7 +8,8 @@ import (
 )
 
 // turns is a lock that is fair to parties: none waits for more than one change of
-// each other party, however many are queued. Urgent changes go first.
+// each other party, however many are queued. Urgent changes go first. Whoever holds the
+// lock may make the changes of those that wait next, too: see join.
 type turns struct {
 	mu      sync.Mutex
 	held    bool
@@ -23,79 +24,117 @@ type turns struct {
 // that it is not starved.
 const maxOvertakes = 8
 
+// waiter waits for its turn.
+type waiter struct {
+	party string
+	// item is what it wants to have done, if another may do it; nil if it has to have a turn
+	// of its own.
+	item any
+	// ready is closed when it is its turn, or when its item was done.
+	ready chan struct{}
+	done  bool // its item was done; set before ready is closed
+}
+
 // queue holds the waiters of each party, and the parties in the order of their next
 // turns.
 type queue struct {
 	order   []string
-	waiting map[string][]chan struct{}
+	waiting map[string][]*waiter
 }
 
-func (q *queue) push(party string, turn chan struct{}) {
+func (q *queue) push(w *waiter) {
 	if q.waiting == nil {
-		q.waiting = make(map[string][]chan struct{})
+		q.waiting = make(map[string][]*waiter)
 	}
-	if len(q.waiting[party]) == 0 {
-		q.order = append(q.order, party)
+	if len(q.waiting[w.party]) == 0 {
+		q.order = append(q.order, w.party)
 	}
-	q.waiting[party] = append(q.waiting[party], turn)
+	q.waiting[w.party] = append(q.waiting[w.party], w)
 }
 
-func (q *queue) pop() chan struct{} {
-	party := q.order[0]
-	turn := q.waiting[party][0]
+func (q *queue) peek() *waiter { return q.waiting[q.order[0]][0] }
+
+func (q *queue) pop() *waiter {
+	w := q.peek()
 	q.order = q.order[1:]
-	if q.waiting[party] = q.waiting[party][1:]; len(q.waiting[party]) > 0 {
-		q.order = append(q.order, party)
+	if q.waiting[w.party] = q.waiting[w.party][1:]; len(q.waiting[w.party]) > 0 {
+		q.order = append(q.order, w.party)
 	} else {
-		delete(q.waiting, party)
+		delete(q.waiting, w.party)
 	}
-	return turn
+	return w
 }
 
 // remove removes a waiter that has given up, and reports whether it was still
 // queued.
-func (q *queue) remove(party string, turn chan struct{}) bool {
-	i := slices.Index(q.waiting[party], turn)
+func (q *queue) remove(w *waiter) bool {
+	i := slices.Index(q.waiting[w.party], w)
 	if i < 0 {
 		return false
 	}
-	if q.waiting[party] = slices.Delete(q.waiting[party], i, i+1); len(q.waiting[party]) == 0 {
-		delete(q.waiting, party)
-		q.order = slices.DeleteFunc(q.order, func(other string) bool { return other == party })
+	if q.waiting[w.party] = slices.Delete(q.waiting[w.party], i, i+1); len(q.waiting[w.party]) == 0 {
+		delete(q.waiting, w.party)
+		q.order = slices.DeleteFunc(q.order, func(other string) bool { return other == w.party })
 	}
 	return true
 }
 
 // LockFor waits for a party's turn, or until ctx is done.
 func (t *turns) LockFor(ctx context.Context, party string, urgent bool) error {
+	_, err := t.lockOrJoin(ctx, party, urgent, nil)
+	return err
+}
+
+// lockOrJoin waits for a party's turn, until another has done its item during its own turn,
+// or until ctx is done. An item is not given up while another does it.
+func (t *turns) lockOrJoin(ctx context.Context, party string, urgent bool, item any) (done bool, err error) {
 	if err := ctx.Err(); err != nil {
-		return err
+		return false, err
 	}
 	t.mu.Lock()
 	if !t.held {
 		t.held, t.since = true, time.Now()
 		t.mu.Unlock()
-		return nil
+		return false, nil
 	}
 	q := &t.routine
 	if urgent {
 		q = &t.urgent
 	}
-	turn := make(chan struct{})
-	q.push(party, turn)
+	w := &waiter{party: party, item: item, ready: make(chan struct{})}
+	q.push(w)
 	t.mu.Unlock()
 	select {
-	case <-turn:
-		return nil
+	case <-w.ready:
+		return w.done, nil
 	case <-ctx.Done():
 	}
 	t.mu.Lock()
-	waited := q.remove(party, turn)
+	waited := q.remove(w)
 	t.mu.Unlock()
-	if !waited { // its turn came at the same time: pass it on
-		t.Unlock()
+	if waited {
+		return false, ctx.Err()
 	}
-	return ctx.Err()
+	if <-w.ready; w.done {
+		return true, nil
+	}
+	t.Unlock() // its turn came at the same time: pass it on
+	return false, ctx.Err()
+}
+
+// join takes up to most waiters out of the queue whose items the holder of the lock does
+// now, in the order of their turns. It ends at one that has to have a turn of its own.
+func (t *turns) join(most int) (joined []*waiter) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for len(joined) < most {
+		q := t.next()
+		if q == nil || q.peek().item == nil {
+			break
+		}
+		joined = append(joined, t.take(q))
+	}
+	return joined
 }
 
 // Lock waits for a turn on behalf of no party.
@@ -106,19 +145,34 @@ func (t *turns) Unlock() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.since = time.Now()
+	if q := t.next(); q != nil {
+		close(t.take(q).ready)
+		return
+	}
+	t.held = false
+}
+
+// next returns the queue with the next waiter, or nil if nobody waits. The caller holds mu.
+func (t *turns) next() *queue {
 	urgent, routine := len(t.urgent.order) > 0, len(t.routine.order) > 0
 	switch {
 	case urgent && (!routine || t.overtakes < maxOvertakes):
-		if routine {
-			t.overtakes++
-		}
-		close(t.urgent.pop())
+		return &t.urgent
 	case routine:
-		t.overtakes = 0
-		close(t.routine.pop())
-	default:
-		t.held = false
+		return &t.routine
 	}
+	return nil
+}
+
+// take removes the next waiter of a queue that next has returned. The caller holds mu.
+func (t *turns) take(q *queue) *waiter {
+	switch {
+	case q == &t.routine:
+		t.overtakes = 0
+	case len(t.routine.order) > 0:
+		t.overtakes++
+	}
+	return q.pop()
 }
 
 // heldFor returns how long the current turn has lasted.
@@ -129,4 +183,16 @@ func (t *turns) heldFor() time.Duration {
 		return 0
 	}
 	return time.Since(t.since)
+}
+
+// waiters returns how many wait for their turn.
+func (t *turns) waiters() (n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, q := range []*queue{&t.urgent, &t.routine} {
+		for _, waiting := range q.waiting {
+			n += len(waiting)
+		}
+	}
+	return n
 }

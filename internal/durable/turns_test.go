@@ -17,17 +17,6 @@ func waitUntil(is func() bool) {
 	}
 }
 
-func (t *turns) waiters() (n int) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, q := range []*queue{&t.urgent, &t.routine} {
-		for _, waiting := range q.waiting {
-			n += len(waiting)
-		}
-	}
-	return n
-}
-
 // Parties take turns, however often each has asked; urgent changes go first.
 func TestTurns(t *testing.T) {
 	var lock turns
@@ -120,4 +109,87 @@ func isFree(t *testing.T, lock *turns) {
 	if lock.held {
 		t.Error("the lock is still held")
 	}
+}
+
+// Who holds the lock may do what the next in the queue wait for, up to one that has to have
+// a turn of its own.
+func TestTurns_join(t *testing.T) {
+	var lock turns
+	lock.Lock()
+	type result struct {
+		item string
+		done bool
+	}
+	results := make(chan result, 6)
+	wait := func(party, item string, urgent bool) {
+		n := lock.waiters()
+		go func() {
+			var asked any
+			if item != "" {
+				asked = item
+			}
+			done, err := lock.lockOrJoin(context.Background(), party, urgent, asked)
+			if err != nil {
+				t.Error(err)
+			}
+			results <- result{item, done}
+			if !done {
+				lock.Unlock()
+			}
+		}()
+		waitUntil(func() bool { return lock.waiters() == n+1 })
+	}
+	wait("greedy", "1", false)
+	wait("greedy", "2", false)
+	wait("modest", "3", false)
+	wait("", "", false)
+	wait("modest", "4", false)
+	wait("urgent", "5", true)
+	var items []any
+	joined := lock.join(10)
+	for _, w := range joined {
+		items = append(items, w.item)
+	}
+	equal(t, "joined", items, []any{"5", "1", "3"})
+	equal(t, "waiting", lock.waiters(), 3)
+	for _, w := range joined {
+		w.done = true
+		close(w.ready)
+	}
+	for range joined {
+		if r := <-results; !r.done || !slices.Contains(items, any(r.item)) {
+			t.Errorf("got %+v, want it done", r)
+		}
+	}
+	lock.Unlock()
+	for range 3 {
+		if r := <-results; r.done {
+			t.Errorf("got %+v, want it to have a turn of its own", r)
+		}
+	}
+}
+
+// Who gives up while another does its item waits for that.
+func TestTurns_joinCancelled(t *testing.T) {
+	var lock turns
+	lock.Lock()
+	ctx, cancel := context.WithCancel(context.Background())
+	given := make(chan bool)
+	go func() {
+		done, err := lock.lockOrJoin(ctx, "acme", false, "item")
+		if err != nil {
+			t.Error(err)
+		}
+		given <- done
+	}()
+	waitUntil(func() bool { return lock.waiters() == 1 })
+	joined := lock.join(1)
+	cancel()
+	joined[0].done = true
+	close(joined[0].ready)
+	if done := <-given; !done {
+		t.Error("got that it was not done, want that it was")
+	}
+	lock.Unlock()
+	isFree(t, &lock)
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/durable"
@@ -27,8 +28,23 @@ func (s *Store) ApplyAll(ctx context.Context, changes []apikey.Change) (results 
 }
 
 // commitAll makes changes in one transaction and reports them.
-func (s *Store) commitAll(turn *durable.Turn, changes []apikey.Change) (results []apikey.Planned, err error) {
-	err = s.write(turn, changes[len(changes)-1].At, func(txn *transaction) error {
+func (s *Store) commitAll(turn *durable.Turn, changes []apikey.Change) ([]apikey.Planned, error) {
+	results, err := s.writeAll(turn, changes)
+	if errors.Is(err, durable.ErrInDoubt) {
+		return nil, s.distrust(err, changes[0], apikey.Outcome{})
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.report(turn, results)
+	return results, nil
+}
+
+// writeAll makes changes in one transaction, and reports none. If it fails, none was made,
+// unless the error is ErrInDoubt.
+func (s *Store) writeAll(turn *durable.Turn, changes []apikey.Change) (results []apikey.Planned, err error) {
+	latest := slices.MaxFunc(changes, func(a, b apikey.Change) int { return a.At.Compare(b.At) }).At
+	err = s.write(turn, latest, func(txn *transaction) error {
 		if err := txn.pinClock(); err != nil {
 			return err
 		}
@@ -42,12 +58,11 @@ func (s *Store) commitAll(turn *durable.Turn, changes []apikey.Change) (results 
 		}
 		return nil
 	})
-	if errors.Is(err, durable.ErrInDoubt) {
-		return nil, s.distrust(err, changes[0], apikey.Outcome{})
-	}
-	if err != nil {
-		return nil, err
-	}
+	return results, err
+}
+
+// report tells the authenticator of changes that were made together.
+func (s *Store) report(turn *durable.Turn, results []apikey.Planned) {
 	for i := range results {
 		outcome := &results[i].Outcome
 		if s.onChange != nil && outcome.Event.ID != "" {
@@ -55,7 +70,6 @@ func (s *Store) commitAll(turn *durable.Turn, changes []apikey.Change) (results 
 		}
 		outcome.Propagation = apikey.Propagation{Confirmed: true, Revision: turn.Revision(), Gateways: 1}
 	}
-	return results, nil
 }
 
 // applyOne makes one of several changes of a transaction. A refusal is a result; any other

@@ -43,6 +43,9 @@ func (s *Store) applyInTurn(ctx context.Context, change apikey.Change) (outcome 
 		return s.commitToLog(ctx, change)
 	}
 	ws, _ := change.Do.Subject()
+	if canJoin(change.Do) {
+		return s.applyTogether(ctx, ws, change)
+	}
 	err = s.inTurn(ctx, ws, endsAccess(change.Do), func(turn *durable.Turn) error {
 		change.EventID = s.inOrder(change)
 		outcome, err = s.commit(turn, change)
@@ -94,19 +97,22 @@ func (s *Store) commit(turn *durable.Turn, change apikey.Change) (outcome apikey
 	if err != nil {
 		return apikey.Outcome{}, err
 	}
-	if err := turn.View(func(txn *durable.Txn) error {
-		// In a separate transaction: the change's own would conflict with notes of
-		// uses.
-		return addUses(txn, &outcome)
-	}); err != nil {
-		s.log.Error("reading when a key was last used", zap.Error(err))
-	}
+	s.addUses(turn, &outcome)
 	if s.onChange != nil && !outcome.Unchanged {
 		s.onChange(outcome)
 	}
 	// The one gateway that serves from this store has just been told.
 	outcome.Propagation = apikey.Propagation{Confirmed: true, Revision: turn.Revision(), Gateways: 1}
 	return outcome, nil
+}
+
+// addUses adds when the keys of a change were last used. It reads that after the change's own
+// transaction, which would conflict with notes of uses.
+func (s *Store) addUses(turn *durable.Turn, outcome *apikey.Outcome) {
+	err := turn.View(func(txn *durable.Txn) error { return addUses(txn, outcome) })
+	if err != nil {
+		s.log.Error("reading when a key was last used", zap.Error(err))
+	}
 }
 
 // distrust reports that it is unknown whether a change was made. What it was meant to

@@ -1,0 +1,194 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/durable"
+)
+
+// queueUp makes changes at the same time: they wait while the store is busy, and then have
+// to share a turn. It returns their errors.
+func queueUp(t *testing.T, s *Store, changes ...apikey.Change) []error {
+	t.Helper()
+	errs := make([]error, len(changes))
+	var callers sync.WaitGroup
+	err := s.db.Change(t.Context(), "", false, func(*durable.Turn) error {
+		for i, change := range changes {
+			queued := s.db.Waiting()
+			callers.Go(func() { _, errs[i] = s.Apply(context.Background(), change) })
+			for s.db.Waiting() == queued {
+				runtime.Gosched()
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	callers.Wait()
+	return errs
+}
+
+// Changes that wait at the same time are one transaction. Each has its own result and event,
+// and a refused one does not affect the others.
+func TestApply_together(t *testing.T) {
+	s := openNew(t)
+	old := mustCreate(t, s, "acme", "Warehouse sync", start)
+	before := mustApply(t, s, start, apikey.Lookup{Digest: old.Digest}).Propagation.Revision
+	changes := []apikey.Change{
+		changeAt(start, apikey.Create{Key: newKey("acme", "Zapier production", start)}),
+		changeAt(start, apikey.Create{Key: newKey("acme", "zapier production", start)}), // taken by the one before
+		changeAt(start, apikey.Create{Key: newKey("globex", "Zapier production", start)}),
+		changeAt(start, apikey.Update{WorkspaceID: "acme", KeyID: "key_01JDAAAAAAAAAAAAAAAAAAAAAA"}),
+		changeAt(start, apikey.Lookup{Digest: old.Digest}),
+	}
+	want := []error{nil, apikey.ErrNameTaken, nil, apikey.ErrNotFound, nil}
+	for i, err := range queueUp(t, s, changes...) {
+		if !errors.Is(err, want[i]) {
+			t.Errorf("change %d: got %v, want %v", i, err, want[i])
+		}
+	}
+	ended := []apikey.Change{
+		changeAt(start, apikey.Revoke{WorkspaceID: "acme", KeyID: old.ID, Reason: "left"}),
+		changeAt(start, apikey.Revoke{WorkspaceID: "acme", KeyID: old.ID, Reason: "leaked"}), // unchanged
+		changeAt(start, apikey.Suspend{WorkspaceID: "unpaid"}),
+	}
+	for i, err := range queueUp(t, s, ended...) {
+		if err != nil {
+			t.Errorf("end %d: got %v, want none", i, err)
+		}
+	}
+	after := mustApply(t, s, start, apikey.Lookup{Digest: old.Digest}).Propagation.Revision
+	equal(t, "transactions", after-before, uint64(1+1+1)) // the last one is the look-up's own
+	equal(t, "events", len(allEvents(t, s, "")), 1+1+5+2+1)
+	equal(t, "findings", check(t, s, start), map[string]string{})
+
+	s = reopen(t, s)
+	key := lookup(t, s, old.Digest)
+	equal(t, "the reason of the revocation after a restart", key.RevokeReason, "left")
+	lookup(t, s, changes[0].Do.(apikey.Create).Key.Digest)
+	lookup(t, s, changes[2].Do.(apikey.Create).Key.Digest)
+}
+
+// Urgent changes are in the next transaction, whoever waits, and so is each party: one that
+// asks for much does not fill it.
+func TestApply_togetherIsFair(t *testing.T) {
+	s := openNew(t)
+	key := mustCreate(t, s, "acme", "Warehouse sync", start)
+	var changes []apikey.Change
+	for range 100 {
+		changes = append(changes, changeAt(start, apikey.Create{Key: newKey("greedy", rand.Text(), start)}))
+	}
+	revoke := changeAt(start, apikey.Revoke{WorkspaceID: "acme", KeyID: key.ID})
+	modest := changeAt(start, apikey.Create{Key: newKey("modest", "Zapier production", start)})
+	var order []string
+	s.onChange = func(o apikey.Outcome) { order = append(order, o.Event.WorkspaceID) }
+	for i, err := range queueUp(t, s, append(changes, revoke, modest)...) {
+		if err != nil {
+			t.Errorf("change %d: got %v, want it made", i, err)
+		}
+	}
+	equal(t, "first", order[0], "acme")
+	if at := slices.Index(order, "modest"); at > 2 {
+		t.Errorf("the modest one came after %d others, want at most 2", at)
+	}
+}
+
+// If one of the changes cannot be made, the others are, each alone.
+func TestApply_togetherOneFails(t *testing.T) {
+	s := openNew(t)
+	broken, whole := mustCreate(t, s, "acme", "Warehouse sync", start), mustCreate(t, s, "acme", "Zapier production", start)
+	if err := s.db.Note(func(txn *durable.Txn) error { return txn.Set(recordKey(broken.ID), []byte("{")) }); err != nil {
+		t.Fatal(err)
+	}
+	errs := queueUp(t, s,
+		changeAt(start, apikey.Revoke{WorkspaceID: "acme", KeyID: broken.ID}),
+		changeAt(start, apikey.Revoke{WorkspaceID: "acme", KeyID: whole.ID}),
+	)
+	if !errors.Is(errs[0], apikey.ErrStoreUnavailable) || errs[1] != nil {
+		t.Errorf("got %v, want the first to fail alone", errs)
+	}
+	if key := lookup(t, s, whole.Digest); key.RevokedAt.IsZero() {
+		t.Error("got an active key, want it revoked")
+	}
+}
+
+// If nobody knows whether the transaction was written, none of its changes is answered as
+// made, and what they were to end is refused.
+func TestApply_togetherInDoubt(t *testing.T) {
+	s := openNew(t)
+	first, second := mustCreate(t, s, "acme", "Warehouse sync", start), mustCreate(t, s, "globex", "Zapier production", start)
+	var told []apikey.Digest
+	s.onChange = func(o apikey.Outcome) { told = append(told, o.Ended...) }
+	failCommits(s)
+	for i, err := range queueUp(t, s,
+		changeAt(start, apikey.Revoke{WorkspaceID: "acme", KeyID: first.ID}),
+		changeAt(start, apikey.Revoke{WorkspaceID: "globex", KeyID: second.ID}),
+	) {
+		if failed, ok := errors.AsType[*failure](err); !ok || failed.answer == nil {
+			t.Errorf("change %d: got %v, want that it is in doubt", i, err)
+		}
+	}
+	equal(t, "refused from now on", told, []apikey.Digest{first.Digest, second.Digest})
+}
+
+// A caller that has given up is answered so, unless its change was being made.
+func TestApply_togetherCancelled(t *testing.T) {
+	s := openNew(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	change := changeAt(start, apikey.Create{Key: newKey("acme", "Zapier production", start)})
+	given := make(chan error)
+	if err := s.db.Change(t.Context(), "", false, func(*durable.Turn) error {
+		go func() {
+			_, err := s.Apply(ctx, change)
+			given <- err
+		}()
+		for s.db.Waiting() == 0 {
+			runtime.Gosched()
+		}
+		cancel()
+		if err := <-given; err == nil {
+			t.Error("got no error, want that the caller has given up")
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Lookup(change.Do.(apikey.Create).Key.Digest); !errors.Is(err, apikey.ErrNotFound) {
+		t.Errorf("got %v, want no such key", err)
+	}
+}
+
+// What changes cost together: with the disk's syncs shared, many callers make far more of
+// them than one.
+func BenchmarkApply_callers(b *testing.B) {
+	for _, callers := range []int{1, 8, 64} {
+		b.Run(fmt.Sprint("callers=", callers), func(b *testing.B) {
+			s := openNew(b)
+			var made atomic.Int64
+			var all sync.WaitGroup
+			b.ResetTimer()
+			for c := range callers {
+				all.Go(func() {
+					for made.Add(1) <= int64(b.N) {
+						key := newKey(fmt.Sprint("ws", c), rand.Text(), time.Now())
+						if _, err := s.Apply(b.Context(), changeAt(time.Now(), apikey.Create{Key: key})); err != nil {
+							b.Error(err)
+						}
+					}
+				})
+			}
+			all.Wait()
+		})
+	}
+}
