@@ -67,7 +67,7 @@ func TestPage_firefox(t *testing.T) {
 	b.keys(firefoxEscape)
 	b.misses("ID kopieren")
 	b.click("checkbox", row+" auswählen")
-	b.click("button", "Ausgewählte widerrufen")
+	b.click("button", "Auswahl widerrufen")
 	b.sees("1 Schlüssel widerrufen?", "Lagerabgleich Produktion 2", "zuletzt verwendet")
 	b.click("button", "1 Schlüssel widerrufen")
 	b.sees("1 Schlüssel wurde widerrufen")

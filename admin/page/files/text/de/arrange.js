@@ -43,8 +43,8 @@ export const select = {
 	one: (name, hint) => `${name} ${hint} auswählen`,
 	all: "Alle aktiven Schlüssel dieser Seite auswählen",
 	count: (n) => `${keys(n)} ausgewählt`,
-	revoke: "Ausgewählte widerrufen",
-	none: "Auswahl aufheben",
+	revoke: "Auswahl widerrufen",
+	none: "Aufheben",
 };
 
 export const revokeMany = {

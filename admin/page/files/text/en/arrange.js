@@ -45,7 +45,7 @@ export const select = {
 	all: "Select all active keys on this page",
 	count: (n) => `${keys(n)} selected`,
 	revoke: "Revoke selected",
-	none: "Clear selection",
+	none: "Clear",
 };
 
 export const revokeMany = {
