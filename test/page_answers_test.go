@@ -51,6 +51,24 @@ func TestPage_oddAnswers(t *testing.T) {
 	}
 }
 
+// TestPage_behind holds that a key is not called revoked everywhere while a gateway of the
+// fleet has not confirmed it.
+func TestPage_behind(t *testing.T) {
+	t.Parallel()
+	pending := `{"key":{},"propagation":{"state":"pending","revision":7,"gateways":2,"waited_ms":900,"behind":["eu-2"]}}`
+	s := start(t, strings.Replace(pageConfig, "\thandle /settings/api* {",
+		"\thandle /settings/api/workspaces/acme/keys/*/revoke {\n\t\theader Content-Type application/json\n\t\trespond `"+pending+"`\n\t}\n\thandle /settings/api* {", 1))
+	key, _ := s.Create("acme", "Zapier production", "read_only")
+	b := newTab(t)
+	b.open(s.page() + "#/acme/keys/" + key.ID)
+	b.click("button", "Revoke")
+	b.click("button", "Revoke key")
+	b.sees("have not confirmed yet that these keys were revoked: Zapier production ("+key.TokenHint+")", "eu-2")
+	b.click("button", "Close")
+	b.misses("eu-2")
+	b.calm(s.origin())
+}
+
 // TestPage_suspended holds that no key of a suspended workspace looks usable.
 func TestPage_suspended(t *testing.T) {
 	t.Parallel()

@@ -4,6 +4,7 @@ import {html, nothing, render} from "./vendor/lit-html.js";
 import {signedIn} from "./api.js";
 import {activityView} from "./activity.js";
 import {app, begin, drawWith, fail, follow, keepFresh, retry, signOut, toActivity, toKeys} from "./app.js";
+import {behindView} from "./behind.js";
 import {chooseView} from "./choose.js";
 import {afterDrawing, dialogView, leave} from "./dialog.js";
 import {endedView, failedView, signInView, startingView} from "./entrance.js";
@@ -20,6 +21,7 @@ const page = () => html`
 	<a class="skip" href="#content" @click=${skip}>${text.skip}</a>
 	${bar()}
 	${app.lost ? html`<div class="lost" role="alert"><span>${app.mount ? text.connection.lost : text.connection.never}</span><button type="button" @click=${retry}>${text.connection.retry}</button></div>` : nothing}
+	${behindView()}
 	<main id="content" tabindex="-1">${app.phase === "ready" ? [suspended(), views[app.route.page]()] : entrances[app.phase]()}</main>
 	<p class="toast ${app.toast ? "" : "unseen"}" role="status">${app.toast}</p>
 	${dialogView()}`;

@@ -3,6 +3,7 @@
 import {html} from "./vendor/lit-html.js";
 import * as api from "./api.js";
 import {refresh, toast} from "./app.js";
+import {noteBehind} from "./behind.js";
 import {close, field, form, input, open} from "./dialog.js";
 import {day} from "./format.js";
 import {checkFields} from "./namefield.js";
@@ -29,7 +30,7 @@ export function openRevoke(key, uses) {
 	open(text.revoke.title, (dialog) =>
 		form(dialog, {fields: fields(dialog, key, uses), submit: text.revoke.submit, busy: text.revoke.busy, kind: "danger"}, async ({reason}) => {
 			checkFields({reason});
-			await api.revoke(key.workspace_id, key.id, {reason});
+			noteBehind(key, await api.revoke(key.workspace_id, key.id, {reason}));
 			close();
 			toast(text.revoke.done(key.name, key.token_hint));
 			void refresh();

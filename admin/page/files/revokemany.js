@@ -4,6 +4,7 @@
 import {html, nothing} from "./vendor/lit-html.js";
 import * as api from "./api.js";
 import {redraw, refresh, toast, words} from "./app.js";
+import {noteBehind} from "./behind.js";
 import {close, field, form, input, Mistake, open} from "./dialog.js";
 import {checkFields} from "./namefield.js";
 import {text} from "./text.js";
@@ -37,7 +38,7 @@ export function openRevokeMany(keys, done) {
 async function revoke(item, reason) {
 	item.failed = "";
 	try {
-		await api.revoke(item.key.workspace_id, item.key.id, {reason});
+		noteBehind(item.key, await api.revoke(item.key.workspace_id, item.key.id, {reason}));
 		item.revoked = true;
 	} catch (failure) {
 		if (!(failure instanceof api.Refusal) || failure.code === "unauthorized") {

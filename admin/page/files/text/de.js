@@ -319,6 +319,7 @@ export const text = {
 		submit: "Schlüssel widerrufen",
 		busy: "Wird widerrufen …",
 		done: (name, hint) => `„${name}“${hint && ` (${hint})`} wurde widerrufen.`,
+		behind: (keys, gateways) => `Einige Gateways haben noch nicht bestätigt, dass diese Schlüssel widerrufen sind: ${keys}. Bis dahin lassen sie Anfragen damit vielleicht noch durch. Wenden Sie sich an den Betreiber: ${gateways}.`,
 	},
 
 	rename: {

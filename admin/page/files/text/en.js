@@ -319,6 +319,7 @@ export const text = {
 		submit: "Revoke key",
 		busy: "Revoking…",
 		done: (name, hint) => `“${name}”${hint && ` (${hint})`} was revoked.`,
+		behind: (keys, gateways) => `Some gateways have not confirmed yet that these keys were revoked: ${keys}. Until they do, requests may still be allowed there. Tell the operator: ${gateways}.`,
 	},
 
 	rename: {
