@@ -47,6 +47,13 @@ func TestFleet_userAndTLS(t *testing.T) {
 	if all[0].allows(t, k) {
 		t.Error("a revoked key is allowed")
 	}
+	all[0].receive(t, hook)
+	all[0].apply(t, newKey("acme", "Make"))
+	_, resign := all[1].mustLead(t)
+	defer resign()
+	if err := all[1].Outbox().Done(t.Context(), all[1].pending(t, "acme")...); err != nil {
+		t.Errorf("Done: got error %v, want none", err)
+	}
 
 	for _, tt := range []struct {
 		name   string
