@@ -223,3 +223,64 @@ func TestMessages_rebuilt(t *testing.T) {
 	mustAnnounce(t, s, start.Add(2*time.Hour))
 	equal(t, "told", toldOf(t, s, "acme"), "key.expiring key.expired")
 }
+
+// What is kept of the disk for revoking is not for messages.
+func TestMessages_reservedSpace(t *testing.T) {
+	s := openNew(t)
+	mustReceive(t, s, hook)
+	key := mustCreate(t, s, "acme", "Zapier", start)
+	leave(s, 70<<20)
+	mustRevoke(t, s, key, start)
+	equal(t, "told", toldOf(t, s, "acme"), "key.created")
+	equal(t, "dropped", s.Outbox().Dropped(hook.ID), 1)
+	// To remove messages makes room.
+	some, err := s.Outbox().Pending(t.Context(), hook.ID, "acme", "", 1)
+	if err != nil || s.Outbox().Done(t.Context(), some...) != nil {
+		t.Errorf("Pending, Done: got error %v, want none", err)
+	}
+	restoreDisk(s)
+}
+
+// A fleet writes as many records and messages at once as etcd takes.
+func TestPlan_messages(t *testing.T) {
+	log := openFleet(t, 1)
+	s := log.replicas[0]
+	other := hook
+	other.ID = webhook.ReceiverID("https://other.example")
+	mustReceive(t, s, hook, other)
+	var changes []apikey.Change
+	for range 10 {
+		changes = append(changes, changeAt(start, apikey.Create{Key: newKey("acme", "Key "+apikey.NewKeyID(start), start)}))
+	}
+	plan := mustPlan(t, s, 12, changes...)
+	if n := len(plan.Results); n == 0 || n > 3 || len(plan.Messages) != 2*n || len(plan.Records) != 2*n {
+		t.Errorf("got %d changes with %d records and %d messages, want up to 3, with two of each", n, len(plan.Records), len(plan.Messages))
+	}
+	for range 60 {
+		mustCreate(t, s, "acme", "Key "+apikey.NewKeyID(start), start)
+	}
+	all := changeAt(start, apikey.RevokeAll{WorkspaceID: "acme", Reason: "left"})
+	plan = mustPlan(t, s, maxCommitted, all)
+	if n := len(plan.Records) + len(plan.Messages); n > maxCommitted+1 || !plan.Results[0].Outcome.Unfinished {
+		t.Errorf("got %d records and messages of a part, want %d at most", n, maxCommitted+1)
+	}
+	log.full = true
+	plan = mustPlan(t, s, maxCommitted, all)
+	equal(t, "messages without room", len(plan.Messages), 0)
+	equal(t, "dropped", plan.Dropped[hook.ID], plan.Results[0].Outcome.Revoked)
+}
+
+// A clock that goes back moves no mark back, whatever else has to be written then.
+func TestAnnounce_clockGoesBack(t *testing.T) {
+	s := openNew(t)
+	mustReceive(t, s, hook)
+	mustAnnounce(t, s, start)
+	key := mustCreate(t, s, "acme", "Zapier", start)
+	mustAnnounce(t, s, key.ExpiresAt)
+	more := hook
+	more.Expiring = append(more.Expiring, webhook.Window{Before: 2 * day, Within: "2d"})
+	mustReceive(t, s, more)
+	mustAnnounce(t, s, key.ExpiresAt.Add(-3*day))
+	mustAnnounce(t, s, key.ExpiresAt.Add(day))
+	equal(t, "told", toldOf(t, s, "acme"), "key.created key.expired")
+}
