@@ -90,6 +90,9 @@ type Config struct {
 	// Fleet returns the fleet that the gateway belongs to, or nil if it has a store of its
 	// own. Default: nil.
 	Fleet func() Fleet
+	// Webhooks returns the webhooks of the configuration, or nil while no key store is open.
+	// Default: nil.
+	Webhooks func() Webhooks
 	// Rules apply to new keys and new names. An idle handler needs none.
 	Rules Rules
 	// Clock reads the time.

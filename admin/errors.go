@@ -35,6 +35,7 @@ var (
 	errNoBackup         = &apikey.Error{Code: apikey.ErrInvalidBackup.Code, Message: "The body must be the backup exactly as it was taken, without a Content-Encoding. Nothing was changed."}
 	errReasonRequired   = &apikey.Error{Code: "invalid_reason", Field: "reason", Message: "Give a reason: it is recorded in the audit trail."}
 	errNoFleet          = &apikey.Error{Code: "not_found", Message: "This gateway belongs to no fleet: it has a store of its own."}
+	errNoWebhooks       = &apikey.Error{Code: "not_found", Message: "This gateway has no webhooks: configure one with webhook in api_keys."}
 	errNoSuchCall       = &apikey.Error{Code: "not_found", Message: "There is no such call."}
 	errMethodNotAllowed = &apikey.Error{Code: "method_not_allowed", Message: "This address does not accept that method. The Allow header lists the methods it accepts."}
 )

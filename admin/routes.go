@@ -124,6 +124,9 @@ func resources() map[string]map[string]call {
 		"/fleet/rekey": {
 			http.MethodPost: {operation: "fleet_rekey", do: (*Handler).rekeyFleet},
 		},
+		"/webhooks/test": {
+			http.MethodPost: {operation: "webhook_test", do: (*Handler).testWebhooks},
+		},
 		"/backup": {
 			http.MethodGet: {operation: "backup", do: (*Handler).takeBackup, expensive: true},
 		},

@@ -58,6 +58,7 @@ func calls(ctx context.Context, c *client.Client) map[string]func() error {
 		"Clock":         func() error { _, err := c.Clock(ctx); return err },
 		"TrustClock":    func() error { _, err := c.TrustClock(ctx, ""); return err },
 		"Doctor":        func() error { _, err := c.Doctor(ctx); return err },
+		"TestWebhooks":  func() error { _, err := c.TestWebhooks(ctx); return err },
 		"RekeyFleet":    func() error { _, err := c.RekeyFleet(ctx, ""); return err },
 		"OpenAPI":       func() error { _, err := c.OpenAPI(ctx); return err },
 		"Restore":       func() error { _, err := c.Restore(ctx, strings.NewReader("x"), client.RestoreOptions{}); return err },
