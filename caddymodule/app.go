@@ -89,10 +89,14 @@ type App struct {
 	// none, and they are protected by the permissions of the store's files alone.
 	EncryptionKeys []string `json:"encryption_keys,omitempty"`
 
+	// Who is told what happens to keys and workspaces, up to 10. Default: nobody.
+	Webhooks []*Webhook `json:"webhooks,omitempty"`
+
 	backupKey      apikey.BackupKey
 	encryptionKeys assertion.Secrets
 	fleet          *fleetOptions    // nil unless the store is in etcd
 	signing        *signingSettings // nil unless a handler signs assertions
+	webhooks       *webhooks        // nil unless there are any
 
 	ctx      caddy.Context // of the configuration
 	log      *zap.Logger
@@ -175,6 +179,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := a.readEncryptionKeys(); err != nil {
 		return fmt.Errorf("encryption_key: %w", err)
 	}
+	if err := a.provisionWebhooks(); err != nil {
+		return err
+	}
 	a.endpoint = a.newAPI(admin.Config{Actor: func(*http.Request) string { return endpointActor }})
 	return nil
 }
@@ -212,6 +219,7 @@ func (a *App) newAPI(config admin.Config) *admin.Handler {
 		}
 		return nil
 	}
+	config.Webhooks = a.webhooksOf
 	return newAPI(config)
 }
 
@@ -280,6 +288,7 @@ func (a *App) settings() settings {
 		backupKey:          a.backupKey,
 		fleet:              a.fleet,
 		signing:            a.signingSettings(),
+		webhooks:           a.webhooks,
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/authn"
+	"github.com/agiled/caddy-api-keys/internal/delivery"
 	"github.com/agiled/caddy-api-keys/internal/fleet"
 	"github.com/agiled/caddy-api-keys/internal/metrics"
 	"github.com/agiled/caddy-api-keys/internal/store"
@@ -35,6 +36,9 @@ type instance struct {
 	recorded time.Time
 	log      *zap.Logger // sampled
 	audit    *zap.Logger
+	// deliverer sends messages to webhooks, and logs to webhookLog.
+	deliverer  *delivery.Deliverer
+	webhookLog *zap.Logger
 	// settings are those of the latest configuration.
 	settings atomic.Pointer[settings]
 
@@ -52,13 +56,14 @@ type settings struct {
 	backupKey          apikey.BackupKey
 	fleet              *fleetOptions    // nil for a store of its own
 	signing            *signingSettings // nil if no assertions are signed
+	webhooks           *webhooks        // nil if there are none
 }
 
 // openInstance opens the store at path, and starts what belongs to it.
 func openInstance(path string, settings settings, log *zap.Logger) (*instance, error) {
 	safe := reloadSafe(log)
 	i := &instance{
-		log: sampled(safe), audit: safe.Named("audit"),
+		log: sampled(safe), audit: safe.Named("audit"), webhookLog: safe.Named("webhook"),
 		exposures: make(chan exposure, 64), clockSet: make(chan struct{}, 1),
 		signing: signing{changed: make(chan struct{}, 1)},
 	}
@@ -99,6 +104,10 @@ func (i *instance) start() error {
 	i.recordClock()
 	i.recordEnds()
 	if err := i.prepareSigning(); err != nil {
+		return err
+	}
+	i.deliverer = i.newDeliverer()
+	if err := i.useWebhooks(i.settings.Load().webhooks); err != nil {
 		return err
 	}
 	ctx, stop := context.WithCancel(context.Background())
@@ -150,7 +159,11 @@ func (i *instance) adopt(settings settings) error {
 		return err
 	}
 	before := i.settings.Swap(&settings)
-	if err := i.prepareSigning(); err != nil {
+	err := i.prepareSigning()
+	if err == nil {
+		err = i.useWebhooks(settings.webhooks)
+	}
+	if err != nil {
 		i.settings.Store(before)
 		return err
 	}
@@ -198,6 +211,7 @@ func (i *instance) changed(outcome apikey.Outcome) {
 // answer from its cache once nothing tells it about changes.
 func (i *instance) Destruct() error {
 	i.authn.Close()
+	i.deliverer.Close()
 	i.stop()
 	if err := i.authn.FlushUses(time.Now(), 0, i.store.NoteUses); err != nil {
 		i.log.Warn("could not write last-used times to the key store", zap.Error(err))

@@ -8,6 +8,7 @@ import (
 
 	"github.com/agiled/caddy-api-keys/admin"
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/delivery"
 	"github.com/agiled/caddy-api-keys/internal/leaks"
 	"github.com/agiled/caddy-api-keys/internal/metrics"
 	"github.com/agiled/caddy-api-keys/internal/store"
@@ -19,6 +20,7 @@ var collectors = metrics.New(metrics.Config{
 	Operations: admin.Operations(),
 	Outcomes:   []string{admin.OK, apikey.ErrStoreUnavailable.Code, apikey.ErrNoSpace.Code},
 	Reports:    leaks.Outcomes(),
+	Deliveries: delivery.Outcomes(),
 	Running:    runningGateway{},
 	Log:        reloadSafe(caddy.Log().Named(appName)),
 })

@@ -13,6 +13,7 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/fleet"
 	"github.com/agiled/caddy-api-keys/internal/metrics"
 	"github.com/agiled/caddy-api-keys/internal/store"
+	"github.com/agiled/caddy-api-keys/internal/webhook"
 )
 
 // countedStore is a key store whose failures are counted. It does not embed the
@@ -220,6 +221,21 @@ func (s countedStore) RenewSigningKeys(ctx context.Context, at time.Time, renew 
 	return s.store.RenewSigningKeys(ctx, at, renew)
 }
 
+// Webhooks.
+
+func (s countedStore) SetReceivers(receivers []webhook.Receiver) (err error) {
+	defer s.count(context.Background(), metrics.Read, &err)
+	return s.store.SetReceivers(receivers)
+}
+
+// outbox returns what keeps the messages to webhooks: the fleet, if the store belongs to one.
+func (s countedStore) outbox() webhook.Outbox {
+	if s.fleet != nil {
+		return countedOutbox{s.fleet.Outbox(), s.count}
+	}
+	return countedOutbox{s.store.Outbox(), s.count}
+}
+
 // Upkeep.
 
 func (s countedStore) NoteUses(uses map[string]apikey.Use) (err error) {
@@ -268,6 +284,11 @@ func (s countedStore) ForgetKeys(ctx context.Context, before, now time.Time) (_ 
 func (s countedStore) ForgetFeeds(ctx context.Context, before, now time.Time) (_ int, err error) {
 	defer s.countForget(ctx, &err)
 	return s.store.ForgetFeeds(ctx, before, now)
+}
+
+func (s countedStore) ForgetMessages(ctx context.Context) (_ int, err error) {
+	defer s.countForget(ctx, &err)
+	return s.store.ForgetMessages(ctx)
 }
 
 func (s countedStore) ForgetEvents(ctx context.Context, before, now time.Time) (_ int, err error) {

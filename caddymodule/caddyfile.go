@@ -23,6 +23,7 @@ import (
 //	    last_used_resolution <duration>
 //	    backup_key           <placeholder>
 //	    encryption_key       <placeholder> [<placeholder>]
+//	    webhook <address> { ... }
 //	}
 func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 	d.Next() // consume the option's name
@@ -45,7 +46,8 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 		"last_used_resolution": duration(d, &app.LastUsedResolution),
 		"backup_key":           text(d, &app.BackupKey, "<placeholder>", nil),
 		"encryption_key":       encryptionKeys(d, &app.EncryptionKeys),
-	})
+		"webhook":              func() error { return parseWebhook(d, &app.Webhooks) },
+	}, "webhook")
 	if err != nil {
 		return nil, err
 	}

@@ -34,8 +34,9 @@ func (o options) variants(first string) (words []string) {
 	return words
 }
 
-// parseBlock parses the lines of a block, each at most once and in any order.
-func parseBlock(d *caddyfile.Dispenser, block string, known options) error {
+// parseBlock parses the lines of a block, in any order and each at most once, unless it is
+// repeatable.
+func parseBlock(d *caddyfile.Dispenser, block string, known options, repeatable ...string) error {
 	seen := make(map[string]bool)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		name := d.Val()
@@ -53,7 +54,7 @@ func parseBlock(d *caddyfile.Dispenser, block string, known options) error {
 		if !ok {
 			return d.Errf("%s has no option %q: it takes %s", block, name, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
 		}
-		if seen[name] {
+		if seen[name] && !slices.Contains(repeatable, name) {
 			return d.Errf("%s has the option %s twice", block, name)
 		}
 		seen[name] = true

@@ -22,6 +22,9 @@ func TestAdapt(t *testing.T) {
 	t.Setenv("API_KEYS_FLEET_KEY_OLD", strings.Repeat("c3", 32))
 	t.Setenv("API_KEYS_ENCRYPTION_KEY", strings.Repeat("d4", 32))
 	t.Setenv("API_KEYS_FORMER_ENCRYPTION_KEY", strings.Repeat("e5", 32))
+	t.Setenv("API_KEYS_WEBHOOK_URL", "https://other.example.com/")
+	t.Setenv("API_KEYS_WEBHOOK_SECRET", "whsec_"+strings.Repeat("f6", 16))
+	t.Setenv("API_KEYS_FORMER_WEBHOOK_SECRET", "whsec_"+strings.Repeat("g7", 16))
 	for _, path := range files(t, "adapt", ".caddyfiletest") {
 		t.Run(strings.TrimSuffix(filepath.Base(path), ".caddyfiletest"), func(t *testing.T) {
 			source, want, _ := strings.Cut(string(read(t, path)), ruler)
@@ -75,6 +78,8 @@ func TestRefusedConfigs(t *testing.T) {
 	t.Setenv("ADMIN_TOKEN", "admin-token-for-tests")
 	t.Setenv("EMPTY_TOKEN", "")
 	t.Setenv("SPACED_TOKEN", "two words")
+	t.Setenv("SHORT_WEBHOOK_SECRET", "whsec_c2hvcnQ=")
+	t.Setenv("WEBHOOK_URL_CREDENTIALS", "https://user:hunter2@hooks.example.com/")
 	t.Setenv("ETCD_TLS", certificate(t))
 	for _, path := range files(t, "errors", ".caddyfile", ".json") {
 		t.Run(filepath.Base(path), func(t *testing.T) {

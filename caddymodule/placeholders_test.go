@@ -21,6 +21,10 @@ func TestPlaceholders(t *testing.T) {
 		{"api_keys", "{\n api_keys {\n  %s\n }\n}\n", map[string]string{
 			"store": refused, "token_prefix": refused, "expires_in": refused, "vague_names": refused, "foreign_tokens": refused, "max_active_keys": refused,
 			"audit_retention": refused, "backup_key": loaded, "encryption_key": loaded, "max_changes": refused, "last_used_resolution": refused,
+			"webhook": loaded,
+		}},
+		{"webhook", "{\n api_keys {\n  webhook https://hooks.example.com/ {\n   %s\n  }\n }\n}\n", map[string]string{
+			"secret": loaded, "events": refused, "expiring": refused,
 		}},
 		{"store badger", "{\n api_keys {\n  store badger {\n   %s\n  }\n }\n}\n", map[string]string{
 			"path": loaded, "cache_size": refused,
@@ -68,8 +72,11 @@ func TestPlaceholders(t *testing.T) {
 			if strings.HasPrefix(option, "rate_limit") {
 				line = option + " 10 {env.NOT_SET}"
 			}
-			if block.name == "store etcd" {
+			switch {
+			case block.name == "store etcd":
 				line += required(option)
+			case option == "webhook":
+				line += " {\n   secret whsec_" + strings.Repeat("f6", 16) + "\n  }"
 			}
 			switch want {
 			case flag:

@@ -112,6 +112,7 @@ func TestDocs_caddyfiles(t *testing.T) {
 				s.Env = []string{
 					"API_KEYS_ADMIN_TOKEN=an-admin-token-of-the-test", "API_KEYS_BACKUP_KEY=" + secret, "API_KEYS_ENCRYPTION_KEY=" + secret,
 					"ETCD_PASSWORD=x", "API_KEYS_FLEET_KEY=" + secret, "API_KEYS_FLEET_KEY_OLD=" + secret,
+					"API_KEYS_WEBHOOK_SECRET=" + hookSecret(t.Name()),
 				}
 				file := filepath.Join(s.Dir, "Caddyfile")
 				// Caddy opens log files when it validates.

@@ -18,17 +18,15 @@ type Target struct {
 	Sender *Sender
 }
 
-// Outcome is what became of a try to deliver a message, for metrics.
-type Outcome string
-
+// What became of a try to deliver a message, for metrics.
 const (
-	Delivered Outcome = "ok"
-	Retried   Outcome = "retry"    // it failed, and will be repeated
-	GivenUp   Outcome = "given_up" // the message is lost to its receiver
+	Delivered = "ok"
+	Retried   = "retry"    // it failed, and will be repeated
+	GivenUp   = "given_up" // the message is lost to its receiver
 )
 
 // Outcomes are all outcomes.
-func Outcomes() []Outcome { return []Outcome{Delivered, Retried, GivenUp} }
+func Outcomes() []string { return []string{Delivered, Retried, GivenUp} }
 
 // Config is what a deliverer is made from. Every field must be set.
 type Config struct {
@@ -36,7 +34,7 @@ type Config struct {
 	// Now returns a time that is certain to have passed, by which messages become old or due.
 	Now func() time.Time
 	// Observe is called with the outcome of every try, concurrently.
-	Observe func(Outcome)
+	Observe func(outcome string)
 	// Log is for what an operator has to know. It is not sampled.
 	Log *zap.Logger
 }

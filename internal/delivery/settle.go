@@ -118,7 +118,8 @@ func (r *route) fails(now time.Time, s *subject, done *result) {
 	m := &done.messages[done.received]
 	fields := []zap.Field{zap.String("failure", done.failed.Failure), zap.String("message", m.ID), zap.String("type", string(m.Type)),
 		zap.String("workspace_id", m.Workspace), zap.String("subject", m.Subject)}
-	if !s.inTrouble() && !r.health.down() && now.Sub(r.warned) >= warnEvery {
+	gone := done.failed.gone() && !r.health.gone
+	if !gone && !s.inTrouble() && !r.health.down() && now.Sub(r.warned) >= warnEvery {
 		r.warned = now
 		r.log.Warn("a webhook did not receive a message; trying again", fields...)
 	}
@@ -129,7 +130,7 @@ func (r *route) fails(now time.Time, s *subject, done *result) {
 	if r.health.fail(now) {
 		r.log.Error("a webhook receives nothing; trying single messages until it does", fields...)
 	}
-	if done.failed.gone() && !r.health.gone {
+	if gone {
 		r.health.gone = true
 		r.log.Error("a webhook wants no more messages: none is sent to it until the configuration is loaded again, or the gateway is started", fields...)
 	}

@@ -42,13 +42,27 @@ func (s *shift) run() {
 	watching.Go(s.watchDropped)
 	defer watching.Wait()
 	for s.working.Err() == nil {
-		leading, resign, err := s.config.Outbox.Lead(s.working)
-		if err != nil {
-			return // the shift or the outbox is over
+		if !s.leadOnce() {
+			return
 		}
-		s.lead(leading)
-		resign()
 	}
+}
+
+// leadOnce waits until this gateway leads, and sends for as long as it does. It reports
+// whether it might once more: not if the outbox is closed.
+func (s *shift) leadOnce() bool {
+	// Once this gateway leads, what is being sent may outlast working.
+	ctx, cancel := context.WithCancel(s.sending)
+	defer cancel()
+	waiting := context.AfterFunc(s.working, cancel)
+	leading, resign, err := s.config.Outbox.Lead(ctx)
+	waiting()
+	if err != nil {
+		return false
+	}
+	defer resign()
+	s.lead(leading)
+	return true
 }
 
 // stop ends the shift, and returns once nothing is being sent. Tries under way have a while to

@@ -67,7 +67,7 @@ func (m *memory) Lead(ctx context.Context) (context.Context, func(), error) {
 	case <-ctx.Done():
 		return nil, nil, ctx.Err()
 	case <-m.lead:
-		leading, lose := context.WithCancel(context.Background())
+		leading, lose := context.WithCancel(ctx)
 		m.mu.Lock()
 		m.lose = lose
 		m.mu.Unlock()
@@ -170,7 +170,7 @@ type world struct {
 	attempts []attempt
 	underway map[string]int // by id
 	most     int            // at a time
-	outcomes map[Outcome]int
+	outcomes map[string]int
 }
 
 // inWorld runs a test in a world with one receiver, "r", and a clock of its own.
@@ -178,7 +178,7 @@ func inWorld(t *testing.T, answers func(attempt) answer, test func(*world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		core, logs := observer.New(zapcore.InfoLevel)
-		w := &world{T: t, memory: newMemory(), begun: time.Now(), logs: logs, answers: answers, underway: make(map[string]int), outcomes: make(map[Outcome]int)}
+		w := &world{T: t, memory: newMemory(), begun: time.Now(), logs: logs, answers: answers, underway: make(map[string]int), outcomes: make(map[string]int)}
 		w.Deliverer = w.deliverer(zap.New(core))
 		test(w)
 		w.Close()
@@ -189,7 +189,7 @@ func (w *world) deliverer(log *zap.Logger) *Deliverer {
 	return New(Config{Outbox: w.memory, Now: time.Now, Observe: w.observe, Log: log})
 }
 
-func (w *world) observe(o Outcome) {
+func (w *world) observe(o string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.outcomes[o]++
@@ -260,7 +260,7 @@ func (w *world) of(subject string) (attempts []attempt) {
 	return attempts
 }
 
-func (w *world) outcome(o Outcome) int {
+func (w *world) outcome(o string) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.outcomes[o]

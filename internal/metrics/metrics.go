@@ -19,6 +19,7 @@ type Metrics struct {
 	reports    *prometheus.CounterVec
 	store      *StoreErrors
 	fleet      *fleetCollector
+	webhooks   *webhookCollector
 	collectors []prometheus.Collector
 }
 
@@ -29,10 +30,13 @@ type Config struct {
 	Operations, Outcomes []string
 	// Reports are the outcomes of reports of leaked tokens.
 	Reports []string
+	// Deliveries are the outcomes of tries to deliver messages to webhooks.
+	Deliveries []string
 	// Running describes the gateway that is running at the time of a scrape.
 	Running interface {
 		Gateway
 		Fleet
+		Webhooks
 	}
 	Log *zap.Logger
 }
@@ -41,14 +45,14 @@ type Config struct {
 func New(config Config) *Metrics {
 	m := &Metrics{
 		requests: newRequests(), operations: newOperations(config.Operations, config.Outcomes), reports: newReports(config.Reports),
-		store: newStoreErrors(), fleet: newFleetCollector(config.Running),
+		store: newStoreErrors(), fleet: newFleetCollector(config.Running), webhooks: newWebhookCollector(config.Running, config.Deliveries),
 	}
 	m.requests.lookupErrors = m.store.total.WithLabelValues(string(Lookup))
 	m.collectors = []prometheus.Collector{
 		m.requests.total, m.requests.cacheLookups, m.requests.duration,
 		m.operations, m.reports, m.store.total, changes{config.Running},
 		newInventoryCollector(config.Running.Inventory, m.store, config.Log),
-		m.fleet,
+		m.fleet, m.webhooks,
 	}
 	return m
 }

@@ -21,6 +21,8 @@ func (stopped) ChangesAvailable() (available, ok bool) { return false, false }
 
 func (stopped) Fleet() (none apikey.FleetStatus, belongs bool) { return none, false }
 
+func (stopped) Webhooks() (pending int, age time.Duration, ok bool) { return 0, 0, false }
+
 func newMetrics() *Metrics { return New(Config{Running: stopped{}, Log: zap.NewNop()}) }
 
 // TestMetrics_nativeHistogram: the native histogram distinguishes durations that
