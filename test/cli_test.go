@@ -107,6 +107,12 @@ func serverFor(t *testing.T, script string) (s *server, address string) {
 		s.Run(strings.Replace(gatewayConfig, "api_keys {", "api_keys {\n\t\tbackup_key {env.API_KEYS_BACKUP_KEY}", 1))
 		s.AwaitReady()
 		return s, s.Admin
+	case "webhooks.txt":
+		good, bad := newHookReceiver(t), newHookReceiver(t)
+		bad.secret = good.secret
+		bad.say(func(_ hookMessage, w http.ResponseWriter) { w.WriteHeader(http.StatusServiceUnavailable) })
+		s = startWith(t, []string{"HOOK_SECRET=" + good.secret}, withWebhooks(good.option(), bad.option()))
+		return s, s.Admin
 	case "fleet.txt":
 		s = newServer(t)
 		s.Run(fleetConfig(etcdtest.Start(t, 1).Endpoints(), "name eu-1"))

@@ -44,7 +44,7 @@ func addCommands(cmd *cobra.Command, mover Mover) {
 	cmd.AddCommand(
 		createCommand(), listCommand(), findCommand(), showCommand(), usageCommand(), renameCommand(), rotateCommand(), revokeCommand(),
 		workspacesCommand(), showWorkspaceCommand(), revokeAllCommand(), suspendCommand(), resumeCommand(), suspensionsCommand(), lookupCommand(), auditCommand(), calendarCommand(),
-		importCommand(), backupCommand(), restoreCommand(), doctorCommand(), clockCommand(), fleetCommand(mover), versionCommand(),
+		importCommand(), backupCommand(), restoreCommand(), doctorCommand(), clockCommand(), webhookTestCommand(), fleetCommand(mover), versionCommand(),
 	)
 	prepareGroup(cmd)
 	for _, sub := range cmd.Commands() {
