@@ -46,7 +46,10 @@ func child(role, path string) int {
 		err = send(s)
 	case roleNote:
 		for at := start; err == nil; at = at.Add(time.Millisecond) {
-			err = s.NoteUses(map[string]apikey.Use{notedKey: {At: at, From: "192.0.2.1"}})
+			err = errors.Join(
+				s.NoteUses(map[string]apikey.Use{notedKey: {At: at, From: "192.0.2.1"}}),
+				s.NoteUsage(map[apikey.KeyDay]apikey.Usage{{KeyID: notedKey, Day: someDay}: {Reads: 1}}),
+			)
 			fmt.Println("noted", at.UnixMilli())
 		}
 	}
@@ -143,7 +146,8 @@ func TestApply_killed(t *testing.T) {
 	t.Logf("%d kills, %d acknowledged keys", done, len(acknowledged))
 }
 
-// A use that was noted is there after the process was killed, or a later one.
+// A use that was noted is there after the process was killed, or a later one, and each
+// request that was counted is, once.
 func TestNoteUses_killed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys")
 	s := open(t, path, nil)
@@ -151,12 +155,14 @@ func TestNoteUses_killed(t *testing.T) {
 	key.ID = notedKey
 	mustApply(t, s, start, apikey.Create{Key: key})
 	closeStore(t, s)
+	reads := uint64(0)
 	for kill := range 5 {
 		p := testenv.StartChild(t, roleNote, path)
 		last := ""
 		for n := 0; p.Lines.Scan(); n++ {
 			if _, at, found := strings.Cut(p.Lines.Text(), "noted "); found {
 				last = at
+				reads++
 			}
 			if n == kill*7 {
 				_ = p.Process.Kill()
@@ -167,6 +173,11 @@ func TestNoteUses_killed(t *testing.T) {
 		if got := fmt.Sprint(lastUse(t, s, key).UnixMilli()); got < last {
 			t.Errorf("after a kill: got a last use at %s, want %s or later", got, last)
 		}
+		usage, err := s.Usage(t.Context(), key.WorkspaceID, []string{key.ID}, someDay, someDay)
+		if err != nil || len(usage[key.ID]) != 1 || usage[key.ID][0].Reads < reads || usage[key.ID][0].Reads > reads+1 {
+			t.Fatalf("after a kill: got %v, %v, want %d reads, or one more", usage, err, reads)
+		}
+		reads = usage[key.ID][0].Reads
 		equal(t, "the key", lookup(t, s, key.Digest), key)
 		closeStore(t, s)
 	}
