@@ -27,16 +27,16 @@ func TestPage_signIn(t *testing.T) {
 		{"", "A token contains only plain characters, and no spaces"},
 	} {
 		b.fill("Admin token", wrong.token)
-		b.keys(enter)
-		b.sees(wrong.said)
+		b.click("button", "Sign in")
+		b.wantFieldError("Admin token", wrong.said)
 	}
 	b.fill("Admin token", token)
 	b.click("button", "Sign in")
 
 	b.sees("Choose a workspace")
 	b.fill("Workspace", "../acme")
-	b.keys(enter)
-	b.sees("An id has 1 to 64 characters")
+	b.click("button", "Open")
+	b.wantFieldError("Workspace", "An id has 1 to 64 characters")
 	b.fill("Workspace", "acme")
 	b.keys(enter)
 	b.sees("Zapier production")
@@ -55,6 +55,17 @@ func TestPage_signIn(t *testing.T) {
 	b.click("button", "Sign out")
 	b.sees("Admin token")
 	b.calm(s.origin(), token)
+}
+
+// wantFieldError waits until a field says what is wrong with it, and has the focus.
+func (b *tab) wantFieldError(name, words string) {
+	b.t.Helper()
+	b.sees(words)
+	b.wantFocus("input", name)
+	const described = `(({ariaInvalid, ariaDescribedByElements: by}) => ariaInvalid + " " + by[0].innerText)(document.activeElement)`
+	if got := eval[string](b, described); !strings.HasPrefix(got, "true "+words) {
+		b.t.Errorf("%s: got it described as %q, want it invalid, with %q first", name, got, words)
+	}
 }
 
 // A mount that is pinned shows its workspace, whatever the address names.

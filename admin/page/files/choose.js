@@ -8,7 +8,7 @@ import {number} from "./format.js";
 import {gather} from "./gather.js";
 import {text} from "./text.js";
 import {holdsToken} from "./tokens.js";
-import {badge, blank, day, loading, pager, problem} from "./ui.js";
+import {badge, blank, day, loading, pager, problem, wrong} from "./ui.js";
 
 const pageSize = 50;
 const list = {};
@@ -90,6 +90,7 @@ function open(event) {
 		location.hash = toWorkspace(list.typed.trim());
 	}
 	redraw();
+	event.target.elements.workspace.focus();
 }
 
 export const chooseView = () => html`
@@ -101,14 +102,15 @@ export const chooseView = () => html`
 		<form class="field" novalidate @submit=${open}>
 			<label for="workspace">${text.choose.label}</label>
 			<div class="entry">
-				<input id="workspace" autocomplete="off" autocapitalize="off" spellcheck="false" data-focus aria-describedby="workspace-help" .value=${list.typed} @input=${search}>
+				<input id="workspace" autocomplete="off" autocapitalize="off" spellcheck="false" data-focus aria-invalid=${app.problem ? "true" : "false"} aria-describedby="workspace-problem workspace-help" .value=${list.typed} @input=${search}>
 				<button class="primary">${text.choose.submit}</button>
 			</div>
+			${wrong("workspace-problem", app.problem)}
 			<p class="help" id="workspace-help">${text.choose.help}</p>
 		</form>
 		${findField()}
 	</div>
-	${problem(app.problem)}${findNotice()}
+	${findNotice()}
 	${isFinding() ? foundView() : listView()}`;
 
 function listView() {

@@ -5,7 +5,7 @@ import {html, nothing} from "./vendor/lit-html.js";
 import {Refusal, Unreachable} from "./api.js";
 import {redraw, refused, words} from "./app.js";
 import {text} from "./text.js";
-import {problem} from "./ui.js";
+import {problem, wrong} from "./ui.js";
 
 let current = null;
 
@@ -94,14 +94,14 @@ export const form = (dialog, {fields, submit: words, busy, kind = "primary"}, wo
 
 // A field with its help text and the server's error, if any.
 export function field(dialog, {name, label, optional = false, help = nothing, input}) {
-	const wrong = dialog.field === name;
-	const said = wrong ? dialog.problem : "";
+	const bad = dialog.field === name;
+	const said = bad ? dialog.problem : "";
 	return html`
 		<div class="field">
 			<label for=${name}>${label}${optional ? html` <span class="optional">${text.create.optional}</span>` : nothing}</label>
-			${input({wrong, described: `${name}-help ${name}-problem`})}
+			${input({wrong: bad, described: `${name}-problem ${name}-help`})}
+			${wrong(`${name}-problem`, said)}
 			<p class="help" id="${name}-help">${help}</p>
-			<p class="wrong" id="${name}-problem" role="alert">${said}</p>
 		</div>`;
 }
 

@@ -3,24 +3,24 @@
 import {html, nothing} from "./vendor/lit-html.js";
 import {app, redraw, signIn} from "./app.js";
 import {text} from "./text.js";
-import {problem} from "./ui.js";
+import {problem, wrong} from "./ui.js";
 
 // The token is sent in a header, so it can hold only what a header can.
 const sendable = /^[\x21-\x7e]+$/;
 
 export function signInView() {
-	const submit = (event) => {
+	const submit = async (event) => {
 		event.preventDefault();
 		const box = event.target.elements["admin-token"];
 		const token = box.value.trim();
 		box.value = "";
 		if (sendable.test(token)) {
-			void signIn(token);
-			return;
+			await signIn(token);
+		} else {
+			app.problem = text.signIn.unusable;
+			redraw();
 		}
-		app.problem = text.signIn.unusable;
-		redraw();
-		box.focus();
+		box.focus(); // if it is still there
 	};
 	return html`
 		<form class="card entrance" novalidate @submit=${submit}>
@@ -28,10 +28,10 @@ export function signInView() {
 			<p>${text.signIn.lead}</p>
 			<div class="field">
 				<label for="admin-token">${text.signIn.token}</label>
-				<input id="admin-token" type="password" autocomplete="off" data-focus aria-describedby="admin-token-help">
+				<input id="admin-token" type="password" autocomplete="off" data-focus aria-invalid=${app.problem ? "true" : "false"} aria-describedby="admin-token-problem admin-token-help">
+				${wrong("admin-token-problem", app.problem)}
 				<p class="help" id="admin-token-help">${text.signIn.help}</p>
 			</div>
-			${problem(app.problem)}
 			<div class="buttons"><button class="primary">${text.signIn.submit}</button></div>
 		</form>`;
 }

@@ -16,8 +16,8 @@ const oldField = (dialog, usual) =>
 	field(dialog, {
 		name: "revoke_old_in",
 		label: text.rotate.old,
-		input: ({described}) => html`
-			<select id="revoke_old_in" name="revoke_old_in" aria-describedby=${described}>
+		input: ({wrong, described}) => html`
+			<select id="revoke_old_in" name="revoke_old_in" aria-describedby=${described} aria-invalid=${wrong ? "true" : "false"}>
 				${Object.entries(text.rotate.oldOptions).map(([wait, words]) => html`<option value=${wait} ?selected=${wait === usual}>${words}</option>`)}
 			</select>`,
 	});

@@ -52,6 +52,9 @@ export const standing = (key) =>
 
 export const problem = (words) => (words ? html`<p class="notice danger" role="alert">${icon("danger")}<span>${words}</span></p>` : nothing);
 
+// What is wrong with a field, which names this as its description.
+export const wrong = (id, words) => html`<p class="wrong" id=${id} role="alert">${words}</p>`;
+
 // What is shown if there is nothing to list.
 export const blank = (what, action = nothing) => html`
 	<div class="blank">
