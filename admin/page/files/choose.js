@@ -13,7 +13,7 @@ import {badge, blank, day, loading, pager, problem, wrong} from "./ui.js";
 const pageSize = 50;
 const list = {};
 
-const reset = () => Object.assign(list, {typed: "", q: "", cursors: [""], workspaces: null, next: null, failed: ""});
+const reset = () => Object.assign(list, {typed: "", q: "", cursors: [""], workspaces: null, next: null, failed: "", none: false});
 
 let asked = 0; // number of the latest request: answers to earlier ones are dropped
 
@@ -29,7 +29,8 @@ async function load() {
 				return false;
 			}
 			if (workspaces.length > 0 || !next) {
-				Object.assign(list, {workspaces, next, failed: ""});
+				const none = list.cursors.length === 1 && workspaces.length === 0;
+				Object.assign(list, {workspaces, next, failed: "", none: none && list.q === ""});
 				redraw();
 			}
 			return true;
@@ -70,7 +71,7 @@ function search(event) {
 	redraw();
 	const q = list.typed.trim();
 	clearTimeout(typing);
-	if (!app.problem) {
+	if (!app.problem && !list.none) {
 		typing = setTimeout(() => q === list.q || ask({q}), 200);
 	}
 }
@@ -108,7 +109,7 @@ export const chooseView = () => html`
 			${wrong("workspace-problem", app.problem)}
 			<p class="help" id="workspace-help">${text.choose.help}</p>
 		</form>
-		${findField()}
+		${list.none ? nothing : findField()}
 	</div>
 	${findNotice()}
 	${isFinding() ? foundView() : listView()}`;
@@ -119,6 +120,9 @@ function listView() {
 	}
 	if (list.workspaces === null) {
 		return loading();
+	}
+	if (list.none) {
+		return firstSteps();
 	}
 	if (list.workspaces.length === 0) {
 		return blank(list.q ? {title: text.choose.noMatch.title, lead: text.choose.noMatch.lead(list.q)} : text.choose.empty);
@@ -134,6 +138,14 @@ function listView() {
 		<p class="unseen" role="status">${text.choose.shown(list.workspaces.length)}</p>
 		${pager({number, newer, older}, text.choose)}`;
 }
+
+// What to do while no workspace has ever had a key.
+const firstSteps = () => html`
+	<section class="card first">
+		<h2>${text.choose.empty.title}</h2>
+		<p>${text.choose.empty.lead}</p>
+		<ol>${text.choose.empty.steps.map((step) => html`<li>${step}</li>`)}</ol>
+	</section>`;
 
 function row({id, suspended, suspended_at: at, reason, keys}) {
 	const {columns} = text.choose;

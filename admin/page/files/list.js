@@ -35,10 +35,15 @@ export const listView = () => html`
 		</div>
 	</header>
 	${attention()}
-	${toolsView()}
-	${selectionView() ?? narrowView()}
+	${hasNone() ? nothing : [toolsView(), selectionView() ?? narrowView()]}
 	${field.notice ? html`<p class="notice warning" role="status">${icon("warning")}<span>${field.notice}</span></p>` : nothing}
 	${list.failed ? problem(`${text.list.failed}: ${list.failed}`) : listed()}`;
+
+// Whether the workspace has never had a key, so there is nothing to search or to filter.
+function hasNone() {
+	const {active, expired, revoked} = app.summary?.keys ?? {};
+	return active + expired + revoked === 0 && !list.query.q;
+}
 
 function attention() {
 	const n = urgent()?.length ?? 0;
@@ -93,8 +98,7 @@ function empty() {
 		const elsewhere = app.mount.workspace ? nothing : html`<button type="button" @click=${() => searchElsewhere(q)}>${text.list.noMatch.elsewhere}</button>`;
 		return blank({title: title[status], lead: lead(q)}, html`${everywhere}${elsewhere}<button type="button" @click=${() => seek("")}>${clear}</button>`);
 	}
-	const {active = 0, expired = 0, revoked = 0} = app.summary?.keys ?? {};
-	if (active + expired + revoked === 0 || status === "all") {
+	if (hasNone() || status === "all") {
 		const {title, lead, unsure} = text.list.empty;
 		const surprising = app.mount.workspace ? "" : ` ${unsure}`; // the user typed the id
 		return blank({title, lead: lead + surprising}, html`<button type="button" class="primary" @click=${openCreate}>${icon("plus")}${text.list.empty.create}</button>`);

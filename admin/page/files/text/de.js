@@ -55,7 +55,15 @@ export const text = {
 		newer: "Zurück",
 		older: "Weiter",
 		page: (n) => `Seite ${n}`,
-		empty: {title: "Noch kein Arbeitsbereich hat Schlüssel", lead: "Geben Sie die ID eines Arbeitsbereichs ein, um seinen ersten Schlüssel zu erstellen."},
+		empty: {
+			title: "Noch kein Arbeitsbereich hat Schlüssel",
+			lead: "Ein Arbeitsbereich ist ein Kunde Ihrer API. Er erscheint hier, sobald er einen Schlüssel hat.",
+			steps: [
+				"Geben Sie oben die ID eines Arbeitsbereichs ein, wie Ihre API ihn kennt, und öffnen Sie ihn.",
+				"Erstellen Sie einen Schlüssel für das System, das die API aufrufen soll.",
+				"Kopieren Sie sein Token, das nur einmal angezeigt wird, und testen Sie es mit einer harmlosen Anfrage.",
+			],
+		},
 		noMatch: {
 			title: "Kein passender Arbeitsbereich",
 			lead: (q) => `Kein Arbeitsbereich mit Schlüsseln hat „${q}“ in seiner ID. Um einen anderen zu öffnen, geben Sie dessen ganze ID ein.`,

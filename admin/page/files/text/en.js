@@ -54,7 +54,15 @@ export const text = {
 		newer: "Previous",
 		older: "Next",
 		page: (n) => `Page ${n}`,
-		empty: {title: "No workspace has keys yet", lead: "Enter the id of one to create its first key."},
+		empty: {
+			title: "No workspace has keys yet",
+			lead: "A workspace is a customer of your API. It appears here once it has a key.",
+			steps: [
+				"Enter the id of a workspace above, as your API knows it, and open it.",
+				"Create a key for the system that is to call the API.",
+				"Copy its token, which is shown once, and try it with one harmless request.",
+			],
+		},
 		noMatch: {
 			title: "No workspace matches",
 			lead: (q) => `No workspace with keys has “${q}” in its id. Enter the whole id of another to open it.`,
