@@ -32,15 +32,19 @@ const outside = `(() => {
 	const found = [];
 	const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
 	const range = document.createRange();
+	const isClipped = (element) => element !== null && (getComputedStyle(element).clipPath !== "none" || isClipped(element.parentElement));
 	while (texts.nextNode()) {
 		const {currentNode: node} = texts;
 		const element = node.parentElement;
-		if (!node.data.trim() || element.closest(".unseen, .skip, thead, script, noscript, option") || !element.checkVisibility()) {
+		if (!node.data.trim() || element.closest(".skip, script, noscript, option") || !element.checkVisibility()) {
 			continue;
 		}
 		range.selectNodeContents(node);
 		const {left, right} = range.getBoundingClientRect();
 		let limits = {left: 0, right: document.documentElement.clientWidth};
+		if (isClipped(element)) {
+			continue;
+		}
 		for (let around = element; around; around = around.parentElement) {
 			if (getComputedStyle(around).overflowX !== "visible" && around !== document.documentElement) {
 				const box = around.getBoundingClientRect();
@@ -112,4 +116,28 @@ func zoom(width int64) float64 {
 		return 20. / usualText
 	}
 	return 15. / usualText
+}
+
+// TestPage_cards holds that a phone shows several keys at once.
+func TestPage_cards(t *testing.T) {
+	t.Parallel()
+	s := furnished(t)
+	b := newTab(t)
+	b.open(s.page() + "#/acme")
+	b.sees("Zapier production")
+	b.resize(size{390, usualText})
+	heights := eval[[]float64](b, `[...document.querySelectorAll("tbody tr")].map((row) => row.offsetHeight)`)
+	sum := 0.0
+	for _, height := range heights {
+		sum += height
+	}
+	if mean := sum / float64(len(heights)); len(heights) != 8 || mean > 110 {
+		t.Errorf("got %d cards of %v pixels, %.0f on average, want 8 of at most 110", len(heights), heights, mean)
+	}
+	b.click("link", "Warehouse sync production")
+	b.sees("Put the new token into the system")
+	const broken = `[...document.querySelectorAll("code")].filter((code) => code.innerText.includes("…") && code.offsetHeight > 1.9 * parseFloat(getComputedStyle(code).lineHeight)).map((code) => code.innerText)`
+	if got := eval[[]string](b, broken); len(got) > 0 {
+		t.Errorf("got the ends of tokens %q on two lines, want each on one", got)
+	}
 }

@@ -48,11 +48,11 @@ function row(key, place) {
 		<td role="cell" class="box">${key.status === "active" ? selectBox(key) : nothing}</td>
 		<th role="rowheader" scope="row" class="name"><a href=${toKey(key.id)}><bdi>${key.name}</bdi></a>
 			<span class="owner"><bdi>${key.owner || text.list.noOwner}</bdi></span>${linkView(key)}</th>
-		<td role="cell" data-label=${columns.access}>${named(text.preset, key.preset)?.name}</td>
-		<td role="cell" data-label=${columns.token}><code>${key.token_hint}</code></td>
-		<td role="cell" data-label=${columns.created}>${day(key.created_at)}</td>
+		<td role="cell" data-label=${columns.access} class="access">${named(text.preset, key.preset)?.name}</td>
+		<td role="cell" data-label=${columns.token} class="token"><code>${key.token_hint}</code></td>
+		<td role="cell" data-label=${columns.created} class="created">${day(key.created_at)}</td>
 		<td role="cell" data-label=${columns.used}>${key.last_used_at ? since(key.last_used_at) : text.list.never}${sparkline(list.usage[key.id])}</td>
-		<td role="cell" data-label=${columns.end}>${key.status === "active" ? html`${since(listedEnd(key))} <span class="quietly">${day(listedEnd(key))}</span>` : day(listedEnd(key))}</td>
+		<td role="cell" data-label=${columns.end} class="end">${key.status === "active" ? html`${since(listedEnd(key))} <span class="quietly">${day(listedEnd(key))}</span>` : day(listedEnd(key))}</td>
 		<td role="cell" data-label=${columns.status} class="state">${statusOf(key)}</td>
 		<td role="cell" class="more">${rowMenu(key)}</td>
 	</tr>`;

@@ -316,7 +316,7 @@ export const text = {
 
 	revoke: {
 		title: "Diesen Schlüssel widerrufen?",
-		what: (name, hint) => html`Sobald Sie bestätigen, wird jede Anfrage mit <b>${name}</b>${hint && ` (${hint})`} abgelehnt. Das lässt sich nicht rückgängig machen.`,
+		what: (name, hint) => html`Sobald Sie bestätigen, wird jede Anfrage mit <b>${name}</b>${hint && html` <span class="whole">(${hint})</span>`} abgelehnt. Das lässt sich nicht rückgängig machen.`,
 		inUse: "Er ist in Gebrauch:",
 		lastUse: (time, address) => html`Er wurde zuletzt ${time}${address && ` von ${address}`} verwendet.`,
 		never: "Er wurde nie verwendet.",
@@ -326,7 +326,7 @@ export const text = {
 		reasonHelp: "Wird in der Aktivität des Arbeitsbereichs festgehalten.",
 		submit: "Schlüssel widerrufen",
 		busy: "Wird widerrufen …",
-		done: (name, hint) => `„${name}“${hint && ` (${hint})`} wurde widerrufen.`,
+		done: (name, hint) => html`„${name}“${hint && html` <span class="whole">(${hint})</span>`} wurde widerrufen.`,
 		behind: (keys, gateways) => `Einige Gateways haben noch nicht bestätigt, dass diese Schlüssel widerrufen sind: ${keys}. Bis dahin lassen sie Anfragen damit vielleicht noch durch. Wenden Sie sich an den Betreiber: ${gateways}.`,
 	},
 

@@ -316,7 +316,7 @@ export const text = {
 
 	revoke: {
 		title: "Revoke this key?",
-		what: (name, hint) => html`Every request with <b>${name}</b>${hint && ` (${hint})`} is refused from the moment you confirm. This cannot be undone.`,
+		what: (name, hint) => html`Every request with <b>${name}</b>${hint && html` <span class="whole">(${hint})</span>`} is refused from the moment you confirm. This cannot be undone.`,
 		inUse: "It is in use:",
 		lastUse: (time, address) => html`It was last used ${time}${address && ` from ${address}`}.`,
 		never: "It was never used.",
@@ -326,7 +326,7 @@ export const text = {
 		reasonHelp: "Recorded in the workspace's activity.",
 		submit: "Revoke key",
 		busy: "Revoking…",
-		done: (name, hint) => `“${name}”${hint && ` (${hint})`} was revoked.`,
+		done: (name, hint) => html`“${name}”${hint && html` <span class="whole">(${hint})</span>`} was revoked.`,
 		behind: (keys, gateways) => `Some gateways have not confirmed yet that these keys were revoked: ${keys}. Until they do, requests may still be allowed there. Tell the operator: ${gateways}.`,
 	},
 

@@ -28,7 +28,7 @@ export const events = {
 	key: "einen Schlüssel",
 	// What an operation did, to follow the actor in a sentence.
 	did: {
-		create: (e) => (e.preset ? html`hat <b>${e.key}</b> (${e.preset}) erstellt` : html`hat <b>${e.key}</b> erstellt`),
+		create: (e) => (e.preset ? html`hat <b>${e.key}</b> <span class="whole">(${e.preset})</span> erstellt` : html`hat <b>${e.key}</b> erstellt`),
 		update: (e) => html`hat <b>${e.key}</b> geändert`,
 		renamed: (e) => html`hat <b>${e.before}</b> in <b>${e.after}</b> umbenannt`,
 		owner: (e) => html`hat <b>${e.after}</b> als zuständig für <b>${e.key}</b> eingetragen`,

@@ -19,7 +19,7 @@ export const events = {
 	key: "a key",
 	// What an operation did, to follow the actor in a sentence.
 	did: {
-		create: (e) => (e.preset ? html`created <b>${e.key}</b> (${e.preset})` : html`created <b>${e.key}</b>`),
+		create: (e) => (e.preset ? html`created <b>${e.key}</b> <span class="whole">(${e.preset})</span>` : html`created <b>${e.key}</b>`),
 		update: (e) => html`changed <b>${e.key}</b>`,
 		renamed: (e) => html`renamed <b>${e.before}</b> to <b>${e.after}</b>`,
 		owner: (e) => html`made <b>${e.after}</b> the owner of <b>${e.key}</b>`,
