@@ -53,7 +53,10 @@ async function read(workspace, id) {
 // Loads a key, with when and how often it was used.
 async function readOne(workspace, id) {
 	const days = Math.max(daysAsked(), comparedDays);
-	const [{key}, {uses}, {usage}] = await Promise.all([api.key(workspace, id), api.uses(workspace, id), api.usage(workspace, [id], days)]);
+	const use = Promise.all([api.uses(workspace, id), api.usage(workspace, [id], days)]);
+	use.catch(() => {}); // whether there is such a key is for the call about the key to say
+	const {key} = await api.key(workspace, id);
+	const [{uses}, {usage}] = await use;
 	return {key, uses, usage: usage[id] ?? []};
 }
 
