@@ -51,6 +51,7 @@ var layers = []layer{
 
 	// What is built and run.
 	{dir: ".", mayImport: []string{"caddymodule"}},
+	{dir: "examples"},
 	{dir: "cmd", mayImport: []string{"caddymodule"}},
 
 	// What builds and tests.
