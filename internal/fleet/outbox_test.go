@@ -294,3 +294,15 @@ func TestOutbox_model(t *testing.T) {
 	t.Parallel()
 	outboxtest.Model(t, &leader{options: defaults(etcdtest.Start(t, 1)), dir: filepath.Join(t.TempDir(), "gw")}, 1, 60)
 }
+
+// What else is below the prefix of messages is none.
+func FuzzMessageAt(f *testing.F) {
+	f.Add(messagesTo(hook.ID, "acme") + webhook.NewID(1, 2))
+	f.Add(messagePrefix + hook.ID + "//" + webhook.NewID(1, 2))
+	f.Add("d/head")
+	f.Fuzz(func(t *testing.T, name string) {
+		if m, ok := messageAt(name); ok && nameOfMessage(m) != name {
+			t.Errorf("%q is read as %+v, whose name is another one", name, m)
+		}
+	})
+}

@@ -1,9 +1,11 @@
 package store
 
 import (
+	"bytes"
 	"fmt"
 	"testing"
 
+	"github.com/agiled/caddy-api-keys/internal/webhook"
 	"github.com/agiled/caddy-api-keys/internal/webhook/outboxtest"
 )
 
@@ -42,4 +44,17 @@ func TestOutbox_model(t *testing.T) {
 			outboxtest.Model(t, new(oneGateway), seed, 60)
 		})
 	}
+}
+
+// The key of a message in the database names one message, and is that message's.
+func FuzzMessageAt(f *testing.F) {
+	f.Add(messageKey(hook.ID, "acme", webhook.NewID(1, 2))[len(messagePrefix):])
+	f.Add([]byte(nil))
+	f.Add([]byte(hook.ID + "\xffacme"))
+	f.Fuzz(func(t *testing.T, key []byte) {
+		key = append([]byte(messagePrefix), key...)
+		if m, ok := messageAt(key); ok && !bytes.Equal(messageKey(m.Receiver, m.Workspace, m.ID), key) {
+			t.Errorf("%q is read as %+v, whose key is another one", key, m)
+		}
+	})
 }
