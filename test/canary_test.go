@@ -32,6 +32,9 @@ const canaryConfig = `{
 		store badger {
 			path {{.Store}}
 		}
+		webhook {env.TEST_WEBHOOK} {
+			secret {env.TEST_WEBHOOK_SECRET}
+		}
 	}
 }
 http://{{.Plain}}, https://{{.Secure}} {
@@ -72,7 +75,10 @@ http://{{.Plain}}, https://{{.Secure}} {
 }
 `
 
-const adminCanary = "canary-of-the-admin-token-0123456789"
+const (
+	adminCanary = "canary-of-the-admin-token-0123456789"
+	queryCanary = "canary-of-a-webhooks-address-0123456789"
+)
 
 // canary is a token that must turn up nowhere but where it is meant to.
 type canary struct {
@@ -118,9 +124,13 @@ func (s *server) canaries() []canary {
 // are sent in none of these.
 func TestCanaries(t *testing.T) {
 	t.Parallel()
-	s := startWith(t, []string{"TEST_ADMIN_TOKEN=" + adminCanary}, canaryConfig)
+	webhook := newHookReceiver(t)
+	webhook.say(func(_ hookMessage, w http.ResponseWriter) { w.WriteHeader(http.StatusBadGateway) })
+	s := startWith(t, []string{
+		"TEST_ADMIN_TOKEN=" + adminCanary, "TEST_WEBHOOK=" + webhook.server.URL + "/?" + queryCanary, "TEST_WEBHOOK_SECRET=" + webhook.secret,
+	}, canaryConfig)
 	tokens := s.canaries()
-	search := newSearch(append(tokens, canary{"admin", adminCanary}))
+	search := newSearch(append(tokens, canary{"admin", adminCanary}, canary{"webhook", webhook.secret}, canary{"webhook's address", queryCanary}))
 	for _, c := range tokens {
 		s.sendCanary(t, c, search)
 		s.sendInBodies(t, c, search)
