@@ -1,50 +1,37 @@
 package test
 
 import (
-	"net/http"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/agiled/caddy-api-keys/admin/client"
 	"github.com/agiled/caddy-api-keys/internal/etcdtest"
 )
 
-// In a fleet, one gateway sends the messages about what all of them change. Once it is
-// killed, another one sends the rest, in the order of the changes.
+// In a fleet, one gateway sends the messages of all, and another one when it is gone.
 func TestWebhooks_fleet(t *testing.T) {
 	t.Parallel()
 	r := newHookReceiver(t)
-	r.say(func(_ hookMessage, w http.ResponseWriter) { w.WriteHeader(http.StatusServiceUnavailable) })
-	cluster := etcdtest.Start(t, 1)
-	config := strings.Replace(fleetConfig(cluster.Endpoints()), "api_keys {", "api_keys {\n\t\t"+r.option("expiring 1h"), 1)
-	var fleet []*server
-	for range 2 { // the first one sends
-		s := newServer(t)
-		s.Env = []string{"HOOK_SECRET=" + r.secret}
-		s.Run(config)
-		s.AwaitReady()
-		fleet = append(fleet, s)
+	endpoints := etcdtest.Start(t, 1).Endpoints()
+	var gateways []*server
+	for _, name := range []string{"eu-1", "eu-2"} {
+		config := strings.Replace(fleetConfig(endpoints, "name "+name), "api_keys {", "api_keys {\n\t\t"+r.option(), 1)
+		gateways = append(gateways, startWith(t, []string{"HOOK_SECRET=" + r.secret}, config))
 	}
-	created, err := fleet[1].Keys().CreateKey(t.Context(), "acme", client.CreateRequest{Name: "Zapier production", Preset: client.ReadOnly, ExpiresIn: new("30m")})
-	must(t, err)
-	fleet[0].Await("the first try", func() bool { return len(r.tries()) > 0 })
-	_, err = fleet[0].Keys().RotateKey(t.Context(), "acme", created.Key.ID, client.RotateRequest{})
-	must(t, err)
-	_, err = fleet[1].Keys().RevokeKey(t.Context(), "acme", created.Key.ID, "replaced")
-	must(t, err)
-	fleet[0].wantPending(4)
-	fleet[1].wantPending(0)
-
-	must(t, fleet[0].Cmd.Process.Kill())
-	<-fleet[0].Exited
-	r.say(func(_ hookMessage, w http.ResponseWriter) { w.WriteHeader(http.StatusNoContent) })
-	var types []string
-	for _, m := range r.await(4) {
-		types = append(types, m.Type)
+	for i, s := range gateways {
+		s.Create("acme", []string{"Zapier production", "Warehouse sync"}[i], "read_only")
 	}
-	if want := []string{"key.created", "key.expiring", "key.rotated", "key.revoked"}; !slices.Equal(types, want) {
-		t.Errorf("got %q, want %q", types, want)
+	r.await(2)
+	gateways[0].Await("the deliveries to be counted", func() bool {
+		return gateways[0].deliveries("ok")+gateways[1].deliveries("ok") == 2
+	})
+	leads := slices.IndexFunc(gateways, func(s *server) bool { return s.deliveries("ok") == 2 })
+	if leads < 0 {
+		t.Fatal("got one message delivered by each gateway, want one gateway to send all")
 	}
-	fleet[1].wantPending(0)
+	gateways[leads].kill(t)
+	key, _ := gateways[1-leads].Create("acme", "Export job", "read_only")
+	if got := r.await(3); len(ofKey(got, key.ID)) != 1 {
+		t.Errorf("got %v, want the message about %s from the other gateway", got, key.ID)
+	}
 }
