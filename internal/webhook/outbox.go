@@ -51,7 +51,7 @@ type Outbox interface {
 // days. What exceeds them is dropped: no webhook may fill the disk.
 const (
 	// MaxPending is the most messages to a receiver.
-	MaxPending = 50_000
+	MaxPending = 200_000
 	// MaxPendingOfOne is the most that are about one workspace once there are half of
 	// MaxPending, so that one workspace leaves room for the others.
 	MaxPendingOfOne = MaxPending / 20
