@@ -71,7 +71,7 @@ func (p *scene) states() []state {
 		{"what needs attention", func() { p.click("radio", "Needs attention"); p.misses("Loading") }},
 		{"a row's menu", func() {
 			p.click("radio", "Active")
-			p.click("button", "Actions for "+p.old)
+			p.click("button", "Actions for "+p.old+" agk_")
 			p.sees("Copy id")
 		}},
 		{"selected keys", func() {

@@ -72,7 +72,7 @@ function table(days, heads, rows) {
 		return html`<p class="help">${text.usage.none}</p>`;
 	}
 	return html`<details><summary>${text.usage.table}</summary>
-		<div class="scroll" tabindex="0" role="region" aria-label=${text.usage.table}><table class="figures">
+		<div class="scroll" tabindex="0" role="group" aria-label=${text.usage.table}><table class="figures">
 			<thead><tr><th scope="col">${text.usage.day}</th>${heads.map((head) => html`<th scope="col">${head}</th>`)}</tr></thead>
 			<tbody>${busy.reverse().map(({day, counts}) => html`<tr><th scope="row">${utcDate(day)}</th>${counts.map((n) => html`<td>${number(n)}</td>`)}</tr>`)}</tbody>
 		</table></div></details>`;
