@@ -8,8 +8,9 @@ type Faults struct {
 	Commit func(commit func() error) error
 }
 
-// Waiting returns how many changes wait for their turn. It is only for tests.
-func (db *DB) Waiting() int { return db.changes.waiters() }
+// Waiting returns how many changes that can be made together wait for their turn. It is only
+// for tests.
+func (db *DB) Waiting() int { return db.changes.joinable() }
 
 // Inject simulates faults from now on. It is only for tests.
 func (db *DB) Inject(f Faults) { db.faults.Store(&f) }

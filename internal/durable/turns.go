@@ -185,13 +185,17 @@ func (t *turns) heldFor() time.Duration {
 	return time.Since(t.since)
 }
 
-// waiters returns how many wait for their turn.
-func (t *turns) waiters() (n int) {
+// joinable returns how many wait whose items another may do.
+func (t *turns) joinable() (n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, q := range []*queue{&t.urgent, &t.routine} {
 		for _, waiting := range q.waiting {
-			n += len(waiting)
+			for _, w := range waiting {
+				if w.item != nil {
+					n++
+				}
+			}
 		}
 	}
 	return n

@@ -17,6 +17,17 @@ func waitUntil(is func() bool) {
 	}
 }
 
+func (t *turns) waiters() (n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, q := range []*queue{&t.urgent, &t.routine} {
+		for _, waiting := range q.waiting {
+			n += len(waiting)
+		}
+	}
+	return n
+}
+
 // Parties take turns, however often each has asked; urgent changes go first.
 func TestTurns(t *testing.T) {
 	var lock turns
