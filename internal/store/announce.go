@@ -16,9 +16,7 @@ const (
 	announcedAtOnce = maxCommitted
 	// examinedAtOnce is the maximum number of keys that one transaction looks at for that.
 	examinedAtOnce = 1000
-	// maxLag is how far the schedule may stay behind while there is nothing to announce. A
-	// key that is imported or restored meanwhile is announced if it comes into a window
-	// then.
+	// maxLag is how far the schedule may stay behind while there is nothing to announce.
 	maxLag = time.Minute
 )
 
@@ -236,4 +234,32 @@ func (t *transaction) tellBegun(key *apikey.Key, at time.Time) error {
 		}
 	}
 	return nil
+}
+
+// arrive keeps a key that is about to be imported or restored from being announced for the
+// windows that it is in already, and for an end that is past: the schedule can be behind by
+// maxLag. It stays where other keys are due, because Announce is about to come.
+func (t *transaction) arrive(key *apikey.Key, at time.Time) error {
+	s, err := loadSchedule(t)
+	if err != nil {
+		return err
+	}
+	a, changed := announcement{now: at}, false
+	for i, m := range s.Marks {
+		before := m.Before.duration()
+		if key.ActiveUntil().Sub(at) > before || s.isPast(before, key) {
+			continue
+		}
+		others, after, err := a.within(context.Background(), t, m, 1)
+		if err != nil {
+			return err
+		}
+		if len(others) == 0 {
+			s.Marks[i], changed = after, true
+		}
+	}
+	if !changed {
+		return nil
+	}
+	return saveSchedule(t, s)
 }

@@ -176,6 +176,15 @@ func TestRestore_tellsNobody(t *testing.T) {
 	mustAnnounce(t, restored, key.ExpiresAt.Add(-day))
 	mustAnnounce(t, restored, key.ExpiresAt)
 	equal(t, "told later", toldOf(t, restored, "acme"), "key.expiring key.expired")
+
+	for _, due := range []time.Time{key.ExpiresAt.Add(-day), key.ExpiresAt} {
+		late := openNew(t)
+		mustReceive(t, late, hook)
+		mustAnnounce(t, late, due.Add(-30*time.Second))
+		mustRestore(t, late, backup, due)
+		mustAnnounce(t, late, due.Add(2*time.Minute))
+		equal(t, "told of what was due before", toldOf(t, late, "acme"), "")
+	}
 }
 
 func TestCheck_readsMessages(t *testing.T) {

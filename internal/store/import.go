@@ -17,7 +17,7 @@ func importKey(txn *transaction, change apikey.Change, do apikey.Import) (apikey
 	case known != nil:
 		return apikey.Outcome{Key: *known, Unchanged: true}, nil
 	}
-	if err := insert(txn, &key); err != nil {
+	if err := errors.Join(txn.arrive(&key, change.At), insert(txn, &key)); err != nil {
 		return apikey.Outcome{}, err
 	}
 	event := created(&key)

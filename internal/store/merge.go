@@ -117,7 +117,7 @@ func (m *merge) newKey(key *apikey.Key) error {
 		return err
 	}
 	m.done.Keys++
-	return putNewKey(m.txn, key)
+	return errors.Join(m.txn.arrive(key, m.now), putNewKey(m.txn, key))
 }
 
 // reasonDeleted is why a key is revoked that may have expired by a clock that was wrong.

@@ -61,6 +61,7 @@ func Test(t *testing.T, gateways func(t *testing.T) Gateways) {
 		{"lead", testLead},
 		{"expiry", testExpiry},
 		{"beginsInWindows", testBeginsInWindows},
+		{"imported", testImported},
 		{"pause", testPause},
 		{"newReceiver", testNewReceiver},
 		{"manyAtOnce", testManyAtOnce},

@@ -219,6 +219,28 @@ func testBeginsInWindows(t *testing.T, b *box) {
 	b.want(t, everything, replacement.ID, "expiring 24h", "expired")
 }
 
+// The windows that a key is in when it is imported have no message, although Announce has
+// not been there since it came into them.
+func testImported(t *testing.T, b *box) {
+	b.receive(t, everything, ends)
+	b.announce(t)
+	b.now = b.now.Add(30 * time.Second)
+	both := b.importKey(t, "acme", 3*day-10*time.Second)
+	one := b.importKey(t, "acme", 3*day-20*time.Second)
+	later := b.importKey(t, "acme", 3*day+10*time.Second)
+	created := b.create(t, "acme", 3*day-10*time.Second)
+	b.announce(t)
+	b.pass(t, time.Minute)
+	b.want(t, everything, both.ID)
+	b.want(t, ends, both.ID)
+	b.want(t, everything, one.ID)
+	b.want(t, everything, later.ID, "expiring 3d")
+	b.want(t, ends, later.ID, "expiring 72h")
+	b.want(t, everything, created.ID, "created", "expiring 3d")
+	b.pass(t, 2*day)
+	b.want(t, everything, both.ID, "expiring 24h")
+}
+
 // Several windows that came meanwhile are told of as the shortest, and none of a key that
 // has ended.
 func testPause(t *testing.T, b *box) {
