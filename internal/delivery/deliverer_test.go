@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -166,6 +167,35 @@ func TestDeliver_troubleWithMany(t *testing.T) {
 
 // While nothing gets through, messages are given up without tries of their own, and there is a
 // try for each otherwise.
+// What a receiver refuses of one workspace does not keep from it what it would take of others.
+func TestDeliver_troubleWithWorkspace(t *testing.T) {
+	refuses := true
+	answers := func(a attempt) answer {
+		if strings.HasPrefix(a.subject, "flood") || refuses {
+			return answer{status: 500, delay: 10 * time.Millisecond}
+		}
+		return answer{status: 204, delay: 20 * time.Millisecond}
+	}
+	inWorld(t, answers, func(w *world) {
+		w.add("r", "early", "early") // it is in trouble too, when the receiver gets well
+		w.add("r", "flood", numbered("flood", 20)...)
+		w.Use([]Target{w.target("r")})
+		w.after(time.Second)
+		w.say(func(a attempt) answer { refuses = false; return answers(a) })
+		w.add("r", "quiet", numbered("quiet", 20)...)
+		for i := range 240 {
+			w.add("r", "flood", fmt.Sprint("flood, later: ", i))
+			w.after(500 * time.Millisecond)
+		}
+		for _, subject := range append(numbered("quiet", 20), "early") {
+			got := w.of(subject)
+			if last := len(got) - 1; last < 0 || got[last].after > time.Minute {
+				t.Errorf("got %v of %s, want one that is received within a minute", got, subject)
+			}
+		}
+	})
+}
+
 func TestDeliver_downFor3Days(t *testing.T) {
 	inWorld(t, always(503), func(w *world) {
 		w.add("r", "acme", numbered("k", 100)...)

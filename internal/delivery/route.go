@@ -31,10 +31,11 @@ type route struct {
 	oldest  atomic.Pointer[time.Time] // when the oldest pending message was written, a while ago
 
 	health    health
-	subjects  map[string]*subject // those that are being sent, or in trouble
-	inFlight  int                 // lanes that are being sent
-	repeats   int                 // of these, how many begin with a message that has failed before
-	warned    time.Time           // when a failure was last logged
+	subjects  map[string]*subject  // those that are being sent, or in trouble
+	inFlight  int                  // lanes that are being sent
+	repeats   int                  // of these, how many begin with a message that has failed before
+	probed    map[string]time.Time // by workspace, when the receiver was last probed with a message about it
+	warned    time.Time            // when a failure was last logged
 	inspected time.Time
 }
 
