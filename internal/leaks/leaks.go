@@ -6,14 +6,14 @@
 // configured keys, signed its very bytes; that what it reports is durable and in effect
 // before it is answered; and that a token in it is neither kept nor logged nor sent back.
 // Whoever has no such key costs a look-up in memory, or, with an identifier of one and a
-// signature in the right form, the verification of a bounded body.
+// signature in the right form, the verification of a bounded body, of which few are in memory
+// at once, and for seconds.
 package leaks
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"time"
 
@@ -33,13 +33,15 @@ const (
 	Unauthorized  = "unauthorized"   // it is not signed
 	Malformed     = "invalid_json"
 	TooLarge      = "body_too_large"
+	TooSlow       = "request_timeout"
+	TooMany       = "too_many_requests" // are being read, which anybody can bring about
 	WrongMethod   = "method_not_allowed"
 	Unavailable   = "store_unavailable"
 )
 
 // Outcomes returns all of them.
 func Outcomes() []string {
-	return []string{OK, UnknownSigner, Unauthorized, Malformed, TooLarge, WrongMethod, Unavailable}
+	return []string{OK, UnknownSigner, Unauthorized, Malformed, TooLarge, TooSlow, TooMany, WrongMethod, Unavailable}
 }
 
 // Keys is the key store, as this package needs it.
@@ -94,19 +96,16 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, r, UnknownSigner, errors.New("none of the configured keys has its identifier"))
 		return
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxBody))
-	if _, large := errors.AsType[*http.MaxBytesError](err); large {
-		h.refuse(w, r, TooLarge, nil)
-		return
+	body, refused := readSigned(w, r, signer, signature)
+	switch refused {
+	case "":
+		h.take(w, r, body)
+	case Unauthorized:
+		h.refuse(w, r, refused, errors.New("its signature is wrong"))
+	case hungUp:
+	default:
+		h.refuse(w, r, refused, nil)
 	}
-	if err != nil {
-		return // the client has hung up
-	}
-	if !signed(signer, body, signature) {
-		h.refuse(w, r, Unauthorized, errors.New("its signature is wrong"))
-		return
-	}
-	h.take(w, r, body)
 }
 
 // take handles a report that is signed.
@@ -152,6 +151,8 @@ var refusals = map[string]struct {
 	Unauthorized:  {http.StatusUnauthorized, Unauthorized, "The report is not signed as GitHub signs it."},
 	UnknownSigner: {http.StatusUnauthorized, Unauthorized, "The report is signed with a key that is not known here."},
 	Malformed:     {http.StatusBadRequest, Malformed, "The body is not a JSON array of matches."},
+	TooSlow:       {http.StatusRequestTimeout, TooSlow, "The body did not arrive within 5 seconds."},
+	TooMany:       {http.StatusServiceUnavailable, TooMany, "Too many reports arrive at once. Send it again."},
 	TooLarge:      {http.StatusRequestEntityTooLarge, TooLarge, "The body is larger than 1 MiB."},
 	Unavailable:   {http.StatusServiceUnavailable, Unavailable, "The report could not be handled. Send it again."},
 }
@@ -164,7 +165,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, outcome string,
 		h.Log.Warn("a report of leaked tokens was refused", zap.String("refused", outcome), zap.String("remote_ip", h.RemoteIP(r)), zap.Error(why))
 	}
 	refusal := refusals[outcome]
-	if outcome == Unavailable {
+	if refusal.status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "1")
 	}
 	unread.Answer(w, r, func(w http.ResponseWriter) {

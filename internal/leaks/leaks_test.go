@@ -13,9 +13,11 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/zap"
@@ -164,6 +166,56 @@ func TestHandler_refuses(t *testing.T) {
 	if w := g.report(body); w.Code != 503 || w.Header().Get("Retry-After") == "" {
 		t.Errorf("without a store: got status %d, want 503 and when to try again", w.Code)
 	}
+}
+
+// slow is a connection over which the rest of a body never arrives.
+type slow struct {
+	http.ResponseWriter
+	late chan struct{}
+}
+
+func (s slow) SetReadDeadline(at time.Time) error {
+	if !at.IsZero() {
+		time.AfterFunc(time.Until(at), func() { close(s.late) })
+	}
+	return nil
+}
+
+func (s slow) Read([]byte) (int, error) {
+	<-s.late
+	return 0, os.ErrDeadlineExceeded
+}
+
+// Of those who have no key, few can have a body in memory, and none for long.
+func TestHandler_slow(t *testing.T) {
+	g := newGateway(t, true)
+	synctest.Test(t, func(t *testing.T) {
+		statuses := make(chan int, maxReading)
+		for range maxReading {
+			go func() {
+				w := httptest.NewRecorder()
+				s := slow{w, make(chan struct{})}
+				r := httptest.NewRequest(http.MethodPost, "/leaks/github", s)
+				r.Header.Set("Github-Public-Key-Identifier", "ours")
+				r.Header.Set("Github-Public-Key-Signature", "MAYCAQACAQA=")
+				(&Handler{Signers: g.Signers, Observe: func(string) {}}).ServeHTTP(s, r)
+				statuses <- w.Code
+			}()
+		}
+		synctest.Wait()
+		if w := g.report("[]"); w.Code != 503 || w.Header().Get("Retry-After") == "" || g.outcomes[0] != TooMany {
+			t.Errorf("while %d arrive: got status %d and outcome %q, want 503 and when to try again", maxReading, w.Code, g.outcomes)
+		}
+		time.Sleep(readTime)
+		for range maxReading {
+			if status := <-statuses; status != 408 {
+				t.Errorf("got status %d for one that has not arrived, want 408", status)
+			}
+		}
+		if w := g.report("[]"); w.Code != 200 {
+			t.Errorf("after that: got status %d, want 200", w.Code)
+		}
+	})
 }
 
 // A key is marked, or revoked too. Reported again, it stays as it is; revoked is what was
