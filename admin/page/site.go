@@ -53,11 +53,15 @@ func CheckWords(words string) error {
 	switch {
 	case strings.TrimSpace(words) == "" || utf8.RuneCountInString(words) > maxWords:
 		return fmt.Errorf("%q: want 1 to %d characters", words, maxWords)
-	case !utf8.ValidString(words) || strings.ContainsFunc(words, unicode.IsControl):
-		return fmt.Errorf("%q: want one line of text", words)
+	case !utf8.ValidString(words) || strings.ContainsFunc(words, hidden):
+		return fmt.Errorf("%q: want one line of text, without invisible characters", words)
 	}
 	return nil
 }
+
+// hidden reports whether a character is not seen where it stands, or changes how others are:
+// the C categories have those that override the direction of writing.
+func hidden(r rune) bool { return unicode.In(r, unicode.C, unicode.Zl, unicode.Zp) }
 
 // CheckLogo refuses what is not a path on the page's own site: its policy loads nothing
 // from other servers.
