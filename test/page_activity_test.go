@@ -16,7 +16,7 @@ import (
 // and can be saved.
 func testActivity(t *testing.T, b *tab, s *server) {
 	formula, _ := s.Create("acme", "=HYPERLINK(A1) \"export\"", "read_only")
-	_, err := s.Keys().RevokeKey(t.Context(), "acme", formula.ID, "+ a reason, of\u00a0two clauses")
+	_, err := s.Keys().RevokeKey(t.Context(), "acme", formula.ID, "＋ a reason, of\u00a0two clauses")
 	must(t, err)
 	b.open(s.page() + "#/acme/activity")
 	b.sees("resumed the workspace", "saw Storefront widget")
@@ -32,7 +32,7 @@ func testActivity(t *testing.T, b *tab, s *server) {
 	b.sees("2 events exported")
 	lines := strings.Split(saved, "\r\n")
 	if len(lines) != 4 || lines[0] != "\ufeffat,actor,remote_ip,operation,refused,workspace_id,key_id,name,reason,details" || lines[3] != "" ||
-		!strings.Contains(lines[1], `,"'=HYPERLINK(A1) ""export""","'+ a reason, of`) || !strings.Contains(lines[2], ",Partner portal,The contract ended,") {
+		!strings.Contains(lines[1], `,"'=HYPERLINK(A1) ""export""","'＋ a reason, of`) || !strings.Contains(lines[2], ",Partner portal,The contract ended,") {
 		t.Errorf("got the file %q, want a head and two events", saved)
 	}
 

@@ -1,8 +1,9 @@
 // Tables as files for spreadsheets (RFC 4180).
 
 // A spreadsheet takes a cell that begins so for a formula, which could send what is in the
-// others to somebody: https://owasp.org/www-community/attacks/CSV_Injection
-const formula = /^[=+\-@\t\r\n]/;
+// others to somebody: https://owasp.org/www-community/attacks/CSV_Injection. Some skip spaces,
+// and take the wide characters of Chinese and Japanese for these.
+const formula = /^[\t\r\n]|^\s*[=+\-@＝＋－＠]/;
 
 function cell(value) {
 	const words = String(value ?? "");
