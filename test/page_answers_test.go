@@ -7,6 +7,8 @@ import (
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
+
+	"github.com/agiled/caddy-api-keys/admin/client"
 )
 
 // oddConfig is pageConfig, with something in front of the API that answers for it
@@ -51,20 +53,52 @@ func TestPage_oddAnswers(t *testing.T) {
 	}
 }
 
+// behind makes a call about a key answer that a gateway has not confirmed it.
+func behind(call, replaced string) string {
+	return "\thandle /settings/api/workspaces/acme/keys/*/" + call + ` {
+		header Content-Type application/json
+		respond ` + "`" + `{"key":{"name":"Zapier","workspace_id":"acme"},"token":"agk_0000000000000000000000000000000000000000000000000","replaced":{"status":"` + replaced + `"},
+			"propagation":{"state":"pending","revision":7,"gateways":2,"waited_ms":900,"behind":["eu-2"]}}` + "`" + `
+	}
+`
+}
+
+// wantBehind holds that the page says which gateway has not confirmed that a key was
+// revoked, until the reader has seen it.
+func wantBehind(b *tab, key client.Key) {
+	b.t.Helper()
+	b.sees("have not confirmed yet that these keys were revoked: Zapier production ("+key.TokenHint+")", "eu-2")
+	b.click("button", "Close")
+	b.misses("eu-2")
+}
+
 // TestPage_behind holds that a key is not called revoked everywhere while a gateway of the
 // fleet has not confirmed it.
 func TestPage_behind(t *testing.T) {
 	t.Parallel()
-	pending := `{"key":{},"propagation":{"state":"pending","revision":7,"gateways":2,"waited_ms":900,"behind":["eu-2"]}}`
-	s := start(t, strings.Replace(pageConfig, "\thandle /settings/api* {",
-		"\thandle /settings/api/workspaces/acme/keys/*/revoke {\n\t\theader Content-Type application/json\n\t\trespond `"+pending+"`\n\t}\n\thandle /settings/api* {", 1))
+	s := start(t, strings.Replace(pageConfig, "\thandle /settings/api* {", behind("revoke", "active")+behind("rotate", "revoked")+"\thandle /settings/api* {", 1))
 	key, _ := s.Create("acme", "Zapier production", "read_only")
 	b := newTab(t)
+	b.mayCopy(s.origin())
 	b.open(s.page() + "#/acme/keys/" + key.ID)
 	b.click("button", "Revoke")
 	b.click("button", "Revoke key")
-	b.sees("have not confirmed yet that these keys were revoked: Zapier production ("+key.TokenHint+")", "eu-2")
-	b.click("button", "Close")
+	wantBehind(b, key)
+	b.click("button", "Rotate")
+	b.choose("The old key", "is revoked immediately, because it leaked")
+	b.click("button", "Create the replacement")
+	b.copyToken()
+	b.click("button", "Done")
+	wantBehind(b, key)
+
+	// A replaced key that goes on working has not been revoked anywhere.
+	_, err := s.Reload(strings.Replace(pageConfig, "\thandle /settings/api* {", behind("rotate", "active")+"\thandle /settings/api* {", 1))
+	must(t, err)
+	b.click("button", "Rotate")
+	b.click("button", "Create the replacement")
+	b.copyToken()
+	b.click("button", "Done")
+	b.sees("Last used")
 	b.misses("eu-2")
 	b.calm(s.origin())
 }

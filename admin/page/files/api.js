@@ -111,7 +111,7 @@ export const uses = (ws, id) => call("GET", `${of(ws, id)}/uses`, ["uses"]);
 export const usage = (ws, ids, days) => call("GET", `${in_(ws)}/usage${query({keys: ids.join(","), days})}`, ["usage"]);
 export const create = (ws, asked) => call("POST", `${in_(ws)}/keys`, ["key", "token"], asked);
 export const update = (ws, id, asked) => call("PATCH", of(ws, id), ["key"], asked);
-export const rotate = (ws, id, asked) => call("POST", `${of(ws, id)}/rotate`, ["key", "token"], asked);
+export const rotate = (ws, id, asked) => call("POST", `${of(ws, id)}/rotate`, ["key", "token", "replaced"], asked);
 export const revoke = (ws, id, asked) => call("POST", `${of(ws, id)}/revoke`, ["key"], asked);
 export const events = (ws, {limit, cursor} = {}) => call("GET", `${in_(ws)}/audit${query({limit, cursor})}`, ["events", "next_cursor"]);
 export const reminder = (ws, id) => call("GET", `${in_(ws)}/calendar.ics${query({key: id})}`, []);

@@ -3,6 +3,7 @@
 import {html} from "./vendor/lit-html.js";
 import * as api from "./api.js";
 import {refresh, toKey} from "./app.js";
+import {noteBehind} from "./behind.js";
 import {field, form, open} from "./dialog.js";
 import {showToken} from "./made.js";
 import {checkFields, nameField, ownerField} from "./namefield.js";
@@ -33,7 +34,12 @@ export function openRotate(key) {
 		form(dialog, {fields: fields(dialog, key), submit: text.rotate.submit, busy: text.rotate.busy}, async ({name, owner, revoke_old_in: wait}) => {
 			checkFields({name, owner});
 			const made = await api.rotate(key.workspace_id, key.id, {name, owner, ...(wait && {revoke_old_in: wait})});
-			showToken(made.key, made.token, () => (location.hash = toKey(key.id, key.workspace_id)));
+			showToken(made.key, made.token, () => {
+				if (made.replaced.status === "revoked") {
+					noteBehind(key, made); // now, since nobody is told of what happens behind a dialog
+				}
+				location.hash = toKey(key.id, key.workspace_id);
+			});
 			void refresh();
 		}),
 	);
