@@ -69,8 +69,11 @@ func TestPage_media(t *testing.T) {
 	t.Run("reduced motion", func(t *testing.T) { testReducedMotion(t, b) })
 }
 
-// What can be pressed or typed into is seen as such, in both schemes.
+// What can be pressed or typed into is seen as such, in both schemes, and is the page's own.
 func testControlsStandOut(t *testing.T, b *tab) {
+	if got := eval[int](b, foreign); got != 0 {
+		t.Errorf("got %d lists to choose from in the browser's own style, want none", got)
+	}
 	for _, scheme := range []string{"light", "dark"} {
 		b.prefer("prefers-color-scheme", scheme, "prefers-reduced-motion", "reduce")
 		for _, found := range eval[[]string](b, faint) {
@@ -78,6 +81,9 @@ func testControlsStandOut(t *testing.T, b *tab) {
 		}
 	}
 }
+
+// foreign counts the lists to choose from that are as the browser draws them.
+const foreign = `[...document.querySelectorAll("select")].filter((list) => !list.matches(".dropdown > *") || getComputedStyle(list).appearance !== "none").length`
 
 // moving counts what takes time to change how it looks.
 const moving = `[...document.querySelectorAll("*")].flatMap((element) => ["", "::before", "::after", "::backdrop"].map((part) =>
@@ -118,6 +124,7 @@ func testForcedColours(t *testing.T, b *tab) {
 	}{
 		{"the filter that is selected", ".filters :checked + span", ".filters :not(:checked) + span"},
 		{"the badges", ".badge", ".plain"},
+		{"the lists to choose from", ".dropdown > select", ".plain"},
 		{"the section that is shown", "nav [aria-current]", "nav :not([aria-current])"},
 	} {
 		yes, no := eval[[]bool](b, lines+fmt.Sprintf("(%q)", told.yes)), eval[[]bool](b, lines+fmt.Sprintf("(%q)", told.no))

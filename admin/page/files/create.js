@@ -8,7 +8,7 @@ import {day as dayLength} from "./format.js";
 import {showToken} from "./made.js";
 import {checkFields, nameField, ownerField} from "./namefield.js";
 import {text} from "./text.js";
-import {day} from "./ui.js";
+import {day, dropdown} from "./ui.js";
 
 const usualLives = [7, 30, 60, 90, 180, 365];
 
@@ -28,17 +28,14 @@ const preset = (value, chosen) => html`
 	</label>`;
 
 function lifeField(dialog) {
-	const choices = lives();
-	const chosen = dialog.life ?? choices.at(-1);
-	const choose = (event) => {
-		dialog.life = Number(event.target.value);
+	const chosen = dialog.life ?? `${lives().at(-1)}`;
+	const choose = (days) => {
+		dialog.life = days;
 		redraw();
 	};
 	const until = new Date(api.now() + chosen * dayLength).toISOString();
-	const input = ({wrong, described}) => html`
-		<select id="expires_in" name="expires_in" aria-describedby=${described} aria-invalid=${wrong ? "true" : "false"} @change=${choose}>
-			${choices.map((days) => html`<option value=${days} ?selected=${days === choices.at(-1)}>${text.create.lifeOf(days)}</option>`)}
-		</select>`;
+	const options = lives().map((days) => [`${days}`, text.create.lifeOf(days)]);
+	const input = (state) => dropdown("expires_in", chosen, options, {id: "expires_in", choose, ...state});
 	return field(dialog, {name: "expires_in", label: text.create.life, help: text.create.lifeHelp(day(until)), input});
 }
 

@@ -8,6 +8,7 @@ import {field, form, open} from "./dialog.js";
 import {showToken} from "./made.js";
 import {checkFields, nameField, ownerField} from "./namefield.js";
 import {text} from "./text.js";
+import {dropdown} from "./ui.js";
 
 // The old key stays active until it is revoked. If it leaked through a browser, it
 // ends after a day unless the user chooses otherwise.
@@ -17,10 +18,7 @@ const oldField = (dialog, usual) =>
 	field(dialog, {
 		name: "revoke_old_in",
 		label: text.rotate.old,
-		input: ({wrong, described}) => html`
-			<select id="revoke_old_in" name="revoke_old_in" aria-describedby=${described} aria-invalid=${wrong ? "true" : "false"}>
-				${Object.entries(text.rotate.oldOptions).map(([wait, words]) => html`<option value=${wait} ?selected=${wait === usual}>${words}</option>`)}
-			</select>`,
+		input: (state) => dropdown("revoke_old_in", usual, Object.entries(text.rotate.oldOptions), {id: "revoke_old_in", ...state}),
 	});
 
 const fields = (dialog, key) => html`

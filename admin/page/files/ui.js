@@ -76,12 +76,14 @@ export const pager = ({number, newer, older}, {page, newer: newerWords, older: o
 		: nothing;
 
 // A choice among options, each a value and its words.
+export const dropdown = (name, chosen, options, {id = nothing, choose = () => {}, wrong = false, described = nothing} = {}) => html`
+	<span class="dropdown"><select id=${id} name=${name} aria-describedby=${described} aria-invalid=${wrong ? "true" : "false"} @change=${(event) => choose(event.target.value)}>
+		${options.map(([value, words]) => html`<option value=${value} .selected=${value === chosen}>${words}</option>`)}
+	</select></span>`;
+
+// The same with a label beside it.
 export const pick = (name, label, chosen, options, choose) => html`
-	<label class="pick by-${name}"><span>${label}</span>
-		<select name=${name} @change=${(event) => choose(event.target.value)}>
-			${options.map(([value, words]) => html`<option value=${value} .selected=${value === chosen}>${words}</option>`)}
-		</select>
-	</label>`;
+	<label class="pick by-${name}"><span>${label}</span>${dropdown(name, chosen, options, {choose})}</label>`;
 
 // A button that copies a text and confirms it. Without HTTPS, browsers do not let a
 // page copy, so it selects the text instead.
