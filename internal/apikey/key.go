@@ -192,11 +192,20 @@ func ValidKeyID(s string) bool { return validID(s, keyIDPrefix) }
 func ValidEventID(s string) bool { return validID(s, eventIDPrefix) }
 
 func validID(s, prefix string) bool {
+	_, ok := parseID(s, prefix)
+	return ok
+}
+
+// parseID returns what follows the prefix, if it is written as ids are here: ulid takes
+// others too.
+func parseID(s, prefix string) (id ulid.ULID, ok bool) {
 	if len(s) != len(prefix)+ulid.EncodedSize || s[:len(prefix)] != prefix {
-		return false
+		return id, false
 	}
-	id, err := ulid.ParseStrict(s[len(prefix):])
-	return err == nil && id.String() == s[len(prefix):]
+	s = s[len(prefix):]
+	id, err := ulid.ParseStrict(s)
+	var again [ulid.EncodedSize]byte
+	return id, err == nil && id.MarshalTextTo(again[:]) == nil && string(again[:]) == s
 }
 
 var ulids = struct {

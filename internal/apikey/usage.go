@@ -66,6 +66,20 @@ func CutUsage(b []byte) (u Usage, rest []byte, ok bool) {
 	return u, b, true
 }
 
+// AppendKeyUsage encodes the counts of a key at the end of b: the bytes of its id, and then
+// the counts.
+func AppendKeyUsage(b []byte, id KeyIDBytes, u Usage) []byte { return u.Append(append(b, id[:]...)) }
+
+// CutKeyUsage decodes what AppendKeyUsage has encoded at the beginning of b, and returns
+// what follows it.
+func CutKeyUsage(b []byte) (id KeyIDBytes, u Usage, rest []byte, ok bool) {
+	if len(b) < len(id) {
+		return id, Usage{}, nil, false
+	}
+	u, rest, ok = CutUsage(b[copy(id[:], b):])
+	return id, u, rest, ok
+}
+
 // KeyDay is a day of a key.
 type KeyDay struct {
 	KeyID string
@@ -90,13 +104,14 @@ type UsageNote struct {
 	Merged int64 `json:"merged"`
 }
 
-// KeyIDBytes returns a key id as its sixteen bytes, if it is one.
-func KeyIDBytes(id string) (b [16]byte, ok bool) {
-	if !ValidKeyID(id) {
-		return b, false
-	}
-	return ulid.MustParseStrict(id[len(keyIDPrefix):]), true
+// KeyIDBytes is a key id in sixteen bytes.
+type KeyIDBytes [16]byte
+
+// BytesOfKeyID returns a key id as bytes, if it is one.
+func BytesOfKeyID(id string) (KeyIDBytes, bool) {
+	b, ok := parseID(id, keyIDPrefix)
+	return KeyIDBytes(b), ok
 }
 
-// KeyIDOf is the inverse of KeyIDBytes.
-func KeyIDOf(b [16]byte) string { return keyIDPrefix + ulid.ULID(b).String() }
+// String is the inverse of BytesOfKeyID.
+func (b KeyIDBytes) String() string { return keyIDPrefix + ulid.ULID(b).String() }

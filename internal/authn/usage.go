@@ -123,9 +123,12 @@ func (u *usages) collect() {
 	}
 	full := len(u.unwritten) >= maxUses
 	add := func(one apikey.KeyDay, more apikey.Usage) {
-		if _, waits := u.unwritten[one]; waits || !full {
-			addTo(u.unwritten, one, more)
+		if full {
+			if _, waits := u.unwritten[one]; !waits {
+				return
+			}
 		}
+		addTo(u.unwritten, one, more)
 	}
 	for one, more := range past {
 		add(one, more)

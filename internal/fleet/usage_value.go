@@ -17,8 +17,8 @@ import (
 
 func encodeUsage(totals map[string]apikey.Usage) (value []byte) {
 	for _, keyID := range slices.Sorted(maps.Keys(totals)) {
-		if id, ok := apikey.KeyIDBytes(keyID); ok {
-			value = totals[keyID].Append(append(value, id[:]...))
+		if id, ok := apikey.BytesOfKeyID(keyID); ok {
+			value = apikey.AppendKeyUsage(value, id, totals[keyID])
 		}
 	}
 	return value
@@ -29,16 +29,11 @@ var errUsage = errors.New("the counts in it are damaged")
 func decodeUsage(value []byte) (map[string]apikey.Usage, error) {
 	totals := make(map[string]apikey.Usage)
 	for len(value) > 0 {
-		var id [16]byte
-		if len(value) < len(id) {
+		id, usage, rest, ok := apikey.CutKeyUsage(value)
+		if !ok {
 			return nil, errUsage
 		}
-		copy(id[:], value)
-		usage, rest, ok := apikey.CutUsage(value[len(id):])
-		if !ok || !apikey.ValidKeyID(apikey.KeyIDOf(id)) {
-			return nil, errUsage
-		}
-		totals[apikey.KeyIDOf(id)], value = usage, rest
+		totals[id.String()], value = usage, rest
 	}
 	return totals, nil
 }

@@ -146,7 +146,7 @@ func (s *Store) forgetSomeKeys(ctx context.Context, from, to []byte, now time.Ti
 			}
 			s.onChange(apikey.Outcome{Stale: stale, Unchanged: true})
 		}
-		return forgetUses(turn, old)
+		return s.forgetUses(turn, old)
 	})
 	if err != nil {
 		return 0, nil, err
@@ -163,10 +163,11 @@ func forgetKey(txn *transaction, key *apikey.Key) error {
 }
 
 // forgetUses deletes the notes of the uses of deleted keys.
-func forgetUses(turn *durable.Turn, deleted []*apikey.Key) error {
+func (s *Store) forgetUses(turn *durable.Turn, deleted []*apikey.Key) error {
 	if len(deleted) == 0 {
 		return nil
 	}
+	s.recent.forget(deleted)
 	var notes [][]byte
 	if err := turn.View(func(txn *durable.Txn) error {
 		notes = usageKeysOf(txn, deleted, time.Now())

@@ -107,7 +107,7 @@ func (r *Reload) write(ctx context.Context, do func(*transaction, *replay) error
 			return err
 		}
 		r.store.tell(&w)
-		return forgetUses(turn, w.deleted)
+		return r.store.forgetUses(turn, w.deleted)
 	})
 }
 

@@ -38,7 +38,7 @@ func (s *Store) Replay(ctx context.Context, from, to apikey.Position, list []api
 		}
 		s.compareSets(to, &r.set)
 		s.tell(&r)
-		return forgetUses(turn, r.deleted)
+		return s.forgetUses(turn, r.deleted)
 	})
 }
 

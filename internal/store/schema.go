@@ -25,6 +25,9 @@ import (
 //	m/fleet                replicaRecord: in a fleet, how far this replica has followed its changes
 //	m/fleet/set            the hash of all its records, see package sethash
 //	m/usage                apikey.UsageNote: in a fleet, what the replica and the others know of usage
+//	m/usage/<day><id><origin>
+//	                       how often keys were used on a day, if that is not in z/ yet: see
+//	                       usage_recent.go
 //	m/kept/<n><id>0<sum>   in a fleet, a record that is to be put back into it: see kept.go
 //	k/<key id>             keyRecord
 //	t/<digest>             key id: whose token has this SHA-256

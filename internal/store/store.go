@@ -46,9 +46,8 @@ type Store struct {
 	// lastEvent is the id of the last change's event. Only the holder of the turn may
 	// use it.
 	lastEvent string
-	// unwritten has what the records of usage were before a write that failed. Only
-	// NoteUsage uses it.
-	unwritten map[string][]byte
+	// recent is how often keys were used of late.
+	recent recentUsage
 	// hooks is who receives webhooks. backlog counts their messages, from when counted is
 	// set on; messages has an element after some were added, and sending one while nobody
 	// sends them.
@@ -113,7 +112,7 @@ func openDirectory(path string, replica bool, log *zap.Logger, onChange func(api
 	}
 	s := newStore(db, log, onChange)
 	s.replica = replica
-	err = errors.Join(db.View(sortAfterAll), db.View(s.loadPrefixes))
+	err = errors.Join(db.View(sortAfterAll), db.View(s.loadPrefixes), db.View(s.loadRecentUsage))
 	if err == nil && db.Made() {
 		err = db.Note(noteFoldedNames) // of which there are none yet
 	}
@@ -176,7 +175,8 @@ func (s *Store) Size() Size {
 // closed store does nothing.
 func (s *Store) Close() error {
 	s.db.StopUpkeep()
-	s.filter.Store(nil) // once closed, another process may change the store
+	_ = s.foldUsage(context.Background()) // or the next start has more to read
+	s.filter.Store(nil)                   // once closed, another process may change the store
 	return s.db.Close()
 }
 

@@ -5,8 +5,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
@@ -38,6 +36,11 @@ func (p period) day(i int) apikey.Day { return apikey.Day(int(p)*periodDays + i)
 func usageKey(p period, keyID string) []byte {
 	key := binary.BigEndian.AppendUint32([]byte(usagePrefix), uint32(p))
 	return append(key, keyID...)
+}
+
+// usageName returns where a key's usage of a day is.
+func usageName(one countedDay, keyID string) []byte {
+	return append(usageKey(periodOf(one.day), keyID), one.origin...)
 }
 
 // splitUsageKey is the inverse of usageKey, with an origin.
@@ -81,69 +84,10 @@ func usageIn(value []byte) (r usageRecord) {
 	return r
 }
 
-// NoteUsage adds to how often keys were used. If it fails, it may be called again with the
-// same counts and more: none is counted twice.
-//
-// Like NoteUses, it never conflicts with changes or other notes. It must not be called
-// concurrently.
-func (s *Store) NoteUsage(more map[apikey.KeyDay]apikey.Usage) error {
-	if len(more) == 0 {
-		return nil
-	}
-	before, after, err := s.addUsage(more)
-	if err == nil {
-		err = s.writeUsage(after)
-	}
-	if err != nil {
-		s.unwritten = before
-		return s.wrapInternal(err)
-	}
-	s.unwritten = nil
-	return nil
-}
-
-// writeUsage writes records by their database keys. If it fails, it may have written some.
-func (s *Store) writeUsage(records map[string][]byte) error {
-	return s.db.NoteAll(func(set func(key, value []byte) error) error {
-		for _, key := range slices.Sorted(maps.Keys(records)) { // Badger is faster if they are in order
-			if err := set([]byte(key), records[key]); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-// addUsage returns the records of some days by their database keys, as they were and with
-// something added to them. A write that failed may have written some of its records, so
-// those are taken as they were before it.
-func (s *Store) addUsage(more map[apikey.KeyDay]apikey.Usage) (before, after map[string][]byte, err error) {
-	before, after = make(map[string][]byte, len(more)), make(map[string][]byte, len(more))
-	maps.Copy(before, s.unwritten)
-	pacer := durable.NewPacer(context.Background())
-	err = s.db.View(func(txn *durable.Txn) error {
-		for one, usage := range more {
-			if err := pacer.Step(); err != nil {
-				return err
-			}
-			key := string(usageKey(periodOf(one.Day), one.KeyID)) + s.origin
-			value, known := before[key]
-			if !known {
-				if value, err = txn.Get([]byte(key)); ignoreNotFound(err) != nil {
-					return err
-				}
-				before[key] = value
-			}
-			if other, begun := after[key]; begun {
-				value = other
-			}
-			record := usageIn(value)
-			record.add(one.Day, usage)
-			after[key] = record.encode()
-		}
-		return nil
-	})
-	return before, after, err
+// usageRecordAt returns the record with a database key, an empty one if there is none.
+func usageRecordAt(txn reader, name []byte) (usageRecord, error) {
+	value, err := txn.Get(name)
+	return usageIn(value), ignoreNotFound(err)
 }
 
 // Usage returns how often keys of a workspace were used on the days from one to another,
@@ -151,6 +95,7 @@ func (s *Store) addUsage(more map[apikey.KeyDay]apikey.Usage) (before, after map
 // workspace does not have are left out.
 func (s *Store) Usage(ctx context.Context, workspaceID string, keyIDs []string, from, to apikey.Day) (usage map[string][]apikey.DayUsage, err error) {
 	usage = make(map[string][]apikey.DayUsage, len(keyIDs))
+	recent := s.recent.of(keyIDs) // before the records are read, into which it may be moving
 	pacer := durable.NewPacer(ctx)
 	err = s.view(func(txn *durable.Txn) error {
 		for _, id := range keyIDs {
@@ -161,7 +106,7 @@ func (s *Store) Usage(ctx context.Context, workspaceID string, keyIDs []string, 
 			if err != nil {
 				return err
 			}
-			usage[id] = usageOf(txn, id, from, to)
+			usage[id] = usageOf(txn, id, recent[id], from, to)
 			if err := pacer.Step(); err != nil {
 				return err
 			}
@@ -171,13 +116,22 @@ func (s *Store) Usage(ctx context.Context, workspaceID string, keyIDs []string, 
 	return usage, err
 }
 
-// usageOf returns how often a key was used on the days from one to another.
-func usageOf(txn reader, keyID string, from, to apikey.Day) (days []apikey.DayUsage) {
+// usageOf returns how often a key was used on the days from one to another. What is recent
+// may be in its records too, in full or in part.
+func usageOf(txn reader, keyID string, recent map[countedDay]apikey.Usage, from, to apikey.Day) (days []apikey.DayUsage) {
 	for p := periodOf(from); p <= periodOf(to); p++ {
 		var sum usageRecord
-		for _, value := range txn.Below(usageKey(p, keyID)) {
+		for name, value := range txn.Below(usageKey(p, keyID)) {
+			_, _, origin, _ := splitUsageKey(name)
 			for i, usage := range usageIn(value) {
-				sum[i] = sum[i].Plus(usage)
+				one := countedDay{origin, p.day(i)}
+				sum[i] = sum[i].Plus(usage.Latest(recent[one]))
+				delete(recent, one)
+			}
+		}
+		for one, usage := range recent {
+			if periodOf(one.day) == p {
+				sum.add(one.day, usage)
 			}
 		}
 		for i, usage := range sum {
@@ -190,8 +144,12 @@ func usageOf(txn reader, keyID string, from, to apikey.Day) (days []apikey.DayUs
 }
 
 // ForgetUsage deletes how often keys were used in periods that ended more than
-// [apikey.UsageDays] ago. That takes as many short transactions as it needs.
+// [apikey.UsageDays] ago, after it has moved what is recent into the records. That takes as
+// many short transactions as it needs. Call it every hour.
 func (s *Store) ForgetUsage(ctx context.Context, now time.Time) error {
+	if err := s.foldUsage(ctx); err != nil {
+		return err
+	}
 	pacer := durable.NewPacer(ctx)
 	next, end := []byte(usagePrefix), usageKey(periodOf(max(apikey.DayOf(now)-apikey.UsageDays+1, 0)), "")
 	for {

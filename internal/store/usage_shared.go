@@ -69,6 +69,9 @@ func (s *Store) NoteUsageMerged(revision int64) error {
 // EachUsage calls visit for all that was counted under some origins since a day. Visit
 // must not use the store.
 func (s *Store) EachUsage(ctx context.Context, origins []string, since apikey.Day, visit func(origin string, one apikey.KeyDay, usage apikey.Usage)) error {
+	if err := s.foldUsage(ctx); err != nil {
+		return err
+	}
 	pacer := durable.NewPacer(ctx)
 	return s.view(func(txn *durable.Txn) error {
 		from, end := usageKey(periodOf(since), ""), []byte("z0") // 0 comes after /
@@ -89,29 +92,17 @@ func (s *Store) EachUsage(ctx context.Context, origins []string, since apikey.Da
 // MergeUsage notes the totals of a day that another gateway has counted under an origin,
 // by key. They may be older than what is known.
 func (s *Store) MergeUsage(origin string, day apikey.Day, totals map[string]apikey.Usage) error {
-	news := make(map[string][]byte)
-	pacer := durable.NewPacer(context.Background())
-	err := s.db.View(func(txn *durable.Txn) error {
-		for id, total := range totals {
-			if err := pacer.Step(); err != nil {
-				return err
-			}
-			key := string(usageKey(periodOf(day), id)) + origin
-			value, err := txn.Get([]byte(key))
-			if ignoreNotFound(err) != nil {
-				return err
-			}
-			record := usageIn(value)
-			known := &record[day%periodDays]
-			if latest := known.Latest(total); latest != *known {
-				*known = latest
-				news[key] = record.encode()
+	return s.noteUsage(func() (map[countedDay][]keyTotal, error) {
+		one, news := countedDay{origin, day}, make([]keyTotal, 0, len(totals))
+		for keyID, total := range totals {
+			id, ok := apikey.BytesOfKeyID(keyID)
+			if known, recent := s.recent.total(one, id); ok && (!recent || known.Latest(total) != known) {
+				news = append(news, keyTotal{id, total})
 			}
 		}
-		return nil
+		if len(news) == 0 {
+			return nil, nil
+		}
+		return map[countedDay][]keyTotal{one: news}, nil
 	})
-	if err == nil && len(news) > 0 {
-		err = s.writeUsage(news)
-	}
-	return s.wrapInternal(err)
 }

@@ -1,12 +1,12 @@
 package store
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -89,16 +89,15 @@ func TestNoteUsage_failing(t *testing.T) {
 			continue
 		}
 		// As a batch does that fails in the middle.
-		before, after, err := s.addUsage(pending)
+		totals, err := s.totalsWith(pending)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for key, value := range after {
-			if random.IntN(2) == 0 {
-				plant(t, s, []byte(key), value)
+		if random.IntN(2) == 0 {
+			if err := s.writeRecent(totals); err != nil {
+				t.Fatal(err)
 			}
 		}
-		s.unwritten = before
 	}
 	mustNoteUsage(t, s, pending)
 	got := map[apikey.KeyDay]apikey.Usage{}
@@ -157,23 +156,32 @@ func TestForgetUsage(t *testing.T) {
 		t.Errorf("got the oldest day %d, want at most a period before %d", days[0].Day, oldest)
 	}
 	after := contents(t, s)
-	maps.DeleteFunc(before, func(key, _ string) bool { return bytes.HasPrefix([]byte(key), []byte(usagePrefix)) })
-	maps.DeleteFunc(after, func(key, _ string) bool { return bytes.HasPrefix([]byte(key), []byte(usagePrefix)) })
+	equal(t, "what was recent", len(s.recent.names)+len(s.recent.totals), 0)
+	for _, found := range []map[string]string{before, after} {
+		maps.DeleteFunc(found, func(key, _ string) bool {
+			return strings.HasPrefix(key, usagePrefix) || strings.HasPrefix(key, recentPrefix)
+		})
+	}
 	equal(t, "the rest", after, before)
 }
 
-// With a key, its usage is deleted.
+// With a key, its usage is deleted, and does not come back.
 func TestForgetUsage_withTheKey(t *testing.T) {
 	s := openNew(t)
 	gone, other := mustCreate(t, s, "acme", "Zapier", start), mustCreate(t, s, "acme", "Billing", start)
 	today := apikey.DayOf(time.Now())
 	for day := today - 89; day <= today; day += 10 {
 		mustNoteUsage(t, s, map[apikey.KeyDay]apikey.Usage{{KeyID: gone.ID, Day: day}: {Refused: 1}, {KeyID: other.ID, Day: day}: {Refused: 1}})
+		if day < today-45 {
+			fold(t, s)
+		}
 	}
-	err := s.db.Change(t.Context(), "", false, func(turn *durable.Turn) error { return forgetUses(turn, []*apikey.Key{&gone}) })
+	err := s.db.Change(t.Context(), "", false, func(turn *durable.Turn) error { return s.forgetUses(turn, []*apikey.Key{&gone}) })
 	if err != nil {
 		t.Fatal(err)
 	}
+	usageIs(t, s, gone)
+	s = reopen(t, s)
 	usageIs(t, s, gone)
 	got, err := s.Usage(t.Context(), "acme", []string{other.ID}, 0, today)
 	if err != nil {
