@@ -6,6 +6,7 @@ import (
 	"math"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // wantContrast is what WCAG 2.2 asks of text, on level AA.
@@ -66,9 +67,14 @@ type scheme struct {
 	on      colour   // text on the accent
 }
 
+// The schemes are read from the style once a mount has an accent: commands start without.
 var (
-	light = scheme{grounds: grounds(0), tint: 0.08, extreme: colour{}, on: colour{255, 255, 255}}
-	dark  = scheme{grounds: grounds(1), tint: 0.12, extreme: colour{255, 255, 255}, on: grounds(1)[0]}
+	light = sync.OnceValue(func() scheme {
+		return scheme{grounds: grounds(0), tint: 0.08, extreme: colour{}, on: colour{255, 255, 255}}
+	})
+	dark = sync.OnceValue(func() scheme {
+		return scheme{grounds: grounds(1), tint: 0.12, extreme: colour{255, 255, 255}, on: grounds(1)[0]}
+	})
 )
 
 // grounds reads the colours of the page's grounds from its style, in the light scheme (0)
@@ -123,6 +129,7 @@ func (s scheme) readable(a accented) bool {
 
 // accentStyle returns the style that gives the page an accent.
 func accentStyle(wanted colour) string {
+	light, dark := light(), dark()
 	l, d := light.fit(wanted), dark.fit(wanted)
 	return fmt.Sprintf(":root {\n\t--accent: light-dark(%v, %v);\n\t--on-accent: light-dark(%v, %v);\n\t--accent-ground: light-dark(%v, %v);\n}\n",
 		l.accent, d.accent, light.on, dark.on, l.ground, d.ground)

@@ -9,7 +9,7 @@ import (
 // Whatever accent an operator chooses, all that is written in it, on it and on what is
 // tinted with it can be read in both schemes.
 func TestAccent_readable(t *testing.T) {
-	for i, s := range []scheme{light, dark} {
+	for i, s := range []scheme{light(), dark()} {
 		for step := range 5 * 5 * 5 {
 			wanted := colour{shade(step), shade(step / 5), shade(step / 25)}
 			got := s.fit(wanted)
@@ -30,6 +30,7 @@ func shade(step int) byte { return byte(min(step%5*64, 255)) }
 
 // An accent that can be read is not changed.
 func TestAccent_kept(t *testing.T) {
+	light, dark := light(), dark()
 	for _, s := range []struct {
 		scheme scheme
 		colour string
