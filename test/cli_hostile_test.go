@@ -78,7 +78,10 @@ func TestCommandLine_hostileServer(t *testing.T) {
 				if command.makes && form != "json" && (err == nil || !strings.Contains(printed, "not a token")) {
 					t.Errorf("got %v and %q, want it refused as not a token", err, printed)
 				}
-				if printed, err := runHostile(t, withToken, form, command.args); command.makes && err != nil {
+				if !command.makes {
+					return
+				}
+				if printed, err := runHostile(t, withToken, form, command.args); err != nil {
 					t.Errorf("got %v and %q for a token", err, printed)
 				}
 			})
@@ -90,7 +93,7 @@ func TestCommandLine_hostileServer(t *testing.T) {
 func runHostile(t *testing.T, address, form string, args []string) (string, error) {
 	t.Helper()
 	var stdout, stderr strings.Builder
-	cmd := exec.Command(binary, append([]string{"api-keys", "--address", address, "-o", form}, args...)...)
+	cmd := exec.Command(commandBinary(t), append([]string{"api-keys", "--address", address, "-o", form}, args...)...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()
 	wantVisible(t, "standard output", stdout.String())

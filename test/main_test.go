@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -25,22 +26,42 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	binary = filepath.Join(dir, "caddy")
-	// Without the profile: it would have all of Caddy compiled once more.
-	build := exec.Command("go", "build", "-pgo=off", "-o", binary)
-	if raceEnabled {
-		build.Args = append(build.Args, "-race")
-	}
-	build.Args = append(build.Args, "../cmd/caddy")
 	// A program with the race detector waits a second at its end for goroutines that
 	// go on. Every command of a script would.
 	if err := os.Setenv("GORACE", strings.TrimSpace(os.Getenv("GORACE")+" atexit_sleep_ms=0")); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	build.Stdout, build.Stderr = os.Stderr, os.Stderr
-	if err := build.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "building the binary under test:", err)
+	if err := buildCaddy(binary, raceEnabled); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return m.Run()
+}
+
+// commandBinary returns the same Caddy without the race detector, with which a command
+// takes four times as long to start: it is for commands that do one thing after another.
+func commandBinary(t *testing.T) string {
+	t.Helper()
+	path, err := buildCommand()
+	must(t, err)
+	return path
+}
+
+var buildCommand = sync.OnceValues(func() (string, error) {
+	if !raceEnabled {
+		return binary, nil
+	}
+	path := filepath.Join(filepath.Dir(binary), "command", "caddy")
+	return path, buildCaddy(path, false)
+})
+
+// buildCaddy builds Caddy without its profile, which would have all of Caddy compiled once
+// more, and without what debuggers need.
+func buildCaddy(path string, race bool) error {
+	build := exec.Command("go", "build", "-pgo=off", "-ldflags=-w", fmt.Sprintf("-race=%t", race), "-o", path, "../cmd/caddy")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", build, err, out)
+	}
+	return nil
 }
