@@ -65,6 +65,11 @@ func block(content, first string) string {
 	return strings.TrimLeft(first, "\t") + inside + "\n}\n"
 }
 
+// rival returns a rival that is such a Caddy.
+func (c caddyRival) rival(id, name string) *rival {
+	return &rival{id: id, name: name, program: c.binary, start: c.start}
+}
+
 // start returns a function that starts a Caddy.
 func (c caddyRival) start(s *site, listen string) (env, command []string) {
 	name := "caddy-" + strings.ReplaceAll(listen, ":", "-")

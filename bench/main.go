@@ -1,11 +1,12 @@
 // Command bench compares the gateway with plain Caddy, and with other ways to check API
 // keys in front of the same API.
 //
-// All of them run at the same time on the first core, and are loaded in turn from the
-// other cores. The main figure is the CPU time per request of the gateway, including the
-// service that it asks: the time that the system accounts to its processes, divided by
-// the number of requests answered. Each round is compared with a round of the reference
-// next to it, so that noise affects both, and the result is the median over all rounds.
+// All of them run at the same time, on the first core or on all, and are loaded in turn.
+// Before the first round, each is sent every key once. The main figure is the CPU time per
+// request of the gateway, including the service that it asks: the time that the system
+// accounts to its processes, divided by the number of requests answered. Each round is
+// compared with a round of the reference next to it, so that noise affects both, and the
+// result is the median over all rounds.
 package main
 
 import (
@@ -14,8 +15,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/agiled/caddy-api-keys/bench/markdown"
@@ -40,7 +39,7 @@ func main() {
 	flag.DurationVar(&o.round, "round", 250*time.Millisecond, "length of a round")
 	flag.IntVar(&o.connections, "connections", 64, "number of concurrent requests")
 	flag.IntVar(&o.rate, "rate", 1000, "requests per second when response times are measured")
-	flag.StringVar(&o.only, "only", "", "comma-separated letters of the rows to measure; all if empty. The first row of a table is the reference for the others")
+	flag.StringVar(&o.only, "only", "", "comma-separated letters of rows, such as b0,b: build and measure only these, on the first core and on all, and compare them with the first of them")
 	flag.StringVar(&o.report, "report", "", "the Markdown file to write the figures to")
 	flag.StringVar(&o.profile, "profile", "", "instead of measuring, write a CPU profile of the gateway under load to this file")
 	flag.Parse()
@@ -59,11 +58,15 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	programs := toCompare
-	if o.profile != "" {
-		programs = toProfile
+	e, err := readExample()
+	if err != nil {
+		return err
 	}
-	site, err := prepare(ctx, dir, o.keys, programs)
+	parts, err := o.parts(e)
+	if err != nil {
+		return err
+	}
+	site, err := prepare(ctx, dir, o.keys, e, parts)
 	if err != nil {
 		return err
 	}
@@ -71,34 +74,19 @@ func run(ctx context.Context, o options) error {
 	if o.profile != "" {
 		return profile(ctx, o, site)
 	}
-	for _, part := range []struct {
-		name   string
-		rivals []*rival
-	}{{"rivals", rivals(site.example)}, {"means", means(site.example)}} {
-		chosen := o.choose(part.rivals)
-		if len(chosen) == 0 {
-			continue
-		}
-		if err := o.measure(ctx, site, chosen); err != nil {
+	for _, p := range parts {
+		rows, err := o.fill(ctx, site, p)
+		if err != nil {
 			return err
 		}
-		figures := o.machine() + "\n" + table(chosen)
+		figures := o.machine(p) + "\n" + rows
 		fmt.Println(figures)
 		if o.report == "" {
 			continue
 		}
-		if err := markdown.Replace(o.report, part.name, figures); err != nil {
+		if err := markdown.Replace(o.report, p.name, figures); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// choose returns the rivals to measure.
-func (o options) choose(rivals []*rival) []*rival {
-	if o.only == "" {
-		return rivals
-	}
-	ids := strings.Split(o.only, ",")
-	return slices.DeleteFunc(rivals, func(r *rival) bool { return !slices.Contains(ids, r.id) })
 }

@@ -9,14 +9,14 @@ import (
 )
 
 // measure loads the rivals in turn, each in a pair with the reference, so that noise
-// affects both.
-func (o options) measure(ctx context.Context, s *site, rivals []*rival) error {
-	if err := s.startAll(ctx, rivals); err != nil {
+// affects both. They run on the given cores. It also measures response times, if it is to.
+func (o options) measure(ctx context.Context, s *site, rivals []*rival, cores string, paced bool) error {
+	defer stop(rivals)
+	if err := s.startAll(ctx, rivals, cores); err != nil {
 		return err
 	}
-	defer stop(rivals)
 	for _, r := range rivals {
-		r.client = newClient(o.connections)
+		r.client, r.rounds, r.reference = newClient(o.connections), nil, nil
 		if err := warm(r, s.headers, o.connections); err != nil {
 			return err
 		}
@@ -30,6 +30,9 @@ func (o options) measure(ctx context.Context, s *site, rivals []*rival) error {
 		fmt.Fprintf(os.Stderr, "\rround %d of %d", n+1, o.rounds)
 	}
 	fmt.Fprintln(os.Stderr)
+	if !paced {
+		return nil
+	}
 	return o.pace(ctx, s, rivals)
 }
 

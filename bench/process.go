@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -22,14 +23,17 @@ type process struct {
 	log bytes.Buffer
 }
 
-// first is the core that runs what is measured; rest are the cores that load it.
+// first is the core that runs what is measured, unless it runs on every core; rest are the
+// others.
 const first = "0"
 
-func rest(cores int) string {
-	if cores < 2 {
+func every() string { return fmt.Sprintf("0-%d", runtime.NumCPU()-1) }
+
+func rest() string {
+	if runtime.NumCPU() < 2 {
 		return first
 	}
-	return fmt.Sprintf("1-%d", cores-1)
+	return fmt.Sprintf("1-%d", runtime.NumCPU()-1)
 }
 
 // launch starts a server on some cores, and waits until it listens.

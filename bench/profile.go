@@ -21,8 +21,9 @@ func profile(ctx context.Context, o options, s *site) error {
 	}
 	c := s.example.checked()
 	c.endpoint = endpoint
-	ours := &rival{id: "b", name: "caddy-api-keys", start: c.start, client: newClient(o.connections)}
-	if err := s.startOne(ctx, ours); err != nil {
+	ours := c.rival("b", "caddy-api-keys")
+	ours.client = newClient(o.connections)
+	if err := s.startOne(ctx, ours, first); err != nil {
 		return err
 	}
 	defer stop([]*rival{ours})

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -40,8 +41,20 @@ func summarize(r *rival) summary {
 	}
 }
 
-// median returns the middle one of sorted values.
-func median(values []float64) float64 { return values[len(values)/2] }
+// median returns the middle one of sorted values, and 0 if nothing was measured.
+func median(values []float64) float64 {
+	if len(values) == 0 {
+		return 0
+	}
+	return values[len(values)/2]
+}
+
+func summaries(rivals []*rival) (all []summary) {
+	for _, r := range rivals {
+		all = append(all, summarize(r))
+	}
+	return all
+}
 
 // table returns the figures, as a Markdown table.
 func table(rivals []*rival) string {
@@ -56,10 +69,32 @@ func table(rivals []*rival) string {
 	return out.String()
 }
 
+// scaleTable returns the figures of the same rivals on the first core and on all, as a
+// Markdown table.
+func scaleTable(rivals []*rival, one, all []summary) string {
+	var out strings.Builder
+	fmt.Fprintf(&out, "| | gateway | cores | ratio | quartiles | CPU µs/request | to one core | requests/s | to one core |\n")
+	fmt.Fprintln(&out, "|---|---|---:|---:|---:|---:|---:|---:|---:|")
+	for i, r := range rivals {
+		for _, s := range []struct {
+			summary
+			cores int
+		}{{one[i], 1}, {all[i], runtime.NumCPU()}} {
+			fmt.Fprintf(&out, "| %s | %s | %d | %.3f | %.2f–%.2f | %.1f | %.2f | %.0f | %.2f |\n", r.id, r.name, s.cores, s.ratio,
+				s.spread[0], s.spread[1], s.cpu, s.cpu/one[i].cpu, s.rate, s.rate/one[i].rate)
+		}
+	}
+	return out.String()
+}
+
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// machine describes where and with what the figures were measured.
-func (o options) machine() string {
-	return fmt.Sprintf("%s, %s, %s. %d keys, %d connections, %d rounds of %v; p50 and p99 at %d requests a second.\n",
-		markdown.Machine(), markdown.Said("nginx", "-v"), markdown.Said("haproxy", "-v"), o.keys, o.connections, o.rounds, o.round, o.rate)
+// machine describes where and with what the figures of a table were measured.
+func (o options) machine(p part) string {
+	figures := fmt.Sprintf("%d keys, %d connections, %d rounds of %v", o.keys, o.connections, o.rounds, o.round)
+	if p.scaled {
+		return fmt.Sprintf("%s. %s.\n", markdown.Machine(), figures)
+	}
+	return fmt.Sprintf("%s, %s, %s. %s; p50 and p99 at %d requests a second.\n",
+		markdown.Machine(), markdown.Said("nginx", "-v"), markdown.Said("haproxy", "-v"), figures, o.rate)
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"runtime"
+	"slices"
 	"time"
 )
 
@@ -12,7 +12,8 @@ import (
 type rival struct {
 	id      string // its letter in the tables
 	name    string
-	service bool // it asks the key service
+	program string // to build for it; "" if it is installed
+	service bool   // it asks the key service
 	start   func(s *site, listen string) (env, command []string)
 
 	url       string
@@ -23,16 +24,14 @@ type rival struct {
 	paced     []round // at a fixed rate
 }
 
-func cores() int { return runtime.NumCPU() }
-
 // rivals are ways to check keys in front of an API. The first is the reference for
 // all of them.
 func rivals(e example) []*rival {
 	return []*rival{
-		{id: "a", name: "stock Caddy, no check", start: stock().start},
-		{id: "b", name: "**caddy-api-keys**", start: e.checked().start},
-		{id: "b0", name: "the same, no check", start: e.gateway().start},
-		{id: "c", name: "stock Caddy, `forward_auth` to a key service", service: true, start: forwardAuth},
+		stock().rival("a", "stock Caddy, no check"),
+		e.checked().rival("b", "**caddy-api-keys**"),
+		e.gateway().rival("b0", "the same, no check"),
+		{id: "c", name: "stock Caddy, `forward_auth` to a key service", program: "stock", service: true, start: forwardAuth},
 		{id: "d", name: "nginx, `auth_request` to the same service", service: true, start: nginx(authRequest)},
 		{id: "e", name: "nginx, Lua and shared memory", start: nginx(inLua)},
 		{id: "f", name: "HAProxy, a map", start: haproxy},
@@ -45,7 +44,7 @@ func means(e example) []*rival {
 	variant := func(id, name string, change func(*caddyRival)) *rival {
 		c := e.gateway()
 		change(&c)
-		return &rival{id: id, name: name, start: c.start}
+		return c.rival(id, name)
 	}
 	return []*rival{
 		variant("b0", "caddy-api-keys, no check", func(*caddyRival) {}),
@@ -57,27 +56,33 @@ func means(e example) []*rival {
 		variant("t", "with Caddy's default `reverse_proxy`", func(c *caddyRival) { c.proxy = "" }),
 		variant("v", "built with `GOAMD64=v3`", func(c *caddyRival) { c.binary = "gateway-v3" }),
 		variant("w", "with an access log", func(c *caddyRival) { c.access = true }),
-		{id: "a", name: "stock Caddy, no check", start: stock().start},
+		stock().rival("a", "stock Caddy, no check"),
 	}
 }
 
-// startAll starts every rival on an address of its own.
-func (s *site) startAll(ctx context.Context, rivals []*rival) error {
+// proxies are what the check is compared with on more than one core: our gateway without it,
+// which is the reference, and plain Caddy.
+func proxies(e example) []*rival {
+	return slices.DeleteFunc(means(e), func(r *rival) bool { return !slices.Contains([]string{"b0", "b", "a"}, r.id) })
+}
+
+// startAll starts every rival on an address of its own, to run on the given cores.
+func (s *site) startAll(ctx context.Context, rivals []*rival, cores string) error {
 	for _, r := range rivals {
-		if err := s.startOne(ctx, r); err != nil {
+		if err := s.startOne(ctx, r, cores); err != nil {
 			return fmt.Errorf("starting %s: %w", r.name, err)
 		}
 	}
 	return nil
 }
 
-func (s *site) startOne(ctx context.Context, r *rival) error {
+func (s *site) startOne(ctx context.Context, r *rival, cores string) error {
 	listen, err := freeAddress()
 	if err != nil {
 		return err
 	}
 	env, command := r.start(s, listen)
-	p, err := launch(ctx, first, listen, env, command...)
+	p, err := launch(ctx, cores, listen, env, command...)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,27 +36,38 @@ const answerSize = 1024
 // build is how to build one of the programs.
 type build struct {
 	program, where, what string
-	flags                []string
+	pgo                  string // whether to use the profile: auto, or off
 	level                string // GOAMD64, the level of processor instructions
 }
 
-// The programs needed for a profile, and for a comparison.
-var (
-	toProfile = []build{
-		{program: "gateway", where: "..", what: "./cmd/caddy"},
-		{program: "keyservice", where: ".", what: "./keyservice"},
+var builds = []build{
+	{program: "gateway", where: "..", what: "./cmd/caddy"},
+	{program: "keyservice", where: ".", what: "./keyservice"},
+	{program: "stock", where: ".", what: "./stock"},
+	{program: "gateway-unprofiled", where: "..", what: "./cmd/caddy", pgo: "off"},
+	{program: "gateway-v3", where: "..", what: "./cmd/caddy", level: "v3"},
+}
+
+// needed returns the builds that some tables need, or a profile if there are none.
+func needed(parts []part) (some []build) {
+	programs := map[string]bool{"gateway": len(parts) == 0}
+	for _, p := range parts {
+		for _, r := range p.rivals {
+			programs[r.program] = true
+			programs["keyservice"] = programs["keyservice"] || r.service
+		}
 	}
-	toCompare = append(toProfile,
-		build{program: "stock", where: ".", what: "./stock"},
-		build{program: "gateway-unprofiled", where: "..", what: "./cmd/caddy", flags: []string{"-pgo=off"}},
-		build{program: "gateway-v3", where: "..", what: "./cmd/caddy", level: "v3"},
-	)
-)
+	for _, b := range builds {
+		if programs[b.program] {
+			some = append(some, b)
+		}
+	}
+	return some
+}
 
 func (b build) run(ctx context.Context, dir string) error {
 	fmt.Fprintln(os.Stderr, "building", b.program)
-	args := append([]string{"build", "-o", filepath.Join(dir, b.program)}, b.flags...)
-	cmd := exec.CommandContext(ctx, "go", append(args, b.what)...)
+	cmd := exec.CommandContext(ctx, "go", "build", "-pgo="+cmp.Or(b.pgo, "auto"), "-o", filepath.Join(dir, b.program), b.what)
 	cmd.Dir, cmd.Stderr = b.where, os.Stderr
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOAMD64="+cmp.Or(b.level, "v1"))
 	if err := cmd.Run(); err != nil {
@@ -65,12 +77,9 @@ func (b build) run(ctx context.Context, dir string) error {
 }
 
 // prepare builds programs, creates the keys, and starts the API.
-func prepare(ctx context.Context, dir string, keys int, programs []build) (*site, error) {
-	e, err := readExample()
-	if err != nil {
-		return nil, err
-	}
+func prepare(ctx context.Context, dir string, keys int, e example, parts []part) (*site, error) {
 	s := &site{dir: dir, example: e}
+	programs := needed(parts)
 	for _, b := range programs {
 		if err := b.run(ctx, dir); err != nil {
 			return nil, err
@@ -80,7 +89,7 @@ func prepare(ctx context.Context, dir string, keys int, programs []build) (*site
 	if err := s.makeKeys(ctx, keys); err != nil {
 		return nil, err
 	}
-	if err := s.startCommon(ctx); err != nil {
+	if err := s.startCommon(ctx, programs); err != nil {
 		s.stop()
 		return nil, err
 	}
@@ -132,17 +141,21 @@ func request(authorization string) http.Header {
 	}
 }
 
-// startCommon starts the key service on the first core, and the API on the others.
-func (s *site) startCommon(ctx context.Context) (err error) {
+// startCommon starts the API on all cores but the first, and the key service on the first,
+// if it was built.
+func (s *site) startCommon(ctx context.Context, programs []build) (err error) {
 	if s.upstream, err = freeAddress(); err != nil {
 		return err
 	}
 	config := s.write("upstream.conf", fmt.Sprintf(upstreamConfig, s.dir, s.upstream, strings.Repeat("x", answerSize)))
-	upstream, err := launch(ctx, rest(cores()), s.upstream, nil, "nginx", "-c", config, "-e", "stderr")
+	upstream, err := launch(ctx, rest(), s.upstream, nil, "nginx", "-c", config, "-e", "stderr")
 	if err != nil {
 		return err
 	}
 	s.started = append(s.started, upstream)
+	if !slices.ContainsFunc(programs, func(b build) bool { return b.program == "keyservice" }) {
+		return nil
+	}
 	if s.service, err = freeAddress(); err != nil {
 		return err
 	}
