@@ -13,7 +13,7 @@ import (
 type requests struct {
 	total        *prometheus.CounterVec
 	cacheLookups *prometheus.CounterVec
-	duration     prometheus.Histogram
+	duration     *durations
 
 	// byLabels holds every counter that a decision can increment: a look-up in a
 	// map costs a tenth of one in the vector.
@@ -63,17 +63,14 @@ func newRequests() *requests {
 // microsecond with the key in memory, a few with it on disk, and seconds when the
 // disk hangs. The native histogram distinguishes these to a tenth; the buckets
 // are for a Prometheus without native histograms.
-func newCheckDuration() prometheus.Histogram {
-	return prometheus.NewHistogram(prometheus.HistogramOpts{
-		Name: "caddy_api_keys_check_duration_seconds",
-		Help: "How long it took to judge a request, without what came before and after.",
-		Buckets: []float64{
-			100e-9, 250e-9, 500e-9, 1e-6, 2.5e-6, 5e-6, 10e-6, 25e-6, 50e-6,
-			100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3,
-		},
-		NativeHistogramBucketFactor:    1.1,
-		NativeHistogramMaxBucketNumber: 160, // of the 200 or so between 100 ns and the longest wait for the store
-	})
+func newCheckDuration() *durations {
+	return newDurations("caddy_api_keys_check_duration_seconds",
+		"How long it took to judge a request, without what came before and after.", checkBuckets)
+}
+
+var checkBuckets = []float64{
+	100e-9, 250e-9, 500e-9, 1e-6, 2.5e-6, 5e-6, 10e-6, 25e-6, 50e-6,
+	100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3,
 }
 
 // possible reports whether a decision can have the labels: it has an access
@@ -111,5 +108,5 @@ func (m *Metrics) CountRequest(d *authn.Decision, took time.Duration) {
 		r.cacheMisses.Inc()
 		r.lookupErrors.Inc()
 	}
-	r.duration.Observe(took.Seconds())
+	r.duration.observe(took)
 }
