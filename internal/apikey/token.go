@@ -130,6 +130,16 @@ func (t Token) Digest() Digest {
 	return sha256.Sum256(whole[:copy(whole[:], s)])
 }
 
+// DigestOf returns the digest of a text that is as long as a token can be, whether or not
+// it is one. It is for finding a key whose token is known to be well-formed: whoever finds
+// none still has to parse the text.
+func DigestOf(s string) (digest Digest, ok bool) {
+	if len(s) < minTokenLength || len(s) > maxTokenLength {
+		return Digest{}, false
+	}
+	return Token{&s}.Digest(), true
+}
+
 // longDigest is for foreign tokens: clearing its larger array takes a while.
 func longDigest(s string) Digest {
 	var whole [maxForeignLength]byte

@@ -130,18 +130,11 @@ func (a *Authenticator) Check(ctx context.Context, policy *Policy, facts *Facts)
 	if facts.Preflight {
 		return d.refuse(Preflight)
 	}
-	digest, problem := facts.credential(policy, a.prefixes)
+	history := a.histories.Load() // before the look-up
+	key, lookup, problem := a.find(ctx, policy, facts)
+	d.Lookup = lookup
 	if problem != "" {
 		return d.refuse(problem)
-	}
-	history := a.histories.Load()
-	if !a.mayJudge() { // before the look-up
-		return d.refuse(Unavailable)
-	}
-	key, lookup, err := a.keys.get(ctx, digest)
-	d.Lookup = lookup
-	if err != nil {
-		return d.refuse(reasonFor(err))
 	}
 	// The clock is read after the look-up, which may have taken a while.
 	d.Key, d.Signed, d.At = &key.Key, &key.signed, a.now()
@@ -173,6 +166,50 @@ func (a *Authenticator) Check(ctx context.Context, policy *Policy, facts *Facts)
 	}
 	d.Result = Allowed
 	return d
+}
+
+// find returns the key that a request is judged by, or why it is refused without one.
+func (a *Authenticator) find(ctx context.Context, policy *Policy, facts *Facts) (*entry, Lookup, Result) {
+	may := a.mayJudge() // before the look-up
+	if may {
+		if key := a.recall(facts); key != nil {
+			return key, Hit, ""
+		}
+	}
+	digest, problem := facts.credential(policy, a.prefixes)
+	switch {
+	case problem != "":
+		return nil, "", problem
+	case !may:
+		return nil, "", Unavailable
+	}
+	key, lookup, err := a.keys.get(ctx, digest)
+	if err != nil {
+		return nil, lookup, reasonFor(err)
+	}
+	return key, lookup, ""
+}
+
+// recall returns the cached key whose token the request presents, or nil. It does not look
+// at the form of the token, which costs more than to find it: what has the digest of a token
+// that was made here is that token.
+func (a *Authenticator) recall(facts *Facts) *entry {
+	if facts.Before != nil {
+		return nil
+	}
+	presented, problem := facts.presented()
+	if problem != "" {
+		return nil
+	}
+	digest, ok := apikey.DigestOf(presented)
+	if !ok {
+		return nil
+	}
+	key, ok := a.keys.cached(digest)
+	if !ok || key.Imported { // the token can have any form
+		return nil
+	}
+	return key
 }
 
 func (a *Authenticator) noteEnd(at time.Time) {

@@ -95,6 +95,9 @@ func (c *cache) get(ctx context.Context, digest apikey.Digest) (*entry, Lookup, 
 	return found, Miss, err
 }
 
+// cached returns the key of a digest if it is in memory.
+func (c *cache) cached(digest apikey.Digest) (*entry, bool) { return c.entries.GetIfPresent(digest) }
+
 func (c *cache) forget(digest apikey.Digest) { c.entries.Invalidate(digest) }
 
 func (c *cache) resize(size int) { c.entries.SetMaximum(uint64(size)) }

@@ -2,6 +2,7 @@ package authn
 
 import (
 	"crypto/sha256"
+	"net/http"
 	"regexp"
 	"strings"
 	"testing"
@@ -107,6 +108,20 @@ func TestFacts_credential_foreign(t *testing.T) {
 		if digest, problem := facts.credential(policy, earlier); problem != Malformed || digest != (apikey.Digest{}) {
 			t.Errorf("%s, where they are refused: got %q, want %q", token, problem, Malformed)
 		}
+	}
+}
+
+// A foreign token is refused where it is not accepted, also when its key is cached: what
+// is cached and was made here is found without looking at its form.
+func TestCheck_foreignTokenCached(t *testing.T) {
+	token := strings.Repeat("sk_live_4eC39HqL", 4) // as long as one of ours
+	s := new(source)
+	s.addForeign(token)
+	a := newAuthenticator(t, s, atEpoch)
+	for range 2 {
+		facts := &Facts{Method: http.MethodGet, Authorization: []string{"Bearer " + token}}
+		checkResult(t, "where it is accepted", a.Check(t.Context(), foreign, facts), Allowed)
+		checkResult(t, "where it is not", a.Check(t.Context(), policy, facts), Malformed)
 	}
 }
 
