@@ -89,6 +89,7 @@ type Auth struct {
 	policy   authn.Policy
 	notable  identity.Headers // matched in every spelling by readFacts
 	refusals map[authn.Result]refusal
+	unlogged bool // the server has no access log
 }
 
 // CaddyModule returns the Caddy module information.
@@ -125,6 +126,8 @@ func (h *Auth) Provision(ctx caddy.Context) error {
 	h.app = app.(*App)
 	h.app.reserveDescriptors(ctx)
 	h.log = sampledLogger()
+	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	h.unlogged = ok && server.Logs == nil
 	h.policy = authn.Policy{
 		ReadMethods: h.ReadMethods, ReadPaths: h.ReadPaths,
 		ReadLimit: h.RateLimit.Read.limit(), WriteLimit: h.RateLimit.Write.limit(),

@@ -13,14 +13,16 @@ import (
 )
 
 // record counts a decision, and adds it to the access log and the trace.
-func record(ctx context.Context, d *authn.Decision, took time.Duration) {
+func (h *Auth) record(ctx context.Context, d *authn.Decision, took time.Duration) {
 	collectors.CountRequest(d, took)
-	annotate(ctx, d)
+	h.annotate(ctx, d)
 }
 
 // annotate adds a decision to the access log and the trace of its request.
-func annotate(ctx context.Context, d *authn.Decision) {
-	annotateAccessLog(ctx, d)
+func (h *Auth) annotate(ctx context.Context, d *authn.Decision) {
+	if !h.unlogged {
+		annotateAccessLog(ctx, d)
+	}
 	annotateSpan(ctx, d)
 }
 

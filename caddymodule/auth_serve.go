@@ -53,7 +53,7 @@ func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	if decision.Allowed() {
 		defer leaveRoom()
 	}
-	record(r.Context(), &decision, took)
+	h.record(r.Context(), &decision, took)
 	if first == nil && facts.Browser && decision.Key != nil && decision.Key.ExposedAt.IsZero() {
 		shared.exposed(decision.Key, remoteIP(r))
 	}
@@ -136,7 +136,7 @@ func (h *Auth) serve(passed *passage, r, onward *http.Request, next caddyhttp.Ha
 // cutOff ends the response to a request whose key has ended, after its handlers
 // have returned an error or panicked.
 func (h *Auth) cutOff(flow *stream, r *http.Request, ended *authn.Decision, err error, panicked any) error {
-	annotate(r.Context(), ended)
+	h.annotate(r.Context(), ended)
 	if panicked != nil && panicked != http.ErrAbortHandler {
 		panic(panicked)
 	}
