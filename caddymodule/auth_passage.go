@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/agiled/caddy-api-keys/internal/authn"
 )
@@ -26,16 +27,16 @@ type passage struct {
 	last   *passage // of the latest block; only the first passage has it
 }
 
-// passageKey is how a block asks the request's placeholders whether another block
-// came before it. Because of its brace, no configuration can spell it.
-const passageKey = "http.api_key.passage}"
+// passageKey is how a block asks the request's variables whether another block came
+// before it. Because of its brace, no placeholder can spell it.
+const passageKey = "api_key_auth.passage}"
 
 // firstPassage returns the passage of the first block that let a request pass, or
-// nil. It is found through the placeholders, which belong to the request and need
-// its key anyway: a value in the request's context would cost a copy of it.
-func firstPassage(repl *caddy.Replacer) *passage {
-	value, _ := repl.Get(passageKey)
-	first, _ := value.(*passage)
+// nil. It is found among Caddy's variables, which belong to the request. A value in the
+// request's context would cost a copy of it, and asking the placeholders, all the names
+// that they know.
+func firstPassage(r *http.Request) *passage {
+	first, _ := caddyhttp.GetVar(r.Context(), passageKey).(*passage)
 	return first
 }
 
@@ -50,8 +51,6 @@ func (p *passage) placeholder(name string) (any, bool) {
 		return key.Name, true
 	case "http.api_key.access":
 		return string(key.Preset), true
-	case passageKey:
-		return p, true
 	}
 	return nil, false
 }
@@ -93,6 +92,7 @@ func (p *passage) identify(r *http.Request, repl *caddy.Replacer) {
 	repl.Set("http.auth.user.id", p.pass.Key.ID)
 	if p.before == nil {
 		repl.Map(p.placeholder)
+		caddyhttp.SetVar(r.Context(), passageKey, p)
 	}
 }
 

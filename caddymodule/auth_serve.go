@@ -35,7 +35,7 @@ func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	if h.asksPublicKeys(r) {
 		return h.answerPublicKeys(w, r)
 	}
-	first := firstPassage(repl)
+	first := firstPassage(r)
 	if first != nil {
 		first.last.addTo(&facts)
 		first.last.removeKeyEndHeaders(w.Header())
