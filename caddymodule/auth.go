@@ -90,6 +90,7 @@ type Auth struct {
 	notable  identity.Headers // matched in every spelling by readFacts
 	refusals map[authn.Result]refusal
 	unlogged bool // the server has no access log
+	limits   *limitTexts
 }
 
 // CaddyModule returns the Caddy module information.
@@ -142,6 +143,7 @@ func (h *Auth) Provision(ctx caddy.Context) error {
 		identity.WorkspaceHeader, identity.KeyIDHeader, identity.AccessHeader, identity.AssertionHeader, http2Settings,
 	})...)
 	h.refusals = refusals(h.Realm)
+	h.limits = new(limitTexts)
 	// net/http looks up and sends canonical names: any other spelling would be
 	// added to the client's header instead of replacing it.
 	for _, name := range []*string{&h.WorkspaceHeader, &h.KeyIDHeader, &h.AccessHeader, &h.TokenHeader} {

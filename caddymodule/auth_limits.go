@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -108,16 +109,21 @@ const (
 	limitHeader  = "Ratelimit"
 )
 
-// setRateLimitHeaders tells a client how much of its limits is left. It is written to
-// allocate little: if there is a limit, every response has these headers.
-func setRateLimitHeaders(header http.Header, d *authn.Decision) {
-	policy, left := make([]byte, 0, 64), make([]byte, 0, 64)
-	policy, left = appendQuota(policy, left, string(d.Action), &d.KeyQuota)
-	policy, left = appendQuota(policy, left, "workspace", &d.WorkspaceQuota)
-	if len(policy) == 0 {
+// setRateLimitHeaders tells a client how much of its limits is left. The values go into an
+// array that belongs to this request, because Caddy edits header values in place: the given
+// one, or a new one. It is written to allocate little: if there is a limit, every response
+// has these headers.
+func (h *Auth) setRateLimitHeaders(header http.Header, d *authn.Decision, values *[2]string) {
+	if d.KeyQuota.Limit.N == 0 && d.WorkspaceQuota.Limit.N == 0 {
 		return
 	}
-	values := [2]string{string(policy), string(left)}
+	if values == nil {
+		values = new([2]string)
+	}
+	room := make([]byte, 0, 64)
+	room = appendLeft(room, string(d.Action), &d.KeyQuota)
+	room = appendLeft(room, "workspace", &d.WorkspaceQuota)
+	*values = [2]string{h.limits.of(d), string(room)}
 	if len(header[limitHeader]) > 0 { // set by an earlier block, whose limits apply too
 		header[policyHeader] = append(header[policyHeader], values[0])
 		header[limitHeader] = append(header[limitHeader], values[1])
@@ -127,13 +133,44 @@ func setRateLimitHeaders(header http.Header, d *authn.Decision) {
 	header[limitHeader] = values[1:2:2]
 }
 
-// appendQuota appends a limit to the lists of both headers, unless there is none.
-func appendQuota(policy, left []byte, name string, q *authn.Quota) ([]byte, []byte) {
-	if q.Limit.N == 0 {
-		return policy, left
+// limitTexts has the latest policies as text. A handler has the same for all requests of
+// an action, until the number of a fleet's gateways changes.
+type limitTexts [2]atomic.Pointer[limitText]
+
+type limitText struct {
+	key, workspace ratelimit.Limit
+	text           string
+}
+
+// of returns the limits of a request as text.
+func (l *limitTexts) of(d *authn.Decision) string {
+	latest := &l[0]
+	if d.Action == authn.Write {
+		latest = &l[1]
 	}
-	return appendItem(policy, name, 'q', q.Limit.N, 'w', seconds(q.Limit.Window)),
-		appendItem(left, name, 'r', q.Usage.Remaining, 't', seconds(q.Usage.Reset))
+	if t := latest.Load(); t != nil && t.key == d.KeyQuota.Limit && t.workspace == d.WorkspaceQuota.Limit {
+		return t.text
+	}
+	text := appendLimit(nil, string(d.Action), &d.KeyQuota)
+	text = appendLimit(text, "workspace", &d.WorkspaceQuota)
+	latest.Store(&limitText{d.KeyQuota.Limit, d.WorkspaceQuota.Limit, string(text)})
+	return string(text)
+}
+
+// appendLimit appends a limit to a list, unless there is none.
+func appendLimit(list []byte, name string, q *authn.Quota) []byte {
+	if q.Limit.N == 0 {
+		return list
+	}
+	return appendItem(list, name, 'q', q.Limit.N, 'w', seconds(q.Limit.Window))
+}
+
+// appendLeft appends to a list what is left of a limit, unless there is none.
+func appendLeft(list []byte, name string, q *authn.Quota) []byte {
+	if q.Limit.N == 0 {
+		return list
+	}
+	return appendItem(list, name, 'r', q.Usage.Remaining, 't', seconds(q.Usage.Reset))
 }
 
 // appendItem appends an item with two parameters to a list (RFC 9651).

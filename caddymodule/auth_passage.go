@@ -15,6 +15,7 @@ type passage struct {
 	response response
 	stream   stream    // the response and the request's body, in flight
 	identity [4]string // the values of the identity headers
+	limits   [2]string // those of the rate limit headers
 	block    *Auth     // that let it pass
 	pass     authn.Pass
 	// assertion is what the block has signed, if anything.

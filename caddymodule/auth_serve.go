@@ -59,13 +59,15 @@ func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	}
 
 	whoami := h.asksWhoami(r)
-	setRateLimitHeaders(w.Header(), &decision)
-	setKeyEndHeaders(w.Header(), &decision, decision.Allowed() && !whoami)
 	if !decision.Allowed() {
+		h.setRateLimitHeaders(w.Header(), &decision, nil)
+		setKeyEndHeaders(w.Header(), &decision, false)
 		return h.refuse(w, r, &decision)
 	}
 
 	passed := new(passage)
+	h.setRateLimitHeaders(w.Header(), &decision, &passed.limits)
+	setKeyEndHeaders(w.Header(), &decision, !whoami)
 	passed.begin(h, &decision, &facts, first)
 	if h.Assertion != nil && !whoami {
 		passed.assertion = h.sign(shared, r, &decision)
@@ -157,7 +159,7 @@ func (h *Auth) cutOff(flow *stream, r *http.Request, ended *authn.Decision, err 
 	w := flow.ResponseWriter
 	removeKeyEndHeaders(w.Header())
 	if len(w.Header()[limitHeader]) == 0 { // the handlers' response took it along
-		setRateLimitHeaders(w.Header(), ended)
+		h.setRateLimitHeaders(w.Header(), ended, nil)
 	}
 	return h.refuse(w, r, ended)
 }
