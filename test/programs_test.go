@@ -2,6 +2,7 @@ package test
 
 import (
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,7 +19,7 @@ type program struct {
 }
 
 func script(args ...string) func(method, url, token string) []string {
-	return func(method, url, token string) []string { return append(args, method, url, token) }
+	return func(method, url, token string) []string { return slices.Concat(args, []string{method, url, token}) }
 }
 
 func curl(options ...string) func(method, url, token string) []string {
@@ -36,7 +37,7 @@ var programs = []program{
 	{"curl, which offers HTTP/2", "curl", curl("--http2")},
 	{"Node's fetch", "node", script("testdata/clients/client.mjs")},
 	{"Python's urllib", "python3", script("testdata/clients/client.py")},
-	{"Java's HttpClient, which offers HTTP/2", "java", script("testdata/clients/Client.java")},
+	{"Java's HttpClient, which offers HTTP/2", "java", script(append(slices.Clone(testenv.JavaFlags), "testdata/clients/Client.java")...)},
 }
 
 // TestPrograms holds that the clients that customers write their integrations

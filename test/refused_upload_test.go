@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,9 +28,13 @@ var uploaders = []struct {
 	{"Python's urllib", "python3", []string{"testdata/clients/upload.py"}, uploadSizes},
 	{"Node's fetch", "node", []string{"testdata/clients/upload.mjs", "fetch"}, uploadSizes},
 	{"Node's http", "node", []string{"testdata/clients/upload.mjs", "http"}, uploadSizes},
-	{"Java's HttpClient", "java", []string{"-Djdk.internal.httpclient.disableHostnameVerification=true", "testdata/clients/Upload.java", "HTTP_1_1"}, uploadSizes},
+	{"Java's HttpClient", "java", uploadJava("HTTP_1_1"), uploadSizes},
 	// Beyond the window of a stream it waits for ever, unless all is read in time.
-	{"Java's HttpClient, HTTP/2", "java", []string{"-Djdk.internal.httpclient.disableHostnameVerification=true", "testdata/clients/Upload.java", "HTTP_2"}, uploadSizes[:3]},
+	{"Java's HttpClient, HTTP/2", "java", uploadJava("HTTP_2"), uploadSizes[:3]},
+}
+
+func uploadJava(version string) []string {
+	return append(slices.Clone(testenv.JavaFlags), "-Djdk.internal.httpclient.disableHostnameVerification=true", "testdata/clients/Upload.java", version)
 }
 
 // uploadSizes are those of bodies that are refused: one that comes with the head

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -131,5 +132,6 @@ func javaProgram(t testing.TB, examples string) *exec.Cmd {
 		}
 		jars = append(jars, jar)
 	}
-	return exec.Command(java, "-cp", strings.Join(jars, ":"), filepath.Join(examples, "java", "Upstream.java"))
+	args := append(slices.Clone(testenv.JavaFlags), "-cp", strings.Join(jars, ":"), filepath.Join(examples, "java", "Upstream.java"))
+	return exec.Command(java, args...)
 }
