@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"text/template"
+	"time"
 
 	"github.com/agiled/caddy-api-keys/admin/client"
 	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
@@ -60,6 +61,10 @@ func (s *server) closingClient() gatewaytest.Client {
 	return gatewaytest.Client{Name: "HTTP/1.1, a connection each", Base: "http://" + s.Plain, Client: client}
 }
 
+// loadPause is between the requests of one client: without it, clients would take from the
+// server the time in which it is to do what the test is about.
+const loadPause = 2 * time.Millisecond
+
 func startLoadFrom(t *testing.T, clients []gatewaytest.Client, asks ...ask) *load {
 	ctx, cancel := context.WithCancel(t.Context())
 	l := &load{name: rand.Text(), clients: clients, cancel: cancel, unanswered: make(map[string]error)}
@@ -69,6 +74,10 @@ func startLoadFrom(t *testing.T, clients []gatewaytest.Client, asks ...ask) *loa
 			for ctx.Err() == nil {
 				for _, a := range asks {
 					l.one(ctx, t, c, a)
+					select {
+					case <-ctx.Done():
+					case <-time.After(loadPause):
+					}
 				}
 			}
 		})
