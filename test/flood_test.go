@@ -27,7 +27,7 @@ const floodVariable = "API_KEYS_FLOOD"
 // for each request of a million, had it kept something of it. The
 // race detector keeps its own account of every address that the heap was at, so
 // of what is resident under it little is the server's.
-const mostHeap = 8 << 20
+const mostHeap = 4 << 20
 
 var mostResident = map[bool]int{false: 64 << 20, true: 256 << 20}[raceEnabled]
 
@@ -41,7 +41,7 @@ func TestFlood(t *testing.T) {
 	t.Parallel()
 	s := start(t, floodConfig)
 	_, token := s.Create("acme", "Warehouse sync", "full_access")
-	count := 10_000
+	count := 5_000
 	if n, err := strconv.Atoi(os.Getenv(floodVariable)); err == nil {
 		count = n
 	}
@@ -66,7 +66,7 @@ func TestFlood(t *testing.T) {
 		}},
 	}
 	for _, kind := range kinds { // warms up what is to be there: connections, pools, series
-		s.flood(t, 2_000, kind.build, kind.status)
+		s.flood(t, 1_000, kind.build, kind.status)
 	}
 	heap, resident := s.heap(), s.resident()
 	series := s.metrics()

@@ -31,7 +31,7 @@ const (
 // store, with its events, and so do its entries in the indexes that Badger keeps in
 // memory. Nothing of a request may remain.
 const (
-	heapVaries, heapByKey = 8 << 20, 1 << 10
+	heapVaries, heapByKey = 4 << 20, 1 << 10
 	diskVaries, diskByKey = 64 << 20, 8 << 10
 	// The garbage collector lets 128 MiB of garbage accumulate, and the system is slow
 	// to take back free memory.
@@ -193,7 +193,7 @@ const slow = " 503 "
 // round does everything once: first as fast as possible, then while the configuration
 // is reloaded, which closes connections.
 func (w *soak) round(t *testing.T) {
-	const each = 4000
+	const each = 2000
 	head := "Host: " + w.Plain + "\r\nAuthorization: Bearer "
 	var senders sync.WaitGroup
 	for _, kind := range []struct {
