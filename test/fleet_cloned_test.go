@@ -55,12 +55,16 @@ func TestFleet_cloned(t *testing.T) {
 		})
 	}
 	changing.Wait()
-	want := trail(t, a)
+	for _, s := range fleet {
+		s.Await("30 active and 3 revoked keys", func() bool {
+			ws, err := s.Keys().ShowWorkspace(t.Context(), "acme")
+			must(t, err)
+			return ws.Keys.Active == 30 && ws.Keys.Revoked == 3
+		})
+	}
 	for i, s := range fleet {
-		s.Await("the last change", func() bool { return reflect.DeepEqual(trail(t, s), want) })
-		ws, err := s.Keys().ShowWorkspace(t.Context(), "acme")
-		if err != nil || ws.Keys.Active != 30 || ws.Keys.Revoked != 3 {
-			t.Errorf("gateway %d: got %+v, %v, want 30 active and 3 revoked keys", i, ws, err)
+		if got, want := trail(t, s), trail(t, a); !reflect.DeepEqual(got, want) {
+			t.Errorf("gateway %d: got the events %v, want those of gateway 0: %v", i, got, want)
 		}
 	}
 }
