@@ -1,16 +1,16 @@
-// node upload.mjs fetch|http URL TOKEN SIZE...: posts bodies of these sizes, and prints what was answered to each.
+// node upload.mjs fetch|http URL TOKENS SIZE...: posts bodies of these sizes with each of the tokens, which commas
+// separate, and prints what was answered to each.
 import http from "node:http";
 import https from "node:https";
 
-const [by, url, token, ...sizes] = process.argv.slice(2);
-const headers = token ? {Authorization: `Bearer ${token}`} : {};
+const [by, url, tokens, ...sizes] = process.argv.slice(2);
 
-async function byFetch(body) {
+async function byFetch(headers, body) {
 	const answer = await fetch(url, {method: "POST", headers, body});
 	return `${answer.status} ${(await answer.text()).trim()}`;
 }
 
-function byHTTP(body) {
+function byHTTP(headers, body) {
 	const {request} = url.startsWith("https:") ? https : http;
 	return new Promise((resolve, reject) => {
 		const sent = request(url, {method: "POST", headers: {...headers, "Content-Length": body.length}}, async (answer) => {
@@ -23,11 +23,14 @@ function byHTTP(body) {
 	});
 }
 
-for (const size of sizes) {
-	const body = Buffer.alloc(Number(size));
-	try {
-		console.log(await (by === "fetch" ? byFetch(body) : byHTTP(body)));
-	} catch (error) {
-		console.log(`${size} bytes: ${error.cause ?? error}`);
+for (const token of tokens.split(",")) {
+	const headers = token ? {Authorization: `Bearer ${token}`} : {};
+	for (const size of sizes) {
+		const body = Buffer.alloc(Number(size));
+		try {
+			console.log(await (by === "fetch" ? byFetch(headers, body) : byHTTP(headers, body)));
+		} catch (error) {
+			console.log(`${size} bytes: ${error.cause ?? error}`);
+		}
 	}
 }

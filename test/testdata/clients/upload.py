@@ -1,11 +1,12 @@
-"""python3 upload.py URL TOKEN SIZE...: posts bodies of these sizes, and prints what was answered to each."""
+"""python3 upload.py URL TOKENS SIZE...: posts bodies of these sizes with each of the tokens,
+which commas separate, and prints what was answered to each."""
 import ssl
 import sys
 import urllib.error
 import urllib.request
 
-url, token, *sizes = sys.argv[1:]
-for size in sizes:
+url, tokens, *sizes = sys.argv[1:]
+for token, size in ((token, size) for token in tokens.split(",") for size in sizes):
     request = urllib.request.Request(url, method="POST", data=bytes(int(size)))
     if token:
         request.add_header("Authorization", "Bearer " + token)
