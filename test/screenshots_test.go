@@ -35,13 +35,21 @@ var looks = []look{
 func (b *tab) show(l look) {
 	b.t.Helper()
 	_, err := chromedp.Call(b.ctx, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{
-		Width: l.width, Height: l.height, DeviceScaleFactor: 2, Mobile: l.phone,
+		Width: l.width, Height: l.height, DeviceScaleFactor: pixels(), Mobile: l.phone,
 	})
 	must(b.t, err)
 	_, err = chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
 		{Name: "prefers-color-scheme", Value: l.scheme}, {Name: "prefers-reduced-motion", Value: "reduce"},
 	}})
 	must(b.t, err)
+}
+
+// pixels returns how many pixels in a row make one of CSS: more where people will look.
+func pixels() float64 {
+	if *pictures != "" {
+		return 2
+	}
+	return 1
 }
 
 // TestPage_screenshots takes a picture of each of the page's main states, light,
