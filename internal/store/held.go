@@ -7,15 +7,16 @@ import (
 )
 
 // The keys that a transaction changes share a few counts: the rosters of their
-// workspaces, and the tallies of the days and minutes in which they end. And the lists
-// of their names and families are read, often twice, before they are changed. So a
-// transaction holds the counts and lists that it reads or changes in memory, and writes
-// each of them once, at its end. It cannot iterate over those that it has changed.
+// workspaces, and the tallies of the days and minutes in which they end. The lists of
+// their names and families are read, often twice, before they are changed. And for each
+// new key, the prefix of its token and the schedule are looked up. So a transaction holds
+// what it reads or changes of these in memory, and writes each of them once, at its end.
+// It cannot iterate over those that it has changed.
 
-// held are counts and lists in memory.
+// held are such values in memory: the counts, and all others.
 type held struct {
-	counts, lists heldValues
-	changed       []string // the database keys of those that have yet to be written
+	counts, others heldValues
+	changed        []string // the database keys of those that have yet to be written
 }
 
 // heldValues are values by database key.
@@ -38,11 +39,11 @@ func (h *held) of(key []byte) heldValues {
 			h.counts = make(heldValues)
 		}
 		return h.counts
-	case 'n', 'r':
-		if h.lists == nil {
-			h.lists = make(heldValues)
+	case 'n', 'r', 'p', 'l':
+		if h.others == nil {
+			h.others = make(heldValues)
 		}
-		return h.lists
+		return h.others
 	}
 	return nil
 }
