@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"unicode"
+	"unicode/utf8"
 
 	"go.mau.fi/util/confusable"
 	"golang.org/x/text/cases"
@@ -38,7 +39,26 @@ func foldUnicode(s string) string {
 	return singleSpaced(norm.NFKC.String(lower))
 }
 
-func singleSpaced(s string) string { return strings.Join(strings.Fields(s), " ") }
+func singleSpaced(s string) string {
+	if isSingleSpaced(s) {
+		return s
+	}
+	return strings.Join(strings.Fields(s), " ")
+}
+
+// isSingleSpaced recognizes what most text is already: ASCII with nothing but single
+// spaces inside.
+func isSingleSpaced(s string) bool {
+	before := byte(' ')
+	for i := range len(s) {
+		c := s[i]
+		if c >= utf8.RuneSelf || c < ' ' || c == ' ' && before == ' ' {
+			return false
+		}
+		before = c
+	}
+	return before != ' ' || s == ""
+}
 
 // FoldName returns the form of a name that is unique among the active keys of a
 // workspace: two names have the same one if a person could take one for the
