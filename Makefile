@@ -141,8 +141,8 @@ bench-ended: ## measure each store call with 10, 1,000 and 100,000 expired and r
 bench-store: ## measure stores of KEYS keys (1 and 10 million), and update docs/benchmarks.md
 	go -C bench run ./store -keys $(KEYS) -report ../docs/benchmarks.md
 
-bench-impact: ## measure requests during long operations on IMPACT (300000) keys, and update docs/benchmarks.md
-	go -C bench run ./store -keys $(IMPACT) -impact 3 -report ../docs/benchmarks.md
+bench-impact: ## measure requests during long operations on IMPACT (300000) keys, and update docs/benchmarks.md; ONLY=restore just prints that row
+	go -C bench run ./store -keys $(IMPACT) -impact 3 -report ../docs/benchmarks.md -only '$(ONLY)'
 
 bench-fleet: ## measure fleets of 1 to 20 gateways, and update docs/fleet.md
 	go -C bench run ./fleet -report ../docs/fleet.md

@@ -64,6 +64,31 @@ func measureImpact(ctx context.Context, dir, gateway string, n, rounds int) ([]i
 	return all, nil
 }
 
+// measureRestore is measureImpact of a restore alone.
+func measureRestore(ctx context.Context, dir, gateway string, n, rounds int) ([]impact, error) {
+	backup, err := backupOf(ctx, dir, gateway, n)
+	if err != nil {
+		return nil, err
+	}
+	measured := make(map[string][]impact)
+	for range rounds {
+		if err := impactOfRestore(ctx, filepath.Join(dir, "restored"), gateway, backup, measured); err != nil {
+			return nil, err
+		}
+	}
+	return []impact{medianOf(measured["restore"])}, nil
+}
+
+// backupOf returns a backup of a store with n keys.
+func backupOf(ctx context.Context, dir, gateway string, n int) ([]byte, error) {
+	server, _, err := startWith(ctx, dir, gateway, n, dataset.PerWorkspace)
+	if err != nil {
+		return nil, err
+	}
+	defer server.stop()
+	return call(ctx, http.MethodGet, "backup", nil)
+}
+
 // impactOnLarge measures operations on a store with many keys, and the requests meanwhile.
 func impactOnLarge(ctx context.Context, dir, gateway string, d *dataset.Data, measured map[string][]impact) (backup []byte, err error) {
 	server, err := startOn(ctx, dir, gateway)

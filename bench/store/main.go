@@ -19,17 +19,18 @@ import (
 func main() {
 	sizes := flag.String("keys", "1000000,10000000", "number of keys in each store, separated by commas")
 	impact := flag.Int("impact", 0, "instead, measure this many times how backup, restore and other long operations affect requests")
+	only := flag.String("only", "", "with -impact, measure a restore alone, and write no report: restore")
 	report := flag.String("report", "", "the Markdown file to write the figures to")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *sizes, *impact, *report); err != nil {
+	if err := run(ctx, *sizes, *impact, *only, *report); err != nil {
 		fmt.Fprintln(os.Stderr, "store:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, sizes string, rounds int, report string) error {
+func run(ctx context.Context, sizes string, rounds int, only, report string) error {
 	dir, err := os.MkdirTemp("", "bench-store-")
 	if err != nil {
 		return err
@@ -43,7 +44,7 @@ func run(ctx context.Context, sizes string, rounds int, report string) error {
 		return err
 	}
 	if rounds > 0 {
-		return runImpact(ctx, dir, gateway, sizes, rounds, report)
+		return runImpact(ctx, dir, gateway, sizes, rounds, only, report)
 	}
 	var all []figures
 	for size := range strings.SplitSeq(sizes, ",") {
@@ -64,12 +65,20 @@ func run(ctx context.Context, sizes string, rounds int, report string) error {
 	return markdown.Replace(report, "store", markdown.Machine()+".\n\n"+table(all))
 }
 
-func runImpact(ctx context.Context, dir, gateway, size string, rounds int, report string) error {
+func runImpact(ctx context.Context, dir, gateway, size string, rounds int, only, report string) error {
 	n, err := strconv.Atoi(size)
 	if err != nil {
 		return fmt.Errorf("-keys: want one number with -impact, got %q", size)
 	}
-	all, err := measureImpact(ctx, dir, gateway, n, rounds)
+	measure := measureImpact
+	switch only {
+	case "":
+	case "restore":
+		measure, report = measureRestore, ""
+	default:
+		return fmt.Errorf("-only: want restore, got %q", only)
+	}
+	all, err := measure(ctx, dir, gateway, n, rounds)
 	if err != nil {
 		return err
 	}
