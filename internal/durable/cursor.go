@@ -15,27 +15,31 @@ const stepsBeforeSeek = 10
 type Cursor struct {
 	txn *Txn
 	it  *badger.Iterator
+	// sought is what was looked up last: from there to the key that the cursor has
+	// reached, there is no other.
+	sought []byte
 }
 
 // Cursor returns a cursor over the keys with a prefix. The caller closes it.
-func (t *Txn) Cursor(prefix []byte) Cursor {
+func (t *Txn) Cursor(prefix []byte) *Cursor {
 	it := t.badger.NewIterator(badger.IteratorOptions{Prefix: prefix})
 	it.Rewind()
-	return Cursor{t, it}
+	return &Cursor{txn: t, it: it, sought: bytes.Clone(prefix)}
 }
 
 // Close closes the cursor.
-func (c Cursor) Close() { c.it.Close() }
+func (c *Cursor) Close() { c.it.Close() }
 
 // At returns the value of a key, and whether it exists. The value is valid until
 // the next call.
-func (c Cursor) At(key []byte) (value []byte, found bool) {
+func (c *Cursor) At(key []byte) (value []byte, found bool) {
 	for n := 0; n < stepsBeforeSeek && c.compare(key) < 0; n++ {
 		c.it.Next()
 	}
-	if c.compare(key) != 0 {
+	if c.compare(key) < 0 || bytes.Compare(key, c.sought) < 0 {
 		c.it.Seek(key)
 	}
+	c.sought = append(c.sought[:0], key...)
 	if c.compare(key) != 0 {
 		return nil, false
 	}
@@ -45,7 +49,7 @@ func (c Cursor) At(key []byte) (value []byte, found bool) {
 }
 
 // compare compares the key that the cursor has reached with another.
-func (c Cursor) compare(key []byte) int {
+func (c *Cursor) compare(key []byte) int {
 	if !c.it.Valid() {
 		return 1
 	}

@@ -22,8 +22,8 @@ import (
 //
 // It keeps about a hundred bytes per key of the backup, but no records.
 type admission struct {
-	txn     *durable.Txn   // of the store; nil if there is none
-	there   durable.Cursor // of its keys
+	txn     *durable.Txn    // of the store; nil if there is none
+	there   *durable.Cursor // of its keys
 	mayHave func(apikey.Digest) bool
 	now     time.Time // by this machine's clock
 

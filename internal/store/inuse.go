@@ -19,7 +19,7 @@ const usedWithin = 7 * oneDay
 type missedKeys struct {
 	txn    reader
 	now    time.Time
-	uses   durable.Cursor
+	uses   *durable.Cursor
 	batch  []endingKey
 	counts map[time.Duration]int
 }

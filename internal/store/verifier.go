@@ -17,8 +17,8 @@ type verifier struct {
 	ctx     context.Context
 	txn     *durable.Txn
 	pacer   *durable.Pacer
-	sums    *indexSums     // nil if each entry is looked up
-	slots   durable.Cursor // of the slots of current keys, in the order of the keys
+	sums    *indexSums      // nil if each entry is looked up
+	slots   *durable.Cursor // of the slots of current keys, in the order of the keys
 	wrong   findings
 	foreign findings // records that no API call can have created
 
