@@ -101,6 +101,7 @@ func unsafe(s string) string {
 	}
 	for _, r := range s {
 		switch {
+		case ' ' <= r && r <= '~': // as most characters are, and none of the below
 		case r == utf8.RuneError:
 			return "the replacement character U+FFFD"
 		case unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp):
