@@ -12,7 +12,8 @@ type Pacer struct {
 	ctx     context.Context
 	n       int
 	since   time.Time
-	unpaced bool // never pause
+	waited  time.Duration // of that
+	unpaced bool          // never pause
 }
 
 // NewPacer returns a pacer for work that ends when ctx is done.
@@ -51,21 +52,28 @@ func (p *Pacer) Step() error {
 	return p.Rest()
 }
 
+// Waited says that the work has waited for something else, such as the disk. The time
+// counts as a pause.
+func (p *Pacer) Waited(d time.Duration) { p.waited += d }
+
 // Rest pauses if it is time to, and returns the error of ctx once that is done.
 func (p *Pacer) Rest() error {
-	if p.unpaced {
+	elapsed := time.Since(p.since)
+	if p.unpaced || elapsed-p.waited < workFor {
 		return p.ctx.Err()
 	}
-	worked := time.Since(p.since)
-	if worked < workFor {
-		return p.ctx.Err()
-	}
-	pause := time.NewTimer(min(worked/2, maxPause))
+	pause := time.NewTimer(pauseAfter(elapsed, p.waited))
 	defer pause.Stop()
 	select {
 	case <-p.ctx.Done():
 	case <-pause.C:
 	}
-	p.since = time.Now()
+	p.since, p.waited = time.Now(), 0
 	return p.ctx.Err()
+}
+
+// pauseAfter returns for how long to pause, given the time since the last pause and how
+// much of it was spent waiting.
+func pauseAfter(elapsed, waited time.Duration) time.Duration {
+	return max(0, min((elapsed-waited)/2, maxPause)-waited)
 }

@@ -115,7 +115,8 @@ type restore struct {
 	key      apikey.BackupKey
 	change   apikey.Change
 	done     *apikey.Restored
-	file     *os.File // the backup
+	file     *os.File       // the backup
+	pacer    *durable.Pacer // of the reader
 	admitted *admission
 	batch    []backupLine
 	records  int             // that the batch writes at most
@@ -129,7 +130,8 @@ func (r *restore) read(ctx context.Context, progress io.Writer, visit func(int, 
 	if _, err := r.file.Seek(0, io.SeekStart); err != nil {
 		return time.Time{}, false, r.store.wrapInternal(err)
 	}
-	return readBackup(r.store.db.Pacer(ctx), r.key, io.TeeReader(r.file, progress), visit)
+	r.pacer = r.store.db.Pacer(ctx)
+	return readBackup(r.pacer, r.key, io.TeeReader(r.file, progress), visit)
 }
 
 // admit reads and checks the whole backup.
@@ -225,7 +227,10 @@ func (r *restore) tryWrite(ctx context.Context, batch []backupLine) error {
 	s := r.store
 	m := &merge{mayHave: s.MayHave, now: r.change.At, actor: r.change.Actor, madeAt: r.done.MadeAt}
 	var counts heldValues
+	begun, merging := time.Now(), time.Duration(0)
+	defer func() { r.pacer.Waited(time.Since(begun) - merging) }() // for its turn, and for the disk
 	return s.work(ctx, r.change.At, work{do: func(txn *transaction) error {
+		defer func(begun time.Time) { merging += time.Since(begun) }(time.Now())
 		counts = r.takeCounts(txn)
 		txn.held.counts = counts
 		return m.all(txn, *r.done, batch)
