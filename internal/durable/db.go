@@ -79,7 +79,10 @@ type DB struct {
 	// doubt is why no more changes are made: a commit failed after Badger had made
 	// it visible, so what is read may not be on disk. Guarded by changes.
 	doubt error
-	bulk  bool // see SetBulk; guarded by changes
+	// bulk is set during bulk changes, and leaveRoom then ends what was done to make room
+	// for requests. See SetBulk; guarded by changes.
+	bulk      bool
+	leaveRoom func()
 
 	upkeep       *upkeep
 	snapshotting sync.Mutex    // held while a snapshot is made

@@ -115,9 +115,17 @@ func (db *DB) readSnapshot(ctx context.Context) error {
 }
 
 // SetBulk announces that many changes follow, or that they are done. In between,
-// snapshots are made less often; afterwards, one is made if it is due.
+// snapshots are made less often, and requests get more room; afterwards, a snapshot is
+// made if it is due.
 func (db *DB) SetBulk(bulk bool) {
 	db.BetweenChanges(func() {
+		if db.leaveRoom != nil {
+			db.leaveRoom()
+			db.leaveRoom = nil
+		}
+		if bulk && !db.alone.Load() {
+			db.leaveRoom = makeRoom()
+		}
 		db.bulk = bulk
 		db.requestSnapshot()
 	})
