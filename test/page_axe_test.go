@@ -17,6 +17,12 @@ var axeLooks = []look{
 	{name: "light", width: 1280, height: 800, scheme: "light"},
 	{name: "dark", width: 1280, height: 800, scheme: "dark"},
 	{name: "light, narrow", width: 320, height: 640, scheme: "light"},
+}
+
+// siteLooks are those of a page with its application's colour and in another language:
+// what differs are colours, and the sizes of words.
+var siteLooks = []look{
+	axeLooks[0],
 	{name: "dark, narrow", width: 320, height: 640, scheme: "dark"},
 }
 
@@ -53,18 +59,27 @@ func TestPage_axe(t *testing.T) {
 	script, err := os.ReadFile(filepath.Join(testenv.NPM(t, "axe-core"), "axe.min.js"))
 	must(t, err)
 	p := newScene(t, furnished(t), "acme", "Billing nightly", "Warehouse sync production")
-	for _, state := range p.states() {
-		p.show(axeLooks[0])
+	p.wantAccessible(string(script), p.states(), axeLooks)
+	site := start(t, siteConfig("Acme Suite", "Zurück zur Suite"))
+	p.mayCopy(site.origin())
+	p.wantAccessible(string(script), siteStates(p.tab, site), siteLooks)
+}
+
+// wantAccessible holds that axe-core, which is a script, finds no fault in states.
+func (b *tab) wantAccessible(axe string, states []state, looks []look) {
+	b.t.Helper()
+	for _, state := range states {
+		b.show(looks[0])
 		state.show()
-		p.load(string(script))
-		for _, look := range axeLooks {
-			p.show(look)
+		b.load(axe)
+		for _, look := range looks {
+			b.show(look)
 			rules := allRules
 			if look.scheme == "dark" {
 				rules = colourRules
 			}
-			for _, finding := range eval[[]axeFinding](p.tab, axeRun+"("+rules+")") {
-				t.Errorf("%s, %s: %v", state.name, look.name, finding)
+			for _, finding := range eval[[]axeFinding](b, axeRun+"("+rules+")") {
+				b.t.Errorf("%s, %s: %v", state.name, look.name, finding)
 			}
 		}
 	}

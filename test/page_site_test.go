@@ -65,18 +65,12 @@ func TestPage_site(t *testing.T) {
 	}
 }
 
-// TestPage_siteSizes holds that the longest names, and German words, fit every screen.
-func TestPage_siteSizes(t *testing.T) {
-	t.Parallel()
-	s := start(t, siteConfig(strings.Repeat("W", 60), strings.Repeat("W", 60)))
-	b := newTab(t)
-	b.mayCopy(s.origin())
-	b.open(s.page() + "#/acme")
-	for _, state := range []struct {
-		name string
-		show func()
-	}{
-		{"empty list", func() { b.sees("Noch keine Schlüssel") }},
+// siteStates are the main ones of a page that belongs to an application, in German and
+// from an empty store on, in an order in which each leads to the next.
+func siteStates(b *tab, s *server) []state {
+	return []state{
+		{"no keys at all", func() { b.open(s.page()); b.sees("Noch kein Arbeitsbereich hat Schlüssel") }},
+		{"empty list", func() { b.open(s.page() + "#/acme"); b.sees("Noch keine Schlüssel") }},
 		{"create", func() {
 			b.click("button", "Schlüssel erstellen")
 			b.fill("Name", "test")
@@ -94,7 +88,16 @@ func TestPage_siteSizes(t *testing.T) {
 		{"revoke", func() { b.keys(escape); b.click("button", "Widerrufen"); b.sees("Diesen Schlüssel widerrufen?") }},
 		{"activity", func() { b.keys(escape); b.click("link", "Aktivität"); b.sees("hat Lagerabgleich") }},
 		{"choose", func() { b.open(s.page() + "#/"); b.sees("Arbeitsbereich auswählen", "Nicht gesperrt") }},
-	} {
+	}
+}
+
+// TestPage_siteSizes holds that the longest names, and German words, fit every screen.
+func TestPage_siteSizes(t *testing.T) {
+	t.Parallel()
+	s := start(t, siteConfig(strings.Repeat("W", 60), strings.Repeat("W", 60)))
+	b := newTab(t)
+	b.mayCopy(s.origin())
+	for _, state := range siteStates(b, s) {
 		state.show()
 		for _, size := range []size{{320, usualText}, {320, 2 * usualText}, {768, usualText}, {1280, usualText}} {
 			b.resize(size)

@@ -155,6 +155,7 @@ func (p *scene) states() []state {
 			p.click("button", "Sign in")
 			p.sees("This is not the admin token")
 		}},
+		{"no workspace", func() { p.open(p.s.origin() + "/nobody/"); p.sees("You have no workspace") }},
 		{"server gone", func() {
 			p.goTo(p.ws)
 			p.sees(p.key)
