@@ -117,9 +117,9 @@ func (s *scanner) template() string {
 	return own.String()
 }
 
-// The German texts have words for every refusal that the page can meet: what the server
-// answers is in English.
-func TestFiles_refusalsInGerman(t *testing.T) {
+// The texts of each language but English, which the server's answers are in, have words
+// for every refusal that the page can meet.
+func TestFiles_refusals(t *testing.T) {
 	unmet := map[string]bool{ // what the page always gets right, or never asks for
 		"invalid_json": true, "not_json": true, "invalid_cursor": true, "invalid_days": true, "invalid_limit": true, "invalid_query": true, "invalid_status": true,
 		"method_not_allowed": true, "unauthorized": true, "token_taken": true, "clock_agrees": true, "integrity_key_differs": true,
@@ -133,10 +133,15 @@ func TestFiles_refusalsInGerman(t *testing.T) {
 	if len(codes) < 30 {
 		t.Fatalf("got %d codes, want all that the client knows", len(codes))
 	}
-	german := string(files["/page/text/de/refusals.js"])
-	for _, code := range codes {
-		if is := strings.Contains(german, "\n\t"+string(code[1])+": ("); is == unmet[string(code[1])] {
-			t.Errorf("%s: got words for it: %v, want %v", code[1], is, !is)
+	for _, language := range Languages {
+		if language == "en" {
+			continue
+		}
+		texts := string(files["/page/text/"+language+"/refusals.js"])
+		for _, code := range codes {
+			if is := strings.Contains(texts, "\n\t"+string(code[1])+": ("); is == unmet[string(code[1])] {
+				t.Errorf("%s, %s: got words for it: %v, want %v", language, code[1], is, !is)
+			}
 		}
 	}
 }

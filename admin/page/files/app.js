@@ -5,7 +5,7 @@ import * as api from "./api.js";
 import {text} from "./text.js";
 
 export const app = {
-	phase: "starting", // signin, choose, ready, ended or failed
+	phase: "starting", // signin, nowhere, choose, ready, ended or failed
 	mount: null, // what the server says about this mount
 	workspace: "", // the one shown
 	summary: null, // of the workspace, from the API
@@ -165,8 +165,8 @@ export function refused(problem) {
 		app.problem = api.signedIn() ? (app.mount ? text.signIn.again : text.signIn.wrong) : "";
 		api.signOut();
 	} else if (problem instanceof api.Refusal && !app.mount) {
-		app.phase = "failed";
-		app.problem = problem.code === "workspace_mismatch" ? text.choose.none : words(problem);
+		app.phase = problem.code === "workspace_mismatch" ? "nowhere" : "failed";
+		app.problem = words(problem);
 	} else {
 		return false;
 	}

@@ -3,7 +3,7 @@
 import {html, nothing} from "./vendor/lit-html.js";
 import {app, redraw, signIn} from "./app.js";
 import {text} from "./text.js";
-import {problem, wrong} from "./ui.js";
+import {blank, problem, wrong} from "./ui.js";
 
 // The token is sent in a header, so it can hold only what a header can.
 const sendable = /^[\x21-\x7e]+$/;
@@ -42,6 +42,9 @@ export const endedView = () => html`
 		<p>${text.signIn.ended}</p>
 		<div class="buttons"><button type="button" class="primary" @click=${() => location.reload()}>${text.signIn.reload}</button></div>
 	</div>`;
+
+// Nothing is wrong, but there is nothing to see for this user.
+export const nowhereView = () => html`<h1 class="unseen" tabindex="-1">${text.title}</h1>${blank(text.choose.none)}`;
 
 export const failedView = () => html`<h1 class="unseen" tabindex="-1">${text.title}</h1>${problem(app.problem)}`;
 

@@ -7,7 +7,7 @@ import {app, begin, drawWith, fail, follow, keepFresh, retry, signOut, toActivit
 import {behindView} from "./behind.js";
 import {chooseView} from "./choose.js";
 import {afterDrawing, dialogView, leave} from "./dialog.js";
-import {endedView, failedView, signInView, startingView} from "./entrance.js";
+import {endedView, failedView, nowhereView, signInView, startingView} from "./entrance.js";
 import {keyView} from "./key.js";
 import {listView} from "./list.js";
 import site from "./site.json" with {type: "json"};
@@ -15,7 +15,7 @@ import {language, text} from "./text.js";
 import {icon, when} from "./ui.js";
 
 const views = {keys: listView, key: keyView, activity: activityView};
-const entrances = {starting: startingView, signin: signInView, choose: chooseView, ended: endedView, failed: failedView};
+const entrances = {starting: startingView, signin: signInView, nowhere: nowhereView, choose: chooseView, ended: endedView, failed: failedView};
 
 const page = () => html`
 	<a class="skip" href="#content" @click=${skip}>${text.skip}</a>

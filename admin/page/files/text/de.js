@@ -45,7 +45,7 @@ export const text = {
 		label: "Arbeitsbereich",
 		help: "Seine ID in Ihrer API, zum Beispiel acme. Er muss noch keine Schlüssel haben.",
 		submit: "Öffnen",
-		none: "Sie haben hier keinen Arbeitsbereich. Wenden Sie sich an die Person, die Ihr Konto verwaltet.",
+		none: {title: "Sie haben hier keinen Arbeitsbereich", lead: "Jeder Schlüssel gehört zu einem Arbeitsbereich. Zugang erhalten Sie von der Person, die Ihr Konto verwaltet."},
 		invalid: "Eine ID hat 1 bis 64 Zeichen aus A–Z, a–z, 0–9, „.“, „_“ und „-“ und beginnt nicht mit „.“.",
 		token: "Das ist ein Token, kein Arbeitsbereich. Wer es sieht, kann es verwenden: Suchen Sie den Schlüssel mit den letzten vier Zeichen des Tokens.",
 		workspaces: "Arbeitsbereiche",

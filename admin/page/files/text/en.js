@@ -44,7 +44,7 @@ export const text = {
 		label: "Workspace",
 		help: "Its id in your API, such as acme. It need not have keys yet.",
 		submit: "Open",
-		none: "You have no workspace here. Ask the administrator of your account.",
+		none: {title: "You have no workspace here", lead: "Every key belongs to a workspace. Ask the administrator of your account for access to one."},
 		invalid: "An id has 1 to 64 characters of A–Z, a–z, 0–9, “.”, “_” and “-”, and does not begin with “.”.",
 		token: "This is a token, not a workspace. Anyone who sees it can use it: find its key by its last four characters.",
 		workspaces: "Workspaces",

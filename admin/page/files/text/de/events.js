@@ -68,6 +68,7 @@ export const events = {
 		already_rotated: "Der Schlüssel hat schon einen Ersatz",
 		not_active: "Der Schlüssel ist nicht mehr aktiv",
 		not_found: "Diesen Schlüssel gibt es nicht",
+		workspace_mismatch: "Ein Betreiber hat ihn gesperrt",
 	},
 	reason: (reason) => `Grund: ${reason}`,
 	from: (address) => `von ${address}`,

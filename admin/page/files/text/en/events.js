@@ -59,6 +59,7 @@ export const events = {
 		already_rotated: "it already has a replacement",
 		not_active: "it is no longer active",
 		not_found: "there is no such key",
+		workspace_mismatch: "an operator suspended it",
 	},
 	reason: (reason) => `Reason: ${reason}`,
 	from: (address) => `from ${address}`,
