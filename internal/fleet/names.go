@@ -52,29 +52,31 @@ func isTicket(name string) bool {
 	return ok && madeID.MatchString(id)
 }
 
+// recordPrefixes are the names of records, without their ids. Those of keys and messages are
+// not as simple.
+var recordPrefixes = map[apikey.RecordKind]string{
+	apikey.RecordSuspension:  suspendPrefix,
+	apikey.RecordFeed:        feedPrefix,
+	apikey.RecordEvent:       eventPrefix,
+	apikey.RecordForgotten:   forgottenPrefix,
+	apikey.RecordTombstone:   tombstonePrefix,
+	apikey.RecordSigningKeys: signingPrefix,
+	apikey.RecordSchedule:    schedulePrefix,
+}
+
 // recordName returns where a record is, below the fleet's prefix.
 func recordName(r apikey.Record) string {
 	switch r.Kind {
 	case apikey.RecordKey:
 		return shardPrefix(shardOf(r.ID)) + r.ID
-	case apikey.RecordSuspension:
-		return suspendPrefix + r.ID
-	case apikey.RecordFeed:
-		return feedPrefix + r.ID
-	case apikey.RecordEvent:
-		return eventPrefix + r.ID
-	case apikey.RecordForgotten:
-		return forgottenPrefix + r.ID
-	case apikey.RecordTombstone:
-		return tombstonePrefix + r.ID
-	case apikey.RecordSigningKeys:
-		return signingPrefix + r.ID
-	case apikey.RecordSchedule:
-		return schedulePrefix + r.ID
 	case apikey.RecordMessage:
 		return messagePrefix + r.ID
 	}
-	panic(fmt.Sprintf("a record of the unknown kind %q", r.Kind))
+	prefix, known := recordPrefixes[r.Kind]
+	if !known {
+		panic(fmt.Sprintf("a record of the unknown kind %q", r.Kind))
+	}
+	return prefix + r.ID
 }
 
 // shardOf returns the part of the keys to which a key belongs. Ids begin with the time,
@@ -103,8 +105,17 @@ const noOrigin = "-"
 // usageDayPrefix is that of all values of a day.
 func usageDayPrefix(day apikey.Day) string { return fmt.Sprintf("%s%06d/", usagePrefix, day) }
 
-// usageNamePattern matches what usageName returns.
-var usageNamePattern = regexp.MustCompile(`^z/(\d{6})/[0-9a-f]{2}/([A-Z2-7]{16}|-)$`)
+// additionName returns the name of one of the values that have what is new in others of a day.
+func additionName(day apikey.Day, origin string, n int) string {
+	return fmt.Sprintf("%s%08x", additionPrefix(day, origin), n)
+}
+
+func additionPrefix(day apikey.Day, origin string) string {
+	return fmt.Sprintf("%sx/%s/", usageDayPrefix(day), cmp.Or(origin, noOrigin))
+}
+
+// usageNamePattern matches what usageName and additionName return.
+var usageNamePattern = regexp.MustCompile(`^z/(\d{6})/(?:[0-9a-f]{2}/([A-Z2-7]{16}|-)|x/([A-Z2-7]{16})/[0-9a-f]{8})$`)
 
 // usageAt returns the day and the origin of a value.
 func usageAt(name string) (day apikey.Day, origin string, ok bool) {
@@ -113,32 +124,27 @@ func usageAt(name string) (day apikey.Day, origin string, ok bool) {
 		return 0, "", false
 	}
 	n, err := strconv.ParseInt(match[1], 10, 32)
-	if match[2] != noOrigin {
-		origin = match[2]
+	if origin = match[2] + match[3]; origin == noOrigin {
+		origin = ""
 	}
 	return apikey.Day(n), origin, err == nil
 }
 
 func shardPrefix(shard byte) string { return keyPrefix + hex.EncodeToString([]byte{shard}) + "/" }
 
-// recordAt is the inverse of recordName.
+// recordAt is the inverse of recordName, but for messages: see messageAt.
 func recordAt(name string) (kind apikey.RecordKind, id string, ok bool) {
-	for _, p := range []struct {
-		prefix string
-		kind   apikey.RecordKind
-	}{
-		{suspendPrefix, apikey.RecordSuspension}, {feedPrefix, apikey.RecordFeed}, {eventPrefix, apikey.RecordEvent},
-		{forgottenPrefix, apikey.RecordForgotten}, {tombstonePrefix, apikey.RecordTombstone}, {signingPrefix, apikey.RecordSigningKeys},
-		{schedulePrefix, apikey.RecordSchedule},
-	} {
-		if id, ok := strings.CutPrefix(name, p.prefix); ok {
-			return p.kind, id, true
+	if rest, ok := strings.CutPrefix(name, keyPrefix); ok { // as most are
+		if len(rest) <= shardNameWidth {
+			return 0, "", false
+		}
+		id = rest[shardNameWidth:]
+		return apikey.RecordKey, id, name == shardPrefix(shardOf(id))+id
+	}
+	for kind, prefix := range recordPrefixes {
+		if id, ok := strings.CutPrefix(name, prefix); ok {
+			return kind, id, true
 		}
 	}
-	rest, ok := strings.CutPrefix(name, keyPrefix)
-	if !ok || len(rest) <= shardNameWidth {
-		return 0, "", false
-	}
-	id = rest[shardNameWidth:]
-	return apikey.RecordKey, id, name == shardPrefix(shardOf(id))+id
+	return 0, "", false
 }

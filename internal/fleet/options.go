@@ -40,6 +40,7 @@ type Options struct {
 	useInterval time.Duration  // see shareUses; 0 means the default
 	leadTTL     int64          // see leadTTL; 0 means the default
 	usagePause  time.Duration  // see tellUsage; likewise
+	usageShare  int            // see usageShare; likewise
 }
 
 // MinStaleness is the minimum of Options.MaxStaleness.

@@ -23,8 +23,10 @@ import (
 // often keys were used are sealed again as they are: no request is judged by them.
 
 const (
-	// rekeyedAtOnce is the number of records that are sealed again in one transaction.
+	// rekeyedAtOnce is the number of records that are sealed again in one transaction, and
+	// rekeyedBytes their size, which counts twice: etcd allows 1.5 MiB.
 	rekeyedAtOnce = 100
+	rekeyedBytes  = 512 << 10
 	// rekeyTime is how long one step takes.
 	rekeyTime = 2 * time.Second
 	// rekeyPatience is how long registrations are waited for that were sealed with another
@@ -78,12 +80,15 @@ func (r *rekeying) run(ctx context.Context, after string) error {
 
 // part seals what is below a prefix, after a place, until the step has taken its time.
 func (r *rekeying) part(ctx context.Context, prefix, after string, began time.Time) error {
-	from, end := r.etcd.name(prefix), clientv3.GetPrefixRangeEnd(r.etcd.name(prefix))
+	from, end, page := r.etcd.name(prefix), clientv3.GetPrefixRangeEnd(r.etcd.name(prefix)), int64(pageSize)
+	if prefix == usagePrefix {
+		page = usagePage // of values that are much larger than records
+	}
 	if after > prefix {
 		from = r.etcd.name(after) + "\x00"
 	}
 	for {
-		read, err := r.etcd.read(ctx, clientv3.OpGet(from, clientv3.WithRange(end), clientv3.WithLimit(pageSize)))
+		read, err := r.etcd.read(ctx, clientv3.OpGet(from, clientv3.WithRange(end), clientv3.WithLimit(page)))
 		if err != nil {
 			return err
 		}
@@ -153,12 +158,18 @@ func (r *rekeying) page(ctx context.Context, found []*mvccpb.KeyValue) error {
 	if len(records)+len(head) > 0 && r.fleet.Full() {
 		return apikey.ErrRekeyNoSpace
 	}
-	for some := range slices.Chunk(records, rekeyedAtOnce) {
-		if err := r.some(ctx, some); err != nil {
+	r.done.Sealed += len(records) + len(head)
+	for len(records) > 0 {
+		n, size := 1, len(records[0].Value)
+		for n < min(len(records), rekeyedAtOnce) && size+len(records[n].Value) <= rekeyedBytes {
+			size += len(records[n].Value)
+			n++
+		}
+		if err := r.some(ctx, records[:n]); err != nil {
 			return err
 		}
+		records = records[n:]
 	}
-	r.done.Sealed += len(records) + len(head)
 	return r.some(ctx, head)
 }
 

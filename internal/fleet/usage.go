@@ -2,16 +2,10 @@ package fleet
 
 import (
 	"cmp"
-	"context"
-	"errors"
 	"maps"
-	"math"
 	"slices"
 	"sync"
 	"time"
-
-	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/zap"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
@@ -21,24 +15,18 @@ import (
 // day, shard of the keys, and start of a gateway, which only that gateway writes. So values
 // can be told and merged again, nothing is counted twice, and what a gateway that is gone
 // has counted stays.
+//
+// If that is too much to be written again every few seconds, it tells the totals of those
+// keys that have changed since the last time, in a value of its own: an addition. The
+// values follow one after another, and once each of them has what an addition says, that
+// is deleted.
 
 const (
-	// usagePause is the shortest time between two rounds of telling. It is less than the time
-	// between two notes of usage, so that each is told at once.
-	usagePause = 4 * time.Second
-	// usageBytes is how much all gateways of a fleet write in that time, fifty kilobytes a
-	// second: etcd keeps it for an hour or two, until it is compacted. What is more waits for
-	// the next round, and what has waited for the longest goes first.
-	usageBytes = 200 << 10
+	// usageShards is how many values the keys of a day are spread over: few, because each has
+	// some overhead, but so many that one with a share of millions of keys fits into a request.
+	usageShards = 128
 	// usageOverhead is what etcd takes for a value besides its entries.
 	usageOverhead = 128
-	// usageShards is how many values the keys of a day are spread over: few, because each has
-	// that overhead, but so many that one with a share of millions of keys fits into a request.
-	usageShards = 128
-	// usageRequest is the size of one request; etcd allows 1.5 MiB.
-	usageRequest = 256 << 10
-	// forgetUsageEvery is how often what is too old is deleted.
-	forgetUsageEvery = time.Hour
 )
 
 // usage is what this gateway has counted, and tells. It is safe for concurrent use.
@@ -54,6 +42,9 @@ type usage struct {
 	resumed   bool      // whether what earlier starts have counted was added
 	former    []string  // the origins of those, until they have been told
 	forgotten time.Time // when what is too old was last deleted
+	credit    int       // of bytes for values that are out of date: see due
+	additions []addition
+	added     int // how many there have been
 
 	caughtUp chan struct{} // closed once all that others have told is merged
 	catchUp  sync.Once
@@ -67,12 +58,39 @@ type usageValue struct {
 	shard  byte
 }
 
+// addition is a value in etcd with what was new in others, at a time.
+type addition struct {
+	name string
+	at   time.Time
+}
+
 // ownUsage is a value. It is kept as it is written: decoded, a million keys would take a
 // hundred megabytes.
 type ownUsage struct {
 	encoded []byte
 	changes int
-	since   time.Time // when it began to wait to be told; zero if it does not
+	since   time.Time // when it began to wait to be written; zero if it does not
+	// untold is since when there is something in it that the others have not been told, also
+	// not by an addition; zero if there is nothing. news has the totals that have changed
+	// since then, unless they are nearly all, so that the value may as well be told.
+	untold time.Time
+	news   []byte
+}
+
+// change notes totals that the others do not know.
+func (v *ownUsage) change(news []byte, now time.Time) {
+	v.changes++
+	if v.since.IsZero() {
+		v.since = now
+	}
+	if v.untold.IsZero() {
+		v.untold = now
+	} else if v.news == nil {
+		return // as it is told as a whole
+	}
+	if v.news = append(v.news, news...); 10*len(v.news) > 9*len(v.encoded) {
+		v.news = nil
+	}
 }
 
 func newUsage(origin string) *usage {
@@ -113,38 +131,83 @@ func (u *usage) add(origin string, more map[apikey.KeyDay]apikey.Usage, now time
 		totals, _ := decodeUsage(value.encoded) // which this gateway has encoded
 		for id, usage := range more {
 			totals[id] = totals[id].Plus(usage)
+			more[id] = totals[id]
 		}
 		value.encoded = encodeUsage(totals)
-		value.changes++
-		if value.since.IsZero() {
-			value.since = now
-		}
+		value.change(encodeUsage(more), now)
 	}
 }
 
-// dueUsage is a value that waits to be told.
+// dueUsage is a value that waits to be told, in full or what is new in it.
 type dueUsage struct {
 	usageValue
 	ownUsage
+	inFull bool
+	at     time.Time // as of when
 }
 
-// due returns the values that wait to be told, those first that have waited for the
-// longest, and at most so many bytes, but one at least.
-func (u *usage) due(most int) (all []dueUsage) {
+func (d *dueUsage) size() int {
+	if d.inFull {
+		return len(d.encoded) + usageOverhead
+	}
+	return len(d.news)
+}
+
+// waiting returns the values that wait, in full, and first those that have done so for the
+// longest.
+func (u *usage) waiting() (all []dueUsage) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	now := time.Now()
 	for name, value := range u.values {
 		if !value.since.IsZero() {
-			all = append(all, dueUsage{name, *value})
+			all = append(all, dueUsage{name, *value, true, now})
 		}
 	}
 	slices.SortFunc(all, func(a, b dueUsage) int { return a.since.Compare(b.since) })
-	for n, value := range all {
-		if most -= len(value.encoded) + usageOverhead; most < 0 && n > 0 {
-			return all[:n]
+	return all
+}
+
+// due returns what is to be told. If all that waits is no more than some bytes, it is that.
+// Otherwise it is what the others have not been told yet, up to most bytes, and a few of the
+// values that have waited for the longest, so that additions can be deleted: on average, a
+// quarter of that, or a tenth of some.
+func (u *usage) due(some, most int) []dueUsage {
+	all := u.waiting()
+	size, untold := 0, 0
+	for i := range all {
+		size += all[i].size()
+		if !all[i].untold.IsZero() {
+			untold += cmp.Or(len(all[i].news), all[i].size())
 		}
 	}
-	return all
+	if size <= some {
+		u.credit = 0
+		return all
+	}
+	n := 0
+	for u.credit += max(min(untold, most)/4, some/10); n < len(all) && u.credit >= all[n].size(); n++ {
+		u.credit -= all[n].size()
+	}
+	var news []dueUsage
+	for _, one := range all[n:] {
+		if !one.untold.IsZero() {
+			one.inFull = one.news == nil
+			news = append(news, one)
+		}
+	}
+	slices.SortStableFunc(news, func(a, b dueUsage) int { return a.untold.Compare(b.untold) })
+	return append(upTo(news, most), all[:n]...)
+}
+
+// upTo returns the first values up to a size, and one at least.
+func upTo(values []dueUsage, most int) []dueUsage {
+	for n := range values {
+		if most -= values[n].size(); most < 0 && n > 0 {
+			return values[:n]
+		}
+	}
+	return values
 }
 
 // told notes that values were told, and drops those that will not change any more.
@@ -152,8 +215,13 @@ func (u *usage) told(values []dueUsage, today apikey.Day) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for _, told := range values {
-		if value := u.values[told.usageValue]; value.changes == told.changes {
-			value.since = time.Time{}
+		value, later := u.values[told.usageValue], told.at // it waits since then, if it has changed since
+		if value.changes == told.changes {
+			later, value.news = time.Time{}, nil
+		}
+		value.untold = later
+		if told.inFull {
+			value.since = later
 		}
 	}
 	maps.DeleteFunc(u.values, func(name usageValue, value *ownUsage) bool {
@@ -168,147 +236,31 @@ func (u *usage) told(values []dueUsage, today apikey.Day) {
 }
 
 // waits reports whether anything waits to be told.
-func (u *usage) waits() bool {
+func (u *usage) waits() bool { return len(u.waiting()) > 0 }
+
+// hasFormer reports whether there are values of earlier starts, which wait to be told.
+func (u *usage) hasFormer() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	for _, value := range u.values {
-		if !value.since.IsZero() {
+	for name := range u.values {
+		if name.origin != u.origin {
 			return true
 		}
 	}
 	return false
 }
 
-// tellUsage tells the other gateways what was counted here until ctx is done.
-func (f *Fleet) tellUsage(ctx context.Context) {
-	if err := f.addFormerUsage(ctx); err != nil && ctx.Err() == nil {
-		f.log.Warn("could not read what this gateway has counted before it was started: the others are told after its next start", zap.Error(err))
+// superseded returns how many of the additions say nothing that is not in the values: they
+// are from before all that waits.
+func (u *usage) superseded() int {
+	all := u.waiting()
+	if len(all) == 0 {
+		return len(u.additions)
 	}
-	for failed := false; ctx.Err() == nil; {
-		err := f.tellDueUsage(ctx, usageBytes/f.gatewaysServing())
-		if err != nil && ctx.Err() == nil && !failed {
-			f.log.Warn("could not tell the other gateways how often keys were used; trying again every few seconds", zap.Error(err))
-		}
-		failed = err != nil
-		if err == nil {
-			f.forgetUsage(ctx)
-		}
-		_ = pause(ctx, cmp.Or(f.options.Load().usagePause, usagePause))
-		if f.usage.waits() {
-			continue
-		}
-		select {
-		case <-f.usage.wake:
-		case <-ctx.Done():
+	for n, addition := range u.additions {
+		if !addition.at.Before(all[0].since) {
+			return n
 		}
 	}
-}
-
-// gatewaysServing returns how many gateways serve, at least one.
-func (f *Fleet) gatewaysServing() int {
-	gateways, _, _ := f.registry.all()
-	return max(countServing(gateways), 1)
-}
-
-// addFormerUsage adds what was counted before this start, and may not have been told. It
-// waits until that is merged with what is in etcd: the replica may be older.
-func (f *Fleet) addFormerUsage(ctx context.Context) error {
-	select {
-	case <-f.usage.caughtUp:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	if f.usage.resumed {
-		return nil
-	}
-	note, err := f.replica.UsageNote()
-	if err != nil {
-		return err
-	}
-	former := slices.DeleteFunc(note.Untold, func(origin string) bool { return origin == f.usage.origin })
-	all := make(map[string]map[apikey.KeyDay]apikey.Usage)
-	for _, origin := range former {
-		all[origin] = make(map[apikey.KeyDay]apikey.Usage)
-	}
-	if len(former) > 0 {
-		err = f.replica.EachUsage(ctx, former, oldestUsage(time.Now()), func(origin string, one apikey.KeyDay, usage apikey.Usage) {
-			all[origin][one] = usage
-		})
-	}
-	if err != nil {
-		return err
-	}
-	for origin, counted := range all {
-		f.usage.add(origin, counted, f.started) // so that they are told first
-	}
-	f.usage.resumed, f.usage.former = true, former
-	return nil
-}
-
-// oldestUsage is the first day of which usage is kept.
-func oldestUsage(now time.Time) apikey.Day { return apikey.DayOf(now) - apikey.UsageDays + 1 }
-
-// tellDueUsage writes values that wait, up to a size.
-func (f *Fleet) tellDueUsage(ctx context.Context, most int) error {
-	if f.Full() {
-		return nil
-	}
-	e := f.connection()
-	for due := f.usage.due(most); len(due) > 0; {
-		var puts []clientv3.Op
-		for size := 0; len(puts) < min(len(due), maxOps) && (size == 0 || size < usageRequest); {
-			value := due[len(puts)]
-			name := e.name(usageName(value.day, value.shard, value.origin))
-			puts = append(puts, clientv3.OpPut(name, string(e.keys.seal(name, 0, value.encoded))))
-			size += len(value.encoded)
-		}
-		if _, err := e.write(ctx, nil, puts, nil); err != nil {
-			return err
-		}
-		f.usage.told(due[:len(puts)], apikey.DayOf(time.Now()))
-		due = due[len(puts):]
-	}
-	if len(f.usage.former) == 0 || f.usage.waits() {
-		return nil
-	}
-	err := f.replica.NoteUsageTold(f.usage.former)
-	if err == nil {
-		f.usage.former = nil
-	}
-	return err
-}
-
-// tellLastUsage tells the other gateways everything, before this one stops.
-func (f *Fleet) tellLastUsage() {
-	if f.Problem() != "" || f.Full() {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*attemptTimeout)
-	defer cancel()
-	err := f.tellDueUsage(ctx, math.MaxInt)
-	if err == nil {
-		err = f.replica.NoteUsageTold([]string{f.usage.origin})
-	}
-	if err != nil {
-		f.log.Warn("could not tell the other gateways how often keys were used: they are told once this one has been started again", zap.Error(err))
-	}
-}
-
-// forgetUsage deletes from etcd what is too old, now and then. Whichever gateway does it,
-// it goes by the time that has certainly passed.
-func (f *Fleet) forgetUsage(ctx context.Context) {
-	if time.Since(f.usage.forgotten) < forgetUsageEvery {
-		return
-	}
-	_, confirmed, err := f.replica.Contact()
-	if err == nil && !confirmed.IsZero() {
-		e := f.connection()
-		end := clientv3.WithRange(e.name(usageDayPrefix(max(oldestUsage(confirmed), 0))))
-		_, err = e.write(ctx, nil, []clientv3.Op{clientv3.OpDelete(e.name(usagePrefix), end)}, nil)
-	}
-	if err != nil && !errors.Is(err, context.Canceled) {
-		f.log.Warn("could not delete how often keys were used long ago; trying again later", zap.Error(err))
-		return
-	}
-	f.usage.forgotten = time.Now()
+	return len(u.additions)
 }

@@ -117,13 +117,14 @@ func TestUsage_faults(t *testing.T) {
 	for i := range 3 {
 		g := newProxied(t, cluster, fmt.Sprintf("gw%d", i))
 		g.options = tellingUsage(g.options)
+		g.options.usageShare = 100 // so that additions are told
 		g.open(t)
 		all = append(all, g)
 	}
 	all[0].awaitLive(t)
 	var keys []string
-	for i := range 4 {
-		keys = append(keys, all[0].apply(t, newKey("acme", fmt.Sprintf("Key %d", i))).Key.ID)
+	for _, key := range ofOneShard(6) {
+		keys = append(keys, all[0].apply(t, key).Key.ID)
 	}
 	for _, g := range all[1:] {
 		g.awaitPosition(t, all[0].gateway)
@@ -158,6 +159,57 @@ func TestUsage_faults(t *testing.T) {
 	fresh := openGateway(t, "fresh", all[0].options)
 	fresh.awaitLive(t)
 	want.await(t, "a gateway that is new", fresh, keys...)
+	gatewaytest.Await(t, "additions to be deleted once the values have them", func() bool { return fresh.additions(t) == 0 })
+}
+
+// When thirty thousand keys are in use, those that are used again are shown by the other
+// gateways before all that was counted would have been written again.
+func TestUsage_manyKeys(t *testing.T) {
+	t.Parallel()
+	o, want := defaults(etcdtest.Start(t, 1)), counted{}
+	o.usagePause = time.Second
+	all := startGateways(t, 2, o)
+	g, other, today := all[0], all[1], apikey.DayOf(time.Now())
+	many, again := counted{}, counted{}
+	for range 30_000 {
+		many[apikey.KeyDay{KeyID: apikey.NewKeyID(time.Now()), Day: today}] = apikey.Usage{Reads: 1000}
+	}
+	var shown []string
+	for i := range 10 {
+		key := apikey.KeyDay{KeyID: g.apply(t, newKey("acme", fmt.Sprintf("Key %d", i))).Key.ID, Day: today}
+		many[key], again[key], want[key] = apikey.Usage{Reads: 1}, apikey.Usage{Reads: 1}, apikey.Usage{Reads: 2}
+		shown = append(shown, key.KeyID)
+	}
+	for one := range many {
+		if again[one] = (apikey.Usage{Reads: 1}); len(again) == 3000 {
+			break
+		}
+	}
+	g.count(t, many)
+	gatewaytest.Await(t, "everything to be told", func() bool { return !g.usage.waits() })
+	e := g.connection()
+	before, err := e.read(t.Context(), clientv3.OpGet(e.name(headName)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.count(t, again)
+	want.await(t, "used again", other, shown...)
+	read, err := e.read(t.Context(), clientv3.OpGet(e.name(usagePrefix), clientv3.WithPrefix(), clientv3.WithMinModRev(before.Header.Revision+1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	written := 0
+	for _, kv := range read.Responses[0].GetResponseRange().Kvs {
+		written += len(kv.Value)
+	}
+	if most := 60 * len(again); written > most {
+		t.Errorf("got %d bytes written for %d keys, want at most %d", written, len(again), most)
+	}
+	gatewaytest.Await(t, "all of them to be shown", func() bool {
+		reads := uint64(0)
+		err := other.store.EachUsage(t.Context(), []string{g.store.UsageOrigin()}, today, func(_ string, _ apikey.KeyDay, usage apikey.Usage) { reads += usage.Reads })
+		return err == nil && reads == 30_000*1000+10+uint64(len(again))
+	})
 }
 
 // What a store has counted before it was moved into a fleet is known there.
@@ -189,24 +241,65 @@ func TestUsage_imported(t *testing.T) {
 	want.await(t, "elsewhere", second, key)
 }
 
-// A new integrity key seals usage again, also that of gateways which are gone.
+// additions returns how many additions are in etcd.
+func (g *gateway) additions(t *testing.T) (n int) {
+	e := g.connection()
+	read, err := e.read(t.Context(), clientv3.OpGet(e.name(usagePrefix), clientv3.WithPrefix(), clientv3.WithKeysOnly()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kv := range read.Responses[0].GetResponseRange().Kvs {
+		if strings.Contains(strings.TrimPrefix(string(kv.Key), e.prefix), "/x/") {
+			n++
+		}
+	}
+	return n
+}
+
+// ofOneShard returns keys whose counts are in one value, so that what is new can be less than
+// that.
+func ofOneShard(n int) (keys []apikey.Create) {
+	for len(keys) < n {
+		if key := newKey("acme", fmt.Sprintf("Key %d", len(keys))); shardOf(key.Key.ID)%usageShards == 7 {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// A new integrity key seals usage again, also additions, and that of gateways which are gone.
 func TestUsage_rekeyed(t *testing.T) {
 	t.Parallel()
 	o, want := tellingUsage(withKeys(defaults(etcdtest.Start(t, 1)), oldKey)), counted{}
 	g := startGateways(t, 1, o)[0]
-	key := g.apply(t, newKey("acme", "Zapier")).Key.ID
-	gone := openGateway(t, "gone", o)
+	o.usageShare = 1
+	adding, gone := openGateway(t, "adding", o), openGateway(t, "gone", o)
+	adding.awaitLive(t)
 	gone.awaitLive(t)
-	want.countMore(t, gone, key, apikey.DayOf(time.Now()), apikey.Usage{Reads: 7})
+	today := apikey.DayOf(time.Now())
+	var keys []string
+	for _, key := range ofOneShard(6) {
+		keys = append(keys, g.apply(t, key).Key.ID)
+		want.countMore(t, adding, key.Key.ID, today, apikey.Usage{Reads: 7})
+	}
+	want.countMore(t, gone, keys[1], today, apikey.Usage{Reads: 7})
+	want.await(t, "in values", g, keys...)
 	gone.close()
-	g.adopt(t, withKeys(o, secondKey, oldKey))
+	want.countMore(t, adding, keys[0], today, apikey.Usage{Reads: 1})
+	want.await(t, "in an addition", g, keys...)
+	if g.additions(t) == 0 {
+		t.Error("got no addition")
+	}
+	for _, one := range []*gateway{g, adding} {
+		one.adopt(t, withKeys(o, secondKey, oldKey))
+	}
 	g.rekey(t)
 	if again := g.rekey(t); again.Sealed != 0 {
 		t.Errorf("got %+v, want everything sealed", again)
 	}
 	fresh := openGateway(t, "fresh", withKeys(o, secondKey))
 	fresh.awaitLive(t)
-	want.await(t, "with the new key alone", fresh, key)
+	want.await(t, "with the new key alone", fresh, keys...)
 }
 
 // A value that no gateway wrote is ignored, and what is too old is deleted.
@@ -251,32 +344,33 @@ func TestUsage_inEtcd(t *testing.T) {
 // What has waited for the longest is told first, and no more at once than is allowed, but
 // for one value.
 func TestUsage_due(t *testing.T) {
-	const own = "AAAAAAAAAAAAAAAA"
+	const own, size = "AAAAAAAAAAAAAAAA", 20 + usageOverhead
 	u, now, today := newUsage(own), time.Now(), apikey.Day(20_000)
 	for i := range 20 {
 		u.add(own, counted{{KeyID: apikey.NewKeyID(now), Day: today - apikey.Day(i)}: {Reads: 1}}, now.Add(-time.Duration(i)*time.Second))
 	}
 	for round := 0; u.waits(); round++ {
-		due := u.due(5 * (20 + usageOverhead))
+		all := u.waiting()
+		due := upTo(all, 5*size)
 		if len(due) != 5 || due[0].day != today-19+apikey.Day(5*round) {
 			t.Fatalf("round %d: got %d values from day %d on, want 5 from %d on", round, len(due), due[0].day, today-19+apikey.Day(5*round))
 		}
-		if len(u.due(1)) != 1 {
-			t.Errorf("got %d values that are larger than what is allowed, want 1", len(u.due(1)))
+		if len(upTo(all, 1)) != 1 {
+			t.Errorf("got %d values that are larger than what is allowed, want 1", len(upTo(all, 1)))
 		}
 		u.told(due, today)
 	}
-	if len(u.values) != 2 || len(u.due(math.MaxInt)) != 0 {
-		t.Errorf("got %d values kept, and %d to be told, want those of today and yesterday, and none", len(u.values), len(u.due(math.MaxInt)))
+	if len(u.values) != 2 || len(u.due(math.MaxInt, 0)) != 0 {
+		t.Errorf("got %d values kept, and %d to be told, want those of today and yesterday, and none", len(u.values), len(u.due(math.MaxInt, 0)))
 	}
 
 	// What grows while it is told is told again.
 	key := apikey.NewKeyID(now)
 	u.add(own, counted{{KeyID: key, Day: today}: {Reads: 1}}, now)
-	due := u.due(math.MaxInt)
+	due := u.due(math.MaxInt, 0)
 	u.add(own, counted{{KeyID: key, Day: today}: {Reads: 2}}, now)
 	u.told(due, today)
-	due = u.due(math.MaxInt)
+	due = u.due(math.MaxInt, 0)
 	if len(due) != 1 {
 		t.Fatalf("got %d values to be told, want 1", len(due))
 	}
@@ -286,8 +380,75 @@ func TestUsage_due(t *testing.T) {
 
 	// What was dropped is not begun anew, which would take back what was told.
 	u.add(own, counted{{KeyID: key, Day: today - 5}: {Reads: 1}}, now)
-	if len(u.due(math.MaxInt)) != 1 {
+	if len(u.due(math.MaxInt, 0)) != 1 {
 		t.Error("a value of a day that is over has begun anew")
+	}
+}
+
+// With ten thousand keys in use, of which some are used again, what is new is told at
+// once, and takes a small part of what the values would. In the end all values have it, and
+// no additions are left.
+func TestUsage_additions(t *testing.T) {
+	const own, keys, again, some, most = "AAAAAAAAAAAAAAAA", 10_000, 1_500, usageBytes / 3, usageBurst / 3
+	u, today := newUsage(own), apikey.Day(20_000)
+	ids, all, told := make([]string, keys), counted{}, counted{}
+	for i := range ids {
+		ids[i] = apikey.NewKeyID(time.Now())
+		all[apikey.KeyDay{KeyID: ids[i], Day: today}] = apikey.Usage{Reads: 100, Writes: 1}
+	}
+	u.add(own, all, time.Now())
+	tell := func(some, most int) (size int) {
+		for _, one := range u.due(some, most) {
+			value := one.news
+			if one.inFull {
+				value = one.encoded
+			} else {
+				u.additions = append(u.additions, addition{at: one.at})
+			}
+			size += one.size()
+			totals, err := decodeUsage(value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for id, total := range totals {
+				told[apikey.KeyDay{KeyID: id, Day: one.day}] = total
+			}
+			u.told([]dueUsage{one}, today)
+		}
+		u.additions = u.additions[u.superseded():]
+		return size
+	}
+	full := tell(math.MaxInt, 0)
+	random, written, longest := rand.New(rand.NewPCG(1, 2)), 0, 0
+	const rounds = 40
+	for range rounds {
+		more := counted{}
+		for range again {
+			more[apikey.KeyDay{KeyID: ids[random.IntN(keys)], Day: today}] = apikey.Usage{Reads: 1}
+		}
+		u.add(own, more, time.Now())
+		for one := range more {
+			all[one] = all[one].Plus(apikey.Usage{Reads: 1})
+		}
+		written += tell(some, most)
+		longest = max(longest, len(u.additions))
+		if !maps.Equal(told, all) {
+			t.Fatal("something that is new was not told at once")
+		}
+	}
+	if average := written / rounds; average > full/4 {
+		t.Errorf("got %d bytes written in a round, want at most a quarter of %d", average, full)
+	}
+	if longest >= rounds*usageShards*9/10 {
+		t.Errorf("got %d additions of %d, want those deleted that are in the values", longest, rounds*usageShards)
+	}
+	for range 1000 {
+		if tell(some, most) == 0 {
+			break
+		}
+	}
+	if u.waits() || len(u.additions) > 0 {
+		t.Errorf("got %d values that wait and %d additions, want none", len(u.waiting()), len(u.additions))
 	}
 }
 
@@ -298,7 +459,10 @@ func TestUsageAt(t *testing.T) {
 			t.Errorf("got %d, %q, %t, want 20787, %q, true", day, got, ok, origin)
 		}
 	}
-	for _, name := range []string{"", "z/", "z/020787/3f/", "z/020787/3f/abcdefghijklmnop", "z/20787/3f/-", "z/020787/3F/-", "z/020787/3f/-/", "d/020787/3f/-"} {
+	if day, origin, ok := usageAt(additionName(20_787, "ABCDEFGHIJKLMNOP", 0x1f)); day != 20_787 || origin != "ABCDEFGHIJKLMNOP" || !ok {
+		t.Errorf("an addition: got %d, %q, %t", day, origin, ok)
+	}
+	for _, name := range []string{"", "z/", "z/020787/x/-/00000001", "z/020787/x/ABCDEFGHIJKLMNOP/1", "z/020787/3f/", "z/020787/3f/abcdefghijklmnop", "z/20787/3f/-", "z/020787/3F/-", "z/020787/3f/-/", "d/020787/3f/-"} {
 		if _, _, ok := usageAt(name); ok {
 			t.Errorf("%q is taken for the name of a value", name)
 		}
