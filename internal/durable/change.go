@@ -91,6 +91,7 @@ func (db *DB) NoteAll(do func(set func(key, value []byte) error) error) error {
 		if db.spareSpace() != nil {
 			return ErrNoSpace
 		}
+		defer db.endLook()
 		batch := db.badger.NewWriteBatch()
 		defer batch.Cancel()
 		if err := do(batch.Set); err != nil {
@@ -169,6 +170,7 @@ func (t *Turn) Update(do func(*Txn) error) error {
 }
 
 func (db *DB) commit(txn *badger.Txn) error {
+	defer db.endLook()
 	if f := db.faults.Load(); f != nil && f.Commit != nil {
 		return f.Commit(txn.Commit)
 	}
@@ -188,6 +190,7 @@ func (db *DB) inDoubt(err error) error {
 func (t *Turn) Note(do func(*Txn) error) error { return t.db.note(do) }
 
 func (db *DB) note(do func(*Txn) error) error {
+	defer db.endLook()
 	return ownError(db.badger.Update(func(txn *badger.Txn) error {
 		t := &Txn{badger: txn, db: db.badger}
 		return t.result(do(t))

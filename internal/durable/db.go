@@ -71,6 +71,7 @@ type DB struct {
 	closed bool
 	badger *badger.DB
 	opened identity // of the directory that badger has open
+	looks  looks
 
 	// changes serializes changes: the journal needs an order, and a change that
 	// reads what another writes would otherwise fail on commit.
@@ -137,7 +138,7 @@ func badgerOptions(path string, log *zap.Logger) badger.Options {
 		WithNumMemtables(2).
 		WithMemTableSize(8 * megabyte).
 		WithValueLogFileSize(16 * megabyte).
-		WithBlockCacheSize(8 * megabyte).
+		WithBlockCacheSize(0). // every table is mapped into memory
 		WithBaseLevelSize(64 * megabyte).
 		WithBaseTableSize(4 * megabyte).
 		WithNumLevelZeroTables(newTables).
@@ -166,6 +167,7 @@ func (db *DB) Close() error {
 		return nil
 	}
 	db.closed = true
+	db.endLook()
 	defer db.journal.Close()
 	if err := db.checkWritable(); err != nil {
 		// Badger would flush its memtables to a new file, or retry forever. Its

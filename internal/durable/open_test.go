@@ -217,7 +217,7 @@ func TestOpen_options(t *testing.T) {
 		{"NumMemtables", got.NumMemtables, 2},
 		{"MemTableSize", got.MemTableSize, int64(8 << 20)},
 		{"ValueLogFileSize", got.ValueLogFileSize, int64(16 << 20)},
-		{"BlockCacheSize", got.BlockCacheSize, int64(8 << 20)},
+		{"BlockCacheSize", got.BlockCacheSize, int64(0)},
 		{"Compression", got.Compression, options.None},
 		{"DetectConflicts", got.DetectConflicts, true},
 		{"ReadOnly", got.ReadOnly, false},

@@ -39,9 +39,8 @@ func liveHeap() int64 {
 	return int64(stats.HeapAlloc)
 }
 
-// TestMemory: backup and doctor hold no records in memory. Badger's block cache, of
-// 8 MB, may fill meanwhile: the bound leaves room for it, and is half of what it would
-// take to hold the records.
+// TestMemory: backup and doctor hold no records in memory. The bound is half of what it
+// would take to hold the records.
 func TestMemory(t *testing.T) {
 	const few, many, perKey = 2_500, 32_500, 500
 	small, large := heapOfLongWork(t, few), heapOfLongWork(t, many)

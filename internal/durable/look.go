@@ -1,0 +1,90 @@
+package durable
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// Look passes the value of a key to read, as the last transaction has left it, or returns
+// [ErrNotFound]. read must not keep the value. For a single key, Look costs a fraction of
+// View.
+func (db *DB) Look(key []byte, read func(value []byte) error) error {
+	db.gate.RLock()
+	defer db.gate.RUnlock()
+	if db.closed {
+		return ErrClosed
+	}
+	look := db.enterLook()
+	defer look.leave()
+	item, err := look.txn.Get(key)
+	if err != nil {
+		return ownError(err)
+	}
+	return item.Value(read)
+}
+
+// look is a read-only transaction that all calls of Look share until something is written.
+// To begin and to end one takes longer than to read a key: Badger has a goroutine that
+// keeps count of them. Badger's Get changes nothing in such a transaction.
+type look struct {
+	txn *badger.Txn
+	// users includes the database while the transaction is the current one.
+	users atomic.Int32
+}
+
+// enter reports whether the transaction can be used: its last user discards it.
+func (l *look) enter() bool {
+	for n := l.users.Load(); n > 0; n = l.users.Load() {
+		if l.users.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+	return false
+}
+
+func (l *look) leave() {
+	if l.users.Add(-1) == 0 {
+		l.txn.Discard()
+	}
+}
+
+// looks has the current transaction of Look.
+type looks struct {
+	current atomic.Pointer[look] // nil until there is one
+
+	mu     sync.Mutex // never held while anything waits for the disk
+	writes uint64     // how many there have been
+}
+
+// enterLook returns a transaction that has all that was written before the call.
+func (db *DB) enterLook() *look {
+	if current := db.looks.current.Load(); current != nil && current.enter() {
+		return current
+	}
+	db.looks.mu.Lock()
+	before := db.looks.writes
+	db.looks.mu.Unlock()
+	made := &look{txn: db.badger.NewTransaction(false)}
+	made.users.Store(1)
+	db.looks.mu.Lock()
+	defer db.looks.mu.Unlock()
+	if db.looks.writes == before && db.looks.current.Load() == nil {
+		made.users.Add(1)
+		db.looks.current.Store(made)
+	}
+	return made
+}
+
+// endLook makes later calls of Look see what has been written. Until then, Badger also
+// keeps what it replaces.
+func (db *DB) endLook() {
+	db.looks.mu.Lock()
+	db.looks.writes++
+	ended := db.looks.current.Swap(nil)
+	db.looks.mu.Unlock()
+	if ended != nil {
+		ended.leave()
+	}
+}
