@@ -97,19 +97,28 @@ type Key struct {
 // expired at the very instant of its ExpiresAt. Revoked wins over expired,
 // unless the key had expired before its scheduled revocation.
 func (k *Key) Status(now time.Time) Status {
+	return k.span().status(Instant(now.UnixMilli()))
+}
+
+func (k *Key) span() span {
+	return span{InstantOf(k.RevokedAt), InstantOf(k.RevokesAt), InstantOf(k.ExpiresAt)}
+}
+
+// span is what decides the status of a key.
+type span struct{ revokedAt, revokesAt, expiresAt Instant }
+
+func (s span) status(now Instant) Status {
 	switch {
-	case !k.RevokedAt.IsZero():
+	case s.revokedAt != 0, s.revokedBySchedule(now):
 		return Revoked
-	case k.revokedBySchedule(now):
-		return Revoked
-	case !now.Before(k.ExpiresAt):
+	case now >= s.expiresAt:
 		return Expired
 	}
 	return Active
 }
 
-func (k *Key) revokedBySchedule(now time.Time) bool {
-	return !k.RevokesAt.IsZero() && !now.Before(k.RevokesAt) && k.RevokesAt.Before(k.ExpiresAt)
+func (s span) revokedBySchedule(now Instant) bool {
+	return s.revokesAt != 0 && now >= s.revokesAt && s.revokesAt < s.expiresAt
 }
 
 // Use is one use of a key: when, and the address of the client where it is known.
@@ -149,7 +158,7 @@ func (k *Key) FamilyID() string {
 // EffectiveRevokedAt returns when the key was revoked, by a person or by schedule; zero
 // if it has not been by the given instant, as when it has expired.
 func (k *Key) EffectiveRevokedAt(now time.Time) time.Time {
-	if k.RevokedAt.IsZero() && k.revokedBySchedule(now) {
+	if k.RevokedAt.IsZero() && k.span().revokedBySchedule(Instant(now.UnixMilli())) {
 		return k.RevokesAt
 	}
 	return k.RevokedAt

@@ -83,9 +83,16 @@ func TestKey_Status_neverReturns(t *testing.T) {
 			RevokesAt: instant.Draw(t, "RevokesAt"),
 			RevokedAt: instant.Draw(t, "RevokedAt"),
 		}
+		granted := key.Grant()
+		if got, want := granted.ActiveUntil(), key.ActiveUntil(); !got.Equal(want) {
+			t.Fatalf("its grant is active until %v, want %v", got, want)
+		}
 		before := key.Status(at(0))
 		for minute := 1; minute <= 21; minute++ {
 			now := key.Status(at(minute))
+			if got := granted.Status(at(minute)); got != now {
+				t.Fatalf("its grant is %s at minute %d, want %s", got, minute, now)
+			}
 			if before != Active && now != before {
 				t.Fatalf("%s at minute %d, %s before", now, minute, before)
 			}

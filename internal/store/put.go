@@ -226,7 +226,9 @@ func replaceEntry(txn *transaction, entryOf func(*apikey.Key) (key, value []byte
 	return txn.Set(key, value)
 }
 
-func digestEntry(k *apikey.Key) (key, value []byte) { return digestKey(k.Digest), []byte(k.ID) }
+func digestEntry(k *apikey.Key) (key, value []byte) {
+	return digestKey(k.Digest), encodeGrant(k.Grant())
+}
 
 func workspaceEntry(k *apikey.Key) (key, value []byte) {
 	return workspaceKey(k.WorkspaceID, k.ID), []byte(searchText(k))

@@ -141,14 +141,11 @@ func decodeKey(id string, value []byte) (*apikey.Key, error) {
 }
 
 func keyByDigest(txn reader, digest apikey.Digest) (*apikey.Key, error) {
-	id, err := txn.Get(digestKey(digest))
-	if errors.Is(err, durable.ErrNotFound) {
-		return nil, apikey.ErrNotFound
-	}
+	granted, err := grantOf(txn, digest)
 	if err != nil {
 		return nil, err
 	}
-	key, err := keyByID(txn, string(id))
+	key, err := keyByID(txn, granted.ID)
 	if err == nil && key.Digest != digest {
 		err = errors.New("the record of " + key.ID + " is of another token")
 	}

@@ -150,9 +150,10 @@ func (r *replay) key(txn *transaction, record apikey.Record) error {
 	if before != nil && (before.Digest != key.Digest || before.WorkspaceID != key.WorkspaceID) {
 		return errors.New("the key has had another token or workspace")
 	}
-	if holder, err := txn.Get(digestKey(key.Digest)); err == nil && string(holder) != key.ID {
+	switch holder, err := grantOf(txn, key.Digest); {
+	case err == nil && holder.ID != key.ID:
 		return errors.New("another key has its token")
-	} else if ignoreNotFound(err) != nil {
+	case err != nil && !errors.Is(err, apikey.ErrNotFound):
 		return err
 	}
 	r.stale = append(r.stale, key.Digest)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
@@ -30,7 +31,7 @@ import (
 //	                       usage_recent.go
 //	m/kept/<n><id>0<sum>   in a fleet, a record that is to be put back into it: see kept.go
 //	k/<key id>             keyRecord
-//	t/<digest>             key id: whose token has this SHA-256
+//	t/<digest>             apikey.Grant: whose token has this SHA-256, see grant.go
 //	p/<prefix>             nothing: a prefix that the token of a key has, or had
 //	w/<ws><key id>         the text that is searched to find a key of a workspace
 //	q/<ws>                 roster: how many keys of a workspace are current, and how many have ended
@@ -69,7 +70,7 @@ import (
 //
 // What changes write is in the journal too. The notes u/, v/, z/ and m/ are not, except for
 // m/fleet, m/fleet/set, m/kept, m/restoring, m/forgotten, m/settled and m/clock/trust.
-const schemaVersion = 2
+const schemaVersion = 3
 
 // notePrefixes are the prefixes of keys that changes do not write, or not always.
 var notePrefixes = []string{"u/", "v/", usagePrefix, "m/"}
@@ -95,7 +96,7 @@ const digestPrefix = "t/"
 
 func recordKey(keyID string) []byte         { return append([]byte("k/"), keyID...) }
 func prefixKey(prefix string) []byte        { return append([]byte("p/"), prefix...) }
-func digestKey(d apikey.Digest) []byte      { return append([]byte(digestPrefix), d[:]...) }
+func digestKey(d apikey.Digest) []byte      { return slices.Concat([]byte(digestPrefix), d[:]) }
 func suspensionKey(ws string) []byte        { return inWorkspace("s/", ws, "") }
 func workspaceKey(ws, keyID string) []byte  { return inWorkspace("w/", ws, keyID) }
 func nameKey(ws, folded string) []byte      { return inWorkspace("n/", ws, folded) }

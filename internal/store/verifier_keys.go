@@ -18,7 +18,7 @@ func (v *verifier) key(record, value []byte) error {
 	}
 	v.flaw("key", key.ID, key.Flaw())
 	ending := endingOf(key)
-	v.entry(digestKey(key.Digest), key.ID)
+	v.entry(digestKey(key.Digest), string(encodeGrant(key.Grant())))
 	v.entry(workspaceKey(key.WorkspaceID, key.ID), searchText(key))
 	v.entry(endKey(ending, key.ID), string(ending.encode()))
 	v.place(key)

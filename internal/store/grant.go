@@ -1,0 +1,138 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"sync"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/durable"
+)
+
+// A grant is kept with the digest of its key's token, so that a request needs one read,
+// and not the record of the key. It is, in this order:
+//
+//	form           one byte
+//	what is set    one byte: see below
+//	its instants   those that grantInstants returns, each as a varint
+//	the lengths    of the id and of the workspace id, each as a uvarint
+//	id, workspace id and name
+//	a checksum     of the digest and all of the above, CRC-32C, in four bytes
+const grantForm = 1
+
+// What is set in a grant.
+const (
+	grantsWriting = 1 << iota
+	grantReplaced
+	grantImported
+	grantUnknown // and all above
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+var errGrant = errors.New("the entry of a token is damaged")
+
+func grantInstants(g *apikey.Grant) [6]*apikey.Instant {
+	return [...]*apikey.Instant{&g.CreatedAt, &g.ExpiresAt, &g.RevokesAt, &g.RevokedAt, &g.ReplacedAt, &g.ExposedAt}
+}
+
+func encodeGrant(g apikey.Grant) []byte {
+	var set byte
+	if g.Preset == apikey.FullAccess {
+		set |= grantsWriting
+	}
+	if g.Replaced {
+		set |= grantReplaced
+	}
+	if g.Imported {
+		set |= grantImported
+	}
+	to := make([]byte, 0, 64+len(g.ID)+len(g.WorkspaceID)+len(g.Name))
+	to = append(to, grantForm, set)
+	for _, at := range grantInstants(&g) {
+		to = binary.AppendVarint(to, int64(*at))
+	}
+	to = binary.AppendUvarint(to, uint64(len(g.ID)))
+	to = binary.AppendUvarint(to, uint64(len(g.WorkspaceID)))
+	to = append(to, g.ID...)
+	to = append(to, g.WorkspaceID...)
+	to = append(to, g.Name...)
+	return binary.LittleEndian.AppendUint32(to, grantSum(g.Digest[:], to))
+}
+
+func grantSum(digest, encoded []byte) uint32 {
+	return crc32.Update(crc32.Checksum(digest, castagnoli), castagnoli, encoded)
+}
+
+// decodeGrant decodes the grant of the key whose token has the digest. An inconsistent
+// one must never let a request through.
+func decodeGrant(digest, value []byte) (g apikey.Grant, err error) {
+	end := len(value) - crc32.Size
+	if end < 2 || value[0] != grantForm || value[1] >= grantUnknown || len(digest) != len(g.Digest) ||
+		binary.LittleEndian.Uint32(value[end:]) != grantSum(digest, value[:end]) {
+		return g, errGrant
+	}
+	g.Digest, g.Preset, g.Replaced = apikey.Digest(digest), apikey.ReadOnly, value[1]&grantReplaced != 0
+	g.Imported = value[1]&grantImported != 0
+	if value[1]&grantsWriting != 0 {
+		g.Preset = apikey.FullAccess
+	}
+	rest := value[2:end]
+	for _, at := range grantInstants(&g) {
+		n, size := binary.Varint(rest)
+		if size <= 0 {
+			return apikey.Grant{}, errGrant
+		}
+		*at, rest = apikey.Instant(n), rest[size:]
+	}
+	var lengths [2]int
+	for i := range lengths {
+		n, size := binary.Uvarint(rest)
+		if size <= 0 || n > uint64(len(rest)) {
+			return apikey.Grant{}, errGrant
+		}
+		lengths[i], rest = int(n), rest[size:]
+	}
+	id, ws := lengths[0], lengths[0]+lengths[1]
+	if id == 0 || ws > len(rest) || g.ExpiresAt == 0 {
+		return apikey.Grant{}, errGrant
+	}
+	text := string(rest) // one allocation for all
+	g.ID, g.WorkspaceID, g.Name = text[:id], text[id:ws], text[ws:]
+	if apikey.ValidateWorkspaceID(g.WorkspaceID) != nil {
+		return apikey.Grant{}, errGrant
+	}
+	return g, nil
+}
+
+// grantKeys has keys for Grant to use, which would otherwise allocate one.
+var grantKeys = sync.Pool{New: func() any { return new([]byte) }}
+
+// Grant returns what a request needs to know of the key whose token has the given digest,
+// regardless of its status, or [apikey.ErrNotFound].
+func (s *Store) Grant(digest apikey.Digest) (g apikey.Grant, err error) {
+	key := grantKeys.Get().(*[]byte)
+	defer grantKeys.Put(key)
+	*key = append(append((*key)[:0], digestPrefix...), digest[:]...)
+	err = s.db.Look(*key, func(value []byte) (err error) {
+		g, err = decodeGrant((*key)[len(digestPrefix):], value)
+		return err
+	})
+	if errors.Is(err, durable.ErrNotFound) {
+		err = apikey.ErrNotFound
+	}
+	return g, s.wrapInternal(err)
+}
+
+// grantOf returns the grant of a digest, or [apikey.ErrNotFound].
+func grantOf(txn reader, digest apikey.Digest) (apikey.Grant, error) {
+	value, err := txn.Get(digestKey(digest))
+	if errors.Is(err, durable.ErrNotFound) {
+		return apikey.Grant{}, apikey.ErrNotFound
+	}
+	if err != nil {
+		return apikey.Grant{}, err
+	}
+	return decodeGrant(digest[:], value)
+}
