@@ -161,9 +161,11 @@ type bothForms struct {
 
 // Write implements prometheus.Metric.
 func (b bothForms) Write(out *dto.Metric) error {
-	err := b.Metric.Write(out)
+	if err := b.Metric.Write(out); err != nil {
+		return err
+	}
 	for i := range b.bounds {
 		out.GetHistogram().Bucket = append(out.GetHistogram().Bucket, &dto.Bucket{UpperBound: &b.bounds[i], CumulativeCount: &b.counts[i]})
 	}
-	return err
+	return nil
 }
