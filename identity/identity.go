@@ -39,9 +39,15 @@ const (
 // Headers is a set of header names, matched in every spelling that an upstream could take
 // for them. It is immutable and safe for concurrent use. The zero set matches nothing.
 type Headers struct {
-	// byLength holds the names, folded (see fold), at the index of their length, which
-	// excludes most fields of a request.
-	byLength [][]string
+	// byLength holds the names at the index of their length.
+	byLength []sameLength
+}
+
+// sameLength are names of the same length. Most fields of a request are excluded by their
+// length and first letter.
+type sameLength struct {
+	first uint32   // has the bit of each first letter: see letter
+	names []string // folded: see fold
 }
 
 // NewHeaders returns the set of the given names.
@@ -53,9 +59,13 @@ func NewHeaders(names ...string) Headers {
 			folded[i] = fold(c)
 		}
 		for len(h.byLength) <= len(name) {
-			h.byLength = append(h.byLength, nil)
+			h.byLength = append(h.byLength, sameLength{})
 		}
-		h.byLength[len(name)] = append(h.byLength[len(name)], string(folded))
+		of := &h.byLength[len(name)]
+		of.names = append(of.names, string(folded))
+		if name != "" {
+			of.first |= letter(name[0])
+		}
 	}
 	return h
 }
@@ -65,7 +75,11 @@ func (h Headers) Match(name string) bool {
 	if len(name) >= len(h.byLength) {
 		return false
 	}
-	for _, want := range h.byLength[len(name)] {
+	of := &h.byLength[len(name)]
+	if name != "" && of.first&letter(name[0]) == 0 {
+		return false
+	}
+	for _, want := range of.names {
 		if same(name, want) {
 			return true
 		}
@@ -81,6 +95,14 @@ func same(name, folded string) bool {
 		}
 	}
 	return true
+}
+
+// letter returns the bit of a first letter, in any case; all that is no letter shares one.
+func letter(c byte) uint32 {
+	if folded := fold(c); 'a' <= folded && folded <= 'z' {
+		return 1 << (folded - 'a')
+	}
+	return 1 << 31
 }
 
 // fold maps a byte of a header name to what it may become on its way to an
