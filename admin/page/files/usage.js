@@ -33,8 +33,7 @@ export function usageView(key, usage) {
 	return html`<section class="card usage" aria-labelledby="usage">
 		<header><h2 id="usage">${text.usage.title}</h2>${pick("days", text.usage.days, `${span}`, options, choose)}</header>
 		<p class="legend">${kinds.map((kind) => counted(kind, text.usage[kind], countOf(sum, kind)))}</p>
-		${chart(used.map((of) => [of]), days)}
-		${table(days, kinds.map((kind) => text.usage[kind]), used.map((of) => kinds.map((kind) => countOf(of, kind))))}
+		${figures(used.map((of) => [of]), days, kinds.map((kind) => text.usage[kind]), used.map((of) => kinds.map((kind) => countOf(of, kind))))}
 	</section>`;
 }
 
@@ -47,31 +46,30 @@ export function comparison(old, replacement) {
 	const [before, after] = [old, replacement].map(({usage}) => eachDay(usage, days));
 	const names = [old, replacement].map(({key}) => key.token_hint);
 	const sum = sumOf([...before, ...after]);
-	const all = ({reads, writes}) => reads + writes;
 	return html`<div class="usage compared">
 		<p class="legend">
 			${counted("key0", html`${text.usage.old} <code>${names[0]}</code>`, all(sumOf(before)))}
 			${counted("key1", html`${text.usage.replacement} <code>${names[1]}</code>`, all(sumOf(after)))}
 			${["refused", "limited"].filter((kind) => countOf(sum, kind) > 0).map((kind) => counted(kind, text.usage[kind], countOf(sum, kind)))}
 		</p>
-		${chart(before.map((of, i) => [of, after[i]]), days)}
-		${table(days, names, before.map((of, i) => [all(of), all(after[i])]))}
+		${figures(before.map((of, i) => [of, after[i]]), days, names, before.map((of, i) => [all(of), all(after[i])]))}
 	</div>`;
 }
 
-function chart(columns, days) {
-	const titleOf = (i) => `${utcDate(days[i])}: ${columns[i].map((of) => text.usage.ofDay(...kinds.map((kind) => countOf(of, kind)))).join(" · ")}`;
-	return html`<figure>${drawing(columns, titleOf)}
-		<figcaption><span>${utcDate(days[0])}</span><span>${utcDate(days.at(-1))}</span></figcaption></figure>`;
-}
+const all = ({reads, writes}) => reads + writes;
 
-// The days on which something happened, newest first.
-function table(days, heads, rows) {
+// A chart of days with what its highest bar stands for, and a table of the days on which
+// something happened, newest first.
+function figures(columns, days, heads, rows) {
 	const busy = rows.map((counts, i) => ({day: days[i], counts})).filter(({counts}) => counts.some((n) => n > 0));
 	if (busy.length === 0) {
 		return html`<p class="help">${text.usage.none}</p>`;
 	}
-	return html`<details><summary>${text.usage.table}</summary>
+	const titleOf = (i) => `${utcDate(days[i])}: ${columns[i].map((of) => text.usage.ofDay(...kinds.map((kind) => countOf(of, kind)))).join(" · ")}`;
+	const most = Math.max(...columns.flat().map(all));
+	return html`<figure>${most > 0 ? html`<p class="help">${text.usage.most(most)}</p>` : nothing}${drawing(columns, titleOf)}
+		<figcaption><span>${utcDate(days[0])}</span><span>${utcDate(days.at(-1))}</span></figcaption></figure>
+	<details><summary>${text.usage.table}</summary>
 		<div class="scroll" tabindex="0" role="group" aria-label=${text.usage.table}><table class="figures">
 			<thead><tr><th scope="col">${text.usage.day}</th>${heads.map((head) => html`<th scope="col">${head}</th>`)}</tr></thead>
 			<tbody>${busy.reverse().map(({day, counts}) => html`<tr><th scope="row">${utcDate(day)}</th>${counts.map((n) => html`<td>${number(n)}</td>`)}</tr>`)}</tbody>

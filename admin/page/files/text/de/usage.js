@@ -19,6 +19,7 @@ export const usage = {
 	replacement: "Neuer Schlüssel",
 	day: "Tag",
 	table: "Als Tabelle zeigen",
+	most: (n) => `Tag mit den meisten: ${requests(n)}`,
 	none: "Keine Anfragen an diesen Tagen.",
 	spark: (passed, stopped, days) => `${requests(passed)} in ${count(days, "Tag", "Tagen")}${stopped > 0 ? `, dazu ${number(stopped)} abgelehnt oder über einem Limit` : ""}`,
 };

@@ -19,6 +19,7 @@ export const usage = {
 	replacement: "New key",
 	day: "Day",
 	table: "Show as a table",
+	most: (n) => `Busiest day: ${requests(n)}`,
 	none: "No requests on these days.",
 	spark: (passed, stopped, days) => `${requests(passed)} in ${count(days, "day", "days")}${stopped > 0 ? `, and ${number(stopped)} refused or over a limit` : ""}`,
 };
