@@ -25,7 +25,10 @@ const itemsShown = () => [...document.querySelectorAll("[role=menuitem]")];
 function show(id, at = 0) {
 	opened = id;
 	redraw();
-	queueMicrotask(() => itemsShown().at(at)?.focus());
+	queueMicrotask(() => {
+		itemsShown().at(at)?.focus();
+		document.querySelector("[role=menu]")?.scrollIntoView({block: "nearest"});
+	});
 }
 
 // Closes the menu. The focus goes back to its button.
