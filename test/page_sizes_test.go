@@ -131,6 +131,9 @@ func TestPage_cards(t *testing.T) {
 	for _, height := range heights {
 		sum += height
 	}
+	if at := eval[float64](b, `document.querySelector("tbody tr").getBoundingClientRect().top`); at > 500 {
+		t.Errorf("got the first card %.0f pixels from the top, want at most 500: choices are behind a button", at)
+	}
 	if mean := sum / float64(len(heights)); len(heights) != 8 || mean > 110 {
 		t.Errorf("got %d cards of %v pixels, %.0f on average, want 8 of at most 110", len(heights), heights, mean)
 	}

@@ -69,6 +69,7 @@ func (p *scene) states() []state {
 	return []state{
 		{"list", func() { p.goTo(p.ws); p.sees(p.old) }},
 		{"what needs attention", func() { p.click("radio", "Needs attention"); p.misses("Loading") }},
+		{"filters, also on a phone", func() { eval[any](p.tab, `document.querySelector(".fold").click()`) }},
 		{"a row's menu", func() {
 			p.click("radio", "Active")
 			p.click("button", "Actions for "+p.old+" agk_")

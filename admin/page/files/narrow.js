@@ -9,7 +9,7 @@ import {columns, ownersOf} from "./order.js";
 import {isNarrowed, presets, shows, spans, toList, usualSort, widened} from "./query.js";
 import {text} from "./text.js";
 import {tokenIn} from "./tokens.js";
-import {icon, pick} from "./ui.js";
+import {icon, narrowing, pick} from "./ui.js";
 
 // Shows another page of the list, or of another list.
 export const turn = (changes, options) => go(toList({...list.query, ...changes}), options);
@@ -63,11 +63,8 @@ export const toolsView = () => html`
 		</label>
 	</div>`;
 
-export const narrowView = () => html`
-	<div class="narrow">
-		${accessView()}${ownerView()}${hasEnds(list.query.show) ? endView() : nothing}${sortView()}
-		${isNarrowed(list.query) ? matched() : nothing}
-	</div>`;
+export const narrowView = () =>
+	narrowing(text.arrange.fold, [accessView(), ownerView(), hasEnds(list.query.show) ? endView() : nothing, sortView(), isNarrowed(list.query) ? matched() : nothing]);
 
 function showView(name) {
 	const counts = {...app.summary?.keys, attention: urgent()?.length};

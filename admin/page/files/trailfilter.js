@@ -5,7 +5,7 @@ import {go, toActivity} from "./app.js";
 import {text} from "./text.js";
 import {tokenIn} from "./tokens.js";
 import {isFilter, operations, queryOf} from "./trail.js";
-import {pick} from "./ui.js";
+import {narrowing, pick} from "./ui.js";
 
 export function filterView(filter) {
 	const change = (changes) => go(toActivity() + queryOf({...filter, ...changes}));
@@ -16,9 +16,9 @@ export function filterView(filter) {
 		<label class="pick by-${name}"><span>${text.trail[name]}</span>
 			<input type=${type} name=${name} autocomplete="off" spellcheck="false" .value=${filter[name]} @change=${enter}>
 		</label>`;
-	return html`<div class="narrow" role="search">
+	return html`<div role="search">${narrowing(text.trail.fold, html`
 		${pick("operation", text.trail.operation, filter.operation, options, (operation) => change({operation}))}
-		${typed("actor", "search")}${typed("key", "search")}${typed("from", "date")}${typed("to", "date")}
-		${isFilter(filter) ? html`<button type="button" @click=${() => go(toActivity())}>${text.trail.widen}</button>` : nothing}
+		${typed("actor", "search")}${typed("key", "search")}<span class="pair">${typed("from", "date")}${typed("to", "date")}</span>
+		${isFilter(filter) ? html`<button type="button" @click=${() => go(toActivity())}>${text.trail.widen}</button>` : nothing}`)}
 	</div>`;
 }

@@ -31,6 +31,7 @@ const icons = {
 	changed: "m5 19 1-4L16 5l3 3L9 18l-4 1Z",
 	active: "m5 12.5 4.5 4.5L19 7.5",
 	download: "M12 4v11m-5-4.5 5 5 5-5M5 20h14",
+	filter: "M4 6.5h16M7 12h10M10 17.5h4",
 	more: "M5.5 12h.01M12 12h.01M18.5 12h.01",
 };
 
@@ -84,6 +85,20 @@ export const dropdown = (name, chosen, options, {id = nothing, choose = () => {}
 // The same with a label beside it.
 export const pick = (name, label, chosen, options, choose) => html`
 	<label class="pick by-${name}"><span>${label}</span>${dropdown(name, chosen, options, {choose})}</label>`;
+
+let folded = true; // on a phone, where choices would fill the screen
+
+// Choices that narrow what is listed. On a phone they are behind a button.
+export function narrowing(words, choices) {
+	const turn = () => {
+		folded = !folded;
+		redraw();
+	};
+	return html`<div class="narrow ${folded ? "folded" : ""}">
+		<button type="button" class="fold" aria-expanded=${folded ? "false" : "true"} @click=${turn}>${icon("filter")}${words}</button>
+		${choices}
+	</div>`;
+}
 
 // A button that copies a text and confirms it. Without HTTPS, browsers do not let a
 // page copy, so it selects the text instead.

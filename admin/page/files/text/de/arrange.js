@@ -6,6 +6,7 @@ const {number, count} = numbers("de");
 const keys = (n) => count(n, "Schlüssel", "Schlüssel");
 
 export const arrange = {
+	fold: "Filtern und sortieren",
 	any: "Alle",
 	within: (days) => `In ${count(days, "Tag", "Tagen")}`,
 	sort: "Sortieren",

@@ -6,6 +6,7 @@ import {html} from "../../vendor/lit-html.js";
 const {number, count} = numbers("de");
 
 export const trail = {
+	fold: "Filtern",
 	operation: "Was",
 	any: "Alles",
 	operations: {

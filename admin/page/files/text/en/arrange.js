@@ -7,6 +7,7 @@ const keys = (n) => count(n, "key", "keys");
 const keysWere = (n) => count(n, "key was", "keys were");
 
 export const arrange = {
+	fold: "Filter and sort",
 	any: "Any",
 	within: (days) => `Within ${count(days, "day", "days")}`,
 	sort: "Sort by",

@@ -6,6 +6,7 @@ import {html} from "../../vendor/lit-html.js";
 const {number, count} = numbers("en");
 
 export const trail = {
+	fold: "Filter",
 	operation: "What",
 	any: "Anything",
 	operations: {
