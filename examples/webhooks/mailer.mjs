@@ -4,12 +4,16 @@
 //
 // It reads its configuration from the environment: WEBHOOK_SECRET, as the gateway has it;
 // SMTP, the host and port of a mail server that takes mail from this machine; MAIL_FROM,
-// MAIL_TO; and LISTEN, the port to listen on, by default 8025.
+// MAIL_TO; and LISTEN, the address to listen on, by default 127.0.0.1:8025.
 import { createServer } from "node:http";
 import nodemailer from "nodemailer";
 import { Webhook } from "standardwebhooks";
 
-const { WEBHOOK_SECRET, SMTP, MAIL_FROM, MAIL_TO, LISTEN = "8025" } = process.env;
+const { WEBHOOK_SECRET, SMTP, MAIL_FROM, MAIL_TO, LISTEN = "127.0.0.1:8025" } = process.env;
+if (!WEBHOOK_SECRET || !SMTP) {
+	console.error("Set WEBHOOK_SECRET, SMTP, MAIL_FROM and MAIL_TO.");
+	process.exit(1);
+}
 const verifier = new Webhook(WEBHOOK_SECRET);
 const [host, port] = SMTP.split(":");
 const mails = nodemailer.createTransport({ host, port: Number(port), ignoreTLS: true });
@@ -22,7 +26,7 @@ createServer(async (request, response) => {
 		console.error(error.message);
 		response.writeHead(503).end(); // the gateway tries again
 	}
-}).listen(Number(LISTEN), "127.0.0.1");
+}).listen(Number(LISTEN.split(":")[1]), LISTEN.split(":")[0]);
 
 async function receive(request) {
 	const body = await text(request);
@@ -56,7 +60,7 @@ async function mail({ type, data: { workspace_id: workspace, key } }) {
 		from: MAIL_FROM,
 		to: MAIL_TO,
 		subject: `${type}: ${key.name} in ${workspace}`,
-		text: `The key "${key.name}" (${key.id}, owner "${key.owner}") of the workspace ${workspace} expires at ${key.expires_at}.\n`,
+		text: `The key "${key.name}" (${key.id}, owner "${key.owner}") of the workspace ${workspace}: ${type}. Its lifetime ends at ${key.expires_at}.\n`,
 	});
 }
 

@@ -94,7 +94,7 @@ func (m *mailer) mail(got message) error {
 		"From: " + m.from, "To: " + m.to,
 		"Subject: " + mime.QEncoding.Encode("utf-8", subject), // so that no name can add a header
 		"Content-Type: text/plain; charset=utf-8", "",
-		fmt.Sprintf("The key %q (%s, owner %q) of the workspace %s expires at %s.", key.Name, key.ID, key.Owner, got.Data.WorkspaceID, key.ExpiresAt.Format(time.RFC3339)),
+		fmt.Sprintf("The key %q (%s, owner %q) of the workspace %s: %s. Its lifetime ends at %s.", key.Name, key.ID, key.Owner, got.Data.WorkspaceID, got.Type, key.ExpiresAt.Format(time.RFC3339)),
 	}
 	return smtp.SendMail(m.server, nil, m.from, []string{m.to}, []byte(strings.Join(lines, "\r\n")+"\r\n"))
 }
