@@ -1,6 +1,7 @@
 package durable
 
 import (
+	"os"
 	"runtime"
 	"sync"
 )
@@ -39,7 +40,12 @@ func makeRoom() (leave func()) {
 func leaveRoom() {
 	room.Lock()
 	defer room.Unlock()
-	if room.makers--; room.makers == 0 && runtime.GOMAXPROCS(0) == room.before+spareThreads {
-		runtime.GOMAXPROCS(room.before)
+	if room.makers--; room.makers > 0 || runtime.GOMAXPROCS(0) != room.before+spareThreads {
+		return
 	}
+	if os.Getenv("GOMAXPROCS") != "" {
+		runtime.GOMAXPROCS(room.before)
+		return
+	}
+	runtime.SetDefaultGOMAXPROCS() // which follows the process's quota from then on, as before
 }
