@@ -20,6 +20,9 @@ type Turn struct{ db *DB }
 // changes go first, and may use the disk's reserve.
 func (db *DB) Change(ctx context.Context, party string, urgent bool, do func(*Turn) error) error {
 	return db.use(func() error {
+		if err := db.roomToMerge(ctx, urgent); err != nil {
+			return err
+		}
 		if err := db.changes.LockFor(ctx, party, urgent); err != nil {
 			return err
 		}
@@ -42,6 +45,9 @@ const maxTogether = 64
 // only one. While there is no more space than the reserve, each change is made alone.
 func (db *DB) ChangeTogether(ctx context.Context, party string, urgent bool, change any, do func(turn *Turn, changes []any) error) error {
 	return db.use(func() error {
+		if err := db.roomToMerge(ctx, urgent); err != nil {
+			return err
+		}
 		done, err := db.changes.lockOrJoin(ctx, party, urgent, change)
 		if err != nil || done {
 			return err
@@ -91,10 +97,16 @@ func (db *DB) NoteAll(do func(set func(key, value []byte) error) error) error {
 		if db.spareSpace() != nil {
 			return ErrNoSpace
 		}
+		if err := db.roomToMerge(context.Background(), false); err != nil {
+			return err
+		}
 		defer db.endLook()
 		batch := db.badger.NewWriteBatch()
 		defer batch.Cancel()
-		if err := do(batch.Set); err != nil {
+		if err := do(func(key, value []byte) error {
+			db.wrote(journal.Write{Key: key, Value: value})
+			return batch.Set(key, value)
+		}); err != nil {
 			return err
 		}
 		return batch.Flush()
@@ -146,7 +158,8 @@ func (t *Turn) Update(do func(*Txn) error) error {
 	db := t.db
 	badgerTxn := db.badger.NewTransaction(true)
 	defer badgerTxn.Discard()
-	txn := &Txn{badger: badgerTxn, db: db.badger, madeAt: time.Now()}
+	txn := db.txn(badgerTxn)
+	txn.madeAt = time.Now()
 	if err := txn.result(do(txn)); err != nil || len(txn.writes) == 0 {
 		return err
 	}
@@ -165,6 +178,7 @@ func (t *Turn) Update(do func(*Txn) error) error {
 	if err := db.commit(badgerTxn); err != nil {
 		return db.inDoubt(err)
 	}
+	db.wrote(txn.writes...)
 	db.requestSnapshot()
 	return nil
 }
@@ -192,7 +206,8 @@ func (t *Turn) Note(do func(*Txn) error) error { return t.db.note(do) }
 func (db *DB) note(do func(*Txn) error) error {
 	defer db.endLook()
 	return ownError(db.badger.Update(func(txn *badger.Txn) error {
-		t := &Txn{badger: txn, db: db.badger}
+		t := db.txn(txn)
+		defer func() { db.wrote(t.writes...) }()
 		return t.result(do(t))
 	}))
 }

@@ -101,7 +101,7 @@ func (db *DB) readJournal() (j journalRead, err error) {
 	if j.snapshot, err = db.journal.OpenSnapshot(); err != nil {
 		return j, err
 	}
-	j.txn = &Txn{badger: db.badger.NewTransaction(false)}
+	j.txn = db.txn(db.badger.NewTransaction(false))
 	return j, nil
 }
 

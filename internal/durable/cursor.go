@@ -23,7 +23,9 @@ type Cursor struct {
 // Cursor returns a cursor over the keys with a prefix. The caller closes it.
 func (t *Txn) Cursor(prefix []byte) *Cursor {
 	it := t.badger.NewIterator(badger.IteratorOptions{Prefix: prefix})
-	it.Rewind()
+	if t.unexamined == nil {
+		it.Rewind()
+	}
 	return &Cursor{txn: t, it: it, sought: bytes.Clone(prefix)}
 }
 
@@ -33,6 +35,9 @@ func (c *Cursor) Close() { c.it.Close() }
 // At returns the value of a key, and whether it exists. The value is valid until
 // the next call.
 func (c *Cursor) At(key []byte) (value []byte, found bool) {
+	if c.txn.unexamined != nil {
+		return c.lookUp(key)
+	}
 	for n := 0; n < stepsBeforeSeek && c.compare(key) < 0; n++ {
 		c.it.Next()
 	}
@@ -45,6 +50,15 @@ func (c *Cursor) At(key []byte) (value []byte, found bool) {
 	}
 	value, err := valueOf(c.it.Item())
 	c.txn.err = errors.Join(c.txn.err, err)
+	return value, err == nil
+}
+
+// lookUp is At while there are tables to examine, of which none is stepped through.
+func (c *Cursor) lookUp(key []byte) (value []byte, found bool) {
+	value, err := c.txn.Get(key)
+	if !errors.Is(err, ErrNotFound) {
+		c.txn.err = errors.Join(c.txn.err, err)
+	}
 	return value, err == nil
 }
 

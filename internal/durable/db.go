@@ -17,6 +17,7 @@ package durable
 import (
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -45,7 +46,15 @@ type Options struct {
 	// contents are elsewhere too. Default: to restore a backup, or to make do with what
 	// is left.
 	StartOver string
-	Log       *zap.Logger
+	// Keep writes what the owner wants back at the next start, if nothing has changed by
+	// then: see [DB.Kept]. Close calls it once, when nothing can be read or changed any
+	// more, and while no other process can open the database. It passes nil if nothing
+	// can be kept. It may be nil.
+	Keep func(to io.Writer) error
+	// NoteFrom is the size of the tables, in bytes, from which a stop is noted, so that
+	// the next start need not read all of them before it answers. Default: 256 MiB.
+	NoteFrom int64
+	Log      *zap.Logger
 }
 
 // RebuiltFrom describes the journal that a database was rebuilt from.
@@ -72,6 +81,10 @@ type DB struct {
 	badger *badger.DB
 	opened identity // of the directory that badger has open
 	looks  looks
+	// unexamined are the tables that are examined meanwhile, or nil.
+	unexamined atomic.Pointer[unexamined]
+	unusable   unusable
+	kept       *uint32 // the checksum of what Kept returns; nil if there is nothing
 
 	// changes serializes changes: the journal needs an order, and a change that
 	// reads what another writes would otherwise fail on commit.
@@ -169,13 +182,21 @@ func (db *DB) Close() error {
 	db.closed = true
 	db.endLook()
 	defer db.journal.Close()
+	defer db.keep(nil)
 	if err := db.checkWritable(); err != nil {
 		// Badger would flush its memtables to a new file, or retry forever. Its
 		// write-ahead log has their contents, and the next Open replays it.
 		db.log.Warn("the key store was not closed cleanly, as after a crash: no change is lost", zap.String("path", db.path), zap.Error(err))
 		return nil
 	}
-	return db.closeBadger()
+	settled := db.settle()
+	if err := db.closeBadger(); err != nil {
+		return err
+	}
+	if settled {
+		db.noteStop()
+	}
+	return nil
 }
 
 // closeTimeout bounds how long Badger may take to flush its memtables, at most 24
@@ -185,6 +206,9 @@ const closeTimeout = time.Minute
 // closeBadger closes Badger, or gives up after a while: on a failing disk, Badger
 // retries forever.
 func (db *DB) closeBadger() error {
+	if db.badger == nil { // it could not be rebuilt, or opened again
+		return nil
+	}
 	closed := make(chan error, 1)
 	go func() { closed <- db.badger.Close() }()
 	timeout := time.NewTimer(closeTimeout)
@@ -215,10 +239,16 @@ func (db *DB) release() error {
 
 // use runs do while the database cannot be closed.
 func (db *DB) use(do func() error) error {
+	if err := db.unusable.why(); err != nil {
+		return err // and not only once whoever makes it usable again lets others in
+	}
 	db.gate.RLock()
 	defer db.gate.RUnlock()
 	if db.closed {
 		return ErrClosed
+	}
+	if err := db.unusable.why(); err != nil {
+		return err
 	}
 	return do()
 }
@@ -231,7 +261,7 @@ func (db *DB) View(read func(*Txn) error) error {
 // view is View for a caller that holds the gate.
 func (db *DB) view(read func(*Txn) error) error {
 	return db.badger.View(func(txn *badger.Txn) error {
-		t := &Txn{badger: txn, db: db.badger}
+		t := db.txn(txn)
 		return t.result(read(t))
 	})
 }

@@ -19,6 +19,9 @@ var (
 	ErrNoSpace = errors.New("there is not enough free disk space")
 	// ErrInDoubt is returned if a change may or may not have been made.
 	ErrInDoubt = errors.New("a change could not be written to disk, and no more will be made until the server is restarted")
+	// ErrDamaged is returned for what is in a file that was found damaged, and for
+	// everything while the files are rebuilt.
+	ErrDamaged = errors.New("the key store's files are damaged")
 	// ErrMoved is returned if the directory is no longer the one that was opened.
 	ErrMoved = errors.New("its directory was removed, moved or replaced while the server was running: changes made now would be lost")
 	// ErrJournalMoved is ErrMoved for a file of the journal.

@@ -67,9 +67,18 @@ func (db *DB) openFiles() error {
 	if err := db.makeSpace(); err != nil {
 		return err
 	}
-	if err := db.journal.Tidy(); err != nil {
+	opened, err := db.openAsLeft(tail)
+	if err := errors.Join(err, db.journal.Tidy()); opened || err != nil {
 		return err
 	}
+	if err := db.openExamined(tail); err != nil {
+		return err
+	}
+	return db.forgetUnexamined()
+}
+
+// openExamined reads all files, and brings them up to date with the journal.
+func (db *DB) openExamined(tail *journal.Tail) error {
 	files, err := db.usableFiles()
 	lost := false
 	if err == nil {
@@ -177,7 +186,11 @@ func (db *DB) usableFiles() (*fileSurvey, error) {
 			return nil, err
 		}
 	}
-	return db.survey()
+	files, err := db.survey()
+	if err == nil {
+		err = db.unexaminedGone(files)
+	}
+	return files, err
 }
 
 // survey surveys files after checking that this process may read and write them:

@@ -10,7 +10,7 @@ func (db *DB) Plan(do func(*Txn) error) error {
 		}
 		badgerTxn := db.badger.NewTransaction(true)
 		defer badgerTxn.Discard()
-		txn := &Txn{badger: badgerTxn, db: db.badger}
+		txn := db.txn(badgerTxn)
 		return txn.result(do(txn))
 	})
 }

@@ -32,7 +32,7 @@ func (db *DB) Snapshot(ctx context.Context) error {
 	// Damaged tables must not replace an intact journal.
 	err = db.badger.VerifyChecksum()
 	if err == nil {
-		err = writeSnapshot(db.Pacer(ctx), txn, w)
+		err = writeSnapshot(db.Pacer(ctx), db.txn(txn), w)
 	}
 	if err != nil {
 		return errors.Join(err, w.Discard())
@@ -61,7 +61,7 @@ func (db *DB) firstSnapshot(to *journal.Journal) error {
 		return err
 	}
 	defer txn.Discard()
-	if err := writeSnapshot(Unpaced(context.Background()), txn, w); err != nil {
+	if err := writeSnapshot(Unpaced(context.Background()), db.txn(txn), w); err != nil {
 		return errors.Join(err, w.Discard())
 	}
 	return w.Commit()
@@ -104,8 +104,7 @@ func (db *DB) beginSnapshot(of *journal.Journal) (*badger.Txn, *journal.Snapshot
 
 // writeSnapshot writes all keys, except those that record Badger's place in the
 // journal.
-func writeSnapshot(pacer *Pacer, txn *badger.Txn, w *journal.SnapshotWriter) error {
-	t := &Txn{badger: txn}
+func writeSnapshot(pacer *Pacer, t *Txn, w *journal.SnapshotWriter) error {
 	for key, value := range t.Below(nil) {
 		if err := pacer.Step(); err != nil {
 			return err

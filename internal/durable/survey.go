@@ -116,10 +116,18 @@ func readTables(path string, manifest badger.Manifest) (oldest uint64, err error
 	return oldest, err
 }
 
-// readTable reads a whole table, and returns the highest version in it. Some kinds
-// of damage make Badger panic.
+// readTable reads a whole table, and returns the highest version in it.
 func readTable(path string, id uint64, entry badger.TableManifest) (newest uint64, err error) {
 	name := table.NewFilename(id, path)
+	if entry.Compression == options.None {
+		return examineTable(name)
+	}
+	return readForeignTable(name, entry)
+}
+
+// readForeignTable is readTable for a table of another program: this one compresses none.
+// Some kinds of damage make Badger panic.
+func readForeignTable(name string, entry badger.TableManifest) (newest uint64, err error) {
 	defer func() {
 		if reason := recover(); reason != nil {
 			err = fmt.Errorf("the table %q is damaged", filepath.Base(name))

@@ -19,11 +19,26 @@ import (
 // An error during an iteration ends it. View, Update or Note then return that
 // error, even if the function returns nil.
 type Txn struct {
-	badger *badger.Txn
-	db     *badger.DB
-	writes []journal.Write
-	madeAt time.Time
-	err    error // of an iteration
+	badger     *badger.Txn
+	db         *badger.DB
+	unexamined *unexamined // nil if all tables have been examined
+	writes     []journal.Write
+	madeAt     time.Time
+	err        error // of an iteration
+}
+
+// txn returns a transaction of Badger's as one of this package's.
+func (db *DB) txn(of *badger.Txn) *Txn {
+	return &Txn{badger: of, db: db.badger, unexamined: db.unexamined.Load()}
+}
+
+// check examines the tables that have to be read to find the keys from one to another:
+// see unexamined.check.
+func (t *Txn) check(from, to []byte, ahead int) error {
+	if t.unexamined == nil {
+		return nil
+	}
+	return t.unexamined.check(from, to, ahead)
 }
 
 // result returns the error of a transaction whose function has returned err.
@@ -36,6 +51,9 @@ func (t *Txn) result(err error) error {
 
 // Get returns the value of a key, or [ErrNotFound].
 func (t *Txn) Get(key []byte) ([]byte, error) {
+	if err := t.check(key, key, 0); err != nil {
+		return nil, err
+	}
 	item, err := t.badger.Get(key)
 	if err != nil {
 		return nil, ownError(err)
@@ -47,6 +65,9 @@ func (t *Txn) Get(key []byte) ([]byte, error) {
 // [ErrNotFound]. Unlike Get, it does not make this transaction conflict with one that
 // writes the key.
 func (t *Txn) Peek(key []byte) (value []byte, err error) {
+	if err := t.check(key, key, 0); err != nil {
+		return nil, err
+	}
 	err = t.db.View(func(txn *badger.Txn) error {
 		item, err := txn.Get(key)
 		if err != nil {
@@ -107,7 +128,8 @@ func (t *Txn) each(o badger.IteratorOptions, from []byte, wanted func(key []byte
 	return func(yield func(key, value []byte) bool) {
 		it := t.badger.NewIterator(o)
 		defer it.Close()
-		for it.Seek(from); it.ValidForPrefix(o.Prefix) && wanted(it.Item().Key()); it.Next() {
+		steps := stepper{it: it, of: o, unexamined: t.unexamined}
+		for steps.seek(from); steps.valid() && wanted(it.Item().Key()); steps.next() {
 			value, err := valueOf(it.Item())
 			if err != nil {
 				t.err = errors.Join(t.err, err)
@@ -117,6 +139,7 @@ func (t *Txn) each(o badger.IteratorOptions, from []byte, wanted func(key []byte
 				return
 			}
 		}
+		t.err = errors.Join(t.err, steps.err)
 	}
 }
 

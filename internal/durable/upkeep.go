@@ -29,9 +29,9 @@ type upkeep struct {
 	done     sync.WaitGroup
 }
 
-// StartUpkeep starts the background work: first the owner's, which runs again after
-// each AskUpkeep; then a check of the journal's snapshot; then new snapshots as
-// they become due.
+// StartUpkeep starts the background work: first, tables that Open has not read are
+// examined; then the owner's, which runs again after each AskUpkeep; then a check of the
+// journal's snapshot; then new snapshots as they become due.
 func (db *DB) StartUpkeep(ownerWork func(context.Context)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	u := &upkeep{snapshot: make(chan struct{}, 1), owner: make(chan struct{}, 1), cancel: cancel}
@@ -40,6 +40,7 @@ func (db *DB) StartUpkeep(ownerWork func(context.Context)) {
 		db.requestSnapshot() // one may have been due when the last process ended
 	})
 	u.done.Go(func() {
+		db.examineAll(ctx)
 		ownerWork(ctx)
 		if !db.snapshotIntact(ctx) {
 			signal(u.snapshot)

@@ -27,8 +27,9 @@ const minRoom = 1 << 16
 
 const bitsPerKey = 12 // at least, when it is full
 
-func newDigestFilter(keys int64) *digestFilter {
-	room := max(2*keys, minRoom)
+func newDigestFilter(keys int64) *digestFilter { return digestFilterFor(max(2*keys, minRoom)) }
+
+func digestFilterFor(room int64) *digestFilter {
 	words := 1 << bits.Len64(uint64(room*bitsPerKey/64-1))
 	return &digestFilter{words: make([]atomic.Uint64, words), room: room}
 }
@@ -56,8 +57,8 @@ func (f *digestFilter) has(d *apikey.Digest) (has bool) {
 func (f *digestFilter) full() bool { return f.added.Load() > f.room }
 
 // MayHave reports whether a key may have the digest. If not, no key has it: so a flood
-// of invented tokens is refused without disk access. It never blocks, and returns true
-// until all digests have been read after Open.
+// of invented tokens is refused without disk access. It never blocks. After a stop that was
+// not clean, it returns true until all digests have been read.
 func (s *Store) MayHave(digest apikey.Digest) bool {
 	filter := s.filter.Load()
 	return filter == nil || filter.has(&digest)
@@ -79,8 +80,13 @@ func (s *Store) addToFilter(turn *durable.Turn, digests []apikey.Digest) {
 	}
 }
 
-// rebuildFilter fills a new filter: at startup, and whenever there are more keys than
-// the present one was made for.
+// makeFilter fills a new filter, unless there is one with room for more keys.
+func (s *Store) makeFilter(ctx context.Context) {
+	if filter := s.filter.Load(); filter == nil || filter.full() {
+		s.rebuildFilter(ctx)
+	}
+}
+
 func (s *Store) rebuildFilter(ctx context.Context) {
 	if err := s.tryRebuildFilter(ctx); err != nil && ctx.Err() == nil {
 		s.log.Error("indexing the tokens of all keys failed: unknown tokens are looked up on disk instead", zap.String("path", s.Path()), zap.Error(err))

@@ -1,8 +1,11 @@
 package store
 
 import (
+	"bytes"
 	"crypto/rand"
 	"fmt"
+	"os"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"testing"
@@ -143,5 +146,74 @@ func TestStore_MayHave_grows(t *testing.T) {
 	awaitFilterThat(t, s, func(k *digestFilter) bool { return k != small })
 	if s.filter.Load().full() {
 		t.Error("it is full again")
+	}
+}
+
+// After a clean stop, unknown tokens are ruled out from the first request on. Otherwise,
+// nothing is ruled out before all digests have been read.
+func TestStore_MayHave_kept(t *testing.T) {
+	s := openNew(t)
+	var made []apikey.Key
+	for i := range 20 {
+		made = append(made, mustCreate(t, s, "acme", fmt.Sprint("Key ", i), start))
+	}
+	awaitFilter(t, s)
+	closeStore(t, s)
+
+	unkept := open(t, copyOfStore(t, s), nil)
+	for _, key := range made {
+		if !unkept.MayHave(key.Digest) {
+			t.Fatal("a copy knows that a key is not there")
+		}
+	}
+
+	s = open(t, s.Path(), nil)
+	if s.filter.Load() == nil {
+		t.Fatal("there is no filter at once")
+	}
+	if got := mistaken(s.MayHave); got > 0.001 {
+		t.Errorf("got %.4f of random digests, want none", got)
+	}
+	made = append(made, mustCreate(t, s, "acme", "One more", start))
+	s = reopen(t, s)
+	for _, key := range made {
+		if !s.MayHave(key.Digest) {
+			t.Error("a key is not there")
+		}
+	}
+}
+
+func copyOfStore(t *testing.T, s *Store) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "keys")
+	if err := os.CopyFS(path, os.DirFS(s.Path())); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestReadDigestFilter(t *testing.T) {
+	whole := newDigestFilter(100_000)
+	for range 1000 {
+		digest := randomDigest()
+		whole.add(&digest)
+	}
+	var written bytes.Buffer
+	if err := whole.write(&written); err != nil {
+		t.Fatal(err)
+	}
+	content := written.Bytes()
+	read, err := readDigestFilter(bytes.NewReader(content))
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "filter", read, whole)
+	for _, wrong := range [][]byte{nil, content[:10], content[:len(content)-1], append([]byte{5, 0, 0}, content[3:]...)} {
+		if _, err := readDigestFilter(bytes.NewReader(wrong)); err == nil {
+			t.Errorf("%d bytes: got no error, want one", len(wrong))
+		}
+	}
+	if none, err := readDigestFilter(bytes.NewReader(make([]byte, 16))); none != nil || err != nil {
+		t.Errorf("no filter: got %v, %v, want none", none, err)
 	}
 }

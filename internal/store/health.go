@@ -24,6 +24,8 @@ func (s *Store) Unchangeable() string {
 		return "the disk of the key store is full: only revoking and suspending still work"
 	case errors.Is(err, durable.ErrInDoubt):
 		return "the disk of the key store did not take a change: the server must be restarted"
+	case errors.Is(err, durable.ErrDamaged):
+		return "the files of the key store are damaged, and are being rebuilt"
 	case errors.Is(err, durable.ErrMoved):
 		return "the directory of the key store was removed, moved or replaced"
 	case errors.Is(err, durable.ErrJournalMoved):

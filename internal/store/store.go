@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -106,12 +107,15 @@ func openDirectory(path string, replica bool, log *zap.Logger, onChange func(api
 	if replica {
 		options.StartOver = "move the whole directory away, and start again: a replica is filled from its fleet"
 	}
+	var s *Store
+	options.Keep = func(to io.Writer) error { return s.keepFilter(to) }
 	db, err := durable.Open(options)
 	if err != nil {
 		return nil, fmt.Errorf("opening key store at %q: %w", absolute, err)
 	}
-	s := newStore(db, log, onChange)
+	s = newStore(db, log, onChange)
 	s.replica = replica
+	s.loadFilter()
 	err = errors.Join(db.View(sortAfterAll), db.View(s.loadPrefixes), db.View(s.loadRecentUsage))
 	if err == nil && db.Made() {
 		err = db.Note(noteFoldedNames) // of which there are none yet
@@ -120,7 +124,7 @@ func openDirectory(path string, replica bool, log *zap.Logger, onChange func(api
 		return nil, fmt.Errorf("opening key store at %q: %w", absolute, errors.Join(err, db.Close()))
 	}
 	db.StartUpkeep(func(ctx context.Context) {
-		s.rebuildFilter(ctx)
+		s.makeFilter(ctx)
 		s.refoldNames(ctx)
 	})
 	return s, nil
@@ -136,8 +140,11 @@ func newStore(db *durable.DB, log *zap.Logger, onChange func(apikey.Outcome)) *S
 
 // databaseOptions returns the options of a store's database.
 func databaseOptions(path string, log *zap.Logger) durable.Options {
-	return durable.Options{Path: path, Schema: schemaVersion, Notes: notePrefixes, AfterRebuild: confirmRebuilt, Log: log}
+	return durable.Options{Path: path, Schema: schemaVersion, Notes: notePrefixes, AfterRebuild: confirmRebuilt, NoteFrom: noteFrom, Log: log}
 }
+
+// noteFrom is the default, except in tests.
+var noteFrom int64
 
 // sortAfterAll makes new ids sort after all existing ones, which may be from a clock
 // that was ahead.
@@ -176,7 +183,6 @@ func (s *Store) Size() Size {
 func (s *Store) Close() error {
 	s.db.StopUpkeep()
 	_ = s.foldUsage(context.Background()) // or the next start has more to read
-	s.filter.Store(nil)                   // once closed, another process may change the store
 	return s.db.Close()
 }
 

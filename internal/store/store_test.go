@@ -31,6 +31,7 @@ const (
 
 // TestMain also is the other process that some tests need: see child.
 func TestMain(m *testing.M) {
+	noteFrom = 1 // so that small stores too are opened as a stop has left them
 	if role, path := testenv.ChildRole(); role != "" {
 		os.Exit(child(role, path))
 	}

@@ -1,0 +1,164 @@
+package durable
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"sync"
+	"sync/atomic"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/table"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/agiled/caddy-api-keys/internal/durable/journal"
+)
+
+// openAsLeft opens Badger without reading all tables, if the last stop has noted that the
+// files are complete, and they are unchanged. If it returns false, nothing has been
+// found out: everything is to be read, as after a crash.
+func (db *DB) openAsLeft(tail *journal.Tail) (opened bool, err error) {
+	note, err := db.takeNote()
+	if err != nil || note == nil || tail.Torn != nil {
+		return false, err
+	}
+	if err := db.tryOpenAsLeft(note); err != nil {
+		db.log.Info("the key store's files are not as they were left: reading all of them", zap.String("path", db.path), zap.Error(err))
+		db.unexamined.Store(nil)
+		return false, db.closeOpened()
+	}
+	db.kept = note.Kept
+	return true, nil
+}
+
+func (db *DB) closeOpened() error {
+	if db.badger == nil {
+		return nil
+	}
+	defer func() { db.badger = nil }()
+	return db.badger.Close()
+}
+
+func (db *DB) tryOpenAsLeft(note *stopNote) error {
+	_, manifest, err := wholeManifest(db.path)
+	if err != nil {
+		return err
+	}
+	tables, err := examineEnds(db.path, &manifest)
+	if err != nil {
+		return err
+	}
+	if !maps.Equal(tables, note.Tables) {
+		return errors.New("there are other tables")
+	}
+	if err := db.openBadger(); err != nil {
+		return err
+	}
+	if mergesDue(db.badger) {
+		return errors.New("there are tables to merge")
+	}
+	if got := len(db.badger.Tables()); got != len(note.Tables) {
+		return fmt.Errorf("%d of %d tables were opened", got, len(note.Tables))
+	}
+	db.unexamined.Store(newUnexamined(db.path, db.badger))
+	return db.checkAsLeft()
+}
+
+// checkAsLeft returns an error if the database does not end where its journal does.
+func (db *DB) checkAsLeft() error {
+	version, err := db.schema()
+	if err != nil {
+		return err
+	}
+	stored, err := db.marks()
+	switch {
+	case err != nil:
+		return err
+	case version == 0 || stored.position != db.journal.End() || stored.base.Number < db.journal.Base().Number:
+		return errors.New("they do not end where the journal does")
+	}
+	return nil
+}
+
+// examineEnds verifies what Badger reads of each table when it opens it: it would leave
+// out a table with a damaged index, or panic. It returns the checksums of the indexes.
+func examineEnds(path string, manifest *badger.Manifest) (map[uint64]uint64, error) {
+	var workers errgroup.Group
+	workers.SetLimit(maxTableReaders)
+	var mu sync.Mutex
+	sums := make(map[uint64]uint64)
+	for id := range manifest.Tables {
+		workers.Go(func() error {
+			_, sum, err := readTableFile(table.NewFilename(id, path), lastBlock)
+			mu.Lock()
+			defer mu.Unlock()
+			sums[id] = sum
+			return err
+		})
+	}
+	return sums, workers.Wait()
+}
+
+// examineAll examines the tables that were opened as they were left. If one is damaged,
+// all files are rebuilt, as if that had been found at the start.
+func (db *DB) examineAll(ctx context.Context) {
+	u := db.unexamined.Load()
+	if u == nil {
+		return
+	}
+	err := u.all(ctx, db.Pacer(ctx), db.log)
+	switch {
+	case ctx.Err() != nil:
+		close(u.done)
+	case err != nil:
+		db.rebuildOpened(err, u)
+	default:
+		err = db.forgetUnexamined()
+		db.unexamined.Store(nil)
+		close(u.done)
+		db.log.Debug("all tables of the key store have been examined", zap.String("path", db.path), zap.Error(err))
+	}
+}
+
+// unusable is why a database cannot be used, while its files are rebuilt.
+type unusable struct{ reason atomic.Pointer[error] }
+
+func (u *unusable) why() error {
+	if reason := u.reason.Load(); reason != nil {
+		return *reason
+	}
+	return nil
+}
+
+// rebuildOpened rebuilds the files of a database that is in use. Until that is done,
+// nothing is read or changed; if it fails, until the server is restarted.
+func (db *DB) rebuildOpened(reason error, u *unexamined) {
+	unusable := fmt.Errorf("%w: %w", ErrDamaged, reason)
+	db.unusable.reason.Store(&unusable)
+	close(u.done)
+	db.gate.Lock() // waits for reads that began before
+	db.endLook()
+	db.unexamined.Store(nil)
+	db.gate.Unlock()
+	db.snapshotting.Lock()
+	defer db.snapshotting.Unlock()
+	db.changes.Lock()
+	defer db.changes.Unlock()
+	tail, err := db.journal.Verify()
+	if err == nil {
+		err = db.closeAndRebuild(reason, tail)
+	}
+	if err == nil {
+		err = db.forgetUnexamined()
+	}
+	if err == nil {
+		db.opened, err = identify(db.path)
+	}
+	if err != nil {
+		db.log.Error("the key store's files could not be rebuilt: nothing is read or changed", zap.String("path", db.path), zap.Error(err))
+		return
+	}
+	db.unusable.reason.Store(nil)
+}
