@@ -46,7 +46,8 @@ func (m member) upstream(t *testing.T) *identity.Verifier {
 func (m member) sign() string {
 	terms := assertion.Terms{Issuer: "https://api.example.com", Audience: "contacts", Lifetime: time.Minute}
 	key := newKey(apikey.FullAccess)
-	return m.signing.Assertion(&terms, new(assertion.Slot), &key.Key, time.Now())
+	granted := key.Grant()
+	return m.signing.Assertion(&terms, new(assertion.Slot), &granted, time.Now())
 }
 
 // aged returns a record of signing keys as if it had not changed for a day longer.

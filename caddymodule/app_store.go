@@ -20,7 +20,7 @@ import (
 // store, so that nothing reaches the store past it, and a test calls every method
 // on a closed store and expects one more failure.
 //
-// The failures of Lookup, Census and ExpiringInUse are counted by their callers,
+// The failures of Grant, Lookup, Census and ExpiringInUse are counted by their callers,
 // which stop waiting for a store that hangs: it returns no error.
 type countedStore struct {
 	store *store.Store
@@ -71,6 +71,10 @@ func unchangeable(fleet apikey.FleetStatus) string {
 }
 
 // For requests and scrapes, which count the failures themselves.
+
+func (s countedStore) Grant(digest apikey.Digest) (apikey.Grant, error) {
+	return s.store.Grant(digest)
+}
 
 func (s countedStore) Lookup(digest apikey.Digest) (*apikey.Key, error) {
 	return s.store.Lookup(digest)

@@ -172,13 +172,13 @@ func (i *instance) logClockShift(shift authn.ClockShift) {
 
 // exposure is a key that was used from a browser.
 type exposure struct {
-	key      *apikey.Key
+	key      *apikey.Grant
 	remoteIP string
 }
 
 // exposed has it recorded that a key was used from a browser. It never blocks: if
 // the queue is full, the key's next use in a browser is recorded instead.
-func (i *instance) exposed(key *apikey.Key, remoteIP string) {
+func (i *instance) exposed(key *apikey.Grant, remoteIP string) {
 	select {
 	case i.exposures <- exposure{key, remoteIP}:
 	default:

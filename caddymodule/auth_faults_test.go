@@ -20,9 +20,9 @@ import (
 )
 
 // faultySource is a faulty key store.
-type faultySource func(apikey.Digest) (*apikey.Key, error)
+type faultySource func(apikey.Digest) (apikey.Grant, error)
 
-func (f faultySource) Lookup(d apikey.Digest) (*apikey.Key, error) { return f(d) }
+func (f faultySource) Grant(d apikey.Digest) (apikey.Grant, error) { return f(d) }
 
 func (faultySource) MayHave(apikey.Digest) bool { return true }
 func (faultySource) Prefixes() *apikey.Prefixes { return nil }
@@ -35,8 +35,8 @@ func brokenClock() time.Time { panic("out of order") }
 // the request gets a response and does not reach an upstream.
 func TestAuth_faults(t *testing.T) {
 	token := apikey.NewToken("agk")
-	good := faultySource(func(d apikey.Digest) (*apikey.Key, error) {
-		return &apikey.Key{ID: "key_1", WorkspaceID: "acme", Preset: apikey.FullAccess, Digest: d, ExpiresAt: time.Now().Add(time.Hour)}, nil
+	good := faultySource(func(d apikey.Digest) (apikey.Grant, error) {
+		return apikey.Grant{ID: "key_1", WorkspaceID: "acme", Preset: apikey.FullAccess, Digest: d, ExpiresAt: apikey.InstantOf(time.Now().Add(time.Hour))}, nil
 	})
 	hang := make(chan struct{})
 	t.Cleanup(func() { close(hang) })
@@ -55,13 +55,15 @@ func TestAuth_faults(t *testing.T) {
 		log    string // the message in the log
 	}{
 		{name: "the store fails", status: 503, body: unavailableBody, log: "input/output error",
-			source: func(apikey.Digest) (*apikey.Key, error) { return nil, errors.New("input/output error") }},
+			source: func(apikey.Digest) (apikey.Grant, error) { return apikey.Grant{}, errors.New("input/output error") }},
 		{name: "a damaged record", status: 503, body: unavailableBody, log: "the record is damaged",
-			source: func(apikey.Digest) (*apikey.Key, error) { return &apikey.Key{}, errors.New("the record is damaged") }},
+			source: func(d apikey.Digest) (apikey.Grant, error) {
+				return apikey.Grant{Digest: d}, errors.New("the record is damaged")
+			}},
 		{name: "the store panics", status: 503, body: unavailableBody, log: "out of order",
-			source: func(apikey.Digest) (*apikey.Key, error) { panic("out of order") }},
+			source: func(apikey.Digest) (apikey.Grant, error) { panic("out of order") }},
 		{name: "the store hangs", status: 503, body: unavailableBody, log: "did not answer in time",
-			source: func(apikey.Digest) (*apikey.Key, error) { <-hang; return nil, nil }},
+			source: func(apikey.Digest) (apikey.Grant, error) { <-hang; return apikey.Grant{}, nil }},
 		{name: "the store is closed", status: 503, body: unavailableBody,
 			source: good, change: func(a *App) { a.shared.Load().authn.Close() }},
 		{name: "the app has not started", status: 503, body: unavailableBody,

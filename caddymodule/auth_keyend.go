@@ -35,24 +35,26 @@ func setKeyEndHeaders(header http.Header, d *authn.Decision, fromUpstream bool) 
 	if d.Key == nil || d.Key.Status(d.At) != apikey.Active {
 		return
 	}
-	if d.Key.ReplacedBy != "" {
+	if d.Key.Replaced {
 		setDeprecationHeaders(header, d.Key)
 	}
 	if fromUpstream && expiresSoon(d.Key, d.At) {
-		header.Set(expiresHeader, d.Key.ExpiresAt.Format(time.RFC3339))
+		header.Set(expiresHeader, d.Key.ExpiresAt.Time().Format(time.RFC3339))
 	}
 }
 
 // setDeprecationHeaders says since when a key has a replacement, and when it will
 // be revoked.
-func setDeprecationHeaders(header http.Header, key *apikey.Key) {
-	header.Set(deprecationHeader, "@"+strconv.FormatInt(key.ReplacedAt.Unix(), 10))
-	if !key.RevokesAt.IsZero() {
-		header.Set(sunsetHeader, key.RevokesAt.UTC().Format(http.TimeFormat))
+func setDeprecationHeaders(header http.Header, key *apikey.Grant) {
+	header.Set(deprecationHeader, "@"+strconv.FormatInt(key.ReplacedAt.Time().Unix(), 10))
+	if key.RevokesAt != 0 {
+		header.Set(sunsetHeader, key.RevokesAt.Time().Format(http.TimeFormat))
 	}
 }
 
-func expiresSoon(key *apikey.Key, now time.Time) bool { return key.ExpiresAt.Sub(now) <= expiryNotice }
+func expiresSoon(key *apikey.Grant, now time.Time) bool {
+	return key.ExpiresAt.Time().Sub(now) <= expiryNotice
+}
 
 // removeKeyEndHeaders takes back what was said about a key's end.
 func removeKeyEndHeaders(header http.Header) {
@@ -74,7 +76,7 @@ type response struct {
 // begin makes a response on w, whose header has the gateway's values.
 func (s *response) begin(w http.ResponseWriter, d *authn.Decision) {
 	s.ResponseWriter = w
-	if d.Key.ReplacedBy == "" && !expiresSoon(d.Key, d.At) {
+	if !d.Key.Replaced && !expiresSoon(d.Key, d.At) {
 		return
 	}
 	header := w.Header()

@@ -47,7 +47,7 @@ const inRead = 1 << 62
 
 // begin inserts the stream between a request and its handlers. It returns the request
 // to pass on. A request that may be held back must not be sent once its key has ended.
-func (s *stream) begin(w http.ResponseWriter, r *http.Request, a *authn.Authenticator, key *apikey.Key, socket, held bool) *http.Request {
+func (s *stream) begin(w http.ResponseWriter, r *http.Request, a *authn.Authenticator, key *apikey.Grant, socket, held bool) *http.Request {
 	s.ResponseWriter, s.socket, s.Endless = w, socket, socket
 	s.Begin(a, key, s)
 	if socket || held || cancellable(r) {

@@ -35,12 +35,12 @@ func (h *Auth) asksWhoami(r *http.Request) bool {
 
 // answerWhoami tells a client about its key. It is the first call of every
 // integration.
-func answerWhoami(w http.ResponseWriter, key *apikey.Key) error {
+func answerWhoami(w http.ResponseWriter, key *apikey.Grant) error {
 	body, err := json.Marshal(whoami{
 		Workspace: whoamiWorkspace{ID: key.WorkspaceID},
 		Key: whoamiKey{
 			ID: key.ID, Name: key.Name, Preset: key.Preset, Abilities: key.Preset.Abilities(),
-			CreatedAt: key.CreatedAt, ExpiresAt: key.ExpiresAt,
+			CreatedAt: key.CreatedAt.Time(), ExpiresAt: key.ExpiresAt.Time(),
 		},
 	})
 	if err != nil {

@@ -63,7 +63,7 @@ func (s *Signer) Ring() *Ring { return s.ring.Load() }
 
 // Assertion returns an assertion about a key, which may be reused. The signer must have
 // signing keys.
-func (s *Signer) Assertion(terms *Terms, slot *Slot, key *apikey.Key, at time.Time) string {
+func (s *Signer) Assertion(terms *Terms, slot *Slot, key *apikey.Grant, at time.Time) string {
 	ring, now := s.ring.Load(), at.Unix()
 	for m := slot.latest.Load(); m != nil; m = m.next {
 		if m.reusable(now, ring) && m.terms == *terms {
@@ -83,7 +83,7 @@ func (s *Signer) Assertion(terms *Terms, slot *Slot, key *apikey.Key, at time.Ti
 }
 
 // Bound returns an assertion about a key that is for one request only. The path is escaped.
-func (s *Signer) Bound(terms *Terms, key *apikey.Key, at time.Time, method, path string) string {
+func (s *Signer) Bound(terms *Terms, key *apikey.Grant, at time.Time, method, path string) string {
 	claims := terms.claims(key, at)
 	claims.Method, claims.Path = method, path
 	return s.ring.Load().sign(&claims)
@@ -91,7 +91,7 @@ func (s *Signer) Bound(terms *Terms, key *apikey.Key, at time.Time, method, path
 
 // claims returns what to say about a key. Times are rounded down, so that the assertion
 // does not outlive the key.
-func (t *Terms) claims(key *apikey.Key, at time.Time) identity.Claims {
+func (t *Terms) claims(key *apikey.Grant, at time.Time) identity.Claims {
 	end := at.Truncate(time.Second).Add(t.Lifetime)
 	if until := key.ActiveUntil(); until.Before(end) {
 		end = until

@@ -38,8 +38,8 @@ func open(t testing.TB, record []byte, secrets Secrets) *Ring {
 	return ring
 }
 
-func testKey(life time.Duration) *apikey.Key {
-	return &apikey.Key{ID: "key_01M85NMXCRPQAH7NX5PN817E75", WorkspaceID: "acme", Preset: apikey.ReadOnly, ExpiresAt: time.Now().Add(life)}
+func testKey(life time.Duration) *apikey.Grant {
+	return &apikey.Grant{ID: "key_01M85NMXCRPQAH7NX5PN817E75", WorkspaceID: "acme", Preset: apikey.ReadOnly, ExpiresAt: apikey.InstantOf(time.Now().Add(life))}
 }
 
 // verifier verifies with the public keys of a ring.
@@ -111,7 +111,7 @@ func TestSigner_reuse(t *testing.T) {
 	}
 }
 
-func slotOf(t *testing.T, s *Signer, key *apikey.Key, at time.Time) *Slot {
+func slotOf(t *testing.T, s *Signer, key *apikey.Grant, at time.Time) *Slot {
 	t.Helper()
 	slot := new(Slot)
 	s.Assertion(&terms, slot, key, at)
@@ -130,13 +130,15 @@ func TestSigner_endsWithTheKey(t *testing.T) {
 	s, now := testSigner(t), time.Now().Truncate(time.Second).Add(300*time.Millisecond)
 	for _, test := range []struct {
 		name string
-		key  func(*apikey.Key)
+		key  func(*apikey.Grant)
 		want time.Duration
 	}{
-		{"a key that lives on", func(k *apikey.Key) { k.ExpiresAt = now.Add(time.Hour) }, 60},
-		{"expiry", func(k *apikey.Key) { k.ExpiresAt = now.Add(10 * time.Second) }, 10},
-		{"scheduled revocation", func(k *apikey.Key) { k.ExpiresAt, k.RevokesAt = now.Add(time.Hour), now.Add(20*time.Second) }, 20},
-		{"within this second", func(k *apikey.Key) { k.ExpiresAt = now.Add(100 * time.Millisecond) }, 0},
+		{"a key that lives on", func(k *apikey.Grant) { k.ExpiresAt = apikey.InstantOf(now.Add(time.Hour)) }, 60},
+		{"expiry", func(k *apikey.Grant) { k.ExpiresAt = apikey.InstantOf(now.Add(10 * time.Second)) }, 10},
+		{"scheduled revocation", func(k *apikey.Grant) {
+			k.ExpiresAt, k.RevokesAt = apikey.InstantOf(now.Add(time.Hour)), apikey.InstantOf(now.Add(20*time.Second))
+		}, 20},
+		{"within this second", func(k *apikey.Grant) { k.ExpiresAt = apikey.InstantOf(now.Add(100 * time.Millisecond)) }, 0},
 	} {
 		key, slot := testKey(0), new(Slot)
 		test.key(key)

@@ -21,10 +21,10 @@ import (
 
 // Source is where the authenticator looks up keys that are not in its cache.
 type Source interface {
-	// Lookup returns the key whose token has the digest, in any status, or
+	// Grant returns what the key grants whose token has the digest, in any status, or
 	// [apikey.ErrNotFound]. Any other error means that the source is unavailable.
-	Lookup(apikey.Digest) (*apikey.Key, error)
-	// MayHave reports whether Lookup may find the digest; if not, there is no such
+	Grant(apikey.Digest) (apikey.Grant, error)
+	// MayHave reports whether Grant may find the digest; if not, there is no such
 	// key. It never blocks.
 	MayHave(apikey.Digest) bool
 	// Prefixes returns the prefixes of all tokens that were created here.
@@ -137,7 +137,7 @@ func (a *Authenticator) Check(ctx context.Context, policy *Policy, facts *Facts)
 		return d.refuse(problem)
 	}
 	// The clock is read after the look-up, which may have taken a while.
-	d.Key, d.Signed, d.At = &key.Key, &key.signed, a.now()
+	d.Key, d.Signed, d.At = &key.Grant, &key.signed, a.now()
 	if result := a.judge(d.Key, d.At); result != Allowed {
 		a.usages.count(&key.usage, asRefused, d.At)
 		return d.refuse(result)

@@ -102,14 +102,14 @@ func TestCheck_status(t *testing.T) {
 		change func(*apikey.Key)
 		want   Result
 	}{
-		{"an instant before it expires", func(k *apikey.Key) { k.ExpiresAt = epoch.Add(1) }, Allowed},
+		{"an instant before it expires", func(k *apikey.Key) { k.ExpiresAt = epoch.Add(time.Millisecond) }, Allowed},
 		{"expires exactly now", func(k *apikey.Key) { k.ExpiresAt = epoch }, Expired},
 		{"expired", func(k *apikey.Key) { k.ExpiresAt = epoch.Add(-1) }, Expired},
 		{"no expiry", func(k *apikey.Key) { k.ExpiresAt = time.Time{} }, Expired},
 		{"revoked now", func(k *apikey.Key) { k.RevokedAt = epoch }, Revoked},
 		{"revoked, and the clock set back", func(k *apikey.Key) { k.RevokedAt = epoch.Add(time.Minute) }, Revoked},
 		{"revoked and expired", func(k *apikey.Key) { k.RevokedAt, k.ExpiresAt = epoch, epoch }, Revoked},
-		{"an instant before its scheduled revocation", func(k *apikey.Key) { k.RevokesAt = epoch.Add(1) }, Allowed},
+		{"an instant before its scheduled revocation", func(k *apikey.Key) { k.RevokesAt = epoch.Add(time.Millisecond) }, Allowed},
 		{"revoked by schedule exactly now", func(k *apikey.Key) { k.RevokesAt = epoch }, Revoked},
 	}
 	for _, c := range cases {

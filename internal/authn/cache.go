@@ -13,21 +13,18 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/ratelimit"
 )
 
-// errUnknown says that there is no such key, in the form that otter expects.
-const errUnknown = otter.ErrNotFound
-
-var errNeither = errors.New("the key store returned neither a key nor an error")
+var (
+	errUnknown = errors.New("there is no such key")
+	errNeither = errors.New("the key store returned neither a key nor an error")
+)
 
 // cache holds keys by the digest of their token. It holds existing keys only: a flood of
 // invented tokens must not evict the keys of customers.
 //
-// Only otter's loader adds entries. Reading the source and then setting the entry would
-// leave a stale one if the key changed in between; otter drops the result of a load that
-// an invalidation has overtaken.
+// Only readers add entries, and none that a change of its key has overtaken: see forget.
 type cache struct {
 	entries *otter.Cache[apikey.Digest, *entry]
-	loader  otter.LoaderFunc[apikey.Digest, *entry]
-	mayHave func(apikey.Digest) bool
+	source  Source
 	readers *readers
 	log     *zap.Logger
 }
@@ -35,7 +32,7 @@ type cache struct {
 // entry is a cached key with what its requests change. It is one allocation, because
 // cache misses of the processor are most of what a check costs.
 type entry struct {
-	apikey.Key
+	apikey.Grant
 	use     use
 	usage   usage
 	buckets [3]ratelimit.Hint // by the action, for any limit
@@ -47,33 +44,27 @@ func newCache(source Source, size int, log *zap.Logger) (*cache, error) {
 	if err != nil {
 		return nil, fmt.Errorf("creating a cache for %d keys: %w", size, err)
 	}
-	c := &cache{
-		entries: entries,
-		mayHave: source.MayHave,
-		log:     log,
-		loader: func(_ context.Context, digest apikey.Digest) (loaded *entry, err error) {
-			defer apikey.RecoverStore(&err)
-			key, err := source.Lookup(digest)
-			switch {
-			case errors.Is(err, apikey.ErrNotFound):
-				return nil, errUnknown
-			case err != nil:
-				return nil, err
-			case key == nil:
-				return nil, errNeither
-			}
-			return &entry{Key: *key, use: use{keyID: key.ID}, usage: usage{keyID: key.ID}}, nil
-		},
-	}
-	c.readers = newReaders(c.read)
+	c := &cache{entries: entries, source: source, log: log}
+	c.readers = newReaders(c.read, c.keep)
 	return c, nil
 }
 
-// read asks the source. Concurrent requests for one key share one answer, which the
-// others still need if the first client hangs up.
-func (c *cache) read(digest apikey.Digest) (*entry, error) {
-	return c.entries.Get(context.Background(), digest, c.loader)
+// read asks the source.
+func (c *cache) read(digest apikey.Digest) (found *entry, err error) {
+	defer apikey.RecoverStore(&err)
+	grant, err := c.source.Grant(digest)
+	switch {
+	case errors.Is(err, apikey.ErrNotFound):
+		return nil, errUnknown
+	case err != nil:
+		return nil, err
+	case grant.Digest != digest:
+		return nil, errNeither
+	}
+	return &entry{Grant: grant, use: use{keyID: grant.ID}, usage: usage{keyID: grant.ID}}, nil
 }
+
+func (c *cache) keep(found *entry) { c.entries.Set(found.Digest, found) }
 
 // get returns the key of a digest. Its error is errUnknown, or the reason why the
 // source could not be asked.
@@ -81,7 +72,7 @@ func (c *cache) get(ctx context.Context, digest apikey.Digest) (*entry, Lookup, 
 	if found, ok := c.entries.GetIfPresent(digest); ok {
 		return found, Hit, nil
 	}
-	if !c.mayHave(digest) {
+	if !c.source.MayHave(digest) {
 		return nil, Miss, errUnknown
 	}
 	if err := ctx.Err(); err != nil { // nobody is waiting for the answer
@@ -98,6 +89,11 @@ func (c *cache) get(ctx context.Context, digest apikey.Digest) (*entry, Lookup, 
 // cached returns the key of a digest if it is in memory.
 func (c *cache) cached(digest apikey.Digest) (*entry, bool) { return c.entries.GetIfPresent(digest) }
 
-func (c *cache) forget(digest apikey.Digest) { c.entries.Invalidate(digest) }
+// forget drops what is known of a key that has changed. First, no look-up that began
+// before may keep its answer any more.
+func (c *cache) forget(digest apikey.Digest) {
+	c.readers.overtake(digest)
+	c.entries.Invalidate(digest)
+}
 
 func (c *cache) resize(size int) { c.entries.SetMaximum(uint64(size)) }

@@ -280,7 +280,7 @@ func TestCheck_panicIsLogged(t *testing.T) {
 	if len(entries) != 1 {
 		t.Fatalf("got %d errors in the log, want 1", len(entries))
 	}
-	if got := fmt.Sprint(entries[0].ContextMap()); !strings.Contains(got, "a broken page") || !strings.Contains(got, "Lookup") {
+	if got := fmt.Sprint(entries[0].ContextMap()); !strings.Contains(got, "a broken page") || !strings.Contains(got, "Grant") {
 		t.Errorf("got %s, want what happened and where", got)
 	} else if strings.Contains(got, token.Reveal()) {
 		t.Errorf("the log has the token: %s", got)

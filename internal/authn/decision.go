@@ -59,7 +59,7 @@ type Decision struct {
 	Action Action
 	// Key is the key whose complete token matched, even if the request is refused;
 	// otherwise nil. It is shared: never change it.
-	Key *apikey.Key
+	Key *apikey.Grant
 	// Signed has the assertions about that key; nil without a key.
 	Signed *assertion.Slot
 	// At is when the decision was made; zero if no key was found.

@@ -39,7 +39,7 @@ type Facts struct {
 
 // Pass is the result of a check that let a request pass.
 type Pass struct {
-	Key    *apikey.Key
+	Key    *apikey.Grant
 	Action Action
 	// Limit and WorkspaceLimit are those that the request was counted against; zero for
 	// none.

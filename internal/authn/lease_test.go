@@ -31,7 +31,8 @@ func TestCheck_lease(t *testing.T) {
 	a.Require(l)
 	checkResult(t, "live", get(a, known), Allowed)
 	checkResult(t, "live, an unknown token", get(a, unknown), Unknown)
-	passed := &Facts{Method: http.MethodGet, Before: &Pass{Key: &key}}
+	granted := key.Grant()
+	passed := &Facts{Method: http.MethodGet, Before: &Pass{Key: &granted}}
 
 	l.live.Store(false)
 	lookups := s.lookups.Load()

@@ -30,7 +30,15 @@ type source struct {
 	during func(*apikey.Key) (*apikey.Key, error)
 }
 
-func (s *source) Lookup(digest apikey.Digest) (*apikey.Key, error) {
+func (s *source) Grant(digest apikey.Digest) (apikey.Grant, error) {
+	key, err := s.lookup(digest)
+	if key == nil {
+		return apikey.Grant{}, err
+	}
+	return key.Grant(), err
+}
+
+func (s *source) lookup(digest apikey.Digest) (*apikey.Key, error) {
 	s.lookups.Add(1)
 	s.mu.Lock()
 	key, found := s.keys[digest]

@@ -42,7 +42,7 @@ type Stream struct {
 	Endless bool
 
 	authn *Authenticator
-	key   *apikey.Key
+	key   *apikey.Grant
 	ender Ender
 
 	round uint32                 // of streams.round: when the key was last looked at, or never; atomic once it has begun
@@ -72,7 +72,7 @@ type streams struct {
 }
 
 // Begin starts the stream of a request that was just allowed.
-func (s *Stream) Begin(a *Authenticator, key *apikey.Key, ender Ender) {
+func (s *Stream) Begin(a *Authenticator, key *apikey.Grant, ender Ender) {
 	s.authn, s.key, s.ender, s.round = a, key, ender, a.streams.round.Load()
 	// Close increments the round after setting closed: this stream sees one or the
 	// other.
@@ -174,14 +174,14 @@ func (a *Authenticator) standing(ctx context.Context, digest apikey.Digest) Resu
 	if err != nil {
 		return reasonFor(err)
 	}
-	return a.judge(&key.Key, a.now())
+	return a.judge(&key.Grant, a.now())
 }
 
 // judge returns whether a key may be used at all at the given time.
-func (a *Authenticator) judge(key *apikey.Key, at time.Time) Result {
+func (a *Authenticator) judge(key *apikey.Grant, at time.Time) Result {
 	switch key.Status(at) {
 	case apikey.Revoked:
-		if key.RevokedAt.IsZero() { // as scheduled
+		if key.RevokedAt == 0 { // as scheduled
 			a.noteEnd(key.ActiveUntil())
 		}
 		return Revoked

@@ -24,8 +24,9 @@ func (n *noted) End() { n.once.Do(func() { n.ended <- time.Since(n.begin) }) }
 
 func beginStream(t *testing.T, a *Authenticator, key *apikey.Key) *noted {
 	t.Helper()
+	granted := key.Grant()
 	w := &noted{begin: time.Now(), ended: make(chan time.Duration, 1)}
-	w.Begin(a, key, w)
+	w.Begin(a, &granted, w)
 	t.Cleanup(w.Done)
 	return w
 }
@@ -285,12 +286,13 @@ func TestStream_race(t *testing.T) {
 	var using sync.WaitGroup
 	for range keys {
 		key := liveKey(s)
+		granted := key.Grant()
 		revoked := make(chan struct{})
 		for _, waits := range []bool{true, false} {
 			using.Go(func() {
 				for {
 					h := &handedOn{ended: make(chan struct{}), late: &late}
-					h.Begin(a, &key, h)
+					h.Begin(a, &granted, h)
 					reader := make(chan struct{})
 					go func() { // as a transport reads a body
 						defer close(reader)
@@ -336,12 +338,13 @@ func TestStream_race(t *testing.T) {
 func BenchmarkStream(b *testing.B) {
 	s := new(source)
 	key := liveKey(s)
+	granted := key.Grant()
 	a := newAuthenticator(b, s, time.Now)
 	b.Run("short", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			w := new(noted)
-			w.Begin(a, &key, w)
+			w.Begin(a, &granted, w)
 			w.Stands()
 			w.Stands()
 			w.Done()
@@ -351,7 +354,7 @@ func BenchmarkStream(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			w := new(noted)
-			w.Begin(a, &key, w)
+			w.Begin(a, &granted, w)
 			w.Stands()
 			w.Watch()
 			w.Stands()

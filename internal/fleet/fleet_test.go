@@ -141,10 +141,10 @@ func (r replica) NoteContact(ctx context.Context, c apikey.Contact) error {
 	return r.Store.NoteContact(ctx, c)
 }
 
-func (r replica) Lookup(digest apikey.Digest) (*apikey.Key, error) {
-	key, err := r.Store.Lookup(digest)
+func (r replica) Grant(digest apikey.Digest) (apikey.Grant, error) {
+	granted, err := r.Store.Grant(digest)
 	delay(&r.disk.reads)
-	return key, err
+	return granted, err
 }
 
 func openGateway(t testing.TB, name string, o Options) *gateway {
