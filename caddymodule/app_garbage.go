@@ -10,7 +10,7 @@ import (
 
 // A gateway has a small live heap, and allocates much that lives for one request. With
 // its default setting, Go's garbage collector would run all the time, because it runs
-// whenever the heap has doubled. So the heap may grow to five times the live heap, by
+// whenever the heap has doubled. So the heap may grow to three times the live heap, by
 // maxGarbage bytes at most. docs/benchmarks.md says what that saves.
 //
 // The memory limit that Caddy takes from its container still applies, and GOGC and
@@ -21,7 +21,7 @@ import (
 const (
 	maxGarbage   = 128 << 20
 	lessGarbage  = 32 << 20
-	mostPercent  = 400
+	mostPercent  = 200
 	leastPercent = 100 // Go's default
 
 	leastSparingPercent = 25

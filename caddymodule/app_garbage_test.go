@@ -10,7 +10,7 @@ func TestGCPercent(t *testing.T) {
 		live uint64
 		want int
 	}{
-		{0, 400}, {1 << 20, 400}, {32 << 20, 400}, {33 << 20, 350}, {64 << 20, 200}, {80 << 20, 150}, {128 << 20, 100}, {1 << 40, 100},
+		{0, 200}, {1 << 20, 200}, {64 << 20, 200}, {65 << 20, 150}, {80 << 20, 150}, {128 << 20, 100}, {1 << 40, 100},
 	} {
 		if got := gcPercent(c.live); got != c.want {
 			t.Errorf("with %d bytes kept: got %d, want %d", c.live, got, c.want)
@@ -47,7 +47,7 @@ func TestCollector_tune(t *testing.T) {
 
 // While long work runs, less garbage may accumulate.
 func TestGarbage_spare(t *testing.T) {
-	for live, want := range map[uint64]int{0: 400, 16 << 20: 200, 40 << 20: 75, 1 << 40: 25} {
+	for live, want := range map[uint64]int{0: 200, 16 << 20: 200, 40 << 20: 75, 1 << 40: 25} {
 		if got := sparingPercent(live); got != want {
 			t.Errorf("with %d bytes kept: got %d, want %d", live, got, want)
 		}
