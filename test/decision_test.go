@@ -122,11 +122,12 @@ func TestDecision(t *testing.T) {
 	t.Parallel()
 	s := start(t, decisionConfig)
 	k := s.decisionKeys(t)
+	counts := s.metrics()
 	for _, c := range s.Clients(t) {
 		for _, d := range decisions(k) {
 			t.Run(c.Name+"/"+d.name, func(t *testing.T) {
 				path := decisionPath(c.Name, d)
-				s.wantDecision(t, d, path, func() gatewaytest.Answer { return c.Send(t, d.method, path, nil, d.fields...) })
+				counts = s.wantDecision(t, d, path, counts, func() gatewaytest.Answer { return c.Send(t, d.method, path, nil, d.fields...) })
 			})
 		}
 	}
@@ -137,12 +138,12 @@ func TestDecision(t *testing.T) {
 	connect := decision{name: "CONNECT", method: "CONNECT", status: 405, result: "method", action: "write"}
 	t.Run("HTTP/1.1/"+upgrade.name, func(t *testing.T) {
 		path := decisionPath("HTTP/1.1", upgrade)
-		s.wantDecision(t, upgrade, path, func() gatewaytest.Answer {
+		counts = s.wantDecision(t, upgrade, path, counts, func() gatewaytest.Answer {
 			return gatewaytest.Raw(t, s.Plain, head("GET", path)+k.readToken+"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 		})
 	})
 	t.Run("HTTP/1.1/"+connect.name, func(t *testing.T) {
-		s.wantDecision(t, connect, s.Plain, func() gatewaytest.Answer {
+		s.wantDecision(t, connect, s.Plain, counts, func() gatewaytest.Answer {
 			return gatewaytest.Raw(t, s.Plain, head("CONNECT", s.Plain)+k.fullToken+"\r\n\r\n")
 		})
 	})
@@ -160,11 +161,10 @@ func decisionPath(version string, d decision) string {
 	return contacts + "/" + dashes.Replace(version+" "+d.name) + d.query
 }
 
-// wantDecision sends a request and checks all that becomes of it.
-func (s *server) wantDecision(t *testing.T, d decision, path string, send func() gatewaytest.Answer) {
+// wantDecision sends a request and checks all that becomes of it. It takes the metrics from
+// before, and returns those from after.
+func (s *server) wantDecision(t *testing.T, d decision, path string, before map[string]float64, send func() gatewaytest.Answer) (after map[string]float64) {
 	t.Helper()
-	labels := []string{`result="` + d.result + `"`, `action="` + d.action + `"`, `access="` + d.key.Preset + `"`}
-	before := s.counted(labels...)
 	s.Upstream.Take()
 	got := send()
 
@@ -183,13 +183,16 @@ func (s *server) wantDecision(t *testing.T, d decision, path string, send func()
 	} else {
 		wantRefusal(t, got, received)
 	}
-	if more := s.counted(labels...) - before; more != 1 {
-		t.Errorf("got %v more requests counted with %s, want 1", more, labels)
+	after = s.metrics()
+	labels := []string{`result="` + d.result + `"`, `action="` + d.action + `"`, `access="` + d.key.Preset + `"`}
+	if more, all := countedIn(after, labels...)-countedIn(before, labels...), countedIn(after)-countedIn(before); more != 1 || all != 1 {
+		t.Errorf("got %d more requests counted with %s, and %d in all, want 1", more, labels, all)
 	}
 	entry := s.awaitAccess(path)
 	if entry.Result != d.result || entry.KeyID != d.key.ID || entry.WorkspaceID != d.key.WorkspaceID {
 		t.Errorf("got %+v in the access log, want %s of %q in %q", entry, d.result, d.key.ID, d.key.WorkspaceID)
 	}
+	return after
 }
 
 // wantRefusal checks what every refusal has in common.

@@ -36,9 +36,14 @@ func (s *server) metrics() map[string]float64 {
 
 // counted returns how many requests were counted with these labels, as they are
 // written, and any others.
-func (s *server) counted(labels ...string) (n int) {
+func (s *server) counted(labels ...string) int {
 	s.T.Helper()
-	for series, value := range s.metrics() {
+	return countedIn(s.metrics(), labels...)
+}
+
+// countedIn is counted for metrics that have been read.
+func countedIn(metrics map[string]float64, labels ...string) (n int) {
+	for series, value := range metrics {
 		other := func(label string) bool { return !strings.Contains(series, label) }
 		if strings.HasPrefix(series, "caddy_api_keys_requests_total{") && !slices.ContainsFunc(labels, other) {
 			n += int(value)
