@@ -22,18 +22,20 @@ func squeezed(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 var errNotYet = errors.New("not yet")
 
-// await asks again and again: pages tell nobody that they are done.
+// await asks again and again, and more rarely the longer it takes: pages tell nobody that
+// they are done.
 func (s screen) await(what string, try func() error) {
 	s.t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for tick := time.NewTicker(25 * time.Millisecond); ; <-tick.C {
+	for begun := time.Now(); ; {
 		err := try()
 		if err == nil {
 			return
 		}
-		if time.Now().After(deadline) {
+		waited := time.Since(begun)
+		if waited > 30*time.Second {
 			s.t.Fatalf("waited 30 s for %s: %v; the page shows:\n%s", what, err, s.text())
 		}
+		time.Sleep(min(25*time.Millisecond+waited/20, 200*time.Millisecond))
 	}
 }
 
