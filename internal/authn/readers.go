@@ -37,7 +37,7 @@ type readers struct {
 	idle    chan struct{}  // has an element for each idle reader
 	closed  chan struct{}
 	timeout time.Duration
-	unasked sync.Pool // of questions
+	unasked chan *question // to be asked anew
 
 	mu   sync.Mutex
 	open map[apikey.Digest]*question // being answered
@@ -61,6 +61,7 @@ func newReaders(read func(apikey.Digest) (*entry, error), keep func(*entry)) *re
 		busy:    make(chan struct{}, maxReaders),
 		idle:    make(chan struct{}, maxIdle),
 		closed:  make(chan struct{}),
+		unasked: make(chan *question, maxIdle),
 		timeout: lookupTimeout,
 		open:    make(map[apikey.Digest]*question),
 	}
@@ -86,12 +87,12 @@ func (r *readers) ask(ctx context.Context, digest apikey.Digest) (*entry, error)
 }
 
 // question returns a question whose timeout runs.
-func (r *readers) question(digest apikey.Digest) *question {
-	q, ok := r.unasked.Get().(*question)
-	if !ok {
-		q = &question{done: make(chan struct{}, 1), timeout: time.NewTimer(r.timeout)}
-	} else {
+func (r *readers) question(digest apikey.Digest) (q *question) {
+	select {
+	case q = <-r.unasked:
 		q.timeout.Reset(r.timeout)
+	default:
+		q = &question{done: make(chan struct{}, 1), timeout: time.NewTimer(r.timeout)}
 	}
 	q.digest = digest
 	return q
@@ -102,7 +103,10 @@ func (r *readers) question(digest apikey.Digest) *question {
 func (r *readers) reuse(q *question) {
 	q.timeout.Stop()
 	q.found, q.err = nil, nil
-	r.unasked.Put(q)
+	select {
+	case r.unasked <- q:
+	default:
+	}
 }
 
 // join has a question answered together with an open one. If there is none, it is the
