@@ -405,6 +405,33 @@ func TestExamineAll_rebuilds(t *testing.T) {
 	equal(t, "status", statuses(t, db)[id], revoked)
 }
 
+// Where a rebuild has failed halfway, no snapshot of what it has made replaces the journal.
+func TestExamineAll_rebuildFails(t *testing.T) {
+	whole, acknowledged := makeLayered(t)
+	files := imageOf(t, whole)
+	name := slices.IndexFunc(files.names(), func(name string) bool { return filepath.Ext(name) == ".sst" })
+	mishaps[1].do(files, files.names()[name:], 2)
+	path := files.write(t)
+	leaveAsIs(t, path)
+	db := openNoted(t, path)
+	var checks int
+	db.Inject(Faults{Free: func() uint64 {
+		if db.rebuilding() {
+			checks++
+		}
+		if checks == 8 {
+			return 0
+		}
+		return 1 << 40
+	}})
+	db.examineAll(t.Context())
+	if err := db.Snapshot(t.Context()); !errors.Is(err, ErrDamaged) {
+		t.Errorf("a snapshot: got error %v, want that the files are damaged", err)
+	}
+	again := openNoted(t, copyOf(t, path))
+	equal(t, "contents after a restart", sumOf(t, again), acknowledged)
+}
+
 // A table that was merged before it had been examined takes a rebuild, also after a kill.
 func TestOpen_unexaminedGone(t *testing.T) {
 	whole, acknowledged := makeLayered(t)

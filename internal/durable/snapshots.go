@@ -22,6 +22,9 @@ var errFlushing = errors.New("a table is still being written")
 func (db *DB) Snapshot(ctx context.Context) error {
 	db.snapshotting.Lock()
 	defer db.snapshotting.Unlock()
+	if err := db.unusable.why(); err != nil { // a failed rebuild has left only part of the contents
+		return err
+	}
 	db.changes.Lock()
 	txn, w, err := db.beginWhenFlushed(db.journal, time.Second)
 	db.changes.Unlock()
