@@ -86,6 +86,10 @@ func (db *DB) Note(do func(*Txn) error) error {
 	})
 }
 
+// noteTimeout bounds how long notes wait until tables have been examined: a table that
+// cannot be read is tried again forever, and a stop waits for the notes.
+const noteTimeout = 2 * time.Second
+
 // NoteAll writes as many notes as do sets. Unlike Note, it neither conflicts with
 // changes nor waits for them, and it leaves the disk's reserve to them. If it
 // fails, some notes may have been written.
@@ -97,7 +101,9 @@ func (db *DB) NoteAll(do func(set func(key, value []byte) error) error) error {
 		if db.spareSpace() != nil {
 			return ErrNoSpace
 		}
-		if err := db.roomToMerge(context.Background(), false); err != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), noteTimeout)
+		defer cancel()
+		if err := db.roomToMerge(ctx, false); err != nil {
 			return err
 		}
 		defer db.endLook()
