@@ -118,7 +118,11 @@ func (db *DB) examineAll(ctx context.Context) {
 		err = db.forgetUnexamined()
 		db.unexamined.Store(nil)
 		close(u.done)
-		db.log.Debug("all tables of the key store have been examined", zap.String("path", db.path), zap.Error(err))
+		if err != nil {
+			db.log.Warn("a start of the key store after a crash will rebuild its files, because it could not be noted that all tables have been examined", zap.String("path", db.path), zap.Error(err))
+			return
+		}
+		db.log.Debug("all tables of the key store have been examined", zap.String("path", db.path))
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -427,6 +428,12 @@ func TestExamineAll_rebuildFails(t *testing.T) {
 	db.examineAll(t.Context())
 	if err := db.Snapshot(t.Context()); !errors.Is(err, ErrDamaged) {
 		t.Errorf("a snapshot: got error %v, want that the files are damaged", err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(db.inJournal(stoppedFile)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the note of the stop: got error %v, want none to be there", err)
 	}
 	again := openNoted(t, copyOf(t, path))
 	equal(t, "contents after a restart", sumOf(t, again), acknowledged)

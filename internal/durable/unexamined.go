@@ -100,6 +100,9 @@ func (u *unexamined) examine(t *unexaminedTable) error {
 	if t.examined.Load() {
 		return nil
 	}
+	if damage := u.damage.Load(); damage != nil {
+		return fmt.Errorf("%w: %w", ErrDamaged, *damage)
+	}
 	_, err := examineTable(table.NewFilename(t.id, u.path))
 	if errors.Is(err, fs.ErrNotExist) {
 		err = errMerged(t.id)
