@@ -99,6 +99,9 @@ func (s *Store) Usage(ctx context.Context, workspaceID string, keyIDs []string, 
 	pacer := durable.NewPacer(ctx)
 	err = s.view(func(txn *durable.Txn) error {
 		for _, id := range keyIDs {
+			if _, repeated := usage[id]; repeated {
+				continue
+			}
 			_, err := keyInWorkspace(txn, workspaceID, id)
 			if errors.Is(err, apikey.ErrNotFound) {
 				continue

@@ -33,7 +33,7 @@ func (s *Store) foldRecent(ctx context.Context) error {
 			return err
 		}
 	}
-	r.names, r.size = nil, 0
+	r.names, r.size, r.left = nil, 0, false
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.totals = nil

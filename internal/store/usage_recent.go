@@ -49,6 +49,9 @@ type recentUsage struct {
 	writing sync.Mutex // held for the fields below, and by who changes totals
 	names   [][]byte   // database keys
 	size    int        // of their values
+	// left says that there are totals that a crash has left. They may be older than those in
+	// the records, if it interrupted a move, so nothing is added to them.
+	left bool
 
 	mu     sync.RWMutex
 	totals map[countedDay]map[apikey.KeyIDBytes]apikey.Usage
@@ -112,8 +115,11 @@ func (r *recentUsage) forget(keys []*apikey.Key) {
 	}
 }
 
-// full reports whether it is time to move it into the records. The caller holds writing.
-func (r *recentUsage) full() bool {
+// due reports whether it is time to move it into the records. The caller holds writing.
+func (r *recentUsage) due() bool {
+	if r.left {
+		return true
+	}
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	keys := 0
@@ -136,7 +142,7 @@ func (s *Store) noteUsage(ask func() (map[countedDay][]keyTotal, error)) error {
 	r := &s.recent
 	r.writing.Lock()
 	defer r.writing.Unlock()
-	if r.full() {
+	if r.due() {
 		if err := s.foldRecent(context.Background()); err != nil {
 			return s.wrapInternal(err)
 		}
@@ -215,7 +221,7 @@ func (s *Store) writeRecent(all map[countedDay][]keyTotal) error {
 func (s *Store) loadRecentUsage(txn *durable.Txn) error {
 	r := &s.recent
 	for name, value := range txn.Below([]byte(recentPrefix)) {
-		r.names, r.size = append(r.names, bytes.Clone(name)), r.size+len(value)
+		r.names, r.size, r.left = append(r.names, bytes.Clone(name)), r.size+len(value), true
 		if one, ok := splitRecentName(name); ok {
 			r.add(one, totalsIn(value))
 		}

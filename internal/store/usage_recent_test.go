@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
 // fold moves what is recent into the records.
@@ -90,6 +91,29 @@ func TestUsage_recent(t *testing.T) {
 		if !maps.Equal(got, want) {
 			t.Fatalf("round %d: got %v, want %v", round, got, want)
 		}
+	}
+}
+
+// A kill while what has been moved is being deleted can leave an older total than the record
+// has: what is counted later is added to the record's.
+func TestNoteUsage_afterInterruptedFold(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "keys"), nil)
+	key := mustCreate(t, s, "acme", "Zapier", start)
+	one := apikey.KeyDay{KeyID: key.ID, Day: someDay}
+	mustNoteUsage(t, s, map[apikey.KeyDay]apikey.Usage{one: {Reads: 5}})
+	mustNoteUsage(t, s, map[apikey.KeyDay]apikey.Usage{one: {Reads: 1000}})
+	newest := s.recent.names[1]
+	if err := s.foldDay(t.Context(), countedDay{day: someDay}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.db.Note(func(txn *durable.Txn) error { return txn.Delete(newest) }); err != nil {
+		t.Fatal(err)
+	}
+	s = crash(t, s)
+	mustNoteUsage(t, s, map[apikey.KeyDay]apikey.Usage{one: {Reads: 100}})
+	usageIs(t, s, key, apikey.DayUsage{Day: someDay, Usage: apikey.Usage{Reads: 1105}})
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 

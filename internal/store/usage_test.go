@@ -27,7 +27,7 @@ func mustNoteUsage(t testing.TB, s *Store, usage map[apikey.KeyDay]apikey.Usage)
 // usageIs checks how often a key was used on all days.
 func usageIs(t testing.TB, s *Store, key apikey.Key, want ...apikey.DayUsage) {
 	t.Helper()
-	got, err := s.Usage(t.Context(), key.WorkspaceID, []string{key.ID}, 0, someDay+1000)
+	got, err := s.Usage(t.Context(), key.WorkspaceID, []string{key.ID, key.ID}, 0, someDay+1000) // repeated, as callers may
 	if err != nil {
 		t.Fatalf("Usage: got error %v, want none", err)
 	}
