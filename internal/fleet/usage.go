@@ -250,6 +250,16 @@ func (u *usage) hasFormer() bool {
 	return false
 }
 
+// expect notes an addition that is about to be written, perhaps once more: it has its name
+// until it is known to be written.
+func (u *usage) expect(one addition) {
+	if last := len(u.additions) - 1; last >= 0 && u.additions[last].name == one.name {
+		u.additions[last] = one
+		return
+	}
+	u.additions = append(u.additions, one)
+}
+
 // superseded returns how many of the additions say nothing that is not in the values: they
 // are from before all that waits.
 func (u *usage) superseded() int {

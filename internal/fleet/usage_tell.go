@@ -172,11 +172,11 @@ func (f *Fleet) tellNews(ctx context.Context, e *etcd, news []dueUsage) error {
 			together = append(together, news[n].news...)
 		}
 		name := additionName(news[0].day, f.usage.origin, f.usage.added)
-		f.usage.added++
-		f.usage.additions = append(f.usage.additions, addition{name, news[0].at}) // even if it is unknown whether it was written
+		f.usage.expect(addition{name, news[0].at}) // even if it is unknown whether it was written
 		if _, err := e.write(ctx, nil, []clientv3.Op{e.putUsage(name, together)}, nil); err != nil {
 			return err
 		}
+		f.usage.added++
 		f.usage.told(news[:n], apikey.DayOf(time.Now()))
 		news = news[n:]
 	}

@@ -7,6 +7,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -403,7 +405,8 @@ func TestUsage_additions(t *testing.T) {
 			if one.inFull {
 				value = one.encoded
 			} else {
-				u.additions = append(u.additions, addition{at: one.at})
+				u.expect(addition{strconv.Itoa(u.added), one.at})
+				u.added++
 			}
 			size += one.size()
 			totals, err := decodeUsage(value)
@@ -449,6 +452,18 @@ func TestUsage_additions(t *testing.T) {
 	}
 	if u.waits() || len(u.additions) > 0 {
 		t.Errorf("got %d values that wait and %d additions, want none", len(u.waiting()), len(u.additions))
+	}
+}
+
+// An addition that may not have been written is written again, and is deleted by when that was.
+func TestUsage_expect(t *testing.T) {
+	u, now := newUsage("AAAAAAAAAAAAAAAA"), time.Now()
+	for i, name := range []string{"0", "1", "1", "2"} {
+		u.expect(addition{name, now.Add(time.Duration(i))})
+	}
+	want := []addition{{"0", now}, {"1", now.Add(2)}, {"2", now.Add(3)}}
+	if !slices.Equal(u.additions, want) {
+		t.Errorf("got %v, want %v", u.additions, want)
 	}
 }
 
