@@ -13,6 +13,7 @@ SOAK ?= 1h
 BENCH ?= .
 COUNT ?= 6
 KILLS ?= 300
+PENDING ?= 100000
 FAULTS ?= 60s
 
 # The race detector needs a C compiler and the C library's headers.
@@ -38,7 +39,7 @@ PLATFORMS ?=
 FORMATS ?=
 DEB ?= dist/deb
 
-.PHONY: help build release release-check release-notes deb etcd test kill kubernetes fleet-demo fleet-faults fleet-mutants lint fuzz fuzz-nightly soak model microbench bench bench-store bench-impact bench-fleet bench-ended profile pgo cover screenshots clean
+.PHONY: help build release release-check release-notes deb etcd test kill kubernetes fleet-demo fleet-faults fleet-mutants lint fuzz fuzz-nightly soak webhooks model microbench bench bench-store bench-impact bench-fleet bench-ended profile pgo cover screenshots clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s  %s\n", $$1, $$2 }' Makefile
@@ -120,6 +121,9 @@ fuzz: ## run each fuzz target for FUZZTIME (30s)
 
 fuzz-nightly: ## run each fuzz target for an hour
 	$(MAKE) fuzz FUZZTIME=1h
+
+webhooks: ## leave PENDING (100000) messages to a webhook, kill the gateway, and check that each is delivered once
+	go test ./test -run '^TestWebhooks_pending$$' -count=1 -timeout 1h -v -args -pending $(PENDING)
 
 soak: ## load a gateway for SOAK (1h), and check that memory, goroutines and open files stay flat
 	go test ./test -run '^TestSoak$$' -count=1 -timeout 0 -v -args -soak $(SOAK)

@@ -126,10 +126,17 @@ func (r *hookReceiver) received() []hookMessage {
 	return slices.Clone(r.taken)
 }
 
+// count returns how many messages were taken.
+func (r *hookReceiver) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.taken)
+}
+
 // await waits until n messages were taken, and returns them.
 func (r *hookReceiver) await(n int) []hookMessage {
 	r.t.Helper()
-	gatewaytest.Await(r.t, "the messages", func() bool { return len(r.received()) >= n })
+	gatewaytest.Await(r.t, "the messages", func() bool { return r.count() >= n })
 	return r.received()
 }
 
