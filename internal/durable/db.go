@@ -237,19 +237,28 @@ func (db *DB) release() error {
 	return errors.Join(errs...)
 }
 
-// use runs do while the database cannot be closed.
-func (db *DB) use(do func() error) error {
+// enter takes the gate for reading, or returns why the database cannot be used.
+func (db *DB) enter() error {
 	if err := db.unusable.why(); err != nil {
-		return err // and not only once whoever makes it usable again lets others in
+		return err // now, not when the gate opens: it is closed while the database is rebuilt
 	}
 	db.gate.RLock()
-	defer db.gate.RUnlock()
+	err := db.unusable.why()
 	if db.closed {
-		return ErrClosed
+		err = ErrClosed
 	}
-	if err := db.unusable.why(); err != nil {
+	if err != nil {
+		db.gate.RUnlock()
+	}
+	return err
+}
+
+// use runs do while the database cannot be closed.
+func (db *DB) use(do func() error) error {
+	if err := db.enter(); err != nil {
 		return err
 	}
+	defer db.gate.RUnlock()
 	return do()
 }
 

@@ -11,17 +11,10 @@ import (
 // [ErrNotFound]. read must not keep the value. For a single key, Look costs a fraction of
 // View.
 func (db *DB) Look(key []byte, read func(value []byte) error) error {
-	if err := db.unusable.why(); err != nil {
+	if err := db.enter(); err != nil {
 		return err
 	}
-	db.gate.RLock()
 	defer db.gate.RUnlock()
-	if db.closed {
-		return ErrClosed
-	}
-	if err := db.unusable.why(); err != nil {
-		return err
-	}
 	if u := db.unexamined.Load(); u != nil {
 		if err := u.check(key, key, 0); err != nil {
 			return err
