@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
@@ -73,6 +74,34 @@ func (e *etcd) read(ctx context.Context, ops ...clientv3.Op) (*clientv3.TxnRespo
 		if err := pause(ctx, 50*time.Millisecond); err != nil {
 			return nil, err
 		}
+	}
+}
+
+// eachPage calls take with the values below a prefix, a page at a time: those of one revision,
+// which is the latest if it is given as 0, and is returned.
+func (e *etcd) eachPage(ctx context.Context, prefix string, size, revision int64, take func([]*mvccpb.KeyValue) error, options ...clientv3.OpOption) (int64, error) {
+	from := e.name(prefix)
+	end := clientv3.GetPrefixRangeEnd(from)
+	for {
+		page := append([]clientv3.OpOption{clientv3.WithRange(end), clientv3.WithLimit(size), clientv3.WithRev(revision)}, options...)
+		read, err := e.read(ctx, clientv3.OpGet(from, page...))
+		if err != nil {
+			return 0, err
+		}
+		if revision == 0 {
+			revision = read.Header.Revision
+		}
+		found := read.Responses[0].GetResponseRange()
+		if len(found.Kvs) == 0 {
+			return revision, nil
+		}
+		if err := take(found.Kvs); err != nil {
+			return 0, err
+		}
+		if !found.More {
+			return revision, nil
+		}
+		from = string(found.Kvs[len(found.Kvs)-1].Key) + "\x00"
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/concurrency"
 	"go.uber.org/zap"
@@ -118,26 +119,14 @@ func (e *etcd) endSession(session *concurrency.Session) {
 // count counts all messages, and returns the revision of etcd as of which it has.
 func (o *Outbox) count(ctx context.Context, e *etcd) (revision int64, err error) {
 	o.backlog.Clear()
-	from, end := e.name(messagePrefix), clientv3.GetPrefixRangeEnd(e.name(messagePrefix))
-	for {
-		read, err := e.read(ctx, clientv3.OpGet(from, clientv3.WithRange(end), clientv3.WithKeysOnly(), clientv3.WithLimit(pageSize), clientv3.WithRev(revision)))
-		if err != nil {
-			return 0, err
-		}
-		if revision == 0 {
-			revision = read.Header.Revision
-		}
-		found := read.Responses[0].GetResponseRange()
-		for _, kv := range found.Kvs {
+	return e.eachPage(ctx, messagePrefix, pageSize, 0, func(found []*mvccpb.KeyValue) error {
+		for _, kv := range found {
 			if m, ok := messageAt(strings.TrimPrefix(string(kv.Key), e.prefix)); ok {
 				o.backlog.Add(m)
 			}
 		}
-		if !found.More {
-			return revision, nil
-		}
-		from = string(found.Kvs[len(found.Kvs)-1].Key) + "\x00"
-	}
+		return nil
+	}, clientv3.WithKeysOnly())
 }
 
 // watch keeps the messages counted until it fails.

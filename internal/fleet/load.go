@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
@@ -150,16 +151,9 @@ func allParts() []string {
 
 // readPart reads the records below a prefix.
 func (e *etcd) readPart(ctx context.Context, part string, revision int64, latest uint64, pages chan<- []apikey.Record) error {
-	from := e.name(part)
-	end := clientv3.GetPrefixRangeEnd(from)
-	for {
-		read, err := e.read(ctx, clientv3.OpGet(from, clientv3.WithRange(end), clientv3.WithRev(revision), clientv3.WithLimit(pageSize)))
-		if err != nil {
-			return err
-		}
-		found := read.Responses[0].GetResponseRange()
-		page := make([]apikey.Record, 0, len(found.Kvs))
-		for _, kv := range found.Kvs {
+	_, err := e.eachPage(ctx, part, pageSize, revision, func(found []*mvccpb.KeyValue) error {
+		page := make([]apikey.Record, 0, len(found))
+		for _, kv := range found {
 			record, seq, err := e.openRecord(string(kv.Key), kv.Value)
 			if err != nil {
 				return err
@@ -169,16 +163,12 @@ func (e *etcd) readPart(ctx context.Context, part string, revision int64, latest
 			}
 			page = append(page, record)
 		}
-		if len(page) > 0 {
-			select {
-			case pages <- page:
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}
-		if !found.More {
+		select {
+		case pages <- page:
 			return nil
+		case <-ctx.Done():
+			return ctx.Err()
 		}
-		from = string(found.Kvs[len(found.Kvs)-1].Key) + "\x00"
-	}
+	})
+	return err
 }

@@ -102,30 +102,18 @@ func (f *Fleet) readUsage(ctx context.Context, e *etcd, since apikey.Day) error 
 // readUsageOf merges what was told of a day, and returns the revision as of which it was
 // read.
 func (f *Fleet) readUsageOf(ctx context.Context, e *etcd, day apikey.Day) (revision int64, err error) {
-	from := e.name(usageDayPrefix(day))
-	options := []clientv3.OpOption{clientv3.WithRange(clientv3.GetPrefixRangeEnd(from)), clientv3.WithLimit(usagePage)}
+	var options []clientv3.OpOption
 	if f.usage.merged > 0 { // etcd reads all to compare, so not if it has to send all anyway
 		options = append(options, clientv3.WithMinModRev(f.usage.merged+1))
 	}
-	for {
-		read, err := e.read(ctx, clientv3.OpGet(from, options...))
-		if err != nil {
-			return 0, err
-		}
-		if revision == 0 {
-			revision = read.Header.Revision
-		}
-		found := read.Responses[0].GetResponseRange()
-		for _, kv := range found.Kvs {
+	return e.eachPage(ctx, usageDayPrefix(day), usagePage, 0, func(found []*mvccpb.KeyValue) error {
+		for _, kv := range found {
 			if err := f.mergeUsage(e, kv); err != nil {
-				return 0, err
+				return err
 			}
 		}
-		if !found.More || len(found.Kvs) == 0 {
-			return revision, nil
-		}
-		from = string(found.Kvs[len(found.Kvs)-1].Key) + "\x00"
-	}
+		return nil
+	}, options...)
 }
 
 // mergeUsage merges a value, unless this gateway has written it since it was started.
