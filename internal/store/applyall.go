@@ -36,7 +36,9 @@ func (s *Store) commitAll(turn *durable.Turn, changes []apikey.Change) ([]apikey
 	if err != nil {
 		return nil, err
 	}
-	s.report(turn, results)
+	for i := range results {
+		s.report(turn, &results[i].Outcome)
+	}
 	return results, nil
 }
 
@@ -59,17 +61,6 @@ func (s *Store) writeAll(turn *durable.Turn, changes []apikey.Change) (results [
 		return nil
 	})
 	return results, err
-}
-
-// report tells the authenticator of changes that were made together.
-func (s *Store) report(turn *durable.Turn, results []apikey.Planned) {
-	for i := range results {
-		outcome := &results[i].Outcome
-		if s.onChange != nil && outcome.Event.ID != "" {
-			s.onChange(*outcome)
-		}
-		outcome.Propagation = apikey.Propagation{Confirmed: true, Revision: turn.Revision(), Gateways: 1}
-	}
 }
 
 // applyOne makes one of several changes of a transaction. A refusal is a result; any other

@@ -98,12 +98,17 @@ func (s *Store) commit(turn *durable.Turn, change apikey.Change) (outcome apikey
 		return apikey.Outcome{}, err
 	}
 	s.addUses(turn, &outcome)
-	if s.onChange != nil && !outcome.Unchanged {
-		s.onChange(outcome)
+	s.report(turn, &outcome)
+	return outcome, nil
+}
+
+// report tells the authenticator of a change that was made, and completes its outcome.
+func (s *Store) report(turn *durable.Turn, outcome *apikey.Outcome) {
+	if s.onChange != nil && outcome.Event.ID != "" {
+		s.onChange(*outcome)
 	}
 	// The one gateway that serves from this store has just been told.
 	outcome.Propagation = apikey.Propagation{Confirmed: true, Revision: turn.Revision(), Gateways: 1}
-	return outcome, nil
 }
 
 // addUses adds when the keys of a change were last used. It reads that after the change's own

@@ -84,8 +84,8 @@ func (s *Store) commitGroup(turn *durable.Turn, group []*grouped) bool {
 	}
 	for i := range results {
 		s.addUses(turn, &results[i].Outcome)
+		s.report(turn, &results[i].Outcome)
 	}
-	s.report(turn, results)
 	for i, one := range group {
 		one.outcome, one.err = results[i].Outcome, results[i].Err
 	}
