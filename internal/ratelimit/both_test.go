@@ -1,8 +1,6 @@
 package ratelimit
 
 import (
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -47,41 +45,21 @@ func both(l *Limiter, key string, own, all Limit, now time.Time) (Verdict, Verdi
 	return l.AllowBoth(Count{key, read, own, nil}, Count{"all", together, all, nil}, now)
 }
 
-// In each round every pass of the round before has just left both windows, so that a sweep
-// releases buckets while requests are being counted in them.
 func TestSweep_duringRequestsByTwoLimits(t *testing.T) {
-	const keys = 4
 	l, own, all := New(), Limit{3, time.Minute}, Limit{10, time.Minute}
-	for round := range 1000 {
-		now := day.Add(time.Duration(round) * time.Minute)
-		var passed [keys]atomic.Int64
-		var wg sync.WaitGroup
-		start := make(chan struct{})
-		for range 4 {
-			wg.Go(func() {
-				<-start
-				for i := range 4 * keys {
-					if v, w := both(l, string(rune('a'+i%keys)), own, all, now); v.Allowed && w.Allowed {
-						passed[i%keys].Add(1)
-					}
-				}
-			})
-		}
-		wg.Go(func() {
-			<-start
-			l.Sweep(now)
-		})
-		close(start)
-		wg.Wait()
+	sweepDuring(l, 1000, func(key int, now time.Time) bool {
+		v, w := both(l, string(rune('a'+key)), own, all, now)
+		return v.Allowed && w.Allowed
+	}, func(round int, passed [sweptKeys]int64) {
 		sum := int64(0)
-		for key := range passed {
-			if got := passed[key].Load(); got > 3 {
+		for key, got := range passed {
+			if got > 3 {
 				t.Fatalf("round %d: %d requests of key %d passed, want at most 3", round, got, key)
 			}
-			sum += passed[key].Load()
+			sum += got
 		}
 		if sum != 10 {
 			t.Fatalf("round %d: %d requests passed, want 10", round, sum)
 		}
-	}
+	})
 }

@@ -414,26 +414,26 @@ func TestHint(t *testing.T) {
 	}
 }
 
-// In each round every pass of the round before has just left the window, so the
-// sweep releases the bucket while requests are being counted in it. A count lost
-// with it would let one more request pass.
-func TestSweep_duringRequests(t *testing.T) {
-	const keys = 4
-	l := New()
-	limit := Limit{3, time.Minute}
-	hints := [keys]*Hint{new(Hint), new(Hint)} // the other two are looked up
-	for round := range 3000 {
+// sweptKeys is how many keys sweepDuring requests with.
+const sweptKeys = 4
+
+// sweepDuring runs rounds, each a minute after the last, in which a limiter is swept while
+// four goroutines ask four times for each key whether a request is allowed. check gets how
+// many passed. In each round every pass of the round before has just left its windows of a
+// minute, so the sweep releases the buckets while requests are being counted in them. A
+// count lost with one would let one more request pass.
+func sweepDuring(l *Limiter, rounds int, allow func(key int, now time.Time) bool, check func(round int, passed [sweptKeys]int64)) {
+	for round := range rounds {
 		now := day.Add(time.Duration(round) * time.Minute)
-		var passed [keys]atomic.Int64
+		var passed [sweptKeys]int64
 		var wg sync.WaitGroup
 		start := make(chan struct{})
 		for range 4 {
 			wg.Go(func() {
 				<-start
-				for i := range 4 * keys {
-					key := i % keys
-					if l.Allow(Count{string(rune('a' + key)), read, limit, hints[key]}, now).Allowed {
-						passed[key].Add(1)
+				for i := range 4 * sweptKeys {
+					if key := i % sweptKeys; allow(key, now) {
+						atomic.AddInt64(&passed[key], 1)
 					}
 				}
 			})
@@ -444,15 +444,23 @@ func TestSweep_duringRequests(t *testing.T) {
 		})
 		close(start)
 		wg.Wait()
-		for key := range passed {
-			if got := passed[key].Load(); got != 3 {
-				t.Fatalf("round %d, key %d: %d passed, want 3", round, key, got)
-			}
-		}
-		if got := l.Len(); got != keys {
-			t.Fatalf("round %d: Len %d, want %d", round, got, keys)
-		}
+		check(round, passed)
 	}
+}
+
+func TestSweep_duringRequests(t *testing.T) {
+	l, limit := New(), Limit{3, time.Minute}
+	hints := [sweptKeys]*Hint{new(Hint), new(Hint)} // the other two are looked up
+	sweepDuring(l, 3000, func(key int, now time.Time) bool {
+		return l.Allow(Count{string(rune('a' + key)), read, limit, hints[key]}, now).Allowed
+	}, func(round int, passed [sweptKeys]int64) {
+		if want := [sweptKeys]int64{3, 3, 3, 3}; passed != want {
+			t.Fatalf("round %d: %d requests of the keys passed, want %d", round, passed, want)
+		}
+		if got := l.Len(); got != sweptKeys {
+			t.Fatalf("round %d: Len %d, want %d", round, got, sweptKeys)
+		}
+	})
 }
 
 // checkWindows fails if any half-open window holds more than N of the passes:
