@@ -5,7 +5,8 @@ import (
 	"errors"
 	"net/http"
 	"testing"
-	"testing/synctest"
+
+	"github.com/agiled/caddy-api-keys/internal/testenv/bubble"
 )
 
 // silentClient is a connection whose client reads nothing, until it hangs up.
@@ -24,7 +25,7 @@ func (silentClient) Flush() {}
 // However much a client leaves unread, no more than the limit is kept for it, with what is
 // being sent; and nothing of it once the client has gone.
 func TestBacklog_unread(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := silentClient{gone: make(chan struct{})}
 		stopped := false
 		b := newBacklog(w, http.NewResponseController(w), func() { stopped = true })
@@ -35,12 +36,12 @@ func TestBacklog_unread(t *testing.T) {
 				added++
 			}
 		}()
-		synctest.Wait()
+		bubble.Wait()
 		if got, want := added*sentAtOnce, maxBacklog+sentAtOnce; got != want {
 			t.Errorf("got %d bytes kept for a client that reads nothing, want %d", got, want)
 		}
 		close(w.gone)
-		synctest.Wait()
+		bubble.Wait()
 		if err := b.close(); err == nil || !stopped {
 			t.Errorf("got error %v and stopped=%t, want that the import is given up", err, stopped)
 		}

@@ -6,14 +6,15 @@ import (
 	"io"
 	"net/http/httptest"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/agiled/caddy-api-keys/internal/testenv/bubble"
 )
 
 // Few responses for a workspace are made at a time. Other workspaces do not wait
 // for them.
 func TestShares_turns(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		all := newShares()
 		var first *share
 		for range shareAtOnce {
@@ -33,7 +34,7 @@ func TestShares_turns(t *testing.T) {
 		}
 		entered := make(chan error)
 		go func() { _, err := all.enter(t.Context(), "acme"); entered <- err }()
-		synctest.Wait()
+		bubble.Wait()
 		select {
 		case err := <-entered:
 			t.Fatalf("got a turn (%v) before another was over", err)
@@ -50,7 +51,7 @@ func TestShares_turns(t *testing.T) {
 // rate, and complete.
 func TestShares_rate(t *testing.T) {
 	const size, answers = 8 << 20, 20
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		own, err := newShares().enter(t.Context(), "acme")
 		if err != nil {
 			t.Fatal(err)

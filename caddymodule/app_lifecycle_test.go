@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -23,6 +22,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/testenv/bubble"
 )
 
 // gate is a handler that holds accepted requests before they are judged, until a
@@ -80,18 +80,18 @@ func judgeBy(h *Auth, ctx context.Context) (w *httptest.ResponseRecorder, passed
 
 func TestAuth_beforeStart(t *testing.T) {
 	t.Run("waits", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			app, started := newApp(), new(instance)
 			var got *instance
 			go func() { got = app.instance(context.Background()) }()
 			time.Sleep(startTimeout - time.Second)
-			synctest.Wait()
+			bubble.Wait()
 			if got != nil {
 				t.Fatal("got an instance before the app has started")
 			}
 			app.shared.Store(started)
 			close(app.ready)
-			synctest.Wait()
+			bubble.Wait()
 			if got != started {
 				t.Errorf("got %p, want the instance %p as soon as the app has started", got, started)
 			}
@@ -110,7 +110,7 @@ func TestAuth_beforeStart(t *testing.T) {
 		}
 	})
 	t.Run("not for ever", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			before := time.Now()
 			w, passed := judge(newApp(), t.Context())
 			if w.Code != 503 || w.Body.String() != bodies[503] || passed {
@@ -122,7 +122,7 @@ func TestAuth_beforeStart(t *testing.T) {
 		})
 	})
 	t.Run("not for a client that is gone", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
 			before := time.Now()
@@ -407,19 +407,19 @@ func (c *closing) Destruct() error {
 }
 
 func TestRelease_drains(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		pooled := new(closing)
 		instances.LoadOrStore("/drained", pooled)
 		if err := release("/drained"); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(drain - time.Second)
-		synctest.Wait()
+		bubble.Wait()
 		if pooled.closed.Load() {
 			t.Error("got the store closed before the drain is over")
 		}
 		time.Sleep(time.Second)
-		synctest.Wait()
+		bubble.Wait()
 		if !pooled.closed.Load() {
 			t.Error("got the store open after the drain, want it closed")
 		}

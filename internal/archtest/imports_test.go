@@ -79,6 +79,7 @@ var libraries = []library{
 	{path: "github.com/caddyserver/caddy/v2", owners: []string{"caddymodule", "cmd", ".", "test"}},
 	{path: "github.com/dgraph-io/badger", owners: []string{"internal/durable"}, tests: true},
 	{path: "go.etcd.io/etcd", owners: []string{"internal/fleet"}, optional: true},
+	{path: "testing/synctest", owners: []string{"internal/testenv"}, tests: true},
 }
 
 // Programs that import the client get nothing else with it.

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"go.uber.org/zap"
@@ -17,6 +16,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/testenv/bubble"
 )
 
 func revoke(s *source, a *Authenticator, key apikey.Key) {
@@ -119,7 +119,7 @@ func TestChanged_revoked(t *testing.T) {
 // A look-up reads a key, the key is revoked, and then the look-up returns the old
 // state.
 func TestChanged_duringALookup(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := new(source)
 		token, key := s.add()
 		goOn := make(chan struct{})
@@ -132,7 +132,7 @@ func TestChanged_duringALookup(t *testing.T) {
 		a := newAuthenticator(t, s, atEpoch)
 		early := make(chan Decision, 1)
 		go func() { early <- get(a, token) }()
-		synctest.Wait() // the look-up has read the key as it was
+		bubble.Wait() // the look-up has read the key as it was
 
 		revoke(s, a, key)
 		checkResult(t, "while the old look-up still waits", get(a, token), Revoked)
@@ -141,7 +141,7 @@ func TestChanged_duringALookup(t *testing.T) {
 		if d := <-early; d.Result != Allowed && d.Result != Revoked {
 			t.Errorf("the early check: got %q, want %q or %q", d.Result, Allowed, Revoked)
 		}
-		synctest.Wait()
+		bubble.Wait()
 		checkResult(t, "after the old look-up has returned", get(a, token), Revoked)
 	})
 }
@@ -149,7 +149,7 @@ func TestChanged_duringALookup(t *testing.T) {
 // The same without a request in between: the result of the overtaken look-up must
 // not be cached.
 func TestChanged_duringALookup_unobserved(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := new(source)
 		token, key := s.add()
 		goOn := make(chan struct{})
@@ -159,10 +159,10 @@ func TestChanged_duringALookup_unobserved(t *testing.T) {
 		}
 		a := newAuthenticator(t, s, atEpoch)
 		go get(a, token)
-		synctest.Wait()
+		bubble.Wait()
 		revoke(s, a, key)
 		close(goOn)
-		synctest.Wait()
+		bubble.Wait()
 		checkResult(t, "after the old look-up has returned", get(a, token), Revoked)
 	})
 }
@@ -204,7 +204,7 @@ func TestChanged_whileMany(t *testing.T) {
 }
 
 func TestCheck_oneLookupForAll(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := new(source)
 		token, _ := s.add()
 		goOn := make(chan struct{})
@@ -218,7 +218,7 @@ func TestCheck_oneLookupForAll(t *testing.T) {
 		for range requests {
 			go func() { decisions <- get(a, token) }()
 		}
-		synctest.Wait()
+		bubble.Wait()
 		close(goOn)
 		for range requests {
 			checkResult(t, "one of many", <-decisions, Allowed)
@@ -288,7 +288,7 @@ func TestCheck_panicIsLogged(t *testing.T) {
 }
 
 func TestCheck_slowStore(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := new(source)
 		token, _ := s.add()
 		goOn := make(chan struct{})
@@ -303,7 +303,7 @@ func TestCheck_slowStore(t *testing.T) {
 			t.Errorf("the check took %v, want %v", got, lookupTimeout)
 		}
 		close(goOn)
-		synctest.Wait()
+		bubble.Wait()
 		checkResult(t, "once the store has answered", get(a, token), Allowed)
 		if got := s.lookups.Load(); got != 1 {
 			t.Errorf("got %d look-ups, want 1: the late answer is as good as any", got)
@@ -312,7 +312,7 @@ func TestCheck_slowStore(t *testing.T) {
 }
 
 func TestCheck_clientHangsUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := new(source)
 		token, _ := s.add()
 		goOn := make(chan struct{})
@@ -324,9 +324,9 @@ func TestCheck_clientHangsUp(t *testing.T) {
 		ctx, hangUp := context.WithCancel(context.Background())
 		first, second := make(chan Decision, 1), make(chan Decision, 1)
 		go func() { first <- a.Check(ctx, policy, request(http.MethodGet, token)) }()
-		synctest.Wait() // the first caller owns the look-up
+		bubble.Wait() // the first caller owns the look-up
 		go func() { second <- get(a, token) }()
-		synctest.Wait()
+		bubble.Wait()
 		hangUp()
 		gone := <-first
 		checkResult(t, "who hung up", gone, Unavailable)
@@ -339,7 +339,7 @@ func TestCheck_clientHangsUp(t *testing.T) {
 }
 
 func TestCheck_tooManyWait(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := new(source)
 		warm, _ := s.add()
 		a := newAuthenticator(t, s, atEpoch)
@@ -355,7 +355,7 @@ func TestCheck_tooManyWait(t *testing.T) {
 			token, _ := s.add()
 			go func() { waiting <- get(a, token) }()
 		}
-		synctest.Wait()
+		bubble.Wait()
 
 		cold, _ := s.add()
 		refuseAtOnce := func(what string) {
@@ -374,14 +374,14 @@ func TestCheck_tooManyWait(t *testing.T) {
 		refuseAtOnce("they gave up, but the store still hangs")
 
 		close(goOn)
-		synctest.Wait()
+		bubble.Wait()
 		checkResult(t, "once the store has answered", get(a, cold), Allowed)
 	})
 }
 
 // The clock is read after the look-up, even if that takes long.
 func TestCheck_expiresDuringALookup(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := new(source)
 		token, key := s.add()
 		key.ExpiresAt = time.Now().Add(time.Second)

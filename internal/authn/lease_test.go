@@ -5,10 +5,10 @@ import (
 	"net/http"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/testenv/bubble"
 )
 
 // lease is live or not, as its test says.
@@ -106,7 +106,7 @@ func TestCheck_sourceGoesBack(t *testing.T) {
 
 // Streams end with the lease, whether something is passed on or not, and an end is final.
 func TestStream_leaseLapses(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := new(source)
 		key := liveKey(s)
 		a := newAuthenticator(t, s, time.Now)
@@ -132,7 +132,7 @@ func TestStream_leaseLapses(t *testing.T) {
 // TestStream_leaseBeforeLookup: a lease that comes back while the key is being looked up
 // comes too late for a stream as well.
 func TestStream_leaseBeforeLookup(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := new(source)
 		key := liveKey(s)
 		a := newAuthenticator(t, s, time.Now)

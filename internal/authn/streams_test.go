@@ -6,10 +6,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/testenv/bubble"
 )
 
 // noted is a stream that records when it was ended.
@@ -51,7 +51,7 @@ func (n *noted) lasts(t *testing.T, what string, want time.Duration, why Result)
 
 func (n *noted) goesOn(t *testing.T, what string) {
 	t.Helper()
-	synctest.Wait()
+	bubble.Wait()
 	if len(n.ended) > 0 || !n.Stands() || n.Ended() != "" {
 		t.Errorf("%s: got an end for %q, want it to continue", what, n.Ended())
 	}
@@ -77,7 +77,7 @@ func revokeAll(a *Authenticator, s *source, keys ...apikey.Key) {
 }
 
 func TestStream_endComesCloser(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := new(source)
 		key, other := liveKey(s), liveKey(s)
 		a := newAuthenticator(t, s, time.Now)
@@ -95,7 +95,7 @@ func TestStream_endComesCloser(t *testing.T) {
 // A stream ends also if its key was revoked between the decision and the start of the
 // stream, which no notification reaches.
 func TestStream_endedBefore(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := new(source)
 		key := liveKey(s)
 		a := newAuthenticator(t, s, time.Now)
@@ -105,7 +105,7 @@ func TestStream_endedBefore(t *testing.T) {
 }
 
 func TestStream_endedAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := new(source)
 		key, second, other := liveKey(s), liveKey(s), liveKey(s)
 		a := newAuthenticator(t, s, time.Now)
@@ -119,7 +119,7 @@ func TestStream_endedAtOnce(t *testing.T) {
 }
 
 func TestStream_suspended(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := new(source)
 		key, other := liveKey(s), liveKey(s)
 		other.WorkspaceID = "globex"
@@ -136,7 +136,7 @@ func TestStream_suspended(t *testing.T) {
 // A stream that is not watched ends when something is passed on: nothing is, once
 // the interval in which its key ended is over.
 func TestStream_busy(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := new(source)
 		key := liveKey(s)
 		a := newAuthenticator(t, s, time.Now)
@@ -152,7 +152,7 @@ func TestStream_busy(t *testing.T) {
 			t.Errorf("got %d look-ups within the interval, want none", got)
 		}
 		time.Sleep(streamInterval)
-		synctest.Wait()
+		bubble.Wait()
 		if busy.Stands() || busy.Ended() != Revoked {
 			t.Errorf("got %q after the interval, want %q", busy.Ended(), Revoked)
 		}
@@ -164,7 +164,7 @@ func TestStream_busy(t *testing.T) {
 
 // A stream is not ended because its key was evicted from the cache.
 func TestStream_keyEvicted(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := new(source)
 		key := liveKey(s)
 		a := newAuthenticator(t, s, time.Now)
@@ -182,13 +182,13 @@ func TestStream_keyEvicted(t *testing.T) {
 func TestStream_storeFails(t *testing.T) {
 	for name, hangs := range map[string]bool{"error": false, "hangs": true} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				s, goOn := new(source), make(chan struct{})
 				defer close(goOn)
 				a := newAuthenticator(t, s, time.Now)
 				warm := openStream(t, a, new(liveKey(s)))
 				time.Sleep(streamInterval)
-				synctest.Wait() // it is cached
+				bubble.Wait() // it is cached
 				s.during = func(*apikey.Key) (*apikey.Key, error) {
 					if hangs {
 						<-goOn
@@ -214,7 +214,7 @@ func TestStream_storeFails(t *testing.T) {
 }
 
 func TestStream_close(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := new(source)
 		key := liveKey(s)
 		a := newAuthenticator(t, s, time.Now)
@@ -237,14 +237,14 @@ func TestStream_close(t *testing.T) {
 
 // A stream that is done is neither ended nor kept in memory.
 func TestStream_done(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := new(source)
 		key := liveKey(s)
 		a := newAuthenticator(t, s, time.Now)
 		one := openStream(t, a, &key)
 		one.Done()
 		revoke(s, a, key)
-		synctest.Wait()
+		bubble.Wait()
 		if len(one.ended) > 0 {
 			t.Error("got End called after Done")
 		}

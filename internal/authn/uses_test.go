@@ -6,10 +6,10 @@ import (
 	"net/http"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/testenv/bubble"
 )
 
 const resolution = time.Minute
@@ -71,7 +71,7 @@ func (n *notebook) keep(t *testing.T, a *Authenticator) {
 
 func (n *notebook) shows(t *testing.T, what string, key apikey.Key, want time.Time) {
 	t.Helper()
-	synctest.Wait()
+	bubble.Wait()
 	if got, _ := n.read(key); !got.Equal(want) {
 		t.Errorf("%s: got a last use at %v, want %v", what, got, want)
 	}
@@ -85,7 +85,7 @@ func aliveFor(s *source, life time.Duration) (apikey.Token, apikey.Key) {
 }
 
 func TestFlushUses(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s, n := new(source), new(notebook)
 		token, key := aliveFor(s, time.Hour)
 		_, unused := aliveFor(s, time.Hour)
@@ -129,7 +129,7 @@ func TestFlushUses(t *testing.T) {
 // For any pattern of use, the last use is visible within the resolution and a
 // second, and it is written no more often than once per resolution.
 func TestFlushUses_always(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s, n := new(source), new(notebook)
 		token, key := aliveFor(s, 100*time.Hour)
 		a := newAuthenticator(t, s, time.Now)
@@ -143,7 +143,7 @@ func TestFlushUses_always(t *testing.T) {
 				checkResult(t, "use", get(a, token), Allowed)
 				last = time.Now()
 				hidden = append(hidden, last)
-				synctest.Wait()
+				bubble.Wait()
 				shown, _ := n.read(key)
 				for len(hidden) > 0 && !hidden[0].After(shown) {
 					hidden = hidden[1:]
@@ -222,7 +222,7 @@ func TestFlushUses_whatIsAUse(t *testing.T) {
 // The use of a key is tracked across its eviction and a new look-up, or a change of
 // the key.
 func TestFlushUses_evictedMeanwhile(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s, n := new(source), new(notebook)
 		token, key := aliveFor(s, time.Hour)
 		a := newAuthenticator(t, s, time.Now)
@@ -255,7 +255,7 @@ func TestFlushUses_evictedMeanwhile(t *testing.T) {
 }
 
 func TestFlushUses_failing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s, n := new(source), &notebook{fails: true}
 		token, key := aliveFor(s, time.Hour)
 		a := newAuthenticator(t, s, time.Now)
@@ -278,7 +278,7 @@ func TestFlushUses_failing(t *testing.T) {
 
 // The final flush writes everything, even what was written recently.
 func TestFlushUses_end(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s, n := new(source), new(notebook)
 		token, key := aliveFor(s, time.Hour)
 		a := newAuthenticator(t, s, time.Now)

@@ -13,10 +13,11 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"github.com/agiled/caddy-api-keys/internal/testenv/bubble"
 )
 
 // senderTo returns a sender to a test's own receiver, and the text of its secret.
@@ -212,7 +213,7 @@ func TestSend_garbage(t *testing.T) {
 
 // TestSend_hangs: a try ends after ten seconds, or with its context.
 func TestSend_hangs(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := hanging(t)
 		got := s.Send(t.Context(), "msg_1", nil)
 		if got.Took != tryTimeout || got.Failure != "no answer within 10s" {

@@ -11,13 +11,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/agiled/caddy-api-keys/internal/testenv/bubble"
 	"github.com/agiled/caddy-api-keys/internal/webhook"
 )
 
@@ -176,7 +176,7 @@ type world struct {
 // inWorld runs a test in a world with one receiver, "r", and a clock of its own.
 func inWorld(t *testing.T, answers func(attempt) answer, test func(*world)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		core, logs := observer.New(zapcore.InfoLevel)
 		w := &world{T: t, memory: newMemory(), begun: time.Now(), logs: logs, answers: answers, underway: make(map[string]int), outcomes: make(map[string]int)}
 		w.Deliverer = w.deliverer(zap.New(core))
@@ -276,7 +276,7 @@ func (w *world) atATime() (now, most int) {
 // after lets time pass.
 func (w *world) after(d time.Duration) {
 	time.Sleep(d)
-	synctest.Wait()
+	bubble.Wait()
 }
 
 func (w *world) wantPending(want int) {

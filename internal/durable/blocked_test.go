@@ -4,8 +4,9 @@ import (
 	"errors"
 	"os"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/agiled/caddy-api-keys/internal/testenv/bubble"
 )
 
 func TestBlocked(t *testing.T) {
@@ -39,7 +40,7 @@ func leave(db *DB, bytes uint64) { db.Inject(Faults{Free: func() uint64 { return
 
 // A change that takes long is reported, but not at once.
 func TestBlocked_heldUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		db := &DB{probing: make(chan struct{}, 1)}
 		db.changes.Lock()
 		equal(t, "at once", db.Blocked(), error(nil))
@@ -53,7 +54,7 @@ func TestBlocked_heldUp(t *testing.T) {
 
 // Blocked does not wait for a disk that hangs.
 func TestBlocked_hangs(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		db := &DB{probing: make(chan struct{}, 1)}
 		db.probing <- struct{}{} // a probe that never returns
 		equal(t, "why", db.Blocked(), ErrHangs)

@@ -17,7 +17,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"go.uber.org/zap"
@@ -25,6 +24,7 @@ import (
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/store"
+	"github.com/agiled/caddy-api-keys/internal/testenv/bubble"
 )
 
 var start = time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
@@ -189,7 +189,7 @@ func (s slow) Read([]byte) (int, error) {
 // Of those who have no key, few can have a body in memory, and none for long.
 func TestHandler_slow(t *testing.T) {
 	g := newGateway(t, true)
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		statuses := make(chan int, maxReading)
 		for range maxReading {
 			go func() {
@@ -202,7 +202,7 @@ func TestHandler_slow(t *testing.T) {
 				statuses <- w.Code
 			}()
 		}
-		synctest.Wait()
+		bubble.Wait()
 		if w := g.report("[]"); w.Code != 503 || w.Header().Get("Retry-After") == "" || g.outcomes[0] != TooMany {
 			t.Errorf("while %d arrive: got status %d and outcome %q, want 503 and when to try again", maxReading, w.Code, g.outcomes)
 		}

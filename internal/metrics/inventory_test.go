@@ -5,12 +5,13 @@ import (
 	"errors"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/agiled/caddy-api-keys/internal/testenv/bubble"
 )
 
 // collect returns how many samples a collector has.
@@ -24,7 +25,7 @@ func collect(i *inventoryCollector) int {
 // scrapes do not pile up behind a disk that hangs, and once it recovers, scrapes
 // have samples again.
 func TestInventory_slowStore(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		resume := make(chan struct{})
 		var asked atomic.Int32
 		core, logs := observer.New(zap.DebugLevel)
@@ -46,7 +47,7 @@ func TestInventory_slowStore(t *testing.T) {
 			t.Errorf("got the store asked %d times and %d lines in the log, want 1 of each", asked.Load(), logs.Len())
 		}
 		close(resume)
-		synctest.Wait()
+		bubble.Wait()
 		if got := collect(i); got == 0 {
 			t.Error("got no samples from a store that answers again, want some")
 		}

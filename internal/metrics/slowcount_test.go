@@ -4,14 +4,15 @@ import (
 	"context"
 	"errors"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/agiled/caddy-api-keys/internal/testenv/bubble"
 )
 
 // A slow count delays a scrape by a second at most, and the next one starts only
 // after twenty times as long.
 func TestSlowCount_delaysNoScrape(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		took, counted := 10*time.Second, 0
 		c := SlowCount{Count: func() (map[time.Duration]int, error) {
 			time.Sleep(took)
