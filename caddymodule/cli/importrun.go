@@ -28,8 +28,9 @@ type importRun struct {
 	expected int64 // keys, or unknownLength
 
 	mu       sync.Mutex
-	sent     []int // lines of the export that have yet to be answered, in their order
-	answered int   // the line that was answered last
+	sent     []migrate.Entry // that have yet to be answered, in their order
+	again    []migrate.Entry // that are to be sent again, under the other name
+	answered int             // the last line that was answered
 	report   importReport
 	broken   error // why the export could not be read to its end
 	foreign  bool  // whether a token that was sent may have another form than the gateway's own
@@ -39,6 +40,16 @@ type importRun struct {
 func (r *importRun) do(ctx context.Context, t *terminal, log io.Writer, entries iter.Seq2[migrate.Entry, error]) error {
 	r.report = importReport{File: r.file, From: string(r.format), DryRun: r.dryRun}
 	err := r.send(ctx, t.client, log, entries)
+	if again := r.renamed(); err == nil && len(again) > 0 {
+		r.expected = int64(len(again))
+		err = r.send(ctx, t.client, log, func(yield func(migrate.Entry, error) bool) {
+			for _, entry := range again {
+				if !yield(entry, nil) {
+					return
+				}
+			}
+		})
+	}
 	// After an error, the export may still be read.
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -82,8 +93,11 @@ func (r *importRun) send(ctx context.Context, c *client.Client, log io.Writer, e
 	p := progressOf(log, words, r.expected, term.IsTerminal(int(os.Stderr.Fd())), progressbar.OptionShowBytes(false), progressbar.OptionShowCount())
 	defer p.end()
 	_, err := c.Import(ctx, lines, client.ImportOptions{DryRun: r.dryRun, Each: func(result client.ImportResult) error {
-		_ = p.bar.Add(1)
-		return r.answer(result)
+		final, err := r.answer(result)
+		if final {
+			_ = p.bar.Add(1)
+		}
+		return err
 	}})
 	_ = lines.Close()
 	if err == nil {
@@ -125,7 +139,7 @@ func (r *importRun) note(entry migrate.Entry, err error) bool {
 	}
 	r.report.lose(entry.Lost)
 	r.foreign = r.foreign || !entry.Native
-	r.sent = append(r.sent, entry.Line)
+	r.sent = append(r.sent, entry)
 	return true
 }
 
@@ -136,23 +150,42 @@ func (r *importRun) sentForeign() bool {
 	return r.foreign
 }
 
-// answer notes what became of the key that was sent before all that are not answered.
-func (r *importRun) answer(result client.ImportResult) error {
+// answer notes what became of the key that was sent before all that are not answered. It
+// reports whether that is final: one that has another name is sent again, because it may
+// have been imported under that.
+func (r *importRun) answer(result client.ImportResult) (final bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.sent) == 0 {
-		return errors.New("the server has answered more keys than it was sent")
+		return false, errors.New("the server has answered more keys than it was sent")
 	}
-	r.answered, r.sent = r.sent[0], r.sent[1:]
+	entry := r.sent[0]
+	r.sent = r.sent[1:]
+	r.answered = max(r.answered, entry.Line)
 	switch result.Outcome {
 	case client.LineImported:
 		r.report.Imported++
 	case client.LineUnchanged:
 		r.report.Unchanged++
 	case client.LineRefused:
-		r.report.refuse(r.answered, result.Err)
+		if code := result.Err.Code; entry.OtherName != "" && (code == client.CodeNameTaken || code == client.CodeTokenTaken) {
+			r.again = append(r.again, entry)
+			return false, nil
+		}
+		r.report.refuse(entry.Line, result.Err)
 	}
-	return nil
+	return true, nil
+}
+
+// renamed returns the keys to send again, under their other names.
+func (r *importRun) renamed() []migrate.Entry {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range r.again {
+		entry := &r.again[i]
+		entry.Key.Name, entry.OtherName, entry.Lost = entry.OtherName, "", nil
+	}
+	return r.again
 }
 
 // failure returns the error of an import that has ended early, which says how far it came.

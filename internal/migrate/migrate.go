@@ -56,6 +56,9 @@ type Entry struct {
 	Line int
 	// Key is what to import, unless LeftOut or Err says otherwise.
 	Key client.ImportLine
+	// OtherName is the name that an earlier import may have given the key instead, because
+	// other keys were before it in that export. It is "" if only Key.Name is possible.
+	OtherName string
 	// LeftOut is why the key is of no use any more: "disabled", "expired". It is "" if the
 	// key is to be imported.
 	LeftOut string
@@ -71,7 +74,7 @@ type Entry struct {
 // asked for, where its form allows that. An error ends it: what was returned before it
 // holds.
 func Read(r io.Reader, format Format, options Options) iter.Seq2[Entry, error] {
-	from := source{in: &bounded{in: bufio.NewReader(r)}, options: options, names: make(map[string]bool)}
+	from := source{in: &bounded{in: bufio.NewReader(r)}, options: options, names: make(map[string]string)}
 	from.in.next()
 	read := map[Format]func(*source, func(Entry) bool) error{
 		JSONL: (*source).jsonl, CSV: (*source).csv, Kong: (*source).kong, Unkey: (*source).unkey, Tyk: (*source).tyk,
@@ -92,7 +95,7 @@ func Read(r io.Reader, format Format, options Options) iter.Seq2[Entry, error] {
 type source struct {
 	in      *bounded
 	options Options
-	names   map[string]bool // taken, by workspace; of derived formats alone
+	names   map[string]string // the digest of the key that has it, by workspace and name; of derived formats alone
 }
 
 // complete fills in what an export leaves open.
@@ -112,7 +115,7 @@ func (s *source) complete(e Entry, format Format) Entry {
 		return e
 	case format.Derived():
 		e.Err = workspaceFlaw(e.Key.WorkspaceID)
-		e.Key.Name = s.nameFor(e.Key)
+		e.Key.Name, e.OtherName = s.namesFor(e.Key)
 	case e.Key.WorkspaceID == "":
 		e.Err = refuse(client.CodeInvalidWorkspace, "workspace_id", "There is no workspace_id: add one, or give --workspace.")
 	case e.Key.Preset == "":

@@ -133,11 +133,42 @@ func TestRead_windows(t *testing.T) {
 
 // Keys one after the other, and several answers in one file, are read as one list.
 func TestRead_concatenated(t *testing.T) {
-	const key = `{"key_hash":"2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b","alias":"Zapier"}`
-	for _, in := range []string{key + "\n" + key, "[" + key + "," + key + "]", `{"keys":[` + key + `]}{"keys":[` + key + `]}`} {
+	const key = `{"key_hash":"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08","alias":"Zapier"}`
+	const next = `{"key_hash":"2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b","alias":"Zapier"}`
+	for _, in := range []string{key + "\n" + next, "[" + key + "," + next + "]", `{"keys":[` + key + `]}{"keys":[` + next + `]}`} {
 		got := printed(strings.NewReader(in), Tyk, Options{Workspace: "acme", Preset: "read_only", Now: testNow})
-		if strings.Count(got, "\n") != 2 || !strings.Contains(got, `"Zapier"`) || !strings.Contains(got, `"Zapier 2"`) {
+		if strings.Count(got, "\n") != 2 || !strings.Contains(got, `"Zapier"`) || !strings.Contains(got, `"Zapier 2bb80d"`) {
 			t.Errorf("%s: got\n%s", in, got)
+		}
+	}
+}
+
+// A key has one of the same two names, and another one than the other keys of its workspace,
+// whatever order they are exported in.
+func TestRead_names(t *testing.T) {
+	keys := []string{`{"plaintext":"secret-token-0123456789"}`, `{"plaintext":"secret-token-9876543210"}`, `{"plaintext":"secret-token-5555555555","name":"ACME key"}`}
+	names := make(map[string][]string) // by digest, sorted
+	for _, order := range [][]int{{0, 1, 2}, {2, 0, 1}, {1, 2, 0}, {1, 0}} {
+		var in []string
+		for _, i := range order {
+			in = append(in, keys[i])
+		}
+		taken := make(map[string]bool)
+		for entry, err := range Read(strings.NewReader("["+strings.Join(in, ",")+"]"), Unkey, Options{Workspace: "acme", Preset: "read_only", Now: testNow}) {
+			if err != nil || entry.Err != nil {
+				t.Fatalf("got %v, %v", err, entry.Err)
+			}
+			if name := apikey.FoldName(entry.Key.Name); taken[name] {
+				t.Errorf("got the name %q again", entry.Key.Name)
+			} else {
+				taken[name] = true
+			}
+			both := []string{entry.Key.Name, entry.OtherName}
+			slices.Sort(both)
+			if before := names[entry.Key.TokenSHA256]; before != nil && !slices.Equal(both, before) {
+				t.Errorf("got the names %q, want %q as in another order", both, before)
+			}
+			names[entry.Key.TokenSHA256] = both
 		}
 	}
 }
@@ -251,7 +282,7 @@ func FuzzRead(f *testing.F) {
 	f.Fuzz(func(t *testing.T, which byte, in string) {
 		format := Formats()[int(which)%len(Formats())]
 		last, ended := 0, false
-		names := make(map[string]bool)
+		digests := make(map[string]string) // by workspace and name
 		for entry, err := range Read(strings.NewReader(in), format, Options{Preset: "read_only", Written: testNow, Now: testNow}) {
 			if ended {
 				t.Fatal("there is an entry after an error")
@@ -273,11 +304,11 @@ func FuzzRead(f *testing.F) {
 			if !format.Derived() {
 				continue
 			}
-			if name := key.WorkspaceID + "\n" + apikey.FoldName(key.Name); names[name] {
+			name := key.WorkspaceID + "\n" + apikey.FoldName(key.Name)
+			if digest, taken := digests[name]; taken && digest != key.TokenSHA256 {
 				t.Errorf("got the name %q again", key.Name)
-			} else {
-				names[name] = true
 			}
+			digests[name] = key.TokenSHA256
 			if !sha256Digits.MatchString(key.TokenSHA256) {
 				t.Errorf("got the digest %q", key.TokenSHA256)
 			}

@@ -12,10 +12,16 @@ import (
 // minName is the length of the shortest name that the gateway takes, in characters.
 const minName = 3
 
-// nameFor returns a name for a key of a derived format: the export's, or one from its
-// workspace; with a number if a person could take another key's for it.
-func (s *source) nameFor(line client.ImportLine) string {
-	name := strings.TrimSpace(line.Name)
+// markLength is how many digits of a key's digest tell its name from that of another key:
+// so few that they say no more about the token than a hint does.
+const markLength = 6
+
+// namesFor returns two names for a key of a derived format: the export's, or one from its
+// workspace; and the same with the beginning of its digest. The first one is the plain one,
+// unless another key before it in the export has that. So a key has one of the same two names
+// whatever is before it, in whichever order a system exports its keys.
+func (s *source) namesFor(line client.ImportLine) (name, other string) {
+	name = strings.TrimSpace(line.Name)
 	switch {
 	case name == "" && line.WorkspaceID != "":
 		name = line.WorkspaceID + " key"
@@ -24,17 +30,13 @@ func (s *source) nameFor(line client.ImportLine) string {
 	case utf8.RuneCountInString(name) < minName:
 		name += " key"
 	}
-	for n := 1; ; n++ {
-		numbered := shorten(name, "")
-		if n > 1 {
-			numbered = shorten(name, fmt.Sprintf(" %d", n))
-		}
-		taken := line.WorkspaceID + "\n" + apikey.FoldName(numbered)
-		if !s.names[taken] {
-			s.names[taken] = true
-			return numbered
-		}
+	plain, marked := shorten(name, ""), shorten(name, " "+strings.ToLower(line.TokenSHA256[:markLength]))
+	where := line.WorkspaceID + "\n" + apikey.FoldName(plain)
+	if of, taken := s.names[where]; taken && of != line.TokenSHA256 {
+		return marked, plain
 	}
+	s.names[where] = line.TokenSHA256
+	return plain, marked
 }
 
 // shorten cuts a name, so that it has room for an end.
