@@ -129,7 +129,7 @@ func BenchmarkTokenBucket(b *testing.B) {
 		b.Run("ours/"+name, func(b *testing.B) {
 			l := New()
 			start := time.Now()
-			bucket := l.bucket(bucketID{"key", read, limit})
+			bucket := l.buckets.find(bucketID{"key", read, limit})
 			b.ReportAllocs()
 			b.RunParallel(func(pb *testing.PB) {
 				now := start

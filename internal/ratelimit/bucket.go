@@ -6,14 +6,24 @@ import (
 	"time"
 )
 
-// bucket is the log of one subject, action and limit.
+// bucket is the log of one subject, action and limit. The pointers come first, so that the
+// garbage collector need not look at the rest.
 type bucket struct {
+	next    *bucket // in its chain, whose lock guards it
+	subject string
+	passes  ring // those within the window: at most N
+	limit   Limit
+	hash    uint32
+	action  uint8
+
+	begun    bool // the clock is set
+	released bool // no longer in the Limiter: nothing may be counted here
 	mu       sync.Mutex
-	limit    Limit
 	clock    int64 // the latest instant seen: goes back only with the wall clock
-	passes   ring  // those within the window: at most N
-	begun    bool  // the clock is set
-	released bool  // no longer in the Limiter: nothing may be counted here
+}
+
+func (b *bucket) is(id *bucketID) bool {
+	return b.limit == id.limit && b.action == id.action && b.subject == id.subject
 }
 
 // judge decides on one request. The caller holds the lock.
@@ -29,14 +39,14 @@ func (b *bucket) judge(at instant) Verdict {
 // lock.
 func (b *bucket) allows(at instant) bool {
 	b.advance(at)
-	return b.passes.len < b.limit.N
+	return b.passes.count() < b.limit.N
 }
 
 // count counts a request that allows has let pass.
 func (b *bucket) count() { b.passes.push(b.clock, b.limit.N) }
 
 func (b *bucket) verdict(allowed bool, at instant) Verdict {
-	v := Verdict{Allowed: allowed, Remaining: b.limit.N - b.passes.len}
+	v := Verdict{Allowed: allowed, Remaining: b.limit.N - b.passes.count()}
 	if b.passes.len > 0 {
 		v.Reset = time.Duration(b.passes.at(0)-at.ns) + b.limit.Window
 	}
@@ -59,22 +69,25 @@ func (b *bucket) advance(at instant) {
 		b.passes.shift(clock - b.clock)
 	}
 	b.clock = clock
-	b.passes.drop(b.passes.len - b.passes.within(b.clock, b.limit.Window))
+	b.passes.drop(b.passes.count() - b.passes.within(b.clock, b.limit.Window))
 }
 
 // ring holds instants, oldest first. It grows by doubling, so that a bucket uses
-// memory for the requests that passed, not for those that could.
+// memory for the requests that passed, not for those that could. The first few need no
+// allocation.
 type ring struct {
-	slots []int64
-	first int // the oldest's slot
-	len   int
+	slots      []int64
+	first, len uint32 // the oldest's slot, and how many there are
+	few        [4]int64
 }
+
+func (r *ring) count() int { return int(r.len) }
 
 // at returns the ith oldest.
 func (r *ring) at(i int) int64 { return r.slots[r.slot(i)] }
 
 func (r *ring) slot(i int) int {
-	i += r.first
+	i += int(r.first)
 	if i >= len(r.slots) {
 		i -= len(r.slots)
 	}
@@ -84,21 +97,29 @@ func (r *ring) slot(i int) int {
 // within counts those in the window that ends now. None is later than now.
 func (r *ring) within(now int64, window time.Duration) int {
 	if r.len == 0 || now-r.at(0) < int64(window) {
-		return r.len
+		return r.count()
 	}
-	return r.len - sort.Search(r.len, func(i int) bool { return now-r.at(i) < int64(window) })
+	return r.count() - sort.Search(r.count(), func(i int) bool { return now-r.at(i) < int64(window) })
 }
 
 // push appends the newest of at most limit.
 func (r *ring) push(at int64, limit int) {
-	if r.len == len(r.slots) {
-		grown := make([]int64, min(max(2*r.len, 4), limit))
-		n := copy(grown, r.slots[r.first:])
-		copy(grown[n:], r.slots[:r.first])
-		r.slots, r.first = grown, 0
+	if r.count() == len(r.slots) {
+		r.grow(limit)
 	}
 	r.len++
-	r.slots[r.slot(r.len-1)] = at
+	r.slots[r.slot(r.count()-1)] = at
+}
+
+func (r *ring) grow(limit int) {
+	if r.slots == nil {
+		r.slots = r.few[:min(len(r.few), limit)]
+		return
+	}
+	grown := make([]int64, min(2*r.count(), limit))
+	n := copy(grown, r.slots[r.first:])
+	copy(grown[n:], r.slots[:r.first])
+	r.slots, r.first = grown, 0
 }
 
 // drop removes the n oldest.
@@ -106,13 +127,13 @@ func (r *ring) drop(n int) {
 	if n == 0 {
 		return
 	}
-	r.first = r.slot(n)
-	r.len -= n
+	r.first = uint32(r.slot(n))
+	r.len -= uint32(n)
 }
 
 // shift moves all of them in time.
 func (r *ring) shift(by int64) {
-	for i := range r.len {
+	for i := range r.count() {
 		r.slots[r.slot(i)] += by
 	}
 }

@@ -33,6 +33,7 @@
 package ratelimit
 
 import (
+	"hash/maphash"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -67,15 +68,10 @@ type Verdict struct {
 // log: callers with the same limit share it, callers with different limits do not.
 //
 // Its methods may be called concurrently. Requests of different buckets share
-// no lock.
+// no lock once their Hints have the buckets.
 type Limiter struct {
-	epoch atomic.Pointer[time.Time] // the first time seen, which instants count from
-
-	// A sync.Map rather than maps in shards: a look-up takes no lock (24 ns of
-	// one hot key, where 256 maps under RWMutexes took 54), and what is deleted
-	// is freed (a million deleted left 84 MB in the tables of those maps).
-	buckets sync.Map // of bucketID to *bucket
-	len     atomic.Int64
+	epoch   atomic.Pointer[time.Time] // the first time seen, which instants count from
+	buckets table
 
 	sweeping sync.Mutex   // one Sweep at a time
 	swept    atomic.Int64 // its clock, where those of new buckets begin
@@ -97,7 +93,7 @@ type Count struct {
 }
 
 // New returns a Limiter without buckets.
-func New() *Limiter { return new(Limiter) }
+func New() *Limiter { return &Limiter{buckets: table{seed: maphash.MakeSeed()}} }
 
 // Allow judges one request by a limit, and counts it if it passes.
 func (l *Limiter) Allow(c Count, now time.Time) Verdict {
@@ -208,25 +204,13 @@ func (l *Limiter) hinted(c *Count) *bucket {
 func (l *Limiter) bucketOf(c *Count) *bucket {
 	limit := c.Limit
 	limit.Window = min(limit.Window, eternity)
-	b := l.bucket(bucketID{c.Subject, c.Action, limit})
+	b := l.buckets.find(bucketID{c.Subject, c.Action, limit})
 	c.Hint.put(b)
 	return b
 }
 
-func (l *Limiter) bucket(id bucketID) *bucket {
-	if b, ok := l.buckets.Load(id); ok {
-		return b.(*bucket)
-	}
-	l.len.Add(1) // before a Sweep can find the bucket
-	b, loaded := l.buckets.LoadOrStore(id, &bucket{limit: id.limit})
-	if loaded {
-		l.len.Add(-1)
-	}
-	return b.(*bucket)
-}
-
 // Sweep releases the buckets in which nothing counts any more, and returns how many
-// remain. Call it from time to time; it does not block requests.
+// remain. Call it from time to time; it does not block requests for long.
 func (l *Limiter) Sweep(now time.Time) int {
 	at := l.instant(now)
 	l.sweeping.Lock()
@@ -234,24 +218,21 @@ func (l *Limiter) Sweep(now time.Time) int {
 	// The successor of a released bucket must not begin before the instant at which the
 	// passes stopped counting, or a late request would be judged without them.
 	l.swept.Store(advance(l.swept.Load(), at))
-	l.buckets.Range(func(id, value any) bool {
-		b := value.(*bucket)
+	l.buckets.removeIf(func(b *bucket) bool {
 		b.mu.Lock()
-		if b.idle(at) {
-			// Deleted before the lock is released, so that a request that finds the
-			// bucket released also finds it gone.
-			b.released, b.passes = true, ring{} // a Hint may keep it for long
-			l.buckets.Delete(id)
-			l.len.Add(-1)
+		defer b.mu.Unlock()
+		if !b.idle(at) {
+			return false
 		}
-		b.mu.Unlock()
+		// A request that finds the bucket released waits until it is removed.
+		b.released, b.passes = true, ring{} // a Hint may keep it for long
 		return true
 	})
 	return l.Len()
 }
 
 // Len returns the number of buckets in memory.
-func (l *Limiter) Len() int { return int(l.len.Load()) }
+func (l *Limiter) Len() int { return l.buckets.size() }
 
 func (l *Limiter) instant(now time.Time) instant {
 	epoch := l.epoch.Load()

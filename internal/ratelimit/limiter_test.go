@@ -290,7 +290,7 @@ func TestSweepThenLateRequest(t *testing.T) {
 func TestRingGrowth(t *testing.T) {
 	l := New()
 	limit := Limit{1000, time.Minute}
-	slots := func() int { return len(l.bucket(bucketID{"key", read, limit}).passes.slots) }
+	slots := func() int { return len(l.buckets.find(bucketID{"key", read, limit}).passes.slots) }
 	for i := range 10_000 { // one in 20 s: three are in the window
 		l.Allow(Count{"key", read, limit, nil}, day.Add(time.Duration(i)*20*time.Second))
 	}
@@ -347,7 +347,7 @@ func TestConcurrentAtOneInstant(t *testing.T) {
 func TestConcurrentAsTimeAdvances(t *testing.T) {
 	limit := Limit{100, 1000}
 	l := New()
-	b := l.bucket(bucketID{"key", read, limit})
+	b := l.buckets.find(bucketID{"key", read, limit})
 	var ticks atomic.Int64
 	var passed []int64 // guarded by the bucket's lock
 	var wg sync.WaitGroup
@@ -380,7 +380,7 @@ func TestReleasedBucketCountsNothing(t *testing.T) {
 	limit := Limit{1, time.Minute}
 	hint := new(Hint)
 	l.Allow(Count{"key", read, limit, hint}, day)
-	lookedUp := l.bucket(bucketID{"key", read, limit})
+	lookedUp := l.buckets.find(bucketID{"key", read, limit})
 	later := day.Add(time.Minute)
 	l.Sweep(later)
 	if _, ok := l.judge(lookedUp, l.instant(later)); ok {
@@ -404,7 +404,7 @@ func TestHint(t *testing.T) {
 			if got, want := l.Allow(Count{"key", read, limit, hint}, day).Allowed, round < limit.N; got != want {
 				t.Errorf("round %d: %v passes: %t, want %t", round, limit, got, want)
 			}
-			if got := hint.find(limit); got != l.bucket(bucketID{"key", read, limit}) {
+			if got := hint.find(limit); got != l.buckets.find(bucketID{"key", read, limit}) {
 				t.Errorf("round %d: the hint of %v is at %p", round, limit, got)
 			}
 		}

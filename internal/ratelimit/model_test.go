@@ -212,7 +212,7 @@ func TestRing(t *testing.T) {
 			want = append(want[dropped:], int64(i))
 
 			var got []int64
-			for i := range r.len {
+			for i := range r.count() {
 				got = append(got, r.at(i))
 			}
 			if !slices.Equal(got, want) {
