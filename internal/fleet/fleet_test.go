@@ -43,6 +43,7 @@ type disk struct {
 	full          atomic.Bool            // a contact cannot be noted
 	stopAt        atomic.Pointer[string] // the step after which nothing works until the gateway is closed
 	stopped       chan struct{}          // closed once it has been reached
+	compared      atomic.Pointer[func()] // called before records are compared with the replica's
 }
 
 // stop has everything fail from a step on.
@@ -94,6 +95,13 @@ func (r replica) BeginComparison(most int) (Comparison, error) {
 
 func (r replica) PutBack(ctx context.Context, committed func(apikey.Outcome, int)) error {
 	return errors.Join(r.Store.PutBack(ctx, committed), r.disk.after(ctx, "put back"))
+}
+
+func (r replica) Has(records []apikey.Record) (bool, error) {
+	if compared := r.disk.compared.Load(); compared != nil {
+		(*compared)()
+	}
+	return r.Store.Has(records)
 }
 
 type comparing struct {

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -33,7 +34,8 @@ const (
 	// key: a gateway that was just reloaded removes its former one as soon as it has a lease
 	// under another.
 	rekeyPatience = 3 * time.Second
-	// rekeyTries is how often a record that does not agree with this replica is read.
+	// rekeyTries is how often records that do not agree with this replica, and that nobody
+	// changes, are read.
 	rekeyTries = 10
 )
 
@@ -185,19 +187,28 @@ func (r *rekeying) needed(kv *mvccpb.KeyValue) bool {
 // some seals some records again. Those that do not agree with this replica, or that somebody
 // has changed meanwhile, are read anew.
 func (r *rekeying) some(ctx context.Context, kvs []*mvccpb.KeyValue) error {
-	for try := 0; len(kvs) > 0; try++ {
-		done, err := r.try(ctx, kvs)
-		switch {
-		case done || err != nil:
+	for tries := 0; len(kvs) > 0; tries++ {
+		if done, err := r.try(ctx, kvs); done || err != nil {
 			return err
-		case try == rekeyTries:
+		}
+		left, err := r.again(ctx, kvs)
+		if err != nil {
+			return err
+		}
+		switch {
+		case !slices.EqualFunc(kvs, left, sameRevision):
+			tries = 0 // one was changed, as the fleet's work is
+		case tries == rekeyTries:
 			return fmt.Errorf("%s, or a record after it, is not what this replica has: something other than a gateway has written it", kvs[0].Key)
 		}
-		if kvs, err = r.again(ctx, kvs); err != nil {
-			return err
-		}
+		kvs = left
 	}
 	return nil
+}
+
+// sameRevision reports whether a record was not written between two readings of it.
+func sameRevision(a, b *mvccpb.KeyValue) bool {
+	return a.ModRevision == b.ModRevision && bytes.Equal(a.Key, b.Key)
 }
 
 // try seals records again, unless one of them has changed or is not what this replica has.

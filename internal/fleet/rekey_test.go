@@ -194,6 +194,36 @@ func TestRekey_whileChanging(t *testing.T) {
 	}
 }
 
+// Records that change again and again while they are read are not taken for forged ones.
+func TestRekey_overtaken(t *testing.T) {
+	t.Parallel()
+	o := withKeys(defaults(etcdtest.Start(t, 1)), oldKey)
+	all := startGateways(t, 2, o)
+	var keys []issued
+	for i := range 2 * rekeyTries {
+		keys = append(keys, issue(fmt.Sprintf("ws%d", i), "Zapier"))
+		all[0].apply(t, keys[i].Create)
+	}
+	for _, g := range all {
+		g.adopt(t, withKeys(o, secondKey, oldKey))
+	}
+	changed := 0
+	overtake := func() {
+		if changed < rekeyTries+2 {
+			all[0].apply(t, revoke(keys[changed]))
+			changed++
+		}
+	}
+	all[1].disk.compared.Store(&overtake)
+	all[1].rekey(t)
+	if want := rekeyTries + 2; changed != want {
+		t.Errorf("got %d changes meanwhile, want %d", changed, want)
+	}
+	if got := sealedWith(t, all[1].connection(), oldKey); got != 0 {
+		t.Errorf("got %d values sealed with the old key, want none", got)
+	}
+}
+
 // What somebody with the old key has forged is not sealed again.
 func TestRekey_forged(t *testing.T) {
 	t.Parallel()
