@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/doctor"
 )
 
 // Keys is the key store, as this package needs it. Its errors are
@@ -64,7 +65,7 @@ type Keys interface {
 	// change's actor. The bytes restored so far are also written to progress.
 	Restore(ctx context.Context, from io.Reader, change apikey.Change, do apikey.Restore, progress io.Writer) (apikey.Restored, error)
 	// Check reads the whole store and returns its findings.
-	Check(ctx context.Context, now time.Time) ([]apikey.Finding, error)
+	Check(ctx context.Context, now time.Time) ([]doctor.Finding, error)
 	Ping() error
 	// Unchangeable returns why no change can be made now, or "".
 	Unchangeable() string

@@ -9,8 +9,8 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/agiled/caddy-api-keys/admin/client"
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/present"
 )
 
 // backupType is the media type of a backup.
@@ -105,13 +105,5 @@ func (h *Handler) restoreBackup(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	return http.StatusOK, restorationOf(done), nil
-}
-
-// restorationOf returns the result of a restore, and what the operator must do next.
-func restorationOf(done apikey.Restored) client.Restoration {
-	return client.Restoration{Restored: client.Restored{
-		MadeAt: done.MadeAt, Keys: done.Keys, Known: done.Known, Revoked: done.Revoked, Renamed: done.Renamed,
-		Suspended: done.Suspended, Quarantined: done.Quarantined, Events: done.Events,
-	}, Warning: done.Warning()}
+	return http.StatusOK, present.Restoration(done), nil
 }

@@ -9,20 +9,13 @@ import (
 
 	"github.com/agiled/caddy-api-keys/admin/client"
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/doctor"
+	"github.com/agiled/caddy-api-keys/internal/present"
 )
 
 // findingsAnswer is the result of a check of the store.
 type findingsAnswer struct {
 	Findings []client.Finding `json:"findings"`
-}
-
-// presentFindings returns findings in the form of the API.
-func presentFindings(found []apikey.Finding) findingsAnswer {
-	answer := findingsAnswer{Findings: make([]client.Finding, 0, len(found))}
-	for _, f := range found {
-		answer.Findings = append(answer.Findings, client.Finding{Check: f.Check, Severity: string(f.Severity), Message: f.Message, Advice: f.Advice})
-	}
-	return answer
 }
 
 // checkStore checks the whole store, which may take longer than the server's
@@ -35,22 +28,22 @@ func (h *Handler) checkStore(r *http.Request) (int, any, error) {
 	if fleet := h.fleet(); fleet != nil {
 		found = withFleet(found, fleet.Known())
 	}
-	return http.StatusOK, presentFindings(found), nil
+	return http.StatusOK, findingsAnswer{present.Findings(found)}, nil
 }
 
 // withFleet adds what is wrong with the gateway's fleet to findings about its store. That
 // changes can be made is left out then: they are made in the fleet.
-func withFleet(found []apikey.Finding, s apikey.FleetStatus) []apikey.Finding {
+func withFleet(found []doctor.Finding, s apikey.FleetStatus) []doctor.Finding {
 	about := checkFleet(s)
-	if about.Severity == apikey.Fault {
-		found = slices.DeleteFunc(found, func(f apikey.Finding) bool { return f.Check == "changes" && f.Severity == apikey.Fine })
+	if about.Severity == doctor.Fault {
+		found = slices.DeleteFunc(found, func(f doctor.Finding) bool { return f.Check == "changes" && f.Severity == doctor.Fine })
 	}
 	return append(found, about)
 }
 
 // checkFleet says whether the gateway serves in its fleet, and whether changes can be made.
-func checkFleet(s apikey.FleetStatus) apikey.Finding {
-	f := apikey.Finding{Check: "fleet", Severity: apikey.Fault, Advice: "Look the cause up in docs/fleet.md, under When something fails."}
+func checkFleet(s apikey.FleetStatus) doctor.Finding {
+	f := doctor.Finding{Check: "fleet", Severity: doctor.Fault, Advice: "Look the cause up in docs/fleet.md, under When something fails."}
 	const space = "Make space in etcd: docs/fleet.md says how."
 	switch {
 	case s.Lease <= 0:
@@ -70,7 +63,7 @@ func checkFleet(s apikey.FleetStatus) apikey.Finding {
 
 // checkGateways says whether revocations can be confirmed, as far as that is known without
 // making one.
-func checkGateways(s apikey.FleetStatus) apikey.Finding {
+func checkGateways(s apikey.FleetStatus) doctor.Finding {
 	var unreadable []string
 	for _, g := range s.Gateways {
 		if g.State == apikey.GatewayUnreadable {
@@ -78,10 +71,10 @@ func checkGateways(s apikey.FleetStatus) apikey.Finding {
 		}
 	}
 	if len(unreadable) == 0 {
-		return apikey.Finding{Check: "fleet", Severity: apikey.Fine, Message: takesPart(s)}
+		return doctor.Finding{Check: "fleet", Severity: doctor.Fine, Message: takesPart(s)}
 	}
-	return apikey.Finding{
-		Check: "fleet", Severity: apikey.Warning,
+	return doctor.Finding{
+		Check: "fleet", Severity: doctor.Warning,
 		Message: fmt.Sprintf("Revocations and suspensions stay pending, because this gateway cannot read what is registered in etcd as %s.", strings.Join(unreadable, " and ")),
 		Advice:  "If a gateway with another integrity_key is running, correct that. Once you are sure that the process is gone, delete what it has left with etcdctl del: docs/fleet.md says how, under Remove what a gateway has left.",
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/doctor"
 )
 
 // keys returns the key store, or one that cannot answer while none is open.
@@ -94,7 +95,7 @@ func (noKeys) Restore(context.Context, io.Reader, apikey.Change, apikey.Restore,
 	return none, apikey.ErrStoreUnavailable
 }
 
-func (noKeys) Check(context.Context, time.Time) ([]apikey.Finding, error) {
+func (noKeys) Check(context.Context, time.Time) ([]doctor.Finding, error) {
 	return nil, apikey.ErrStoreUnavailable
 }
 

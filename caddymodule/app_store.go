@@ -10,6 +10,7 @@ import (
 	"github.com/agiled/caddy-api-keys/admin"
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/authn"
+	"github.com/agiled/caddy-api-keys/internal/doctor"
 	"github.com/agiled/caddy-api-keys/internal/fleet"
 	"github.com/agiled/caddy-api-keys/internal/metrics"
 	"github.com/agiled/caddy-api-keys/internal/store"
@@ -186,7 +187,7 @@ func (s countedStore) Backup(ctx context.Context, now time.Time) (_ io.ReadSeekC
 	return s.store.Backup(ctx, now)
 }
 
-func (s countedStore) Check(ctx context.Context, now time.Time) (_ []apikey.Finding, err error) {
+func (s countedStore) Check(ctx context.Context, now time.Time) (_ []doctor.Finding, err error) {
 	defer s.count(ctx, metrics.Read, &err)
 	defer garbage.spare()()
 	return s.store.Check(ctx, now)

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/agiled/caddy-api-keys/admin/client"
+	"github.com/agiled/caddy-api-keys/internal/present"
 	"github.com/agiled/caddy-api-keys/internal/store"
 )
 
@@ -72,10 +73,7 @@ func examine(ctx context.Context, t *terminal, path string) ([]client.Finding, e
 	if err != nil {
 		return nil, orAskServer(err)
 	}
-	var found []client.Finding
-	for _, f := range inStore {
-		found = append(found, client.Finding{Check: f.Check, Severity: string(f.Severity), Message: f.Message, Advice: f.Advice})
-	}
+	found := present.Findings(inStore)
 	if t.config != nil {
 		found = append(found, configFindings(t.config, nil)...)
 		found = append(found, elsewhere(t.config, path)...)

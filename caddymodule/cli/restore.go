@@ -12,6 +12,7 @@ import (
 
 	"github.com/agiled/caddy-api-keys/admin/client"
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/present"
 	"github.com/agiled/caddy-api-keys/internal/store"
 )
 
@@ -120,15 +121,7 @@ func restoreFile(ctx context.Context, t *terminal, log io.Writer, file io.ReadSe
 	defer p.end()
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	done, err := keys.Restore(ctx, file, apikey.Change{EventID: apikey.NewEventID(now), At: now, Actor: apikey.CommandLine}, apikey.Restore{Quarantine: quarantine}, p)
-	return restoration(done), errors.Join(err, keys.Close())
-}
-
-// restoration returns the result of a restore in the form of the API.
-func restoration(done apikey.Restored) client.Restoration {
-	return client.Restoration{Restored: client.Restored{
-		MadeAt: done.MadeAt, Keys: done.Keys, Known: done.Known, Revoked: done.Revoked, Renamed: done.Renamed,
-		Suspended: done.Suspended, Quarantined: done.Quarantined, Events: done.Events,
-	}, Warning: done.Warning()}
+	return present.Restoration(done), errors.Join(err, keys.Close())
 }
 
 // restored prints the result of a restore.

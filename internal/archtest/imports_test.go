@@ -24,17 +24,18 @@ var layers = []layer{
 	{dir: "internal/sethash", mayImport: []string{"internal/apikey"}},
 	{dir: "internal/assertion", mayImport: domain},
 	{dir: "internal/ratelimit"},
-	{dir: "internal/durable"},
+	{dir: "internal/doctor"},
+	{dir: "internal/durable", mayImport: []string{"internal/doctor"}},
 	{dir: "internal/unread"},
 	{dir: "internal/version"},
-	{dir: "internal/present", mayImport: []string{"internal/apikey", "admin/client"}},
+	{dir: "internal/present", mayImport: []string{"internal/apikey", "internal/doctor", "admin/client"}},
 	{dir: "internal/webhook", mayImport: []string{"internal/apikey", "internal/present", "admin/client"}},
 	{dir: "internal/delivery", mayImport: []string{"internal/webhook"}},
 
 	// These never import each other, except that metrics counts the decisions of
 	// authn. Each declares what it needs from another as a small interface, and
 	// caddymodule connects them.
-	{dir: "internal/store", mayImport: append([]string{"internal/durable", "internal/sethash", "internal/webhook"}, domain...)},
+	{dir: "internal/store", mayImport: append([]string{"internal/doctor", "internal/durable", "internal/sethash", "internal/webhook"}, domain...)},
 	{dir: "internal/authn", mayImport: append([]string{"internal/assertion", "internal/ratelimit"}, domain...)},
 	{dir: "internal/fleet", mayImport: append([]string{"internal/sethash", "internal/webhook"}, domain...), optional: true},
 	{dir: "internal/metrics", mayImport: append([]string{"internal/authn"}, domain...)},
@@ -42,11 +43,11 @@ var layers = []layer{
 	{dir: "admin/client/clienttest", mayImport: []string{"admin", "internal/store", "internal/apikey"}},
 	{dir: "admin/client"},
 	{dir: "internal/migrate", mayImport: []string{"internal/apikey", "admin/client"}},
-	{dir: "admin", mayImport: append([]string{"internal/present", "internal/unread"}, domain...)},
+	{dir: "admin", mayImport: append([]string{"internal/doctor", "internal/present", "internal/unread"}, domain...)},
 
-	{dir: "caddymodule/cli", mayImport: []string{"internal/apikey", "internal/migrate", "internal/store", "internal/version", "admin/client"}},
+	{dir: "caddymodule/cli", mayImport: []string{"internal/apikey", "internal/migrate", "internal/present", "internal/store", "internal/version", "admin/client"}},
 	{dir: "caddymodule", mayImport: append([]string{
-		"internal/assertion", "internal/delivery", "internal/store", "internal/authn", "internal/fleet", "internal/leaks", "internal/metrics", "internal/ratelimit", "internal/unread", "internal/version", "internal/webhook", "admin",
+		"internal/assertion", "internal/delivery", "internal/doctor", "internal/store", "internal/authn", "internal/fleet", "internal/leaks", "internal/metrics", "internal/ratelimit", "internal/unread", "internal/version", "internal/webhook", "admin",
 	}, domain...)},
 
 	// What is built and run.

@@ -6,11 +6,12 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/agiled/caddy-api-keys/internal/doctor"
 	"github.com/agiled/caddy-api-keys/internal/durable/journal"
 )
 
 // CheckChanges reports whether changes can be made, and if not, why.
-func (db *DB) CheckChanges() (f Finding, why error) {
+func (db *DB) CheckChanges() (f doctor.Finding, why error) {
 	why = db.use(func() error {
 		db.changes.Lock()
 		defer db.changes.Unlock()
@@ -19,29 +20,29 @@ func (db *DB) CheckChanges() (f Finding, why error) {
 	const check = "changes"
 	switch {
 	case errors.Is(why, ErrInDoubt):
-		f = Faultf(check, "Take a backup. Find the disk error in the server's log, and restart the server. Then check whether the last change was made: revoke a new key whose token nobody received.",
+		f = doctor.Faultf(check, "Take a backup. Find the disk error in the server's log, and restart the server. Then check whether the last change was made: revoke a new key whose token nobody received.",
 			"No changes are made: the last one could not be written to disk. Whether it was made can be determined only after a restart, and the files are not checked until then.")
 	case errors.Is(why, ErrMoved):
-		f = Faultf(check, "Take a backup now: the server still has every key. Then move the directory back to where it was, which needs no restart. If it is lost, stop the server, restore the backup into an empty directory, and start it.",
+		f = doctor.Faultf(check, "Take a backup now: the server still has every key. Then move the directory back to where it was, which needs no restart. If it is lost, stop the server, restore the backup into an empty directory, and start it.",
 			"No changes are made: the store's directory was removed, moved or replaced.")
 	case errors.Is(why, ErrJournalMoved):
-		f = Faultf(check, "Take a backup now: the server still has every key, and would not start again. Then move the journal's files back, which needs no restart. If they are lost, stop the server, restore the backup into an empty directory, and start it.",
+		f = doctor.Faultf(check, "Take a backup now: the server still has every key, and would not start again. Then move the journal's files back, which needs no restart. If they are lost, stop the server, restore the backup into an empty directory, and start it.",
 			"No changes are made: a file of the journal was removed or replaced.")
 	case why != nil && !errors.Is(why, ErrNoSpace): // CheckSpace reports that
-		f = Faultf(check, adviceSentence(why), "No changes are made: %v.", why)
+		f = doctor.Faultf(check, adviceSentence(why), "No changes are made: %v.", why)
 	default:
-		f = Finef(check, "Changes can be made.")
+		f = doctor.Finef(check, "Changes can be made.")
 	}
 	return f, why
 }
 
 // CheckSurroundings checks the directory and its disk.
-func (db *DB) CheckSurroundings() []Finding {
+func (db *DB) CheckSurroundings() []doctor.Finding {
 	return append(checkDirectory(db.path), db.CheckSpace())
 }
 
 // CheckJournal reads the journal, and compares the database with it.
-func (db *DB) CheckJournal(ctx context.Context) (f Finding, err error) {
+func (db *DB) CheckJournal(ctx context.Context) (f doctor.Finding, err error) {
 	err = db.use(func() error {
 		f, err = db.checkJournal(ctx)
 		return err
@@ -49,7 +50,7 @@ func (db *DB) CheckJournal(ctx context.Context) (f Finding, err error) {
 	return f, err
 }
 
-func (db *DB) checkJournal(ctx context.Context) (Finding, error) {
+func (db *DB) checkJournal(ctx context.Context) (doctor.Finding, error) {
 	const check = "journal"
 	j, err := db.readJournal()
 	if err == nil {
@@ -59,23 +60,23 @@ func (db *DB) checkJournal(ctx context.Context) (Finding, error) {
 	}
 	switch {
 	case ctx.Err() != nil:
-		return Finding{}, ctx.Err()
+		return doctor.Finding{}, ctx.Err()
 	case errors.Is(err, errDiffers):
-		return Faultf(check, "Take a backup. Then stop the server, move Badger's files away, and start it: it rebuilds them from the journal.", "%v.", err), nil
+		return doctor.Faultf(check, "Take a backup. Then stop the server, move Badger's files away, and start it: it rebuilds them from the journal.", "%v.", err), nil
 	case errors.Is(err, errSnapshot):
-		return Faultf(check, "Take a backup, then restart the server: it makes a new snapshot. Then find out what damages files on this disk.", "%v.", err), nil
+		return doctor.Faultf(check, "Take a backup, then restart the server: it makes a new snapshot. Then find out what damages files on this disk.", "%v.", err), nil
 	case isTransient(err):
-		return Faultf(check, adviceSentence(err), "The journal cannot be read: %v.", err), nil
+		return doctor.Faultf(check, adviceSentence(err), "The journal cannot be read: %v.", err), nil
 	case err != nil:
-		return Faultf(check, AdviceRescue, "%v.", err), nil
+		return doctor.Faultf(check, AdviceRescue, "%v.", err), nil
 	case j.stored.position != j.end:
-		return Faultf(check, AdviceRestart, "The store ends at change %d, but the journal at change %d.", j.stored.position.Number, j.end.Number), nil
+		return doctor.Faultf(check, AdviceRestart, "The store ends at change %d, but the journal at change %d.", j.stored.position.Number, j.end.Number), nil
 	}
 	begin := "the first change"
 	if j.base.Number > 0 {
 		begin = fmt.Sprintf("its snapshot at change %d", j.base.Number)
 	}
-	return Finef(check, "The journal is intact, from %s to change %d, and the store matches it.", begin, j.end.Number), nil
+	return doctor.Finef(check, "The journal is intact, from %s to change %d, and the store matches it.", begin, j.end.Number), nil
 }
 
 // journalRead is the contents of the journal and the database at one moment.

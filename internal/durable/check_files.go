@@ -11,38 +11,40 @@ import (
 	"time"
 
 	"github.com/dgraph-io/badger/v4/table"
+
+	"github.com/agiled/caddy-api-keys/internal/doctor"
 )
 
 // checkDirectory checks who can read and write the store, and whether its directory
 // contains foreign files.
-func checkDirectory(path string) (findings []Finding) {
+func checkDirectory(path string) (findings []doctor.Finding) {
 	findings = checkPermissions(path)
 	entries, _ := os.ReadDir(path) // checkPermissions reports an error
 	if others := othersAmong(entries); len(others) > 0 {
-		findings = append(findings, Warningf("directory", "Find out what puts them there, and move them elsewhere. Leave the store's own files as they are.",
+		findings = append(findings, doctor.Warningf("directory", "Find out what puts them there, and move them elsewhere. Leave the store's own files as they are.",
 			"The store's directory contains files that do not belong to the store: %q.", others))
 	}
 	return findings
 }
 
-func checkPermissions(path string) (findings []Finding) {
+func checkPermissions(path string) (findings []doctor.Finding) {
 	const check = "permissions"
 	info, err := os.Stat(path)
 	if err != nil {
-		return []Finding{Faultf(check, "Make the user that runs the server the owner of the store's directory.", "The directory cannot be read: %v.", err)}
+		return []doctor.Finding{doctor.Faultf(check, "Make the user that runs the server the owner of the store's directory.", "The directory cannot be read: %v.", err)}
 	}
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		findings = append(findings, Warningf(check, fmt.Sprintf("chmod 700 %q", path),
+		findings = append(findings, doctor.Warningf(check, fmt.Sprintf("chmod 700 %q", path),
 			"Users other than its owner can access the store's directory: its mode is %#o.", mode))
 	}
 	if name := foreignIn(path, info); name != "" {
-		findings = append(findings, Faultf(check, fmt.Sprintf("chown -R --reference=%q %q", path, path), "%q does not belong to the owner of the store's directory.", name))
+		findings = append(findings, doctor.Faultf(check, fmt.Sprintf("chown -R --reference=%q %q", path, path), "%q does not belong to the owner of the store's directory.", name))
 	}
 	if name, err := unwritableIn(path); err != nil {
-		findings = append(findings, Faultf(check, adviceSentence(err), "%q cannot be read and written: %v.", name, err))
+		findings = append(findings, doctor.Faultf(check, adviceSentence(err), "%q cannot be read and written: %v.", name, err))
 	}
 	if len(findings) == 0 {
-		findings = append(findings, Finef(check, "Only its owner can access the store's directory."))
+		findings = append(findings, doctor.Finef(check, "Only its owner can access the store's directory."))
 	}
 	return findings
 }
@@ -107,7 +109,7 @@ func unwritableIn(path string) (unwritable string, err error) {
 }
 
 // CheckTables reads every table, and checks that the next start will find them.
-func (db *DB) CheckTables(context.Context) (f Finding, err error) {
+func (db *DB) CheckTables(context.Context) (f doctor.Finding, err error) {
 	err = db.use(func() error {
 		f = db.checkTables()
 		return nil
@@ -115,7 +117,7 @@ func (db *DB) CheckTables(context.Context) (f Finding, err error) {
 	return f, err
 }
 
-func (db *DB) checkTables() Finding {
+func (db *DB) checkTables() doctor.Finding {
 	const check = "tables"
 	err := db.filesInPlace()
 	for try := 1; err != nil && try < 3; try++ { // Badger may just be replacing them
@@ -123,12 +125,12 @@ func (db *DB) checkTables() Finding {
 		err = db.filesInPlace()
 	}
 	if err != nil {
-		return Faultf(check, AdviceRestart, "Files have changed or disappeared since the server opened them: %v.", err)
+		return doctor.Faultf(check, AdviceRestart, "Files have changed or disappeared since the server opened them: %v.", err)
 	}
 	if err := db.badger.VerifyChecksum(); err != nil {
-		return Faultf(check, AdviceRestart, "A table is damaged: %v.", err)
+		return doctor.Faultf(check, AdviceRestart, "A table is damaged: %v.", err)
 	}
-	return Finef(check, "Every table is intact.")
+	return doctor.Finef(check, "Every table is intact.")
 }
 
 // filesInPlace returns an error if a file of Badger's is gone from the disk, which

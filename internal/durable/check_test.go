@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/agiled/caddy-api-keys/internal/doctor"
 )
 
 // A process that has a file open does not notice that it was removed, but a check
@@ -55,7 +57,7 @@ func TestCheck_whileClosing(t *testing.T) {
 		checked := make(chan error, 1)
 		go func() {
 			found, err := db.checkJournal(t.Context())
-			if err == nil && found.Severity != Fine {
+			if err == nil && found.Severity != doctor.Fine {
 				err = errors.New(found.Message)
 			}
 			checked <- err

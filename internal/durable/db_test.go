@@ -16,6 +16,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/agiled/caddy-api-keys/internal/doctor"
 	"github.com/agiled/caddy-api-keys/internal/testenv"
 )
 
@@ -188,13 +189,13 @@ func snapshot(t testing.TB, db *DB) {
 }
 
 // findings returns all findings of checking an open database.
-func findings(t testing.TB, db *DB) []Finding {
+func findings(t testing.TB, db *DB) []doctor.Finding {
 	t.Helper()
 	changes, _ := db.CheckChanges()
 	return append(append(db.CheckSurroundings(), changes), contents(t, db)...)
 }
 
-func contents(t testing.TB, db *DB) []Finding {
+func contents(t testing.TB, db *DB) []doctor.Finding {
 	t.Helper()
 	found, err := checkContents(t.Context(), db)
 	if err != nil {
@@ -203,17 +204,17 @@ func contents(t testing.TB, db *DB) []Finding {
 	return found
 }
 
-func checkContents(ctx context.Context, db *DB) ([]Finding, error) {
+func checkContents(ctx context.Context, db *DB) ([]doctor.Finding, error) {
 	journal, err := db.CheckJournal(ctx)
 	tables, tablesErr := db.CheckTables(ctx)
-	return []Finding{journal, tables}, errors.Join(err, tablesErr)
+	return []doctor.Finding{journal, tables}, errors.Join(err, tablesErr)
 }
 
 // wrong returns the findings that are not fine, by check.
-func wrong(found []Finding) map[string]string {
+func wrong(found []doctor.Finding) map[string]string {
 	wrong := make(map[string]string)
 	for _, f := range found {
-		if f.Severity != Fine {
+		if f.Severity != doctor.Fine {
 			wrong[f.Check] += string(f.Severity) + ": " + f.Message
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/agiled/caddy-api-keys/internal/doctor"
 	"github.com/agiled/caddy-api-keys/internal/durable/journal"
 )
 
@@ -18,7 +19,7 @@ import (
 // it meanwhile. It changes nothing: because opening a database may repair it,
 // Examine opens a temporary copy in the database's directory. contents checks what
 // is in the copy.
-func Examine(ctx context.Context, o Options, contents func(context.Context, *DB) ([]Finding, error)) (findings []Finding, err error) {
+func Examine(ctx context.Context, o Options, contents func(context.Context, *DB) ([]doctor.Finding, error)) (findings []doctor.Finding, err error) {
 	db, err := unopened(o)
 	if err != nil {
 		return nil, err
@@ -38,14 +39,14 @@ func Examine(ctx context.Context, o Options, contents func(context.Context, *DB)
 	return append(findings, found...), err
 }
 
-func examineCopy(ctx context.Context, o Options, copied, original string, contents func(context.Context, *DB) ([]Finding, error)) (findings []Finding, err error) {
+func examineCopy(ctx context.Context, o Options, copied, original string, contents func(context.Context, *DB) ([]doctor.Finding, error)) (findings []doctor.Finding, err error) {
 	o.Path, o.Log = copied, zap.NewNop()
 	opened, err := Open(o)
 	if err != nil {
-		return []Finding{Faultf("opening", "", "The store cannot be opened: %s.", strings.ReplaceAll(err.Error(), copied, original))}, nil
+		return []doctor.Finding{doctor.Faultf("opening", "", "The store cannot be opened: %s.", strings.ReplaceAll(err.Error(), copied, original))}, nil
 	}
 	for _, repair := range opened.Repairs() {
-		findings = append(findings, Warningf("opening", "Start the server: it makes the same repair.", "The store could not be opened without a repair: %s.", repair.Kind))
+		findings = append(findings, doctor.Warningf("opening", "Start the server: it makes the same repair.", "The store could not be opened without a repair: %s.", repair.Kind))
 	}
 	opened.Alone()
 	found, err := contents(ctx, opened)
@@ -145,7 +146,7 @@ func Present(path string) error {
 
 // checkClosedFiles checks the files of an unopened database. It leaves the journal
 // open, so that nobody else opens the database.
-func (db *DB) checkClosedFiles(ctx context.Context) (damaged []Finding, err error) {
+func (db *DB) checkClosedFiles(ctx context.Context) (damaged []doctor.Finding, err error) {
 	var torn error
 	if journal.Exists(db.journalPath()) {
 		tail, err := db.openJournal()
@@ -156,12 +157,12 @@ func (db *DB) checkClosedFiles(ctx context.Context) (damaged []Finding, err erro
 			return nil, db.explainJournal(err)
 		}
 		if err != nil {
-			damaged = append(damaged, Faultf("journal", "", "%v.", db.explainJournal(err)))
+			damaged = append(damaged, doctor.Faultf("journal", "", "%v.", db.explainJournal(err)))
 		}
 	}
 	if db.journal != nil {
 		if err := db.readSnapshot(ctx); err != nil {
-			damaged = append(damaged, Faultf("snapshot", "Start the server: if the store's other files are intact, it makes a new snapshot.", "%v.", err))
+			damaged = append(damaged, doctor.Faultf("snapshot", "Start the server: if the store's other files are intact, it makes a new snapshot.", "%v.", err))
 		}
 	}
 	switch _, err := db.survey(); {
@@ -169,10 +170,10 @@ func (db *DB) checkClosedFiles(ctx context.Context) (damaged []Finding, err erro
 	case isTransient(err):
 		return damaged, Advise(err)
 	case len(damaged) > 0 || torn != nil:
-		damaged = append(damaged, Faultf("files", "Restore a backup into an empty directory: the files cannot be rebuilt, because the journal is damaged too.",
+		damaged = append(damaged, doctor.Faultf("files", "Restore a backup into an empty directory: the files cannot be rebuilt, because the journal is damaged too.",
 			"The store's files are damaged: %v.", errors.Join(err, torn)))
 	default:
-		damaged = append(damaged, Faultf("files", "Start the server: it rebuilds the files from the journal, and keeps the damaged ones in a separate directory.", "The store's files are damaged: %v.", err))
+		damaged = append(damaged, doctor.Faultf("files", "Start the server: it rebuilds the files from the journal, and keeps the damaged ones in a separate directory.", "The store's files are damaged: %v.", err))
 	}
 	return damaged, nil
 }

@@ -5,6 +5,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/agiled/caddy-api-keys/internal/doctor"
 )
 
 // minFree is the disk space that must be free before anything is written. Badger
@@ -44,21 +46,21 @@ func (db *DB) requireFree(want uint64) error {
 const spaceWarning = 8
 
 // CheckSpace reports how much disk space is left.
-func (db *DB) CheckSpace() Finding {
+func (db *DB) CheckSpace() doctor.Finding {
 	const check = "space"
 	free, err := db.free()
 	switch {
 	case err != nil:
-		return Warningf(check, "", "The free disk space cannot be determined: %v.", err)
+		return doctor.Warningf(check, "", "The free disk space cannot be determined: %v.", err)
 	case free < minFree:
-		return Faultf(check, "Free some disk space: until then, every change is refused.", "The disk has %d MiB left, but a change may need %d MiB.", free>>20, minFree>>20)
+		return doctor.Faultf(check, "Free some disk space: until then, every change is refused.", "The disk has %d MiB left, but a change may need %d MiB.", free>>20, minFree>>20)
 	case free < minFree+reserve:
-		return Faultf(check, "Free some disk space: until then, keys can be revoked and workspaces suspended, but every other change is refused.",
+		return doctor.Faultf(check, "Free some disk space: until then, keys can be revoked and workspaces suspended, but every other change is refused.",
 			"The disk has %d MiB left. Of those, the last %d MiB above %d MiB are reserved for revoking and suspending.", free>>20, reserve>>20, minFree>>20)
 	case free < spaceWarning*minFree:
-		return Warningf(check, "Free some disk space.", "The disk has %d MiB left. With less than %d MiB, only revoking and suspending is possible.", free>>20, (minFree+reserve)>>20)
+		return doctor.Warningf(check, "Free some disk space.", "The disk has %d MiB left. With less than %d MiB, only revoking and suspending is possible.", free>>20, (minFree+reserve)>>20)
 	}
-	return Finef(check, "The disk has %d MiB left.", free>>20)
+	return doctor.Finef(check, "The disk has %d MiB left.", free>>20)
 }
 
 // Size is the disk space that a database takes, and that is left, in bytes.

@@ -1,5 +1,5 @@
-// Package present shows keys as the admin API does: in its answers, and to whoever is told
-// of a key in another way.
+// Package present shows keys, and the results of checks and restores, in the form of the
+// admin API: in its answers, in webhooks, and on the command line.
 package present
 
 import (

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/doctor"
 	"github.com/agiled/caddy-api-keys/internal/durable"
 	"github.com/agiled/caddy-api-keys/internal/webhook"
 )
@@ -200,7 +201,7 @@ func TestCheck_readsMessages(t *testing.T) {
 			t.Fatal(err)
 		}
 		finding, err := s.checkRecords(t.Context())
-		if err != nil || finding.Severity == durable.Fine {
+		if err != nil || finding.Severity == doctor.Fine {
 			t.Errorf("%q: got %q and error %v, want a finding", damage.key, finding.Message, err)
 		}
 		if err := s.db.Note(func(txn *durable.Txn) error { return txn.Delete([]byte(damage.key)) }); err != nil {

@@ -7,19 +7,19 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/doctor"
 	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
 // Check reads everything in the store, and the files that it is made of, and reports
 // what it finds. Changes are only held up for a moment. It takes a few seconds per
 // hundred thousand keys.
-func (s *Store) Check(ctx context.Context, now time.Time) ([]apikey.Finding, error) {
+func (s *Store) Check(ctx context.Context, now time.Time) ([]doctor.Finding, error) {
 	if err := s.Ping(); err != nil {
 		return nil, err
 	}
 	changes, why := s.db.CheckChanges()
-	findings := []durable.Finding{changes}
+	findings := []doctor.Finding{changes}
 	checks := s.contentChecks()
 	switch {
 	case errors.Is(why, durable.ErrMoved), errors.Is(why, durable.ErrInDoubt), errors.Is(why, durable.ErrJournalMoved):
@@ -33,21 +33,17 @@ func (s *Store) Check(ctx context.Context, now time.Time) ([]apikey.Finding, err
 	if err != nil {
 		return nil, s.wrapInternal(err)
 	}
-	return ownFindings(onlyOneAdvice(append(findings, found...))), nil
+	return onlyOneAdvice(append(findings, found...)), nil
 }
 
 // Examine checks a closed store, and keeps other processes from opening it in the
 // meantime. It changes nothing: see [durable.Examine].
-func Examine(ctx context.Context, path string, now time.Time) ([]apikey.Finding, error) {
+func Examine(ctx context.Context, path string, now time.Time) ([]doctor.Finding, error) {
 	log := zap.NewNop()
-	found, err := durable.Examine(ctx, databaseOptions(path, log), func(ctx context.Context, db *durable.DB) ([]durable.Finding, error) {
+	return durable.Examine(ctx, databaseOptions(path, log), func(ctx context.Context, db *durable.DB) ([]doctor.Finding, error) {
 		s := newStore(db, log, nil)
 		return s.checkContents(ctx, now, s.contentChecks())
 	})
-	if err != nil {
-		return nil, err
-	}
-	return ownFindings(found), nil
 }
 
 // NewJournal starts a new journal with the contents of a closed store, and returns the
@@ -56,23 +52,15 @@ func NewJournal(path string, now time.Time) (kept string, err error) {
 	return durable.NewJournal(databaseOptions(path, zap.NewNop()), now)
 }
 
-func ownFindings(found []durable.Finding) []apikey.Finding {
-	own := make([]apikey.Finding, len(found))
-	for i, f := range found {
-		own[i] = apikey.Finding{Check: f.Check, Severity: apikey.Severity(f.Severity), Message: f.Message, Advice: f.Advice}
-	}
-	return own
-}
-
 // contentCheck checks one thing.
-type contentCheck func(context.Context) (durable.Finding, error)
+type contentCheck func(context.Context) (doctor.Finding, error)
 
 func (s *Store) contentChecks() []contentCheck {
 	return []contentCheck{s.db.CheckJournal, s.db.CheckTables, s.checkRecords}
 }
 
 // checkContents checks the contents of the store.
-func (s *Store) checkContents(ctx context.Context, now time.Time, checks []contentCheck) (findings []durable.Finding, err error) {
+func (s *Store) checkContents(ctx context.Context, now time.Time, checks []contentCheck) (findings []doctor.Finding, err error) {
 	findings = append(findings, s.checkClock(now))
 	findings = append(findings, s.checkFuture(ctx, now)...)
 	findings = append(findings, s.checkRestore()...)
@@ -87,19 +75,19 @@ func (s *Store) checkContents(ctx context.Context, now time.Time, checks []conte
 }
 
 // checkRestore reports a restore that has not finished.
-func (s *Store) checkRestore() (findings []durable.Finding) {
+func (s *Store) checkRestore() (findings []doctor.Finding) {
 	var r restoring
 	if err := s.view(func(txn *durable.Txn) (err error) { r, err = restoringNow(txn); return err }); err != nil {
-		return []durable.Finding{durable.Faultf("restore", durable.AdviceRestart, "It cannot be determined whether a restore is incomplete: %v.", err)}
+		return []doctor.Finding{doctor.Faultf("restore", durable.AdviceRestart, "It cannot be determined whether a restore is incomplete: %v.", err)}
 	}
 	if r.MadeAt != 0 {
-		findings = append(findings, durable.Faultf("restore", "Restore that backup again: keys that are already there stay as they are.",
+		findings = append(findings, doctor.Faultf("restore", "Restore that backup again: keys that are already there stay as they are.",
 			"A restore of the backup of %s was started but did not finish: keys are missing.", r.MadeAt.time().Format(time.RFC3339)))
 	}
 	return findings
 }
 
-func (s *Store) checkRecords(ctx context.Context) (finding durable.Finding, err error) {
+func (s *Store) checkRecords(ctx context.Context) (finding doctor.Finding, err error) {
 	const check = "records"
 	var v *verifier
 	err = s.view(func(txn *durable.Txn) error {
@@ -118,11 +106,11 @@ func (s *Store) checkRecords(ctx context.Context) (finding durable.Finding, err 
 	case err != nil:
 		return finding, err
 	case v.foreign.n > 0:
-		return durable.Faultf(check, "Restore a backup from before these records appeared into an empty directory, in quarantine. A backup of this store cannot be restored, because it would contain them.",
+		return doctor.Faultf(check, "Restore a backup from before these records appeared into an empty directory, in quarantine. A backup of this store cannot be restored, because it would contain them.",
 			"%d records could not have been created by any API call, and may come from a forged backup. The first: %s.", v.foreign.n, v.foreign.first), nil
 	case v.wrong.n > 0:
-		return durable.Faultf(check, "Take a backup and restore it into an empty directory, which rebuilds indexes and counts. Please report this.",
+		return doctor.Faultf(check, "Take a backup and restore it into an empty directory, which rebuilds indexes and counts. Please report this.",
 			"%d records contradict each other, starting with: %s.", v.wrong.n, v.wrong.first), nil
 	}
-	return durable.Finef(check, "The records of %d keys, their indexes and counts, and %d events are consistent.", v.keys, v.events), nil
+	return doctor.Finef(check, "The records of %d keys, their indexes and counts, and %d events are consistent.", v.keys, v.events), nil
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"slices"
 
+	"github.com/agiled/caddy-api-keys/internal/doctor"
 	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
@@ -13,10 +14,10 @@ var aboutFiles = []string{"changes", "journal", "tables", "records"}
 // right individually can lose keys together. Advice about what prevents changes takes
 // precedence, because it predicts what a start would find. If several things are
 // damaged, none of them can be repaired from the others.
-func onlyOneAdvice(findings []durable.Finding) []durable.Finding {
+func onlyOneAdvice(findings []doctor.Finding) []doctor.Finding {
 	first, several := -1, false
 	for i, f := range findings {
-		if f.Severity != durable.Fault || f.Advice != durable.AdviceRestart && !slices.Contains(aboutFiles, f.Check) {
+		if f.Severity != doctor.Fault || f.Advice != durable.AdviceRestart && !slices.Contains(aboutFiles, f.Check) {
 			continue
 		}
 		if first < 0 {

@@ -7,13 +7,14 @@ import (
 	"time"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/doctor"
 )
 
 // told returns what is not fine among findings, by what was checked.
-func told(findings []apikey.Finding) map[string]string {
+func told(findings []doctor.Finding) map[string]string {
 	wrong := make(map[string]string)
 	for _, f := range findings {
-		if f.Severity != apikey.Fine {
+		if f.Severity != doctor.Fine {
 			wrong[f.Check] += string(f.Severity) + ": " + f.Message
 		}
 	}
@@ -150,7 +151,7 @@ func TestCheck_records(t *testing.T) {
 	}
 }
 
-func mustCheck(t *testing.T, s *Store) []apikey.Finding {
+func mustCheck(t *testing.T, s *Store) []doctor.Finding {
 	t.Helper()
 	findings, err := s.Check(t.Context(), start)
 	if err != nil {

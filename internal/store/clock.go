@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/doctor"
 	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
@@ -98,7 +99,7 @@ func saveClock(txn *durable.Txn, note apikey.ClockNote) error {
 }
 
 // checkClock compares the machine's clock with what is recorded about the time.
-func (s *Store) checkClock(machine time.Time) durable.Finding {
+func (s *Store) checkClock(machine time.Time) doctor.Finding {
 	const check = "clock"
 	var note apikey.ClockNote
 	err := s.view(func(txn *durable.Txn) (err error) {
@@ -108,23 +109,23 @@ func (s *Store) checkClock(machine time.Time) durable.Finding {
 	ahead := machine.Sub(note.Confirmed)
 	switch {
 	case err != nil:
-		return durable.Faultf(check, durable.AdviceRestart, "The latest recorded time cannot be read.")
+		return doctor.Faultf(check, durable.AdviceRestart, "The latest recorded time cannot be read.")
 	case note.Confirmed.IsZero():
-		return durable.Finef(check, "No time has been recorded yet.")
+		return doctor.Finef(check, "No time has been recorded yet.")
 	case ahead < -apikey.ClockTolerance:
-		return durable.Faultf(check, "If the clock is wrong, correct it: until then, keys are checked against the later time, so that expired keys stay expired. "+
+		return doctor.Faultf(check, "If the clock is wrong, correct it: until then, keys are checked against the later time, so that expired keys stay expired. "+
 			"If it is right, an earlier clock was ahead: run caddy api-keys clock --trust.",
 			"The clock says %s, but the latest recorded time is %s.", machine.Format(time.RFC3339), note.Confirmed.Format(time.RFC3339))
 	case ahead > apikey.MaxPause:
-		return durable.Warningf(check, "If the clock is wrong, correct it: the keys that expired because of it are valid again then, and until then nothing is deleted. "+
+		return doctor.Warningf(check, "If the clock is wrong, correct it: the keys that expired because of it are valid again then, and until then nothing is deleted. "+
 			"If it is right, run caddy api-keys clock --trust, or wait until the server has run for three days, which confirms it.",
 			"The clock says %s, and the store is certain only of %s.", machine.Format(time.RFC3339), note.Confirmed.Format(time.RFC3339))
 	}
-	return durable.Finef(check, "The clock agrees with the latest recorded time.")
+	return doctor.Finef(check, "The clock agrees with the latest recorded time.")
 }
 
 // checkFuture reports how many keys were created while the clock was ahead.
-func (s *Store) checkFuture(ctx context.Context, machine time.Time) []durable.Finding {
+func (s *Store) checkFuture(ctx context.Context, machine time.Time) []doctor.Finding {
 	const check = "clock"
 	n, latest := 0, time.Time{}
 	err := s.view(func(txn *durable.Txn) error {
@@ -141,9 +142,9 @@ func (s *Store) checkFuture(ctx context.Context, machine time.Time) []durable.Fi
 	})
 	switch {
 	case err != nil:
-		return []durable.Finding{durable.Warningf(check, "", "Whether keys were made by a clock that was ahead cannot be told: %v.", err)}
+		return []doctor.Finding{doctor.Warningf(check, "", "Whether keys were made by a clock that was ahead cannot be told: %v.", err)}
 	case n > 0:
-		return []durable.Finding{durable.Warningf(check, "If the clock is right, rotate or revoke them: they live longer than they should. Their created_at is in the future.",
+		return []doctor.Finding{doctor.Warningf(check, "If the clock is right, rotate or revoke them: they live longer than they should. Their created_at is in the future.",
 			"A clock that was ahead made %d of the keys, and the last of those ends at %s.", n, latest.Format(time.RFC3339))}
 	}
 	return nil

@@ -16,7 +16,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
-	"github.com/agiled/caddy-api-keys/internal/durable"
+	"github.com/agiled/caddy-api-keys/internal/doctor"
 )
 
 // model is what a store does, said as plainly as it can be: in memory, and by
@@ -569,7 +569,7 @@ func agree(t *rapid.T, s *Store, m *model, now time.Time, workspaces []string) {
 		sound(t, s, ws, now)
 	}
 	finding, err := s.checkRecords(t.Context())
-	if err != nil || finding.Severity != durable.Fine {
+	if err != nil || finding.Severity != doctor.Fine {
 		t.Fatalf("the check of the records: got %q and error %v, want nothing", finding.Message, err)
 	}
 	for _, key := range m.keys {

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/doctor"
 	"github.com/agiled/caddy-api-keys/internal/durable"
 	"github.com/agiled/caddy-api-keys/internal/sethash"
 )
@@ -309,7 +310,7 @@ func sameRecords(t tester, what string, got, want []apikey.Record) {
 func soundRecords(t tester, s *Store) {
 	t.Helper()
 	finding, err := s.checkRecords(t.Context())
-	if err != nil || finding.Severity != durable.Fine {
+	if err != nil || finding.Severity != doctor.Fine {
 		t.Fatalf("the check of the records: got %q and error %v, want nothing", finding.Message, err)
 	}
 }

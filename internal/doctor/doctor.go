@@ -1,4 +1,5 @@
-package durable
+// Package doctor is what is found when a store, or the server that has it open, is checked.
+package doctor
 
 import (
 	"fmt"
@@ -10,11 +11,11 @@ type Severity string
 
 const (
 	Fine    Severity = "ok"
-	Warning Severity = "warning"
-	Fault   Severity = "error"
+	Warning Severity = "warning" // something will go wrong, or is less safe than it could be
+	Fault   Severity = "error"   // something is wrong
 )
 
-// Finding is the result of checking one aspect of a database.
+// Finding is the result of one check.
 type Finding struct {
 	Check    string // what was checked, in one word
 	Severity Severity
@@ -41,11 +42,3 @@ func finding(severity Severity, check, advice, format string, args []any) Findin
 	message := strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "; ") // from errors.Join
 	return Finding{Check: check, Severity: severity, Message: message, Advice: advice}
 }
-
-const (
-	// AdviceRestart is for damaged files that a restart repairs.
-	AdviceRestart = "Take a backup, then restart the server: it rebuilds the files from the journal. Then find out what damages files on this disk."
-	// AdviceRescue is for files from which a restart could rebuild nothing, while
-	// the running process still has everything.
-	AdviceRescue = "Take a backup now, before you stop the server: it would not start again. Then stop it, move the damaged store away, restore the backup into an empty directory, and start it."
-)
