@@ -139,30 +139,30 @@ func (a *Authenticator) Check(ctx context.Context, policy *Policy, facts *Facts)
 	// The clock is read after the look-up, which may have taken a while.
 	d.Key, d.Signed, d.At = &key.Grant, &key.signed, a.now()
 	if result := a.judge(d.Key, d.At); result != Allowed {
-		a.usages.count(&key.usage, asRefused, d.At)
+		a.usages.count(key, asRefused, d.At)
 		return d.refuse(result)
 	}
 	if a.histories.Load() != history { // the key may be as it was before it was revoked
 		return d.refuse(Unavailable)
 	}
 	if facts.Before == nil {
-		a.uses.note(&key.use, d.At, facts.Client)
+		a.uses.note(key, d.At, facts.Client)
 	}
 	if facts.Browser && !policy.AllowBrowsers {
-		a.usages.count(&key.usage, asRefused, d.At)
+		a.usages.count(key, asRefused, d.At)
 		return d.refuse(Browser)
 	}
 	if d.Action == Write && key.Preset != apikey.FullAccess {
-		a.usages.count(&key.usage, asRefused, d.At)
+		a.usages.count(key, asRefused, d.At)
 		return d.refuse(ReadOnly)
 	}
 	if !a.count(&d, policy, facts, key) {
 		a.limited.note(key.ID, d.At)
-		a.usages.count(&key.usage, asLimited, d.At)
+		a.usages.count(key, asLimited, d.At)
 		return d.refuse(RateLimited)
 	}
 	if facts.Before == nil {
-		a.usages.count(&key.usage, counterOf(d.Action), d.At)
+		a.usages.count(key, counterOf(d.Action), d.At)
 	}
 	d.Result = Allowed
 	return d

@@ -130,9 +130,9 @@ func TestCheck_allocatesNothing(t *testing.T) {
 // What it adds to a check to count the request.
 func BenchmarkUsage(b *testing.B) {
 	a := newAuthenticator(b, new(source), time.Now)
-	var one usage
+	var key entry
 	now := time.Now()
 	for b.Loop() {
-		a.usages.count(&one, asRead, now)
+		a.usages.count(&key, asRead, now)
 	}
 }

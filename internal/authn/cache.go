@@ -61,7 +61,7 @@ func (c *cache) read(digest apikey.Digest) (found *entry, err error) {
 	case grant.Digest != digest:
 		return nil, errNeither
 	}
-	return &entry{Grant: grant, use: use{keyID: grant.ID}, usage: usage{keyID: grant.ID}}, nil
+	return &entry{Grant: grant}, nil
 }
 
 func (c *cache) keep(found *entry) { c.entries.Set(found.Digest, found) }

@@ -14,7 +14,6 @@ type usage struct {
 	day    atomic.Int32 // of these counts, as an [apikey.Day]
 	// listed says that the next flush will look at it.
 	listed atomic.Bool
-	keyID  string
 }
 
 // A counter is what became of a request, as it is counted for its key.
@@ -33,7 +32,7 @@ const (
 // lock.
 type usages struct {
 	mu    sync.Mutex
-	fresh []*usage // listed since the last flush, and so not lost if they are evicted
+	fresh []*entry // listed since the last flush, and so not lost if they are evicted
 	past  map[apikey.KeyDay]apikey.Usage
 
 	flushing  sync.Mutex // held for the field below
@@ -49,38 +48,40 @@ func counterOf(action Action) counter {
 }
 
 // count counts a request.
-func (u *usages) count(one *usage, as counter, at time.Time) {
+func (u *usages) count(key *entry, as counter, at time.Time) {
+	one := &key.usage
 	if day := int32(apikey.DayOf(at)); one.day.Load() != day {
-		u.turn(one, day)
+		u.turn(key, day)
 	}
 	one.counts[as].Add(1)
 	// After the count: a flush takes it, or has it listed once more.
 	if !one.listed.Load() && one.listed.CompareAndSwap(false, true) {
 		u.mu.Lock()
 		defer u.mu.Unlock()
-		u.fresh = append(u.fresh, one)
+		u.fresh = append(u.fresh, key)
 	}
 }
 
 // turn puts the counts of another day aside. A request that is being counted at that very
 // moment can be counted for the day after.
-func (u *usages) turn(one *usage, day int32) {
+func (u *usages) turn(key *entry, day int32) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if one.day.Load() == day {
+	if key.usage.day.Load() == day {
 		return
 	}
 	if u.past == nil {
 		u.past = make(map[apikey.KeyDay]apikey.Usage)
 	}
-	of, more := one.take()
+	of, more := key.takeUsage()
 	addTo(u.past, of, more)
-	one.day.Store(day)
+	key.usage.day.Store(day)
 }
 
-// take removes and returns the counts. The caller holds the lock.
-func (one *usage) take() (apikey.KeyDay, apikey.Usage) {
-	return apikey.KeyDay{KeyID: one.keyID, Day: apikey.Day(one.day.Load())}, apikey.Usage{
+// takeUsage removes and returns the counts of a key. The caller holds the lock of usages.
+func (key *entry) takeUsage() (apikey.KeyDay, apikey.Usage) {
+	one := &key.usage
+	return apikey.KeyDay{KeyID: key.ID, Day: apikey.Day(one.day.Load())}, apikey.Usage{
 		Reads: one.counts[asRead].Swap(0), Writes: one.counts[asWrite].Swap(0),
 		Refused: one.counts[asRefused].Swap(0), RateLimited: one.counts[asLimited].Swap(0),
 	}
@@ -133,10 +134,10 @@ func (u *usages) collect() {
 	for one, more := range past {
 		add(one, more)
 	}
-	for _, one := range fresh {
-		one.listed.Store(false)
+	for _, key := range fresh {
+		key.usage.listed.Store(false)
 		u.mu.Lock()
-		of, more := one.take()
+		of, more := key.takeUsage()
 		u.mu.Unlock()
 		add(of, more)
 	}

@@ -215,9 +215,9 @@ func TestUsage_atOnce(t *testing.T) {
 func TestUsage_bounded(t *testing.T) {
 	a := newAuthenticator(t, new(source), atEpoch)
 	fail := func(map[apikey.KeyDay]apikey.Usage) error { return errNoPaper }
-	keys := make([]usage, 3)
+	keys := make([]entry, 3)
 	for i := range keys {
-		keys[i].keyID = fmt.Sprint("key ", i)
+		keys[i].ID = fmt.Sprint("key ", i)
 	}
 	a.usages.unwritten = map[apikey.KeyDay]apikey.Usage{}
 	for i := range maxUses - 1 {
@@ -235,7 +235,7 @@ func TestUsage_bounded(t *testing.T) {
 	if len(got) != maxUses {
 		t.Errorf("got the counts of %d keys, want %d", len(got), maxUses)
 	}
-	of := func(i int) uint64 { return got[apikey.KeyDay{KeyID: keys[i].keyID, Day: apikey.DayOf(epoch)}].Reads }
+	of := func(i int) uint64 { return got[apikey.KeyDay{KeyID: keys[i].ID, Day: apikey.DayOf(epoch)}].Reads }
 	if of(0) != 4 || of(1) != 0 || of(2) != 0 {
 		t.Errorf("got %d, %d and %d, want all of the first key, and none of the others", of(0), of(1), of(2))
 	}

@@ -1,8 +1,6 @@
 package authn
 
 import (
-	"maps"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,15 +15,23 @@ const maxUses = 1 << 17
 // A use is when a cached key was last used. A key that was evicted and loaded again has
 // another one; the newer counts.
 type use struct {
-	keyID string
-	at    atomic.Int64 // in milliseconds since 1970
-	// from is the address of the first client since the last write.
-	from atomic.Pointer[string]
-	// listed says that a flush will look at it.
-	listed atomic.Bool
+	at atomic.Int64 // in milliseconds since 1970
 	// written is the use that was last written. Only flushes use it.
 	written int64
+	// from is the address of the first client since the last write, once known is addressed.
+	from  string
+	known atomic.Uint32
+	// listed says that a flush will look at it.
+	listed atomic.Bool
 }
+
+// Whether the address of a use is known. Only a request takes it from the first of these to
+// the last, and only a flush takes it back.
+const (
+	unaddressed uint32 = iota
+	addressing
+	addressed
+)
 
 // uses tracks the last uses of keys until they are written. A request only stores a
 // number in the entry it has; only a key's first use after a pause takes the lock.
@@ -33,43 +39,50 @@ type uses struct {
 	count atomic.Int64 // how many are listed
 
 	mu    sync.Mutex
-	fresh []*use // listed since the last flush
+	fresh []*entry // listed since the last flush
 
-	flushing sync.Mutex      // held for all fields below
-	followed map[string]*use // by key id
-	written  []writing       // in order of time
-	failed   []string        // ids of those that could not be written
+	flushing sync.Mutex        // held for all fields below
+	followed map[string]*entry // by key id
+	written  []writing         // in order of time
+	failed   []*entry          // those that could not be written
 }
 
-// writing is when a key's use was written.
+// writing is when the uses of some keys were written.
 type writing struct {
-	keyID string
-	at    time.Time
+	at   time.Time
+	keys []*entry
 }
 
 // note records a use of a key by a client.
-func (u *uses) note(one *use, at time.Time, client Client) {
+func (u *uses) note(key *entry, at time.Time, client Client) {
+	one := &key.use
 	if now := at.UnixMilli(); one.at.Load() != now {
 		one.at.Store(now)
 	}
-	if client != nil && one.from.Load() == nil {
-		address := client.Address()
-		one.from.Store(&address)
+	if client != nil && one.known.Load() == unaddressed {
+		one.note(client)
 	}
 	// After the store: unlist reads the time once more.
 	if !one.listed.Load() {
-		u.list(one)
+		u.list(key)
 	}
 }
 
-func (u *uses) list(one *use) {
-	if u.count.Load() >= maxUses || !one.listed.CompareAndSwap(false, true) {
+func (one *use) note(client Client) {
+	if one.known.CompareAndSwap(unaddressed, addressing) {
+		one.from = client.Address()
+		one.known.Store(addressed)
+	}
+}
+
+func (u *uses) list(key *entry) {
+	if u.count.Load() >= maxUses || !key.use.listed.CompareAndSwap(false, true) {
 		return
 	}
 	u.count.Add(1)
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.fresh = append(u.fresh, one)
+	u.fresh = append(u.fresh, key)
 }
 
 // unlist removes a use from the list. It returns when the key was last used: no use
@@ -81,10 +94,18 @@ func (u *uses) unlist(one *use) int64 {
 }
 
 func (one *use) address() string {
-	if from := one.from.Load(); from != nil {
-		return *from
+	if one.known.Load() == addressed {
+		return one.from
 	}
 	return ""
+}
+
+// forgetAddress has the next request note its own.
+func (one *use) forgetAddress() {
+	if one.known.Load() == addressed {
+		one.from = ""
+		one.known.Store(unaddressed)
+	}
 }
 
 // FlushUses calls write with the keys that were used since they were last written, by
@@ -96,31 +117,34 @@ func (a *Authenticator) FlushUses(now time.Time, resolution time.Duration, write
 	u := &a.uses
 	u.flushing.Lock()
 	defer u.flushing.Unlock()
-	batch := make(map[string]apikey.Use)
-	for _, id := range u.due(now, resolution) {
-		one := u.followed[id]
+	due := u.due(now, resolution)
+	batch, keys := make(map[string]apikey.Use, len(due)), due[:0]
+	for _, key := range due {
+		key = u.followed[key.ID] // which may have replaced it
+		one := &key.use
 		if at := one.at.Load(); at != one.written {
-			batch[id] = apikey.Use{At: time.UnixMilli(at), From: one.address(), Noted: one.written != 0}
+			batch[key.ID] = apikey.Use{At: time.UnixMilli(at), From: one.address(), Noted: one.written != 0}
+			keys = append(keys, key)
 			continue
 		}
 		// Not used within the resolution: stop tracking it.
-		delete(u.followed, id)
+		delete(u.followed, key.ID)
 		if u.unlist(one) != one.written {
-			u.list(one)
+			u.list(key)
 		}
 	}
 	if len(batch) == 0 {
 		return nil
 	}
 	if err := write(batch); err != nil {
-		u.failed = slices.Collect(maps.Keys(batch))
+		u.failed = keys
 		return err
 	}
-	for id, noted := range batch {
-		u.followed[id].written = noted.At.UnixMilli()
-		u.followed[id].from.Store(nil) // the next request sets its own
-		u.written = append(u.written, writing{id, now})
+	for _, key := range keys {
+		key.use.written = batch[key.ID].At.UnixMilli()
+		key.use.forgetAddress()
 	}
+	u.written = append(u.written, writing{now, keys})
 	return nil
 }
 
@@ -128,33 +152,33 @@ func (a *Authenticator) FlushUses(now time.Time, resolution time.Duration, write
 // than a second after the last one would otherwise leave it to the next.
 const early = 500 * time.Millisecond
 
-// due returns the ids of the tracked uses to look at now.
-func (u *uses) due(now time.Time, resolution time.Duration) []string {
-	ids := u.failed
+// due returns the tracked keys to look at now, or what they have replaced.
+func (u *uses) due(now time.Time, resolution time.Duration) []*entry {
+	due := u.failed
 	u.failed = nil
 	for len(u.written) > 0 && now.Sub(u.written[0].at) >= resolution-early {
-		ids = append(ids, u.written[0].keyID)
-		u.written = u.written[1:]
+		due = append(due, u.written[0].keys...)
+		u.written[0].keys, u.written = nil, u.written[1:]
 	}
 	u.mu.Lock()
 	fresh := u.fresh
 	u.fresh = nil
 	u.mu.Unlock()
 	if u.followed == nil {
-		u.followed = make(map[string]*use)
+		u.followed = make(map[string]*entry)
 	}
-	for _, one := range fresh {
-		older := u.followed[one.keyID]
-		u.followed[one.keyID] = one
+	for _, key := range fresh {
+		older := u.followed[key.ID]
+		u.followed[key.ID] = key
 		if older == nil {
-			ids = append(ids, one.keyID)
+			due = append(due, key)
 			continue
 		}
 		// It replaces one that was evicted, which keeps its due time.
-		one.written = older.written
-		if at, newer := u.unlist(older), one.at.Load(); at > newer {
-			one.at.CompareAndSwap(newer, at) // unless it was used just now
+		key.use.written = older.use.written
+		if at, newer := u.unlist(&older.use), key.use.at.Load(); at > newer {
+			key.use.at.CompareAndSwap(newer, at) // unless it was used just now
 		}
 	}
-	return ids
+	return due
 }

@@ -238,7 +238,7 @@ func TestFlushUses_evictedMeanwhile(t *testing.T) {
 			a.Changed(apikey.Outcome{Stale: []apikey.Digest{key.Digest}})
 			checkResult(t, "use", get(a, token), Allowed)
 			last = time.Now()
-			a.uses.note(&old.use, last, nil) // by a late request
+			a.uses.note(old, last, nil) // by a late request
 			time.Sleep(100 * time.Millisecond)
 		}
 		if _, writes := n.read(key); writes != 1 {
@@ -320,16 +320,16 @@ func TestFlushUses_clockSetRight(t *testing.T) {
 func TestFlushUses_atOnce(t *testing.T) {
 	s, n := new(source), new(notebook)
 	a := newAuthenticator(t, s, time.Now)
-	var uses []*use
+	var keys []*entry
 	for range 8 {
-		uses = append(uses, &use{keyID: apikey.NewKeyID(epoch)})
+		keys = append(keys, &entry{Grant: apikey.Grant{ID: apikey.NewKeyID(epoch)}})
 	}
 	var wg sync.WaitGroup
 	done := make(chan struct{})
 	for worker := range 4 {
 		wg.Go(func() {
 			for i := range 20_000 {
-				a.uses.note(uses[(worker+i)%len(uses)], epoch.Add(time.Duration(i)*time.Millisecond), nil)
+				a.uses.note(keys[(worker+i)%len(keys)], epoch.Add(time.Duration(i)*time.Millisecond), nil)
 			}
 		})
 	}
@@ -344,8 +344,8 @@ func TestFlushUses_atOnce(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	for _, use := range uses {
-		if got, want := n.lastUsed[use.keyID].UnixMilli(), use.at.Load(); got != want {
+	for _, key := range keys {
+		if got, want := n.lastUsed[key.ID].UnixMilli(), key.use.at.Load(); got != want {
 			t.Errorf("got a last use at %d, want %d", got, want)
 		}
 	}
@@ -354,10 +354,10 @@ func TestFlushUses_atOnce(t *testing.T) {
 // Keys beyond the limit are not tracked until there is room.
 func TestFlushUses_bounded(t *testing.T) {
 	a, n := newAuthenticator(t, new(source), atEpoch), new(notebook)
-	uses := make([]use, maxUses+10)
-	for i := range uses {
-		uses[i].keyID = apikey.NewKeyID(epoch)
-		a.uses.note(&uses[i], epoch, nil)
+	keys := make([]entry, maxUses+10)
+	for i := range keys {
+		keys[i].ID = apikey.NewKeyID(epoch)
+		a.uses.note(&keys[i], epoch, nil)
 	}
 	flush := func() {
 		if err := a.FlushUses(time.Now(), 0, n.write); err != nil {
@@ -369,13 +369,13 @@ func TestFlushUses_bounded(t *testing.T) {
 		t.Errorf("got %d keys noted, want %d", got, maxUses)
 	}
 	flush() // not used since
-	for i := range uses {
-		a.uses.note(&uses[i], epoch.Add(time.Second), nil)
+	for i := range keys {
+		a.uses.note(&keys[i], epoch.Add(time.Second), nil)
 	}
 	flush()
 	flush()
-	for i := range uses {
-		a.uses.note(&uses[i], epoch.Add(2*time.Second), nil)
+	for i := range keys {
+		a.uses.note(&keys[i], epoch.Add(2*time.Second), nil)
 	}
 	if got := a.uses.count.Load(); got != maxUses {
 		t.Errorf("got %d keys followed, want %d", got, maxUses)
