@@ -35,7 +35,7 @@ type entry struct {
 	apikey.Grant
 	use     use
 	usage   usage
-	buckets [3]ratelimit.Hint // by the action, for any limit
+	buckets ratelimit.Hint // of the key, and of its workspace
 	signed  assertion.Slot    // while the key is in use
 }
 

@@ -124,33 +124,38 @@ func (l *Limiter) AllowBoth(first, second Count, now time.Time) (Verdict, Verdic
 	}
 }
 
-// Hint caches the buckets of one subject and one action. Store it with the subject: finding a
-// bucket among many costs more than the decision itself (see BenchmarkLimiter_hinted). It
-// has room for two, for a site with a stricter limit on some of its paths. It is safe for
-// concurrent use; the zero Hint is empty.
-type Hint struct{ buckets [2]atomic.Pointer[bucket] }
+// Hint caches the buckets of one caller. Store it with the subject: finding a bucket among
+// many costs more than the decision itself (see BenchmarkLimiter_hinted). It has room for
+// four, each of another action or limit, which is enough for reads, writes and all keys of a
+// workspace on a site with another limit on some of its paths. What counts as an action must
+// always be for the same subject. It is safe for concurrent use; the zero Hint is empty.
+type Hint struct{ buckets [4]atomic.Pointer[bucket] }
 
-func (h *Hint) find(limit Limit) *bucket {
+func (h *Hint) find(action uint8, limit Limit) *bucket {
 	if h == nil {
 		return nil
 	}
 	for i := range h.buckets {
-		if b := h.buckets[i].Load(); b != nil && b.limit == limit {
+		if b := h.buckets[i].Load(); b != nil && b.limit == limit && b.action == action {
 			return b
 		}
 	}
 	return nil
 }
 
-// put stores a bucket in place of its predecessor, or of the older one.
+// put stores a bucket in place of its predecessor, or of the oldest one.
 func (h *Hint) put(b *bucket) {
 	if h == nil {
 		return
 	}
-	if first := h.buckets[0].Load(); first != nil && first.limit != b.limit {
-		h.buckets[1].Store(first)
+	moved := b
+	for i := range h.buckets {
+		older := h.buckets[i].Swap(moved)
+		if older == nil || older.limit == b.limit && older.action == b.action {
+			return
+		}
+		moved = older
 	}
-	h.buckets[0].Store(b)
 }
 
 // judge decides on one request, unless a Sweep has released the bucket since it was
@@ -195,7 +200,7 @@ func (l *Limiter) begin(b *bucket) bool {
 // hinted is bucketOf without the look-up if the hint has the bucket, which may have been
 // released since.
 func (l *Limiter) hinted(c *Count) *bucket {
-	if b := c.Hint.find(c.Limit); b != nil {
+	if b := c.Hint.find(c.Action, c.Limit); b != nil {
 		return b
 	}
 	return l.bucketOf(c)

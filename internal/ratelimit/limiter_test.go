@@ -389,27 +389,48 @@ func TestReleasedBucketCountsNothing(t *testing.T) {
 	if !l.Allow(Count{"key", read, limit, hint}, later).Allowed || l.Allow(Count{"key", read, limit, nil}, later).Allowed {
 		t.Error("its successor does not count")
 	}
-	if got := hint.find(limit); got == lookedUp || got.released {
+	if got := hint.find(read, limit); got == lookedUp || got.released {
 		t.Error("the hint is still at the released bucket")
 	}
 }
 
-// A hint caches the buckets of two limits, and never confuses them.
+// A hint caches the buckets of four actions and limits, and never confuses them.
 func TestHint(t *testing.T) {
-	l := New()
-	limits := []Limit{{3, time.Minute}, {5, time.Minute}, {3, time.Hour}}
-	hint := new(Hint)
+	l, hint := New(), new(Hint)
+	three, five, hourly := Limit{3, time.Minute}, Limit{5, time.Minute}, Limit{3, time.Hour}
+	ids := []bucketID{{"key", read, three}, {"key", read, five}, {"key", write, three}, {"all", together, three}, {"key", read, hourly}}
 	for round := range 7 {
-		for _, limit := range limits {
-			if got, want := l.Allow(Count{"key", read, limit, hint}, day).Allowed, round < limit.N; got != want {
-				t.Errorf("round %d: %v passes: %t, want %t", round, limit, got, want)
+		for _, id := range ids {
+			if got, want := l.Allow(Count{id.subject, id.action, id.limit, hint}, day).Allowed, round < id.limit.N; got != want {
+				t.Errorf("round %d: %v passes: %t, want %t", round, id, got, want)
 			}
-			if got := hint.find(limit); got != l.buckets.find(bucketID{"key", read, limit}) {
-				t.Errorf("round %d: the hint of %v is at %p", round, limit, got)
+			if got := hint.find(id.action, id.limit); got != l.buckets.find(id) {
+				t.Errorf("round %d: the hint of %v is at %p", round, id, got)
 			}
 		}
-		if hint.find(limits[1]) == nil {
-			t.Errorf("round %d: the hint remembers one limit", round)
+		for _, id := range ids[1:] {
+			if hint.find(id.action, id.limit) == nil {
+				t.Errorf("round %d: the hint has forgotten %v", round, id)
+			}
+		}
+	}
+}
+
+// A hint has the successor of a released bucket in its place.
+func TestHint_successor(t *testing.T) {
+	l, hint, limit := New(), new(Hint), Limit{1, time.Minute}
+	for round := range 3 {
+		now := day.Add(time.Duration(round) * time.Minute)
+		l.Sweep(now)
+		for action := range uint8(4) {
+			if !l.Allow(Count{"key", action, limit, hint}, now).Allowed {
+				t.Errorf("round %d: action %d is refused", round, action)
+			}
+		}
+		for action := range uint8(4) {
+			if b := hint.find(action, limit); b == nil || b.released {
+				t.Errorf("round %d: the hint has no bucket of action %d", round, action)
+			}
 		}
 	}
 }

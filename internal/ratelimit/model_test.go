@@ -125,7 +125,8 @@ func testModel(t *testing.T, epoch time.Time) {
 			action uint8
 		}
 		users := []user{{"a", read}, {"a", write}, {"b", read}}
-		hints := map[user]*Hint{{"a", read}: new(Hint), {"a", write}: new(Hint)}
+		ofA := new(Hint)
+		hints := map[user]*Hint{{"a", read}: ofA, {"a", write}: ofA}
 		all, allHint := "a and b", new(Hint)
 
 		var now int64
