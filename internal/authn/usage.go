@@ -10,11 +10,15 @@ import (
 
 // usage counts the requests with a cached key that have not been flushed yet.
 type usage struct {
-	counts [counters]atomic.Uint64
-	day    atomic.Int32 // of these counts, as an [apikey.Day]
+	counts [counters]atomic.Uint32 // see putAsideAt
+	day    atomic.Int32            // of these counts, as an [apikey.Day]
 	// listed says that the next flush will look at it.
 	listed atomic.Bool
 }
+
+// putAsideAt is the count that is put aside even if flushes have failed for so long, so that
+// 32 bits suffice.
+const putAsideAt = 1 << 31
 
 // A counter is what became of a request, as it is counted for its key.
 type counter uint8
@@ -53,7 +57,11 @@ func (u *usages) count(key *entry, as counter, at time.Time) {
 	if day := int32(apikey.DayOf(at)); one.day.Load() != day {
 		u.turn(key, day)
 	}
-	one.counts[as].Add(1)
+	if one.counts[as].Add(1) == putAsideAt {
+		u.mu.Lock()
+		u.putAside(key)
+		u.mu.Unlock()
+	}
 	// After the count: a flush takes it, or has it listed once more.
 	if !one.listed.Load() && one.listed.CompareAndSwap(false, true) {
 		u.mu.Lock()
@@ -70,21 +78,25 @@ func (u *usages) turn(key *entry, day int32) {
 	if key.usage.day.Load() == day {
 		return
 	}
+	u.putAside(key)
+	key.usage.day.Store(day)
+}
+
+// putAside adds a key's counts to those that no entry has any more. The caller holds the
+// lock.
+func (u *usages) putAside(key *entry) {
 	if u.past == nil {
 		u.past = make(map[apikey.KeyDay]apikey.Usage)
 	}
 	of, more := key.takeUsage()
 	addTo(u.past, of, more)
-	key.usage.day.Store(day)
 }
 
-// takeUsage removes and returns the counts of a key. The caller holds the lock of usages.
+// takeUsage removes and returns the counts of a key. The caller holds the lock.
 func (key *entry) takeUsage() (apikey.KeyDay, apikey.Usage) {
-	one := &key.usage
-	return apikey.KeyDay{KeyID: key.ID, Day: apikey.Day(one.day.Load())}, apikey.Usage{
-		Reads: one.counts[asRead].Swap(0), Writes: one.counts[asWrite].Swap(0),
-		Refused: one.counts[asRefused].Swap(0), RateLimited: one.counts[asLimited].Swap(0),
-	}
+	take := func(as counter) uint64 { return uint64(key.usage.counts[as].Swap(0)) }
+	return apikey.KeyDay{KeyID: key.ID, Day: apikey.Day(key.usage.day.Load())},
+		apikey.Usage{Reads: take(asRead), Writes: take(asWrite), Refused: take(asRefused), RateLimited: take(asLimited)}
 }
 
 func addTo(all map[apikey.KeyDay]apikey.Usage, one apikey.KeyDay, more apikey.Usage) {

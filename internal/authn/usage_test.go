@@ -245,3 +245,19 @@ func TestUsage_bounded(t *testing.T) {
 		t.Errorf("got %d once it works again, want 1", of(1))
 	}
 }
+
+// However long nothing is flushed, no request is forgotten.
+func TestUsage_unflushed(t *testing.T) {
+	a := newAuthenticator(t, new(source), atEpoch)
+	key := &entry{Grant: apikey.Grant{ID: "key"}}
+	for range 3 {
+		a.usages.count(key, asRead, epoch)
+		key.usage.counts[asRead].Add(putAsideAt - 2) // as if there had been as many
+		a.usages.count(key, asRead, epoch)
+	}
+	got := counted{}
+	got.flush(t, a)
+	if got := got[apikey.KeyDay{KeyID: "key", Day: apikey.DayOf(epoch)}].Reads; got != 3*putAsideAt {
+		t.Errorf("got %d requests, want %d", got, uint64(3*putAsideAt))
+	}
+}
