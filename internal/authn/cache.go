@@ -23,11 +23,17 @@ var (
 //
 // Only readers add entries, and none that a change of its key has overtaken: see forget.
 type cache struct {
-	entries *otter.Cache[apikey.Digest, *entry]
+	entries *otter.Cache[halfDigest, *entry]
 	source  Source
 	readers *readers
 	log     *zap.Logger
 }
+
+// halfDigest is the first half of a digest. Entries are found by it, because it takes less
+// memory and is hashed faster, and are compared by the whole digest.
+type halfDigest [len(apikey.Digest{}) / 2]byte
+
+func half(digest apikey.Digest) halfDigest { return halfDigest(digest[:len(halfDigest{})]) }
 
 // entry is a cached key with what its requests change. It is one allocation, because
 // cache misses of the processor are most of what a check costs.
@@ -36,11 +42,11 @@ type entry struct {
 	use     use
 	usage   usage
 	buckets ratelimit.Hint // of the key, and of its workspace
-	signed  assertion.Slot    // while the key is in use
+	signed  assertion.Slot // while the key is in use
 }
 
 func newCache(source Source, size int, log *zap.Logger) (*cache, error) {
-	entries, err := otter.New(&otter.Options[apikey.Digest, *entry]{MaximumSize: size})
+	entries, err := otter.New(&otter.Options[halfDigest, *entry]{MaximumSize: size})
 	if err != nil {
 		return nil, fmt.Errorf("creating a cache for %d keys: %w", size, err)
 	}
@@ -64,12 +70,12 @@ func (c *cache) read(digest apikey.Digest) (found *entry, err error) {
 	return &entry{Grant: grant}, nil
 }
 
-func (c *cache) keep(found *entry) { c.entries.Set(found.Digest, found) }
+func (c *cache) keep(found *entry) { c.entries.Set(half(found.Digest), found) }
 
 // get returns the key of a digest. Its error is errUnknown, or the reason why the
 // source could not be asked.
 func (c *cache) get(ctx context.Context, digest apikey.Digest) (*entry, Lookup, error) {
-	if found, ok := c.entries.GetIfPresent(digest); ok {
+	if found, ok := c.cached(digest); ok {
 		return found, Hit, nil
 	}
 	if !c.source.MayHave(digest) {
@@ -87,13 +93,19 @@ func (c *cache) get(ctx context.Context, digest apikey.Digest) (*entry, Lookup, 
 }
 
 // cached returns the key of a digest if it is in memory.
-func (c *cache) cached(digest apikey.Digest) (*entry, bool) { return c.entries.GetIfPresent(digest) }
+func (c *cache) cached(digest apikey.Digest) (*entry, bool) {
+	found, ok := c.entries.GetIfPresent(half(digest))
+	if !ok || found.Digest != digest {
+		return nil, false
+	}
+	return found, true
+}
 
 // forget drops what is known of a key that has changed. First, no look-up that began
 // before may keep its answer any more.
 func (c *cache) forget(digest apikey.Digest) {
 	c.readers.overtake(digest)
-	c.entries.Invalidate(digest)
+	c.entries.Invalidate(half(digest))
 }
 
 func (c *cache) resize(size int) { c.entries.SetMaximum(uint64(size)) }

@@ -428,3 +428,22 @@ func TestRemember(t *testing.T) {
 		checkResult(t, "remembered or not", get(a, token), Allowed)
 	}
 }
+
+// A token whose digest begins like that of a cached key is another one.
+func TestCache_halfDigest(t *testing.T) {
+	s := new(source)
+	token, key := s.add()
+	a := newAuthenticator(t, s, atEpoch)
+	checkResult(t, "the key", get(a, token), Allowed)
+	other := key.Digest
+	other[len(other)-1]++
+	if found, ok := a.keys.cached(other); ok {
+		t.Errorf("got the key %s by the digest of another", found.ID)
+	}
+	if _, _, err := a.keys.get(t.Context(), other); err != errUnknown {
+		t.Errorf("got error %v, want %v", err, errUnknown)
+	}
+	if _, ok := a.keys.cached(key.Digest); !ok {
+		t.Error("the key is not cached any more")
+	}
+}
