@@ -49,6 +49,7 @@ func means(e example) []*rival {
 	return []*rival{
 		variant("b0", "caddy-api-keys, no check", func(*caddyRival) {}),
 		variant("b", "with the check", func(c *caddyRival) { c.check = e.check }),
+		variant("h", "without it, with its headers", func(c *caddyRival) { c.binary, c.check = "floor", "same_headers\n" }),
 		variant("u", "with the check, last use recorded hourly", func(c *caddyRival) { c.check, c.app = e.check, "last_used_resolution 1h\n" }),
 		variant("p", "built without the profile", func(c *caddyRival) { c.binary = "gateway-unprofiled" }),
 		variant("g", "`GOGC=100`, Go's default", func(c *caddyRival) { c.env = "GOGC=100" }),
@@ -61,9 +62,9 @@ func means(e example) []*rival {
 }
 
 // proxies are what the check is compared with on more than one core: our gateway without it,
-// which is the reference, and plain Caddy.
+// which is the reference, the same with the headers alone, and plain Caddy.
 func proxies(e example) []*rival {
-	return slices.DeleteFunc(means(e), func(r *rival) bool { return !slices.Contains([]string{"b0", "b", "a"}, r.id) })
+	return slices.DeleteFunc(means(e), func(r *rival) bool { return !slices.Contains([]string{"b0", "h", "b", "a"}, r.id) })
 }
 
 // startAll starts every rival on an address of its own, to run on the given cores.

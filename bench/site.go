@@ -36,12 +36,13 @@ const answerSize = 1024
 // build is how to build one of the programs.
 type build struct {
 	program, where, what string
-	pgo                  string // whether to use the profile: auto, or off
+	pgo                  string // the profile to use: auto, a file, or off
 	level                string // GOAMD64, the level of processor instructions
 }
 
 var builds = []build{
 	{program: "gateway", where: "..", what: "./cmd/caddy"},
+	{program: "floor", where: ".", what: "./floor", pgo: "../cmd/caddy/default.pgo"},
 	{program: "keyservice", where: ".", what: "./keyservice"},
 	{program: "stock", where: ".", what: "./stock"},
 	{program: "gateway-unprofiled", where: "..", what: "./cmd/caddy", pgo: "off"},
