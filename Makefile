@@ -23,7 +23,8 @@ NO_RACE = needs a C compiler: apt-get install gcc libc6-dev
 KEYS ?= 1000000,10000000
 IMPACT ?= 300000
 
-# With ./cmd/caddy and its profile, all of Caddy would be compiled once more.
+# With ./cmd/caddy and its profile, all of Caddy would be compiled once more. Only lint runs
+# go vet, on all packages and with all of its checks.
 cover fuzz lint test: export GOFLAGS := $(shell go env GOFLAGS) -pgo=off
 
 # That of the tag v1.2.3 is 1.2.3. Between releases, versions order by commit time.
@@ -73,7 +74,7 @@ test: etcd | dist ## run all tests; with API_KEYS_TESTS=all, none may be skipped
 	if $(CAN_RACE); then race=-race CGO_ENABLED=1; \
 	elif [ "$${API_KEYS_TESTS:-}" = all ]; then echo 'The race detector $(NO_RACE)'; exit 1; fi; \
 	status=0; \
-	$(TOOL) gotestsum --format pkgname --jsonfile dist/test.jsonl -- $$race -count=1 -parallel $$(( $$(getconf _NPROCESSORS_ONLN) * 3 / 2 )) -timeout 40m ./test ./internal/fleet ./internal/store ./... || status=$$?; \
+	$(TOOL) gotestsum --format pkgname --jsonfile dist/test.jsonl -- $$race -vet=off -count=1 -parallel $$(( $$(getconf _NPROCESSORS_ONLN) * 3 / 2 )) -timeout 40m ./test ./internal/fleet ./internal/store ./... || status=$$?; \
 	go -C tools/image test ./... || status=$$?; \
 	if [ -z "$$race" ]; then echo 'These tests ran without the race detector, which $(NO_RACE)'; fi; \
 	exit $$status
