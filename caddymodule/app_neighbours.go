@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -148,9 +149,19 @@ func headerValues(ops *headers.HeaderOps) (values []string) {
 // copyIn records the request headers that a handler's values refer to.
 func (n *neighbours) copyIn(by string, texts ...string) {
 	for _, text := range texts {
-		for _, part := range strings.Split(text, "{http.request.header.")[1:] {
-			header, _, _ := strings.Cut(part, "}")
+		for header := range headersIn(text) {
 			n.copies = append(n.copies, copied{by, header})
+		}
+	}
+}
+
+// headersIn returns the request headers whose placeholders are in a text.
+func headersIn(text string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, part := range strings.Split(text, "{http.request.header.")[1:] {
+			if header, _, _ := strings.Cut(part, "}"); !yield(header) {
+				return
+			}
 		}
 	}
 }

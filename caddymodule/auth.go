@@ -120,6 +120,9 @@ func (h *Auth) Provision(ctx caddy.Context) error {
 	if err := refuseLoggedTokens(ctx, h.TokenHeader); err != nil {
 		return err
 	}
+	if err := refuseAppendedTokens(ctx, h.TokenHeader); err != nil {
+		return err
+	}
 	app, err := ctx.App(appName)
 	if err != nil {
 		return fmt.Errorf("loading the api_keys app: %w", err)

@@ -86,7 +86,6 @@ http://{{.Plain}}, https://{{.Secure}} {
 		reverse_proxy 127.0.0.1:1
 	}
 	handle {
-		log_append sent {http.request.header.X-API-Key}
 		api_key_auth {
 			token_header X-API-Key
 			whoami /public/v1/me
