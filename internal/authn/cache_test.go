@@ -311,6 +311,56 @@ func TestCheck_slowStore(t *testing.T) {
 	})
 }
 
+// Checks of one key that ask at different times while the store hangs wait for as long each,
+// whether or not the key has changed meanwhile. What they asked with is asked anew, and must
+// not get their late answer.
+func TestCheck_slowStore_oneAfterAnother(t *testing.T) {
+	for name, change := range map[string]func(*Authenticator, apikey.Digest){
+		"unchanged": func(*Authenticator, apikey.Digest) {},
+		"changed": func(a *Authenticator, digest apikey.Digest) {
+			a.Changed(apikey.Outcome{Stale: []apikey.Digest{digest}})
+		},
+	} {
+		bubble.Test(t, func(t *testing.T) {
+			s := new(source)
+			slow, key := s.add()
+			readOnly, other := fullKey()
+			other.Preset = apikey.ReadOnly
+			s.put(other)
+			goOn := map[apikey.Digest]chan struct{}{key.Digest: make(chan struct{}), other.Digest: make(chan struct{})}
+			s.during = func(found *apikey.Key) (*apikey.Key, error) {
+				<-goOn[found.Digest]
+				return found, nil
+			}
+			a := newAuthenticator(t, s, atEpoch)
+			var waiting sync.WaitGroup
+			for range 3 {
+				waiting.Go(func() {
+					start := time.Now()
+					checkResult(t, name+": a store that hangs", get(a, slow), Unavailable)
+					if got := time.Since(start); got > lookupTimeout || got < lookupTimeout-tick {
+						t.Errorf("%s: the check took %v, want at most %v, and nearly as much", name, got, lookupTimeout)
+					}
+				})
+				time.Sleep(lookupTimeout/3 + tick/3)
+			}
+			change(a, key.Digest)
+			waiting.Wait()
+			for range 3 { // one for each question
+				waiting.Go(func() {
+					checkResult(t, name+": another key", a.Check(context.Background(), policy, request(http.MethodPost, readOnly)), ReadOnly)
+				})
+			}
+			bubble.Wait()
+			close(goOn[key.Digest])
+			bubble.Wait()
+			close(goOn[other.Digest])
+			waiting.Wait()
+			checkResult(t, name+": once the store has answered", get(a, slow), Allowed)
+		})
+	}
+}
+
 func TestCheck_clientHangsUp(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {
 		s := new(source)
@@ -321,6 +371,7 @@ func TestCheck_clientHangsUp(t *testing.T) {
 			return key, nil
 		}
 		a := newAuthenticator(t, s, atEpoch)
+		start := time.Now()
 		ctx, hangUp := context.WithCancel(context.Background())
 		first, second := make(chan Decision, 1), make(chan Decision, 1)
 		go func() { first <- a.Check(ctx, policy, request(http.MethodGet, token)) }()
@@ -329,6 +380,9 @@ func TestCheck_clientHangsUp(t *testing.T) {
 		bubble.Wait()
 		hangUp()
 		gone := <-first
+		if got := time.Since(start); got > tick {
+			t.Errorf("who hung up waited %v, want at most %v", got, tick)
+		}
 		checkResult(t, "who hung up", gone, Unavailable)
 		if gone.Lookup != Miss {
 			t.Errorf("who hung up: got the lookup %q, want %q: the store has not failed", gone.Lookup, Miss)
@@ -376,6 +430,9 @@ func TestCheck_tooManyWait(t *testing.T) {
 		close(goOn)
 		bubble.Wait()
 		checkResult(t, "once the store has answered", get(a, cold), Allowed)
+		if got := len(a.keys.readers.all); got > maxIdle {
+			t.Errorf("%d readers stay, want at most %d", got, maxIdle)
+		}
 	})
 }
 

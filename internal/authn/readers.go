@@ -9,9 +9,9 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// How long a check waits for the source, and how many keys may be looked up at once.
-// Beyond either limit a check returns Unavailable, rather than pile up behind a disk that
-// hangs.
+// How long a check waits for the source, at most, and how many keys may be looked up at
+// once. Beyond either limit a check returns Unavailable, rather than pile up behind a disk
+// that hangs.
 const (
 	lookupTimeout = 2 * time.Second
 	maxReaders    = 1024
@@ -20,6 +20,10 @@ const (
 // maxIdle is how many idle readers are kept. Starting a new one costs several times as
 // much as a look-up, because its stack has to grow.
 const maxIdle = 32
+
+// tick is how often somebody looks for checks that wait in vain. A timer for each would
+// cost more than its share of a look-up.
+const tick = 50 * time.Millisecond
 
 var (
 	errSlow = errors.New("the key store did not answer in time")
@@ -32,154 +36,193 @@ var (
 type readers struct {
 	read    func(apikey.Digest) (*entry, error)
 	keep    func(*entry)   // called with mu held
-	asked   chan *question // to an idle reader
-	busy    chan struct{}  // has an element for each reader
-	idle    chan struct{}  // has an element for each idle reader
-	closed  chan struct{}
-	timeout time.Duration
 	unasked chan *question // to be asked anew
 
-	mu   sync.Mutex
-	open map[apikey.Digest]*question // being answered
+	mu      sync.Mutex
+	all     []*reader
+	idle    []*reader                 // the one that has answered last comes last
+	open    map[apikey.Digest]*reader // who reads a key, unless that has changed since
+	watch   *time.Timer               // calls giveUp; nil until it is needed
+	watched bool                      // it is running
+	ticks   int                       // how often it has run out
+	closed  bool
+}
+
+// reader reads one key after another.
+type reader struct {
+	at      int           // where in all it is
+	asked   chan struct{} // has an element once there is a digest
+	digest  apikey.Digest
+	waiting *question // guarded by mu
 }
 
 // question is what a check asks, and the answer.
 type question struct {
-	digest  apikey.Digest
-	found   *entry
-	err     error
-	done    chan struct{} // has an element once there is an answer
-	timeout *time.Timer   // stopped unless the check waits
-	next    *question     // another check that waits for the same answer; guarded by mu
+	ctx   context.Context
+	asked int // at which tick
+	found *entry
+	err   error
+	done  chan struct{} // has an element once there is an answer
+	next  *question     // another check that waits for the same answer; guarded by mu
 }
 
 func newReaders(read func(apikey.Digest) (*entry, error), keep func(*entry)) *readers {
 	return &readers{
 		read:    read,
 		keep:    keep,
-		asked:   make(chan *question),
-		busy:    make(chan struct{}, maxReaders),
-		idle:    make(chan struct{}, maxIdle),
-		closed:  make(chan struct{}),
 		unasked: make(chan *question, maxIdle),
-		timeout: lookupTimeout,
-		open:    make(map[apikey.Digest]*question),
+		open:    make(map[apikey.Digest]*reader),
 	}
 }
 
 // ask returns the source's answer for a digest.
 func (r *readers) ask(ctx context.Context, digest apikey.Digest) (*entry, error) {
-	q := r.question(digest)
-	if !r.join(q) && !r.take(q) {
-		r.answer(q, nil, errBusy)
+	q := r.question(ctx)
+	if !r.wait(q, digest) {
+		return nil, errBusy
 	}
-	select {
-	case <-q.done:
-		found, err := q.found, q.err
-		r.reuse(q)
-		return found, err
-	case <-q.timeout.C:
-		return nil, errSlow
-	case <-ctx.Done():
-		q.timeout.Stop()
-		return nil, ctx.Err()
-	}
+	<-q.done
+	found, err := q.found, q.err
+	r.reuse(q)
+	return found, err
 }
 
-// question returns a question whose timeout runs.
-func (r *readers) question(digest apikey.Digest) (q *question) {
+func (r *readers) question(ctx context.Context) (q *question) {
 	select {
 	case q = <-r.unasked:
-		q.timeout.Reset(r.timeout)
 	default:
-		q = &question{done: make(chan struct{}, 1), timeout: time.NewTimer(r.timeout)}
+		q = &question{done: make(chan struct{}, 1)}
 	}
-	q.digest = digest
+	q.ctx = ctx
 	return q
 }
 
-// reuse lets a question be asked anew whose answer has been taken. One that a check has
-// left is still to be answered.
+// reuse lets a question be asked anew whose answer has been taken.
 func (r *readers) reuse(q *question) {
-	q.timeout.Stop()
-	q.found, q.err = nil, nil
+	q.ctx, q.found, q.err = nil, nil, nil
 	select {
 	case r.unasked <- q:
 	default:
 	}
 }
 
-// join has a question answered together with an open one. If there is none, it is the
-// open one itself.
-func (r *readers) join(q *question) bool {
+// wait has a question answered by whoever reads the key already, or else by an idle or a
+// new reader. It reports whether there is one.
+func (r *readers) wait(q *question, digest apikey.Digest) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	first, joined := r.open[q.digest]
-	if joined {
-		q.next, first.next = first.next, q
-	} else {
-		r.open[q.digest] = q
-	}
-	return joined
-}
-
-// take gives a question to an idle reader, or starts a new one.
-func (r *readers) take(q *question) bool {
-	select {
-	case r.asked <- q:
-		return true
-	default:
-	}
-	select {
-	case r.busy <- struct{}{}:
-		go r.run(q)
-		return true
-	default:
-		return false
-	}
-}
-
-// run answers one question, and further ones if there are any.
-func (r *readers) run(q *question) {
-	defer func() { <-r.busy }()
-	for {
-		found, err := r.read(q.digest)
-		r.answer(q, found, err)
-		select {
-		case r.idle <- struct{}{}:
-		default:
-			return
+	by := r.open[digest]
+	if by == nil {
+		if by = r.reader(); by == nil {
+			return false
 		}
-		select {
-		case q = <-r.asked:
-			<-r.idle
-		case <-r.closed:
-			return
+		by.digest = digest
+		r.open[digest] = by
+		by.asked <- struct{}{}
+	}
+	q.asked, q.next, by.waiting = r.ticks, by.waiting, q
+	if !r.watched {
+		r.watched = true
+		if r.watch == nil {
+			r.watch = time.AfterFunc(tick, r.giveUp)
+		} else {
+			r.watch.Reset(tick)
 		}
 	}
+	return true
 }
 
-// answer gives an answer to a question and to those that have joined it. It is kept if
-// the key has not changed meanwhile.
-func (r *readers) answer(q *question, found *entry, err error) {
+// reader returns a reader that does not read, or nil if there are too many. mu is held.
+func (r *readers) reader() *reader {
+	if last := len(r.idle) - 1; last >= 0 {
+		by := r.idle[last]
+		r.idle = r.idle[:last]
+		return by
+	}
+	if len(r.all) == maxReaders {
+		return nil
+	}
+	by := &reader{at: len(r.all), asked: make(chan struct{}, 1)}
+	r.all = append(r.all, by)
+	go r.run(by)
+	return by
+}
+
+// run answers what a reader is asked.
+func (r *readers) run(by *reader) {
+	for range by.asked {
+		found, err := r.read(by.digest)
+		if !r.answer(by, found, err) {
+			return
+		}
+	}
+}
+
+// answer gives an answer to all that wait for it. It is kept if the key has not changed
+// meanwhile. It reports whether the reader will be asked again.
+func (r *readers) answer(by *reader, found *entry, err error) bool {
 	r.mu.Lock()
-	if r.open[q.digest] == q {
-		delete(r.open, q.digest)
+	if r.open[by.digest] == by {
+		delete(r.open, by.digest)
 		if err == nil {
 			r.keep(found)
 		}
 	}
-	r.mu.Unlock() // from here on, nothing joins
-	for q != nil {
+	first := by.waiting
+	by.waiting = nil
+	stays := !r.closed && len(r.idle) < maxIdle
+	if stays {
+		r.idle = append(r.idle, by)
+	} else {
+		last := r.all[len(r.all)-1]
+		last.at, r.all[by.at] = by.at, last
+		r.all = r.all[:len(r.all)-1]
+	}
+	r.mu.Unlock()
+	for q := first; q != nil; {
 		next := q.next
-		q.next, q.found, q.err = nil, found, err
-		q.done <- struct{}{} // after which it may be asked anew
+		q.answer(found, err)
 		q = next
+	}
+	return stays
+}
+
+// answer answers a question that nothing else refers to any more. After that, it may be
+// asked anew.
+func (q *question) answer(found *entry, err error) {
+	q.next, q.found, q.err = nil, found, err
+	q.done <- struct{}{}
+}
+
+// giveUp ends the waiting of checks that have waited for too long, or whose clients have
+// gone.
+func (r *readers) giveUp() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ticks++
+	r.watched = false
+	for _, by := range r.all {
+		for at := &by.waiting; *at != nil; {
+			q := *at
+			switch {
+			case q.ctx.Err() != nil:
+				*at = q.next
+				q.answer(nil, q.ctx.Err())
+			case r.ticks-q.asked >= int(lookupTimeout/tick):
+				*at = q.next
+				q.answer(nil, errSlow)
+			default:
+				at, r.watched = &q.next, true
+			}
+		}
+	}
+	if r.watched {
+		r.watch.Reset(tick)
 	}
 }
 
-// overtake makes an open question about a key one that is out of date: its answer is not
-// kept, and nothing joins it any more.
+// overtake makes a look-up of a key that has changed one that is out of date: its answer
+// is not kept, and nothing else waits for it.
 func (r *readers) overtake(digest apikey.Digest) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -187,4 +230,12 @@ func (r *readers) overtake(digest apikey.Digest) {
 }
 
 // close stops the idle readers, and the others once they have answered.
-func (r *readers) close() { close(r.closed) }
+func (r *readers) close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
+	for _, by := range r.idle {
+		close(by.asked)
+	}
+	r.idle = nil
+}
