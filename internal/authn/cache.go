@@ -46,7 +46,10 @@ type entry struct {
 }
 
 func newCache(source Source, size int, log *zap.Logger) (*cache, error) {
-	entries, err := otter.New(&otter.Options[halfDigest, *entry]{MaximumSize: size})
+	entries, err := otter.New(&otter.Options[halfDigest, *entry]{
+		MaximumSize: size,
+		Executor:    func(task func()) { task() }, // starting a goroutine would cost more than its tasks
+	})
 	if err != nil {
 		return nil, fmt.Errorf("creating a cache for %d keys: %w", size, err)
 	}
