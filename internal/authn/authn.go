@@ -171,45 +171,48 @@ func (a *Authenticator) Check(ctx context.Context, policy *Policy, facts *Facts)
 // find returns the key that a request is judged by, or why it is refused without one.
 func (a *Authenticator) find(ctx context.Context, policy *Policy, facts *Facts) (*entry, Lookup, Result) {
 	may := a.mayJudge() // before the look-up
-	if may {
-		if key := a.recall(facts); key != nil {
-			return key, Hit, ""
-		}
+	key, presented := a.recall(facts)
+	if may && key != nil && !key.Imported {
+		return key, Hit, ""
 	}
-	digest, problem := facts.credential(policy, a.prefixes)
+	digest, problem := facts.credential(policy, a.prefixes, presented)
 	switch {
 	case problem != "":
 		return nil, "", problem
 	case !may:
 		return nil, "", Unavailable
+	case key != nil:
+		return key, Hit, ""
 	}
-	key, lookup, err := a.keys.get(ctx, digest)
+	get := a.keys.get
+	if presented != (apikey.Digest{}) { // it is not cached
+		get = a.keys.look
+	}
+	key, lookup, err := get(ctx, digest)
 	if err != nil {
 		return nil, lookup, reasonFor(err)
 	}
 	return key, lookup, ""
 }
 
-// recall returns the cached key whose token the request presents, or nil. It does not look
-// at the form of the token, which costs more than to find it: what has the digest of a token
-// that was made here is that token.
-func (a *Authenticator) recall(facts *Facts) *entry {
+// recall returns the cached key whose token the request presents, or nil, and the digest of
+// what it presents, or zero. It does not look at the form of the token, which costs more
+// than to find it: what has the digest of a token that was made here is that token. The
+// token of an imported key can have any form.
+func (a *Authenticator) recall(facts *Facts) (*entry, apikey.Digest) {
 	if facts.Before != nil {
-		return nil
+		return nil, apikey.Digest{}
 	}
 	presented, problem := facts.presented()
 	if problem != "" {
-		return nil
+		return nil, apikey.Digest{}
 	}
 	digest, ok := apikey.DigestOf(presented)
 	if !ok {
-		return nil
+		return nil, apikey.Digest{}
 	}
-	key, ok := a.keys.cached(digest)
-	if !ok || key.Imported { // the token can have any form
-		return nil
-	}
-	return key
+	key, _ := a.keys.cached(digest)
+	return key, digest
 }
 
 func (a *Authenticator) noteEnd(at time.Time) {

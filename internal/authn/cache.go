@@ -81,6 +81,11 @@ func (c *cache) get(ctx context.Context, digest apikey.Digest) (*entry, Lookup, 
 	if found, ok := c.cached(digest); ok {
 		return found, Hit, nil
 	}
+	return c.look(ctx, digest)
+}
+
+// look is get for a digest that is not in memory.
+func (c *cache) look(ctx context.Context, digest apikey.Digest) (*entry, Lookup, error) {
 	if !c.source.MayHave(digest) {
 		return nil, Miss, errUnknown
 	}

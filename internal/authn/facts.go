@@ -70,8 +70,9 @@ func (p *Pass) countedForWorkspace(limit ratelimit.Limit) bool {
 }
 
 // credential returns the digest of the token that the request is judged by, or
-// what is wrong with it. Tokens of the earlier prefixes are no foreign ones.
-func (f *Facts) credential(policy *Policy, earlier *apikey.Prefixes) (apikey.Digest, Result) {
+// what is wrong with it. Tokens of the earlier prefixes are no foreign ones. The caller
+// passes in the digest of what is presented if it has that already, and else zero.
+func (f *Facts) credential(policy *Policy, earlier *apikey.Prefixes, digest apikey.Digest) (apikey.Digest, Result) {
 	if f.Before != nil {
 		return f.Before.Key.Digest, ""
 	}
@@ -88,7 +89,10 @@ func (f *Facts) credential(policy *Policy, earlier *apikey.Prefixes) (apikey.Dig
 	if !ok {
 		return apikey.Digest{}, Malformed
 	}
-	return token.Digest(), ""
+	if digest == (apikey.Digest{}) {
+		digest = token.Digest()
+	}
+	return digest, ""
 }
 
 // Client is who sent a request.

@@ -13,7 +13,7 @@ import (
 // credentialOf returns what a request with these Authorization fields is judged by.
 func credentialOf(policy *Policy, authorization ...string) (apikey.Digest, Result) {
 	facts := Facts{Authorization: authorization}
-	return facts.credential(policy, nil)
+	return facts.credential(policy, nil, apikey.Digest{})
 }
 
 func TestFacts_credential(t *testing.T) {
@@ -101,11 +101,11 @@ func TestFacts_credential_foreign(t *testing.T) {
 		"old_0123456789abcdef":                 Malformed,
 	} {
 		facts := Facts{Authorization: []string{"Bearer " + token}}
-		digest, problem := facts.credential(foreign, earlier)
+		digest, problem := facts.credential(foreign, earlier, apikey.Digest{})
 		if problem != want || problem == "" && digest != sha256.Sum256([]byte(token)) {
 			t.Errorf("%s: got %q, want %q", token, problem, want)
 		}
-		if digest, problem := facts.credential(policy, earlier); problem != Malformed || digest != (apikey.Digest{}) {
+		if digest, problem := facts.credential(policy, earlier, apikey.Digest{}); problem != Malformed || digest != (apikey.Digest{}) {
 			t.Errorf("%s, where they are refused: got %q, want %q", token, problem, Malformed)
 		}
 	}
@@ -148,7 +148,7 @@ func TestFacts_credential_tokenHeader(t *testing.T) {
 		"neither":                {nil, nil, Missing},
 	} {
 		facts := Facts{Authorization: test.authorization, TokenHeader: test.header}
-		digest, problem := facts.credential(policy, nil)
+		digest, problem := facts.credential(policy, nil, apikey.Digest{})
 		if problem != test.want || problem == "" && digest != token.Digest() || problem != "" && digest != (apikey.Digest{}) {
 			t.Errorf("%s: got %q and a digest of its own: %t, want %q", name, problem, digest == token.Digest(), test.want)
 		}
@@ -160,7 +160,7 @@ func TestFacts_credential_allocatesNothing(t *testing.T) {
 	earlier.Add("old")
 	for _, token := range []string{apikey.NewToken(apikey.DefaultPrefix).Reveal(), strings.Repeat("a", 16), strings.Repeat("a_", 256), "agk_"} {
 		facts := Facts{Authorization: []string{"Bearer " + token}}
-		if got := testing.AllocsPerRun(100, func() { facts.credential(foreign, earlier) }); got != 0 {
+		if got := testing.AllocsPerRun(100, func() { facts.credential(foreign, earlier, apikey.Digest{}) }); got != 0 {
 			t.Errorf("%s: got %v allocations, want 0", token, got)
 		}
 	}
@@ -207,7 +207,7 @@ func FuzzCredential(f *testing.F) {
 		if ours || any && accepts.ForeignTokens {
 			want, wantProblem = sha256.Sum256([]byte(presented)), ""
 		}
-		if got, problem := facts.credential(accepts, earlier); problem != wantProblem || got != want {
+		if got, problem := facts.credential(accepts, earlier, apikey.Digest{}); problem != wantProblem || got != want {
 			t.Errorf("the credential of %q and %q: got %x, %q, want %x, %q", facts.Authorization, facts.TokenHeader, got, problem, want, wantProblem)
 		}
 	})
