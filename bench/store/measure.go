@@ -21,6 +21,7 @@ type figures struct {
 	disk         int64 // bytes
 	start        time.Duration
 	ready, heavy memory // when it is ready, and once its cache is full
+	heap         int64  // bytes of live Go heap by which these differ
 	operations   operations
 }
 
@@ -132,6 +133,10 @@ func (f *figures) measureMemory(server *server, d *dataset.Data) (err error) {
 	if f.ready, err = server.resident(); err != nil {
 		return err
 	}
+	before, err := liveHeap()
+	if err != nil {
+		return err
+	}
 	client := &http.Client{Timeout: 10 * time.Second}
 	for _, token := range d.Tokens[:min(len(d.Tokens), 100_000)] {
 		request, err := http.NewRequest(http.MethodGet, "http://"+site+"/me", nil)
@@ -148,7 +153,11 @@ func (f *figures) measureMemory(server *server, d *dataset.Data) (err error) {
 			return fmt.Errorf("a known key: got %s, want 200", response.Status)
 		}
 	}
-	f.heavy, err = server.resident()
+	if f.heavy, err = server.resident(); err != nil {
+		return err
+	}
+	f.heap, err = liveHeap()
+	f.heap -= before
 	return err
 }
 

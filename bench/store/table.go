@@ -21,6 +21,7 @@ func table(all []figures) string {
 	row("time from start to first response", func(f figures) string { return fmt.Sprintf("%d ms", f.start.Milliseconds()) })
 	row("memory when ready", func(f figures) string { return f.ready.String() })
 	row("memory with 100,000 keys in use", func(f figures) string { return f.heavy.String() })
+	row("Go heap of these keys", func(f figures) string { return fmt.Sprintf("%d MB", f.heap/1e6) })
 	row("disk per key", func(f figures) string { return fmt.Sprintf("%d B", f.disk/int64(f.keys)) })
 	for _, o := range []struct {
 		what string
