@@ -10,8 +10,10 @@ import (
 
 // A gateway has a small live heap, and allocates much that lives for one request. With
 // its default setting, Go's garbage collector would run all the time, because it runs
-// whenever the heap has doubled. So the heap may grow to three times the live heap, by
-// maxGarbage bytes at most. docs/benchmarks.md says what that saves.
+// whenever the heap has doubled. So there may be two and a half times as much garbage as
+// live heap that the collector has to look through, up to maxGarbage bytes. Badger's
+// memtable, which has no pointers, is more than half of a small live heap.
+// docs/benchmarks.md says what that costs and saves.
 //
 // The memory limit that Caddy takes from its container still applies, and GOGC and
 // GOMEMLIMIT override all this.
@@ -19,6 +21,7 @@ import (
 // Work on the whole store allocates much more, and should use little memory next to
 // that of requests: while it runs, the heap may grow by lessGarbage at most.
 const (
+	memtable     = 11_000_000
 	maxGarbage   = 128 << 20
 	lessGarbage  = 32 << 20
 	mostPercent  = 200
@@ -46,7 +49,7 @@ func (c *collector) tune() {
 	metrics.Read(live)
 	percent := gcPercent(live[0].Value.Uint64())
 	if c.sparing.Load() > 0 {
-		percent = sparingPercent(live[0].Value.Uint64())
+		percent = min(percent, sparingPercent(live[0].Value.Uint64()))
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -66,11 +69,12 @@ func (c *collector) spare() (done func()) {
 	}
 }
 
-// gcPercent returns the setting for a live heap, in steps of 50: each change stops the
+// gcPercent returns the setting for a live heap, in steps of 25: each change stops the
 // world.
 func gcPercent(live uint64) int {
-	percent := int(min(maxGarbage*100/max(live, 1), mostPercent))
-	return max(percent/50*50, leastPercent)
+	looked := live - min(live, memtable)
+	percent := int(min(looked*5/2, maxGarbage) * 100 / max(live, 1))
+	return min(max(percent/25*25, leastPercent), mostPercent)
 }
 
 // sparingPercent is gcPercent while long work runs. Most of its live heap is tables
