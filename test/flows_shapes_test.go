@@ -196,9 +196,10 @@ func TestFlows_reload(t *testing.T) {
 		default:
 		}
 	}
+	allowed := watchStalls(t).allow(promised)
 	s.Revoke(key)
 	end := time.Now()
 	for _, f := range flows {
-		t.Run(f.name, func(t *testing.T) { f.wantCut(t, s, endings[0], end) })
+		t.Run(f.name, func(t *testing.T) { f.wantCut(t, s, endings[0], end, allowed) })
 	}
 }
