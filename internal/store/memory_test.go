@@ -39,10 +39,11 @@ func liveHeap() int64 {
 	return int64(stats.HeapAlloc)
 }
 
-// TestMemory: backup and doctor hold no records in memory. The bound is half of what it
-// would take to hold the records.
+// TestMemory: backup and doctor hold no records in memory. The bound is two fifths of what
+// it would take to hold the lines of a backup, and more than twice what Badger's own memory
+// varies by.
 func TestMemory(t *testing.T) {
-	const few, many, perKey = 2_500, 32_500, 500
+	const few, many, perKey = 1_000, 12_000, 130
 	small, large := heapOfLongWork(t, few), heapOfLongWork(t, many)
 	for work, heap := range large {
 		grown := (heap - small[work]) / (many - few)
