@@ -173,6 +173,24 @@ func TestRead_names(t *testing.T) {
 	}
 }
 
+// Keys whose digests begin alike have different names too.
+func TestRead_namesAlike(t *testing.T) {
+	taken := make(map[string]bool)
+	var in strings.Builder
+	for i := range 4 {
+		fmt.Fprintf(&in, `{"key_hash":"%064x"}`, i)
+	}
+	for entry, err := range Read(strings.NewReader(in.String()), Tyk, Options{Workspace: "acme", Preset: "read_only", Now: testNow}) {
+		if name := entry.Key.Name; err != nil || entry.Err != nil || taken[name] {
+			t.Errorf("got the name %q, %v and %v", name, err, entry.Err)
+		}
+		taken[entry.Key.Name] = true
+	}
+	if len(taken) != 4 {
+		t.Errorf("got %d names, want 4", len(taken))
+	}
+}
+
 // A table may have presets as the command line has them, and times as PostgreSQL writes
 // them. A time without its time zone is refused: it may be meant for another hour.
 func TestRead_table(t *testing.T) {

@@ -21,22 +21,36 @@ const markLength = 6
 // unless another key before it in the export has that. So a key has one of the same two names
 // whatever is before it, in whichever order a system exports its keys.
 func (s *source) namesFor(line client.ImportLine) (name, other string) {
-	name = strings.TrimSpace(line.Name)
+	whole := strings.TrimSpace(line.Name)
 	switch {
-	case name == "" && line.WorkspaceID != "":
-		name = line.WorkspaceID + " key"
-	case name == "":
-		name = "Imported key"
-	case utf8.RuneCountInString(name) < minName:
-		name += " key"
+	case whole == "" && line.WorkspaceID != "":
+		whole = line.WorkspaceID + " key"
+	case whole == "":
+		whole = "Imported key"
+	case utf8.RuneCountInString(whole) < minName:
+		whole += " key"
 	}
-	plain, marked := shorten(name, ""), shorten(name, " "+strings.ToLower(line.TokenSHA256[:markLength]))
-	where := line.WorkspaceID + "\n" + apikey.FoldName(plain)
-	if of, taken := s.names[where]; taken && of != line.TokenSHA256 {
-		return marked, plain
+	digest := strings.ToLower(line.TokenSHA256)
+	marked := func(digits int) string { return shorten(whole, " "+digest[:min(digits, len(digest))]) }
+	plain := shorten(whole, "")
+	if s.take(line.WorkspaceID, plain, digest) {
+		return plain, marked(markLength)
 	}
-	s.names[where] = line.TokenSHA256
-	return plain, marked
+	digits := markLength
+	for !s.take(line.WorkspaceID, marked(digits), digest) && digits < len(digest) { // which is rare
+		digits *= 2
+	}
+	return marked(digits), plain
+}
+
+// take reports whether no other key of the export has a name in a workspace.
+func (s *source) take(ws, name, digest string) bool {
+	where := ws + "\n" + apikey.FoldName(name)
+	if of, taken := s.names[where]; taken && of != digest {
+		return false
+	}
+	s.names[where] = digest
+	return true
 }
 
 // shorten cuts a name, so that it has room for an end.
