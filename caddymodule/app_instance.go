@@ -217,7 +217,7 @@ func (i *instance) Destruct() error {
 		i.log.Warn("could not write last-used times to the key store", zap.Error(err))
 	}
 	if err := i.authn.FlushUsage(i.store.NoteUsage); err != nil {
-		i.log.Warn("could not write how often keys were used to the key store", zap.Error(err))
+		i.log.Warn("could not write usage counts to the key store", zap.Error(err))
 	}
 	if i.fleet != nil {
 		i.fleet.Close() // which ends what the upkeep may be waiting for

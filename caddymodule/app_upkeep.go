@@ -47,7 +47,7 @@ func (i *instance) runUpkeep(ctx context.Context) {
 		case <-usage.C:
 			err := i.authn.FlushUsage(i.store.NoteUsage)
 			if counted && err != nil { // likewise
-				i.log.Warn("could not write how often keys were used to the key store; retrying every 5 seconds", zap.Error(err))
+				i.log.Warn("could not write usage counts to the key store; retrying every 5 seconds", zap.Error(err))
 			}
 			counted = err == nil
 		case <-tick.C:
@@ -115,7 +115,7 @@ func (i *instance) deleteOld(ctx context.Context) {
 		}
 	}
 	if err := i.store.ForgetUsage(ctx, now); err != nil && ctx.Err() == nil {
-		i.log.Warn("could not delete how often keys were used long ago", zap.Error(err))
+		i.log.Warn("could not delete old usage counts", zap.Error(err))
 	}
 }
 

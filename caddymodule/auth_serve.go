@@ -92,7 +92,7 @@ var processStart = time.Now()
 func (h *Auth) decide(ctx context.Context, shared *instance, facts *authn.Facts) (decision authn.Decision, took time.Duration, ok bool) {
 	defer func() {
 		if p := recover(); p != nil {
-			h.log.Error("panic while judging a request", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+			h.log.Error("panic while checking a request", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
 			decision, ok = authn.Decision{}, false
 		}
 	}()

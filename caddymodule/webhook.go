@@ -102,21 +102,21 @@ func (w *Webhook) check() error {
 		return fmt.Errorf("expiring: %w", err)
 	}
 	if len(w.Events) > 0 && len(w.Expiring) > 0 && !slices.Contains(w.Events, webhook.KeyExpiring) {
-		return errors.New("expiring: it has no effect, because events leaves key.expiring out: add that, or remove expiring")
+		return errors.New("expiring has no effect, because events lacks key.expiring: add that, or remove expiring")
 	}
 	return nil
 }
 
 var errNoWebhookSecret = errors.New("it needs a secret, or the new one and the old one: secret {env.API_KEYS_WEBHOOK_SECRET}")
 
-// validateEvents refuses unknown types, and those that are there twice.
+// validateEvents refuses unknown types, and duplicates.
 func validateEvents(events []webhook.Type) error {
 	for i, event := range events {
 		if !slices.Contains(webhook.Types, event) {
-			return fmt.Errorf("there is no event %q: there are %s", event, eventNames())
+			return fmt.Errorf("%q is not an event: want any of %s", event, eventNames())
 		}
 		if slices.Contains(events[:i], event) {
-			return fmt.Errorf("%s is there twice", event)
+			return fmt.Errorf("%s is listed twice", event)
 		}
 	}
 	return nil
@@ -130,10 +130,10 @@ func eventNames() string {
 	return strings.Join(names, ", ")
 }
 
-// parseWindows reads the times before a key ends, and refuses those that are there twice.
+// parseWindows reads the times before a key ends, and refuses duplicates.
 func parseWindows(texts []string) (windows []webhook.Window, err error) {
 	if len(texts) > webhook.MaxWindows {
-		return nil, fmt.Errorf("there are %d times, and %d at most", len(texts), webhook.MaxWindows)
+		return nil, fmt.Errorf("%d durations are listed: at most %d are allowed", len(texts), webhook.MaxWindows)
 	}
 	for _, text := range texts {
 		before, err := apikey.ParseDuration("", text)
@@ -141,7 +141,7 @@ func parseWindows(texts []string) (windows []webhook.Window, err error) {
 			return nil, fmt.Errorf("%q is not a duration above zero, such as 14d", text)
 		}
 		if slices.ContainsFunc(windows, func(w webhook.Window) bool { return w.Before == before }) {
-			return nil, fmt.Errorf("%s is there twice", text)
+			return nil, fmt.Errorf("%s is listed twice", text)
 		}
 		windows = append(windows, webhook.Window{Before: before, Within: text})
 	}
@@ -157,7 +157,7 @@ type webhooks struct {
 // provisionWebhooks prepares all receivers, which must have different addresses.
 func (a *App) provisionWebhooks() error {
 	if len(a.Webhooks) > webhook.MaxReceivers {
-		return fmt.Errorf("there are %d webhooks, and %d at most", len(a.Webhooks), webhook.MaxReceivers)
+		return fmt.Errorf("%d webhooks are configured: at most %d are allowed", len(a.Webhooks), webhook.MaxReceivers)
 	}
 	if len(a.Webhooks) > 0 {
 		a.webhooks = new(webhooks)

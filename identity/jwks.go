@@ -67,7 +67,7 @@ func parseKey(value []byte, m members) (id string, key ed25519.PublicKey, err er
 	case !valid || string(m.X) != `"`+base64.RawURLEncoding.EncodeToString(key)+`"`:
 		return "", nil, errors.New("is not a valid Ed25519 key")
 	case !isName(parsed.KeyID):
-		return "", nil, errors.New("has no id that could be used")
+		return "", nil, errors.New("has no usable id")
 	case parsed.Algorithm != string(jose.EdDSA) || parsed.Use != "sig":
 		return "", nil, errors.New("is not for signing with EdDSA")
 	}

@@ -153,7 +153,7 @@ func parseKeysURL(raw string, plainHTTP bool) (*url.URL, error) {
 	case err != nil, u.Host == "", u.Hostname() == "":
 		return nil, errors.New("is not an absolute URL, such as https://api.example.com/.well-known/api-keys/jwks.json")
 	case u.User != nil:
-		return nil, errors.New("has credentials, which it needs none of")
+		return nil, errors.New("has credentials, which it does not need")
 	case u.Fragment != "":
 		return nil, errors.New("has a fragment")
 	case u.Scheme == "https":

@@ -63,7 +63,7 @@ func (t *terminal) createFrom(ctx context.Context, cmd *cobra.Command, path stri
 			continue
 		}
 		if err != nil {
-			refused = append(refused, fmt.Errorf("line %d: %s; it is unknown whether this key was made, and none after it was", w.line, strings.TrimSuffix(sentence(err), ".")))
+			refused = append(refused, fmt.Errorf("line %d: %s; it is unknown whether this key was created; none after it was", w.line, strings.TrimSuffix(sentence(err), ".")))
 			break
 		}
 		if err := unwritten(key.Key, t.createdOne(key)); err != nil {
@@ -77,7 +77,7 @@ func (t *terminal) createFrom(ctx context.Context, cmd *cobra.Command, path stri
 	for _, err := range refused {
 		_ = say(cmd.ErrOrStderr(), "%s\n", err.Error())
 	}
-	return fmt.Errorf("%d of %s made", created, was(len(all), "key"))
+	return fmt.Errorf("%d of %s created", created, was(len(all), "key"))
 }
 
 func (w *wanted) request() client.CreateRequest {
@@ -123,7 +123,7 @@ func readWanted(cmd *cobra.Command, path string, defaults wanted) ([]wanted, err
 	}
 	all, err := parse(content)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w. No key was made", nameOf(path), err)
+		return nil, fmt.Errorf("%s: %w. No key was created", nameOf(path), err)
 	}
 	if len(all) == 0 {
 		return nil, fmt.Errorf("%s has no keys", nameOf(path))
@@ -144,7 +144,7 @@ func readWanted(cmd *cobra.Command, path string, defaults wanted) ([]wanted, err
 			err = errors.New("the preset is full-access or read-only")
 		}
 		if err != nil {
-			return nil, fmt.Errorf("line %d of %s: %w. No key was made", w.line, nameOf(path), err)
+			return nil, fmt.Errorf("line %d of %s: %w. No key was created", w.line, nameOf(path), err)
 		}
 		w.Preset = preset
 	}

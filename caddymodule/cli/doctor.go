@@ -135,7 +135,7 @@ func verdict(found []client.Finding) error {
 	case 0:
 		return nil
 	case 1:
-		return errors.New("one thing is wrong")
+		return errors.New("1 problem was found")
 	}
-	return fmt.Errorf("%d things are wrong", wrong)
+	return fmt.Errorf("%d problems were found", wrong)
 }

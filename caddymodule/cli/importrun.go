@@ -157,7 +157,7 @@ func (r *importRun) answer(result client.ImportResult) (final bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.sent) == 0 {
-		return false, errors.New("the server has answered more keys than it was sent")
+		return false, errors.New("the server answered for more keys than it was sent")
 	}
 	entry := r.sent[0]
 	r.sent = r.sent[1:]

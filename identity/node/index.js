@@ -139,7 +139,7 @@ function parseKeysUrl(text, plainHttp) {
 	if (!URL.canParse(text)) throw new TypeError('the URL of the keys is not an absolute URL')
 	const url = new URL(text)
 	if (url.protocol !== 'https:' && url.protocol !== 'http:') throw new TypeError('the URL of the keys is neither https nor http')
-	if (url.username || url.password) throw new TypeError('the URL of the keys has credentials, which it needs none of')
+	if (url.username || url.password) throw new TypeError('the URL of the keys has credentials, which it does not need')
 	if (url.hash) throw new TypeError('the URL of the keys has a fragment')
 	if (url.protocol === 'http:' && !plainHttp && !isLoopback(url.hostname)) {
 		throw new TypeError('the URL of the keys is http, and not on this machine: whoever can change the answer could forge identities; use https, or plainHttp')

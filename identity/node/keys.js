@@ -160,7 +160,7 @@ export async function parseKeys(bytes) {
 // faultOf says what is wrong with an Ed25519 key, without its content: it may be private.
 function faultOf({ d, kid, alg, use, x }) {
 	if (d !== undefined) return 'is a private key: whoever can read the set can sign with it'
-	if (!isName(kid)) return 'has no id that could be used'
+	if (!isName(kid)) return 'has no usable id'
 	if (alg !== 'EdDSA' || use !== 'sig') return 'is not for signing with EdDSA'
 	const point = typeof x === 'string' ? decodeBase64(x) : undefined
 	if (point?.length !== 32 || hasSmallOrder(point)) return 'is not a valid Ed25519 key'

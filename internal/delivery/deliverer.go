@@ -154,6 +154,6 @@ func (d *Deliverer) countDropped(routes []*route) {
 		for range n {
 			d.config.Observe(GivenUp)
 		}
-		r.log.Error("dropped messages to a webhook, because too many wait for it", zap.Int("messages", n))
+		r.log.Error("dropped messages to a webhook because too many are pending", zap.Int("messages", n))
 	}
 }

@@ -402,7 +402,7 @@ func TestDeliver_dropped(t *testing.T) {
 		w.memory.mu.Unlock()
 		w.after(time.Minute)
 		w.wantOutcomes(0, 0, 7)
-		w.wantLogged("too many wait for it")
+		w.wantLogged("too many are pending")
 	})
 }
 

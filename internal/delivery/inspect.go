@@ -53,7 +53,7 @@ func (r *route) sweep(ctx context.Context, workspace string) {
 		for range old {
 			r.Observe(GivenUp)
 		}
-		r.log.Error("gave up messages to a webhook that has received nothing for long, after 3 days",
+		r.log.Error("gave up on messages to a webhook that has received nothing for a long time, after 3 days",
 			zap.String("workspace_id", workspace), zap.Int("messages", len(old)), zap.Time("oldest_written", old[0].At))
 	}
 }

@@ -139,6 +139,6 @@ func (r *route) fails(now time.Time, s *subject, done *result) {
 func (r *route) giveUp(done *result) {
 	m := &done.messages[done.received]
 	r.Observe(GivenUp)
-	r.log.Error("gave up a message to a webhook, after 3 days", zap.String("failure", done.failed.Failure), zap.String("message", m.ID),
+	r.log.Error("gave up on a message to a webhook after 3 days", zap.String("failure", done.failed.Failure), zap.String("message", m.ID),
 		zap.String("type", string(m.Type)), zap.String("workspace_id", m.Workspace), zap.String("subject", m.Subject), zap.Time("written", m.At))
 }

@@ -119,7 +119,7 @@ func (db *DB) examineAll(ctx context.Context) {
 		db.unexamined.Store(nil)
 		close(u.done)
 		if err != nil {
-			db.log.Warn("a start of the key store after a crash will rebuild its files, because it could not be noted that all tables have been examined", zap.String("path", db.path), zap.Error(err))
+			db.log.Warn("could not record that all tables of the key store have been examined: a start after a crash rebuilds its files", zap.String("path", db.path), zap.Error(err))
 			return
 		}
 		db.log.Debug("all tables of the key store have been examined", zap.String("path", db.path))

@@ -51,7 +51,7 @@ type stamp struct {
 // crash.
 func (db *DB) noteStop() {
 	if err := db.tryNoteStop(); err != nil {
-		db.log.Warn("the next start of the key store takes longer, because this stop could not be noted", zap.String("path", db.path), zap.Error(err))
+		db.log.Warn("could not record that the key store was stopped cleanly: its next start takes longer", zap.String("path", db.path), zap.Error(err))
 	}
 }
 

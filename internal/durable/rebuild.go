@@ -223,7 +223,7 @@ func (db *DB) markRebuilt(txn *Txn, tail *journal.Tail, base baseRecord) (err er
 func (db *DB) closeAndRebuild(reason error, tail *journal.Tail) error {
 	if db.badger != nil {
 		if err := db.badger.Close(); err != nil {
-			db.log.Warn("closing the files of a damaged key store", zap.String("path", db.path), zap.Error(err))
+			db.log.Warn("could not close the files of a damaged key store", zap.String("path", db.path), zap.Error(err))
 		}
 		db.badger = nil
 	}

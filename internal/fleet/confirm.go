@@ -110,7 +110,7 @@ func (w *wait) next(ctx context.Context, since int64) bool {
 	case <-advanced: // to what others have acknowledged already
 	case <-poll.C:
 		if err := w.fleet.registry.read(ctx, w.fleet.connection()); err != nil && ctx.Err() == nil {
-			w.fleet.log.Warn("reading the gateways of the fleet", zap.Error(err))
+			w.fleet.log.Warn("could not read the gateways of the fleet", zap.Error(err))
 		}
 	case <-w.fleet.closed:
 		return false

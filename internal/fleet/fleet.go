@@ -141,7 +141,7 @@ func Open(o Options, replica Replica) (*Fleet, error) {
 		func() {
 			o.Log.Error("the lease of this gateway has ended: it refuses all requests until it has heard from its fleet", zap.String("problem", f.reason()))
 		},
-		func() { o.Log.Info("this gateway has a lease again, and serves") })
+		func() { o.Log.Info("this gateway has a lease again, and serves requests") })
 	f.reconciling.retry = make(chan struct{}, 1)
 	if err := f.resume(&o); err != nil {
 		return nil, err

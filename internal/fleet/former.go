@@ -57,7 +57,7 @@ func (f *Fleet) removeInherited(e *etcd, id string) (done bool) {
 		return true
 	case left.State != apikey.GatewayFenced:
 		if _, done, err := e.fence(ctx, left); err == nil && done {
-			f.log.Info("excluded what this gateway has left behind when it was killed", zap.String("gateway_id", id))
+			f.log.Info("excluded the registration that this gateway left behind when it was killed", zap.String("gateway_id", id))
 			f.inherited[id] = time.Now()
 		}
 	case fenced.IsZero():

@@ -68,7 +68,7 @@ func Import(ctx context.Context, o Options, from Origin, progress Progress) (Imp
 	case head.sealed != nil && own.Prefix == "":
 		return Imported{}, fmt.Errorf("there is a fleet below %s already: give the new one another prefix, or bring the keys into that one with a backup, which one of its gateways restores", e.prefix)
 	case head.sealed != nil && own.At.Fleet != head.Fleet, head.sealed == nil && own.Prefix != "" && !own.Moving:
-		return Imported{}, fmt.Errorf("the store is the replica of another fleet than what is below %s: this is about a store of its own", e.prefix)
+		return Imported{}, fmt.Errorf("the store is the replica of another fleet than what is below %s: only a store that belongs to no fleet can be imported", e.prefix)
 	case head.sealed != nil:
 		return Imported{Already: true}, settle(ctx, e, from, own, head)
 	}

@@ -188,7 +188,7 @@ func (o *Outbox) forget(ctx context.Context) (forgotten int, err error) {
 		}
 		n, err := webhook.Forget(ctx, o, receiver)
 		if n > 0 {
-			o.fleet.log.Warn("deleted messages to a webhook that is not configured on this gateway, which sends them", zap.String("receiver", receiver), zap.Int("messages", n))
+			o.fleet.log.Warn("deleted messages to a webhook that is not configured on this gateway, which is the one that sends", zap.String("receiver", receiver), zap.Int("messages", n))
 		}
 		if forgotten += n; err != nil {
 			return forgotten, err

@@ -164,7 +164,7 @@ func (f *Fleet) compare(ctx context.Context, e *etcd, at apikey.Position) (lost 
 }
 
 func tooMany(inEtcd, applied apikey.Head, lost int) error {
-	return fmt.Errorf("%w; %d records of this replica are missing in etcd, too many to put them back without being asked: have it done with caddy api-keys fleet reconcile on this gateway",
+	return fmt.Errorf("%w; %d records of this replica are missing in etcd, too many to put back without being asked: run caddy api-keys fleet reconcile on this gateway",
 		otherHistory(inEtcd, applied), lost)
 }
 

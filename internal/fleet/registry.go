@@ -61,7 +61,7 @@ func (r *registry) first() (ticket string, changed <-chan struct{}) {
 func (r *registry) follow(ctx context.Context, connection func() *etcd) {
 	for ctx.Err() == nil {
 		if err := r.watch(ctx, connection()); err != nil && ctx.Err() == nil {
-			r.log.Debug("watching the gateways of the fleet", zap.Error(err))
+			r.log.Debug("could not watch the gateways of the fleet", zap.Error(err))
 		}
 		_ = pause(ctx, 200*time.Millisecond)
 	}

@@ -26,14 +26,14 @@ const (
 func (f *Fleet) followUsage(ctx context.Context) {
 	note, err := f.replica.UsageNote()
 	if err != nil {
-		f.log.Error("could not read up to where this gateway knows how often keys were used: it reads all of it", zap.Error(err))
+		f.log.Error("could not read how far this gateway has read the usage counts in etcd: reading all of them again", zap.Error(err))
 	}
 	f.usage.merged = max(f.usage.merged, note.Merged)
 	since := oldestUsage // after a failure, values of any day may have been missed
 	for failed := false; ctx.Err() == nil; {
 		err := f.watchUsage(ctx, f.connection(), since(time.Now()))
 		if ctx.Err() == nil && err != nil && !failed {
-			f.log.Warn("could not read how often keys were used on the other gateways; trying again", zap.Error(err))
+			f.log.Warn("could not read the usage counts of the other gateways; trying again", zap.Error(err))
 		}
 		since = lastUsage
 		if failed = err != nil; failed {
@@ -120,7 +120,7 @@ func (f *Fleet) readUsageOf(ctx context.Context, e *etcd, day apikey.Day) (revis
 func (f *Fleet) mergeUsage(e *etcd, kv *mvccpb.KeyValue) error {
 	told, err := e.openUsage(kv)
 	if err != nil {
-		f.log.Warn("how often keys were used on another gateway cannot be read: it is ignored", zap.Error(err))
+		f.log.Warn("ignoring a usage count of another gateway, which cannot be read", zap.Error(err))
 		return nil
 	}
 	today := apikey.DayOf(time.Now())

@@ -36,13 +36,13 @@ const (
 // tellUsage tells the other gateways what was counted here until ctx is done.
 func (f *Fleet) tellUsage(ctx context.Context) {
 	if err := f.addFormerUsage(ctx); err != nil && ctx.Err() == nil {
-		f.log.Warn("could not read what this gateway has counted before it was started: the others are told after its next start", zap.Error(err))
+		f.log.Warn("could not read the usage counts from before this gateway was started: it sends them to the others after its next start", zap.Error(err))
 	}
 	for failed := false; ctx.Err() == nil; {
 		some, most := f.usageShare()
 		err := f.tellDueUsage(ctx, some, most)
 		if err != nil && ctx.Err() == nil && !failed {
-			f.log.Warn("could not tell the other gateways how often keys were used; trying again every few seconds", zap.Error(err))
+			f.log.Warn("could not send usage counts to the other gateways; trying again every few seconds", zap.Error(err))
 		}
 		failed = err != nil
 		if err == nil {
@@ -238,7 +238,7 @@ func (f *Fleet) tellLastUsage() {
 		err = f.replica.NoteUsageTold([]string{f.usage.origin})
 	}
 	if err != nil {
-		f.log.Warn("could not tell the other gateways how often keys were used: they are told once this one has been started again", zap.Error(err))
+		f.log.Warn("could not send usage counts to the other gateways: this gateway sends them after its next start", zap.Error(err))
 	}
 }
 
@@ -255,7 +255,7 @@ func (f *Fleet) forgetUsage(ctx context.Context) {
 		_, err = e.write(ctx, nil, []clientv3.Op{clientv3.OpDelete(e.name(usagePrefix), end)}, nil)
 	}
 	if err != nil && !errors.Is(err, context.Canceled) {
-		f.log.Warn("could not delete how often keys were used long ago; trying again later", zap.Error(err))
+		f.log.Warn("could not delete old usage counts; trying again later", zap.Error(err))
 		return
 	}
 	f.usage.forgotten = time.Now()

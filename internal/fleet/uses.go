@@ -95,7 +95,7 @@ func (f *Fleet) shareUses(ctx context.Context) {
 		case err == nil:
 			f.uses.merged = upTo
 		case ctx.Err() == nil:
-			f.log.Warn("could not exchange with the other gateways when keys were used; trying again later", zap.Error(err))
+			f.log.Warn("could not exchange last-used times with the other gateways; trying again later", zap.Error(err))
 		}
 		if pause(ctx, interval) != nil {
 			return
@@ -111,7 +111,7 @@ func (f *Fleet) shareLastUses() {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*attemptTimeout)
 	defer cancel()
 	if err := f.tellUses(ctx, 0, nil); err != nil {
-		f.log.Warn("could not tell the other gateways when keys were last used", zap.Error(err))
+		f.log.Warn("could not send last-used times to the other gateways", zap.Error(err))
 	}
 }
 
@@ -134,7 +134,7 @@ func (f *Fleet) mergeUses(ctx context.Context) (gone []string, upTo int64, err e
 		for _, kv := range read.Responses[0].GetResponseRange().Kvs {
 			told, err := e.openUses(kv)
 			if err != nil {
-				f.log.Warn("when keys were used cannot be read: it is ignored, and written anew", zap.Error(err))
+				f.log.Warn("ignoring last-used times in etcd that cannot be read: they will be overwritten", zap.Error(err))
 				continue
 			}
 			unknown, err := f.replica.MergeUses(told)

@@ -36,7 +36,7 @@ func newRequests() *requests {
 	r := &requests{
 		total: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "caddy_api_keys_requests_total",
-			Help: "Requests judged, by result, by what they wanted to do, and by the access of the key once its token had matched.",
+			Help: "Requests checked, by result, by what they wanted to do, and by the access of the key once its token had matched.",
 		}, []string{"result", "action", "access"}),
 		cacheLookups: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "caddy_api_keys_cache_lookups_total",

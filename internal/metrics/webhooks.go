@@ -17,7 +17,7 @@ var (
 	webhookPendingDesc = prometheus.NewDesc("caddy_api_keys_webhook_pending",
 		"Messages to webhooks that were not received yet; in a fleet, 0 on gateways that do not send.", nil, nil)
 	webhookAgeDesc = prometheus.NewDesc("caddy_api_keys_webhook_oldest_pending_seconds",
-		"How old the oldest of them is, to within a minute; 0 if there are none.", nil, nil)
+		"Age of the oldest message to a webhook that was not received yet, to within a minute; 0 if there is none.", nil, nil)
 )
 
 // webhookCollector has the metrics of webhooks, zeros if none is configured.

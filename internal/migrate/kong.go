@@ -118,7 +118,7 @@ func (s *source) kongKey(node yaml.Node, of *kongConsumer, known map[string]kong
 		entry.Err = refuse("invalid_token", "key", "The credential has no key.")
 		return entry
 	case kongReference.MatchString(credential.Key):
-		entry.Err = refuse("invalid_token", "key", "The key is not here, but kept elsewhere: dump the running Kong with deck gateway dump, or put the key here.")
+		entry.Err = refuse("invalid_token", "key", "The file refers to a key that is stored elsewhere: dump the running Kong with deck gateway dump, or put the key here.")
 		return entry
 	}
 	entry.Key.WorkspaceID, entry.Key.Name = of.CustomID, of.Username

@@ -33,7 +33,7 @@ func (e *Entry) hash(token string, options Options) *client.Error {
 	case ok:
 		line.TokenHint, e.Native = ours.Hint(), true
 	case options.TokenPrefix != "" && strings.HasPrefix(token, options.TokenPrefix+"_"):
-		return refuse("invalid_token", field, "The token begins with the gateway's token_prefix, but is none of its own, so it would be refused: give the gateway another token_prefix before the import, or the key's user a new key.")
+		return refuse("invalid_token", field, "The token begins with the gateway's token_prefix, but is not one of its tokens, so it would be refused: give the gateway another token_prefix before the import, or the key's user a new key.")
 	case len(token) < minToken || len(token) > maxToken:
 		return refuse("invalid_token", field, fmt.Sprintf("The token has %d characters, and one of %d to %d is accepted: give its user a new key.", len(token), minToken, maxToken))
 	case !bearerToken.MatchString(token):

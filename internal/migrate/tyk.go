@@ -115,7 +115,7 @@ func (k *tykKey) digest(entry *Entry, options Options) {
 	case k.Key != "":
 		entry.Err = entry.hash(k.Key, options)
 	case k.Algorithm != "" && k.Algorithm != "sha256", named != "" && len(named) != 64 && tykHash.MatchString(named):
-		entry.Err = refuse("invalid_token_sha256", "key_hash", "Tyk has hashed this key with murmur, from which its SHA-256 cannot be told: put the token itself into \"key\", or give its user a new key.")
+		entry.Err = refuse("invalid_token_sha256", "key_hash", "Tyk has hashed this key with murmur, from which its SHA-256 cannot be derived: put the token itself into \"key\", or give its user a new key.")
 	case sha256Digits.MatchString(named):
 		entry.Key.TokenSHA256 = named
 	case k.Hash == "" && k.ID != "": // Tyk does not hash keys

@@ -116,7 +116,7 @@ func (s *Store) report(turn *durable.Turn, outcome *apikey.Outcome) {
 func (s *Store) addUses(turn *durable.Turn, outcome *apikey.Outcome) {
 	err := turn.View(func(txn *durable.Txn) error { return addUses(txn, outcome) })
 	if err != nil {
-		s.log.Error("reading when a key was last used", zap.Error(err))
+		s.log.Error("could not read when a key was last used", zap.Error(err))
 	}
 }
 
@@ -212,7 +212,7 @@ func about(key *apikey.Key, details map[string]any) apikey.Event {
 func (s *Store) recordRefusal(turn *durable.Turn, change apikey.Change, refusal *apikey.Error) {
 	event := refusalEvent(change, refusal)
 	if err := s.write(turn, event.At, func(txn *transaction) error { return putEvent(txn, toEventRecord(event)) }); err != nil {
-		s.log.Error("recording a refused change", zap.String("operation", string(event.Operation)), zap.Error(err))
+		s.log.Error("could not record a refused change", zap.String("operation", string(event.Operation)), zap.Error(err))
 		return
 	}
 	if s.onChange != nil {
