@@ -231,40 +231,6 @@ func (a *App) readClock() apikey.ClockReading {
 	return machineClock()
 }
 
-// Validate refuses invalid values.
-func (a *App) Validate() error {
-	var errs []error
-	if err := a.Store.check(); err != nil {
-		errs = append(errs, err)
-	}
-	if err := apikey.ValidatePrefix(a.TokenPrefix); err != nil {
-		errs = append(errs, err)
-	}
-	for _, option := range []struct {
-		name  string
-		value caddy.Duration
-	}{
-		{"expires_in", a.ExpiresIn}, {"audit_retention", a.AuditRetention}, {"last_used_resolution", a.LastUsedResolution},
-	} {
-		if option.value < 0 {
-			errs = append(errs, fmt.Errorf("%s must be more than zero", option.name))
-		}
-	}
-	if err := oneOf("vague_names", a.VagueNames, refuse, allow); err != nil {
-		errs = append(errs, err)
-	}
-	if err := oneOf("foreign_tokens", a.ForeignTokens, refuse, accept); err != nil {
-		errs = append(errs, err)
-	}
-	if a.MaxActiveKeys < 1 {
-		errs = append(errs, errors.New("max_active_keys must be 1 or more"))
-	}
-	if err := a.MaxChanges.validate(); err != nil {
-		errs = append(errs, fmt.Errorf("max_changes: %w", err))
-	}
-	return errors.Join(errs...)
-}
-
 // Start opens the store, or shares it with the configuration that this one
 // replaces.
 func (a *App) Start() error {
@@ -322,13 +288,6 @@ func (a *App) rules() admin.Rules {
 		Life:            time.Duration(a.ExpiresIn),
 		AllowVagueNames: a.VagueNames == allow,
 		MaxActiveKeys:   a.MaxActiveKeys,
-	}
-}
-
-func setDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
 	}
 }
 

@@ -42,3 +42,10 @@ func init() {
 
 	caddycmd.RegisterCommand(cli.Command(mover{}))
 }
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}

@@ -165,8 +165,6 @@ func TestDeliver_troubleWithMany(t *testing.T) {
 	})
 }
 
-// While nothing gets through, messages are given up without tries of their own, and there is a
-// try for each otherwise.
 // What a receiver refuses of one workspace does not keep from it what it would take of others.
 func TestDeliver_troubleWithWorkspace(t *testing.T) {
 	refuses := true
@@ -196,6 +194,7 @@ func TestDeliver_troubleWithWorkspace(t *testing.T) {
 	})
 }
 
+// While nothing gets through, messages are given up without tries of their own.
 func TestDeliver_downFor3Days(t *testing.T) {
 	inWorld(t, always(503), func(w *world) {
 		w.add("r", "acme", numbered("k", 100)...)
