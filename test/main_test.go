@@ -36,6 +36,7 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	defer stopSharedChromium()
 	return m.Run()
 }
 

@@ -11,8 +11,7 @@ import (
 func TestPage_act(t *testing.T) {
 	t.Parallel()
 	s := start(t, pageConfig)
-	b := newTab(t)
-	b.mayCopy(s.origin())
+	b := newCopier(t, s.origin())
 	t.Run("menu", func(t *testing.T) { testMenu(t, b, s) })
 	t.Run("revoke several", func(t *testing.T) { testRevokeMany(t, b, s) })
 	b.calm(s.origin())

@@ -88,7 +88,7 @@ func (b *tab) save(do func()) string {
 	b.t.Helper()
 	dir := b.t.TempDir()
 	_, err := chromedp.CallBrowser(b.ctx, browser.SetDownloadBehavior, browser.SetDownloadBehaviorParams{
-		Behavior: browser.SetDownloadBehaviorBehaviorAllow, DownloadPath: dir,
+		BrowserContextID: b.profile(), Behavior: browser.SetDownloadBehaviorBehaviorAllow, DownloadPath: dir,
 	})
 	must(b.t, err)
 	do()

@@ -88,8 +88,7 @@ func (b *tab) tabBack() {
 func TestPage_keyboard(t *testing.T) {
 	t.Parallel()
 	s := start(t, pageConfig)
-	b := newTab(t)
-	b.mayCopy(s.origin())
+	b := newCopier(t, s.origin())
 	b.open(s.page() + "#/acme")
 	b.sees("No keys yet")
 

@@ -30,8 +30,7 @@ func (s *server) wantGateway(token string, status int) {
 func TestPage(t *testing.T) {
 	t.Parallel()
 	s := start(t, pageConfig)
-	b := newTab(t)
-	b.mayCopy(s.origin())
+	b := newCopier(t, s.origin())
 	b.open(s.page() + "#/acme")
 	b.sees("No keys yet")
 
@@ -137,8 +136,7 @@ func (b *tab) wantNothingKept(tokens ...string) {
 func TestPage_tokenOnce(t *testing.T) {
 	t.Parallel()
 	s := start(t, pageConfig)
-	b := newTab(t)
-	b.mayCopy(s.origin())
+	b := newCopier(t, s.origin())
 	create := func(name string) string {
 		t.Helper()
 		b.click("button", "Create key")

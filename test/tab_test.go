@@ -5,11 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
-	"testing"
-	"time"
 
 	"github.com/chromedp/cdproto/accessibility"
 	"github.com/chromedp/cdproto/browser"
@@ -21,8 +18,6 @@ import (
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
-
-	"github.com/agiled/caddy-api-keys/internal/testenv"
 )
 
 // tab is a tab of a real Chromium, driven as a person would: what is clicked and
@@ -35,44 +30,6 @@ type tab struct {
 	requests []string // the addresses of all that it asked for
 	troubles []string // what the browser complained of: exceptions, violated policies
 	prompts  int      // how often it asked whether to leave the page
-}
-
-// newTab opens a tab in a browser of its own.
-func newTab(t *testing.T) *tab {
-	t.Helper()
-	profile, err := os.MkdirTemp("", "chromium-")
-	must(t, err)
-	t.Cleanup(func() { _ = os.RemoveAll(profile) })
-	allocator, stop := chromedp.NewExecAllocator(t.Context(),
-		chromedp.ExecPath(testenv.Tool(t, "chromium")), chromedp.UserDataDir(profile), chromedp.Env("HOME="+profile),
-		chromedp.Headless, chromedp.NoSandbox, chromedp.NoFirstRun, chromedp.NoDefaultBrowserCheck, chromedp.DisableGPU,
-		chromedp.WindowSize(1280, 900),
-		chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true),
-		chromedp.Flag("disable-sync", true), chromedp.Flag("disable-dev-shm-usage", true),
-		chromedp.Flag("accept-lang", "en-US"), // whatever the machine speaks
-		chromedp.WSURLReadTimeout(time.Minute),
-	)
-	t.Cleanup(stop)
-	return openTab(t, allocator)
-}
-
-// another opens a second tab of the same browser.
-func (b *tab) another() *tab { return openTab(b.t, b.ctx) }
-
-func openTab(t *testing.T, parent context.Context) *tab {
-	t.Helper()
-	ctx, stop := chromedp.NewContext(parent)
-	t.Cleanup(stop)
-	b := &tab{ctx: ctx}
-	b.screen = screen{t, b.shown}
-	must(t, chromedp.Listen(ctx, b.note))
-	_, err := chromedp.Call(ctx, network.Enable, network.EnableParams{})
-	must(t, err)
-	_, err = chromedp.Call(ctx, cdplog.Enable, cdp.Empty{})
-	must(t, err)
-	_, err = chromedp.Call(ctx, accessibility.Enable, cdp.Empty{})
-	must(t, err)
-	return b
 }
 
 // note keeps what a test may want to know of the traffic and of the troubles.
@@ -233,7 +190,7 @@ func (b *tab) allow(origin string, permissions ...string) {
 	b.t.Helper()
 	for _, permission := range permissions {
 		_, err := chromedp.CallBrowser(b.ctx, browser.SetPermission, browser.SetPermissionParams{
-			Origin: origin, Setting: browser.PermissionSettingGranted, Permission: &browser.PermissionDescriptor{Name: permission},
+			BrowserContextID: b.profile(), Origin: origin, Setting: browser.PermissionSettingGranted, Permission: &browser.PermissionDescriptor{Name: permission},
 		})
 		must(b.t, err)
 	}
