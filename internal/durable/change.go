@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -58,7 +59,7 @@ func (db *DB) ChangeTogether(ctx context.Context, party string, urgent bool, cha
 		}
 		changes := []any{change}
 		if db.spareSpace() == nil {
-			joined := db.changes.join(maxTogether - 1)
+			joined := db.company()
 			defer func() {
 				for _, w := range joined {
 					w.done = true
@@ -71,6 +72,20 @@ func (db *DB) ChangeTogether(ctx context.Context, party string, urgent bool, cha
 		}
 		return do(&Turn{db}, changes)
 	})
+}
+
+// company returns those whose changes are made in the same turn as that of its holder. Who
+// was answered when the last turn ended may be about to make the next change: they get the
+// chance to, or the first of them would have a turn for one change, and all others wait.
+func (db *DB) company() (joined []*waiter) {
+	for {
+		runtime.Gosched()
+		more := db.changes.join(maxTogether - 1 - len(joined))
+		if len(more) == 0 {
+			return joined
+		}
+		joined = append(joined, more...)
+	}
 }
 
 // Note writes, in one transaction, data that may be lost with Badger's files. It

@@ -204,3 +204,31 @@ func TestTurns_joinCancelled(t *testing.T) {
 	lock.Unlock()
 	isFree(t, &lock)
 }
+
+// Callers that make one change after another share their turns, also with those who were
+// answered at the same time as they.
+func TestChangeTogether_again(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // so that it does not depend on other processes
+	db := openNew(t)
+	const callers, each = 8, 20
+	var all sync.WaitGroup
+	turns, made := 0, 0 // guarded by the turn
+	for c := range callers {
+		all.Go(func() {
+			for i := range each {
+				err := db.ChangeTogether(context.Background(), fmt.Sprint(c), false, i, func(turn *Turn, changes []any) error {
+					turns, made = turns+1, made+len(changes)
+					return turn.Update(func(txn *Txn) error { return txn.Set(fmt.Append(nil, turns), nil) })
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	equal(t, "changes", made, callers*each)
+	if most := 2 * each * 3 / 4; turns > most {
+		t.Errorf("got %d turns, want %d or a few more, at most %d", turns, each, most)
+	}
+}

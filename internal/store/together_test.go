@@ -179,20 +179,26 @@ func BenchmarkApply_callers(b *testing.B) {
 	for _, callers := range []int{1, 8, 64} {
 		b.Run(fmt.Sprint("callers=", callers), func(b *testing.B) {
 			s := openNew(b)
-			var made atomic.Int64
+			var made, turns atomic.Int64
 			var all sync.WaitGroup
 			b.ResetTimer()
 			for c := range callers {
 				all.Go(func() {
 					for made.Add(1) <= int64(b.N) {
 						key := newKey(fmt.Sprint("ws", c), rand.Text(), time.Now())
-						if _, err := s.Apply(b.Context(), changeAt(time.Now(), apikey.Create{Key: key})); err != nil {
+						outcome, err := s.Apply(b.Context(), changeAt(time.Now(), apikey.Create{Key: key}))
+						if err != nil {
 							b.Error(err)
+							continue
+						}
+						if turn := int64(outcome.Propagation.Revision); turn > turns.Load() {
+							turns.Store(turn)
 						}
 					}
 				})
 			}
 			all.Wait()
+			b.ReportMetric(float64(b.N)/float64(turns.Load()), "changes/turn")
 		})
 	}
 }
