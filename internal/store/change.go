@@ -111,10 +111,15 @@ func (s *Store) report(turn *durable.Turn, outcome *apikey.Outcome) {
 	outcome.Propagation = apikey.Propagation{Confirmed: true, Revision: turn.Revision(), Gateways: 1}
 }
 
-// addUses adds when the keys of a change were last used. It reads that after the change's own
+// addUses adds when the keys of changes were last used. It reads that after their own
 // transaction, which would conflict with notes of uses.
-func (s *Store) addUses(turn *durable.Turn, outcome *apikey.Outcome) {
-	err := turn.View(func(txn *durable.Txn) error { return addUses(txn, outcome) })
+func (s *Store) addUses(turn *durable.Turn, outcomes ...*apikey.Outcome) {
+	err := turn.View(func(txn *durable.Txn) (err error) {
+		for _, outcome := range outcomes {
+			err = errors.Join(err, addUses(txn, outcome))
+		}
+		return err
+	})
 	if err != nil {
 		s.log.Error("could not read when a key was last used", zap.Error(err))
 	}

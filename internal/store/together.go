@@ -82,9 +82,13 @@ func (s *Store) commitGroup(turn *durable.Turn, group []*grouped) bool {
 		s.log.Warn("changes could not be made in one transaction: each is made in its own", zap.Int("changes", len(group)), zap.Error(err))
 		return false
 	}
+	outcomes := make([]*apikey.Outcome, len(results))
 	for i := range results {
-		s.addUses(turn, &results[i].Outcome)
-		s.report(turn, &results[i].Outcome)
+		outcomes[i] = &results[i].Outcome
+	}
+	s.addUses(turn, outcomes...)
+	for _, outcome := range outcomes {
+		s.report(turn, outcome)
 	}
 	for i, one := range group {
 		one.outcome, one.err = results[i].Outcome, results[i].Err

@@ -63,6 +63,9 @@ func (s *Store) unused(uses map[string]apikey.Use) (map[string]bool, error) {
 
 // addUse adds to a key when it was used.
 func addUse(txn reader, key *apikey.Key) (err error) {
+	if key.ID == "" { // an outcome without such a key
+		return nil
+	}
 	last, err := noted(txn, lastUsedKey(key.ID))
 	if err != nil || last.At.IsZero() {
 		return err
