@@ -35,6 +35,39 @@ func TestBlocked(t *testing.T) {
 	}
 }
 
+// After a change in doubt, nothing more is changed in its turn: the next change would be
+// counted as the last one, so that the next start would not look for the one in doubt.
+func TestUpdate_inDoubt(t *testing.T) {
+	db := openNew(t)
+	id, later := mustCreate(t, db), newID()
+	fails := true
+	db.Inject(Faults{Commit: func(commit func() error) error {
+		if fails {
+			fails = false
+			return errors.New("input/output error")
+		}
+		return commit()
+	}})
+	if err := db.Change(t.Context(), "", false, func(turn *Turn) error {
+		err := turn.Update(record(id, revoked))
+		if _, refused := errors.AsType[*ImmutableError](err); refused || !errors.Is(err, ErrInDoubt) {
+			t.Errorf("the first: got %v, want %v itself", err, ErrInDoubt)
+		}
+		revision := turn.Revision()
+		for range 2 {
+			if _, refused := errors.AsType[*ImmutableError](turn.Update(record(later, active))); !refused {
+				t.Error("a later one: got no *ImmutableError")
+			}
+		}
+		equal(t, "entries of the journal after it", turn.Revision()-revision, uint64(0))
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	db = reopen(t, db)
+	equal(t, "after a restart", statuses(t, db), map[string]string{id: revoked})
+}
+
 // leave limits the free disk space of a database.
 func leave(db *DB, bytes uint64) { db.Inject(Faults{Free: func() uint64 { return bytes }}) }
 

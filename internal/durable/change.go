@@ -174,9 +174,12 @@ func (t *Turn) View(read func(*Txn) error) error { return t.db.view(read) }
 //
 // If it fails, nothing was changed, unless the error is [ErrInDoubt]: then the next
 // Open finds the whole change or none of it, and no other change is made until
-// then.
+// then, in this turn neither: that fails with an [*ImmutableError].
 func (t *Turn) Update(do func(*Txn) error) error {
 	db := t.db
+	if db.doubt != nil {
+		return &ImmutableError{db.doubt}
+	}
 	badgerTxn := db.badger.NewTransaction(true)
 	defer badgerTxn.Discard()
 	txn := db.txn(badgerTxn)

@@ -30,7 +30,7 @@ func (s *Store) ApplyAll(ctx context.Context, changes []apikey.Change) (results 
 // commitAll makes changes in one transaction and reports them.
 func (s *Store) commitAll(turn *durable.Turn, changes []apikey.Change) ([]apikey.Planned, error) {
 	results, err := s.writeAll(turn, changes)
-	if errors.Is(err, durable.ErrInDoubt) {
+	if isInDoubt(err) {
 		return nil, s.distrust(err, changes[0], apikey.Outcome{})
 	}
 	if err != nil {

@@ -85,7 +85,7 @@ func (s *Store) commit(turn *durable.Turn, change apikey.Change) (outcome apikey
 		outcome, err = apply(txn, change)
 		return err
 	})
-	if errors.Is(err, durable.ErrInDoubt) {
+	if isInDoubt(err) {
 		return apikey.Outcome{}, s.distrust(err, change, outcome)
 	}
 	if refusal, ok := errors.AsType[*apikey.Error](err); ok {

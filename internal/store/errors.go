@@ -35,6 +35,13 @@ func (s *Store) wrapInternal(err error) error {
 	return &failure{path: s.Path(), cause: err}
 }
 
+// isInDoubt reports whether it is unknown if the change that failed with err was made. One
+// that was refused because an earlier one is in doubt was not.
+func isInDoubt(err error) bool {
+	_, refused := errors.AsType[*durable.ImmutableError](err)
+	return !refused && errors.Is(err, durable.ErrInDoubt)
+}
+
 // failure is an internal error of the store. The layers above see ErrStoreUnavailable.
 // Its text is for the log, and its answer for the client.
 type failure struct {

@@ -72,7 +72,7 @@ func (s *Store) commitGroup(turn *durable.Turn, group []*grouped) bool {
 		changes[i] = one.change
 	}
 	results, err := s.writeAll(turn, changes)
-	if errors.Is(err, durable.ErrInDoubt) {
+	if isInDoubt(err) {
 		for i, one := range group {
 			one.err = s.distrust(err, one.change, results[i].Outcome)
 		}

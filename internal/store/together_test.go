@@ -146,6 +146,71 @@ func TestApply_togetherInDoubt(t *testing.T) {
 	equal(t, "refused from now on", told, []apikey.Digest{first.Digest, second.Digest})
 }
 
+// If changes that are made each alone after all run into a failing disk, the first is in
+// doubt, and the others are refused: nothing that is acknowledged may hide it from the next
+// start.
+func TestApply_togetherAloneInDoubt(t *testing.T) {
+	s := openNew(t)
+	broken, key := mustCreate(t, s, "acme", "Warehouse sync", start), mustCreate(t, s, "acme", "Zapier production", start)
+	events := len(allEvents(t, s, ""))
+	var whole []byte
+	setBroken := func(value []byte) {
+		t.Helper()
+		if err := s.db.Note(func(txn *durable.Txn) (err error) {
+			whole, err = txn.Get(recordKey(broken.ID))
+			return errors.Join(err, txn.Set(recordKey(broken.ID), value))
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	setBroken([]byte("{"))
+	fails := true
+	s.db.Inject(durable.Faults{Commit: func(commit func() error) error {
+		if fails {
+			fails = false
+			return errors.New("input/output error")
+		}
+		return commit()
+	}})
+	created := newKey("globex", "Zapier production", start)
+	var group []*grouped
+	for _, do := range []apikey.Action{
+		apikey.Revoke{WorkspaceID: "acme", KeyID: broken.ID}, // fails by itself
+		apikey.Revoke{WorkspaceID: "acme", KeyID: key.ID, Reason: "left"},
+		apikey.Expose{WorkspaceID: "acme", KeyID: key.ID},
+		apikey.Create{Key: created},
+		apikey.Update{WorkspaceID: "acme", KeyID: "key_01JDAAAAAAAAAAAAAAAAAAAAAA"}, // its refusal would be an event
+	} {
+		group = append(group, &grouped{change: changeAt(start, do), err: errNotMade})
+	}
+	if err := s.db.Change(t.Context(), "", false, func(turn *durable.Turn) error {
+		before := turn.Revision()
+		s.commitTogether(turn, group)
+		equal(t, "entries in the journal", turn.Revision()-before, uint64(1))
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []*apikey.Error{nil, apikey.ErrInDoubt, apikey.ErrNoChanges, apikey.ErrNoChanges, apikey.ErrNoChanges} {
+		if got, ok := errors.AsType[*failure](s.wrapInternal(group[i].err)); !ok || got.answer != want {
+			t.Errorf("change %d: got %v, want the answer %v", i, group[i].err, want)
+		}
+	}
+	setBroken(whole)
+	s = reopen(t, s)
+	after := lookup(t, s, key.Digest)
+	equal(t, "the reason of the revocation in doubt, after a restart", after.RevokeReason, "left")
+	equal(t, "when the key was exposed", after.ExposedAt, time.Time{})
+	if grant, err := s.Grant(key.Digest); err != nil || grant.RevokedAt == 0 {
+		t.Errorf("got the grant %+v and the error %v, want it revoked", grant, err)
+	}
+	if _, err := s.Lookup(created.Digest); !errors.Is(err, apikey.ErrNotFound) {
+		t.Errorf("the key that was not created: got %v, want none", err)
+	}
+	equal(t, "events, after a restart", len(allEvents(t, s, ""))-events, 1)
+	equal(t, "findings", check(t, s, start), map[string]string{})
+}
+
 // A caller that has given up is answered so, unless its change was being made.
 func TestApply_togetherCancelled(t *testing.T) {
 	s := openNew(t)
