@@ -85,7 +85,7 @@ func (s *shard) removeSome(from int, remove func(*bucket) bool) (more bool) {
 	for i := from; i < to; i++ {
 		for at := &s.chains[i]; *at != nil; {
 			if b := *at; remove(b) {
-				*at = b.next
+				*at, b.next = b.next, nil // a Hint may keep it for long, but not its neighbours
 				s.len--
 			} else {
 				at = &b.next

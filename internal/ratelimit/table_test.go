@@ -79,3 +79,18 @@ func TestBucketSize(t *testing.T) {
 		t.Errorf("got %d passes, want 4", got)
 	}
 }
+
+// A bucket that was removed, and that a Hint still has, holds no other in memory.
+func TestTable_removedAlone(t *testing.T) {
+	tab := table{seed: maphash.MakeSeed()}
+	var all []*bucket
+	for i := range 50 {
+		all = append(all, tab.find(bucketID{"one subject", read, Limit{1 + i, 1}}))
+	}
+	tab.removeIf(func(*bucket) bool { return true })
+	for i, b := range all {
+		if b.next != nil {
+			t.Errorf("bucket %d of one chain still has another behind it", i)
+		}
+	}
+}
