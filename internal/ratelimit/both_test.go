@@ -63,3 +63,23 @@ func TestSweep_duringRequestsByTwoLimits(t *testing.T) {
 		}
 	})
 }
+
+// A request that the other limit refused has set the clock of a bucket in which nothing
+// counts. A sweep that is late releases it, and its successor goes on with that clock.
+func TestSweep_afterARefusal(t *testing.T) {
+	l, own, all := New(), Limit{1, 10 * time.Second}, Limit{2, time.Minute}
+	at := func(ms int64) time.Time { return day.Add(time.Duration(ms) * time.Millisecond) }
+	both(l, "a", own, all, at(0))
+	both(l, "b", own, all, at(5000))
+	if v, w := both(l, "a", own, all, at(10_001)); !v.Allowed || w.Allowed {
+		t.Fatalf("got %v by its own limit and %v by that of all, want true and false", v.Allowed, w.Allowed)
+	}
+	l.Sweep(at(9990))
+	a := Count{"a", read, own, nil}
+	if !l.Allow(a, at(9995)).Allowed {
+		t.Error("got a late request refused, want it to count at 10.001 s")
+	}
+	if l.Allow(a, at(19_996)).Allowed {
+		t.Error("got two passes within 9.995 s, want one in 10 s")
+	}
+}

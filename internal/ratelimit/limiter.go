@@ -229,6 +229,9 @@ func (l *Limiter) Sweep(now time.Time) int {
 		if !b.idle(at) {
 			return false
 		}
+		// Its clock can be ahead of this sweep's: a request that another limit refused has
+		// set it.
+		l.swept.Store(max(l.swept.Load(), b.clock))
 		// A request that finds the bucket released waits until it is removed.
 		b.released, b.passes = true, ring{} // a Hint may keep it for long
 		return true

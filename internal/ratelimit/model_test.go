@@ -98,6 +98,7 @@ func (m *model) sweep(at int64) int {
 	m.swept = m.tick(m.swept, at)
 	for id, b := range m.buckets {
 		if m.tell(b, at); len(b.passed) == 0 {
+			m.swept = max(m.swept, b.clock)
 			delete(m.buckets, id)
 		}
 	}
