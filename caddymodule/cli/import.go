@@ -36,10 +36,10 @@ Formats:
     unkey  JSON with Unkey's keys and their hashes: the externalId is the workspace
     tyk    JSON with Tyk's keys, hashed with sha256: the org_id is the workspace
 
-Keys from Kong, Unkey and Tyk are named as there, with six digits of their SHA-256 where
-a name is taken, and without a name after their workspace. Disabled and expired ones are left out. With
---workspace, they all go into that workspace. In jsonl and csv, --workspace and --preset
-are for keys that have none.
+Keys from Kong, Unkey and Tyk are named as there, with eight digits of their SHA-256
+where a name is taken, and without a name after their workspace. Disabled and expired
+ones are left out. With --workspace, they all go into that workspace. In jsonl and csv,
+--workspace and --preset are for keys that have none.
 
 The gateway accepts tokens of a form other than its own only with foreign_tokens accept.`,
 		Example: `  caddy api-keys import keys.csv --dry-run

@@ -137,7 +137,7 @@ func TestRead_concatenated(t *testing.T) {
 	const next = `{"key_hash":"2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b","alias":"Zapier"}`
 	for _, in := range []string{key + "\n" + next, "[" + key + "," + next + "]", `{"keys":[` + key + `]}{"keys":[` + next + `]}`} {
 		got := printed(strings.NewReader(in), Tyk, Options{Workspace: "acme", Preset: "read_only", Now: testNow})
-		if strings.Count(got, "\n") != 2 || !strings.Contains(got, `"Zapier"`) || !strings.Contains(got, `"Zapier 2bb80d"`) {
+		if strings.Count(got, "\n") != 2 || !strings.Contains(got, `"Zapier"`) || !strings.Contains(got, `"Zapier 2bb80d53"`) {
 			t.Errorf("%s: got\n%s", in, got)
 		}
 	}

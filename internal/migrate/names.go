@@ -13,8 +13,9 @@ import (
 const minName = 3
 
 // markLength is how many digits of a key's digest tell its name from that of another key:
-// so few that they say no more about the token than a hint does.
-const markLength = 6
+// so few that they say no more about the token than a hint does, and so many that two keys
+// hardly ever have the same.
+const markLength = 8
 
 // namesFor returns two names for a key of a derived format: the export's, or one from its
 // workspace; and the same with the beginning of its digest. The first one is the plain one,
@@ -37,7 +38,7 @@ func (s *source) namesFor(line client.ImportLine) (name, other string) {
 		return plain, marked(markLength)
 	}
 	digits := markLength
-	for !s.take(line.WorkspaceID, marked(digits), digest) && digits < len(digest) { // which is rare
+	for !s.take(line.WorkspaceID, marked(digits), digest) && digits < len(digest) { // then the order matters
 		digits *= 2
 	}
 	return marked(digits), plain
