@@ -71,7 +71,7 @@ func (Admin) CaddyModule() caddy.ModuleInfo {
 
 // Provision reads the admin token and prepares the API.
 func (h *Admin) Provision(ctx caddy.Context) error {
-	if err := errors.Join(h.check(), h.checkValues(), refuseLoggedCredentials(ctx)); err != nil {
+	if err := errors.Join(h.check(), h.checkValues(), refuseLoggedCredentials(ctx), refuseAppendedTokens(ctx, ""), refuseAppendedBodies(ctx, "api_key_admin")); err != nil {
 		return err
 	}
 	h.BasePath = "/" + strings.Trim(h.BasePath, "/")

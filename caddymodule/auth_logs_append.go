@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -31,9 +32,24 @@ func refuseAppendedTokens(ctx caddy.Context, tokenHeader string) error {
 		for _, value := range appendedTo(servers[name]) {
 			for header := range headersIn(value) {
 				if secret.Match(header) {
-					return fmt.Errorf("log_append with %s would write tokens to the access log: remove it. The access log has the id of each request's key as api_key_id, without it", value)
+					return fmt.Errorf("log_append with %s would write tokens to the access log: remove it. Of a request with an API key, the access log has the id of the key, as api_key_id", value)
 				}
 			}
+		}
+	}
+	return nil
+}
+
+// refuseAppendedBodies refuses a server that has a log_append write bodies to the access
+// log: those of the admin API have tokens, which are shown once.
+func refuseAppendedBodies(ctx caddy.Context, directive string) error {
+	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if !ok {
+		return nil
+	}
+	for _, value := range appendedTo(server) {
+		if strings.Contains(value, "http.request.body") || strings.Contains(value, "http.response.body") {
+			return fmt.Errorf("log_append with %s would write tokens to the access log: remove it from the server that uses %s", value, directive)
 		}
 	}
 	return nil

@@ -61,7 +61,7 @@ func newColdStore(b testing.TB, keys int) *coldStore {
 	return cold
 }
 
-// checkAll checks a request with each key, none of which is cached, so many at the same
+// checkAll checks a request with each key, none of which is cached, atOnce of them at a
 // time.
 func (s *coldStore) checkAll(b testing.TB, atOnce int) {
 	b.Helper()
