@@ -26,7 +26,7 @@ func watchStalls(t *testing.T) *stalls {
 	return s
 }
 
-// allow returns how long something may take that may take so long on an idle machine.
+// allow extends a time limit for an idle machine by how long the process stalls from now on.
 func (s *stalls) allow(long time.Duration) func() time.Duration {
 	before := s.total.Load()
 	return func() time.Duration { return long + time.Duration(s.total.Load()-before) }

@@ -64,7 +64,8 @@ func stopSharedChromium() {
 	}
 }
 
-// newChromium returns what starts a Chromium that nobody has used before, and what stops it.
+// newChromium prepares a Chromium with an empty profile. It returns its allocator, and a
+// function that stops it.
 func newChromium(parent context.Context, program string) (allocator context.Context, stop func(), err error) {
 	profile, err := os.MkdirTemp("", "chromium-")
 	if err != nil {

@@ -3,8 +3,9 @@
 //     npm install standardwebhooks nodemailer
 //
 // It reads its configuration from the environment: WEBHOOK_SECRET, as the gateway has it;
-// SMTP, the host and port of a mail server that takes mail from this machine; MAIL_FROM,
-// MAIL_TO; and LISTEN, the address to listen on, by default 127.0.0.1:8025.
+// SMTP, the host and port of a mail server on this machine, because the mail is not
+// encrypted; MAIL_FROM, MAIL_TO; and LISTEN, the address to listen on, by default
+// 127.0.0.1:8025.
 import { createServer } from "node:http";
 import nodemailer from "nodemailer";
 import { Webhook } from "standardwebhooks";

@@ -1,4 +1,5 @@
-// Package doctor is what is found when a store, or the server that has it open, is checked.
+// Package doctor describes what checks of a store, or of the server that has it open, have
+// found.
 package doctor
 
 import (

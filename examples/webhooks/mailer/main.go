@@ -1,8 +1,8 @@
 // Command mailer is an example of a webhook: it mails what happens to keys.
 //
 // It reads its configuration from the environment: WEBHOOK_SECRET, as the gateway has it;
-// SMTP, the address of a mail server that takes mail from this machine; MAIL_FROM, MAIL_TO;
-// and LISTEN, the address to listen on, by default 127.0.0.1:8025.
+// SMTP, the address of a mail server on this machine, because the mail is not encrypted;
+// MAIL_FROM, MAIL_TO; and LISTEN, the address to listen on, by default 127.0.0.1:8025.
 package main
 
 import (
