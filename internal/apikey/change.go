@@ -164,6 +164,9 @@ type Outcome struct {
 	// GoesBack means that all records are about to be replaced by earlier ones, so that
 	// keys may become active again that had been revoked.
 	GoesBack bool
+	// InDoubt means that it is unknown whether the change was made: no request may use the
+	// Ended keys, whatever the store says of them.
+	InDoubt bool
 	// SigningKeys means that the keys that sign assertions have changed.
 	SigningKeys bool
 }

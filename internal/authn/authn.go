@@ -81,6 +81,9 @@ func (a *Authenticator) Changed(outcome apikey.Outcome) {
 	if outcome.GoesBack {
 		a.histories.Add(1)
 	}
+	if outcome.InDoubt {
+		a.keys.doubted.add(outcome.Ended) // before they are forgotten
+	}
 	for _, digest := range outcome.Stale {
 		a.keys.forget(digest)
 	}

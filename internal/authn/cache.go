@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/maypok86/otter/v2"
 	"go.uber.org/zap"
@@ -16,6 +17,7 @@ import (
 var (
 	errUnknown = errors.New("there is no such key")
 	errNeither = errors.New("the key store returned neither a key nor an error")
+	errInDoubt = errors.New("it is unknown whether the key was revoked: restart the server, then check")
 )
 
 // cache holds keys by the digest of their token. It holds existing keys only: a flood of
@@ -27,6 +29,32 @@ type cache struct {
 	source  Source
 	readers *readers
 	log     *zap.Logger
+	doubted doubted
+}
+
+// doubted are the keys that a change in doubt was to end. The source may have them as they
+// were before, so they are refused until the server is restarted.
+type doubted struct {
+	mu      sync.RWMutex
+	digests map[apikey.Digest]struct{}
+}
+
+func (d *doubted) has(digest apikey.Digest) bool {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	_, found := d.digests[digest]
+	return found
+}
+
+func (d *doubted) add(digests []apikey.Digest) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.digests == nil {
+		d.digests = make(map[apikey.Digest]struct{}, len(digests))
+	}
+	for _, digest := range digests {
+		d.digests[digest] = struct{}{}
+	}
 }
 
 // halfDigest is the first half of a digest. Entries are found by it, because it takes less
@@ -61,6 +89,9 @@ func newCache(source Source, size int, log *zap.Logger) (*cache, error) {
 // read asks the source.
 func (c *cache) read(digest apikey.Digest) (found *entry, err error) {
 	defer apikey.RecoverStore(&err)
+	if c.doubted.has(digest) {
+		return nil, errInDoubt
+	}
 	grant, err := c.source.Grant(digest)
 	switch {
 	case errors.Is(err, apikey.ErrNotFound):

@@ -116,6 +116,51 @@ func TestChanged_revoked(t *testing.T) {
 	}
 }
 
+// A key whose revocation is in doubt is refused from then on, although the source has it as
+// it was: to requests, to what is in progress, and whatever a look-up from before returns.
+func TestChanged_inDoubt(t *testing.T) {
+	for _, cached := range []bool{true, false} {
+		t.Run(fmt.Sprint("cached=", cached), func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
+				s := new(source)
+				token, key := s.add()
+				other, otherKey := s.add()
+				a := newAuthenticator(t, s, atEpoch)
+				stream, others := openStream(t, a, &key), openStream(t, a, &otherKey)
+				checkResult(t, "the other, before", get(a, other), Allowed)
+				goOn := make(chan struct{})
+				early := make(chan Decision, 1)
+				if cached {
+					early <- get(a, token)
+				} else {
+					s.during = func(key *apikey.Key) (*apikey.Key, error) {
+						<-goOn
+						return key, nil
+					}
+					go func() { early <- get(a, token) }()
+					bubble.Wait() // the look-up has read the key
+				}
+				digests := []apikey.Digest{key.Digest}
+				a.Changed(apikey.Outcome{Stale: digests, Ended: digests, InDoubt: true})
+				checkResult(t, "at once", get(a, token), Unavailable)
+				stream.lasts(t, "a stream of the key", 0, Unavailable)
+				close(goOn)
+				checkResult(t, "the early check", <-early, Allowed)
+				bubble.Wait()
+				for range 2 {
+					checkResult(t, "later", get(a, token), Unavailable)
+				}
+				d := get(a, other)
+				checkResult(t, "the other", d, Allowed)
+				if d.Lookup != Hit {
+					t.Errorf("the other: got %q, want %q", d.Lookup, Hit)
+				}
+				others.goesOn(t, "a stream of the other")
+			})
+		})
+	}
+}
+
 // A look-up reads a key, the key is revoked, and then the look-up returns the old
 // state.
 func TestChanged_duringALookup(t *testing.T) {

@@ -132,7 +132,7 @@ func (s *Store) distrust(err error, change apikey.Change, outcome apikey.Outcome
 		zap.String("operation", string(change.Do.Operation())), zap.String("workspace_id", outcome.Event.WorkspaceID),
 		zap.String("key_id", outcome.Key.ID), zap.Error(durable.Advise(err)))
 	if s.onChange != nil && (len(outcome.Ended) > 0 || outcome.Workspace.Suspended()) {
-		s.onChange(apikey.Outcome{Stale: outcome.Stale, Ended: outcome.Ended, Workspace: outcome.Workspace})
+		s.onChange(apikey.Outcome{Stale: outcome.Stale, Ended: outcome.Ended, Workspace: outcome.Workspace, InDoubt: true})
 	}
 	return &failure{path: s.Path(), cause: err, answer: apikey.InDoubt(withoutToken(change.Do, outcome))}
 }

@@ -6,7 +6,11 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/authn"
+	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
 // A key that may have been made is named to whoever asked for it: nobody has its
@@ -72,6 +76,89 @@ func TestApply_failedCommit(t *testing.T) {
 			if _, err := s.Apply(t.Context(), changeAt(at, test.do(key))); !errors.Is(err, apikey.ErrStoreUnavailable) {
 				t.Errorf("asked again: got %v, want ErrStoreUnavailable until the store is opened anew", err)
 			}
+		})
+	}
+}
+
+// What a change in doubt was to end is refused until the restart, although the store still
+// shows it as it was; after the restart, the change was made.
+func TestApply_endInDoubtIsRefused(t *testing.T) {
+	at := start.Add(time.Hour)
+	revoke := func(k apikey.Key) apikey.Action { return apikey.Revoke{WorkspaceID: k.WorkspaceID, KeyID: k.ID} }
+	for _, test := range []struct {
+		name        string
+		do          []func(apikey.Key) apikey.Action
+		want, after authn.Result
+	}{
+		{"revoke", []func(apikey.Key) apikey.Action{revoke}, authn.Unavailable, authn.Revoked},
+		{"revoke together with another change", []func(apikey.Key) apikey.Action{revoke, func(apikey.Key) apikey.Action {
+			return apikey.Create{Key: newKey("acme", "Zapier production", start)}
+		}}, authn.Unavailable, authn.Revoked},
+		{"revoke all", []func(apikey.Key) apikey.Action{func(k apikey.Key) apikey.Action {
+			return apikey.RevokeAll{WorkspaceID: k.WorkspaceID}
+		}}, authn.Unavailable, authn.Revoked},
+		{"rotate, and revoke the old key at once", []func(apikey.Key) apikey.Action{func(k apikey.Key) apikey.Action {
+			do := rotation(k, at)
+			do.RevokeOldAt = at
+			return do
+		}}, authn.Unavailable, authn.Revoked},
+		{"suspend", []func(apikey.Key) apikey.Action{func(k apikey.Key) apikey.Action {
+			return apikey.Suspend{WorkspaceID: k.WorkspaceID}
+		}}, authn.Suspended, authn.Suspended},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := openNew(t)
+			create := func(ws string) (apikey.Token, apikey.Key) {
+				token, key := apikey.NewToken(apikey.DefaultPrefix), newKey(ws, "Warehouse sync", start)
+				key.Digest, key.TokenHint = token.Digest(), token.Hint()
+				mustApply(t, s, start, apikey.Create{Key: key})
+				return token, key
+			}
+			token, key := create("acme")
+			other, _ := create("globex")
+			var a *authn.Authenticator
+			check := func(what string, token apikey.Token, want authn.Result) {
+				t.Helper()
+				facts := &authn.Facts{Method: "GET", Authorization: []string{"Bearer " + token.Reveal()}}
+				equal(t, what, a.Check(t.Context(), &authn.Policy{ReadMethods: []string{"GET"}}, facts).Result, want)
+			}
+			judge := func() {
+				var err error
+				if a, err = authn.New(s, 10, func() time.Time { return at.Add(time.Second) }, zap.NewNop()); err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(a.Close)
+			}
+			judge()
+			s.onChange = a.Changed
+			check("before", token, authn.Allowed)
+			s.db.Inject(durable.Faults{Commit: func(func() error) error { return errors.New("input/output error") }})
+			var changes []apikey.Change
+			for _, do := range test.do {
+				changes = append(changes, changeAt(at, do(key)))
+			}
+			errs := make([]error, 1)
+			if len(changes) == 1 {
+				_, errs[0] = s.Apply(t.Context(), changes[0])
+			} else {
+				errs = queueUp(t, s, changes...)
+			}
+			for i, err := range errs {
+				if !errors.Is(err, apikey.ErrStoreUnavailable) {
+					t.Errorf("change %d: got %v, want %v", i, err, apikey.ErrStoreUnavailable)
+				}
+			}
+			if !lookup(t, s, key.Digest).RevokedAt.IsZero() {
+				t.Fatal("the store shows the key as revoked: this proves nothing")
+			}
+			for range 3 {
+				check("in doubt", token, test.want)
+				check("a key of another workspace", other, authn.Allowed)
+			}
+			s = reopen(t, s)
+			judge()
+			check("after the restart", token, test.after)
+			check("a key of another workspace, after the restart", other, authn.Allowed)
 		})
 	}
 }
