@@ -357,16 +357,23 @@ func readAll(t *testing.T, db *DB, want map[string]string) {
 	}
 }
 
-// A database whose files are being rebuilt refuses everything, and takes changes
-// afterwards.
-func TestExamineAll_rebuilds(t *testing.T) {
+// openDamaged opens a database that was left with a damaged table, which has not been
+// examined yet.
+func openDamaged(t *testing.T) (db *DB, path, acknowledged string) {
+	t.Helper()
 	whole, acknowledged := makeLayered(t)
 	files := imageOf(t, whole)
 	name := slices.IndexFunc(files.names(), func(name string) bool { return filepath.Ext(name) == ".sst" })
 	mishaps[1].do(files, files.names()[name:], 2)
-	path := files.write(t)
+	path = files.write(t)
 	leaveAsIs(t, path)
-	db := openNoted(t, path)
+	return openNoted(t, path), path, acknowledged
+}
+
+// A database whose files are being rebuilt refuses everything, and takes changes
+// afterwards.
+func TestExamineAll_rebuilds(t *testing.T) {
+	db, path, acknowledged := openDamaged(t)
 	entered, proceed := make(chan struct{}), make(chan struct{})
 	reading := make(chan error, 1)
 	go func() {
@@ -403,13 +410,7 @@ func TestExamineAll_rebuilds(t *testing.T) {
 
 // Where a rebuild has failed halfway, no snapshot of what it has made replaces the journal.
 func TestExamineAll_rebuildFails(t *testing.T) {
-	whole, acknowledged := makeLayered(t)
-	files := imageOf(t, whole)
-	name := slices.IndexFunc(files.names(), func(name string) bool { return filepath.Ext(name) == ".sst" })
-	mishaps[1].do(files, files.names()[name:], 2)
-	path := files.write(t)
-	leaveAsIs(t, path)
-	db := openNoted(t, path)
+	db, path, acknowledged := openDamaged(t)
 	var checks int
 	db.Inject(Faults{Free: func() uint64 {
 		if db.rebuilding() {
