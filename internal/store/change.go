@@ -131,10 +131,15 @@ func (s *Store) distrust(err error, change apikey.Change, outcome apikey.Outcome
 	s.log.Error("a change may or may not have been made: restart the server, then check", zap.String("path", s.Path()),
 		zap.String("operation", string(change.Do.Operation())), zap.String("workspace_id", outcome.Event.WorkspaceID),
 		zap.String("key_id", outcome.Key.ID), zap.Error(durable.Advise(err)))
+	s.refuse(outcome)
+	return &failure{path: s.Path(), cause: err, answer: apikey.InDoubt(withoutToken(change.Do, outcome))}
+}
+
+// refuse has what a change in doubt was meant to end refused.
+func (s *Store) refuse(outcome apikey.Outcome) {
 	if s.onChange != nil && (len(outcome.Ended) > 0 || outcome.Workspace.Suspended()) {
 		s.onChange(apikey.Outcome{Stale: outcome.Stale, Ended: outcome.Ended, Workspace: outcome.Workspace, InDoubt: true})
 	}
-	return &failure{path: s.Path(), cause: err, answer: apikey.InDoubt(withoutToken(change.Do, outcome))}
 }
 
 // withoutToken returns the id of the key whose token nobody has seen, if the action

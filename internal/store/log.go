@@ -135,10 +135,13 @@ func (s *Store) writeLocally(ctx context.Context, at time.Time, do func(*transac
 type work struct {
 	do      func(*transaction) error
 	deletes bool // what is too old, and nothing else
+	// doubted is called in the same turn if it is unknown whether do was done, and may be
+	// nil. A replica does what it commits in Replay.
+	doubted func()
 }
 
 // deleting is work that deletes what is too old.
-func deleting(do func(*transaction) error) work { return work{do, true} }
+func deleting(do func(*transaction) error) work { return work{do: do, deletes: true} }
 
 func (work) Operation() apikey.Operation { return "" }
 func (work) Subject() (string, string)   { return "", "" }
@@ -153,7 +156,11 @@ func (s *Store) work(ctx context.Context, at time.Time, w work, after func(*dura
 	}
 	if !s.replica {
 		return s.inTurn(ctx, "", false, func(turn *durable.Turn) error {
-			if err := s.write(turn, at, w.do); err != nil {
+			err := s.write(turn, at, w.do)
+			if isInDoubt(err) && w.doubted != nil {
+				w.doubted()
+			}
+			if err != nil {
 				return err
 			}
 			return after(turn)

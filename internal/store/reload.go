@@ -104,7 +104,7 @@ func (r *Reload) write(ctx context.Context, do func(*transaction, *replay) error
 	w := replay{now: time.Now(), goesBack: r.back}
 	return r.store.inTurn(ctx, "", true, func(turn *durable.Turn) error {
 		if err := r.store.write(turn, w.now, func(txn *transaction) error { return do(txn, &w) }); err != nil {
-			return err
+			return r.store.refuseEnded(&w, err)
 		}
 		r.store.tell(&w)
 		return r.store.forgetUses(turn, w.deleted)

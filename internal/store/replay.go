@@ -34,7 +34,7 @@ func (s *Store) Replay(ctx context.Context, from, to apikey.Position, list []api
 			}
 			return errors.Join(r.all(txn, list), movePosition(txn, to), r.rehash(txn))
 		}); err != nil {
-			return err
+			return s.refuseEnded(&r, err)
 		}
 		s.compareSets(to, &r.set)
 		s.tell(&r)
@@ -78,6 +78,18 @@ func (s *Store) tell(r *replay) {
 	for _, ws := range r.workspaces {
 		s.onChange(apikey.Outcome{Workspace: ws, Unchanged: true})
 	}
+}
+
+// refuseEnded returns the error with which a replay has failed. If it is unknown whether
+// the records were written, what they end is refused from now on.
+func (s *Store) refuseEnded(r *replay, err error) error {
+	if isInDoubt(err) {
+		s.refuse(apikey.Outcome{Stale: r.stale, Ended: r.ended})
+		for _, ws := range r.workspaces {
+			s.refuse(apikey.Outcome{Workspace: ws})
+		}
+	}
+	return err
 }
 
 // replay writes records of the fleet.

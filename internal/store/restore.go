@@ -234,18 +234,19 @@ func (r *restore) tryWrite(ctx context.Context, batch []backupLine) error {
 		counts = r.takeCounts(txn)
 		txn.held.counts = counts
 		return m.all(txn, *r.done, batch)
+	}, doubted: func() {
+		for _, outcome := range m.outcomes {
+			s.refuse(outcome)
+		}
 	}}, func(turn *durable.Turn) error {
 		r.counts, r.revision = counts, turn.Revision()
-		if err := r.writeUses(turn, batch); err != nil {
-			return err
-		}
 		*r.done = m.done
 		if s.onChange != nil {
 			for _, outcome := range m.outcomes {
 				s.onChange(outcome)
 			}
 		}
-		return nil
+		return r.writeUses(turn, batch)
 	})
 }
 
