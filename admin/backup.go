@@ -78,7 +78,7 @@ func (h *Handler) takeBackup(r *http.Request) (int, any, error) {
 	_, err := h.apply(r, now, apikey.Backup{})
 	switch {
 	case errors.Is(err, apikey.ErrStoreUnavailable), errors.Is(err, apikey.ErrNoSpace):
-		h.Log.Warn("could not record a backup in the audit trail: taking it all the same", zap.String("actor", h.actor(r)), zap.Error(err))
+		h.Log.Warn("could not record a backup in the audit trail; taking it anyway", zap.String("actor", h.actor(r)), zap.Error(err))
 	case err != nil:
 		return 0, nil, err
 	}

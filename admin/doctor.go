@@ -52,7 +52,7 @@ func checkFleet(s apikey.FleetStatus) doctor.Finding {
 		f.Message = fmt.Sprintf("No changes are made: this gateway has been out of contact with its fleet since %s, and refuses all requests in %s: %s.",
 			s.Heard.UTC().Format(time.RFC3339), s.Lease.Round(time.Second), s.Problem)
 	case s.Space.UsedUp():
-		f.Message, f.Advice = "No changes are made, revocations neither: the fleet's etcd has reached its quota.", space
+		f.Message, f.Advice = "No changes are made, not even revocations: the fleet's etcd has reached its quota.", space
 	case s.Space.Full():
 		f.Message, f.Advice = "The fleet's etcd is full: keys can be revoked and workspaces suspended, but every other change is refused.", space
 	default:

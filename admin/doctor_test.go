@@ -83,7 +83,7 @@ func TestDoctor_fleet(t *testing.T) {
 		},
 		"etcd has reached its quota": {
 			apikey.FleetStatus{Lease: time.Second, Space: apikey.FleetSpace{Used: quota, Quota: quota}},
-			client.Finding{Severity: client.SeverityError, Message: "No changes are made, revocations neither: the fleet's etcd has reached its quota.", Advice: space},
+			client.Finding{Severity: client.SeverityError, Message: "No changes are made, not even revocations: the fleet's etcd has reached its quota.", Advice: space},
 		},
 		"registrations that cannot be read": {
 			apikey.FleetStatus{Prefix: "/api-keys/", Lease: time.Second, Gateways: []apikey.GatewayStatus{

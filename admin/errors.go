@@ -30,7 +30,7 @@ var (
 	errUnknownToken     = &apikey.Error{Code: "not_found", Message: "No key has this token."}
 	errUnknownFeed      = &apikey.Error{Code: "not_found", Message: "There is no such calendar feed. It may have been revoked, or replaced by another."}
 	errNoDryRun         = &apikey.Error{Code: errInvalidQuery("").Code, Message: "This call has no dry run: leave that parameter out. Nothing was changed."}
-	errNotLines         = &apikey.Error{Code: errNotJSON.Code, Message: `The body must be JSON, an object a line: send "Content-Type: application/x-ndjson", without a Content-Encoding.`}
+	errNotLines         = &apikey.Error{Code: errNotJSON.Code, Message: `The body must be JSON, one object per line: send "Content-Type: application/x-ndjson", without a Content-Encoding.`}
 	errLineTooLarge     = &apikey.Error{Code: errBodyTooLarge.Code, Message: "The line is longer than 64 KiB."}
 	errNoBackup         = &apikey.Error{Code: apikey.ErrInvalidBackup.Code, Message: "The body must be the backup exactly as it was taken, without a Content-Encoding. Nothing was changed."}
 	errReasonRequired   = &apikey.Error{Code: "invalid_reason", Field: "reason", Message: "Give a reason: it is recorded in the audit trail."}

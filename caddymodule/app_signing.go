@@ -77,7 +77,7 @@ func (i *instance) prepareSigning() error {
 }
 
 // loadSigningKeys uses the signing keys that the store has now. Those that are in use stay if
-// it has none, as while a replica is filled anew.
+// it has none, as while a replica is being refilled.
 func (i *instance) loadSigningKeys() error {
 	i.signing.mu.Lock()
 	defer i.signing.mu.Unlock()

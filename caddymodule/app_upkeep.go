@@ -98,7 +98,7 @@ func (i *instance) deleteOld(ctx context.Context) {
 		what   string
 		delete func(ctx context.Context, before, now time.Time) (int, error)
 	}{
-		{"messages to webhooks that are not configured any more", func(ctx context.Context, _, _ time.Time) (int, error) { return i.store.ForgetMessages(ctx) }},
+		{"messages to webhooks that are no longer configured", func(ctx context.Context, _, _ time.Time) (int, error) { return i.store.ForgetMessages(ctx) }},
 		{"old audit events", i.store.ForgetEvents},
 		{"old keys", i.store.ForgetKeys},
 		{"records of ended calendar feeds", i.store.ForgetFeeds},

@@ -43,8 +43,8 @@ type RateLimit struct {
 	// Whether the limit is for all gateways of a fleet together (`store etcd`). Then each
 	// allows an equal part of it, rounded down, but at least one request: with three
 	// gateways and 60 requests, 20 each. Use it where the load balancer spreads the
-	// requests of one key evenly. While a gateway starts or stops, a key's count may begin
-	// anew. With a store of its own, a gateway allows the whole limit.
+	// requests of one key evenly. While a gateway starts or stops, a key's count may start
+	// over. With a store of its own, a gateway allows the whole limit.
 	PerFleet bool `json:"per_fleet,omitempty"`
 }
 

@@ -72,7 +72,7 @@ func (h *Leaks) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-var errNoGitHubKeys = errors.New("api_key_leaks needs github_keys, a file with the public keys of who may report tokens: curl -o github-keys.json https://api.github.com/meta/public_keys/secret_scanning")
+var errNoGitHubKeys = errors.New("api_key_leaks needs github_keys, a file with the public keys of those who may report tokens: curl -o github-keys.json https://api.github.com/meta/public_keys/secret_scanning")
 
 func (h *Leaks) check() error {
 	if h.GitHubKeys == "" {

@@ -75,7 +75,7 @@ func refuseLocked(path string) error {
 		return nil // by this process
 	}
 	if err := store.Locked(path); err != nil {
-		return fmt.Errorf("%w. If it is the server, it goes on as before: apply a changed configuration with caddy reload", err)
+		return fmt.Errorf("%w. If it is the server, it is not affected: apply a changed configuration with caddy reload", err)
 	}
 	return nil
 }

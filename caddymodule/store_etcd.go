@@ -62,7 +62,7 @@ type EtcdStore struct {
 
 	// What this gateway does while it cannot reach etcd. `strict`: it answers 503 once it
 	// has not heard from etcd for `max_staleness`, so that no revoked key is accepted.
-	// `static`: it goes on for up to 24 hours with the keys that it knows, and a
+	// `static`: it keeps serving for up to 24 hours with the keys that it knows, and a
 	// revocation stays pending until this gateway has acknowledged it. Default: `strict`.
 	Mode string `json:"mode,omitempty"`
 
@@ -71,9 +71,9 @@ type EtcdStore struct {
 	// that does not respond. Default: `15s`.
 	MaxStaleness caddy.Duration `json:"max_staleness,omitempty"`
 
-	// One or two secrets of 64 hexadecimal digits, the same on all gateways. What a
-	// gateway writes to etcd is sealed with the first, and what it reads must be sealed
-	// with either: whoever can write to etcd still cannot make a key. Use placeholders,
+	// One or two secrets of 64 hexadecimal digits, the same on all gateways. What a gateway
+	// writes to etcd is sealed with the first, and what it reads must be sealed with
+	// either: someone who can write to etcd still cannot create a key. Use placeholders,
 	// such as `{env.API_KEYS_FLEET_KEY}`, so that the configuration does not contain the
 	// secrets. Required with `etcd`.
 	IntegrityKeys []string `json:"integrity_keys,omitempty"`
@@ -146,9 +146,9 @@ func (e *EtcdStore) fleetOptions() (*fleetOptions, error) {
 	return options, nil
 }
 
-// same reports whether other options are equal, as after a reload that did not change
-// them. The files of TLS may have changed in any case, so connections that use it are
-// always made anew.
+// same reports whether other options are equal, as after a reload that did not change them.
+// The files of TLS may have changed in any case, so connections that use TLS are always
+// reopened.
 func (o *fleetOptions) same(other *fleetOptions) bool {
 	return o.tls == nil && reflect.DeepEqual(o, other)
 }

@@ -56,7 +56,7 @@ type members struct {
 // parseKey reads an Ed25519 key. Its errors do not contain it: it may be a private one.
 func parseKey(value []byte, m members) (id string, key ed25519.PublicKey, err error) {
 	if m.D != nil {
-		return "", nil, errors.New("is a private key: whoever can read the set can sign with it")
+		return "", nil, errors.New("is a private key: anyone who can read the set can sign with it")
 	}
 	var parsed jose.JSONWebKey
 	if err := parsed.UnmarshalJSON(value); err != nil { // a point of small order, for one

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// logInterval is how often refused requests are logged, for each reason. Whoever reaches
+// logInterval is how often refused requests are logged, for each reason. Anyone who reaches
 // the upstream can cause as many as they like.
 const logInterval = 10 * time.Second
 

@@ -20,9 +20,10 @@ import (
 // and needs no closing. A program needs one for each gateway and audience.
 //
 // It uses keys for as long as the max-age of the response allows, 10 seconds at least and
-// an hour at most, and fetches them again from half of that on, while requests go on. An
-// unknown key id makes it fetch them at once, but never within 10 seconds of the last
-// fetch. If keys cannot be fetched, it goes on with those that it has for 24 hours.
+// an hour at most, and refetches them once half of that has passed, while requests
+// continue. An unknown key id makes it fetch them immediately, but never within 10 seconds
+// of the last fetch. If keys cannot be fetched, it continues with those that it has for 24
+// hours.
 type Verifier struct {
 	issuer, audience string
 	keys             *keyCache
@@ -160,7 +161,7 @@ func parseKeysURL(raw string, plainHTTP bool) (*url.URL, error) {
 	case u.Scheme != "http":
 		return nil, errors.New("is neither https nor http")
 	case !plainHTTP && !isLoopback(u.Hostname()):
-		return nil, errors.New("is http, and not on this machine: whoever can change the answer could forge identities; use https, or WithPlainHTTP")
+		return nil, errors.New("is http, and not on this machine: anyone who can change the answer could forge identities; use https, or WithPlainHTTP")
 	}
 	return u, nil
 }

@@ -37,7 +37,7 @@ func TestFleet_rekey(t *testing.T) {
 	reload(sealing(newKey, fleetKey))
 	fleet[0].Await("all values to be sealed again", func() bool {
 		out, err := fleet[0].run("fleet", "rekey", "--address", fleet[0].Admin, "-o", "table")
-		return err == nil && strings.Contains(out, "None needs another key now")
+		return err == nil && strings.Contains(out, "None now needs a key other than")
 	})
 	reload(sealing(newKey))
 

@@ -119,7 +119,7 @@ func TestCreateMany_interrupted(t *testing.T) {
 		made++
 	}
 	err = cmd.Wait()
-	want := fmt.Sprintf("interrupted before line %d: to go on, leave out the lines before it\n", made+2)
+	want := fmt.Sprintf("interrupted before line %d: to continue, leave out the lines before it\n", made+2)
 	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 1 || !strings.Contains(said.String(), want) {
 		t.Errorf("got %v and %q, want status 1 and %q", err, said.String(), want)
 	}

@@ -9,7 +9,7 @@ import (
 // Modes of a gateway of a fleet.
 const (
 	ModeStrict = "strict" // out of contact, it refuses all requests after a few seconds
-	ModeStatic = "static" // out of contact, it goes on for a day
+	ModeStatic = "static" // out of contact, it keeps serving for a day
 )
 
 // States of a gateway of a fleet.

@@ -48,7 +48,7 @@ func languages() (all []string) {
 // maxWords is how many characters fit on a phone.
 const maxWords = 60
 
-// CheckWords refuses a text that has no place beside others, or that nobody could read.
+// CheckWords refuses a text that does not fit next to others, or that nobody could read.
 func CheckWords(words string) error {
 	switch {
 	case strings.TrimSpace(words) == "" || utf8.RuneCountInString(words) > maxWords:

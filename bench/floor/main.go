@@ -32,7 +32,7 @@ func (sameHeaders) CaddyModule() caddy.ModuleInfo {
 }
 
 // ServeHTTP uses one array for all values, as api_key_auth does for each kind of header:
-// whoever changes a value changes this request's.
+// anything that changes a value changes this request's.
 func (sameHeaders) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	values := [5]string{
 		"ws-42", "key_01890A5DAC96774BBCCEB30209", "full",

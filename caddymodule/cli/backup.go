@@ -25,9 +25,9 @@ func backupCommand() *cobra.Command {
 		Use:   "backup [FILE]",
 		Short: "Writes a backup of all keys and their audit trail to a file, or to standard output",
 		Long: `Writes a backup of all keys, suspensions, uses, calendar feeds and the audit trail,
-as they are at one instant, while the server keeps running. It contains no tokens. The
-file is readable by you alone, and appears only once the backup is complete and has been
-read back.
+as they are at one instant, while the server keeps running. It contains no tokens. Only
+you can read the file, and it appears only once the backup is complete and has been read
+back.
 
 If the server has a backup_key, the backup is signed. With the same key in
 ` + store.BackupKeyVariable + `, the signature is verified when the file is read back.`,
@@ -90,7 +90,7 @@ func backUp(ctx context.Context, t *terminal, log, to io.Writer) error {
 	p := newProgress(log, "Receiving the backup", backup.Size)
 	defer p.end()
 	if _, err := io.Copy(io.MultiWriter(to, p), backup); err != nil {
-		return fmt.Errorf("the backup is not whole: %w", err)
+		return fmt.Errorf("the backup is incomplete: %w", err)
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ func calendarCommand() *cobra.Command {
 --feed creates a feed that a calendar application can subscribe to, and prints its path.
 Append that to the address of an api_key_admin, such as
 https://app.example.com/settings/api. Anybody who has the address can read the names and
-expiries of the keys; it is shown this once. The workspace's previous feed is revoked.`,
+expiries of the keys; it is shown only once. The workspace's previous feed is revoked.`,
 		Example: `  caddy api-keys calendar --workspace acme keys.ics
   caddy api-keys calendar --workspace acme --feed`,
 	}
@@ -63,7 +63,7 @@ func (t *terminal) createFeed(ctx context.Context, ws string) error {
 	if t.form == "json" {
 		err = t.json(map[string]string{"path": path})
 	} else {
-		err = say(t.out, "%s\n\nAppend this path to the address of an api_key_admin. It is shown this once.\n", path)
+		err = say(t.out, "%s\n\nAppend this path to the address of an api_key_admin. It is shown only once.\n", path)
 	}
 	if err != nil {
 		return errors.Join(errors.New("the feed was created, but its path could not be written: create it again"), err)

@@ -23,9 +23,9 @@ import (
 func Command(mover Mover) caddycmd.Command {
 	return caddycmd.Command{
 		Name:  "api-keys",
-		Short: "Makes, shows and revokes API keys of a running server",
+		Short: "Creates, shows and revokes API keys of a running server",
 		Long: `
-Makes, shows and revokes API keys through the admin endpoint of a running
+Creates, shows and revokes API keys through the admin endpoint of a running
 server. Give its address with --address, or with --config the configuration that
 sets it. The default is the socket of an installed gateway,
 ` + installedSocket + `, or Caddy's default address if there is none.

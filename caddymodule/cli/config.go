@@ -50,7 +50,7 @@ func readConfig(file, adapter string, stdin io.Reader) ([]byte, error) {
 // stdin returns standard input, unless the configuration was read from it.
 func stdin(cmd *cobra.Command) (io.Reader, error) {
 	if cmd.Flag("config").Value.String() == onStdin {
-		return nil, usagef("standard input is read once: --config - has it already")
+		return nil, usagef("standard input can be read only once, and --config - reads it")
 	}
 	return cmd.InOrStdin(), nil
 }

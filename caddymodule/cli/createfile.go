@@ -53,7 +53,7 @@ func (t *terminal) createFrom(ctx context.Context, cmd *cobra.Command, path stri
 	var refused []error
 	for _, w := range all {
 		if interrupted.Err() != nil {
-			refused = append(refused, fmt.Errorf("interrupted before line %d: to go on, leave out the lines before it", w.line))
+			refused = append(refused, fmt.Errorf("interrupted before line %d: to continue, leave out the lines before it", w.line))
 			break
 		}
 		// A call that was begun is finished: nobody would have the token otherwise.

@@ -38,8 +38,8 @@ func TestConfigFindings(t *testing.T) {
 			"warning: The admin endpoint listens on localhost:2019, which every user of this machine may reach: anybody who can connect can create keys."},
 		{"no grace period", socket + `"apps":{}}`, "warning: There is no grace_period: a stop waits for the last request, however long that takes."},
 		{"credentials", socket + `"apps":{"http":{` + safe + `,"servers":{"b":{"logs":{"should_log_credentials":true}},"a":{},"c":{"logs":{"should_log_credentials":true}}}}}}`,
-			`error: The server "b" writes credentials, whole tokens among them, into its access log.` + "\n" +
-				`error: The server "c" writes credentials, whole tokens among them, into its access log.`},
+			`error: The server "b" writes credentials, including whole tokens, to its access log.` + "\n" +
+				`error: The server "c" writes credentials, including whole tokens, to its access log.`},
 		{"nothing", `null`, "warning: The admin endpoint listens on localhost:2019"},
 		{"no configuration", `{`, "warning: The configuration cannot be read"},
 	} {

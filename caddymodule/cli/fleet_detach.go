@@ -36,7 +36,7 @@ unless --yes is given. If it is interrupted, run it again with the same director
 			return err
 		}
 		if !*yes && term.IsTerminal(int(os.Stdin.Fd())) {
-			if err := agree(cmd, "End the fleet? No gateway serves its keys any more but the one that uses "+*path+".", "nothing was changed"); err != nil {
+			if err := agree(cmd, "End the fleet? From then on, only the gateway that uses "+*path+" serves its keys.", "nothing was changed"); err != nil {
 				return err
 			}
 		}

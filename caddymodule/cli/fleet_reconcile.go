@@ -18,8 +18,8 @@ func fleetReconcileCommand() *cobra.Command {
 		Use:   "reconcile [--yes]",
 		Short: "Puts back what etcd has lost, after it was restored from an old snapshot",
 		Long: `Has the gateway put back all records that it has and etcd has lost, as after etcd was
-restored from an old snapshot. A gateway does so by itself if they are at most a hundred;
-if they are more, it serves nobody until this command is given. The command waits until
+restored from an old snapshot. A gateway does so by itself if there are at most a hundred;
+if there are more, it serves nobody until this command is run. The command waits until
 everything is back. On a terminal, it asks for confirmation, unless --yes is given.
 
 Make sure that it is the right etcd: if it belongs to another environment, correct the
@@ -74,13 +74,13 @@ func awaitReconciled(ctx context.Context, cmd *cobra.Command, c *client.Client) 
 		case fleet.Lost == nil:
 			return nil
 		case fleet.Lost.Waiting:
-			return errors.New("the gateway waits to be asked again: " + fleet.Problem)
+			return errors.New("the gateway is waiting to be asked again: " + fleet.Problem)
 		}
 		s.progress("Putting back", fleet.Lost.Records-fleet.Lost.Left, fleet.Lost.Records)
 		select {
 		case <-time.After(reconcilePoll):
 		case <-ctx.Done():
-			return fmt.Errorf("the gateway goes on: %w", ctx.Err())
+			return fmt.Errorf("the gateway continues: %w", ctx.Err())
 		}
 	}
 }
@@ -91,7 +91,7 @@ func (t *terminal) reconciled(records int) error {
 	case t.form == "json":
 		return t.json(map[string]any{"reconciled": map[string]any{"records": records}})
 	case records == 0:
-		return say(t.out, "Nothing of this gateway waits to be put back into etcd.\n")
+		return say(t.out, "This gateway has nothing to put back into etcd.\n")
 	}
 	return say(t.out, "%s put back into etcd.\n", plural(records, "record"))
 }

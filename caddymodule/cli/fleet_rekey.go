@@ -17,8 +17,8 @@ func fleetRekeyCommand() *cobra.Command {
 		Short: "Seals everything in etcd again with the first integrity key",
 		Long: `Seals everything in etcd again that is not sealed with the first integrity_key of the
 server, so that the other one can be removed from the configuration. No key is changed,
-and all gateways keep serving. All of them must have the same integrity_key in first
-place. If the command is interrupted, run it again.`,
+and all gateways keep serving. All of them must have the same integrity_key first. If
+the command is interrupted, run it again.`,
 		Example: `  caddy api-keys fleet rekey`,
 		Args:    cobra.ArbitraryArgs,
 	}
@@ -35,7 +35,7 @@ place. If the command is interrupted, run it again.`,
 		if t.form == "json" {
 			return t.json(map[string]any{"rekey": done})
 		}
-		return say(t.out, "Sealed %d of %d records again. None needs another key now than the first integrity_key.\n", done.Sealed, done.Checked)
+		return say(t.out, "Sealed %d of %d records again. None now needs a key other than the first integrity_key.\n", done.Sealed, done.Checked)
 	})
 }
 

@@ -28,18 +28,18 @@ sent nowhere. Running the same import again is harmless: keys that exist are unc
 
 Formats:
 
-    jsonl  a JSON object a line, with the members that POST /import takes, or with a token
-           in place of token_sha256
+    jsonl  one JSON object per line, with the members that POST /import takes, or with a
+           token in place of token_sha256
     csv    comma-separated values with these members as header
     kong   the YAML of "deck gateway dump": a consumer's custom_id, or else its username,
            is the workspace
     unkey  JSON with Unkey's keys and their hashes: the externalId is the workspace
     tyk    JSON with Tyk's keys, hashed with sha256: the org_id is the workspace
 
-Keys from Kong, Unkey and Tyk are named as there, with eight digits of their SHA-256
-where a name is taken, and without a name after their workspace. Disabled and expired
-ones are left out. With --workspace, they all go into that workspace. In jsonl and csv,
---workspace and --preset are for keys that have none.
+Keys from Kong, Unkey and Tyk keep their names, with eight digits of their SHA-256
+appended where a name is taken; those without a name are named after their workspace.
+Disabled and expired ones are left out. With --workspace, they all go into that
+workspace. In jsonl and csv, --workspace and --preset are for keys that have none.
 
 The gateway accepts tokens of a form other than its own only with foreign_tokens accept.`,
 		Example: `  caddy api-keys import keys.csv --dry-run
@@ -77,7 +77,7 @@ The gateway accepts tokens of a form other than its own only with foreign_tokens
 		run := &importRun{file: nameOf(args[0]), format: format, dryRun: *dryRun, expected: expectedKeys(args[0], format)}
 		err = run.do(ctx, t, cmd.ErrOrStderr(), migrate.Read(in, format, options))
 		if server.refuseForeign() && run.sentForeign() {
-			_ = say(cmd.ErrOrStderr(), "This gateway refuses all tokens but those of its own form: add foreign_tokens accept to api_keys in its configuration, and reload it\n")
+			_ = say(cmd.ErrOrStderr(), "This gateway refuses all tokens except those of its own form: add foreign_tokens accept to api_keys in its configuration, and reload it\n")
 		}
 		return err
 	})
@@ -188,7 +188,7 @@ func formatOf(path, from string, in io.Reader) (io.Reader, migrate.Format, error
 		return nil, "", err
 	}
 	if !ok {
-		return nil, "", usagef("--from is missing: %s, which %s does not tell", formatList(), nameOf(path))
+		return nil, "", usagef("--from is missing: %s, which %s does not show", formatList(), nameOf(path))
 	}
 	return in, format, nil
 }

@@ -125,7 +125,7 @@ func (t *terminal) importReport(r *importReport) error {
 	if err := list.write(t.out); err != nil || len(r.Lines) < maxReported {
 		return err
 	}
-	return say(t.out, "There may be more: mend these, and run it again.\n")
+	return say(t.out, "There may be more: fix these, and run it again.\n")
 }
 
 // counts formats numbers by what they count.

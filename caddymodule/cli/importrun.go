@@ -157,7 +157,7 @@ func (r *importRun) answer(result client.ImportResult) (final bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.sent) == 0 {
-		return false, errors.New("the server answered for more keys than it was sent")
+		return false, errors.New("the server answered for more keys than were sent to it")
 	}
 	entry := r.sent[0]
 	r.sent = r.sent[1:]
@@ -190,7 +190,7 @@ func (r *importRun) renamed() []migrate.Entry {
 
 // failure returns the error of an import that has ended early, which says how far it came.
 func (r *importRun) failure(ctx context.Context, err error) error {
-	const again = "Run it again to go on: keys that were imported are then unchanged"
+	const again = "Run it again to continue: keys that were already imported are then unchanged"
 	interrupted := ctx.Err() != nil
 	switch {
 	case interrupted && r.answered == 0:

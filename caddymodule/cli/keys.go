@@ -12,13 +12,13 @@ func createCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:        "create --workspace WORKSPACE --name NAME --preset full-access|read-only | create --from-file FILE",
 		SuggestFor: []string{"new", "add", "make", "generate"},
-		Short:      "Makes a key and shows its token, once",
-		Long: `Makes a key and shows its token, once.
+		Short:      "Creates a key and shows its token, once",
+		Long: `Creates a key and shows its token, once.
 
-With --from-file, it makes a key for each line of FILE: either JSON, an object a line
-with the members workspace_id, name, owner, preset and expires_in, or CSV with these as
-header. Flags are for what a line leaves out. Each key is printed as soon as it is made,
-with -o json as an object a line. FILE may be - for standard input.`,
+With --from-file, it creates a key for each line of FILE: either JSON, one object per
+line with the members workspace_id, name, owner, preset and expires_in, or CSV with
+these as header. Flags are for what a line leaves out. Each key is printed as soon as it
+is created, with -o json as one object per line. FILE may be - for standard input.`,
 		Example: `  caddy api-keys create --workspace acme --name "Zapier production" --preset read-only --owner Ops
   caddy api-keys create --from-file keys.csv --preset read-only -o json > tokens.jsonl`,
 	}
@@ -27,8 +27,8 @@ with -o json as an object a line. FILE may be - for standard input.`,
 	name := flags.String("name", "", "Name of the system that uses the key, and its environment")
 	preset := flags.String("preset", "", "What the key may do: full-access or read-only")
 	owner := flags.String("owner", "", "Who knows where the key is stored and when to rotate it")
-	expiresIn := flags.String("expires-in", "", "Lifetime of the key, such as 30d (default: the longest that is allowed)")
-	fromFile := flags.String("from-file", "", "File with many keys to make, or - for standard input")
+	expiresIn := flags.String("expires-in", "", "Lifetime of the key, such as 30d (default: the longest allowed)")
+	fromFile := flags.String("from-file", "", "File with many keys to create, or - for standard input")
 	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
 		if flags.Changed("from-file") {
 			switch {
@@ -171,7 +171,7 @@ the new token in place. "show" says when the old key was last used.`,
 	flags := cmd.Flags()
 	name := flags.String("name", "", "Name of the replacement (default: the old key's)")
 	owner := flags.String("owner", "", "Owner of the replacement (default: the old key's)")
-	revokeOldIn := flags.String("revoke-old-in", "", "Revoke the old key after this long, such as 24h, or 0s for at once")
+	revokeOldIn := flags.String("revoke-old-in", "", "Revoke the old key after this long, such as 24h; 0s means immediately")
 	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
 		ws, id, err := t.workspaceAndKey(ctx, cmd, args)
 		if err != nil {

@@ -33,12 +33,12 @@ func unwritten(key client.Key, err error) error {
 }
 
 // tokenForPeople formats a token for a person to copy.
-const tokenForPeople = "\nThe token, shown this once. Keep it in a secret manager:\n\n  %s\n"
+const tokenForPeople = "\nThe token, shown only once. Keep it in a secret manager:\n\n  %s\n"
 
 // token prints a new token, if what the server sent is one.
 func (t *terminal) token(format, token string) error {
 	if _, ok := apikey.ParseToken(token); !ok {
-		return errors.New("what the server sent is not a token")
+		return errors.New("the server sent something that is not a token")
 	}
 	return say(t.out, format, token)
 }

@@ -28,9 +28,9 @@ A store that was lost does not know what was revoked after the backup. With
 --quarantine, every workspace with keys in the backup that are not revoked is suspended
 first: review them, and resume them one by one.
 
-Without --store, the running server restores the backup, and suspensions take effect at
-once. With --store, this command restores it into the store of a stopped server. FILE
-may be - for standard input.
+Without --store, the running server restores the backup, and suspensions take effect
+immediately. With --store, this command restores it into the store of a stopped
+server. FILE may be - for standard input.
 
 A server with a backup_key restores only backups signed with it. With --store, the key
 is taken from ` + store.BackupKeyVariable + `. Without a key, no signature is required.`,
@@ -131,8 +131,8 @@ func (t *terminal) restored(answer client.Restoration) error {
 	}
 	r := answer.Restored
 	return say(t.out, `Restored the backup of %s:
-  %d keys added, %d of them by another name
-  %d keys known already, %d of them revoked by the backup
+  %d keys added, %d of them under another name
+  %d keys already known, %d of them revoked by the backup
   %d workspaces suspended as in the backup, %d to be reviewed
   %d events added to the audit trail
 `, t.when(r.MadeAt), r.Keys, r.Renamed, r.Known, r.Revoked, r.Suspended, r.Quarantined, r.Events)

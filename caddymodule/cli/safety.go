@@ -31,7 +31,7 @@ func configFindings(config []byte, err error) []client.Finding {
 	var found []client.Finding
 	for _, name := range parsed.loggingCredentials() {
 		found = append(found, client.Finding{Check: check, Severity: client.SeverityError,
-			Message: fmt.Sprintf("The server %q writes credentials, whole tokens among them, into its access log.", name),
+			Message: fmt.Sprintf("The server %q writes credentials, including whole tokens, to its access log.", name),
 			Advice:  "Remove log_credentials, and revoke the keys that are in the log.",
 		})
 	}
@@ -121,7 +121,7 @@ func elsewhere(config []byte, path string) []client.Finding {
 		return nil
 	}
 	return []client.Finding{{Check: "config", Severity: client.SeverityWarning,
-		Message: "The configuration has its store in " + named + ": what was found above is not of the store that its server uses.",
+		Message: "The configuration has its store in " + named + ": the findings above are not about the store that its server uses.",
 		Advice:  "Check that one too, with --store " + named + ".",
 	}}
 }

@@ -40,7 +40,7 @@ func newTerminal(cmd *cobra.Command) (*terminal, error) {
 	case "table", "json":
 	case "token":
 		if !makesToken(cmd) {
-			return nil, usagef("%s token is for commands that make a token", from)
+			return nil, usagef("%s token is for commands that create a token", from)
 		}
 	case "":
 		t.form = "json"

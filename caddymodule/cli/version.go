@@ -13,9 +13,9 @@ func versionCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Prints the version of the gateway in this binary",
-		Long: `Prints the version of the gateway in this binary, and the commit, the Go and the Caddy
-that it was built from. "caddy version" prints the version of Caddy alone. A running
-server may be another binary: it logs its version when it starts.`,
+		Long: `Prints the version of the gateway in this binary, and the commit and the versions of Go
+and Caddy that it was built from. "caddy version" prints only the version of Caddy. A
+running server may be another binary: it logs its version when it starts.`,
 	}
 	return prepareOffline(cmd, func(_ context.Context, t *terminal, args []string) error {
 		if len(args) > 0 {

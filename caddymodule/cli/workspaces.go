@@ -102,7 +102,7 @@ func suspensionsCommand() *cobra.Command {
 // keys are kept for audit_retention, so the workspace had none within that time.
 func warnOfNoKeys(cmd *cobra.Command, ws client.Workspace) {
 	if ws.Keys == (client.KeyCounts{}) {
-		_ = say(cmd.ErrOrStderr(), "%s never had a key, or none since audit_retention ago: is this the workspace that you mean?\n", ws.ID)
+		_ = say(cmd.ErrOrStderr(), "%s has never had a key, or none within audit_retention: is this the workspace that you mean?\n", ws.ID)
 	}
 }
 

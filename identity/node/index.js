@@ -142,7 +142,7 @@ function parseKeysUrl(text, plainHttp) {
 	if (url.username || url.password) throw new TypeError('the URL of the keys has credentials, which it does not need')
 	if (url.hash) throw new TypeError('the URL of the keys has a fragment')
 	if (url.protocol === 'http:' && !plainHttp && !isLoopback(url.hostname)) {
-		throw new TypeError('the URL of the keys is http, and not on this machine: whoever can change the answer could forge identities; use https, or plainHttp')
+		throw new TypeError('the URL of the keys is http, and not on this machine: anyone who can change the answer could forge identities; use https, or plainHttp')
 	}
 	return url
 }

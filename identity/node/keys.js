@@ -159,7 +159,7 @@ export async function parseKeys(bytes) {
 
 // faultOf says what is wrong with an Ed25519 key, without its content: it may be private.
 function faultOf({ d, kid, alg, use, x }) {
-	if (d !== undefined) return 'is a private key: whoever can read the set can sign with it'
+	if (d !== undefined) return 'is a private key: anyone who can read the set can sign with it'
 	if (!isName(kid)) return 'has no usable id'
 	if (alg !== 'EdDSA' || use !== 'sig') return 'is not for signing with EdDSA'
 	const point = typeof x === 'string' ? decodeBase64(x) : undefined

@@ -1,5 +1,5 @@
-// How often refused requests are logged, for each reason, in milliseconds. Whoever reaches
-// the upstream can cause as many as they like.
+// How often refused requests are logged, for each reason, in milliseconds. Anyone who
+// reaches the upstream can cause as many as they like.
 const interval = 10_000
 
 // Refusals logs refused requests.

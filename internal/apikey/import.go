@@ -26,8 +26,8 @@ func (a Import) Subject() (string, string) { return a.Key.WorkspaceID, "" }
 var (
 	ErrInvalidDigest    = &Error{Code: "invalid_token_sha256", Field: "token_sha256", Message: "token_sha256 must be the SHA-256 of the whole token, as 64 hexadecimal digits."}
 	ErrInvalidHint      = &Error{Code: "invalid_token_hint", Field: "token_hint", Message: "A token hint can have at most 40 characters."}
-	ErrInvalidCreatedAt = &Error{Code: "invalid_created_at", Field: "created_at", Message: `created_at must be a time that has passed, such as "2026-01-31T12:00:00Z".`}
-	ErrInvalidExpiresAt = &Error{Code: "invalid_expires_at", Field: "expires_at", Message: `expires_at must be a time to come, such as "2026-12-31T12:00:00Z".`}
+	ErrInvalidCreatedAt = &Error{Code: "invalid_created_at", Field: "created_at", Message: `created_at must be a time in the past, such as "2026-01-31T12:00:00Z".`}
+	ErrInvalidExpiresAt = &Error{Code: "invalid_expires_at", Field: "expires_at", Message: `expires_at must be a time in the future, such as "2026-12-31T12:00:00Z".`}
 	ErrTokenTaken       = &Error{Code: "token_taken", Field: "token_sha256", Message: "Another key has this token, or had it: one of another workspace, under another name, with another preset, or one that has ended."}
 )
 

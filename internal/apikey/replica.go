@@ -156,7 +156,7 @@ func (PutBack) Subject() (string, string) { return "", "" }
 // The modes of a gateway of a fleet.
 const (
 	ModeStrict = "strict" // without etcd, it refuses all requests
-	ModeStatic = "static" // without etcd, it goes on for a day
+	ModeStatic = "static" // without etcd, it keeps serving for a day
 )
 
 // The states of a gateway of a fleet.
@@ -178,8 +178,8 @@ type FleetStatus struct {
 	Committed, Applied uint64
 	// LastEnd is the number of the latest change that takes access away.
 	LastEnd uint64
-	// Lease is how long the gateway may go on without hearing from etcd; 0 if it is not
-	// serving.
+	// Lease is how long the gateway may keep serving without hearing from etcd; 0 if it is
+	// not serving.
 	Lease time.Duration
 	// Heard is when the gateway last knew that it had applied all changes; zero if it has
 	// no lease.
@@ -220,7 +220,7 @@ type GatewayStatus struct {
 	// Acknowledged is the number of the latest change that takes access away which the
 	// gateway is known to have applied.
 	Acknowledged uint64
-	// Lease is how long it may go on without hearing from etcd.
+	// Lease is how long it may keep serving without hearing from etcd.
 	Lease time.Duration
 	// Ahead is how far its clock was ahead of that of the gateway that answers, when that
 	// one heard of the latest change to its registration; below zero if it was behind. The

@@ -131,8 +131,8 @@ func (t Token) Digest() Digest {
 }
 
 // DigestOf returns the digest of a text that is as long as a token can be, whether or not
-// it is one. It is for finding a key whose token is known to be well-formed: whoever finds
-// none still has to parse the text.
+// it is one. It is for finding a key whose token is known to be well-formed: a caller that
+// finds none still has to parse the text.
 func DigestOf(s string) (digest Digest, ok bool) {
 	if len(s) < minTokenLength || len(s) > maxTokenLength {
 		return Digest{}, false

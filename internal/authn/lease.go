@@ -14,14 +14,14 @@ type Lease interface {
 func (a *Authenticator) Require(lease Lease) { a.lease = lease }
 
 // Share divides the limits that are for a whole fleet by a number of gateways, at least 1.
-// Until the first call, it is 1. A key's count of a limit begins anew whenever that changes
-// what this gateway allows.
+// Until the first call, it is 1. A key's count for a limit starts over whenever that
+// changes what this gateway allows.
 func (a *Authenticator) Share(gateways int) { a.gateways.Store(int64(gateways)) }
 
 // mayJudge reports whether requests may be judged at this instant. Ask it before the key
 // is looked up. Asked afterwards, it lets a revoked key pass: a gateway that is cut off
 // looks it up, is not scheduled for a while, hears what was revoked, is live again, and
-// goes on with the key as it was.
+// continues with the key as it was.
 func (a *Authenticator) mayJudge() bool {
 	return !a.closed.Load() && (a.lease == nil || a.lease.Live())
 }

@@ -20,8 +20,8 @@ type Policy struct {
 	ReadPaths []string
 	// ReadLimit and WriteLimit limit how often a key may be used. N = 0 means no limit.
 	ReadLimit, WriteLimit Limit
-	// WorkspaceLimit limits how often all keys of a workspace together may be used, beside
-	// the limits of each key. N = 0 means no limit.
+	// WorkspaceLimit limits how often all keys of a workspace together may be used, in
+	// addition to the limits of each key. N = 0 means no limit.
 	WorkspaceLimit Limit
 	// AllowBrowsers lets keys be used from browsers.
 	AllowBrowsers bool

@@ -53,7 +53,7 @@ func New(config Config) *Deliverer {
 	return &Deliverer{config: config, dropped: make(map[string]int)}
 }
 
-// handOver is for how long tries under way may go on once they are not wanted any more.
+// handOver is how long tries under way may continue once they are no longer wanted.
 const handOver = time.Second
 
 // Use sends to other targets from now on. It does not wait: what is being sent ends first, so

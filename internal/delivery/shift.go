@@ -16,7 +16,7 @@ type shift struct {
 	*Deliverer
 	routes []*route
 
-	// No try begins once working is done, and none goes on once sending is.
+	// No try begins once working is done, and none continues once sending is.
 	working, sending  context.Context
 	stopWork, endSend context.CancelFunc
 	over              chan struct{} // closed once nothing is being sent

@@ -90,7 +90,7 @@ func (m *Member) Pause() {
 	m.paused = true
 }
 
-// Resume lets a paused member go on.
+// Resume resumes a paused member.
 func (m *Member) Resume() {
 	m.c.t.Helper()
 	m.signal(syscall.SIGCONT)

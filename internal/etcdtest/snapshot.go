@@ -23,8 +23,8 @@ type RestoreOptions struct {
 	SameToken bool
 }
 
-// Restore kills all members, has each begin anew from a snapshot at its old addresses, and
-// waits until all are healthy.
+// Restore kills all members, restarts each from a snapshot at its old addresses, and waits
+// until all are healthy.
 func (c *Cluster) Restore(file string, options RestoreOptions) {
 	c.t.Helper()
 	c.killAll()

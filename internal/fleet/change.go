@@ -73,7 +73,7 @@ func deleted(r apikey.Record) byte {
 	return 0
 }
 
-// errHistory is why a replica cannot go on: etcd's changes do not follow those that the
+// errHistory is why a replica cannot continue: etcd's changes do not follow those that the
 // replica has.
 var errHistory = errors.New("etcd has another history than this replica")
 

@@ -19,9 +19,9 @@
 //
 // A gateway serves for as long as it has a lease. It gets one by reading the head and its
 // own registration from a majority of etcd, and applying the changes up to that head. The
-// lease counts from before the read, so what was changed before is applied. Whoever takes
-// access away waits until every registered gateway has acknowledged the change, or has
-// lost its registration for longer than its lease.
+// lease counts from before the read, so what was changed before is applied. A call that
+// takes access away waits until every registered gateway has acknowledged the change, or
+// has lost its registration for longer than its lease.
 //
 // A fleet begins with the first gateway, or with a store that is moved into it ([Import]).
 // It ends with a last head, by which one of its replicas becomes a store of its own

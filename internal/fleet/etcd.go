@@ -17,8 +17,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// attemptTimeout bounds one request to one member of etcd. A member that is stopped or
-// cut off answers nothing, and the client goes on to the next only for a new request.
+// attemptTimeout bounds one request to one member of etcd. A member that is stopped or cut
+// off answers nothing, and the client moves on to the next only for a new request.
 const attemptTimeout = time.Second
 
 // etcd is a connection to the members of etcd, seen from below the fleet's prefix. It is

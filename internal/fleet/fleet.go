@@ -96,7 +96,7 @@ type Fleet struct {
 	watches      atomic.Int64 // how many have been opened
 	restartWatch atomic.Pointer[context.CancelCauseFunc]
 	applying     atomic.Bool   // changes are being written to the replica
-	reload       atomic.Bool   // the replica has to be filled anew
+	reload       atomic.Bool   // the replica has to be refilled
 	closed       chan struct{} // closed once the gateway is being stopped
 
 	space     atomic.Pointer[apikey.FleetSpace]
@@ -171,7 +171,7 @@ func (f *Fleet) start(o *Options, e *etcd) {
 	}
 }
 
-// halt ends what start began, and waits for it. The lease goes on. The caller holds mu.
+// halt ends what start began, and waits for it. The lease continues. The caller holds mu.
 func (f *Fleet) halt() {
 	for _, b := range f.background {
 		b.stop()
@@ -221,7 +221,7 @@ func (f *Fleet) closing() bool {
 }
 
 // connection returns the connection to etcd, until the gateway adopts other options. Then
-// that is closed: whoever waits for longer than one call asks again.
+// that is closed: a caller that waits for longer than one call asks again.
 func (f *Fleet) connection() *etcd { return f.etcd.Load() }
 
 // Live reports whether this gateway may judge requests now.

@@ -12,8 +12,9 @@ import (
 )
 
 // A gateway leaves registrations behind: those of its earlier sessions, under which its
-// lease may go on for a moment, and those of a process that was killed, which its replica
-// has noted. Nobody should wait for them longer than needed, or count them as serving.
+// lease may continue for a moment, and those of a process that was killed, which its
+// replica has noted. Nobody should wait for them longer than needed, or count them as
+// serving.
 
 // inherited are registrations that an earlier process has noted in the replica, by id, and
 // since when each is known to be fenced; zero if it is not.

@@ -68,7 +68,7 @@ func Import(ctx context.Context, o Options, from Origin, progress Progress) (Imp
 	case head.sealed != nil && own.Prefix == "":
 		return Imported{}, fmt.Errorf("there is a fleet below %s already: give the new one another prefix, or bring the keys into that one with a backup, which one of its gateways restores", e.prefix)
 	case head.sealed != nil && own.At.Fleet != head.Fleet, head.sealed == nil && own.Prefix != "" && !own.Moving:
-		return Imported{}, fmt.Errorf("the store is the replica of another fleet than what is below %s: only a store that belongs to no fleet can be imported", e.prefix)
+		return Imported{}, fmt.Errorf("the store is the replica of a fleet other than the one below %s: only a store that belongs to no fleet can be imported", e.prefix)
 	case head.sealed != nil:
 		return Imported{Already: true}, settle(ctx, e, from, own, head)
 	}
@@ -77,8 +77,8 @@ func Import(ctx context.Context, o Options, from Origin, progress Progress) (Imp
 	return i.Imported, err
 }
 
-// settle finishes an import that has written the head. Who interrupted it may have
-// started gateways meanwhile: then the replica is filled anew when it is opened.
+// settle finishes an import that has written the head. Gateways may have been started since
+// it was interrupted: then the replica is refilled when it is opened.
 func settle(ctx context.Context, e *etcd, store Origin, own apikey.Membership, head point) error {
 	if !own.Moving {
 		return nil
@@ -131,7 +131,7 @@ func (i *importing) run(ctx context.Context) error {
 	return i.from.SetMembership(ctx, apikey.Membership{Prefix: i.etcd.prefix, At: at, Complete: true})
 }
 
-// errOvertaken is why an import cannot go on.
+// errOvertaken is why an import cannot continue.
 var errOvertaken = errors.New("another import has begun, or a gateway has started a fleet below the same prefix: nothing of the store was changed")
 
 // begin says in etcd that there is an import. Until it ends, no gateway starts a fleet,

@@ -309,10 +309,10 @@ func TestImport_refused(t *testing.T) {
 	other.Prefix = "/other/"
 	refused("a replica with another prefix", other, "the store belongs to the fleet with the prefix /own/, and the configuration says /other/")
 	intruder{t, connect(t, o)}.remove("")
-	refused("a replica whose fleet is gone", o, "the store is the replica of another fleet than what is below /own/")
+	refused("a replica whose fleet is gone", o, "the store is the replica of a fleet other than the one below /own/")
 	g = openGateway(t, "gw1", o)
 	g.awaitLive(t)
-	refused("a replica of another fleet", o, "the store is the replica of another fleet than what is below /own/")
+	refused("a replica of another fleet", o, "the store is the replica of a fleet other than the one below /own/")
 }
 
 func connect(t *testing.T, o Options) *etcd {

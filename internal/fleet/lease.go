@@ -22,7 +22,7 @@ func (l *lease) tell(ended, again func()) {
 	l.lapses = time.AfterFunc(time.Hour, func() {
 		switch left := l.remaining(); {
 		case l.granted.Load() == nil:
-		case left > 0: // granted anew in the meantime
+		case left > 0: // granted again in the meantime
 			l.lapses.Reset(left)
 		default:
 			l.lapsed.Store(true)

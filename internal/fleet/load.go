@@ -21,8 +21,8 @@ const (
 	readsAtOnce = 4    // parts that are read at the same time
 )
 
-// load fills the replica with all records, as of one revision. One that has served, and
-// may have to go on, is not touched before they are known to be the fleet's.
+// load fills the replica with all records, as of one revision. One that has served, and may
+// have to keep serving, is not touched before they are known to be the fleet's.
 func (f *Fleet) load(ctx context.Context, e *etcd, served bool) error {
 	head, revision, err := e.readHead(ctx)
 	if err != nil {

@@ -22,7 +22,7 @@ type Options struct {
 	// IntegrityKeys seal what is in etcd. The first is used for writing, all of them for
 	// reading.
 	IntegrityKeys []IntegrityKey
-	// Static makes the gateway go on without etcd: see [Static].
+	// Static makes the gateway keep serving without etcd: see [Static].
 	Static bool
 	// MaxStaleness is how long the gateway may serve without hearing from etcd, at least
 	// [MinStaleness].

@@ -105,7 +105,7 @@ func (f *Fleet) isElsewhere(head point, at apikey.Position) bool {
 // put back, keys may be active in the replica that were revoked, and this gateway serves
 // nobody.
 func (f *Fleet) goOver(ctx context.Context, e *etcd, at apikey.Position) error {
-	if !f.options.Load().Static { // a static gateway goes on with what it knows
+	if !f.options.Load().Static { // a static gateway keeps serving with what it knows
 		f.lease.end()
 	}
 	lost, err := f.compare(ctx, e, at)
@@ -196,6 +196,6 @@ func (f *Fleet) putBack(ctx context.Context) error {
 		return fmt.Errorf("putting back what is missing in etcd: %w", err)
 	}
 	f.reconciling.lost.Store(nil)
-	f.log.Info("etcd has everything again that was missing there", zap.Int("records", kept))
+	f.log.Info("everything that was missing in etcd is back", zap.Int("records", kept))
 	return nil
 }

@@ -112,8 +112,8 @@ func (r *rekeying) part(ctx context.Context, prefix, after string, began time.Ti
 	}
 }
 
-// sameKey fails if a registered gateway goes on sealing with another key: it does so with
-// its registration too.
+// sameKey fails if a registered gateway keeps sealing with another key: it does so with its
+// registration too.
 func (r *rekeying) sameKey(ctx context.Context) error {
 	for began := time.Now(); ; {
 		others, err := r.others(ctx)
@@ -185,7 +185,7 @@ func (r *rekeying) needed(kv *mvccpb.KeyValue) bool {
 }
 
 // some seals some records again. Those that do not agree with this replica, or that somebody
-// has changed meanwhile, are read anew.
+// has changed in the meantime, are read again.
 func (r *rekeying) some(ctx context.Context, kvs []*mvccpb.KeyValue) error {
 	for tries := 0; len(kvs) > 0; tries++ {
 		if done, err := r.try(ctx, kvs); done || err != nil {
@@ -238,8 +238,8 @@ func (r *rekeying) try(ctx context.Context, kvs []*mvccpb.KeyValue) (done bool, 
 	return err == nil && resp.Succeeded, err
 }
 
-// again reads records anew, once this replica has the latest changes, and returns those
-// that still have to be sealed.
+// again rereads records, once this replica has the latest changes, and returns those that
+// still have to be sealed.
 func (r *rekeying) again(ctx context.Context, kvs []*mvccpb.KeyValue) (left []*mvccpb.KeyValue, err error) {
 	gets := make([]clientv3.Op, len(kvs))
 	for i, kv := range kvs {

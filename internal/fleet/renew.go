@@ -77,8 +77,8 @@ func (f *Fleet) renew(ctx context.Context, e *etcd, id string, staleness time.Du
 	return nil
 }
 
-// await waits until the replica has applied the change of a head. If it does not come,
-// the watch is opened anew.
+// await waits until the replica has applied the change of a head. If it does not come, the
+// watch is reopened.
 func (f *Fleet) await(ctx context.Context, head point) error {
 	for {
 		patience, cancel := context.WithTimeout(ctx, watchPatience)

@@ -13,7 +13,7 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// run takes part in the fleet until ctx is done. After any failure it begins anew.
+// run takes part in the fleet until ctx is done. After any failure it starts over.
 func (f *Fleet) run(ctx context.Context) {
 	wait, renewed := minRetry, false
 	for ctx.Err() == nil {
@@ -72,9 +72,9 @@ func (f *Fleet) session(ctx context.Context) error {
 	return err
 }
 
-// leave ends a session. If the gateway may go on serving for as long as its lease lasts,
-// its registration stays until the next session has renewed the lease: whoever takes
-// access away in the meantime has to wait for it.
+// leave ends a session. If the gateway may keep serving for as long as its lease lasts, its
+// registration stays until the next session has renewed the lease: a call that takes access
+// away in the meantime has to wait for it.
 func (f *Fleet) leave(m *membership, why error) {
 	if m.serving() {
 		f.former = append(f.former, m.id)
@@ -91,7 +91,7 @@ func (f *Fleet) leave(m *membership, why error) {
 	}
 }
 
-// endsLease reports whether an error means that a gateway in strict mode may not go on
+// endsLease reports whether an error means that a gateway in strict mode may not keep
 // serving under the lease that it has.
 func endsLease(err error) bool {
 	_, ended := errors.AsType[*endedError](err)

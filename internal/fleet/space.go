@@ -34,7 +34,7 @@ func (f *Fleet) Full() bool {
 	return space != nil && space.Full()
 }
 
-// errNoRoom is why an import cannot go on.
+// errNoRoom is why an import cannot continue.
 var errNoRoom = errors.New("etcd has almost reached its quota: raise --quota-backend-bytes on every member, then run this again")
 
 // checkRoom fails if etcd has almost reached its quota.

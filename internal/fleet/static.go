@@ -10,13 +10,13 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// A gateway in static mode goes on serving after a restart without etcd. Its registration
+// A gateway in static mode keeps serving after a restart without etcd. Its registration
 // must be in etcd for as long as it may: that is why what is taken away is pending until
-// this gateway has applied it. So the replica knows the registrations under which it may
-// be served: each is noted before it says that it serves, and removed once there is a
-// lease under another one, or once the replica has noted that it may not be served any
-// more. In strict mode they are noted too, so that a gateway that was killed and is started
-// again is not taken for two.
+// this gateway has applied it. So the replica knows the registrations under which it may be
+// served: each is noted before it says that it serves, and removed once there is a lease
+// under another one, or once the replica has noted that it may not be served any more. In
+// strict mode they are noted too, so that a gateway that was killed and is started again is
+// not taken for two.
 //
 // A copy of a replica has the same notes, and must do nothing of that. It is known by its
 // holder, if it is in another place or of another name.

@@ -2,12 +2,12 @@
 // scanning partner program sends them:
 // https://docs.github.com/code-security/secret-scanning/secret-scanning-partner-program
 //
-// It promises that a report has no effect unless GitHub, or whoever has one of the
+// It promises that a report has no effect unless GitHub, or someone else with one of the
 // configured keys, signed its very bytes; that what it reports is durable and in effect
 // before it is answered; and that a token in it is neither kept nor logged nor sent back.
-// Whoever has no such key costs a look-up in memory, or, with an identifier of one and a
+// Anyone without such a key costs a look-up in memory, or, with an identifier of one and a
 // signature in the right form, the verification of a bounded body, of which few are in memory
-// at once, and for seconds.
+// at a time, and for seconds.
 package leaks
 
 import (
@@ -152,7 +152,7 @@ var refusals = map[string]struct {
 	UnknownSigner: {http.StatusUnauthorized, Unauthorized, "The report is signed with a key that is not known here."},
 	Malformed:     {http.StatusBadRequest, Malformed, "The body is not a JSON array of matches."},
 	TooSlow:       {http.StatusRequestTimeout, TooSlow, "The body did not arrive within 5 seconds."},
-	TooMany:       {http.StatusServiceUnavailable, TooMany, "Too many reports arrive at once. Send it again."},
+	TooMany:       {http.StatusServiceUnavailable, TooMany, "Too many reports are arriving. Send it again."},
 	TooLarge:      {http.StatusRequestEntityTooLarge, TooLarge, "The body is larger than 1 MiB."},
 	Unavailable:   {http.StatusServiceUnavailable, Unavailable, "The report could not be handled. Send it again."},
 }

@@ -35,7 +35,7 @@ func ParseSigners(published []byte) (Signers, error) {
 	signers := make(Signers)
 	for i, one := range file.PublicKeys {
 		if one.Identifier == "" || signers[one.Identifier] != nil {
-			return nil, fmt.Errorf("key %d: its key_identifier is missing, or that of another key", i+1)
+			return nil, fmt.Errorf("key %d: its key_identifier is missing, or is that of another key", i+1)
 		}
 		key, err := parsePublicKey(one.Key)
 		if err != nil {

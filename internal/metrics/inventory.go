@@ -43,7 +43,7 @@ var (
 	keysDesc = prometheus.NewDesc("caddy_api_keys_keys",
 		"Keys, by status and by what they may do.", []string{"status", "preset"}, nil)
 	expiringDesc = prometheus.NewDesc("caddy_api_keys_expiring_keys",
-		"Active keys that expire, or are to be revoked, within a time from now: those of a shorter one are in a longer one too.", []string{"within"}, nil)
+		"Active keys that expire, or will be revoked, within a time from now: a longer time includes the shorter ones.", []string{"within"}, nil)
 	expiringInUseDesc = prometheus.NewDesc("caddy_api_keys_expiring_keys_in_use",
 		"Those of the expiring keys that were used in the last 7 days and have no active replacement.", []string{"within"}, nil)
 	suspendedDesc = prometheus.NewDesc("caddy_api_keys_suspended_workspaces",
@@ -51,9 +51,9 @@ var (
 	limitedDesc = prometheus.NewDesc("caddy_api_keys_rate_limited_keys",
 		"Keys that a limit has refused within the last 5 minutes.", nil, nil)
 	sizeDesc = prometheus.NewDesc("caddy_api_keys_store_size_bytes",
-		"What the key store takes on its disk, in bytes, by part: its tables, and the log of what is not in them yet.", []string{"part"}, nil)
+		"Disk space that the key store uses, in bytes, by part: its tables, and the log of writes that are not in them yet.", []string{"part"}, nil)
 	freeDesc = prometheus.NewDesc("caddy_api_keys_store_free_bytes",
-		"How much the process may still write on the disk of the key store, in bytes.", nil, nil)
+		"Disk space that the process may still use for the key store, in bytes.", nil, nil)
 	clockDesc = prometheus.NewDesc("caddy_api_keys_clock_offset_seconds",
 		"How far the machine's clock is ahead of the time that is certain to have passed; below zero if it is behind.", nil, nil)
 )

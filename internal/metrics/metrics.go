@@ -85,7 +85,7 @@ func (m *Metrics) CountOperation(operation, outcome string) {
 func newOperations(operations, outcomes []string) *prometheus.CounterVec {
 	counters := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "caddy_api_keys_admin_operations_total",
-		Help: "Calls of the admin API, by operation and by outcome: ok, or the code of the error.",
+		Help: "Calls to the admin API, by operation and by outcome: ok, or the code of the error.",
 	}, []string{"operation", "outcome"})
 	for _, operation := range operations {
 		for _, outcome := range outcomes {
@@ -110,7 +110,7 @@ func newReports(outcomes []string) *prometheus.CounterVec {
 }
 
 var changesDesc = prometheus.NewDesc("caddy_api_keys_changes_available",
-	"Whether keys can be made and revoked now: 1, or 0 where the store takes no change. Requests are judged in both cases.", nil, nil)
+	"Whether keys can be created and revoked now: 1, or 0 if the store accepts no changes. Requests are checked in both cases.", nil, nil)
 
 // changes says whether keys can be changed. It is not part of the inventory,
 // because it matters most when the store cannot be counted.

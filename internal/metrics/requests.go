@@ -36,7 +36,7 @@ func newRequests() *requests {
 	r := &requests{
 		total: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "caddy_api_keys_requests_total",
-			Help: "Requests checked, by result, by what they wanted to do, and by the access of the key once its token had matched.",
+			Help: "Requests checked, by result, by action, and by the access of the key once its token has matched.",
 		}, []string{"result", "action", "access"}),
 		cacheLookups: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "caddy_api_keys_cache_lookups_total",
@@ -69,7 +69,7 @@ func newRequests() *requests {
 // are for a Prometheus without native histograms.
 func newCheckDuration() *durations {
 	return newDurations("caddy_api_keys_check_duration_seconds",
-		"How long it took to judge a request, without what came before and after.", checkBuckets)
+		"How long the check of a request took, without what came before and after it.", checkBuckets)
 }
 
 var checkBuckets = []float64{

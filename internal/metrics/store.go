@@ -29,7 +29,7 @@ type StoreErrors struct{ total *prometheus.CounterVec }
 func newStoreErrors() *StoreErrors {
 	e := &StoreErrors{prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "caddy_api_keys_store_errors_total",
-		Help: "Times that the key store could not do what it was asked for, by what that was.",
+		Help: "Failed operations of the key store, by operation.",
 	}, []string{"operation"})}
 	for _, operation := range []StoreOperation{Lookup, Change, Read, LastUsed, Usage, Clock, Forget, Census} {
 		e.total.WithLabelValues(string(operation))

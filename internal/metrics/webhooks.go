@@ -30,7 +30,7 @@ type webhookCollector struct {
 func newWebhookCollector(gateway Webhooks, outcomes []string) *webhookCollector {
 	c := &webhookCollector{gateway, prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "caddy_api_keys_webhook_deliveries_total",
-		Help: "Tries to deliver messages to webhooks, by outcome: received, to be repeated, or given up.",
+		Help: "Attempts to deliver messages to webhooks, by outcome: received, to be repeated, or given up.",
 	}, []string{"outcome"})}
 	for _, outcome := range outcomes {
 		c.deliveries.WithLabelValues(outcome)

@@ -147,7 +147,7 @@ const maxKey = 2 << 20
 
 var errUTF16 = errors.New("it is UTF-16: save it as UTF-8")
 
-var errTooLong = errors.New("one key of it is longer than 2 MiB: is --from right?")
+var errTooLong = errors.New("one of its keys is longer than 2 MiB: is --from right?")
 
 // next renews the allowance for another key.
 func (b *bounded) next() { b.left, b.spent = maxKey, errTooLong }

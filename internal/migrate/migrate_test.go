@@ -96,11 +96,11 @@ func TestRead_broken(t *testing.T) {
 		{"no tokens", CSV, "name,owner\n", "error: line 1 has neither a column token_sha256 nor a column token\n"},
 		{"a misplaced quotation mark", CSV, "name,token\nSync \"nightly\"," + secret + "\nSync," + secret + "\n", "2: refused: A quotation mark is misplaced: put a value with commas or quotation marks in quotation marks, and double those within. (invalid_csv, )\n" +
 			"3: refused: There is no workspace_id: add one, or give --workspace. (invalid_workspace, workspace_id)\n"},
-		{"an unclosed quotation mark", CSV, "name,token\n\"" + endless + endless, "error: one key of it is longer than 2 MiB: is --from right?\n"},
+		{"an unclosed quotation mark", CSV, "name,token\n\"" + endless + endless, "error: one of its keys is longer than 2 MiB: is --from right?\n"},
 		{"JSON that is cut off", Unkey, `[{"plaintext":"` + secret, "error: it is cut off: the JSON ends in the middle\n"},
 		{"broken JSON", Unkey, "[\n{\"plaintext\":" + secret + "}]", "error: line 2 is not JSON\n"},
 		{"no keys", Tyk, "\"" + secret + "\"", "error: line 1 has no keys: is --from right?\n"},
-		{"an endless key", Tyk, `[{"alias":"` + endless + endless, "error: one key of it is longer than 2 MiB: is --from right?\n"},
+		{"an endless key", Tyk, `[{"alias":"` + endless + endless, "error: one of its keys is longer than 2 MiB: is --from right?\n"},
 		{"a scalar", Kong, secret, "error: line 1 is not as decK writes it: is this the output of deck gateway dump?\n"},
 		{"another document", Kong, "services: []\n", "error: it has neither a _format_version nor consumers: is this the output of deck gateway dump?\n"},
 		{"consumers of another kind", Kong, "consumers:\n- " + secret + "\n- username: [" + secret + "]\n", "2: refused: This is not a consumer as decK writes it. (invalid_export, )\n3: refused: This is not a consumer as decK writes it. (invalid_export, )\n"},

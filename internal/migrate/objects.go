@@ -27,7 +27,7 @@ type shape struct {
 	unread func(members jsontext.Value, answers int) bool
 }
 
-var errPages = errors.New("it ends with a page that others follow: append the answers for those to it, and import again")
+var errPages = errors.New("more pages follow the last one in it: append the answers for those, and import again")
 
 // objects calls found for every key of an export in JSON: in an array, in one that is a
 // member of an object, as members, or one after the other. It ends once found returns

@@ -121,7 +121,7 @@ func (k *tykKey) digest(entry *Entry, options Options) {
 	case k.Hash == "" && k.ID != "": // Tyk does not hash keys
 		entry.Err = entry.hash(k.ID, options)
 	case named == "":
-		entry.Err = refuse("invalid_token_sha256", "key_hash", "The session is without its key_hash: add it.")
+		entry.Err = refuse("invalid_token_sha256", "key_hash", "The session lacks its key_hash: add it.")
 	default:
 		entry.Err = refuse("invalid_token_sha256", "key_hash", "The key_hash is not a SHA-256.")
 	}

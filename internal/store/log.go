@@ -18,8 +18,8 @@ type Log interface {
 	// when this replica has applied it, or the event of its refusal. If the change takes
 	// access away, Commit also waits until no other gateway grants it any more.
 	//
-	// It returns as soon as ctx is done. A change that is being committed by then goes on,
-	// and may be applied later: the error is then [apikey.ErrFleetInDoubt].
+	// It returns as soon as ctx is done. A change that is being committed by then
+	// continues, and may be applied later: the error is then [apikey.ErrFleetInDoubt].
 	//
 	// It fails with the error of applied, or with an error that wraps
 	// [apikey.ErrStoreUnavailable].

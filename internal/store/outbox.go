@@ -189,11 +189,11 @@ func (s *Store) eraseMessages(ctx context.Context, messages []webhook.Message) e
 	})
 }
 
-// ForgetMessages deletes messages whose receivers are not configured any more, and those
-// of a store that has become a replica, and returns their number.
+// ForgetMessages deletes messages whose receivers are no longer configured, and those of a
+// store that has become a replica, and returns their number.
 func (s *Store) ForgetMessages(ctx context.Context) (forgotten int, err error) {
 	if !s.replica && s.hooks.Load() == nil {
-		if _, err := s.Announce(ctx, time.Now(), nil); err != nil { // who is configured later begins anew
+		if _, err := s.Announce(ctx, time.Now(), nil); err != nil { // a receiver configured later starts over
 			return 0, err
 		}
 	}

@@ -29,7 +29,7 @@ type Reload struct {
 	seen  []uint64 // hashes of the records that were added, unless the replica was empty
 }
 
-// BeginReload begins to fill a replica anew.
+// BeginReload begins to refill a replica.
 func (s *Store) BeginReload(ctx context.Context) (*Reload, error) {
 	r := &Reload{store: s, seed: maphash.MakeSeed()}
 	err := s.view(func(txn *durable.Txn) error {

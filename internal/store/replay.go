@@ -56,7 +56,7 @@ func (r *replay) rehash(txn *transaction) (err error) {
 
 // compareSets reports that the records of this replica are not those of the gateway that
 // made a change. That is a fault of one of the two, which cannot be told from here. So the
-// replica goes on, and the next change by one that is right has the right hash again.
+// replica continues, and the next change by one that is right has the right hash again.
 func (s *Store) compareSets(at apikey.Position, set *sethash.Hash) {
 	if !bytes.Equal(at.Set, set.Sum()) {
 		s.log.Error("the records of this gateway differ from those of the gateway that made this change", zap.Uint64("change", at.Seq))

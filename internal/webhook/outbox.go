@@ -16,7 +16,7 @@ type Outbox interface {
 	Lead(ctx context.Context) (leading context.Context, resign func(), err error)
 
 	// Announce writes the messages that have become due by now, which has to be a time that
-	// is certain to have passed. Whoever leads calls it once a second. A call does a bounded
+	// is certain to have passed. The leader calls it once a second. A call does a bounded
 	// amount of work, and reports whether there is more.
 	Announce(ctx context.Context, now time.Time) (more bool, err error)
 

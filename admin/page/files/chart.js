@@ -1,5 +1,5 @@
-// How often keys were used, drawn by day. A drawing says nothing to screen readers: what
-// it shows is beside it in words or in a table.
+// How often keys were used, drawn by day. A drawing says nothing to screen readers: what it
+// shows is also next to it in words or in a table.
 
 import {svg} from "./vendor/lit-html.js";
 import {now} from "./api.js";
@@ -42,8 +42,8 @@ const stopped = ({refused, rate_limited: limited}) => [["refused", refused], ["l
 const total = (parts) => parts.reduce((sum, [, n]) => sum + n, 0);
 
 // Draws days, each with the use of one or several keys side by side. What did not pass has
-// a scale of its own, so that a few refusals are seen beside many requests. titleOf names a
-// day for those who point at it.
+// a scale of its own, so that a few refusals stay visible next to many requests. titleOf
+// names a day for those who point at it.
 export function drawing(days, titleOf = () => "") {
 	const all = days.flat();
 	const most = Math.max(1, ...all.map((of) => total(passed(of))));

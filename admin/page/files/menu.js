@@ -69,7 +69,7 @@ function onKey(event, id) {
 		event.preventDefault();
 		close();
 	} else if (isOpen && event.key === "Tab") {
-		close(); // and Tab goes on from the button
+		close(); // and Tab continues from the button
 	} else if (isOpen) {
 		move(event);
 	}

@@ -82,7 +82,7 @@ export const dropdown = (name, chosen, options, {id = nothing, choose = () => {}
 		${options.map(([value, words]) => html`<option value=${value} .selected=${value === chosen}>${words}</option>`)}
 	</select></span>`;
 
-// The same with a label beside it.
+// The same with a label next to it.
 export const pick = (name, label, chosen, options, choose) => html`
 	<label class="pick by-${name}"><span>${label}</span>${dropdown(name, chosen, options, {choose})}</label>`;
 

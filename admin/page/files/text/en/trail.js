@@ -32,7 +32,7 @@ export const trail = {
 	to: "To",
 	widen: "Clear the filters",
 	none: {title: "Nothing matches these filters", lead: "Clear them to see everything that happened."},
-	reached: (time) => html`Searched back to ${time}. Go on with “Older”.`,
+	reached: (time) => html`Searched back to ${time}. Continue with “Older”.`,
 	ofKey: "Activity of this key",
 	export: "Export as CSV",
 	exporting: (n) => `Exporting… ${number(n)}`,
