@@ -41,16 +41,55 @@ type uses struct {
 	mu    sync.Mutex
 	fresh []*entry // listed since the last flush
 
-	flushing sync.Mutex        // held for all fields below
-	followed map[string]*entry // by key id
-	written  []writing         // in order of time
-	failed   []*entry          // those that could not be written
+	flushing sync.Mutex // held for all fields below
+	followed followed
+	written  []writing // in order of time
+	failed   []place   // those that could not be written
 }
 
 // writing is when the uses of some keys were written.
 type writing struct {
 	at   time.Time
-	keys []*entry
+	keys []place
+}
+
+// followed are the keys whose uses are followed, each at a place that it keeps. Only entries
+// has pointers, so that the garbage collector follows one for each key, and not four.
+type followed struct {
+	entries []*entry
+	places  map[halfDigest]place
+	free    []place
+}
+
+type place uint32
+
+// put follows a key. If another entry of the key was followed, put takes its place, and
+// returns that entry.
+func (f *followed) put(key *entry) (at place, older *entry) {
+	at, known := f.places[half(key.Digest)]
+	if known {
+		older, f.entries[at] = f.entries[at], key
+		return at, older
+	}
+	if n := len(f.free); n > 0 {
+		at, f.free = f.free[n-1], f.free[:n-1]
+		f.entries[at] = key
+	} else {
+		at, f.entries = place(len(f.entries)), append(f.entries, key)
+	}
+	if f.places == nil {
+		f.places = make(map[halfDigest]place)
+	}
+	f.places[half(key.Digest)] = at
+	return at, nil
+}
+
+func (f *followed) remove(at place) {
+	delete(f.places, half(f.entries[at].Digest))
+	f.entries[at], f.free = nil, append(f.free, at)
+	if len(f.places) == 0 { // or a map keeps the room that it once needed
+		*f = followed{}
+	}
 }
 
 // note records a use of a key by a client.
@@ -119,16 +158,16 @@ func (a *Authenticator) FlushUses(now time.Time, resolution time.Duration, write
 	defer u.flushing.Unlock()
 	due := u.due(now, resolution)
 	batch, keys := make(map[string]apikey.Use, len(due)), due[:0]
-	for _, key := range due {
-		key = u.followed[key.ID] // which may have replaced it
+	for _, at := range due {
+		key := u.followed.entries[at]
 		one := &key.use
-		if at := one.at.Load(); at != one.written {
-			batch[key.ID] = apikey.Use{At: time.UnixMilli(at), From: one.address(), Noted: one.written != 0}
-			keys = append(keys, key)
+		if used := one.at.Load(); used != one.written {
+			batch[key.ID] = apikey.Use{At: time.UnixMilli(used), From: one.address(), Noted: one.written != 0}
+			keys = append(keys, at)
 			continue
 		}
 		// Not used within the resolution: stop tracking it.
-		delete(u.followed, key.ID)
+		u.followed.remove(at)
 		if u.unlist(one) != one.written {
 			u.list(key)
 		}
@@ -140,7 +179,8 @@ func (a *Authenticator) FlushUses(now time.Time, resolution time.Duration, write
 		u.failed = keys
 		return err
 	}
-	for _, key := range keys {
+	for _, at := range keys {
+		key := u.followed.entries[at]
 		key.use.written = batch[key.ID].At.UnixMilli()
 		key.use.forgetAddress()
 	}
@@ -152,8 +192,8 @@ func (a *Authenticator) FlushUses(now time.Time, resolution time.Duration, write
 // than a second after the last one would otherwise leave it to the next.
 const early = 500 * time.Millisecond
 
-// due returns the tracked keys to look at now, or what they have replaced.
-func (u *uses) due(now time.Time, resolution time.Duration) []*entry {
+// due returns the places of the keys to look at now.
+func (u *uses) due(now time.Time, resolution time.Duration) []place {
 	due := u.failed
 	u.failed = nil
 	for len(u.written) > 0 && now.Sub(u.written[0].at) >= resolution-early {
@@ -164,20 +204,16 @@ func (u *uses) due(now time.Time, resolution time.Duration) []*entry {
 	fresh := u.fresh
 	u.fresh = nil
 	u.mu.Unlock()
-	if u.followed == nil {
-		u.followed = make(map[string]*entry)
-	}
 	for _, key := range fresh {
-		older := u.followed[key.ID]
-		u.followed[key.ID] = key
+		at, older := u.followed.put(key)
 		if older == nil {
-			due = append(due, key)
+			due = append(due, at)
 			continue
 		}
 		// It replaces one that was evicted, which keeps its due time.
 		key.use.written = older.use.written
-		if at, newer := u.unlist(&older.use), key.use.at.Load(); at > newer {
-			key.use.at.CompareAndSwap(newer, at) // unless it was used just now
+		if used, newer := u.unlist(&older.use), key.use.at.Load(); used > newer {
+			key.use.at.CompareAndSwap(newer, used) // unless it was used just now
 		}
 	}
 	return due

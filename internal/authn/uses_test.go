@@ -2,6 +2,7 @@ package authn
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"net/http"
 	"sync"
@@ -322,7 +323,7 @@ func TestFlushUses_atOnce(t *testing.T) {
 	a := newAuthenticator(t, s, time.Now)
 	var keys []*entry
 	for range 8 {
-		keys = append(keys, &entry{Grant: apikey.Grant{ID: apikey.NewKeyID(epoch)}})
+		keys = append(keys, &entry{Grant: anyGrant()})
 	}
 	var wg sync.WaitGroup
 	done := make(chan struct{})
@@ -356,7 +357,7 @@ func TestFlushUses_bounded(t *testing.T) {
 	a, n := newAuthenticator(t, new(source), atEpoch), new(notebook)
 	keys := make([]entry, maxUses+10)
 	for i := range keys {
-		keys[i].ID = apikey.NewKeyID(epoch)
+		keys[i].Grant = anyGrant()
 		a.uses.note(&keys[i], epoch, nil)
 	}
 	flush := func() {
@@ -380,6 +381,11 @@ func TestFlushUses_bounded(t *testing.T) {
 	if got := a.uses.count.Load(); got != maxUses {
 		t.Errorf("got %d keys followed, want %d", got, maxUses)
 	}
+}
+
+func anyGrant() apikey.Grant {
+	id := apikey.NewKeyID(epoch)
+	return apikey.Grant{ID: id, Digest: sha256.Sum256([]byte(id))}
 }
 
 // address is a client with the given address.
