@@ -1,6 +1,6 @@
-// Package caddyapikeys is an API-key gateway for Caddy: it makes, keeps and
-// revokes the API keys of many workspaces, lets a request pass only with a
-// valid one, and tells the upstream whose it is.
+// Package caddyapikeys is an API-key gateway for Caddy: it creates, stores and revokes the
+// API keys of many workspaces, lets a request through only with a valid one, and tells the
+// upstream whose it is.
 //
 // The package exists to be built into a Caddy and exports nothing; importing
 // it registers the modules of package caddymodule. Operators build with xcaddy:

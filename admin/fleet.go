@@ -18,7 +18,7 @@ type Fleet interface {
 	// Rekey seals some of its records again that come after a place, "" for the first. It
 	// fails with [apikey.ErrIntegrityKeyDiffers] if another gateway seals with another key.
 	Rekey(ctx context.Context, after string) (apikey.Rekeyed, error)
-	// Known returns it as far as the gateway knows it, at once.
+	// Known returns it as far as the gateway knows it, without waiting.
 	Known() apikey.FleetStatus
 	// PutBack has the gateway put back everything that etcd has lost, and does not wait
 	// for that.
@@ -75,7 +75,7 @@ type rekeyAnswer struct {
 	Rekey client.Rekeying `json:"rekey"`
 }
 
-// reconcileFleet has the gateway put back what etcd has lost, and answers at once: it
+// reconcileFleet has the gateway put back what etcd has lost, and answers immediately: it
 // takes as long as a restore.
 func (h *Handler) reconcileFleet(r *http.Request) (int, any, error) {
 	if fleet := h.fleet(); fleet != nil {

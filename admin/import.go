@@ -20,7 +20,7 @@ import (
 const importType = "application/x-ndjson"
 
 // importedAtOnce is the maximum number of lines that are imported in one transaction. A
-// fleet commits half as many at once.
+// fleet commits half as many at a time.
 const importedAtOnce = 120
 
 // exchange answers a request while it is still being read, and returns the outcome of the
@@ -118,7 +118,7 @@ type importing struct {
 	failed   *apikey.Error // why the key store failed: nothing is tried after that
 }
 
-// all imports lines until there are no more: as many at once as there are by then, so that
+// all imports lines until there are no more: as many together as there are by then, so that
 // none waits for the next one to arrive.
 func (i *importing) all(ctx context.Context, lines <-chan line) {
 	for first := range lines {

@@ -20,7 +20,7 @@ const (
 	// bounds the memory that they take.
 	shareAtOnce = 4
 	// shareRate is how many bytes of them are sent per second in the long run, and
-	// shareBurst how many at once: a calendar of a thousand keys is not held up.
+	// shareBurst how many in a burst: a calendar of a thousand keys is not held up.
 	shareRate  = 16 << 20
 	shareBurst = 32 << 20
 	sharePiece = 64 << 10

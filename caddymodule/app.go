@@ -58,9 +58,9 @@ type App struct {
 	// as "test": `refuse` or `allow`. Default: `refuse`.
 	VagueNames string `json:"vague_names,omitempty"`
 
-	// How many keys of one workspace may be active at once. A key counts as one
-	// together with those that it has replaced and that are still active, of which
-	// there are two at most. Default: 100.
+	// How many keys of one workspace may be active at a time. A key counts as one together
+	// with those that it has replaced and that are still active, of which there are two at
+	// most. Default: 100.
 	MaxActiveKeys int `json:"max_active_keys,omitempty"`
 
 	// How long audit events are kept, and keys after they have expired or were

@@ -108,8 +108,8 @@ var releasing = struct {
 
 func init() { caddy.OnExit(func(context.Context) { releaseAll() }) }
 
-// release gives up one use of the store at path: at once if the process is
-// exiting, when no request is in flight any more, and otherwise after the drain.
+// release gives up one use of the store at path: immediately if the process is exiting,
+// when no request is in flight any more, and otherwise after the drain.
 func release(path string) error {
 	if caddy.Exiting() {
 		_, err := instances.Delete(path)

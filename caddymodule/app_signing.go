@@ -109,7 +109,7 @@ func (i *instance) loadSigningKeys() error {
 	return nil
 }
 
-// firstSigningKeys returns keys for a store that has none. They are used at once, and
+// firstSigningKeys returns keys for a store that has none. They are used immediately, and
 // stored when the configuration is in force.
 func (i *instance) firstSigningKeys(needed *signingSettings) ([]byte, error) {
 	if first := i.signing.first.Load(); first != nil {

@@ -1,5 +1,5 @@
 // Package identity is for upstreams of the API-key gateway, written in Go: it tells them who
-// is calling, and that it was the gateway who says so.
+// is calling, and that it is the gateway that says so.
 //
 // The gateway sends the workspace, the id and the access of the key that a request was made
 // with in three plain headers. They are not signed: trust them only if all requests come

@@ -22,21 +22,21 @@
 // A call that the API refuses returns an [*Error], whose Code is one of the
 // constants of this package. [ErrNotServed] means that something else answered.
 // Any other error is the transport's or the context's. After a transport error it
-// is unknown whether a change was made: read the key or the workspace again.
-// Revoking and suspending may simply be repeated. A key whose creation was not
-// answered may exist, and nobody has its token: find it by its name and revoke it.
+// is unknown whether a change was made: read the key or the workspace again. Revoking and
+// suspending may simply be repeated. If creating a key got no answer, the key may exist,
+// and nobody has its token: find it by its name and revoke it.
 //
 // # Tokens
 //
-// A key's token is in one answer only, that of [Client.CreateKey] or
-// [Client.RotateKey]. The package writes no token into an error.
+// A key's token is in only one response, that of [Client.CreateKey] or [Client.RotateKey].
+// The package writes no token into an error.
 //
 // # Timeouts and concurrency
 //
-// Every call ends with its context. See [Client] for timeouts. A Client may be used
-// by several goroutines at once, as long as its fields are not changed meanwhile.
-// The package sends no request a second time; net/http may repeat a read whose
-// connection broke before the answer began.
+// Every call ends with its context. See [Client] for timeouts. A Client may be used by
+// several goroutines at the same time, as long as its fields do not change. The package
+// sends no request a second time; net/http may repeat a read whose connection broke before
+// the answer began.
 //
 // # Testing
 //

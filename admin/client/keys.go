@@ -109,7 +109,7 @@ type RotateRequest struct {
 	// Owner is the replacement's owner. Default: that of the old key.
 	Owner *string `json:"owner,omitzero"`
 	// RevokeOldIn is how long the old key stays active: "24h", or "0s" to revoke it
-	// at once. Default: until it expires.
+	// immediately. Default: until it expires.
 	RevokeOldIn *string `json:"revoke_old_in,omitzero"`
 }
 

@@ -27,7 +27,7 @@ type KeyRules struct {
 	// ExpiresInSeconds is the default and maximum lifetime of a new key, in
 	// seconds.
 	ExpiresInSeconds int64 `json:"expires_in_seconds"`
-	// MaxActive is how many keys of a workspace may be active at once.
+	// MaxActive is how many keys of a workspace may be active at a time.
 	MaxActive int `json:"max_active"`
 	// VagueNames are names that are refused, in lower case, without spaces,
 	// punctuation and trailing digits.

@@ -109,7 +109,7 @@ func (r *importRun) send(ctx context.Context, c *client.Client, log io.Writer, e
 
 // write sends what is to be imported, and notes the rest.
 func (r *importRun) write(to io.Writer, entries iter.Seq2[migrate.Entry, error], begin func()) error {
-	encoder := json.NewEncoder(to) // a line at once: the next may be long in coming
+	encoder := json.NewEncoder(to) // each line immediately: the next may be long in coming
 	for entry, err := range entries {
 		if send := r.note(entry, err); !send {
 			continue

@@ -66,7 +66,7 @@ func spellings(name string) []string {
 type probe struct {
 	names   []string // of the header
 	lazy    bool     // the format is lazy, which formats it when it is written
-	encodes bool     // fields are formatted at once
+	encodes bool     // fields are formatted immediately
 	leaks   bool     // a value of the header would be written
 }
 

@@ -8,7 +8,7 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// maxUses bounds the keys whose uses are tracked at once. A use beyond it is recorded
+// maxUses bounds the keys whose uses are tracked at a time. A use beyond it is recorded
 // with the key's next one.
 const maxUses = 1 << 17
 

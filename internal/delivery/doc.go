@@ -3,6 +3,6 @@
 //
 // A message is sent until its receiver has confirmed it, for three days at most.
 // Those about one subject are sent in their order. Trouble with one subject delays no other,
-// and receivers do not affect each other. Nothing is kept but in the outbox: after a restart,
-// all that is pending is tried at once.
+// and receivers do not affect each other. State is kept only in the outbox: after a restart,
+// everything pending is tried immediately.
 package delivery

@@ -9,7 +9,7 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/webhook"
 )
 
-// sweepSize is how many messages are given up at once.
+// sweepSize is how many messages are given up at a time.
 const sweepSize = 500
 
 // inspect looks how old what is pending is. If the receiver gets nothing at all, messages that

@@ -47,7 +47,7 @@ func newRoute(config Config, target Target) *route {
 }
 
 // run sends until working is done, and returns once nothing is being sent. Everything is tried
-// at once; but a receiver that wants no more is not asked again.
+// immediately; but a receiver that wants no more is not asked again.
 func (r *route) run(working, sending context.Context) {
 	r.health, r.subjects = health{gone: r.health.gone}, make(map[string]*subject)
 	for working.Err() == nil {

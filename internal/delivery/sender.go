@@ -108,8 +108,8 @@ func (s *Sender) try(ctx context.Context, id string, at time.Time, body []byte) 
 	request.Header = http.Header{
 		"Content-Type": {"application/json"},
 		"User-Agent":   {"caddy-api-keys"},
-		// Not sent: it has a request repeated at once that met a connection which the receiver
-		// was about to close.
+		// Not sent: it has a request repeated immediately if it met a connection that the
+		// receiver was about to close.
 		"Idempotency-Key": {},
 	}
 	request.Header.Set(standardwebhooks.HeaderWebhookID, id)

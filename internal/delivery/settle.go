@@ -19,7 +19,7 @@ const (
 )
 
 // settle takes back a lane that was sent, and all others that are ready: it is cheaper to
-// remove the messages of several from the outbox at once.
+// remove the messages of several from the outbox together.
 func (r *route) settle(ctx context.Context, first result) {
 	results := []result{first}
 	for ready := true; ready; {

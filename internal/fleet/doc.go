@@ -28,7 +28,7 @@
 // ([Detach]). No gateway gets a lease by that head, so none serves then.
 //
 // When the integrity key is replaced, all values are sealed again ([Fleet.Rekey]). That is
-// no change: it comes without a new head, and the values stay as they are.
+// not a change: it comes without a new head, and the values stay as they are.
 //
 // # In etcd
 //
@@ -52,9 +52,10 @@
 //	import            the id of an import that has begun: there is no head until it has finished
 //
 // A gateway never trusts what it reads: each value is sealed with a key that only the
-// gateways have. Who can write to etcd can still stop the fleet, but cannot have a gateway
-// use a record that was deleted or replaced by an earlier value of its own. Gateways that
-// follow the changes ignore that. One that is being filled notices it: the head has the
-// hash of all records that there are after the change, as a set (see package sethash), to
-// which each change adds what it writes, and from which it removes what it replaces.
+// gateways have. Someone who can write to etcd can still stop the fleet, but cannot get a
+// gateway to accept that a record was deleted, or replaced by an earlier value of its own.
+// Gateways that follow the changes ignore that. One that is being filled notices it: the
+// head has the hash of all records that there are after the change, as a set (see package
+// sethash), to which each change adds what it writes, and from which it removes what it
+// replaces.
 package fleet

@@ -35,7 +35,7 @@ func (f *Fleet) removeFormer(e *etcd) {
 // do, in steps: it excludes that gateway, and removes the registration once its lease has
 // ended. The replica may be a copy whose original serves, on a machine that was cloned: that
 // notices, and registers again. A gateway in static mode would not notice for a day, so
-// copies of its replica are not covered, and its registration is removed at once. It
+// copies of its replica are not covered, and its registration is removed immediately. It
 // reports whether there is nothing left to do.
 func (f *Fleet) removeInherited(e *etcd, id string) (done bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), attemptTimeout)

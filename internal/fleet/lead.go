@@ -108,7 +108,8 @@ func (e *etcd) newSession(ctx context.Context, ttl int64) (*concurrency.Session,
 	return session, explain(err)
 }
 
-// endSession ends a session at once, or if etcd does not answer, when its lease has run out.
+// endSession ends a session immediately, or, if etcd does not answer, when its lease has run
+// out.
 func (e *etcd) endSession(session *concurrency.Session) {
 	session.Orphan()
 	ctx, cancel := context.WithTimeout(context.Background(), attemptTimeout)

@@ -14,7 +14,7 @@ const watchPatience = time.Second
 
 // keepLease renews the lease until the gateway may not serve any more. What fails for a
 // while is tried again: the lease ends by itself. One that took long is from long ago, so the
-// next follows at once.
+// next follows immediately.
 func (f *Fleet) keepLease(ctx context.Context, e *etcd, id string) error {
 	for {
 		staleness, asked := f.options.Load().MaxStaleness, time.Now()

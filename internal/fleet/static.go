@@ -22,7 +22,7 @@ import (
 // holder, if it is in another place or of another name.
 
 // resume takes up what this gateway has noted in its replica before it was stopped. In
-// static mode, it serves at once if it was in contact with the fleet not long ago.
+// static mode, it serves immediately if it was in contact with the fleet not long ago.
 func (f *Fleet) resume(o *Options) error {
 	at, complete, err := f.replica.Position()
 	if err != nil {

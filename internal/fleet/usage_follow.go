@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// usagePage is how many values are read at once.
+	// usagePage is how many values are read at a time.
 	usagePage = 128
 	// usageWatch is after how long the values of the last days are read again if they have
 	// changed, in case that the watch did not deliver them.

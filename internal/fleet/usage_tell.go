@@ -16,7 +16,7 @@ import (
 
 const (
 	// usagePause is the shortest time between two rounds of telling. It is less than the five
-	// seconds between two notes of usage, so that each is told at once.
+	// seconds between two notes of usage, so that each is told without delay.
 	usagePause = 4 * time.Second
 	// usageBytes is how much of what is new all gateways of a fleet write in five seconds. With
 	// the values that follow, it is fifty kilobytes a second: etcd keeps it for an hour or two,

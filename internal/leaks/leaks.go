@@ -7,7 +7,7 @@
 // before it is answered; and that a token in it is neither kept nor logged nor sent back.
 // Anyone without such a key costs a look-up in memory, or, with an identifier of one and a
 // signature in the right form, the verification of a bounded body, of which few are in memory
-// at a time, and for seconds.
+// at a time, for seconds each.
 package leaks
 
 import (

@@ -45,7 +45,7 @@ func parseReport(body []byte) (matches []match, err error) {
 	return matches, nil
 }
 
-// atOnce is how many matches of a report are handled at once: a large one must be done
+// atOnce is how many matches of a report are handled at a time: a large one must be done
 // before GitHub stops waiting.
 const atOnce = 16
 

@@ -121,7 +121,7 @@ func (s *Store) Kept() (n int, err error) {
 }
 
 // PutBack commits the records that the replica keeps to the log of its fleet, those that
-// the fleet has not, at most a hundred at once. It calls committed after each time, with
+// the fleet has not, at most a hundred at a time. It calls committed after each time, with
 // how many are left. If it fails, or the gateway is stopped, it can be called again.
 func (s *Store) PutBack(ctx context.Context, committed func(o apikey.Outcome, left int)) error {
 	for {

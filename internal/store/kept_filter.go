@@ -12,7 +12,7 @@ import (
 // seconds per million keys. It is kept as its room, how many digests were added, and its
 // words, all of them little-endian in eight bytes. A room of 0 is no filter.
 
-// wordsAtOnce is how many words are written or read at once.
+// wordsAtOnce is how many words are written or read at a time.
 const wordsAtOnce = 4 << 10
 
 // keepFilter writes the filter, and drops it: once the store is closed, another process may

@@ -36,7 +36,7 @@ type Log interface {
 // Until then, it refuses all changes. Call it before the store is used.
 func (s *Store) Follow(log Log) { s.changes = log }
 
-// maxCommitted is the maximum number of records that a replica commits at once, besides
+// maxCommitted is the maximum number of records that a replica commits at a time, besides
 // events.
 const maxCommitted = 100
 

@@ -8,8 +8,8 @@ type known struct {
 
 func (k known) mayHave(id string) bool { return k.all || k.ids[id] }
 
-// lookAhead finds out which records of the batch the store may have. Usually it has
-// none, or few, and to see that at once is cheaper than to look up each record.
+// lookAhead finds out which records of the batch the store may have. Usually it has none,
+// or few, and seeing that for the whole batch is cheaper than looking up each record.
 func (m *merge) lookAhead(batch []backupLine) {
 	var keys, events []string // their ids, which are sorted in a backup
 	for i := range batch {

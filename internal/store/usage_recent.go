@@ -11,9 +11,9 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
-// To write a record of each key every few seconds would cost a large part of what checking
-// requests does. So what was counted of late is written for many keys at once, is kept in
-// memory to be shown, and is moved into the records of the keys now and then.
+// Writing a record of each key every few seconds would cost a large part of what checking
+// requests does. So recent counts are written for many keys together, are kept in memory to
+// be shown, and are moved into the records of the keys now and then.
 //
 // It is not how many requests were added, but the totals of a day, which only grow. So it
 // does no harm if some are in a record already, or are written again, or in another order.

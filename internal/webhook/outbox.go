@@ -30,7 +30,7 @@ type Outbox interface {
 	Pending(ctx context.Context, receiver, workspace, after string, most int) ([]Message, error)
 
 	// Done removes messages that were delivered, or given up. It is durable when it returns,
-	// and cheaper for many messages at once. Removing one that is not there does nothing.
+	// and cheaper for many messages together. Removing one that is not there does nothing.
 	// If it fails, the messages are still there, and will be sent again.
 	Done(ctx context.Context, messages ...Message) error
 
@@ -57,7 +57,7 @@ const (
 	MaxPendingOfOne = MaxPending / 20
 )
 
-// forgottenAtOnce is how many messages Forget deletes at once.
+// forgottenAtOnce is how many messages Forget deletes at a time.
 const forgottenAtOnce = 1000
 
 // Forget deletes the messages to a receiver that there are when it begins, and returns their

@@ -5,7 +5,7 @@
 //	created, err := server.Client().CreateKey(ctx, "acme", request)
 //
 // It is the gateway's own API over a key store of its own, so that names, limits and
-// refusals are the real ones. No Caddy is needed, and no request is judged.
+// refusals are the real ones. It needs no Caddy, and checks no requests.
 package clienttest
 
 import (
@@ -32,7 +32,7 @@ import (
 const (
 	// ExpiresIn is how long a key lives unless it is asked for less.
 	ExpiresIn = 90 * 24 * time.Hour
-	// MaxActiveKeys is how many keys of a workspace may be active at once.
+	// MaxActiveKeys is how many keys of a workspace may be active at a time.
 	MaxActiveKeys = 100
 )
 

@@ -13,7 +13,7 @@ import {filterView} from "./trailfilter.js";
 import {blank, icon, loading, pager, problem, when} from "./ui.js";
 
 const pageSize = 50;
-const mostPages = 10; // to be read at once where a filter leaves few events
+const mostPages = 10; // to be read at a time where a filter leaves few events
 const trail = {};
 const names = new Map(); // the keys that events are about, by id
 

@@ -8,7 +8,7 @@ import {isSame, readQuery, toList} from "./query.js";
 import {listedDays} from "./usage.js";
 
 // The server lists keys newest first and a page at a time. The list reads as many of them
-// as can be sorted and filtered at once. None of it costs the server more than looking at
+// as can be sorted and filtered at a time. None of it costs the server more than looking at
 // so many keys does.
 export const most = 1000;
 const pageSize = 200;

@@ -10,7 +10,7 @@ import {checkFields} from "./namefield.js";
 import {text} from "./text.js";
 import {icon, since} from "./ui.js";
 
-// Revokes keys one after the other; those whose outcome is known are marked at once.
+// Revokes keys one after the other; each is marked as soon as its outcome is known.
 // Afterwards done is called.
 export function openRevokeMany(keys, done) {
 	const items = keys.map((key) => ({key, revoked: false, failed: ""}));

@@ -33,7 +33,7 @@ function startOf(date, later = 0) {
 	return new Date(year, month - 1, day + later).getTime();
 }
 
-const limit = 200; // events that are read at once
+const limit = 200; // events that are read at a time
 const patience = 20; // pages of keys, of which a search may find few or none
 
 // Reads the events from a cursor on that a filter leaves, newest first: at least as many as

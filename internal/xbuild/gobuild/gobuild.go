@@ -1,4 +1,4 @@
-// Package gobuild builds Go programs, and says what it is doing meanwhile.
+// Package gobuild builds Go programs, and reports what it is doing.
 package gobuild
 
 import (
