@@ -200,7 +200,7 @@ func (a *Authenticator) find(ctx context.Context, policy *Policy, facts *Facts) 
 
 // recall returns the cached key whose token the request presents, or nil, and the digest of
 // what it presents, or zero. It does not look at the form of the token, which costs more
-// than to find it: what has the digest of a token that was made here is that token. The
+// than finding it: what has the digest of a token that was made here is that token. The
 // token of an imported key can have any form.
 func (a *Authenticator) recall(facts *Facts) (*entry, apikey.Digest) {
 	if facts.Before != nil {

@@ -32,8 +32,8 @@ type cache struct {
 	doubted doubted
 }
 
-// doubted are the keys that a change in doubt was to end. The source may have them as they
-// were before, so they are refused until the server is restarted.
+// doubted are the keys that a change in doubt was meant to end. The source may have them as
+// they were before, so they are refused until the server is restarted.
 type doubted struct {
 	mu      sync.RWMutex
 	digests map[apikey.Digest]struct{}

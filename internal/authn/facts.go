@@ -69,9 +69,9 @@ func (p *Pass) countedForWorkspace(limit ratelimit.Limit) bool {
 	return false
 }
 
-// credential returns the digest of the token that the request is judged by, or
-// what is wrong with it. Tokens of the earlier prefixes are no foreign ones. The caller
-// passes in the digest of what is presented if it has that already, and else zero.
+// credential returns the digest of the token that the request is judged by, or what is
+// wrong with it. Tokens of the earlier prefixes are not foreign. The caller passes in the
+// digest of what is presented if it has that already, otherwise zero.
 func (f *Facts) credential(policy *Policy, earlier *apikey.Prefixes, digest apikey.Digest) (apikey.Digest, Result) {
 	if f.Before != nil {
 		return f.Before.Key.Digest, ""

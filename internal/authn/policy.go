@@ -25,9 +25,9 @@ type Policy struct {
 	WorkspaceLimit Limit
 	// AllowBrowsers lets keys be used from browsers.
 	AllowBrowsers bool
-	// ForeignTokens has tokens looked up that other programs issued, and whose keys were
-	// imported, unless they begin with TokenPrefix, the one of new tokens, or an earlier
-	// one. See [apikey.ParseAnyToken].
+	// ForeignTokens means that tokens that other programs issued, and whose keys were
+	// imported, are looked up too, unless they begin with TokenPrefix, the one of new
+	// tokens, or an earlier one. See [apikey.ParseAnyToken].
 	ForeignTokens bool
 	TokenPrefix   string
 }

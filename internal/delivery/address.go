@@ -38,7 +38,7 @@ func validPort(port string) bool {
 	return err == nil && n > 0
 }
 
-// normalized spells an address as all others that mean the same.
+// normalized spells an address like all others that mean the same.
 func normalized(u *url.URL) *url.URL {
 	same := *u
 	same.Host = strings.ToLower(u.Host)

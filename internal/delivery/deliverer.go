@@ -18,7 +18,7 @@ type Target struct {
 	Sender *Sender
 }
 
-// What became of a try to deliver a message, for metrics.
+// The outcome of a try to deliver a message, for metrics.
 const (
 	Delivered = "ok"
 	Retried   = "retry"    // it failed, and will be repeated

@@ -12,8 +12,9 @@ import (
 // sweepSize is how many messages are given up at a time.
 const sweepSize = 500
 
-// inspect looks how old what is pending is. If the receiver gets nothing at all, messages that
-// have become too old are given up without a try of their own: there can be tens of thousands.
+// inspect checks how old the pending messages are. If the receiver gets nothing at all,
+// messages that have become too old are given up without a try of their own: there can be tens
+// of thousands.
 func (r *route) inspect(ctx context.Context) {
 	r.inspected = time.Now()
 	r.oldest.Store(nil)

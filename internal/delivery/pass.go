@@ -15,7 +15,7 @@ const (
 	// readShare is the part of the time in which the outbox may be read: one of so many. Many
 	// messages may be waiting for their next try.
 	readShare = 20
-	// rereadAfter is after how long an outbox is read again that failed.
+	// rereadAfter is how long after a failure an outbox is read again.
 	rereadAfter = time.Second
 )
 

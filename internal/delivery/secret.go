@@ -13,7 +13,7 @@ import (
 
 const (
 	secretPrefix = "whsec_"
-	// minSecret is how many bytes Standard Webhooks asks of a secret.
+	// minSecret is how many bytes Standard Webhooks requires of a secret.
 	minSecret = 24
 )
 

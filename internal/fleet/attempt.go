@@ -25,8 +25,8 @@ type attempt struct {
 	unanswered bool
 }
 
-// try plans changes and commits the plan. If it is not done, the fleet was changed
-// meanwhile, and it has to be tried again. planned is how many of the changes it was for.
+// try plans changes and commits the plan. If it is not done, the fleet has changed in the
+// meantime, and it has to be tried again. planned is how many of the changes it was for.
 func (a *attempt) try(ctx context.Context, some []*request) (planned int, done bool, err error) {
 	f := a.fleet
 	on, err := f.progress.reach(ctx, point.current)

@@ -62,7 +62,7 @@ func countServing(gateways map[string]registered) int {
 }
 
 // wait is a wait for other gateways. It outlasts a connection: the gateway may be reloaded
-// meanwhile.
+// in the meantime.
 type wait struct {
 	fleet  *Fleet
 	change uint64 // the last one that takes access away

@@ -127,7 +127,7 @@ func (e *etcd) write(ctx context.Context, conditions []clientv3.Cmp, then, other
 	return resp, explain(err)
 }
 
-// delete deletes a name. It may fail: most of what it is called for gets by without it.
+// delete deletes a name. It may fail: most callers can do without it.
 func (e *etcd) delete(name string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), attemptTimeout)
 	defer cancel()

@@ -240,8 +240,8 @@ func (f *Fleet) fail(err error) {
 	}
 }
 
-// Problem returns why the gateway cannot take part in its fleet, "" if it can. It may be
-// serving all the same, under its last lease.
+// Problem returns why the gateway cannot take part in its fleet, "" if it can. It may still
+// be serving, under its last lease.
 func (f *Fleet) Problem() string {
 	if why := f.problem.Load(); why != nil {
 		return oneLine(*why)
@@ -265,7 +265,7 @@ func (f *Fleet) Refusal() *apikey.Error {
 	return apikey.ErrFleetSilent
 }
 
-// oneLine returns an error's text without line breaks, which those have that join others.
+// oneLine returns an error's text without the line breaks that joined errors have.
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 // reason returns why the gateway cannot take part.

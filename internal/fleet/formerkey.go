@@ -15,8 +15,8 @@ const askedAtOnce = 100
 
 // warnOfFormerKey logs if records in etcd are sealed with a key that this gateway does not
 // have, as after it was replaced and they were not sealed again. With a replica that is
-// complete, the gateway serves all the same, and nothing else would say that it could not
-// fill another one. One record of each part is read: their number does not matter.
+// complete, the gateway still serves, and nothing else would say that it could not fill
+// another one. One record of each part is read: their number does not matter.
 func (f *Fleet) warnOfFormerKey(ctx context.Context, e *etcd) {
 	for parts := range slices.Chunk(allParts(), askedAtOnce) {
 		gets := make([]clientv3.Op, len(parts))

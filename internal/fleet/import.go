@@ -134,7 +134,7 @@ func (i *importing) run(ctx context.Context) error {
 // errOvertaken is why an import cannot continue.
 var errOvertaken = errors.New("another import has begun, or a gateway has started a fleet below the same prefix: nothing of the store was changed")
 
-// begin says in etcd that there is an import. Until it ends, no gateway starts a fleet,
+// begin records in etcd that there is an import. Until it ends, no gateway starts a fleet,
 // and another import that begins ends this one.
 func (i *importing) begin(ctx context.Context) error {
 	left, err := i.etcd.read(ctx, clientv3.OpGet(i.etcd.name(importName)), clientv3.OpGet(i.etcd.name(dataPrefix), clientv3.WithPrefix(), clientv3.WithCountOnly()))
@@ -215,7 +215,7 @@ func (i *importing) writeHead(ctx context.Context) (apikey.Position, error) {
 			return apikey.Position{}, err
 		case now.Fleet != i.head.Fleet:
 			return apikey.Position{}, errOvertaken
-		case !sameChange(now.Head, i.head): // by an earlier attempt, and gateways have gone on
+		case !sameChange(now.Head, i.head): // by an earlier attempt, and gateways have made changes since
 			return apikey.Position{}, errors.New("gateways have changed the fleet already")
 		}
 		return now.Position, nil

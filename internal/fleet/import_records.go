@@ -18,7 +18,8 @@ const (
 	// importsAtOnce is the number of transactions that an import makes at the same time:
 	// etcd syncs several of them together.
 	importsAtOnce = 8
-	// batchesPerCheck is after how many transactions an import looks how full etcd is.
+	// batchesPerCheck is how many transactions an import makes before it checks again how
+	// full etcd is.
 	batchesPerCheck = 50
 )
 

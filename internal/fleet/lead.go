@@ -15,9 +15,10 @@ import (
 )
 
 const (
-	// leadTTL is after how many seconds another gateway leads once this one is not heard of.
+	// leadTTL is how many seconds after this gateway was last heard of another one leads.
 	leadTTL = 10
-	// leadRetry is how long it takes until this gateway stands again after a failure.
+	// leadRetry is how long this gateway waits after a failure before it stands for
+	// election again.
 	leadRetry = time.Second
 	// maxFailing is how long a gateway may lead without being able to announce anything.
 	maxFailing = 15 * time.Second
@@ -96,7 +97,8 @@ func (o *Outbox) stand(ctx context.Context) (_ context.Context, resign func(), e
 	return leading, resign, nil
 }
 
-// newSession begins a session, which ends when etcd has not heard of it for so many seconds.
+// newSession begins a session, which ends when etcd has not heard from it for that many
+// seconds.
 func (e *etcd) newSession(ctx context.Context, ttl int64) (*concurrency.Session, error) {
 	attempt, cancel := context.WithTimeout(ctx, 2*attemptTimeout)
 	defer cancel()
@@ -165,7 +167,7 @@ func (f *failures) begin(end context.CancelFunc) {
 	f.since, f.end = time.Time{}, end
 }
 
-// note notes whether it has failed.
+// note records whether it has failed.
 func (f *failures) note(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

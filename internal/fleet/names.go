@@ -132,7 +132,7 @@ func usageAt(name string) (day apikey.Day, origin string, ok bool) {
 
 func shardPrefix(shard byte) string { return keyPrefix + hex.EncodeToString([]byte{shard}) + "/" }
 
-// recordAt is the inverse of recordName, but for messages: see messageAt.
+// recordAt is the inverse of recordName, except for messages: see messageAt.
 func recordAt(name string) (kind apikey.RecordKind, id string, ok bool) {
 	if rest, ok := strings.CutPrefix(name, keyPrefix); ok { // as most are
 		if len(rest) <= shardNameWidth {

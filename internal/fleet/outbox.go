@@ -20,7 +20,7 @@ import (
 // is written in the transaction of the change that it is about, by the gateway that was
 // asked, for the receivers that it has. One gateway sends them, and announces what becomes
 // due. Which ends of keys have been announced is a record like others, so two gateways that
-// announce at a time do not announce the same.
+// announce at the same time do not announce the same thing.
 
 const (
 	// clocksDiffer is how much later than it is due something is announced, so that a gateway

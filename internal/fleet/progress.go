@@ -20,7 +20,7 @@ type progress struct {
 	sums      map[uint64][]byte // of the changes that were applied last, by number
 }
 
-// maxSums is how many changes back it is known what they were.
+// maxSums is the number of recent changes whose sums are remembered.
 const maxSums = 1024
 
 func newProgress() *progress {

@@ -20,7 +20,7 @@ type Comparison interface {
 	// Add compares records of etcd.
 	Add(ctx context.Context, records []apikey.Record) error
 	// Finish returns how many records etcd has lost. The replica keeps them from now on,
-	// unless they are too many.
+	// unless there are too many.
 	Finish(ctx context.Context) (lost int, err error)
 }
 
@@ -33,7 +33,7 @@ type reconciling struct {
 	refused refusal                     // for the one goroutine that takes part in the fleet
 }
 
-// refusal is why a gateway does not go over to another history by itself.
+// refusal is why a gateway does not switch to another history by itself.
 type refusal struct {
 	head  apikey.Head // of etcd
 	why   error
@@ -89,18 +89,18 @@ func (f *Fleet) PutBack() {
 	}
 }
 
-// hasGoneBack reports whether etcd was seen to have another history than this gateway's
-// replica, as far as what was lost is not back yet.
+// hasGoneBack reports whether etcd was seen to have a different history from this gateway's
+// replica, and what was lost is not all back yet.
 func (f *Fleet) hasGoneBack() bool {
 	return f.reconciling.another.Load() || f.reconciling.lost.Load() != nil
 }
 
-// isElsewhere reports whether etcd is known to have another history than the replica.
+// isElsewhere reports whether etcd is known to have a different history from the replica.
 func (f *Fleet) isElsewhere(head point, at apikey.Position) bool {
 	return isBehind(head.Position, at) || f.reconciling.another.Load() && !sameChange(head.Head, at.Head)
 }
 
-// goOver goes over to another history of etcd, as after it was restored from an old
+// goOver switches to another history of etcd, as after it was restored from an old
 // snapshot: the replica keeps what etcd has lost, and is filled from etcd. Until that is
 // put back, keys may be active in the replica that were revoked, and this gateway serves
 // nobody.

@@ -15,13 +15,13 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// To seal a record again changes nothing: the record, the number of the change that wrote
-// it and the heads stay as they are. So it comes without a head, and those who follow the
-// changes ignore it, as they do with everything that does, but say nothing if they have
-// just that record. It is written on the condition that the record in etcd is the one that
-// was read, and this replica has it: what was forged with a key that was disclosed is not
-// sealed again. The head itself is sealed again like that, too. Messages to webhooks and how
-// often keys were used are sealed again as they are: no request is judged by them.
+// Sealing a record again changes nothing: the record, the number of the change that wrote it
+// and the heads stay as they are. So it comes without a head, and gateways that follow the
+// changes ignore it, as they do everything that comes without one, but do not log it if they
+// have exactly that record. It is written on the condition that the record in etcd is the
+// one that was read, and this replica has it: what was forged with a key that was disclosed
+// is not sealed again. The head itself is sealed again like that, too. Messages to webhooks
+// and how often keys were used are sealed again as they are: no request is judged by them.
 
 const (
 	// rekeyedAtOnce is the number of records that are sealed again in one transaction, and

@@ -9,12 +9,12 @@ import (
 	"go.uber.org/zap"
 )
 
-// watchPatience is how long a change that etcd has may take to come from the watch.
+// watchPatience is how long the watch may take to deliver a change that etcd has.
 const watchPatience = time.Second
 
-// keepLease renews the lease until the gateway may not serve any more. What fails for a
-// while is tried again: the lease ends by itself. One that took long is from long ago, so the
-// next follows immediately.
+// keepLease renews the lease until the gateway may not serve any more. What fails for a while
+// is tried again: the lease ends by itself. One that took long is already old, so the next
+// follows immediately.
 func (f *Fleet) keepLease(ctx context.Context, e *etcd, id string) error {
 	for {
 		staleness, asked := f.options.Load().MaxStaleness, time.Now()

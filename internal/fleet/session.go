@@ -143,8 +143,8 @@ func (f *Fleet) catchUp(ctx context.Context, e *etcd) error {
 	return err
 }
 
-// isBehind reports whether a head of etcd is of another history than one that this
-// replica has applied, as far as the two can tell.
+// isBehind reports whether a head of etcd is of a different history from one that this
+// replica has applied, as far as the two show.
 func isBehind(inEtcd, applied apikey.Position) bool {
 	switch {
 	case inEtcd.Fleet != applied.Fleet || inEtcd.Seq < applied.Seq:
@@ -155,7 +155,7 @@ func isBehind(inEtcd, applied apikey.Position) bool {
 	return inEtcd.Revision <= applied.Revision // later changes have later revisions
 }
 
-// otherHistory says that etcd has another history than this replica.
+// otherHistory says that etcd has a different history from this replica.
 func otherHistory(inEtcd, applied apikey.Head) error {
 	return fmt.Errorf("%w: etcd is at change %d, and this replica at change %d", errHistory, inEtcd.Seq, applied.Seq)
 }

@@ -17,7 +17,7 @@ import (
 // the quota that is kept free is far more than what can be written in that time.
 const spaceInterval = 5 * time.Second
 
-// watchSpace keeps it known how full etcd is, until ctx is done.
+// watchSpace keeps track of how full etcd is, until ctx is done.
 func (f *Fleet) watchSpace(ctx context.Context) {
 	for ctx.Err() == nil {
 		if space, known := f.connection().space(ctx); known {
@@ -45,8 +45,8 @@ func (e *etcd) checkRoom(ctx context.Context) error {
 	return nil
 }
 
-// space returns how full the member of etcd is that is the fullest. It is not known while
-// none answers, and for versions before 3.6, which do not say what their quota is.
+// space returns how full the fullest member of etcd is. That is unknown while none answers,
+// and for versions before 3.6, which do not say what their quota is.
 func (e *etcd) space(ctx context.Context) (fullest apikey.FleetSpace, known bool) {
 	var mu sync.Mutex
 	var all sync.WaitGroup

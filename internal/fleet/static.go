@@ -18,8 +18,8 @@ import (
 // strict mode they are noted too, so that a gateway that was killed and is started again is
 // not taken for two.
 //
-// A copy of a replica has the same notes, and must do nothing of that. It is known by its
-// holder, if it is in another place or of another name.
+// A copy of a replica has the same notes, and must do none of that. It is recognised by its
+// holder, if it is in another place or has another name.
 
 // resume takes up what this gateway has noted in its replica before it was stopped. In
 // static mode, it serves immediately if it was in contact with the fleet not long ago.

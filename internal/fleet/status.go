@@ -27,7 +27,7 @@ func (f *Fleet) Status(ctx context.Context) apikey.FleetStatus {
 	return status
 }
 
-// ask asks etcd what Known returns of it.
+// ask asks etcd for what Known returns about it.
 func (f *Fleet) ask(ctx context.Context) error {
 	e := f.connection()
 	head, _, err := e.readHead(ctx)
@@ -41,7 +41,7 @@ func (f *Fleet) ask(ctx context.Context) error {
 }
 
 // Known returns the state of the fleet as far as this gateway knows it, without asking
-// anybody. What it says of etcd is at most a quarter of Options.MaxStaleness old, unless
+// anybody. What it says about etcd is at most a quarter of Options.MaxStaleness old, unless
 // there is a problem.
 func (f *Fleet) Known() apikey.FleetStatus {
 	o := f.options.Load()

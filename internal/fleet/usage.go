@@ -10,11 +10,11 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// How often keys were used is no change of the fleet, and nothing is decided by it. Each
-// gateway counts for itself, and tells the others its totals of a day: a value for each
-// day, shard of the keys, and start of a gateway, which only that gateway writes. So values
-// can be told and merged again, nothing is counted twice, and what a gateway that is gone
-// has counted stays.
+// How often keys were used is not a change of the fleet, and no decision depends on it.
+// Each gateway counts for itself, and tells the others its totals of a day: a value for
+// each day, shard of the keys, and start of a gateway, which only that gateway writes. So
+// values can be told and merged again, nothing is counted twice, and what a gateway that is
+// gone has counted stays.
 //
 // If that is too much to be written again every few seconds, it tells the totals of those
 // keys that have changed since the last time, in a value of its own: an addition. The
@@ -23,7 +23,7 @@ import (
 
 const (
 	// usageShards is how many values the keys of a day are spread over: few, because each has
-	// some overhead, but so many that one with a share of millions of keys fits into a request.
+	// some overhead, but enough for one with a share of millions of keys to fit into a request.
 	usageShards = 128
 	// usageOverhead is what etcd takes for a value besides its entries.
 	usageOverhead = 128

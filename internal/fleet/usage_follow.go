@@ -15,8 +15,8 @@ import (
 const (
 	// usagePage is how many values are read at a time.
 	usagePage = 128
-	// usageWatch is after how long the values of the last days are read again if they have
-	// changed, in case that the watch did not deliver them.
+	// usageWatch is how often the values of the last days are reread if they have changed,
+	// in case the watch did not deliver them.
 	usageWatch = 10 * time.Minute
 	// aheadDays is how many days a gateway's clock may be ahead for its counts to be merged.
 	aheadDays = 2

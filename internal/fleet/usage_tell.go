@@ -189,7 +189,7 @@ func (e *etcd) putUsage(name string, encoded []byte) clientv3.Op {
 	return clientv3.OpPut(name, string(e.keys.seal(name, 0, encoded)))
 }
 
-// deleteAdditions deletes those that say nothing which the values do not.
+// deleteAdditions deletes those that say nothing beyond what the values say.
 func (f *Fleet) deleteAdditions(ctx context.Context, e *etcd) error {
 	for some := range slices.Chunk(f.usage.additions[:f.usage.superseded()], maxOps) {
 		var deletes []clientv3.Op

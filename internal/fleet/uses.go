@@ -18,8 +18,8 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// When keys were used is no change of the fleet: each gateway notes it for itself, and
-// tells the others from time to time. It may be late or lost, and nothing is decided by
+// When keys were used is not a change of the fleet: each gateway notes it for itself, and
+// tells the others from time to time. It may be late or lost, and no decision depends on
 // it. Each value below u/ has the uses of some keys, merged: the first use and the last
 // one, whichever gateway saw them.
 
@@ -27,8 +27,8 @@ const (
 	// useInterval is how often gateways exchange uses of keys that were replaced, or were
 	// used for the first time not long ago.
 	useInterval = 5 * time.Minute
-	// useIntervals is after how many of these intervals, six hours, all other uses are
-	// exchanged.
+	// useIntervals is the number of these intervals, six hours, after which all other uses
+	// are exchanged.
 	useIntervals = 72
 	// maxUnshared is the maximum number of keys whose uses wait to be shared. Others are
 	// shared after their next use.
