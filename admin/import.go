@@ -201,8 +201,8 @@ func (i *importing) apply(ctx context.Context, keys []apikey.Key, now time.Time)
 	return results
 }
 
-// answer returns the answers to some lines, an object a line. results are those of the lines
-// whose keys were imported.
+// answer returns the answers to some lines, one object per line. results are those of the
+// lines whose keys were imported.
 func (i *importing) answer(batch []line, results []apikey.Planned) (answers []byte) {
 	defer takeImportTurn()()
 	for _, l := range batch {
@@ -251,7 +251,7 @@ func (i *importing) refusalOf(err error) *apikey.Error {
 	return refusal
 }
 
-// acceptedLine answers a line whose key there is.
+// acceptedLine answers a line whose key now exists.
 type acceptedLine struct {
 	Line    int                  `json:"line"`
 	KeyID   string               `json:"key_id"`

@@ -9,7 +9,7 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// defaultDays is for how many days usage is shown unless a call says it.
+// defaultDays is for how many days usage is shown unless a call says otherwise.
 const defaultDays = 30
 
 // usageAnswer is how often a key was used, by day.

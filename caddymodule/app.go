@@ -81,9 +81,9 @@ type App struct {
 	// secret. Default: none, and backups are not signed.
 	BackupKey string `json:"backup_key,omitempty"`
 
-	// One or two secrets of 64 hexadecimal digits that the keys are encrypted with in the
-	// store that sign assertions: see `assertion` of `api_key_auth`. The first encrypts,
-	// and a second is the former one, while it is being replaced. Use placeholders, such as
+	// One or two secrets of 64 hexadecimal digits that the keys that sign assertions are
+	// encrypted with in the store: see `assertion` of `api_key_auth`. The first encrypts; a
+	// second is the old one, while it is being replaced. Use placeholders, such as
 	// `{env.API_KEYS_ENCRYPTION_KEY}`, so that the configuration does not contain the
 	// secrets. Not with a store in etcd, whose `integrity_keys` encrypt them. Default:
 	// none, and they are protected by the permissions of the store's files alone.

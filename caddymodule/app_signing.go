@@ -15,7 +15,7 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/assertion"
 )
 
-// dueInterval is how soon it is looked again whether a configuration is in force.
+// dueInterval is how soon to look again whether a configuration is in force.
 const dueInterval = 20 * time.Millisecond
 
 // signing are the keys that sign assertions.
@@ -27,7 +27,7 @@ type signing struct {
 
 	mu    sync.Mutex // held while they are loaded
 	sum   [sha256.Size]byte
-	since time.Time // when they were loaded that are in use; zero if the store has none
+	since time.Time // when those in use were loaded; zero if the store has none
 }
 
 // wake has the keys loaded that the store has now.
@@ -49,7 +49,7 @@ func (s *signing) known() time.Duration {
 }
 
 // prepareSigning loads the signing keys if they are needed. A store of its own makes them
-// first, if it has none; a fleet has to be heard of before.
+// first, if it has none; a fleet has to be heard from first.
 //
 // It stores nothing: the configuration may still be refused, and the running one could not
 // use keys that are encrypted with a secret of the other.

@@ -91,7 +91,7 @@ func (s countedStore) ExpiringInUse(ctx context.Context, now time.Time) (map[tim
 
 // Reads.
 
-// Ping fails without a lease too. That is no failure of the store: it is measured and
+// Ping fails without a lease too. That is not a failure of the store: it is measured and
 // logged on its own, and healthz is asked every few seconds.
 func (s countedStore) Ping() (err error) {
 	if err := s.checkLease(); err != nil {

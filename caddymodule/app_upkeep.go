@@ -14,8 +14,8 @@ const (
 	// usesInterval is how often last uses are written, the garbage collector is
 	// tuned, and the time is recorded if a key was refused that ended since.
 	usesInterval = time.Second
-	// usageInterval is how often it is written how often keys were used. What is shown
-	// of it may be twice as old, which is ten seconds.
+	// usageInterval is how often the counts of usage are written. What is shown may be
+	// twice as old, which is ten seconds.
 	usageInterval = 5 * time.Second
 	// upkeepInterval is how often the time is recorded, idle rate limits are
 	// dropped, and keys that have ended are moved.

@@ -29,8 +29,9 @@ type Assertion struct {
 	// Who signs: the `iss` of the token, such as `https://api.example.com`. Required.
 	Issuer string `json:"issuer,omitempty"`
 
-	// Whom it is for: the `aud` of the token. Each upstream should have its own, because
-	// it could use the tokens that it receives at any other with the same. Required.
+	// Whom it is for: the `aud` of the token. Each upstream should have its own, because it
+	// could use the tokens that it receives at any other upstream with the same audience.
+	// Required.
 	Audience string `json:"audience,omitempty"`
 
 	// How long a token is valid, in whole seconds, and so for how long an upstream may

@@ -111,7 +111,7 @@ func (a *Assertion) check() error {
 	return err
 }
 
-// validateParty refuses an issuer or an audience that is no name or URI.
+// validateParty refuses an issuer or an audience that is neither a name nor a URI.
 func validateParty(name string) error {
 	if err := literal(name); err != nil {
 		return err

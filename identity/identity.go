@@ -97,7 +97,8 @@ func same(name, folded string) bool {
 	return true
 }
 
-// letter returns the bit of a first letter, in any case; all that is no letter shares one.
+// letter returns the bit of a first letter, in any case; everything that is not a letter
+// shares one.
 func letter(c byte) uint32 {
 	if folded := fold(c); 'a' <= folded && folded <= 'z' {
 		return 1 << (folded - 'a')

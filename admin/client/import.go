@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// importType is the media type of an import and of its answer: JSON, an object a line.
+// importType is the media type of an import and of its answer: JSON, one object per line.
 const importType = "application/x-ndjson"
 
 // ImportLine is a key to import, one line of what [Client.Import] sends. A

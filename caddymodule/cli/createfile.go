@@ -110,8 +110,8 @@ func (t *terminal) createdOne(created client.NewKey) error {
 	return say(t.out, "  %s, %s\n", created.Key.WorkspaceID, created.Key.Name)
 }
 
-// readWanted reads the keys to create, from JSON that has an object a line, or from CSV
-// with the members as header.
+// readWanted reads the keys to create, from JSON with one object per line, or from CSV with
+// the members as header.
 func readWanted(cmd *cobra.Command, path string, defaults wanted) ([]wanted, error) {
 	content, err := readCreateFile(cmd, path)
 	if err != nil {

@@ -59,7 +59,7 @@ func (t *terminal) workspaceAndKey(ctx context.Context, cmd *cobra.Command, args
 	return key.WorkspaceID, id, nil
 }
 
-// validStatus refuses what is no status of a key.
+// validStatus refuses anything that is not a status of a key.
 func validStatus(status string) error {
 	if !slices.Contains([]string{"", client.Active, client.Expired, client.Revoked}, status) {
 		return usagef("--status is active, expired or revoked")

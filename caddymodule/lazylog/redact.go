@@ -14,8 +14,8 @@ import (
 )
 
 // Caddy redacts the values of Authorization, Cookie and a few other headers in its logs,
-// but of no header that somebody else's credentials are in. It copies a request for its
-// logs before any handler runs, so that only the format of a log can still do it.
+// but of no other header that has credentials. It copies a request for its logs before any
+// handler runs, so that only the format of a log can still do it.
 
 // secrets are the headers whose values are redacted.
 var secrets struct {

@@ -17,9 +17,9 @@ const (
 )
 
 // ParseAnyToken accepts what [ParseToken] does, and also a foreign token of 16 to 512
-// characters. Whatever begins with the current prefix or an earlier one, and an
-// underscore, is no foreign token: it is one of ours that was mistyped or cut short.
-// earlier may be nil. Like ParseToken, it is small enough to be inlined.
+// characters. Whatever begins with the current prefix or an earlier one, and an underscore,
+// is not a foreign token: it is one of ours that was mistyped or cut short. earlier may be
+// nil. Like ParseToken, it is small enough to be inlined.
 func ParseAnyToken(s, current string, earlier *Prefixes) (Token, bool) {
 	if !anyForm(s, current, earlier) {
 		return Token{}, false

@@ -224,8 +224,8 @@ var ulids = struct {
 }{entropy: ulid.Monotonic(rand.Reader, 0)}
 
 // SortAfter makes new ids sort after an id that was created earlier, possibly by another
-// process, or while the clock was ahead. Where it is no id, nothing changes. No id
-// gets a time that [Key.Flaw] refuses.
+// process, or while the clock was ahead. If it is not an id, nothing changes. No id gets a
+// time that [Key.Flaw] refuses.
 func SortAfter(id string) {
 	if !ValidKeyID(id) && !ValidEventID(id) || !InRange(idTime(id)) {
 		return

@@ -18,7 +18,7 @@ const (
 	// RecordSchedule is which ends of keys have been announced; [ScheduleID].
 	RecordSchedule RecordKind = 'l'
 	// RecordMessage is a message to a receiver of webhooks. It is written together with a
-	// change, but is no part of what the gateways replicate.
+	// change, but is not part of what the gateways replicate.
 	RecordMessage RecordKind = 'o'
 )
 

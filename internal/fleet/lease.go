@@ -10,13 +10,13 @@ type lease struct {
 	granted atomic.Pointer[grant]
 	was     atomic.Bool    // there has been one since the start
 	clock   func() instant // those of this machine, except in tests; set before it is used
-	lapses  *time.Timer    // tells of it if the lease ends without being ended; may be nil
-	again   func()         // tells of a lease after that
+	lapses  *time.Timer    // fires if the lease runs out without being ended; may be nil
+	again   func()         // called for a lease that is granted after that
 	lapsed  atomic.Bool    // it did
 }
 
-// tell has a lease that ends by itself told of, and one that is granted after that. It is
-// called before the lease is used.
+// tell sets what is called when a lease runs out, and when one is granted after that. Call
+// it before the lease is used.
 func (l *lease) tell(ended, again func()) {
 	l.again = again
 	l.lapses = time.AfterFunc(time.Hour, func() {

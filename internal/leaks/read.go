@@ -21,7 +21,7 @@ const (
 // that reloads and several handlers do not multiply the memory.
 var reading = make(chan struct{}, maxReading)
 
-// hungUp says that nobody waits for an answer. It is no outcome.
+// hungUp says that nobody waits for an answer. It is not an outcome.
 const hungUp = "hung_up"
 
 // readSigned returns the body of a report that is signed, or why it is refused.

@@ -66,7 +66,7 @@ func moment(field string, text *string) (time.Time, *client.Error) {
 // timestamptz.
 var timeForms = []string{time.RFC3339, "2006-01-02 15:04:05Z07", "2006-01-02 15:04:05Z07:00"}
 
-// jsonl reads JSON that has an object a line. Blank lines are skipped.
+// jsonl reads JSON with one object per line. Blank lines are skipped.
 func (s *source) jsonl(yield func(Entry) bool) error {
 	in := bufio.NewReaderSize(s.in, maxLine)
 	for n := 1; ; n++ {

@@ -19,7 +19,7 @@ type Format string
 
 // The forms of export.
 const (
-	JSONL Format = "jsonl" // what client.Import sends, an object a line
+	JSONL Format = "jsonl" // what client.Import sends, one object per line
 	CSV   Format = "csv"   // the same members as columns
 	Kong  Format = "kong"  // decK's declarative configuration
 	Unkey Format = "unkey" // Unkey's keys, with their hashes

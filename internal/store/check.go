@@ -23,8 +23,8 @@ func (s *Store) Check(ctx context.Context, now time.Time) ([]doctor.Finding, err
 	checks := s.contentChecks()
 	switch {
 	case errors.Is(why, durable.ErrMoved), errors.Is(why, durable.ErrInDoubt), errors.Is(why, durable.ErrJournalMoved):
-		// The files are no longer those that the process has open, so what they contain
-		// is no damage.
+		// The files are no longer those that the process has open, so what they contain is
+		// not damage.
 		checks = []contentCheck{s.checkRecords}
 	default:
 		findings = append(s.db.CheckSurroundings(), findings...)

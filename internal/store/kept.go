@@ -93,8 +93,8 @@ func (s *Store) keep(ctx context.Context, list []apikey.Record) error {
 	return nil
 }
 
-// setKept says that all records are kept that are to be put back, and as of when they
-// are; the zero time if there are none. It never gets earlier: see PutBack.
+// setKept says that everything that is to be put back is kept, and as of when; the zero
+// time if there is nothing. It never gets earlier: see PutBack.
 func setKept(txn *transaction, at millis) error {
 	r, err := replicaIn(txn)
 	if at != 0 {

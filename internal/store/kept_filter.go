@@ -10,7 +10,7 @@ import (
 
 // The filter of all digests is kept from one start to the next, because filling one takes
 // seconds per million keys. It is kept as its room, how many digests were added, and its
-// words, all of them little-endian in eight bytes. A room of 0 is no filter.
+// words, all of them little-endian in eight bytes. A room of 0 means no filter.
 
 // wordsAtOnce is how many words are written or read at a time.
 const wordsAtOnce = 4 << 10

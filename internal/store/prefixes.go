@@ -5,8 +5,8 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
-// The prefixes of tokens are kept for good, also after the last key with one has been
-// deleted: a token that begins with one is ours, and no foreign one.
+// The prefixes of tokens are kept for good, even after the last key with one has been
+// deleted: a token that begins with one is ours, and not foreign.
 
 // Prefixes returns the prefixes of all tokens that were created here, or on another
 // gateway of the fleet. Later ones are added to it.
