@@ -114,7 +114,7 @@ func presentFleet(s apikey.FleetStatus) fleetAnswer {
 	return fleetAnswer{shown}
 }
 
-// contact says that a gateway serves without contact to its fleet, "" if it is in contact.
+// contact says that a gateway serves without contact with its fleet, "" if it is in contact.
 func contact(s apikey.FleetStatus) string {
 	if s.Problem == "" {
 		return ""

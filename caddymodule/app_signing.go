@@ -226,7 +226,7 @@ func (i *instance) signingInterval() time.Duration {
 }
 
 // keepSigning renews and loads the signing keys. They are renewed only by a configuration
-// that is in force, and in a fleet only with contact to it.
+// that is in force, and in a fleet only while in contact with it.
 func (i *instance) keepSigning(ctx context.Context) error {
 	inForce := i.signingInForce()
 	if inForce != nil {

@@ -32,7 +32,7 @@ func (s countedStore) count(ctx context.Context, operation metrics.StoreOperatio
 	collectors.Store().Count(ctx, operation, *err)
 }
 
-// countForget counts no failure without contact to the fleet, which takes no changes then:
+// countForget counts no failure without contact with the fleet, which takes no changes then:
 // nobody waits for what is old to be deleted, and contact is measured on its own.
 func (s countedStore) countForget(ctx context.Context, err *error) {
 	if s.fleet == nil || s.fleet.Live() && s.fleet.Problem() == "" {

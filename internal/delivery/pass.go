@@ -12,7 +12,7 @@ import (
 const (
 	// pageSize is how many messages of one workspace are taken before it is another's turn.
 	pageSize = 16
-	// readShare is the part of the time in which the outbox may be read: one of so many. Many
+	// readShare is the part of the time in which the outbox may be read: one in so many. Many
 	// messages may be waiting for their next try.
 	readShare = 20
 	// rereadAfter is how long after a failure an outbox is read again.

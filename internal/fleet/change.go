@@ -75,7 +75,7 @@ func deleted(r apikey.Record) byte {
 
 // errHistory is why a replica cannot continue: etcd's changes do not follow those that the
 // replica has.
-var errHistory = errors.New("etcd has another history than this replica")
+var errHistory = errors.New("etcd has a different history from this replica")
 
 // follows reports whether a change is the next one.
 func follows(before, head apikey.Head, records []apikey.Record) error {

@@ -22,7 +22,7 @@ var (
 	revisionDesc = prometheus.NewDesc("caddy_api_keys_fleet_revision",
 		"The number of the latest change that is known to be committed, and of the latest that this gateway has applied.", []string{"which"}, nil)
 	leaseDesc = prometheus.NewDesc("caddy_api_keys_fleet_lease_remaining_seconds",
-		"How long this gateway may serve without further contact to its fleet; 0 if it refuses all requests.", nil, nil)
+		"How long this gateway may serve without further contact with its fleet; 0 if it refuses all requests.", nil, nil)
 	spaceDesc = prometheus.NewDesc("caddy_api_keys_fleet_etcd_bytes",
 		"How much the fullest member of etcd uses of its quota, and the quota.", []string{"which"}, nil)
 	skewDesc = prometheus.NewDesc("caddy_api_keys_fleet_clock_skew_seconds",

@@ -200,8 +200,8 @@ func end(txn *transaction, key *apikey.Key, change apikey.Change, reason string)
 	return errors.Join(putKey(txn, key), txn.tell(webhook.KeyRevoked, key, change.At))
 }
 
-// maxRevoked is the maximum number of keys that one transaction revokes: as many as a
-// fleet can commit at once.
+// maxRevoked is the maximum number of keys that one transaction revokes: as many as a fleet
+// can commit together.
 const maxRevoked = maxCommitted
 
 // revokeAll revokes up to maxRevoked active keys of a workspace, or fewer if each has to be

@@ -28,8 +28,8 @@ type waitingOfOne struct {
 	from string // the id of the first, or one that precedes it
 }
 
-// NewBacklog returns the backlog of an outbox that keeps so many messages to a receiver,
-// and so many about one workspace once it is half full.
+// NewBacklog returns the backlog of an outbox that keeps up to so many messages to a
+// receiver, and up to so many about one workspace once it is half full.
 func NewBacklog(most, mostOfOne int) *Backlog {
 	return &Backlog{most: most, mostOfOne: mostOfOne, receivers: make(map[string]*waiting), dropped: make(map[string]int)}
 }
