@@ -47,8 +47,8 @@ type RestoreOptions struct {
 	// Size is the size of the backup in bytes, or 0 if it is not known.
 	Size int64
 	// Quarantine suspends every workspace that has unrevoked keys in the backup,
-	// until somebody has reviewed and resumed it: keys may have been revoked after
-	// the backup, which a lost store can no longer tell.
+	// until somebody has reviewed and resumed it: keys may have been revoked after the
+	// backup, which a lost store no longer shows.
 	Quarantine bool
 }
 

@@ -63,8 +63,8 @@ type LostRecords struct {
 	Records int `json:"records"`
 	// Left is how many of them have yet to be.
 	Left int `json:"left"`
-	// Waiting means that they are too many to put them back before
-	// [Client.ReconcileFleet] is called.
+	// Waiting means that there are too many to put back before [Client.ReconcileFleet] is
+	// called.
 	Waiting bool `json:"waiting"`
 }
 
@@ -82,16 +82,16 @@ type FleetGateway struct {
 	Version string `json:"version"`
 	// StartedAt is when its server started, by its own clock.
 	StartedAt time.Time `json:"started_at"`
-	// Acknowledged is the number of the latest change that takes access away which it has
-	// said to have applied.
+	// Acknowledged is the number of the latest change that takes access away that it has
+	// reported as applied.
 	Acknowledged uint64 `json:"acknowledged"`
-	// LeaseMS is how long it serves without contact at most, in milliseconds. How much of
-	// that is left, only the gateway itself knows.
+	// LeaseMS is how long it serves without contact at most, in milliseconds. Only the
+	// gateway itself knows how much of that is left.
 	LeaseMS int64 `json:"lease_ms"`
 	// ClockAheadMS is how far its clock was ahead of the clock of the gateway that
 	// answers, in milliseconds, when that one last heard from it; below zero if it was
-	// behind. The time that the news took counts as behind. It is nil as long as nothing
-	// was heard.
+	// behind. The time that the news took to arrive counts as behind. It is nil as long as
+	// nothing was heard.
 	ClockAheadMS *int64 `json:"clock_ahead_ms"`
 }
 

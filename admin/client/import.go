@@ -14,8 +14,8 @@ import (
 // importType is the media type of an import and of its answer: JSON, one object per line.
 const importType = "application/x-ndjson"
 
-// ImportLine is a key to import, one line of what [Client.Import] sends. A
-// [json.Encoder] writes one a line.
+// ImportLine is a key to import, one line of what [Client.Import] sends. A [json.Encoder]
+// writes one per line.
 type ImportLine struct {
 	// WorkspaceID is the workspace that the key is for. Required.
 	WorkspaceID string `json:"workspace_id"`
@@ -75,7 +75,7 @@ type ImportResult struct {
 type ImportSummary struct {
 	// Imported is how many keys are new.
 	Imported int `json:"imported"`
-	// Unchanged is how many of them there were already.
+	// Unchanged is how many keys existed already.
 	Unchanged int `json:"unchanged"`
 	// Refused is how many lines were refused.
 	Refused int `json:"refused"`
@@ -134,11 +134,11 @@ func (s *ImportSummary) count(outcome ImportOutcome) {
 // maxImportAnswer bounds the length of one line of the answer.
 const maxImportAnswer = 64 << 10
 
-// Import creates keys whose tokens were issued elsewhere, from JSON that has an
-// [ImportLine] a line. Lines are sent as they are read, and answered meanwhile. A
-// refused line is a result, not an error, and the others are imported: check the
-// summary. What was answered is on the gateway's disk, and the same lines can be sent
-// again: what has been imported is then [LineUnchanged].
+// Import creates keys whose tokens were issued elsewhere, from JSON with one [ImportLine]
+// per line. Lines are sent as they are read, and answered in the meantime. A refused line
+// is a result, not an error, and the others are imported: check the summary. What was
+// answered is on the gateway's disk, and the same lines can be sent again: what has been
+// imported is then [LineUnchanged].
 //
 // If the import is cut off, the error says so, and wraps [io.ErrUnexpectedEOF] where
 // nothing else is known; the summary then counts the lines that were answered. No timeout

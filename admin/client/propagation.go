@@ -1,6 +1,6 @@
 package client
 
-// Propagation is how far a change has reached that takes access away.
+// Propagation is how far a change that takes access away has reached.
 type Propagation struct {
 	// State is [Confirmed] or [Pending].
 	State string `json:"state"`

@@ -55,8 +55,8 @@ type Server struct {
 	ahead time.Duration // of the machine's clock
 }
 
-// NewServer starts a server with an empty key store, and stops it at the end of the
-// test. It fails the test where it cannot start.
+// NewServer starts a server with an empty key store, and stops it at the end of the test.
+// It fails the test if it cannot start.
 func NewServer(t testing.TB) *Server {
 	t.Helper()
 	s, err := Start()
@@ -108,8 +108,8 @@ func (s *Server) Client() *client.Client {
 	return &client.Client{BaseURL: s.URL, Token: s.Token, HTTP: s.http.Client()}
 }
 
-// Advance moves the server's clock ahead: keys expire, and those that were replaced
-// are revoked, as if so much time had passed.
+// Advance moves the server's clock ahead: keys expire, and those that were replaced are
+// revoked, as if that much time had passed.
 func (s *Server) Advance(by time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
