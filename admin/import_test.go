@@ -333,7 +333,7 @@ func TestImport_refused(t *testing.T) {
 		{"twice", "/import?dry_run=true&dry_run=true", []string{media}, 400, "invalid_query", "dry_run"},
 		{"misspelt", "/import?dryrun=true", []string{media}, 400, "invalid_query", ""},
 		{"in upper case", "/import?DRY_RUN=true", []string{media}, 400, "invalid_query", ""},
-		{"beside it", "/import?dry_run=false&dry-run=true", []string{media}, 400, "invalid_query", ""},
+		{"next to another spelling", "/import?dry_run=false&dry-run=true", []string{media}, 400, "invalid_query", ""},
 		{"a page of another origin", "/import", []string{media, "Sec-Fetch-Site: cross-site"}, 403, "cross_origin", ""},
 	} {
 		a := newAPI(t)

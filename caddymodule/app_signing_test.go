@@ -124,7 +124,7 @@ func TestSigning_cannotSign(t *testing.T) {
 }
 
 // TestSigning_refusedReload: a configuration that cannot use the signing keys is refused,
-// and the running one goes on.
+// and the running one stays in force.
 func TestSigning_refusedReload(t *testing.T) {
 	s := newServer(t)
 	config := string(s.config(signedSite))

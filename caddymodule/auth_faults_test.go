@@ -85,7 +85,7 @@ func TestAuth_faults(t *testing.T) {
 			w := httptest.NewRecorder()
 			r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, new(caddyhttp.Server))
 			err := h.ServeHTTP(w, r, caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error {
-				t.Error("the request went on to the next handler")
+				t.Error("the request reached the next handler")
 				return nil
 			}))
 			if err != nil || w.Code != test.status || w.Body.String() != test.body {

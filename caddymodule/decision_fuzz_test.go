@@ -348,7 +348,7 @@ func checkNext(t *testing.T, p policy, q request, want verdict, got *outcome) {
 		return
 	}
 	if len(got.trailer) > 0 {
-		t.Errorf("trailers went on: %q", got.trailer)
+		t.Errorf("trailers were passed on: %q", got.trailer)
 	}
 	if got.next == nil {
 		return

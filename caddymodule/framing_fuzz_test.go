@@ -198,7 +198,7 @@ func (g *framingGateway) upstream(w http.ResponseWriter, r *http.Request) {
 	_, err := io.Copy(io.Discard, r.Body)
 	g.mu.Lock()
 	if len(r.Trailer) > 0 {
-		g.problem("trailers went on: %v", r.Trailer)
+		g.problem("trailers were passed on: %v", r.Trailer)
 	}
 	if j != nil && err == nil {
 		j.whole++
@@ -231,7 +231,7 @@ func (g *framingGateway) received(r *http.Request) *judgement {
 		ours := slices.ContainsFunc(standardNames[:], func(n string) bool { return name == http.CanonicalHeaderKey(n) })
 		offer := name == "Upgrade" && !strings.EqualFold(strings.Join(r.Header[name], ","), "websocket") || name == "Http2-Settings"
 		if isIdentity(policy{}, name) && !ours || isOverride(name) || isPath(name) || offer || strings.EqualFold(name, "Authorization") {
-			g.problem("the client's %s went on: %q", name, r.Header[name])
+			g.problem("the client's %s was passed on: %q", name, r.Header[name])
 		}
 	}
 	if j.key.access == "read_only" {

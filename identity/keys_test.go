@@ -143,7 +143,7 @@ func TestKeys_stampede(t *testing.T) {
 		t.Errorf("the request that ended got the error %v, want an ErrUnavailable", err)
 	}
 
-	// The fetch goes on for the others.
+	// The fetch continues for the others.
 	var all, begun sync.WaitGroup
 	for range 100 {
 		begun.Add(1)
@@ -203,7 +203,7 @@ func TestKeys_never(t *testing.T) {
 	w.want(t, "a", "a", identity.ErrUnavailable, 1)
 }
 
-// While an endpoint that has failed hangs, requests go on with the known keys.
+// While an endpoint that has failed hangs, requests continue with the known keys.
 func TestKeys_hangs(t *testing.T) {
 	w := newWaiting(t, jwks(jwk("a", signingKey("a"))))
 	w.want(t, "a", "a", nil, 1)

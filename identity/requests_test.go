@@ -70,7 +70,7 @@ func requestCases() []requestCase {
 
 		{Name: "renamed headers", Renamed: true, Headers: [][2]string{renamed, {"X-Tenant", "acme"}}, Identity: ours},
 		{Name: "a renamed header that says otherwise", Renamed: true, Headers: [][2]string{renamed, {"X-Tenant", "globex"}}, Refused: headers},
-		{Name: "headers of the default names beside renamed ones", Renamed: true, Headers: [][2]string{renamed, {"X-Workspace-ID", "globex"}, {"X-API-Key-Assertion", "x"}}, Identity: ours},
+		{Name: "headers of the default names next to renamed ones", Renamed: true, Headers: [][2]string{renamed, {"X-Workspace-ID", "globex"}, {"X-API-Key-Assertion", "x"}}, Identity: ours},
 		{Name: "an assertion under the default name, where another is wanted", Renamed: true, Headers: with(), Refused: missing},
 
 		{Name: "bound to this request", Headers: bound("GET", contacts), Identity: ours},
@@ -157,7 +157,7 @@ func setCases() []setCase {
 		{Name: "two keys with one id", Set: jwks(a, jwk("a", signingKey("b"))), Refused: true},
 		{Name: "one key twice", Set: jwks(a, a), Refused: true},
 		{Name: "a private key", Set: jwks(addTo(a, `"d":"`+b64(signingKey("a").Seed())+`"`)), Refused: true},
-		{Name: "a private key beside a good one", Set: jwks(jwk("b", signingKey("b")), addTo(a, `"d":"`+b64(signingKey("a").Seed())+`"`)), Refused: true},
+		{Name: "a private key next to a good one", Set: jwks(jwk("b", signingKey("b")), addTo(a, `"d":"`+b64(signingKey("a").Seed())+`"`)), Refused: true},
 		{Name: "a private key that does not belong to the public one", Set: jwks(addTo(a, `"d":"`+b64(signingKey("b").Seed())+`"`)), Refused: true},
 		{Name: "a private key that is null", Set: jwks(addTo(a, `"d":null`)), Refused: true},
 		{Name: "a private key that is empty", Set: jwks(addTo(a, `"d":""`)), Refused: true},

@@ -105,8 +105,8 @@ func TestAlerts_bothSides(t *testing.T) {
 	}
 }
 
-// TestAlerts_say holds what whoever is called by an alert can rely on: how
-// urgent it is, what is wrong, what it means, and where to read what to do.
+// TestAlerts_say holds what anyone called by an alert can rely on: how urgent it is, what
+// is wrong, what it means, and where to read what to do.
 func TestAlerts_say(t *testing.T) {
 	t.Parallel()
 	for _, a := range alerts(t) {

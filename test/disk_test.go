@@ -63,9 +63,9 @@ func TestDisk_full(t *testing.T) {
 	s.wantStatus(t, cachedToken, 401)
 }
 
-// TestDisk_removed takes the store away from under the running server. Nothing
-// that it then says may be untrue: it goes on judging what it knows, and it
-// acknowledges no change that would be lost.
+// TestDisk_removed takes the store away from under the running server. Nothing that it then
+// says may be untrue: it keeps judging what it knows, and it acknowledges no change that
+// would be lost.
 func TestDisk_removed(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -74,7 +74,7 @@ func TestDisk_removed(t *testing.T) {
 	}{
 		{"removed", os.RemoveAll},
 		{"moved", func(store string) error { return os.Rename(store, store+"-moved") }},
-		{"removed and made anew", func(store string) error {
+		{"removed and recreated", func(store string) error {
 			return errors.Join(os.RemoveAll(store), os.Mkdir(store, 0o700))
 		}},
 		{"replaced by another store", func(store string) error {

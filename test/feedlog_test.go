@@ -173,11 +173,11 @@ http://{{.Plain}} {
 			s.Await("the new feed in the log", func() bool { return strings.Contains(s.Log.String(), `"status":`) })
 
 			for where, send := range map[string]func(){
-				"the path, rewritten":        func() { site.Send(t, "GET", "/admin"+made.Path, nil) },
-				"the path, beside the mount": func() { site.Send(t, "GET", "/admni"+made.Path, nil) },
-				"the query":                  func() { site.Send(t, "GET", "/admin/healthz?feed="+secret, nil) },
-				"the Referer":                func() { site.Send(t, "GET", "/favicon.ico", nil, "Referer", "http://"+s.Plain+"/admin"+made.Path) },
-				"the path, at the endpoint":  func() { endpoint.Send(t, "GET", "/api-keys"+made.Path, nil) },
+				"the path, rewritten":       func() { site.Send(t, "GET", "/admin"+made.Path, nil) },
+				"the path, off the mount":   func() { site.Send(t, "GET", "/admni"+made.Path, nil) },
+				"the query":                 func() { site.Send(t, "GET", "/admin/healthz?feed="+secret, nil) },
+				"the Referer":               func() { site.Send(t, "GET", "/favicon.ico", nil, "Referer", "http://"+s.Plain+"/admin"+made.Path) },
+				"the path, at the endpoint": func() { endpoint.Send(t, "GET", "/api-keys"+made.Path, nil) },
 				"the Referer, at the endpoint": func() {
 					endpoint.Send(t, "GET", "/api-keys/healthz", nil, "Referer", "http://"+s.Admin+"/api-keys"+made.Path)
 				},

@@ -88,7 +88,7 @@ func (s *server) awaitKey(t *testing.T, key client.Key) {
 }
 
 // TestFleet_balancer: behind the balancer of docs/fleet.md, limits are exact. When a
-// gateway is gone, its keys have the limit once more, and all others go on counting.
+// gateway is gone, its keys have the limit once more, and all others keep counting.
 func TestFleet_balancer(t *testing.T) {
 	t.Parallel()
 	const limit = 20 // as in fleetDocs

@@ -111,8 +111,8 @@ func TestFleet(t *testing.T) {
 	}
 }
 
-// TestFleet_paused: a gateway that is stopped is not waited for longer than its lease,
-// and accepts nothing that was revoked when it goes on.
+// TestFleet_paused: a gateway that is stopped is not waited for longer than its lease, and
+// accepts nothing that was revoked when it resumes.
 func TestFleet_paused(t *testing.T) {
 	t.Parallel()
 	fleet := startFleet(t, 2, etcdtest.Start(t, 3))

@@ -175,12 +175,12 @@ func (x transfer) send(ctx context.Context, to *io.PipeWriter) {
 }
 
 // TestFlows_endWithTheirKey holds that a request's body and its answer flow no
-// longer than their key may be used, whether they are busy or idle, and that
-// neither side takes what was cut for complete; and that another key's go on.
+// longer than their key may be used, whether they are busy or idle, and that neither side
+// takes what was cut for complete; and that another key's continue.
 func TestFlows_endWithTheirKey(t *testing.T) {
 	far := newFar(t)
 	s := start(t, strings.Replace(gatewayConfig, "reverse_proxy {{.Upstream}}", "reverse_proxy "+far.Listener.Addr().String(), 1))
-	_, bystander := s.Create("initech", "A key that goes on", "full_access")
+	_, bystander := s.Create("initech", "A key that stays active", "full_access")
 	stalled := watchStalls(t)
 	for i, c := range s.Clients(t) {
 		c.Timeout = 0
@@ -211,7 +211,7 @@ func TestFlows_endWithTheirKey(t *testing.T) {
 			for _, f := range stay {
 				select {
 				case n := <-f.near:
-					t.Errorf("got the end of another key's %s (%d %v), want that it goes on", f.name, n.status, n.err)
+					t.Errorf("got the end of another key's %s (%d %v), want it to continue", f.name, n.status, n.err)
 				default:
 				}
 			}
@@ -227,7 +227,7 @@ func (f flow) wantCut(t *testing.T, s *server, e ending, end time.Time, allowed 
 	select {
 	case n = <-f.near:
 	case <-time.After(time.Until(end) + 20*time.Second):
-		t.Fatal("got a flow that goes on 20 s after its key ended")
+		t.Fatal("got a flow that continues 20 s after its key ended")
 	}
 	select {
 	case <-f.far.ended:

@@ -101,7 +101,7 @@ func (f *frames) read(stream uint32) (http2.Frame, error) {
 			}
 		case *http2.GoAwayFrame:
 			if frame.ErrCode == http2.ErrCodeNo && frame.LastStreamID >= stream {
-				continue // the server takes no more streams, and goes on with these
+				continue // the server takes no more streams, and continues with these
 			}
 			return nil, fmt.Errorf("the connection was given up: %v", frame.ErrCode)
 		case *http2.MetaHeadersFrame, *http2.DataFrame:

@@ -29,8 +29,8 @@ func output(t *testing.T, dir string, env []string, name string, args ...string)
 	return string(out)
 }
 
-// testdataCopy returns a directory with a copy of one below testdata, for what
-// is generated beside it.
+// testdataCopy returns a directory with a copy of one below testdata, for what is generated
+// next to it.
 func testdataCopy(t *testing.T, name string) string {
 	t.Helper()
 	dir := t.TempDir()

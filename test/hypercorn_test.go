@@ -20,9 +20,9 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/testenv"
 )
 
-// TestHypercorn has an upstream that speaks HTTP/2 to whoever offers it over
-// HTTP/1.1. Once it does, requests follow that nobody judges: a DELETE with any
-// key, and with any workspace. So the offer does not get there.
+// TestHypercorn has an upstream that speaks HTTP/2 to anyone who offers it over HTTP/1.1.
+// Once it does, requests follow that nobody judges: a DELETE with any key, and with any
+// workspace. So the offer does not get there.
 func TestHypercorn(t *testing.T) {
 	t.Parallel()
 	upstream := startHypercorn(t)
@@ -163,9 +163,8 @@ func (h *hypercorn) await(t *testing.T, method string) asgiRequest {
 	}
 }
 
-// smuggle offers HTTP/2 to an address with a GET, goes on with a DELETE over
-// HTTP/2 whatever the answer was, and returns that answer's status and what the
-// upstream received.
+// smuggle offers HTTP/2 to an address with a GET, continues with a DELETE over HTTP/2
+// whatever the answer was, and returns that answer's status and what the upstream received.
 func (h *hypercorn) smuggle(t *testing.T, address, token string) (status int, received []asgiRequest) {
 	t.Helper()
 	conn, err := net.Dial("tcp", address)

@@ -58,8 +58,8 @@ func TestBackup_interrupted(t *testing.T) {
 	}
 }
 
-// TestImport_interrupted breaks an import off. What was imported stays, and the same
-// import goes on.
+// TestImport_interrupted interrupts an import. What was imported stays, and the same import
+// continues from there.
 func TestImport_interrupted(t *testing.T) {
 	t.Parallel()
 	s := start(t, httpOnly(gatewayConfig))
@@ -90,8 +90,8 @@ func TestImport_interrupted(t *testing.T) {
 	}
 }
 
-// TestCreateMany_interrupted breaks off the making of many keys. The token of each that was
-// made is printed, and where to go on.
+// TestCreateMany_interrupted interrupts the creation of many keys. The token of each that
+// was created is printed, and where to continue.
 func TestCreateMany_interrupted(t *testing.T) {
 	t.Parallel()
 	s := start(t, httpOnly(gatewayConfig))

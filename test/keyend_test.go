@@ -56,7 +56,7 @@ func TestKeyEndHeaders(t *testing.T) {
 				t.Errorf("got RateLimit %q, want the gateway's and the upstream's", values)
 			}
 
-			// A refusal of a key that goes on says the same.
+			// A refusal of a key that keeps working says the same.
 			if values := get("POST", made.Token).Values("Deprecation"); len(values) != 1 {
 				t.Errorf("got Deprecation %q of a refused write, want one", values)
 			}

@@ -59,7 +59,7 @@ func (o *crashTest) checkTrail(fresh []client.Event) {
 	got, err := trailSince(o.Keys(), o.T.Context(), "", o.lastEvent)
 	must(o.T, err)
 	if err := wantEvents(got, fresh); err != nil {
-		o.T.Errorf("the audit trail of all, beside those of the workspaces: %v", err)
+		o.T.Errorf("the audit trail of all workspaces together: %v", err)
 	}
 	if len(got) > 0 {
 		o.lastEvent = got[len(got)-1].ID

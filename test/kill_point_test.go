@@ -18,8 +18,8 @@ type killPoint struct {
 }
 
 // drawKillPoint draws the instant at which a load ends: any one, or one shortly after a
-// request has begun, which is when it is being answered. Now and then the load
-// goes on until uses have been noted, which is done once a second.
+// request has begun, which is when it is being answered. Now and then the load continues
+// until uses have been noted, which is done once a second.
 func (o *crashTest) drawKillPoint(round int) *killPoint {
 	b := &killPoint{begun: make(chan struct{})}
 	b.left.Store(1)

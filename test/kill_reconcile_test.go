@@ -14,8 +14,8 @@ import (
 // reconcile compares a workspace with what its client was told, and takes over
 // what there is. It returns how many of the changes in doubt have been made.
 //
-// The audit trail must have an event of each change that was acknowledged, and
-// may go on with those in doubt. Whatever it says must be so, and nothing else.
+// The audit trail must have an event of each change that was acknowledged, and may then
+// have those in doubt. Whatever it says must be so, and nothing else.
 func (w *tenant) reconcile() (made int, err error) {
 	trail, err := trailSince(w.api, w.t.Context(), w.id, "")
 	if err != nil {

@@ -281,7 +281,7 @@ func TestLimits_blocks(t *testing.T) {
 	}
 }
 
-// TestLimits_workspace holds that all keys of a workspace share a limit beside those of
+// TestLimits_workspace holds that all keys of a workspace share a limit in addition to
 // their own, however many keys there are, and that a request which one of the two refuses
 // counts in neither.
 func TestLimits_workspace(t *testing.T) {

@@ -26,8 +26,8 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	binary = filepath.Join(dir, "caddy")
-	// A program with the race detector waits a second at its end for goroutines that
-	// go on. Every command of a script would.
+	// A program with the race detector waits a second at its end for goroutines that are
+	// still running. Every command of a script would.
 	if err := os.Setenv("GORACE", strings.TrimSpace(os.Getenv("GORACE")+" atexit_sleep_ms=0")); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

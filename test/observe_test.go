@@ -102,8 +102,8 @@ type logged struct {
 	KeyID  string `json:"api_key_id"`
 }
 
-// accessLog returns the lines of the access log so far for one path. A line is
-// written after its answer: whoever wants to see one waits for it.
+// accessLog returns the lines of the access log so far for one path. A line is written
+// after its answer: a test that wants to see one waits for it.
 func (s *server) accessLog(path string) (found []logged) {
 	s.T.Helper()
 	for line := range strings.Lines(s.Log.String()) {

@@ -34,7 +34,7 @@ func testMenu(t *testing.T, b *tab, s *server) {
 		b.keys(step.key)
 		b.wantFocus(step.tag, step.name)
 	}
-	b.keys(tabKey) // leaves the menu, and goes on behind it
+	b.keys(tabKey) // leaves the menu, and continues after it
 	b.await("the menu to close", func() error {
 		if n := eval[int](b, `document.querySelectorAll("[role=menu], [aria-expanded=true]").length`); n != 0 {
 			return errNotYet

@@ -90,7 +90,7 @@ func TestPage_behind(t *testing.T) {
 	b.click("button", "Done")
 	wantBehind(b, key)
 
-	// A replaced key that goes on working has not been revoked anywhere.
+	// A replaced key that keeps working has not been revoked anywhere.
 	_, err := s.Reload(strings.Replace(pageConfig, "\thandle /settings/api* {", behind("rotate", "active")+"\thandle /settings/api* {", 1))
 	must(t, err)
 	b.click("button", "Rotate")

@@ -74,8 +74,8 @@ func testMarks(t *testing.T, b *tab) {
 	}
 }
 
-// TestPage_bounds is a workspace with more keys and more events than are read at once: the
-// page says so, and goes on from there.
+// TestPage_bounds is a workspace with more keys and more events than are read at a time:
+// the page says so, and continues from there.
 func TestPage_bounds(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)

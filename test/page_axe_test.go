@@ -85,8 +85,8 @@ func (b *tab) wantAccessible(axe string, states []state, looks []look) {
 	}
 }
 
-// load runs a script in the page, once. The page's policy keeps it from running
-// others, but not whoever drives the browser.
+// load runs a script in the page, once. The page's policy stops it from running others, but
+// does not stop a test that drives the browser.
 func (b *tab) load(script string) {
 	b.t.Helper()
 	if eval[bool](b, `"axe" in window`) {

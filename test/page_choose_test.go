@@ -71,7 +71,7 @@ func TestPage_choose(t *testing.T) {
 	eval[any](b, `void history.back()`)
 	b.sees("Choose a workspace", "Zapier production No owner acme")
 
-	// A search in a workspace goes on in all.
+	// A search in a workspace continues in all.
 	b.open(s.page() + "#/globex")
 	b.fillBox("searchbox", "Name, owner, or last characters", "zapier")
 	b.click("button", "Search all workspaces")
@@ -106,7 +106,7 @@ func TestPage_choosePages(t *testing.T) {
 	b.calm(s.origin())
 }
 
-// A search goes on through pages on which the server found nothing, and says so; it ends
+// A search continues through pages on which the server found nothing, and says so; it ends
 // when another begins. What the server refuses is said, and what it does not answer is
 // repeated.
 func TestPage_chooseSlowly(t *testing.T) {

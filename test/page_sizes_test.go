@@ -106,7 +106,7 @@ func (b *tab) resize(s size) {
 	})
 }
 
-// zoom returns how large the page's text is, beside the browser's own: larger where
+// zoom returns how large the page's text is, relative to the browser's own: larger where
 // people sit further away.
 func zoom(width int64) float64 {
 	switch {

@@ -249,8 +249,8 @@ func TestPage_twoTabs(t *testing.T) {
 	two.calm(s.origin())
 }
 
-// The page says that the server is gone, does not take silence for success, and
-// goes on by itself when the server is back.
+// The page says that the server is gone, does not take silence for success, and continues
+// by itself when the server is back.
 func TestPage_serverGone(t *testing.T) {
 	t.Parallel()
 	s := start(t, pageConfig)
@@ -275,8 +275,8 @@ func TestPage_serverGone(t *testing.T) {
 	b.sees("Copy the token of")
 }
 
-// A replacement that is gone replaces nothing: the key goes on alone, and can be
-// rotated anew.
+// A replacement that is gone replaces nothing: the key continues alone, and can be rotated
+// again.
 func TestPage_failedRotation(t *testing.T) {
 	t.Parallel()
 	s := start(t, pageConfig)

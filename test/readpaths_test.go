@@ -87,7 +87,7 @@ func TestReadPaths_writes(t *testing.T) {
 		{"more than one", "/public/v1/searches"},
 		{"below one", "/public/v1/search/x"},
 		{"the prefix without its slash", "/public/v1/reports"},
-		{"beside the prefix", "/public/v1/reportsx/1"},
+		{"not quite the prefix", "/public/v1/reportsx/1"},
 		{"trailing slash", "/public/v1/search/"},
 		{"trailing dot", "/public/v1/search/."},
 		{"double slash", "/public/v1//search"},

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// TestReplace puts another file in the place of the binary that is running, as
-// `caddy upgrade` does, and restarts from it. Until then the new one works beside
-// the old, but cannot have its store; afterwards everything is as it was.
+// TestReplace puts another file in the place of the binary that is running, as `caddy
+// upgrade` does, and restarts from it. Until then the new one works alongside the old, but
+// cannot have its store; afterwards everything is as it was.
 func TestReplace(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -47,7 +47,7 @@ func TestReplace(t *testing.T) {
 				{"api-keys", "list", "--workspace", "acme", "--address", s.Admin},
 			} {
 				if out, err := s.Command(args...).CombinedOutput(); err != nil {
-					t.Errorf("caddy %s beside the old one: %v\n%s", strings.Join(args, " "), err, out)
+					t.Errorf("caddy %s alongside the old one: %v\n%s", strings.Join(args, " "), err, out)
 				}
 			}
 			next := newServer(t)

@@ -32,8 +32,8 @@ func craftedKey(n int, members string) string {
 		n, n, strings.Repeat(string(rune('A'+n)), 43), now, now+86_400_000, members)
 }
 
-// TestRestore_crafted: a backup that somebody has crafted is refused whole, and the
-// gateway goes on.
+// TestRestore_crafted: a backup that somebody has crafted is refused as a whole, and the
+// gateway is not affected.
 func TestRestore_crafted(t *testing.T) {
 	t.Parallel()
 	s := start(t, gatewayConfig)

@@ -65,7 +65,7 @@ func TestRevoke_underLoad(t *testing.T) {
 				answer, refusal, tries := revokeInUse(t, s, fmt.Sprintf("Key %s, round %d", name, round), users, warm)
 				answers, refusals, total = append(answers, answer), append(refusals, refusal), total+tries
 			}
-			t.Logf("%d keys were revoked beside %d requests with them, and %d of others; median until the answer %v, until the first refusal %v; the longest %v and %v",
+			t.Logf("%d keys were revoked during %d requests with them, and %d of others; median until the answer %v, until the first refusal %v; the longest %v and %v",
 				rounds, total, served.Load(), middle(answers), middle(refusals), slices.Max(answers), slices.Max(refusals))
 		})
 	}

@@ -31,7 +31,7 @@ func TestRotate(t *testing.T) {
 			key, first := s.Create("acme", "Key over "+c.Name, "full_access")
 			wantHeaders(t, get(first), 200, "", "")
 
-			// Without an end of its own, the old key goes on.
+			// Without an end of its own, the old key stays active.
 			before := time.Now()
 			rotated := rotate(key.ID, nil)
 			got := get(first)

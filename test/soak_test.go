@@ -16,7 +16,7 @@ import (
 )
 
 // soakFor is how long TestSoak runs at least: make soak sets it.
-var soakFor = flag.Duration("soak", 0, "how long TestSoak goes on at least")
+var soakFor = flag.Duration("soak", 0, "how long TestSoak runs at least")
 
 const (
 	fewestRounds = 5

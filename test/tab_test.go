@@ -225,8 +225,8 @@ func (b *tab) calm(origin string, secrets ...string) {
 	}
 }
 
-// staysWithin reports whether whoever loads an address asks nobody but an origin. Browsers
-// draw the signs on some controls with pictures and letters of their own, from data.
+// staysWithin reports whether loading an address asks nobody but an origin. Browsers draw
+// the signs on some controls with pictures and letters of their own, from data.
 func staysWithin(origin, address string) bool {
 	return strings.HasPrefix(address, origin+"/") || strings.HasPrefix(address, "blob:"+origin+"/") || strings.HasPrefix(address, "data:")
 }

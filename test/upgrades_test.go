@@ -140,9 +140,9 @@ func TestUpgrade_whileRevoking(t *testing.T) {
 	t.Logf("%d sockets were opened while their keys were revoked", opened)
 }
 
-// TestReload_sockets reloads while WebSockets are open. reverse_proxy ends them,
-// or lets them go on for its stream_close_delay: then they still end with their
-// key, and with the process. Over HTTP/2 and HTTP/3 it is the same.
+// TestReload_sockets reloads while WebSockets are open. reverse_proxy ends them, or lets
+// them continue for its stream_close_delay: then they still end with their key, and with
+// the process. Over HTTP/2 and HTTP/3 it is the same.
 func TestReload_sockets(t *testing.T) {
 	t.Parallel()
 	delayed := strings.Replace(gatewayConfig, "{{.Upstream}}", "{{.Upstream}} {\n\t\tstream_close_delay 1h\n\t}", 1)

@@ -107,7 +107,7 @@ func (m *mailServer) serve(conn net.Conn) {
 		}
 		switch command, _, _ := strings.Cut(strings.ToUpper(strings.TrimSpace(line)), " "); command {
 		case "DATA":
-			say("354 go on")
+			say("354 go ahead")
 			var mail strings.Builder
 			for {
 				line, err := in.ReadString('\n')
@@ -125,7 +125,7 @@ func (m *mailServer) serve(conn net.Conn) {
 			say("250-localhost")
 			say("250 STARTTLS")
 		case "STARTTLS":
-			say("220 go on")
+			say("220 go ahead")
 			conn.Write([]byte("no TLS"))
 			return
 		case "QUIT":

@@ -50,7 +50,8 @@ Problem  no member of etcd answers
 	}
 }
 
-// Who revokes a leaked key is told which gateways may not know of it, and what to do.
+// Anyone who revokes a leaked key is told which gateways may not know of it, and what to
+// do.
 func TestWarnOfPending(t *testing.T) {
 	const advice = ", or wait until caddy api-keys fleet status shows that none is behind. If one is gone for good, docs/fleet.md says how to remove what it has left.\n"
 	for _, test := range []struct {

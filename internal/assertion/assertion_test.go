@@ -103,7 +103,7 @@ func TestSigner_reuse(t *testing.T) {
 		t.Error("got the assertion of one issuer for another")
 	}
 	if s.Assertion(&terms, slot, key, now) != first {
-		t.Error("got another assertion, want the one that was kept beside that for other terms")
+		t.Error("got another assertion, want the one that was kept along with that for other terms")
 	}
 	s.Use(testSigner(t).Ring())
 	if s.Assertion(&terms, slot, key, now) == first {
@@ -185,7 +185,7 @@ func TestSigner_sweep(t *testing.T) {
 	}
 }
 
-// Many requests of one key, rotation and the sweep go on at the same time.
+// Many requests of one key, rotation and the sweep happen at the same time.
 func TestSigner_concurrently(t *testing.T) {
 	s, key, slot := testSigner(t), testKey(time.Hour), new(Slot)
 	rings := []*Ring{s.Ring(), testSigner(t).Ring()}

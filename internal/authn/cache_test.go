@@ -357,8 +357,8 @@ func TestCheck_slowStore(t *testing.T) {
 }
 
 // Checks of one key that ask at different times while the store hangs wait for as long each,
-// whether or not the key has changed meanwhile. What they asked with is asked anew, and must
-// not get their late answer.
+// whether or not the key has changed meanwhile. What they asked with is reused, and must not
+// get their late answer.
 func TestCheck_slowStore_oneAfterAnother(t *testing.T) {
 	for name, change := range map[string]func(*Authenticator, apikey.Digest){
 		"unchanged": func(*Authenticator, apikey.Digest) {},

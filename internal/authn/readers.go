@@ -9,8 +9,8 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// How long a check waits for the source, at most, and how many keys may be looked up at
-// once. Beyond either limit a check returns Unavailable, rather than pile up behind a disk
+// How long a check waits for the source, at most, and how many keys may be looked up at a
+// time. Beyond either limit a check returns Unavailable, rather than pile up behind a disk
 // that hangs.
 const (
 	lookupTimeout = 2 * time.Second
@@ -21,7 +21,7 @@ const (
 // much as a look-up, because its stack has to grow.
 const maxIdle = 32
 
-// tick is how often somebody looks for checks that wait in vain. A timer for each would
+// tick is how often to look for checks that have waited too long. A timer for each would
 // cost more than its share of a look-up.
 const tick = 50 * time.Millisecond
 
@@ -36,7 +36,7 @@ var (
 type readers struct {
 	read    func(apikey.Digest) (*entry, error)
 	keep    func(*entry)   // called with mu held
-	unasked chan *question // to be asked anew
+	unasked chan *question // to be reused
 
 	mu      sync.Mutex
 	all     []*reader
@@ -97,7 +97,7 @@ func (r *readers) question(ctx context.Context) (q *question) {
 	return q
 }
 
-// reuse lets a question be asked anew whose answer has been taken.
+// reuse makes a question whose answer has been taken available again.
 func (r *readers) reuse(q *question) {
 	q.ctx, q.found, q.err = nil, nil, nil
 	select {
@@ -106,8 +106,8 @@ func (r *readers) reuse(q *question) {
 	}
 }
 
-// wait has a question answered by whoever reads the key already, or else by an idle or a
-// new reader. It reports whether there is one.
+// wait has a question answered by the reader that already reads the key, or else by an idle
+// or a new one. It reports whether there is one.
 func (r *readers) wait(q *question, digest apikey.Digest) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -188,7 +188,7 @@ func (r *readers) answer(by *reader, found *entry, err error) bool {
 }
 
 // answer answers a question that nothing else refers to any more. After that, it may be
-// asked anew.
+// reused.
 func (q *question) answer(found *entry, err error) {
 	q.next, q.found, q.err = nil, found, err
 	q.done <- struct{}{}

@@ -74,9 +74,10 @@ func (db *DB) ChangeTogether(ctx context.Context, party string, urgent bool, cha
 	})
 }
 
-// company returns those whose changes are made in the same turn as that of its holder. Who
-// was answered when the last turn ended may be about to make the next change: they get the
-// chance to, or the first of them would have a turn for one change, and all others wait.
+// company returns those whose changes are made in the same turn as that of its holder.
+// Callers that were answered when the last turn ended may be about to make the next change:
+// they get the chance to, or the first of them would have a turn for one change, and all
+// others wait.
 func (db *DB) company() (joined []*waiter) {
 	for {
 		runtime.Gosched()
@@ -172,9 +173,9 @@ func (t *Turn) View(read func(*Txn) error) error { return t.db.view(read) }
 // Update makes a change in one transaction. All that do writes is synced to the
 // journal before any of it can be read.
 //
-// If it fails, nothing was changed, unless the error is [ErrInDoubt]: then the next
-// Open finds the whole change or none of it, and no other change is made until
-// then, in this turn neither: that fails with an [*ImmutableError].
+// If it fails, nothing was changed, unless the error is [ErrInDoubt]: then the next Open
+// finds the whole change or none of it, and no other change is made until then, not even in
+// this turn: that fails with an [*ImmutableError].
 func (t *Turn) Update(do func(*Txn) error) error {
 	db := t.db
 	if db.doubt != nil {

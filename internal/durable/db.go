@@ -132,7 +132,7 @@ func Open(o Options) (*DB, error) {
 	return db, nil
 }
 
-// newTables is how many new tables Badger merges at once.
+// newTables is how many new tables Badger merges at a time.
 const newTables = 12
 
 // badgerOptions suit small records that are rarely written: Badger's defaults use

@@ -78,8 +78,8 @@ func refuseOthers(path string, others []string) error {
 	return nil
 }
 
-// badgerOpenFiles is how many files Badger opens at once when it opens a store. If
-// it is not allowed to, it ends the process without any advice.
+// badgerOpenFiles is how many files Badger opens at a time when it opens a store. If it is
+// not allowed to, it ends the process without any advice.
 const badgerOpenFiles = 32
 
 // enoughFiles returns an error if this process may open too few files.

@@ -30,7 +30,7 @@ func (db *DB) Look(key []byte, read func(value []byte) error) error {
 }
 
 // look is a read-only transaction that all calls of Look share until something is written.
-// To begin and to end one takes longer than to read a key: Badger has a goroutine that
+// Beginning and ending one takes longer than reading a key: Badger has a goroutine that
 // keeps count of them. Badger's Get changes nothing in such a transaction.
 type look struct {
 	txn *badger.Txn

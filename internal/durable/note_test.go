@@ -131,7 +131,7 @@ func TestOpen_notAsLeft(t *testing.T) {
 		}
 		return found
 	}
-	inPlace := func(name string) error { // writes a file anew with what it has
+	inPlace := func(name string) error { // rewrites a file with the same content
 		content, err := os.ReadFile(name)
 		if err != nil {
 			return err

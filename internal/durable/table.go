@@ -23,7 +23,7 @@ import (
 // These functions verify one without mapping it into memory as Badger does: that takes
 // three times as long, and is fatal if the file shrinks meanwhile.
 
-// readAtOnce is how much of a table is read at once: what a processor's cache holds, so
+// readAtOnce is how much of a table is read at a time: what a processor's cache holds, so
 // that the checksums are computed from there.
 const readAtOnce = 256 << 10
 
@@ -130,7 +130,7 @@ func (b *tableBuffer) verifyBlocks(file *os.File, index *fb.TableIndex, from int
 	return nil
 }
 
-// endOfBlocks returns where the blocks end that are read at once, from the i-th on.
+// endOfBlocks returns where the blocks end that are read together, from the i-th on.
 func endOfBlocks(index *fb.TableIndex, i int) (end uint32) {
 	var at fb.BlockOffset
 	index.Offsets(&at, i)

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// turns is a lock that is fair to parties: none waits for more than one change of
-// each other party, however many are queued. Urgent changes go first. Whoever holds the
-// lock may make the changes of those that wait next, too: see join.
+// turns is a lock that is fair to parties: none waits for more than one change of each
+// other party, however many are queued. Urgent changes go first. The holder of the lock may
+// make the changes of those that wait next, too: see join.
 type turns struct {
 	mu      sync.Mutex
 	held    bool

@@ -122,8 +122,8 @@ func isFree(t *testing.T, lock *turns) {
 	}
 }
 
-// Who holds the lock may do what the next in the queue wait for, up to one that has to have
-// a turn of its own.
+// The holder of the lock may do what the next in the queue wait for, up to one that has to
+// have a turn of its own.
 func TestTurns_join(t *testing.T) {
 	var lock turns
 	lock.Lock()
@@ -180,7 +180,7 @@ func TestTurns_join(t *testing.T) {
 	}
 }
 
-// Who gives up while another does its item waits for that.
+// A caller that gives up while another does its item waits for that.
 func TestTurns_joinCancelled(t *testing.T) {
 	var lock turns
 	lock.Lock()

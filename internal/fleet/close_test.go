@@ -8,7 +8,7 @@ import (
 )
 
 // A change that is asked for while a gateway shuts down, or later, is refused and does not
-// wait for ever: whoever closes the gateway may be waiting for it.
+// wait for ever: the caller that closes the gateway may be waiting for it.
 func TestFleet_closed(t *testing.T) {
 	g := openGateway(t, "gw0", Options{Endpoints: []string{"http://127.0.0.1:1"}, Prefix: "/api-keys/", MaxStaleness: MinStaleness})
 	results := make(chan error, 20)

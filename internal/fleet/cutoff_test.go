@@ -155,7 +155,7 @@ func tryAgain(ctx context.Context, g *gateway, do func(n int) apikey.Action) (ou
 	return outcome, err
 }
 
-// A member that goes on answering, but whose watch delivers nothing any more, costs a
+// A member that keeps answering, but whose watch no longer delivers anything, costs a
 // gateway no more than a moment.
 func TestFleet_watchStalls(t *testing.T) {
 	t.Parallel()

@@ -127,7 +127,7 @@ func TestDetach_static(t *testing.T) {
 	}
 }
 
-// Whoever is behind, or not alone, does not end the fleet.
+// A gateway that is behind, or not alone, does not end the fleet.
 func TestDetach_refused(t *testing.T) {
 	t.Parallel()
 	l := newLeft(t)

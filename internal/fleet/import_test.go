@@ -191,7 +191,7 @@ func TestImport_crashes(t *testing.T) {
 	cluster := etcdtest.Start(t, 1)
 	for name, test := range map[string]struct {
 		times int  // that the directory can be marked
-		later bool // gateways go on with the fleet meanwhile
+		later bool // gateways use the fleet in the meantime
 	}{
 		"before the head":             {1, false},
 		"after the head":              {2, false},
@@ -325,7 +325,7 @@ func connect(t *testing.T, o Options) *etcd {
 	return e
 }
 
-// Of two imports into one fleet, the later one goes on.
+// Of two imports into one fleet, the later one continues.
 func TestImport_two(t *testing.T) {
 	t.Parallel()
 	o, first, second := defaults(etcdtest.Start(t, 1)), newLived(t), newLived(t)

@@ -43,7 +43,7 @@ func TestLease_clocks(t *testing.T) {
 		name       string
 		until      passed // the grant, since before the read
 		after      passed
-		wantServes time.Duration // for how long it may go on, if both clocks do; 0 if it may not serve
+		wantServes time.Duration // for how long it may keep serving, if both clocks keep running; 0 if it may not serve
 	}{
 		{"nothing happens", passed{}, passed{2 * time.Second, 2 * time.Second}, time.Second},
 		{"it ends", passed{}, passed{lasts, lasts}, 0},

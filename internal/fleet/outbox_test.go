@@ -126,7 +126,7 @@ func TestOutbox_gatewayDies(t *testing.T) {
 	all[0].apply(t, revoke(key))
 	select {
 	case g := <-next:
-		t.Fatalf("%s leads beside another one", g.name)
+		t.Fatalf("%s leads alongside another one", g.name)
 	default:
 	}
 	all[0].crash()
@@ -135,7 +135,7 @@ func TestOutbox_gatewayDies(t *testing.T) {
 	select {
 	case <-leading.Done():
 	case <-time.After(10 * time.Second):
-		t.Error("the one that is cut off goes on leading")
+		t.Error("the one that is cut off keeps leading")
 	}
 	const want = "key.created key.exposed key.revoked"
 	if got := typesOf(g.pending(t, "acme")); got != want {

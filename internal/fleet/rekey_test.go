@@ -111,7 +111,7 @@ func TestRekey(t *testing.T) {
 	fresh := openGateway(t, "fresh", withKeys(o, thirdKey))
 	fresh.awaitLive(t)
 	if fresh.allows(t, l.kept) || fresh.allows(t, l.revoked) {
-		t.Error("a gateway that was filled anew allows a revoked key")
+		t.Error("a gateway that was filled again allows a revoked key")
 	}
 }
 
@@ -190,7 +190,7 @@ func TestRekey_whileChanging(t *testing.T) {
 	fresh := openGateway(t, "fresh", withKeys(o, secondKey))
 	fresh.awaitLive(t)
 	if got, want := fresh.records(t), all[0].records(t); !maps.Equal(got, want) {
-		t.Errorf("a gateway that was filled anew has other records: got %d, want %d", len(got), len(want))
+		t.Errorf("a gateway that was filled again has other records: got %d, want %d", len(got), len(want))
 	}
 }
 

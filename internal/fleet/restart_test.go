@@ -7,11 +7,11 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/etcdtest"
 )
 
-// A gateway that was away resumes where it was, or is filled anew if etcd no longer has
-// what it missed.
+// A gateway that was away resumes where it was, or is refilled if etcd no longer has what
+// it missed.
 func TestFleet_wasAway(t *testing.T) {
 	t.Parallel()
-	for name, compacted := range map[string]bool{"resumes": false, "is filled anew": true} {
+	for name, compacted := range map[string]bool{"resumes": false, "is refilled": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for how, leave := range map[string]struct{ leave, comeBack func(*proxied) }{

@@ -40,7 +40,7 @@ func TestFleet_restoredWithNothingLost(t *testing.T) {
 			all[1].awaitPosition(t, all[0].gateway)
 			snapshot := filepath.Join(t.TempDir(), "snapshot")
 			cluster.Snapshot(snapshot)
-			all[1].close() // and registers anew
+			all[1].close() // and registers again
 			all[1].open(t)
 			all[1].awaitLive(t)
 			for range 50 {
@@ -94,7 +94,7 @@ func (g *gateway) awaitNotLive(t *testing.T) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); g.Live(); {
 		if time.Now().After(deadline) {
-			t.Fatal("the gateway goes on serving")
+			t.Fatal("the gateway keeps serving")
 		}
 		time.Sleep(5 * time.Millisecond)
 	}

@@ -56,8 +56,8 @@ func wantConfirmed(t *testing.T, got apikey.Propagation, gateways int) {
 	}
 }
 
-// A gateway in static mode that is restarted without etcd goes on serving. What is taken
-// away elsewhere is pending because of it, until it is back.
+// A gateway in static mode that is restarted without etcd keeps serving. What is taken away
+// elsewhere is pending because of it, until it is back.
 func TestStatic_restartedWithoutEtcd(t *testing.T) {
 	t.Parallel()
 	for name, stop := range map[string]func(*proxied){
@@ -138,7 +138,7 @@ func TestStatic_leaves(t *testing.T) {
 	}
 }
 
-// Another mode applies at once, and nobody is waited for in vain.
+// Another mode applies immediately, and nobody is waited for needlessly.
 func TestStatic_reload(t *testing.T) {
 	t.Parallel()
 	g := startStatic(t, etcdtest.Start(t, 1), 1)[0]
@@ -168,7 +168,7 @@ func TestStatic_reload(t *testing.T) {
 	g.apply(t, k.Create)
 	wantConfirmed(t, g.apply(t, revoke(k)).Propagation, 1)
 
-	// Without etcd, the lease of the earlier mode does not go on.
+	// Without etcd, the lease of the earlier mode does not continue.
 	g.each((*etcdtest.Proxy).Drop)
 	o := *g.Fleet.options.Load()
 	o.Static = false
@@ -212,15 +212,15 @@ func TestStatic_copied(t *testing.T) {
 	wantConfirmed(t, all[0].apply(t, revoke(k)).Propagation, 3)
 }
 
-// A registration is noted before it says that it serves, and removed after it is noted
-// that the replica may not be served: whoever was killed in between would leave it behind,
-// or serve without it.
+// A registration is noted before it says that it serves, and removed after it is noted that
+// the replica may not be served: a gateway killed in between would leave it behind, or
+// serve without it.
 func TestStatic_notesFirst(t *testing.T) {
 	t.Parallel()
 	g := startStatic(t, etcdtest.Start(t, 1), 1)[0]
 	former := *g.id.Load()
 	g.disk.full.Store(true)
-	if err := g.Adopt(*g.Fleet.options.Load()); err != nil { // registers anew
+	if err := g.Adopt(*g.Fleet.options.Load()); err != nil { // registers again
 		t.Fatal(err)
 	}
 	gatewaytest.Await(t, "the gateway to fail", func() bool { return strings.Contains(g.Problem(), errFull.Error()) })

@@ -343,7 +343,7 @@ func TestUsage_inEtcd(t *testing.T) {
 	})
 }
 
-// What has waited for the longest is told first, and no more at once than is allowed, but
+// What has waited for the longest is told first, and no more at a time than is allowed, but
 // for one value.
 func TestUsage_due(t *testing.T) {
 	const own, size = "AAAAAAAAAAAAAAAA", 20 + usageOverhead
@@ -380,10 +380,10 @@ func TestUsage_due(t *testing.T) {
 		t.Errorf("got %v, %v, want 3 reads", totals, err)
 	}
 
-	// What was dropped is not begun anew, which would take back what was told.
+	// What was dropped is not restarted, which would take back what was told.
 	u.add(own, counted{{KeyID: key, Day: today - 5}: {Reads: 1}}, now)
 	if len(u.due(math.MaxInt, 0)) != 1 {
-		t.Error("a value of a day that is over has begun anew")
+		t.Error("a value of a day that is over has started over")
 	}
 }
 
@@ -436,7 +436,7 @@ func TestUsage_additions(t *testing.T) {
 		written += tell(some, most)
 		longest = max(longest, len(u.additions))
 		if !maps.Equal(told, all) {
-			t.Fatal("something that is new was not told at once")
+			t.Fatal("something that is new was not told immediately")
 		}
 	}
 	if average := written / rounds; average > full/4 {

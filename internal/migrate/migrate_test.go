@@ -238,8 +238,8 @@ func TestRead_tokenPrefix(t *testing.T) {
 	}
 }
 
-// A list of which pages are missing is read, and then refused: whoever has the other keys
-// would be locked out.
+// A list of which pages are missing is read, and then refused: the holders of the other
+// keys would be locked out.
 func TestRead_pages(t *testing.T) {
 	const (
 		unkey = `{"data":[{"plaintext":"secret-token-0123456789","externalId":"acme"}],"pagination":{"cursor":"key_1","hasMore":true}}`

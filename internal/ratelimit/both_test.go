@@ -65,7 +65,7 @@ func TestSweep_duringRequestsByTwoLimits(t *testing.T) {
 }
 
 // A request that the other limit refused has set the clock of a bucket in which nothing
-// counts. A sweep that is late releases it, and its successor goes on with that clock.
+// counts. A sweep that is late releases it, and its successor continues with that clock.
 func TestSweep_afterARefusal(t *testing.T) {
 	l, own, all := New(), Limit{1, 10 * time.Second}, Limit{2, time.Minute}
 	at := func(ms int64) time.Time { return day.Add(time.Duration(ms) * time.Millisecond) }

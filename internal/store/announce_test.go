@@ -66,7 +66,7 @@ func TestAnnounce_writesNothingWhileNothingIsDue(t *testing.T) {
 	equal(t, "changes", revision(t, s), before)
 }
 
-// Who is configured again is told of what comes from then on.
+// A receiver that is configured again is told of what comes from then on.
 func TestForgetMessages_endsTheSchedule(t *testing.T) {
 	s := openNew(t)
 	mustReceive(t, s, hook)

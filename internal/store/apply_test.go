@@ -259,7 +259,7 @@ func TestApply_suspendAndResume(t *testing.T) {
 		{"suspend again", at.Add(day), apikey.Suspend{WorkspaceID: "acme", Reason: "other"}, apikey.Outcome{Workspace: paused, Unchanged: true}, true},
 		{"resume", at.Add(day), resume, apikey.Outcome{Workspace: idle}, false},
 		{"resume again", at.Add(day), resume, apikey.Outcome{Workspace: idle, Unchanged: true}, false},
-		{"suspend anew", at, suspend, apikey.Outcome{Workspace: paused}, true},
+		{"suspend after a resume", at, suspend, apikey.Outcome{Workspace: paused}, true},
 	} {
 		equal(t, step.title, bare(mustApply(t, s, step.at, step.do)), step.want)
 		equal(t, step.title+": suspended", suspended(t, s, "acme"), step.suspended)
@@ -412,8 +412,8 @@ func atOnce(n int, do func(i int) error) (failures []error) {
 	return failures
 }
 
-// Whoever was named to Open hears of a change when it can be read, and before
-// the one who asked for it.
+// The function passed to Open hears of a change when it can be read, and before the caller
+// who asked for it.
 func TestApply_tellsOnChange(t *testing.T) {
 	type report struct {
 		outcome apikey.Outcome

@@ -204,8 +204,8 @@ func TestRestore_storeKnowsBetter(t *testing.T) {
 	equal(t, "the store", records(t, s), want)
 }
 
-// TestRestore_backupKnowsBetter: a store that was itself brought back to before
-// the backup hears of what had ended, and so does whoever remembers a key.
+// TestRestore_backupKnowsBetter: a store that was itself brought back to before the backup
+// hears of what had ended, and so does anything that remembers a key.
 func TestRestore_backupKnowsBetter(t *testing.T) {
 	s := openNew(t)
 	key := mustCreate(t, s, "acme", "Zapier production", start)

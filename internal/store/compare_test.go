@@ -205,7 +205,7 @@ func TestPutBack_goneBackTwice(t *testing.T) {
 	equal(t, "late", lookup(t, s, late.Digest), late)
 }
 
-// Whoever has resumed a workspace after a replica was up to date is not overruled by it.
+// Someone who resumed a workspace after a replica was up to date is not overruled by it.
 func TestPutBack_resumedSince(t *testing.T) {
 	for name, c := range map[string]struct {
 		resumed time.Time

@@ -13,7 +13,7 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
-// A key that may have been made is named to whoever asked for it: nobody has its
+// A key that may have been made is named to the caller who asked for it: nobody has its
 // token, and after the restart it may be there.
 func TestApply_createInDoubt(t *testing.T) {
 	s := openNew(t)
@@ -70,11 +70,11 @@ func TestApply_failedCommit(t *testing.T) {
 				t.Error("told of a change that lets requests through, and may be lost")
 			}
 			if test.told != nil && (len(told) != 1 || !test.told(key, told[0])) {
-				t.Errorf("told of %v, want that the key may not go on", told)
+				t.Errorf("told of %v, want that the key may no longer be used", told)
 			}
 			restoreDisk(s)
 			if _, err := s.Apply(t.Context(), changeAt(at, test.do(key))); !errors.Is(err, apikey.ErrStoreUnavailable) {
-				t.Errorf("asked again: got %v, want ErrStoreUnavailable until the store is opened anew", err)
+				t.Errorf("asked again: got %v, want ErrStoreUnavailable until the store is reopened", err)
 			}
 		})
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-const activeBeside = 20 // the active keys of a workspace beside those that have ended
+const activeBeside = 20 // the active keys of a workspace in addition to those that have ended
 
 // withEnded returns a store with the workspace "acme", which has some active keys and
 // n that have ended: one half was revoked, the other has expired. All keys of the
@@ -116,11 +116,11 @@ func TestEnded_costNothing(t *testing.T) {
 	cheap := callsBesideEnded(t, few, fewActive, now)
 	for name, call := range callsBesideEnded(t, many, manyActive, now) {
 		want, got := testing.AllocsPerRun(20, cheap[name]), testing.AllocsPerRun(20, call)
-		t.Logf("%s: %.0f allocations beside 10 ended keys, %.0f beside 2000", name, want, got)
+		t.Logf("%s: %.0f allocations with 10 ended keys, %.0f with 2000", name, want, got)
 		// A page of fifty is full in one of the stores alone. A search has a bound of
 		// its own.
 		if got > 2*want+50*60 && name != "search" {
-			t.Errorf("%s: got %.0f allocations beside 2000 ended keys, and %.0f beside 10", name, got, want)
+			t.Errorf("%s: got %.0f allocations with 2000 ended keys, and %.0f with 10", name, got, want)
 		}
 	}
 }

@@ -66,7 +66,7 @@ func TestForgetEvents(t *testing.T) {
 	equal(t, "forgotten once there is a newer", mustForget(t, s, start.Add(life)), 1)
 }
 
-// Many events are deleted in several transactions, beside changes.
+// Many events are deleted in several transactions, alongside changes.
 func TestForgetEvents_many(t *testing.T) {
 	for _, many := range []int{maxForgottenEvents - 1, maxForgottenEvents, maxForgottenEvents + 1, 2*maxForgottenEvents + 500} {
 		s := openNew(t)

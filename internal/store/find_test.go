@@ -87,7 +87,7 @@ func TestWorkspaces_order(t *testing.T) {
 	equal(t, "suspension", found[0], apikey.Workspace{ID: "b", SuspendedAt: start, Reason: "unpaid"})
 }
 
-// A search of workspaces looks at so many, and says where to go on; and so does one that
+// A search of workspaces looks at so many, and says where to continue; and so does one that
 // finds as many keys as can be counted.
 func TestWorkspaces_isBounded(t *testing.T) {
 	s := openNew(t)
@@ -99,7 +99,7 @@ func TestWorkspaces_isBounded(t *testing.T) {
 	putKeys(t, s, keys)
 	found, next, err := s.Workspaces(t.Context(), "x", apikey.Page{Limit: 10})
 	if err != nil || len(found) != 0 || next == "" {
-		t.Errorf("got %+v, next %q and error %v, want none, and to go on", found, next, err)
+		t.Errorf("got %+v, next %q and error %v, want none, and a next page", found, next, err)
 	}
 	ids, pages := workspaceIDsOf(t, s, "x", 10)
 	equal(t, "found in the end", ids, []string{"x"})
@@ -114,7 +114,7 @@ func TestWorkspaces_isBounded(t *testing.T) {
 	}
 	found, next, err = s.Workspaces(t.Context(), "a", apikey.Page{Limit: 10})
 	if err != nil || len(found) != 2 || next != "a2" {
-		t.Errorf("with many keys: got %+v, next %q and error %v, want a1 and a2, and to go on", found, next, err)
+		t.Errorf("with many keys: got %+v, next %q and error %v, want a1 and a2, and a next page", found, next, err)
 	}
 	ids, _ = workspaceIDsOf(t, s, "a", 10)
 	equal(t, "with many keys", ids, []string{"a1", "a2", "a3"})
@@ -233,7 +233,7 @@ func TestFindKeys_isBounded(t *testing.T) {
 	} {
 		found, next, err := s.FindKeys(t.Context(), test.filter, apikey.Page{Limit: 10}, start)
 		if err != nil || len(found) != 0 || next == "" {
-			t.Errorf("%+v: got %d keys, next %q and error %v, want none, and to go on", test.filter, len(found), next, err)
+			t.Errorf("%+v: got %d keys, next %q and error %v, want none, and a next page", test.filter, len(found), next, err)
 		}
 		got, pages := find(t, s, test.filter, 10, start)
 		equal(t, fmt.Sprintf("%+v: found in the end", test.filter), got, test.want)

@@ -149,7 +149,7 @@ func TestSettleEnds_back(t *testing.T) {
 	equal(t, "the key", key.Status(start), apikey.Revoked)
 }
 
-// A search looks at so many keys, and says where to go on.
+// A search looks at so many keys, and says where to continue.
 func TestKeys_searchIsBounded(t *testing.T) {
 	s := openNew(t)
 	keys := make([]apikey.Key, maxLooked+10)
@@ -161,7 +161,7 @@ func TestKeys_searchIsBounded(t *testing.T) {
 	for _, filter := range []apikey.KeyFilter{{Query: "zapier"}, {Query: "zapier", Status: apikey.Active}} {
 		found, next, err := s.Keys(t.Context(), "acme", filter, apikey.Page{Limit: 10}, start)
 		if err != nil || len(found) != 0 || next == "" {
-			t.Errorf("%+v: got %d keys, next %q and error %v, want none, and to go on", filter, len(found), next, err)
+			t.Errorf("%+v: got %d keys, next %q and error %v, want none, and a next page", filter, len(found), next, err)
 		}
 		equal(t, fmt.Sprintf("%+v: found in the end", filter), list(t, s, "acme", filter, 10, start), []string{"Zapier"})
 	}

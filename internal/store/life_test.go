@@ -395,8 +395,8 @@ func TestRefusals_keepNoToken(t *testing.T) {
 	equal(t, "events of the workspace", len(allEvents(t, s, "acme")), 1)
 }
 
-// Keys that were rotated go on for a while, but no more than two of them: they
-// are not counted against what a workspace may have.
+// Keys that were rotated keep working for a while, but no more than two of them: they are
+// not counted against what a workspace may have.
 func TestRotate_overlap(t *testing.T) {
 	s := openNew(t)
 	first := mustCreate(t, s, "acme", "Zapier", start)

@@ -8,7 +8,7 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// impatientLog lets a caller go as soon as its context is done, and goes on with the
+// impatientLog lets a caller go as soon as its context is done, and continues with the
 // change, as a fleet does.
 type impatientLog struct {
 	Log
@@ -34,8 +34,8 @@ func (l impatientLog) Commit(ctx context.Context, change apikey.Change, urgent b
 	}
 }
 
-// Work shares variables with its caller. A caller that stops waiting goes on only when
-// nothing is done any more.
+// Work shares variables with its caller. A caller that stops waiting continues only once
+// nothing is being done.
 func TestWork_callerStopsWaiting(t *testing.T) {
 	s := openFleet(t, 1).replicas[0]
 	mustCreate(t, s, "acme", "Zapier", start)
@@ -51,7 +51,7 @@ func TestWork_callerStopsWaiting(t *testing.T) {
 	stop()
 	select {
 	case <-returned:
-		t.Error("the caller went on before its work was done, want that it waits")
+		t.Error("the caller continued before its work was done, want it to wait")
 		close(l.goOn)
 	case <-time.After(50 * time.Millisecond):
 		close(l.goOn)

@@ -109,7 +109,7 @@ func TestClose_whileInUse(t *testing.T) {
 		}
 		closeStore(t, s)
 		go func() {
-			for range busy { // let the workers go on, to see that it is closed
+			for range busy { // give the workers time to see that it is closed
 			}
 		}()
 		wg.Wait()

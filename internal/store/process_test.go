@@ -121,8 +121,8 @@ func TestApply_killed(t *testing.T) {
 	done := 0
 	for ; done < kills && time.Now().Before(deadline); done++ {
 		p := testenv.StartChild(t, roleWrite, path)
-		// From none to some dozens of changes. The kill itself comes from beside,
-		// while the writer goes on writing and its lines are still being read.
+		// From none to some dozens of changes. The kill itself comes from outside, while
+		// the writer keeps writing and its lines are still being read.
 		for n := 0; p.Lines.Scan(); n++ {
 			operation, id, _ := strings.Cut(p.Lines.Text(), " ")
 			switch operation {

@@ -10,9 +10,9 @@ import (
 	"testing"
 )
 
-// Whoever writes a key, a suspension, a feed or an event writes its indexes and counts
-// too, because put.go alone does: nothing else writes below the keys of these records,
-// or calls what writes indexes.
+// Anything that writes a key, a suspension, a feed or an event writes its indexes and
+// counts too, because only put.go does: nothing else writes below the keys of these
+// records, or calls what writes indexes.
 func TestPut_alone(t *testing.T) {
 	keys := []string{"recordKey", "digestKey", "prefixKey", "workspaceKey", "suspensionKey", "feedKey", "workspaceFeedKey", "endedFeedKey", "eventKey", "eventIndexKey", "endKey"}
 	indexers := []string{"reindex", "replaceEntry", "replaceEnding", "replaceInRoster", "replaceMember"}

@@ -190,9 +190,9 @@ func TestRace_revokeAllAndEverything(t *testing.T) {
 	equal(t, "active keys", counts(t, s, "acme", start)[0], 0)
 }
 
-// The trail tells changes in the order in which they were made, whoever asked
-// first: what is suspended has been resumed before, and the newest event says
-// how the workspace is.
+// The trail tells changes in the order in which they were made, no matter who asked first:
+// what is suspended has been resumed before, and the newest event says how the workspace
+// is.
 func TestRaces_trailInOrder(t *testing.T) {
 	s := openNew(t)
 	race(t, s, func(i int) apikey.Action {

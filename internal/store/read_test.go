@@ -97,7 +97,7 @@ func TestKeys_cursorNoLongerInFilter(t *testing.T) {
 	active := apikey.KeyFilter{Status: apikey.Active}
 	keys, next, err := s.Keys(t.Context(), "acme", active, apikey.Page{Limit: 1}, start)
 	if err != nil || len(keys) != 1 || next != keys[0].ID {
-		t.Fatalf("first page: got %d keys, next %q, error %v; want one key, and to go on after it", len(keys), next, err)
+		t.Fatalf("first page: got %d keys, next %q, error %v; want one key, and the next page after it", len(keys), next, err)
 	}
 	mustRevoke(t, s, *keys[0], start)
 	keys, _, err = s.Keys(t.Context(), "acme", active, apikey.Page{Limit: 5, After: next}, start)

@@ -131,7 +131,7 @@ func TestReplay_malformed(t *testing.T) {
 			slices.Reverse(list)
 		}
 	}
-	mustApply(t, s, start, apikey.Suspend{WorkspaceID: "globex"}) // it goes on
+	mustApply(t, s, start, apikey.Suspend{WorkspaceID: "globex"}) // it continues
 }
 
 // What is to be deleted, and is not there, is passed over.
@@ -410,7 +410,7 @@ func TestReplay_killed(t *testing.T) {
 	mustReload(t, s, nil, apikey.Position{Head: apikey.Head{Fleet: "fleet"}})
 	for kill := range 8 {
 		closeStore(t, s)
-		if kill%2 == 1 { // and is built anew from its journal
+		if kill%2 == 1 { // and is rebuilt from its journal
 			if err := os.Remove(filepath.Join(path, "MANIFEST")); err != nil {
 				t.Fatal(err)
 			}

@@ -159,7 +159,7 @@ func TestReplica_builtAnew(t *testing.T) {
 	sameRecords(t, "the replica after a change", recordsOf(t, s), recordsOf(t, log.replicas[0]))
 }
 
-// A replica that was being filled has to be filled anew, also after a restart.
+// A replica that was being filled has to be refilled, even after a restart.
 func TestReplica_incomplete(t *testing.T) {
 	log := openFleet(t, 2)
 	s := log.replicas[1]

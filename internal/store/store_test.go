@@ -128,7 +128,7 @@ func refused(t testing.TB, s *Store, at time.Time, do apikey.Action, want *apike
 	}
 }
 
-// contents returns what is in a store beside its audit trail, and the marks of its
+// contents returns what is in a store apart from its audit trail, and the marks of its
 // journal.
 func contents(t testing.TB, s *Store) map[string]string {
 	t.Helper()

@@ -84,8 +84,8 @@ func TestApply_together(t *testing.T) {
 	lookup(t, s, changes[2].Do.(apikey.Create).Key.Digest)
 }
 
-// Urgent changes are in the next transaction, whoever waits, and so is each party: one that
-// asks for much does not fill it.
+// Urgent changes are in the next transaction, no matter who waits, and so is each party:
+// one that asks for much does not fill it.
 func TestApply_togetherIsFair(t *testing.T) {
 	s := openNew(t)
 	key := mustCreate(t, s, "acme", "Warehouse sync", start)

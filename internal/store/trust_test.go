@@ -73,7 +73,7 @@ func TestTrustClock(t *testing.T) {
 			rebuilt := rebuildFrom(t, s)
 			note, err := rebuilt.ClockNote()
 			if err != nil || note != (apikey.ClockNote{Confirmed: right}) {
-				t.Errorf("after Badger's files were built anew: got %v, %v, want the time that was trusted", note, err)
+				t.Errorf("after Badger's files were rebuilt: got %v, %v, want the time that was trusted", note, err)
 			}
 		})
 	}

@@ -117,7 +117,7 @@ func TestWrite_index(t *testing.T) {
 	}
 }
 
-// Whoever builds the image from the Dockerfile gets what the release has.
+// Anyone who builds the image from the Dockerfile gets what the release has.
 func TestDockerfile(t *testing.T) {
 	r := testRelease(t)
 	layer, err := r.filesystem(r.programs[0])

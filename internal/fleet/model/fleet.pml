@@ -217,7 +217,7 @@ proctype gateway(byte g) {
 		startsAnew(g, started);
 		printf("gateway %d: starts, registers as loading\n", g) }
 
-	/* It reads all records, or goes on from those of its last run. */
+	/* It reads all records, or resumes from those of its last run. */
 	:: d_step { gateways[g].phase == started ->
 		gateways[g].phase = loaded;
 		gateways[g].applied = head; gateways[g].arrived = head;
@@ -225,7 +225,7 @@ proctype gateway(byte g) {
 		printf("gateway %d: has loaded change %d\n", g, head) }
 	:: d_step { gateways[g].phase == started ->
 		gateways[g].phase = loaded;
-		printf("gateway %d: goes on from change %d\n", g, gateways[g].applied) }
+		printf("gateway %d: resumes from change %d\n", g, gateways[g].applied) }
 
 	:: d_step { gateways[g].phase == loaded && reg(g).state == loading ->
 		reg(g).state = serving; reg(g).acked = gateways[g].applied;
@@ -264,7 +264,7 @@ proctype gateway(byte g) {
 		printf("gateway %d: learns that it was fenced, stops\n", g) }
 	:: d_step { gateways[g].phase == stopped && canStartAnew(g) ->
 		startsAnew(g, loaded);
-		printf("gateway %d: registers anew, as loading\n", g) }
+		printf("gateway %d: registers again, as loading\n", g) }
 
 	/* Its end. */
 	:: d_step { gateways[g].phase != down && MISHAPS -> crashes(g); printf("gateway %d: crashes\n", g) }
@@ -378,7 +378,7 @@ proctype revoker(byte r) {
 	:: d_step { revokers[r].step == planned && head == revokers[r].change && made < CHANGES -> commits(r) }
 	:: d_step { revokers[r].step == planned && head != revokers[r].change ->
 		endsRevoking(r);
-		printf("revoker %d: plans anew, the head has moved\n", r) }
+		printf("revoker %d: replans, the head has moved\n", r) }
 
 	/* Revoked already: asked again, perhaps after its first answer was lost. */
 	:: d_step { revokers[r].step == idle && live(r) && mayRevoke(r, 0) && inReplica(r, 0) && !confirmed ->

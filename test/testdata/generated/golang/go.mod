@@ -1,4 +1,4 @@
-// The client that a test generates beside main.go.
+// The client that a test generates next to main.go.
 module generated
 
 go 1.26.0
