@@ -184,7 +184,8 @@ func (t *Turn) Update(do func(*Txn) error) error {
 	badgerTxn := db.badger.NewTransaction(true)
 	defer badgerTxn.Discard()
 	txn := db.txn(badgerTxn)
-	txn.madeAt = time.Now()
+	txn.madeAt, txn.writes = time.Now(), db.writes[:0]
+	defer func() { db.keepWrites(txn.writes) }()
 	if err := txn.result(do(txn)); err != nil || len(txn.writes) == 0 {
 		return err
 	}
@@ -206,6 +207,17 @@ func (t *Turn) Update(do func(*Txn) error) error {
 	db.wrote(txn.writes...)
 	db.requestSnapshot()
 	return nil
+}
+
+// mostWrites bounds what is kept from one change to the next.
+const mostWrites = 8192
+
+// keepWrites keeps the slice of a change's writes for those of the next.
+func (db *DB) keepWrites(writes []journal.Write) {
+	clear(writes)
+	if cap(writes) <= mostWrites {
+		db.writes = writes[:0]
+	}
 }
 
 func (db *DB) commit(txn *badger.Txn) error {

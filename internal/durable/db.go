@@ -90,6 +90,7 @@ type DB struct {
 	// reads what another writes would otherwise fail on commit.
 	changes turns
 	journal *journal.Journal // guarded by changes
+	writes  []journal.Write  // empty, with room for the writes of a change; guarded by changes
 	// doubt is why no more changes are made: a commit failed after Badger had made
 	// it visible, so what is read may not be on disk. Guarded by changes.
 	doubt error

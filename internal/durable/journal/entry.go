@@ -32,13 +32,17 @@ var (
 	errTruncated = errors.New("the file ends in the middle of an entry")
 )
 
-func newEntry(last Position, at time.Time, writes []Write) Entry {
+// newEntry encodes an entry, in the given buffer if it has room.
+func newEntry(buffer []byte, last Position, at time.Time, writes []Write) Entry {
 	e := Entry{Position: Position{Number: last.Number + 1}, at: at}
 	size := lengthSize + 2*binary.MaxVarintLen64 + len(e.Sum)
 	for _, w := range writes {
 		size += 2*binary.MaxVarintLen64 + len(w.Key) + len(w.Value)
 	}
-	b := binary.AppendUvarint(make([]byte, lengthSize, size), e.Number)
+	if cap(buffer) < size {
+		buffer = make([]byte, size)
+	}
+	b := binary.AppendUvarint(buffer[:lengthSize], e.Number)
 	b = binary.AppendVarint(b, at.UnixMilli())
 	for _, w := range writes {
 		b = binary.AppendUvarint(b, uint64(len(w.Key)))

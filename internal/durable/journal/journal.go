@@ -87,7 +87,11 @@ type Journal struct {
 	since   time.Time // of the first entry in those
 	begun   time.Time // of the first entry in the last segment
 	broken  error
+	buffer  []byte // for the next entry
 }
+
+// maxBuffer bounds the memory that is kept from one entry to the next.
+const maxBuffer = 512 << 10
 
 // Exists reports whether a directory contains a journal.
 func Exists(dir string) bool {
@@ -190,9 +194,14 @@ func (j *Journal) InPlace() error {
 // without one.
 func (j *Journal) Since() time.Time { return cmp.Or(j.since, j.begun) }
 
-// Next returns the entry to append next, with writes made at the given time.
+// Next returns the entry to append next, with writes made at the given time. It is valid
+// until the next call.
 func (j *Journal) Next(at time.Time, writes []Write) Entry {
-	return newEntry(j.end, at, writes)
+	e := newEntry(j.buffer, j.end, at, writes)
+	if j.buffer = nil; cap(e.encoded) <= maxBuffer {
+		j.buffer = e.encoded
+	}
+	return e
 }
 
 // Append appends the entry that Next returned last, and syncs it. On error, the

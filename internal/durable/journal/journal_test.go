@@ -378,7 +378,7 @@ func TestAppend_fails(t *testing.T) {
 }
 
 func TestParsePosition(t *testing.T) {
-	want := newEntry(Position{Number: 41}, start, nil).Position
+	want := newEntry(nil, Position{Number: 41}, start, nil).Position
 	got, err := ParsePosition(want.String())
 	if err != nil || got != want {
 		t.Errorf("got %v, %v, want %v", got, err, want)
@@ -397,7 +397,7 @@ func FuzzPayload(f *testing.F) {
 		{{Key: []byte("k/key_01"), Value: []byte(`{"id":"key_01"}`)}},
 		{{Key: []byte("a"), Delete: true}, {Key: []byte("b"), Value: []byte{}}},
 	} {
-		encoded := newEntry(Position{}, start, writes).encoded
+		encoded := newEntry(nil, Position{}, start, writes).encoded
 		f.Add(encoded[lengthSize : len(encoded)-len(Position{}.Sum)])
 	}
 	f.Fuzz(func(t *testing.T, payload []byte) {
@@ -405,7 +405,7 @@ func FuzzPayload(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again := newEntry(Position{Number: number - 1}, at, writes)
+		again := newEntry(nil, Position{Number: number - 1}, at, writes)
 		n, when, same, err := decodePayload(again.encoded[lengthSize : len(again.encoded)-len(Position{}.Sum)])
 		if err != nil || n != number || !when.Equal(at) || !reflect.DeepEqual(same, writes) {
 			t.Errorf("got %d, %v, %v, %v, want %d, %v, %v", n, when, same, err, number, at, writes)
