@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"hash/maphash"
-	"slices"
 	"strings"
 	"time"
 
@@ -210,15 +209,6 @@ func (a *admission) newDigest(digest []byte) bool {
 	}
 	a.digests[half] = true
 	return true
-}
-
-// find returns a key that has occurred before.
-func (a *admission) find(id string) (admitted, bool) {
-	i, found := slices.BinarySearchFunc(a.keys, idOf(id), func(k admitted, id ulid.ULID) int { return k.id.Compare(id) })
-	if !found {
-		return admitted{}, false
-	}
-	return a.keys[i], true
 }
 
 // sortAfter makes new ids sort after those of the backup.

@@ -2,6 +2,9 @@ package store
 
 import (
 	"errors"
+	"slices"
+
+	"github.com/oklog/ulid/v2"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/durable"
@@ -55,6 +58,24 @@ func (a *admission) linkToOlder(key *apikey.Key, met admitted) string {
 		return "does not belong to the same chain of rotations as the key it replaces"
 	}
 	return ""
+}
+
+// find returns a key that has occurred before.
+func (a *admission) find(id string) (admitted, bool) {
+	i, found := slices.BinarySearchFunc(a.keys, idOf(id), func(k admitted, id ulid.ULID) int { return k.id.Compare(id) })
+	if !found {
+		return admitted{}, false
+	}
+	return a.keys[i], true
+}
+
+// ids returns the ids of all keys, in order.
+func (a *admission) ids() []ulid.ULID {
+	ids := make([]ulid.ULID, len(a.keys))
+	for i := range a.keys {
+		ids[i] = a.keys[i].id
+	}
+	return ids
 }
 
 // contradiction says how a key contradicts those in the store.

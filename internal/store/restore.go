@@ -5,7 +5,10 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"time"
+
+	"github.com/oklog/ulid/v2"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/durable"
@@ -117,7 +120,8 @@ type restore struct {
 	done     *apikey.Restored
 	file     *os.File       // the backup
 	pacer    *durable.Pacer // of the reader
-	admitted *admission
+	admitted *admission     // until everything has been checked
+	ids      []ulid.ULID    // of all keys in the backup, in order
 	batch    []backupLine
 	records  int             // that the batch writes at most
 	size     int             // of the batch, in bytes
@@ -146,6 +150,7 @@ func (r *restore) admit(ctx context.Context) error {
 		}
 		if err == nil {
 			r.admitted.sortAfter()
+			r.ids, r.admitted = r.admitted.ids(), nil
 		}
 		return err
 	})
@@ -271,7 +276,7 @@ func (r *restore) writeUses(turn *durable.Turn, batch []backupLine) error {
 				if use == nil {
 					continue
 				}
-				if _, known := r.admitted.find(use.KeyID); known {
+				if _, known := slices.BinarySearchFunc(r.ids, idOf(use.KeyID), ulid.ULID.Compare); known {
 					err = errors.Join(err, mergeUse(txn, use))
 				}
 			}
