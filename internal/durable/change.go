@@ -135,6 +135,9 @@ func (db *DB) NoteAll(do func(set func(key, value []byte) error) error) error {
 	})
 }
 
+// Awaited reports whether a change or a note waits for the change in progress to end.
+func (db *DB) Awaited() bool { return db.changes.awaited() }
+
 // BetweenChanges runs do while no change is in progress.
 func (db *DB) BetweenChanges(do func()) {
 	db.changes.Lock()

@@ -185,6 +185,13 @@ func (t *turns) heldFor() time.Duration {
 	return time.Since(t.since)
 }
 
+// awaited reports whether somebody waits for a turn.
+func (t *turns) awaited() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.next() != nil
+}
+
 // joinable returns how many wait whose items another may do.
 func (t *turns) joinable() (n int) {
 	t.mu.Lock()

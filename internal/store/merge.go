@@ -14,11 +14,15 @@ import (
 
 // merge adds records of a backup to the store in one transaction.
 type merge struct {
-	txn       *transaction
-	mayHave   func(apikey.Digest) bool // see Store.MayHave
-	now       time.Time
-	actor     string    // who restores
-	madeAt    time.Time // when the backup was made
+	txn     *transaction
+	mayHave func(apikey.Digest) bool // see Store.MayHave
+	now     time.Time
+	actor   string    // who restores
+	madeAt  time.Time // when the backup was made
+	// awaited reports whether another change waits, for which some records are left for
+	// later; nil if none are.
+	awaited   func() bool
+	merged    int // how many records of the batch have been added
 	forgotten forgotten
 	buries    bool  // the store has tombstones
 	keys      known // of the batch
@@ -30,9 +34,10 @@ type merge struct {
 // yieldAfter is the number of records after which waiting requests get a turn.
 const yieldAfter = 16
 
-// all adds a batch of records. before is what earlier batches have done.
+// all adds a batch of records, or the first of them. before is what earlier batches have
+// done.
 func (m *merge) all(txn *transaction, before apikey.Restored, batch []backupLine) error {
-	m.txn, m.done, m.outcomes = txn, before, nil
+	m.txn, m.done, m.outcomes, m.merged = txn, before, nil, 0
 	if err := txn.pinClock(); err != nil {
 		return err
 	}
@@ -42,13 +47,18 @@ func (m *merge) all(txn *transaction, before apikey.Restored, batch []backupLine
 	}
 	m.buries = hasAny(txn, tombstonePrefix)
 	m.lookAhead(batch)
+	writes := 0
 	for i := range batch {
 		if i%yieldAfter == 0 {
+			if writes >= 2*restoredWhileAwaited && m.awaited != nil && m.awaited() {
+				return nil
+			}
 			runtime.Gosched() // requests take precedence; sleeping here would delay other changes
 		}
 		if err := m.record(&batch[i]); err != nil {
 			return err
 		}
+		m.merged, writes = i+1, writes+batch[i].most()
 	}
 	return nil
 }

@@ -17,10 +17,12 @@ import (
 // These limit what one transaction restores: so many keys, or twice as many events, and
 // so many bytes of the backup. A transaction can hold 1.2 MB and about ten thousand
 // writes; if that is not enough, the records are split in two. All other changes, even
-// revocations, wait for a transaction to end, so it should take milliseconds.
+// revocations, wait for a transaction to end, so it should take milliseconds: once one
+// waits, the transaction ends after restoredWhileAwaited keys.
 const (
-	restoredAtOnce      = 250
-	restoredBytesAtOnce = 512 << 10
+	restoredAtOnce       = 500
+	restoredWhileAwaited = 250
+	restoredBytesAtOnce  = 512 << 10
 )
 
 // maxHeld limits the counts that are held from one transaction to the next.
@@ -215,26 +217,31 @@ func (r *restore) flush(ctx context.Context) error {
 	return err
 }
 
-// write restores records in one transaction, or in two if they do not fit, and reports
-// what has ended.
+// write restores records in one transaction, or in several if they do not fit, or if other
+// changes wait.
 func (r *restore) write(ctx context.Context, batch []backupLine) error {
-	err := r.tryWrite(ctx, batch)
-	if half := len(batch) / 2; errors.Is(err, durable.ErrTooBig) && half > 0 {
-		err = r.write(ctx, batch[:half])
-		if err == nil {
-			err = r.write(ctx, batch[half:])
+	for len(batch) > 0 {
+		n, err := r.tryWrite(ctx, batch)
+		if half := len(batch) / 2; errors.Is(err, durable.ErrTooBig) && half > 0 {
+			n, err = half, r.write(ctx, batch[:half])
 		}
+		if err != nil {
+			return err
+		}
+		batch = batch[n:]
 	}
-	return err
+	return nil
 }
 
-func (r *restore) tryWrite(ctx context.Context, batch []backupLine) error {
+// tryWrite restores records in one transaction, and reports what has ended. It returns how
+// many it has restored: not all if another change waits.
+func (r *restore) tryWrite(ctx context.Context, batch []backupLine) (n int, err error) {
 	s := r.store
-	m := &merge{mayHave: s.MayHave, now: r.change.At, actor: r.change.Actor, madeAt: r.done.MadeAt}
+	m := &merge{mayHave: s.MayHave, now: r.change.At, actor: r.change.Actor, madeAt: r.done.MadeAt, awaited: s.db.Awaited}
 	var counts heldValues
 	begun, merging := time.Now(), time.Duration(0)
 	defer func() { r.pacer.Waited(time.Since(begun) - merging) }() // for its turn, and for the disk
-	return s.work(ctx, r.change.At, work{do: func(txn *transaction) error {
+	err = s.work(ctx, r.change.At, work{do: func(txn *transaction) error {
 		defer func(begun time.Time) { merging += time.Since(begun) }(time.Now())
 		counts = r.takeCounts(txn)
 		txn.held.counts = counts
@@ -251,8 +258,9 @@ func (r *restore) tryWrite(ctx context.Context, batch []backupLine) error {
 				s.onChange(outcome)
 			}
 		}
-		return r.writeUses(turn, batch)
+		return r.writeUses(turn, batch[:m.merged])
 	})
+	return m.merged, err
 }
 
 // takeCounts returns the counts that the last transaction held. They are still right if
