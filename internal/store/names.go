@@ -76,7 +76,7 @@ func changeMembers(txn *transaction, list []byte, confirmed millis, change func(
 	case len(after) == 0:
 		return txn.Delete(list)
 	}
-	return save(txn, list, after)
+	return txn.Set(list, encodeMembers(after))
 }
 
 func membersOf(txn reader, list []byte) (members []member, err error) {

@@ -65,18 +65,18 @@ func isCurrent(k *apikey.Key, confirmed millis) bool {
 }
 
 func loadRoster(txn reader, ws string) (r roster, err error) {
-	err = load(txn, rosterKey(ws), &r)
-	if errors.Is(err, durable.ErrNotFound) {
-		err = nil
+	value, err := txn.Get(rosterKey(ws))
+	if err != nil {
+		return r, ignoreNotFound(err)
 	}
-	return r, err
+	return decodeRoster(ws, value)
 }
 
 func (r *roster) save(txn *transaction, ws string) error {
 	if *r == (roster{}) {
 		return txn.Delete(rosterKey(ws))
 	}
-	return save(txn, rosterKey(ws), r)
+	return txn.Set(rosterKey(ws), r.encode())
 }
 
 // placeKey returns the database key of a slot in the roster of a workspace.
@@ -115,7 +115,7 @@ func memberAt(txn reader, ws string, slot uint32) (m member, err error) {
 // setSlot puts a member into a slot.
 func setSlot(txn *transaction, ws string, slot uint32, m member) error {
 	return errors.Join(
-		save(txn, placeKey(ws, slot), m),
+		txn.Set(placeKey(ws, slot), m.encode()),
 		txn.Set(slotKey(m.ID), binary.BigEndian.AppendUint32(nil, slot)),
 	)
 }
