@@ -23,6 +23,10 @@ func FoldText(s string) string {
 	if isASCII(s) {
 		return singleSpaced(strings.ToLower(s))
 	}
+	// The hint of a token has one such character, and there are more hints than names.
+	if ascii := strings.ReplaceAll(s, "…", "..."); isASCII(ascii) {
+		return singleSpaced(strings.ToLower(ascii))
+	}
 	return foldUnicode(s)
 }
 

@@ -67,10 +67,11 @@ func TestFoldText(t *testing.T) {
 	}
 }
 
-// TestFoldText_ascii: ASCII is folded on a shorter path, to the same text.
+// TestFoldText_ascii: ASCII is folded on a shorter path, to the same text, and so are the
+// hints of tokens.
 func TestFoldText_ascii(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		text := rapid.StringOf(rapid.RuneFrom(nil, &unicode.RangeTable{R16: []unicode.Range16{{Lo: 0, Hi: unicode.MaxASCII, Stride: 1}}})).Draw(t, "text")
+		text := rapid.StringOf(rapid.RuneFrom(nil, &unicode.RangeTable{R16: []unicode.Range16{{Lo: 0, Hi: unicode.MaxASCII, Stride: 1}, {Lo: '…', Hi: '…', Stride: 1}}})).Draw(t, "text")
 		if got, want := FoldText(text), foldUnicode(text); got != want {
 			t.Errorf("FoldText(%q): got %q, want %q", text, got, want)
 		}
