@@ -24,6 +24,10 @@ import (
 // they follow from the records.
 const backupVersion = 1
 
+// windowSize is how far back a backup refers to what it repeats. With the default of 4 MiB
+// it would be as large, and whoever writes it would need 8 MB for that, whoever reads it 5.
+const windowSize = 1 << 20
+
 // backupLine is one line. One of its fields is set, not counting EndedAt.
 type backupLine struct {
 	Begin      *backupBegin      `json:"caddy_api_keys_backup,omitempty"`
@@ -102,7 +106,7 @@ func (s *Store) backUp(ctx context.Context, file *os.File, to io.Writer, now tim
 }
 
 func (s *Store) writeBackup(ctx context.Context, txn *durable.Txn, to io.Writer, now time.Time) error {
-	compressed, err := zstd.NewWriter(to, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
+	compressed, err := zstd.NewWriter(to, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(windowSize))
 	if err != nil {
 		return err
 	}

@@ -20,6 +20,10 @@ import (
 // stream so far. No key is empty.
 const snapshotMagic = "caddy-api-keys snapshot 1\n"
 
+// windowSize is how far back a snapshot refers to what it repeats. With the default of
+// 4 MiB it would be as large, and the writer would need 8 MB for that.
+const windowSize = 1 << 20
+
 var errSnapshot = errors.New("it does not match its checksum")
 
 // SnapshotWriter writes a snapshot. Until it is committed, entries may be appended
@@ -55,7 +59,7 @@ func (j *Journal) Snapshot(wrap func(io.Writer) io.Writer) (*SnapshotWriter, err
 	if _, err := opened.Write(header); err != nil {
 		return nil, errors.Join(err, w.Discard())
 	}
-	w.compressed, err = zstd.NewWriter(wrap(opened), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
+	w.compressed, err = zstd.NewWriter(wrap(opened), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(windowSize))
 	if err != nil {
 		return nil, errors.Join(err, w.Discard())
 	}
