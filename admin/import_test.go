@@ -302,7 +302,7 @@ func TestImport_taken(t *testing.T) {
 	equal(t, "the revoked key again", answers[0]["code"], any("token_taken"))
 }
 
-// More keys can be imported than a workspace may create, also while it is suspended.
+// More keys can be imported than a workspace may create, even while it is suspended.
 func TestImport_beyondTheLimit(t *testing.T) {
 	a := newAPI(t)
 	a.must(t, 200, "POST", "/workspaces/acme/suspend", "{}")

@@ -108,7 +108,7 @@ func (h *Auth) asksPublicKeys(r *http.Request) bool {
 	return h.Assertion != nil && r.URL.Path == h.Assertion.JWKSPath && (r.Method == http.MethodGet || r.Method == http.MethodHead)
 }
 
-// answerPublicKeys responds with the public keys, also while requests are refused.
+// answerPublicKeys responds with the public keys, even while requests are refused.
 func (h *Auth) answerPublicKeys(w http.ResponseWriter, r *http.Request) error {
 	shared := h.app.instance(r.Context())
 	if shared == nil || shared.signing.Ring() == nil {

@@ -86,8 +86,8 @@ func (p *passage) begin(block *Auth, d *authn.Decision, facts *authn.Facts, firs
 	p.before, first.last = first.last, p
 }
 
-// identify tells the handlers that follow whose key it is, also in the headers
-// that earlier blocks set.
+// identify tells the handlers that follow whose key it is, including in the headers that
+// earlier blocks set.
 func (p *passage) identify(r *http.Request, repl *caddy.Replacer) {
 	p.setHeaders(r.Header)
 	repl.Set("http.auth.user.id", p.pass.Key.ID)

@@ -9,7 +9,7 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/etcdtest"
 )
 
-// TestAssertion_fleet holds that the gateways of a fleet sign with the same keys, also after
+// TestAssertion_fleet holds that the gateways of a fleet sign with the same keys, even after
 // the integrity key was replaced, and that etcd has the seeds only encrypted.
 func TestAssertion_fleet(t *testing.T) {
 	t.Parallel()

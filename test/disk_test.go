@@ -17,7 +17,7 @@ import (
 
 // TestDisk_full fills the store's disk to the last byte, and holds that keys
 // are judged as before, that changes are refused and not half made, and that
-// nothing is lost, also if the server is stopped or started meanwhile.
+// nothing is lost, even if the server is stopped or started meanwhile.
 func TestDisk_full(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)

@@ -19,7 +19,7 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/store"
 )
 
-// TestFleet_static: a gateway in static mode serves without etcd, also when it is killed
+// TestFleet_static: a gateway in static mode serves without etcd, even when it is killed
 // and started again. What is revoked elsewhere is pending until it is back, and names it.
 func TestFleet_static(t *testing.T) {
 	t.Parallel()

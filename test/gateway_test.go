@@ -122,7 +122,7 @@ func TestGateway_refusesBeforeTheBody(t *testing.T) {
 }
 
 // TestGateway_revokes holds that a revoked key passes no request that starts
-// after the revocation was answered, also while its key is in memory.
+// after the revocation was answered, even while its key is in memory.
 func TestGateway_revokes(t *testing.T) {
 	t.Parallel()
 	s := start(t, gatewayConfig)

@@ -208,7 +208,7 @@ func TestLimits_apart(t *testing.T) {
 }
 
 // TestLimits_reload holds that a reload forgives nothing: a limit goes by what
-// has passed it already, also after it was away for a while. Another limit has a
+// has passed it already, even after it was away for a while. Another limit has a
 // count of its own.
 func TestLimits_reload(t *testing.T) {
 	t.Parallel()

@@ -87,7 +87,7 @@ func TestPrograms(t *testing.T) {
 }
 
 // TestPrograms_readOnly holds that a key which may only read does so from all of
-// them, also from those that offer to speak HTTP/2.
+// them, even from those that offer to speak HTTP/2.
 func TestPrograms_readOnly(t *testing.T) {
 	t.Parallel()
 	s := start(t, httpOnly(gatewayConfig))

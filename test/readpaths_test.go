@@ -170,7 +170,7 @@ func TestReadPaths_writes(t *testing.T) {
 
 // TestReadPaths_otherPath names another path in a header, as some frameworks
 // obey it: what was judged as a search could be anything. Such a POST is a write,
-// and the header stays behind, also from a key and in a request that may write.
+// and the header stays behind, even from a key and in a request that may write.
 func TestReadPaths_otherPath(t *testing.T) {
 	t.Parallel()
 	plain := withOptions(readPaths)

@@ -15,7 +15,7 @@ import (
 	"github.com/agiled/caddy-api-keys/admin/client/clienttest"
 )
 
-// A backup of one gateway can be restored on another, also without a known size, or
+// A backup of one gateway can be restored on another, even without a known size, or
 // with a client that has a timeout.
 func TestClient_backup(t *testing.T) {
 	c := clienttest.NewServer(t).Client()

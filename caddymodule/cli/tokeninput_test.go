@@ -28,7 +28,7 @@ func TestTokenIn_encodings(t *testing.T) {
 	}
 }
 
-// The whole of a foreign token is read, also where a part of it looks like one of ours.
+// The whole of a foreign token is read, even where a part of it looks like one of ours.
 func TestTokenIn_foreign(t *testing.T) {
 	ours := apikey.NewToken("agk").Reveal()
 	foreign := "key:" + ours[:52] + "~" // of which no part is a token

@@ -166,8 +166,8 @@ function faultOf({ d, kid, alg, use, x }) {
 	if (point?.length !== 32 || hasSmallOrder(point)) return 'is not a valid Ed25519 key'
 }
 
-// The y coordinates of the points of small order, also those that are not reduced. A key
-// of small order has signatures that fit every message.
+// The y coordinates of the points of small order, including those that are not reduced. A
+// key of small order has signatures that fit every message.
 const smallOrder = new Set([
 	'0000000000000000000000000000000000000000000000000000000000000000',
 	'0100000000000000000000000000000000000000000000000000000000000000',

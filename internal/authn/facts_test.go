@@ -111,7 +111,7 @@ func TestFacts_credential_foreign(t *testing.T) {
 	}
 }
 
-// A foreign token is refused where it is not accepted, also when its key is cached: what
+// A foreign token is refused where it is not accepted, even when its key is cached: what
 // is cached and was made here is found without looking at its form.
 func TestCheck_foreignTokenCached(t *testing.T) {
 	token := strings.Repeat("sk_live_4eC39HqL", 4) // as long as one of ours

@@ -122,7 +122,7 @@ func TestUsage_twoBlocks(t *testing.T) {
 	got.are(t, "counts", counted{{KeyID: key.ID, Day: apikey.DayOf(epoch)}: {Reads: 1, Refused: 1}})
 }
 
-// Requests count for the day on which they were judged, also if that comes back because a
+// Requests count for the day on which they were judged, even if that comes back because a
 // clock was corrected.
 func TestUsage_days(t *testing.T) {
 	s, got := new(source), counted{}

@@ -46,7 +46,7 @@ func (r *route) settle(ctx context.Context, first result) {
 	}
 }
 
-// remove removes messages from the outbox, also if sending is to end: they would be sent again
+// remove removes messages from the outbox, even if sending is to end: they would be sent again
 // after later ones.
 func (r *route) remove(ctx context.Context, done []webhook.Message) error {
 	if len(done) == 0 {

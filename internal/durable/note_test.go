@@ -435,7 +435,7 @@ func TestExamineAll_rebuildFails(t *testing.T) {
 	equal(t, "contents after a restart", sumOf(t, again), acknowledged)
 }
 
-// A table that was merged before it had been examined takes a rebuild, also after a kill.
+// A table that was merged before it had been examined takes a rebuild, even after a kill.
 func TestOpen_unexaminedGone(t *testing.T) {
 	whole, acknowledged := makeLayered(t)
 	db := openNoted(t, copyAsLeft(t, whole))

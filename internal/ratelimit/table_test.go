@@ -11,7 +11,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// A table is a map, also if buckets are added while others are removed.
+// A table is a map, even if buckets are added while others are removed.
 func TestTable(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		tab, want := table{seed: maphash.MakeSeed()}, map[bucketID]*bucket{}

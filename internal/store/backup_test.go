@@ -149,7 +149,7 @@ func TestRestore_interrupted(t *testing.T) {
 	equal(t, "restored again", done, apikey.Restored{MadeAt: now, Known: keys})
 }
 
-// TestBackup_elsewhere: what can be read can be saved, also where the disk of the
+// TestBackup_elsewhere: what can be read can be saved, even where the disk of the
 // store is full, or its directory is gone.
 func TestBackup_elsewhere(t *testing.T) {
 	for _, test := range []struct {

@@ -46,7 +46,7 @@ func TestClock_rebuiltAfterAheadChanges(t *testing.T) {
 	}
 }
 
-// What a person revokes stays revoked, also where a clock that is ahead makes it
+// What a person revokes stays revoked, even where a clock that is ahead makes it
 // look as if it had ended.
 func TestClock_revokedWhileAhead(t *testing.T) {
 	s := openNew(t)

@@ -79,7 +79,7 @@ func TestDigestFilter(t *testing.T) {
 	}
 }
 
-// What is in the store may be there, whichever way it came, also while what
+// What is in the store may be there, whichever way it came, even while what
 // knows so is being made.
 func TestStore_MayHave(t *testing.T) {
 	s := openNew(t)

@@ -34,7 +34,7 @@ func putKeyOver(txn *transaction, before, key *apikey.Key) error {
 }
 
 // putKeyAs writes a key with its record as it is: the records of a replica are those of
-// the fleet to the byte, also if a newer version wrote them.
+// the fleet to the byte, even if a newer version wrote them.
 func putKeyAs(txn *transaction, before, key *apikey.Key, record []byte) error {
 	txn.records.putKey(before, key, record)
 	return errors.Join(reindex(txn, before, key), txn.Set(recordKey(key.ID), record))

@@ -349,7 +349,7 @@ func TestReads_damagedSuspension(t *testing.T) {
 	}
 }
 
-// TestSuspensions: pages of them, also where the last one of a page is resumed
+// TestSuspensions: pages of them, even where the last one of a page is resumed
 // before the next is asked for.
 func TestSuspensions(t *testing.T) {
 	s := openNew(t)

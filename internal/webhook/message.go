@@ -17,7 +17,7 @@ import (
 
 // Message is one event on its way to one receiver.
 type Message struct {
-	// ID identifies it to its receiver, also when it is sent again. The ids of an outbox
+	// ID identifies it to its receiver, even when it is sent again. The ids of an outbox
 	// sort by the order of what they are about.
 	ID string
 	// Receiver is the id of its receiver.
