@@ -166,7 +166,7 @@ func TestCalendar_textIsInert(t *testing.T) {
 			}
 			equal(t, "summary", events[0].Summary, "API key expires: "+text+" ("+text+")")
 			if want := "Name: " + text + "\nOwner: " + text + "\n"; !strings.HasPrefix(events[0].Description, want) {
-				t.Errorf("got the description %q, want that it begins with %q", events[0].Description, want)
+				t.Errorf("got the description %q, want one that begins with %q", events[0].Description, want)
 			}
 			equal(t, "properties", events[0].Properties, 9)
 			equal(t, "alarms", events[0].Alarms, []string{"-14 DISPLAY", "-3 DISPLAY"})

@@ -85,7 +85,7 @@ func TestHealth_outOfContact(t *testing.T) {
 			return
 		}
 	}
-	t.Errorf("got %q, want that it is out of contact, and serves until about %v", got, until)
+	t.Errorf("got %q, want it to be out of contact, and to serve until about %v", got, until)
 }
 
 // pending is a real store whose changes another gateway has not acknowledged.

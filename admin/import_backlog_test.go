@@ -43,7 +43,7 @@ func TestBacklog_unread(t *testing.T) {
 		close(w.gone)
 		bubble.Wait()
 		if err := b.close(); err == nil || !stopped {
-			t.Errorf("got error %v and stopped=%t, want that the import is given up", err, stopped)
+			t.Errorf("got error %v and stopped=%t, want the import to be given up", err, stopped)
 		}
 		if len(b.waiting) > 0 {
 			t.Errorf("got %d answers kept for a client that has gone, want none", len(b.waiting))

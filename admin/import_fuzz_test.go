@@ -58,7 +58,7 @@ func FuzzImportLines(f *testing.F) {
 				t.Fatalf("line %d of %q: got a key whose flaw is %q: %+v", l.number, body, flaw, key)
 			}
 			if !bytes.Contains(bytes.ToLower(text[l.number-1]), []byte("token_sha256")) && !bytes.Contains(text[l.number-1], []byte("\\")) {
-				t.Fatalf("line %d of %q: got a key, want that its line has a digest", l.number, body)
+				t.Fatalf("line %d of %q: got a key, want its line to have a digest", l.number, body)
 			}
 		}
 	})

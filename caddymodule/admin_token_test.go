@@ -18,7 +18,7 @@ func TestAdmin_tokenFile(t *testing.T) {
 	}
 }
 
-// TestAdmin_shortToken holds that a token that is easily guessed is accepted with a
+// TestAdmin_shortToken verifies that a token that is easily guessed is accepted with a
 // warning that says which mount has it, and not what it is.
 func TestAdmin_shortToken(t *testing.T) {
 	for _, test := range []struct {

@@ -137,7 +137,7 @@ func TestSigning_refusedReload(t *testing.T) {
 	before := s.kids()
 	for _, other := range [][]byte{withKey(secondKey), []byte(config)} {
 		if err := load(other); err == nil || !strings.Contains(err.Error(), assertion.ErrSecret.Error()) {
-			t.Errorf("got error %v, want that the keys are encrypted with another key", err)
+			t.Errorf("got error %v, want one saying that the keys are encrypted with another key", err)
 		}
 	}
 	if err := s.instance().keepSigning(t.Context()); err != nil {

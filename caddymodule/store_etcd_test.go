@@ -198,7 +198,7 @@ func TestFleet_validateOpensNothing(t *testing.T) {
 		t.Error("validating contacted etcd")
 	}
 	if _, err := os.Stat(path); !os.IsNotExist(err) {
-		t.Errorf("looking for %s: got %v, want that it does not exist", path, err)
+		t.Errorf("looking for %s: got %v, want it not to exist", path, err)
 	}
 }
 

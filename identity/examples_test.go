@@ -12,8 +12,8 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/upstreamtest"
 )
 
-// TestExamples holds that the upstreams of the examples accept what the gateway sends, and
-// nothing that others could.
+// TestExamples verifies that the upstreams of the examples accept what the gateway sends,
+// and nothing that others could.
 func TestExamples(t *testing.T) {
 	t.Parallel()
 	for _, p := range upstreamtest.Programs {
@@ -97,7 +97,7 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-// TestExamples_withoutKeys holds that they let nobody in while they cannot know.
+// TestExamples_withoutKeys verifies that they let nobody in while they cannot know.
 func TestExamples_withoutKeys(t *testing.T) {
 	t.Parallel()
 	for _, p := range upstreamtest.Programs {

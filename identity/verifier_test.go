@@ -101,7 +101,7 @@ func TestRFC8725(t *testing.T) {
 	}
 }
 
-// TestCases holds that testdata has the cases of this package for other implementations.
+// TestCases verifies that testdata has the cases of this package for other implementations.
 // With -update it writes them.
 func TestCases(t *testing.T) {
 	names := make(map[string]bool)

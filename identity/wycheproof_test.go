@@ -66,7 +66,7 @@ func TestWycheproof_ed25519(t *testing.T) {
 	}
 }
 
-// TestWycheproof_jws holds that no token of another kind passes, valid or not.
+// TestWycheproof_jws verifies that no token of another kind passes, valid or not.
 func TestWycheproof_jws(t *testing.T) {
 	vectors := readWycheproof(t, "json_web_signature_test.json")
 	v := serveKeys(t, bothKeys()).verifier(t)

@@ -72,8 +72,8 @@ func TestAlerts_promtool(t *testing.T) {
 	}
 }
 
-// TestAlerts_bothSides holds that rules_test.yml has, for each alert, something
-// that makes it fire, and something that comes near and does not.
+// TestAlerts_bothSides verifies that rules_test.yml has, for each alert, something that
+// makes it fire, and something that comes near and does not.
 func TestAlerts_bothSides(t *testing.T) {
 	t.Parallel()
 	var file struct {
@@ -105,8 +105,8 @@ func TestAlerts_bothSides(t *testing.T) {
 	}
 }
 
-// TestAlerts_say holds what anyone called by an alert can rely on: how urgent it is, what
-// is wrong, what it means, and where to read what to do.
+// TestAlerts_say verifies what anyone called by an alert can rely on: how urgent it is,
+// what is wrong, what it means, and where to read what to do.
 func TestAlerts_say(t *testing.T) {
 	t.Parallel()
 	for _, a := range alerts(t) {
@@ -124,8 +124,8 @@ func TestAlerts_say(t *testing.T) {
 	}
 }
 
-// TestAlerts_job holds that the rules know the gateway by the name that
-// scrape.yml gives it.
+// TestAlerts_job verifies that the rules know the gateway by the name that scrape.yml gives
+// it.
 func TestAlerts_job(t *testing.T) {
 	t.Parallel()
 	var config struct {

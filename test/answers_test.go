@@ -34,7 +34,7 @@ func TestOptions_headers(t *testing.T) {
 	}
 }
 
-// TestPlaceholders holds what other directives can say of the key.
+// TestPlaceholders verifies what other directives can say of the key.
 func TestPlaceholders(t *testing.T) {
 	t.Parallel()
 	config := strings.Replace(gatewayConfig, "\tapi_key_auth\n", `	api_key_auth
@@ -95,9 +95,9 @@ func (s *server) awaitAccess(path string) (entry access) {
 	return entry
 }
 
-// TestErrorRoutes holds that a site can word refusals itself, and that their
-// status and what a client acts on stay; and that a site whose error routes
-// are for other errors answers as if it had none.
+// TestErrorRoutes verifies that a site can word refusals itself, and that their status and
+// what a client acts on stay; and that a site whose error routes are for other errors
+// answers as if it had none.
 func TestErrorRoutes(t *testing.T) {
 	t.Parallel()
 	const page = "\n\thandle_errors%STATUS% {\n\t\theader Content-Type text/html\n\t\trespond \"<h1>{err.status_code}</h1> {err.message} {http.request.header.X-Workspace-ID}\"\n\t}\n}\n"
@@ -170,8 +170,8 @@ func TestErrorRoutes(t *testing.T) {
 	}
 }
 
-// TestUpstreamAnswers holds that what the upstream answers stays as it is, also
-// where a refusal of the gateway would have headers of the same name.
+// TestUpstreamAnswers verifies that what the upstream answers stays as it is, also where a
+// refusal of the gateway would have headers of the same name.
 func TestUpstreamAnswers(t *testing.T) {
 	t.Parallel()
 	s := start(t, withOptions("rate_limit read 1000 1m"))

@@ -9,8 +9,8 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/etcdtest"
 )
 
-// TestAssertion_fleet holds that the gateways of a fleet sign with the same keys, even after
-// the integrity key was replaced, and that etcd has the seeds only encrypted.
+// TestAssertion_fleet verifies that the gateways of a fleet sign with the same keys, even
+// after the integrity key was replaced, and that etcd has the seeds only encrypted.
 func TestAssertion_fleet(t *testing.T) {
 	t.Parallel()
 	cluster := etcdtest.Start(t, 1)
@@ -46,7 +46,7 @@ func TestAssertion_fleet(t *testing.T) {
 		t.Helper()
 		for from, s := range map[*server]*server{a: b, b: a} {
 			if _, err := s.verifier(t, testAudience).Verify(t.Context(), signs(from)); err != nil {
-				t.Errorf("%s: got error %v, want that each gateway's keys verify the other's assertions", when, err)
+				t.Errorf("%s: got error %v, want each gateway's keys to verify the other's assertions", when, err)
 			}
 		}
 	}

@@ -53,8 +53,8 @@ func assertion(t *testing.T, r gatewaytest.Received) string {
 	return values[0]
 }
 
-// TestAssertion holds that each allowed request has one assertion that verifies, whatever
-// the client sends, and that it is reused.
+// TestAssertion verifies that each allowed request has one assertion that verifies,
+// whatever the client sends, and that it is reused.
 func TestAssertion(t *testing.T) {
 	t.Parallel()
 	s := start(t, signed())
@@ -87,7 +87,7 @@ func TestAssertion(t *testing.T) {
 	}
 }
 
-// TestAssertion_bound holds that the package identity accepts bound assertions for the
+// TestAssertion_bound verifies that the package identity accepts bound assertions for the
 // requests that they were made for, as an upstream receives them.
 func TestAssertion_bound(t *testing.T) {
 	t.Parallel()
@@ -113,7 +113,7 @@ func TestAssertion_bound(t *testing.T) {
 	}
 }
 
-// TestAssertion_boundWebSocket holds that it is bound to the GET that opens a WebSocket
+// TestAssertion_boundWebSocket verifies that it is bound to the GET that opens a WebSocket
 // upstream, whichever way the client opens it.
 func TestAssertion_boundWebSocket(t *testing.T) {
 	t.Parallel()
@@ -131,7 +131,7 @@ func TestAssertion_boundWebSocket(t *testing.T) {
 	}
 }
 
-// TestAssertion_keyEnds holds that an assertion does not outlive its key.
+// TestAssertion_keyEnds verifies that an assertion does not outlive its key.
 func TestAssertion_keyEnds(t *testing.T) {
 	t.Parallel()
 	s := start(t, httpOnly(signed()))
@@ -146,7 +146,7 @@ func TestAssertion_keyEnds(t *testing.T) {
 	}
 }
 
-// TestAssertion_publicKeys holds how the keys are served, and that this is no use of the
+// TestAssertion_publicKeys verifies how the keys are served, and that this is no use of the
 // API.
 func TestAssertion_publicKeys(t *testing.T) {
 	t.Parallel()
@@ -186,7 +186,7 @@ func TestAssertion_publicKeys(t *testing.T) {
 	s.wantRefused(t, s.Clients(t)[0].Send(t, "POST", jwksPath, nil), 401, unauthorized, challenge)
 }
 
-// TestAssertion_blocks holds that of two blocks each signs for its own audience, and the
+// TestAssertion_blocks verifies that of two blocks each signs for its own audience, and the
 // later one where both use the same header.
 func TestAssertion_blocks(t *testing.T) {
 	t.Parallel()
@@ -217,8 +217,8 @@ func TestAssertion_blocks(t *testing.T) {
 	}
 }
 
-// TestAssertion_errorRoutes holds that error routes see neither the client's assertion nor
-// the gateway's.
+// TestAssertion_errorRoutes verifies that error routes see neither the client's assertion
+// nor the gateway's.
 func TestAssertion_errorRoutes(t *testing.T) {
 	t.Parallel()
 	config := strings.Replace(httpOnly(signed("header X-Signed")), "reverse_proxy {{.Upstream}}", `handle /broken {
@@ -242,8 +242,8 @@ func TestAssertion_errorRoutes(t *testing.T) {
 	}
 }
 
-// TestAssertion_restart holds that reloads and restarts keep the keys, that another issuer
-// takes effect at once, and that no secret is where it should not be.
+// TestAssertion_restart verifies that reloads and restarts keep the keys, that another
+// issuer takes effect at once, and that no secret is where it should not be.
 func TestAssertion_restart(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
@@ -277,7 +277,7 @@ func TestAssertion_restart(t *testing.T) {
 		t.Errorf("got the keys %s after a restart with another secret, want %s", got, keys)
 	}
 	if _, err := s.verifier(t, testAudience).Verify(t.Context(), first); err != nil {
-		t.Errorf("got error %v after a restart, want that the assertion is still valid", err)
+		t.Errorf("got error %v after a restart, want the assertion to be still valid", err)
 	}
 	s.Stop()
 
@@ -300,7 +300,8 @@ func TestAssertion_restart(t *testing.T) {
 	}
 }
 
-// TestAssertion_secrets holds that the seeds of signing keys are nowhere but in the store.
+// TestAssertion_secrets verifies that the seeds of signing keys are nowhere but in the
+// store.
 func TestAssertion_secrets(t *testing.T) {
 	t.Parallel()
 	s := start(t, httpOnly(signed()))

@@ -22,8 +22,8 @@ func twoBlocks(outer, between, inner string) string {
 
 const strict = "/public/v1/strict/search"
 
-// TestBlocks_judge holds that the second block judges the key that the first has
-// found, by its own rules, and by what the first saw of the request.
+// TestBlocks_judge verifies that the second block judges the key that the first has found,
+// by its own rules, and by what the first saw of the request.
 func TestBlocks_judge(t *testing.T) {
 	t.Parallel()
 	s := start(t, twoBlocks(
@@ -76,8 +76,8 @@ func TestBlocks_judge(t *testing.T) {
 	}
 }
 
-// TestBlocks_forwardToken holds that the token goes upstream only where each
-// block has it handed on.
+// TestBlocks_forwardToken verifies that the token goes upstream only where each block has
+// it handed on.
 func TestBlocks_forwardToken(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ outer, inner, want string }{
@@ -96,8 +96,8 @@ func TestBlocks_forwardToken(t *testing.T) {
 	}
 }
 
-// TestBlocks_limits holds that a request counts in the limits of each block that
-// it passes, once where they are the same.
+// TestBlocks_limits verifies that a request counts in the limits of each block that it
+// passes, once where they are the same.
 func TestBlocks_limits(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -151,8 +151,8 @@ func TestBlocks_whoami(t *testing.T) {
 	}
 }
 
-// TestBlocks_keyEndHeaders holds that two blocks speak of a key's end once, and
-// that a refusal by the second does not.
+// TestBlocks_keyEndHeaders verifies that two blocks speak of a key's end once, and that a
+// refusal by the second does not.
 func TestBlocks_keyEndHeaders(t *testing.T) {
 	t.Parallel()
 	s := start(t, httpOnly(twoBlocks("read_methods GET POST", "", "")))
@@ -204,7 +204,7 @@ func TestBlocks_sockets(t *testing.T) {
 	}
 }
 
-// TestBlocks_counted holds that each check is counted.
+// TestBlocks_counted verifies that each check is counted.
 func TestBlocks_counted(t *testing.T) {
 	t.Parallel()
 	s := start(t, httpOnly(twoBlocks("", "", "")))

@@ -10,8 +10,8 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
-// TestCalendarFeed holds that a subscribing calendar, which can send nothing but
-// a URL, gets the feed through a mount with an admin token, and nothing else.
+// TestCalendarFeed verifies that a subscribing calendar, which can send nothing but a URL,
+// gets the feed through a mount with an admin token, and nothing else.
 func TestCalendarFeed(t *testing.T) {
 	t.Parallel()
 	const token = "an-admin-token-of-the-test"

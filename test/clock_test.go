@@ -16,9 +16,8 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/store"
 )
 
-// TestClock_notedAtAnEnd holds that a key that was refused because it has ended
-// stays so, whatever happens next: the store knows within seconds that the clock
-// has come so far.
+// TestClock_notedAtAnEnd verifies that a key that was refused because it has ended stays
+// so, whatever happens next: the store knows within seconds that the clock has come so far.
 func TestClock_notedAtAnEnd(t *testing.T) {
 	t.Parallel()
 	s := start(t, gatewayConfig)
@@ -41,9 +40,9 @@ func TestClock_notedAtAnEnd(t *testing.T) {
 	})
 }
 
-// TestClock_setBackWhileStopped holds that an expired key stays expired when the
-// machine's clock is set back. The store remembers how late it has been: seen
-// from there, a mark in the future and a clock in the past are the same.
+// TestClock_setBackWhileStopped verifies that an expired key stays expired when the
+// machine's clock is set back. The store remembers how late it has been: seen from there, a
+// mark in the future and a clock in the past are the same.
 func TestClock_setBackWhileStopped(t *testing.T) {
 	t.Parallel()
 	s := start(t, gatewayConfig)
@@ -103,9 +102,9 @@ func (s *server) answersTo(t *testing.T, token apikey.Token) int {
 	return s.Clients(t)[0].Send(t, "GET", "/public/v1/me", nil, "Authorization", "Bearer "+token.Reveal()).Status
 }
 
-// TestClock_aheadAtAStart holds that a clock which is ahead at a start, by days or
-// years, deletes nothing and ends no key for good: seen from the store, a clock
-// that is ahead and a confirmed time that is behind are the same.
+// TestClock_aheadAtAStart verifies that a clock which is ahead at a start, by days or
+// years, deletes nothing and ends no key for good: seen from the store, a clock that is
+// ahead and a confirmed time that is behind are the same.
 func TestClock_aheadAtAStart(t *testing.T) {
 	t.Parallel()
 	const day = 24 * time.Hour
@@ -162,8 +161,8 @@ func TestClock_aheadAtAStart(t *testing.T) {
 	}
 }
 
-// TestClock_trust holds that an operator can set back a confirmed time that is
-// ahead, on the running server: live keys pass again, and no revoked key does.
+// TestClock_trust verifies that an operator can set back a confirmed time that is ahead, on
+// the running server: live keys pass again, and no revoked key does.
 func TestClock_trust(t *testing.T) {
 	t.Parallel()
 	s := start(t, gatewayConfig)

@@ -34,8 +34,8 @@ func readDashboard(t *testing.T) (d dashboard) {
 	return d
 }
 
-// TestDashboard_readsAlone holds what somebody needs who has never seen it: the
-// rows ask what its panels answer, and every panel says what it shows.
+// TestDashboard_readsAlone verifies what somebody needs who has never seen it: the rows ask
+// what its panels answer, and every panel says what it shows.
 func TestDashboard_readsAlone(t *testing.T) {
 	t.Parallel()
 	d := readDashboard(t)
@@ -70,8 +70,8 @@ func TestDashboard_readsAlone(t *testing.T) {
 	}
 }
 
-// TestDashboard_layout holds that no panel hides another one, and that they
-// stand in the order in which they are read.
+// TestDashboard_layout verifies that no panel hides another one, and that they stand in the
+// order in which they are read.
 func TestDashboard_layout(t *testing.T) {
 	t.Parallel()
 	panels := readDashboard(t).Panels
@@ -97,8 +97,8 @@ func TestDashboard_layout(t *testing.T) {
 	}
 }
 
-// TestDashboard_variables holds that the data source, the job and the gateway
-// can be chosen, and that every panel heeds the choice.
+// TestDashboard_variables verifies that the data source, the job and the gateway can be
+// chosen, and that every panel heeds the choice.
 func TestDashboard_variables(t *testing.T) {
 	t.Parallel()
 	d := readDashboard(t)

@@ -55,7 +55,7 @@ func tryAgainIn(wait time.Duration) error    { return nil }
 func reader(t *testing.T, ctx context.Context, c *client.Client, file io.Writer, err error) error {
 `
 
-// TestDocs_go holds that every piece of Go in the documents compiles, and is formatted.
+// TestDocs_go verifies that every piece of Go in the documents compiles, and is formatted.
 func TestDocs_go(t *testing.T) {
 	t.Parallel()
 	imports := exportData(t)

@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// TestDocs_messages holds that the documents quote messages as the code has them, with …
+// TestDocs_messages verifies that the documents quote messages as the code has them, with …
 // for what is left out or differs. What they show as code is a message if it reads like
 // one: it has three words in a row, or is a sentence.
 func TestDocs_messages(t *testing.T) {
@@ -87,7 +87,7 @@ func asQuoted(said string) *regexp.Regexp {
 	return regexp.MustCompile(strings.ReplaceAll(regexp.QuoteMeta(said), "…", ".*"))
 }
 
-// TestDocs_searches holds that what the runbook looks for in the server's log is in
+// TestDocs_searches verifies that what the runbook looks for in the server's log is in
 // messages of the code.
 func TestDocs_searches(t *testing.T) {
 	t.Parallel()

@@ -33,8 +33,8 @@ func documents(t *testing.T) map[string]string {
 	return texts
 }
 
-// TestDocs_links holds that every link within the repository leads to a file
-// and, where it names one, to a heading.
+// TestDocs_links verifies that every link within the repository leads to a file and, where
+// it names one, to a heading.
 func TestDocs_links(t *testing.T) {
 	t.Parallel()
 	texts := documents(t)
@@ -96,8 +96,8 @@ func anchors(text string) []string {
 	return all
 }
 
-// TestDocs_caddyfiles holds that every Caddyfile that the documents show is one
-// that Caddy takes.
+// TestDocs_caddyfiles verifies that every Caddyfile that the documents show is one that
+// Caddy takes.
 func TestDocs_caddyfiles(t *testing.T) {
 	t.Parallel()
 	block := regexp.MustCompile("(?ms)^```caddyfile\n(.*?)^```$")
@@ -148,8 +148,8 @@ func skipDiff(err error) error {
 	return err
 }
 
-// TestDocs_metrics holds that the documents name the metrics that there are,
-// and no others.
+// TestDocs_metrics verifies that the documents name the metrics that there are, and no
+// others.
 func TestDocs_metrics(t *testing.T) {
 	t.Parallel()
 	inDocs, inCode := make(map[string]bool), make(map[string]bool)
@@ -180,7 +180,7 @@ func TestDocs_metrics(t *testing.T) {
 	}
 }
 
-// TestDocs_tests holds that the tests which the documents name exist.
+// TestDocs_tests verifies that the tests which the documents name exist.
 func TestDocs_tests(t *testing.T) {
 	t.Parallel()
 	exist := make(map[string]bool)
@@ -211,7 +211,7 @@ func TestDocs_tests(t *testing.T) {
 	}
 }
 
-// TestDocs_wholeLists holds that what the documents tell a program to read of a list is
+// TestDocs_wholeLists verifies that what the documents tell a program to read of a list is
 // all of it: what lies beyond the first page would be missed without a word.
 func TestDocs_wholeLists(t *testing.T) {
 	lists := regexp.MustCompile("caddy api-keys (?:list|find|workspaces|audit|suspensions)\\b[^`\\n|]*\\|")

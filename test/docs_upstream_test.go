@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestDocs_upstreams holds that what upstream.md shows of programs in other languages is a
-// part of the examples, which are run.
+// TestDocs_upstreams verifies that what upstream.md shows of programs in other languages is
+// a part of the examples, which are run.
 func TestDocs_upstreams(t *testing.T) {
 	t.Parallel()
 	var examples []string

@@ -20,7 +20,7 @@ func (s *server) wantRefusedStart(t *testing.T, config, want string) {
 	t.Helper()
 	out, err := s.runRefused(s.Write("refused.Caddyfile", config))
 	if err == nil || !strings.Contains(out, want) {
-		t.Errorf("got %v, want that it does not start: %s\n%s", err, want, out)
+		t.Errorf("got %v, want it not to start: %s\n%s", err, want, out)
 	}
 }
 
@@ -45,7 +45,7 @@ func TestFleet_import(t *testing.T) {
 		t.Fatalf("got %v, %s; want 2 keys and 3 events moved", err, out)
 	}
 	if out, err := s.run("fleet", "import", "--store", s.Store, "--config", file); err != nil || !strings.Contains(out, `"already": true`) {
-		t.Errorf("again: got %v, %s; want that it is done already", err, out)
+		t.Errorf("again: got %v, %s; want it to be done already", err, out)
 	}
 	s.wantRefusedStart(t, alone, "it is the replica of a fleet: write store etcd with prefix /api-keys/")
 
@@ -84,10 +84,10 @@ func TestFleet_detach(t *testing.T) {
 
 	out, err := s.run("fleet", "detach", "--store", s.Store, "--config", file, "-o", "table")
 	if err != nil || !strings.Contains(out, "The fleet below /api-keys/ has ended") {
-		t.Fatalf("got %v, %s; want that the fleet has ended", err, out)
+		t.Fatalf("got %v, %s; want the fleet to have ended", err, out)
 	}
 	if out, err := s.run("fleet", "detach", "--store", s.Store, "--config", file); err != nil || !strings.Contains(out, `"already": true`) {
-		t.Errorf("again: got %v, %s; want that it is done already", err, out)
+		t.Errorf("again: got %v, %s; want it to be done already", err, out)
 	}
 	s.restart(httpOnly(gatewayConfig))
 	s.wantStatus(t, token, 200)

@@ -13,9 +13,9 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
-// TestFlows_held holds that a write which reverse_proxy holds back is not sent once
-// its key has ended, whole or in part: while it tries again to reach an upstream, and
-// while other requests take all the connections that it may have.
+// TestFlows_held verifies that a write which reverse_proxy holds back is not sent once its
+// key has ended, whole or in part: while it tries again to reach an upstream, and while
+// other requests take all the connections that it may have.
 func TestFlows_held(t *testing.T) {
 	t.Parallel()
 	busy := make(chan struct{})

@@ -59,8 +59,8 @@ http://{{.Plain}}, https://{{.Secure}} {
 }
 `
 
-// TestFlows_files holds that a file is cut off like any answer, with its copy in
-// the hands of the system or of a handler that compresses it.
+// TestFlows_files verifies that a file is cut off like any answer, with its copy in the
+// hands of the system or of a handler that compresses it.
 func TestFlows_files(t *testing.T) {
 	dir := t.TempDir()
 	content := make([]byte, 64<<20) // more than lies in the buffers between here and there
@@ -101,8 +101,8 @@ func TestFlows_files(t *testing.T) {
 	}
 }
 
-// TestFlows_buffered holds that what the proxy has gathered of a body is not sent
-// once the key has ended.
+// TestFlows_buffered verifies that what the proxy has gathered of a body is not sent once
+// the key has ended.
 func TestFlows_buffered(t *testing.T) {
 	far := newFar(t)
 	s := start(t, strings.NewReplacer("$FILES", t.TempDir(), "$FAR", far.Listener.Addr().String()).Replace(flowsConfig))
@@ -130,8 +130,8 @@ func TestFlows_buffered(t *testing.T) {
 	}
 }
 
-// TestFlows_lateAnswer holds that an answer which begins after the key has ended
-// is that of any request with such a key, with nothing in it of the upstream's.
+// TestFlows_lateAnswer verifies that an answer which begins after the key has ended is that
+// of any request with such a key, with nothing in it of the upstream's.
 func TestFlows_lateAnswer(t *testing.T) {
 	asked, late := make(chan struct{}), make(chan struct{})
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -170,8 +170,7 @@ func TestFlows_lateAnswer(t *testing.T) {
 	}
 }
 
-// TestFlows_reload holds that a flow which began before a reload ends with
-// its key too.
+// TestFlows_reload verifies that a flow which began before a reload ends with its key too.
 func TestFlows_reload(t *testing.T) {
 	far := newFar(t)
 	config := strings.Replace(httpOnly(gatewayConfig), "reverse_proxy {{.Upstream}}", "reverse_proxy "+far.Listener.Addr().String(), 1)

@@ -174,9 +174,9 @@ func (x transfer) send(ctx context.Context, to *io.PipeWriter) {
 	}
 }
 
-// TestFlows_endWithTheirKey holds that a request's body and its answer flow no
-// longer than their key may be used, whether they are busy or idle, and that neither side
-// takes what was cut for complete; and that another key's continue.
+// TestFlows_endWithTheirKey verifies that a request's body and its answer flow no longer
+// than their key may be used, whether they are busy or idle, and that neither side takes
+// what was cut for complete; and that another key's continue.
 func TestFlows_endWithTheirKey(t *testing.T) {
 	far := newFar(t)
 	s := start(t, strings.Replace(gatewayConfig, "reverse_proxy {{.Upstream}}", "reverse_proxy "+far.Listener.Addr().String(), 1))

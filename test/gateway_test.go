@@ -16,8 +16,8 @@ const (
 	invalidToken = challenge + `, error="invalid_token"`
 )
 
-// TestGateway_identity holds that the upstream sees exactly one value of each
-// identity header, the gateway's, whatever the client sends in its place.
+// TestGateway_identity verifies that the upstream sees exactly one value of each identity
+// header, the gateway's, whatever the client sends in its place.
 func TestGateway_identity(t *testing.T) {
 	t.Parallel()
 	s := start(t, gatewayConfig)
@@ -104,8 +104,8 @@ func wantIdentity(t *testing.T, received []gatewaytest.Received, key client.Key)
 	}
 }
 
-// TestGateway_refusesBeforeTheBody holds that nobody waits for the body of a
-// request that is refused anyway.
+// TestGateway_refusesBeforeTheBody verifies that nobody waits for the body of a request
+// that is refused anyway.
 func TestGateway_refusesBeforeTheBody(t *testing.T) {
 	t.Parallel()
 	s := start(t, gatewayConfig)
@@ -121,8 +121,8 @@ func TestGateway_refusesBeforeTheBody(t *testing.T) {
 	}
 }
 
-// TestGateway_revokes holds that a revoked key passes no request that starts
-// after the revocation was answered, even while its key is in memory.
+// TestGateway_revokes verifies that a revoked key passes no request that starts after the
+// revocation was answered, even while its key is in memory.
 func TestGateway_revokes(t *testing.T) {
 	t.Parallel()
 	s := start(t, gatewayConfig)

@@ -38,8 +38,8 @@ func testdataCopy(t *testing.T, name string) string {
 	return dir
 }
 
-// TestGenerated holds that clients generated from the API's description compile,
-// and work with the API.
+// TestGenerated verifies that clients generated from the API's description compile, and
+// work with the API.
 func TestGenerated(t *testing.T) {
 	t.Parallel()
 	const adminToken = "an-admin-token-of-the-test"
@@ -78,8 +78,8 @@ func TestGenerated(t *testing.T) {
 	}
 }
 
-// TestGenerated_lint holds that Redocly's linter reads the API's description, and
-// finds nothing but that its first server is the administrator's own machine.
+// TestGenerated_lint verifies that Redocly's linter reads the API's description, and finds
+// nothing but that its first server is the administrator's own machine.
 func TestGenerated_lint(t *testing.T) {
 	t.Parallel()
 	node, modules := testenv.Tool(t, "node"), filepath.Dir(filepath.Dir(testenv.NPM(t, "@redocly/openapi-core")))

@@ -14,7 +14,7 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
-// TestImport_whileInputPauses holds that each line is answered before the next is sent, on
+// TestImport_whileInputPauses verifies that each line is answered before the next is sent, on
 // Caddy's admin endpoint, and at a mount behind a handler that compresses, over every version
 // of HTTP.
 func TestImport_whileInputPauses(t *testing.T) {

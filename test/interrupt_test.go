@@ -18,8 +18,8 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
-// TestBackup_interrupted holds that a backup which somebody breaks off leaves
-// nothing behind, and the one of before as it was.
+// TestBackup_interrupted verifies that a backup which somebody breaks off leaves nothing
+// behind, and the one of before as it was.
 func TestBackup_interrupted(t *testing.T) {
 	t.Parallel()
 	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestKubernetes holds that the Caddyfile in the manifest for Kubernetes is one that the
+// TestKubernetes verifies that the Caddyfile in the manifest for Kubernetes is one that the
 // gateway takes. The rest of the manifest is checked by make kubernetes.
 func TestKubernetes(t *testing.T) {
 	t.Parallel()

@@ -66,8 +66,8 @@ func (s *server) copyStore(name string) string {
 	return target
 }
 
-// TestBesideARunningServer holds that a configuration can be adapted and
-// validated on the same store while it is served.
+// TestBesideARunningServer verifies that a configuration can be adapted and validated on
+// the same store while it is served.
 func TestBesideARunningServer(t *testing.T) {
 	t.Parallel()
 	s := start(t, gatewayConfig)
@@ -82,8 +82,8 @@ func TestBesideARunningServer(t *testing.T) {
 	}
 }
 
-// TestStart_refused holds that nothing starts half, and that the message says
-// which store, what is wrong with it, and what to do.
+// TestStart_refused verifies that nothing starts half, and that the message says which
+// store, what is wrong with it, and what to do.
 func TestStart_refused(t *testing.T) {
 	t.Parallel()
 	running := start(t, gatewayConfig)

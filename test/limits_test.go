@@ -159,8 +159,8 @@ func TestLimits_retryAfter(t *testing.T) {
 	}
 }
 
-// TestLimits_apart holds what a limit counts: the passes of one key and one
-// action, and nothing that was refused.
+// TestLimits_apart verifies what a limit counts: the passes of one key and one action, and
+// nothing that was refused.
 func TestLimits_apart(t *testing.T) {
 	t.Parallel()
 	s := start(t, withOptions("rate_limit read 5 1m", "rate_limit write 3 1m"))
@@ -207,9 +207,9 @@ func TestLimits_apart(t *testing.T) {
 	}
 }
 
-// TestLimits_reload holds that a reload forgives nothing: a limit goes by what
-// has passed it already, even after it was away for a while. Another limit has a
-// count of its own.
+// TestLimits_reload verifies that a reload forgives nothing: a limit goes by what has
+// passed it already, even after it was away for a while. Another limit has a count of its
+// own.
 func TestLimits_reload(t *testing.T) {
 	t.Parallel()
 	config := func(n int) string { return withOptions(fmt.Sprintf("rate_limit read %d 10m", n)) }
@@ -238,8 +238,8 @@ func TestLimits_reload(t *testing.T) {
 	}
 }
 
-// TestLimits_blocks holds which blocks share a count: those with the same limit,
-// however it is written. Others do not, and what one refuses counts in none.
+// TestLimits_blocks verifies which blocks share a count: those with the same limit, however
+// it is written. Others do not, and what one refuses counts in none.
 func TestLimits_blocks(t *testing.T) {
 	t.Parallel()
 	s := start(t, strings.Replace(gatewayConfig, "api_key_auth", `api_key_auth /contacts {
@@ -281,7 +281,7 @@ func TestLimits_blocks(t *testing.T) {
 	}
 }
 
-// TestLimits_workspace holds that all keys of a workspace share a limit in addition to
+// TestLimits_workspace verifies that all keys of a workspace share a limit in addition to
 // their own, however many keys there are, and that a request which one of the two refuses
 // counts in neither.
 func TestLimits_workspace(t *testing.T) {

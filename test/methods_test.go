@@ -74,7 +74,7 @@ func TestMethods_readOnlyNeverWrites(t *testing.T) {
 	}
 }
 
-// TestMethods_reads holds what a read-only key may do.
+// TestMethods_reads verifies what a read-only key may do.
 func TestMethods_reads(t *testing.T) {
 	t.Parallel()
 	s := start(t, gatewayConfig)
@@ -174,8 +174,8 @@ func (s *server) wantNoOverride(t *testing.T, got gatewaytest.Received) {
 	}
 }
 
-// TestMethods_custom holds that read_methods are compared exactly, and replace
-// the default.
+// TestMethods_custom verifies that read_methods are compared exactly, and replace the
+// default.
 func TestMethods_custom(t *testing.T) {
 	t.Parallel()
 	s := start(t, withOptions("read_methods GET QUERY PROPFIND"))

@@ -10,7 +10,7 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/xbuild/manifest"
 )
 
-// TestModules holds what the binary registers beyond a plain Caddy.
+// TestModules verifies what the binary registers beyond a plain Caddy.
 func TestModules(t *testing.T) {
 	t.Parallel()
 	out, err := exec.Command(binary, "list-modules", "--skip-standard").Output()
@@ -24,8 +24,8 @@ func TestModules(t *testing.T) {
 	}
 }
 
-// TestModules_manifest holds that the custom build of xcaddy.json is made of
-// what this binary is made of.
+// TestModules_manifest verifies that the custom build of xcaddy.json is made of what this
+// binary is made of.
 func TestModules_manifest(t *testing.T) {
 	t.Parallel()
 	out, err := exec.Command(binary, "build-info").Output()

@@ -55,8 +55,8 @@ http://{{.Plain}} {
 }
 `
 
-// TestMounts holds who may call the admin API at each of its mounts, and that
-// all of them serve the same keys.
+// TestMounts verifies who may call the admin API at each of its mounts, and that all of
+// them serve the same keys.
 func TestMounts(t *testing.T) {
 	t.Parallel()
 	const token = "an-admin-token-of-the-test"

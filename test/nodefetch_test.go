@@ -7,8 +7,8 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/testenv"
 )
 
-// TestNodeFetch_adminEndpoint holds what the documentation says of Node's fetch
-// and Caddy's own admin endpoint.
+// TestNodeFetch_adminEndpoint verifies what the documentation says of Node's fetch and
+// Caddy's own admin endpoint.
 func TestNodeFetch_adminEndpoint(t *testing.T) {
 	t.Parallel()
 	node := testenv.Tool(t, "node")

@@ -15,7 +15,7 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/testenv"
 )
 
-// TestRunbook_sections holds that each alert has its section, with the same five
+// TestRunbook_sections verifies that each alert has its section, with the same five
 // questions, and that there is no other.
 func TestRunbook_sections(t *testing.T) {
 	t.Parallel()

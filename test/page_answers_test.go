@@ -32,8 +32,8 @@ var oddConfig = strings.Replace(pageConfig, "\thandle /settings/api* {", `	handl
 	}
 	handle /settings/api* {`, 1)
 
-// TestPage_oddAnswers holds that an answer which the page does not expect is said
-// to be one, and leaves nothing waiting.
+// TestPage_oddAnswers verifies that an answer which the page does not expect is said to be
+// one, and leaves nothing waiting.
 func TestPage_oddAnswers(t *testing.T) {
 	t.Parallel()
 	s := start(t, oddConfig)
@@ -72,8 +72,8 @@ func wantBehind(b *tab, key client.Key) {
 	b.misses("eu-2")
 }
 
-// TestPage_behind holds that a key is not called revoked everywhere while a gateway of the
-// fleet has not confirmed it.
+// TestPage_behind verifies that a key is not called revoked everywhere while a gateway of
+// the fleet has not confirmed it.
 func TestPage_behind(t *testing.T) {
 	t.Parallel()
 	s := start(t, strings.Replace(pageConfig, "\thandle /settings/api* {", behind("revoke", "active")+behind("rotate", "revoked")+"\thandle /settings/api* {", 1))
@@ -102,7 +102,7 @@ func TestPage_behind(t *testing.T) {
 	b.calm(s.origin())
 }
 
-// TestPage_suspended holds that no key of a suspended workspace looks usable.
+// TestPage_suspended verifies that no key of a suspended workspace looks usable.
 func TestPage_suspended(t *testing.T) {
 	t.Parallel()
 	s := start(t, pageConfig)
@@ -123,8 +123,8 @@ func TestPage_suspended(t *testing.T) {
 	}
 }
 
-// TestPage_endOfRotated holds that a key which is revoked before it expires is
-// listed with the end that comes first.
+// TestPage_endOfRotated verifies that a key which is revoked before it expires is listed
+// with the end that comes first.
 func TestPage_endOfRotated(t *testing.T) {
 	t.Parallel()
 	s := furnished(t)
@@ -138,8 +138,8 @@ func TestPage_endOfRotated(t *testing.T) {
 	}
 }
 
-// TestPage_tryCommand holds that the command which tries a new key works, asks for
-// the token, and does not hold it; and that a page on paper does not hold it either.
+// TestPage_tryCommand verifies that the command which tries a new key works, asks for the
+// token, and does not hold it; and that a page on paper does not hold it either.
 func TestPage_tryCommand(t *testing.T) {
 	t.Parallel()
 	s := start(t, pageConfig)
@@ -171,8 +171,8 @@ func TestPage_tryCommand(t *testing.T) {
 	}
 }
 
-// TestPage_ended holds that nobody seems to be signed in once the sign-in in front
-// of the page wants another one.
+// TestPage_ended verifies that nobody seems to be signed in once the sign-in in front of
+// the page wants another one.
 func TestPage_ended(t *testing.T) {
 	t.Parallel()
 	s := start(t, pageConfig)

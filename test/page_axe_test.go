@@ -52,8 +52,8 @@ func (f axeFinding) String() string {
 	return fmt.Sprintf("%s (%s)\n\tat %s\n\t%s", f.Rule, f.Help, f.Target, f.Summary)
 }
 
-// TestPage_axe holds that axe-core finds no fault of accessibility in any state
-// of the page.
+// TestPage_axe verifies that axe-core finds no fault of accessibility in any state of the
+// page.
 func TestPage_axe(t *testing.T) {
 	t.Parallel()
 	script, err := os.ReadFile(filepath.Join(testenv.NPM(t, "axe-core"), "axe.min.js"))

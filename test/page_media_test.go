@@ -54,7 +54,7 @@ const faint = `(() => {
 	}).filter(Boolean);
 })()`
 
-// TestPage_media holds that the page follows what a reader prefers.
+// TestPage_media verifies that the page follows what a reader prefers.
 func TestPage_media(t *testing.T) {
 	t.Parallel()
 	s := furnished(t)

@@ -17,8 +17,8 @@ func taken(name string) bool {
 	return err == nil && !apikey.IsVague(name)
 }
 
-// TestPage_names holds that the page says of a name and of a token, while they
-// are typed, what the server would say of them.
+// TestPage_names verifies that the page says of a name and of a token, while they are
+// typed, what the server would say of them.
 func TestPage_names(t *testing.T) {
 	t.Parallel()
 	s := start(t, pageConfig)

@@ -23,7 +23,7 @@ func siteConfig(title, label string) string {
 	return strings.Replace(config, "\thandle /settings/api* {", "\thandle /logo.svg {\n\t\theader Content-Type image/svg+xml\n\t\trespond `"+logo+"`\n\t}\n\thandle /settings/api* {", 1)
 }
 
-// TestPage_site holds that the page looks as the application it belongs to says, under a
+// TestPage_site verifies that the page looks as the application it belongs to says, under a
 // policy that is as strict as ever, and that nothing of that becomes markup.
 func TestPage_site(t *testing.T) {
 	t.Parallel()
@@ -91,7 +91,7 @@ func siteStates(b *tab, s *server) []state {
 	}
 }
 
-// TestPage_siteSizes holds that the longest names, and German words, fit every screen.
+// TestPage_siteSizes verifies that the longest names, and German words, fit every screen.
 func TestPage_siteSizes(t *testing.T) {
 	t.Parallel()
 	s := start(t, siteConfig(strings.Repeat("W", 60), strings.Repeat("W", 60)))

@@ -64,8 +64,8 @@ const outside = `(() => {
 	return found;
 })()`
 
-// TestPage_sizes holds that nothing scrolls sideways or is cut off, on a watch of
-// 320 pixels or a wall of 3840, with text twice as large, with the widest names.
+// TestPage_sizes verifies that nothing scrolls sideways or is cut off, on a watch of 320
+// pixels or a wall of 3840, with text twice as large, with the widest names.
 func TestPage_sizes(t *testing.T) {
 	t.Parallel()
 	s := furnished(t)
@@ -118,7 +118,7 @@ func zoom(width int64) float64 {
 	return 15. / usualText
 }
 
-// TestPage_cards holds that a phone shows several keys at once.
+// TestPage_cards verifies that a phone shows several keys at once.
 func TestPage_cards(t *testing.T) {
 	t.Parallel()
 	s := furnished(t)

@@ -35,7 +35,7 @@ const described = `(async (languages) => {
 	}));
 })`
 
-// TestPage_texts holds that the page says the same in every language: a text for each
+// TestPage_texts verifies that the page says the same in every language: a text for each
 // that the others have, with the same values in it.
 func TestPage_texts(t *testing.T) {
 	t.Parallel()
@@ -76,7 +76,7 @@ func (b *tab) speak(languages string) {
 	must(b.t, err)
 }
 
-// TestPage_language holds that the page speaks the first of the reader's languages that
+// TestPage_language verifies that the page speaks the first of the reader's languages that
 // it knows, and writes numbers and dates as they do there.
 func TestPage_language(t *testing.T) {
 	t.Parallel()

@@ -40,8 +40,8 @@ var programs = []program{
 	{"Java's HttpClient, which offers HTTP/2", "java", script(append(slices.Clone(testenv.JavaFlags), "testdata/clients/Client.java")...)},
 }
 
-// TestPrograms holds that the clients that customers write their integrations
-// with are not taken for browsers, and are told what is wrong with a token.
+// TestPrograms verifies that the clients that customers write their integrations with are
+// not taken for browsers, and are told what is wrong with a token.
 func TestPrograms(t *testing.T) {
 	t.Parallel()
 	s := start(t, gatewayConfig)
@@ -86,8 +86,8 @@ func TestPrograms(t *testing.T) {
 	}
 }
 
-// TestPrograms_readOnly holds that a key which may only read does so from all of
-// them, even from those that offer to speak HTTP/2.
+// TestPrograms_readOnly verifies that a key which may only read does so from all of them,
+// even from those that offer to speak HTTP/2.
 func TestPrograms_readOnly(t *testing.T) {
 	t.Parallel()
 	s := start(t, httpOnly(gatewayConfig))

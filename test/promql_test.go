@@ -84,9 +84,9 @@ var (
 	prometheusOwn = regexp.MustCompile(`\b(?:up|ALERTS)\{`)
 )
 
-// TestPromQL_names holds that every expression is about metrics, labels and
-// values that the server has: a misspelled one is no error to Prometheus, and
-// an alert with one never fires.
+// TestPromQL_names verifies that every expression is about metrics, labels and values that
+// the server has: a misspelled one is no error to Prometheus, and an alert with one never
+// fires.
 func TestPromQL_names(t *testing.T) {
 	t.Parallel()
 	exported := allExported(t)
@@ -150,8 +150,8 @@ func checkMatcher(t *testing.T, at, name string, metric labelValues, label, valu
 	}
 }
 
-// TestPromQL_documented holds that docs/observability.md has every metric with
-// its labels, and every value that a label has from the beginning.
+// TestPromQL_documented verifies that docs/observability.md has every metric with its
+// labels, and every value that a label has from the beginning.
 func TestPromQL_documented(t *testing.T) {
 	t.Parallel()
 	texts := documents(t)

@@ -52,8 +52,8 @@ func targetH2(t *testing.T, s *server, method, path, token string) gatewaytest.A
 
 const readPaths = "read_paths /public/v1/search /public/v1/reports/* /public/v1/caf\u00e9"
 
-// TestReadPaths_clean holds which POSTs a read-only key may make, and that the
-// upstream gets the very path that was judged.
+// TestReadPaths_clean verifies which POSTs a read-only key may make, and that the upstream
+// gets the very path that was judged.
 func TestReadPaths_clean(t *testing.T) {
 	t.Parallel()
 	s := start(t, withOptions(readPaths))
@@ -227,7 +227,7 @@ func (s *server) wantOtherPath(t *testing.T, c gatewaytest.Client, name string, 
 	}
 }
 
-// TestReadPaths_onlyPost holds that a read path makes reads of POSTs alone.
+// TestReadPaths_onlyPost verifies that a read path makes reads of POSTs alone.
 func TestReadPaths_onlyPost(t *testing.T) {
 	t.Parallel()
 	s := start(t, withOptions(readPaths))

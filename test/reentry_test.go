@@ -21,8 +21,8 @@ const reentryGlobal = `{
 }
 `
 
-// TestReentry holds that the check does not run itself without end: where it
-// refuses within routes that it, or another handler, has run, it answers.
+// TestReentry verifies that the check does not run itself without end: where it refuses
+// within routes that it, or another handler, has run, it answers.
 func TestReentry(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ name, config string }{
@@ -121,8 +121,8 @@ http://{{.Plain}} {
 	}
 }
 
-// TestErrorRoutes_ofOthers holds that the check judges as usual in a route for an
-// error that is not its own.
+// TestErrorRoutes_ofOthers verifies that the check judges as usual in a route for an error
+// that is not its own.
 func TestErrorRoutes_ofOthers(t *testing.T) {
 	t.Parallel()
 	s := start(t, reentryGlobal+`http://{{.Plain}} {
@@ -141,9 +141,9 @@ func TestErrorRoutes_ofOthers(t *testing.T) {
 	}
 }
 
-// TestErrorRoutes_identity holds that error routes send an upstream no identity:
-// what they answer does not end with the key. It does where they have an
-// api_key_auth, which identifies the key again.
+// TestErrorRoutes_identity verifies that error routes send an upstream no identity: what
+// they answer does not end with the key. It does where they have an api_key_auth, which
+// identifies the key again.
 func TestErrorRoutes_identity(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

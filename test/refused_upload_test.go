@@ -66,8 +66,8 @@ func refusedUploads(t *testing.T, s *server) []refusedUpload {
 	return []refusedUpload{{"", 401, unauthorized}, {readOnly, 403, forbidden}, {spent, 429, tooMany}}
 }
 
-// TestRefusedUpload_programs holds that clients read why their upload was
-// refused, and are never reset, whatever they send.
+// TestRefusedUpload_programs verifies that clients read why their upload was refused, and
+// are never reset, whatever they send.
 func TestRefusedUpload_programs(t *testing.T) {
 	t.Parallel()
 	s := start(t, withOptions("rate_limit write 1 1h"))
@@ -150,9 +150,9 @@ func withAdmin(config string) string {
 
 const adminToken = "only-a-test-would-use-this-token"
 
-// TestRefusedUpload_connection holds that refused uploads of up to 256 KiB, to
-// api_key_auth and to both mounts of the admin API, do not cost the connection,
-// and that its first request with a good key is answered on it.
+// TestRefusedUpload_connection verifies that refused uploads of up to 256 KiB, to
+// api_key_auth and to both mounts of the admin API, do not cost the connection, and that
+// its first request with a good key is answered on it.
 func TestRefusedUpload_connection(t *testing.T) {
 	t.Parallel()
 	s := start(t, withAdmin(gatewayConfig))
@@ -187,8 +187,8 @@ func TestRefusedUpload_connection(t *testing.T) {
 	}
 }
 
-// TestRefusedUpload_admin holds that both mounts of the admin API answer a large
-// upload that they refuse.
+// TestRefusedUpload_admin verifies that both mounts of the admin API answer a large upload
+// that they refuse.
 func TestRefusedUpload_admin(t *testing.T) {
 	t.Parallel()
 	s := start(t, withAdmin(httpOnly(gatewayConfig)))
@@ -209,8 +209,8 @@ func TestRefusedUpload_admin(t *testing.T) {
 	}
 }
 
-// TestRefusedUpload_around holds that the refusal arrives whole from within
-// handlers that hold answers back, or compress them, and from error routes.
+// TestRefusedUpload_around verifies that the refusal arrives whole from within handlers
+// that hold answers back, or compress them, and from error routes.
 func TestRefusedUpload_around(t *testing.T) {
 	t.Parallel()
 	page := strings.Repeat("<p>You need a key.</p>", 200)

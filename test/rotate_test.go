@@ -10,9 +10,8 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
-// TestRotate holds what the holder of a key can tell of its rotation: answers to
-// the old key say that there is another one, and when it will end; it then ends
-// by itself.
+// TestRotate verifies what the holder of a key can tell of its rotation: answers to the old
+// key say that there is another one, and when it will end; it then ends by itself.
 func TestRotate(t *testing.T) {
 	t.Parallel()
 	s := start(t, gatewayConfig)

@@ -82,7 +82,7 @@ func runBlocks(t *testing.T, text, dir, socket string, env ...string) (out strin
 	return string(printed)
 }
 
-// TestRunbook_inline holds what stands in the sentences: a command with options says
+// TestRunbook_inline verifies what stands in the sentences: a command with options says
 // where the server or the store is, and one without is a name that exists.
 func TestRunbook_inline(t *testing.T) {
 	t.Parallel()

@@ -13,8 +13,8 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
-// TestChanges_limited holds that a workspace's own administrator is held up by the
-// limit of changes, and nobody else is; and that keys can be revoked all the same.
+// TestChanges_limited verifies that a workspace's own administrator is held up by the limit
+// of changes, and nobody else is; and that keys can be revoked all the same.
 func TestChanges_limited(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)

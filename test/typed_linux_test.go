@@ -48,7 +48,7 @@ func TestCommandLine_typedToken(t *testing.T) {
 		must(t, err)
 	})
 	if status != 1 || !strings.Contains(screen, "interrupted") {
-		t.Errorf("got status %d and %q, want that it was interrupted", status, screen)
+		t.Errorf("got status %d and %q, want it to have been interrupted", status, screen)
 	}
 }
 

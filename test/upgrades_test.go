@@ -33,8 +33,8 @@ func TestUpgrade_passes(t *testing.T) {
 	}
 }
 
-// TestUpgrade_readOnly holds that a key which may only read cannot open what
-// nobody judges any more.
+// TestUpgrade_readOnly verifies that a key which may only read cannot open what nobody
+// judges any more.
 func TestUpgrade_readOnly(t *testing.T) {
 	t.Parallel()
 	s := startWithConnect(t, gatewayConfig)
@@ -55,8 +55,8 @@ func TestUpgrade_readOnly(t *testing.T) {
 	}
 }
 
-// TestUpgrade_endsWithItsKey holds that an open WebSocket lives no longer than
-// the right to open it, and that other keys' sockets do.
+// TestUpgrade_endsWithItsKey verifies that an open WebSocket lives no longer than the right
+// to open it, and that other keys' sockets do.
 func TestUpgrade_endsWithItsKey(t *testing.T) {
 	t.Parallel()
 	s := startWithConnect(t, gatewayConfig)

@@ -49,7 +49,7 @@ http://{{.Plain}} {
 }
 `
 
-// TestUpstreams holds that the upstreams that the documents show accept what the gateway
+// TestUpstreams verifies that the upstreams that the documents show accept what the gateway
 // sends them, and nothing that does not come from it.
 func TestUpstreams(t *testing.T) {
 	t.Parallel()

@@ -16,8 +16,8 @@ import (
 
 var pendingMessages = flag.Int("pending", 1000, "how many messages wait in TestWebhooks_pending")
 
-// TestWebhooks_pending holds that many messages, which a killed gateway has left, are all
-// delivered once the webhook is back, each once.
+// TestWebhooks_pending verifies that many messages, which a killed gateway has left, are
+// all delivered once the webhook is back, each once.
 func TestWebhooks_pending(t *testing.T) {
 	t.Parallel()
 	const each = 500 // keys of a workspace

@@ -188,7 +188,7 @@ func TestWebhooks_killed(t *testing.T) {
 	r.await(6)
 	for _, id := range ids {
 		if got := ofKey(r.received(), id); len(got) != 2 || got[0].Type != "key.created" || got[1].Type != "key.revoked" {
-			t.Errorf("%s: got %v, want that it was created and revoked", id, got)
+			t.Errorf("%s: got %v, want it to have been created and revoked", id, got)
 		}
 	}
 	for _, m := range tried {

@@ -12,8 +12,8 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
-// TestWhoami holds what a key is told of itself, and that the upstream has no
-// part in it.
+// TestWhoami verifies what a key is told of itself, and that the upstream has no part in
+// it.
 func TestWhoami(t *testing.T) {
 	t.Parallel()
 	s := start(t, withOptions("whoami /public/v1/me", "rate_limit read 4 10m"))
@@ -98,8 +98,8 @@ func wantWhoami(t *testing.T, body string, key client.Key) {
 	}
 }
 
-// TestExpiryNotice holds that a client hears of the end of its key for the last
-// 14 days, and not before.
+// TestExpiryNotice verifies that a client hears of the end of its key for the last 14 days,
+// and not before.
 func TestExpiryNotice(t *testing.T) {
 	t.Parallel()
 	s := start(t, withOptions("whoami /public/v1/me"))

@@ -12,8 +12,8 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
-// TestWithheldBody holds that a refusal waits for no body: not for one that the
-// client keeps until it is told to send it, and not for one that trickles in.
+// TestWithheldBody verifies that a refusal waits for no body: not for one that the client
+// keeps until it is told to send it, and not for one that trickles in.
 func TestWithheldBody(t *testing.T) {
 	s := start(t, gatewayConfig)
 	_, readOnly := s.Create("acme", "Zapier production", "read_only")

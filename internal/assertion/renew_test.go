@@ -196,7 +196,7 @@ func TestOpen_damaged(t *testing.T) {
 		}
 	}
 	if _, err := Open([]byte("{"), nil); !errors.Is(err, errDamaged) {
-		t.Errorf("got error %v, want that the record is damaged", err)
+		t.Errorf("got error %v, want one saying that the record is damaged", err)
 	}
 }
 

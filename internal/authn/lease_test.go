@@ -123,7 +123,7 @@ func TestStream_leaseLapses(t *testing.T) {
 		}
 		l.live.Store(true)
 		if idle.Stands() || busy.Stands() {
-			t.Error("got a stream that stands again, want that it has ended")
+			t.Error("got a stream that stands again, want it to have ended")
 		}
 		openStream(t, a, &key).goesOn(t, "one that begins then")
 	})

@@ -222,7 +222,7 @@ func TestStream_close(t *testing.T) {
 		a.Close()
 		idle.lasts(t, "one that is watched", 0, Unavailable)
 		if busy.Stands() {
-			t.Error("got a stream that stands, want that it does not")
+			t.Error("got a stream that stands, want one that does not")
 		}
 		busy.Watch()
 		busy.lasts(t, "one that is watched from then on", 0, Unavailable)

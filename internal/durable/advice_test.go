@@ -105,7 +105,7 @@ func TestOpen_path(t *testing.T) {
 		})
 	}
 	if _, err := os.Stat(filepath.Join(dir, "unmounted")); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("the link's target: got error %v, want that it was not created", err)
+		t.Errorf("the link's target: got error %v, want it not to have been created", err)
 	}
 }
 

@@ -36,7 +36,7 @@ func TestCheck_filesGone(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got := check(t, db)["tables"]; !strings.HasPrefix(got, "error: Files have changed or disappeared since the server opened them") || !strings.Contains(got, test.want) {
-				t.Errorf("got the finding %q, want that files are gone, and %q", got, test.want)
+				t.Errorf("got the finding %q, want one saying that files are gone, and %q", got, test.want)
 			}
 		})
 	}
@@ -147,7 +147,7 @@ func TestExamine(t *testing.T) {
 	}
 	db := populatedDB(t)
 	if _, err := Examine(t.Context(), testOptions(db.Path()), checkContents); err == nil || !strings.Contains(err.Error(), "it is locked by") {
-		t.Errorf("an open database: got error %v, want that it is locked", err)
+		t.Errorf("an open database: got error %v, want one saying that it is locked", err)
 	}
 	killed := copyOf(t, db.Path())
 	if err := os.WriteFile(filepath.Join(killed, journalDirectory, "00000000000000000009.snapshot.tmp"), nil, 0o600); err != nil {
@@ -157,7 +157,7 @@ func TestExamine(t *testing.T) {
 	closeDB(t, db)
 	equal(t, "findings", examine(db.Path()), map[string]string{})
 	if _, err := Examine(t.Context(), testOptions(t.TempDir()), checkContents); err == nil || !strings.Contains(err.Error(), "there is no key store in") {
-		t.Errorf("an empty directory: got error %v, want that there is no store", err)
+		t.Errorf("an empty directory: got error %v, want one saying that there is no store", err)
 	}
 
 	if err := os.Chmod(db.Path(), 0o755); err != nil {

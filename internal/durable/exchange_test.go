@@ -95,7 +95,7 @@ func TestOpen_remnants(t *testing.T) {
 		}
 	}
 	if _, err := openAt(db.Path()); err == nil || !strings.Contains(err.Error(), "there is no journal to rebuild them from") {
-		t.Errorf("got error %v, want that there is no journal to rebuild from", err)
+		t.Errorf("got error %v, want one saying that there is no journal to rebuild from", err)
 	}
 }
 
@@ -201,7 +201,7 @@ func TestCheck_withoutJournal(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := check(t, db)["changes"]; !strings.Contains(got, "a file of the journal was removed or replaced") {
-		t.Errorf("got %q, want that a file is gone", got)
+		t.Errorf("got %q, want one saying that a file is gone", got)
 	}
 	if err := os.Rename(elsewhere, db.journalPath()); err != nil {
 		t.Fatal(err)
@@ -224,7 +224,7 @@ func TestNewJournal_olderTables(t *testing.T) {
 	closeDB(t, db)
 	putBack(killed)
 	if _, err := NewJournal(testOptions(killed), start); err == nil || !strings.Contains(err.Error(), "the journal cannot be rebuilt") {
-		t.Errorf("got error %v, want that the journal cannot be rebuilt", err)
+		t.Errorf("got error %v, want one saying that the journal cannot be rebuilt", err)
 	}
 }
 
@@ -247,7 +247,7 @@ func TestNewJournal_salvages(t *testing.T) {
 	t.Run("an intact journal", func(t *testing.T) {
 		path, id := older(t)
 		if _, err := NewJournal(testOptions(path), start); err == nil || !strings.Contains(err.Error(), "the journal is intact") {
-			t.Errorf("got error %v, want that the journal is intact", err)
+			t.Errorf("got error %v, want one saying that the journal is intact", err)
 		}
 		found, err := Examine(t.Context(), testOptions(path), checkContents)
 		if err != nil {

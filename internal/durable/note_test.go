@@ -388,7 +388,7 @@ func TestExamineAll_rebuilds(t *testing.T) {
 	}
 	for _, err := range []error{db.View(func(*Txn) error { return nil }), change(db, start, record(newID(), active))} {
 		if !errors.Is(err, ErrDamaged) {
-			t.Errorf("meanwhile: got error %v, want that the files are damaged", err)
+			t.Errorf("meanwhile: got error %v, want one saying that the files are damaged", err)
 		}
 	}
 	close(proceed)
@@ -423,7 +423,7 @@ func TestExamineAll_rebuildFails(t *testing.T) {
 	}})
 	db.examineAll(t.Context())
 	if err := db.Snapshot(t.Context()); !errors.Is(err, ErrDamaged) {
-		t.Errorf("a snapshot: got error %v, want that the files are damaged", err)
+		t.Errorf("a snapshot: got error %v, want one saying that the files are damaged", err)
 	}
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
@@ -454,7 +454,7 @@ func TestOpen_unexaminedGone(t *testing.T) {
 		t.Errorf("got the repairs %v, want a rebuild for a table that is gone", got)
 	}
 	if _, err := os.Stat(name); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("got %v of the note, want that it is gone", err)
+		t.Errorf("got %v of the note, want it to be gone", err)
 	}
 }
 
@@ -471,7 +471,7 @@ func TestChange_roomToMerge(t *testing.T) {
 		return db.Change(ctx, "", urgent, func(*Turn) error { return nil })
 	}
 	if err := try(false); !errors.Is(err, context.Canceled) {
-		t.Errorf("a change: got error %v, want that it waited", err)
+		t.Errorf("a change: got error %v, want it to have waited", err)
 	}
 	done := make(chan error, 1)
 	go func() { done <- change(db, start, record(newID(), active)) }()

@@ -145,7 +145,7 @@ func TestNewJournal_interruptedRebuild(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := NewJournal(testOptions(db.Path()), start); err == nil || !strings.Contains(err.Error(), "was interrupted: start the server") {
-		t.Errorf("got error %v, want that the server must finish the rebuild", err)
+		t.Errorf("got error %v, want one saying that the server must finish the rebuild", err)
 	}
 	db = open(t, db.Path())
 	equal(t, "status", statuses(t, db)[id], revoked)

@@ -199,7 +199,7 @@ func TestTurns_joinCancelled(t *testing.T) {
 	joined[0].done = true
 	close(joined[0].ready)
 	if done := <-given; !done {
-		t.Error("got that it was not done, want that it was")
+		t.Error("got it not done, want it done")
 	}
 	lock.Unlock()
 	isFree(t, &lock)

@@ -156,7 +156,7 @@ func TestMove_userAndTLS(t *testing.T) {
 	g.close()
 	replica := toMove(t, l.path)
 	if already, err := Detach(t.Context(), withKeys(o, secondKey), replica); already || err != nil {
-		t.Errorf("got already %t, %v; want that it is detached", already, err)
+		t.Errorf("got already %t, %v; want it to be detached", already, err)
 	}
 }
 

@@ -66,10 +66,10 @@ func TestDetach(t *testing.T) {
 	t.Parallel()
 	l := newLeft(t)
 	if already, err := l.detach(t, l.dirs[0]); already || err != nil {
-		t.Fatalf("got already %t, %v; want that it is detached", already, err)
+		t.Fatalf("got already %t, %v; want it to be detached", already, err)
 	}
 	if already, err := l.detach(t, l.dirs[0]); !already || err != nil {
-		t.Errorf("again: got already %t, %v; want that it was done", already, err)
+		t.Errorf("again: got already %t, %v; want it to be done", already, err)
 	}
 	s, err := store.Open(l.dirs[0], zap.NewNop(), nil)
 	if err != nil {
@@ -160,7 +160,7 @@ func TestDetach_crashes(t *testing.T) {
 			l := newLeft(t)
 			s := toMove(t, l.dirs[0])
 			if _, err := Detach(t.Context(), l.options, &failing{s, times}); err == nil {
-				t.Fatal("got no error, want that the disk has failed")
+				t.Fatal("got no error, want one saying that the disk has failed")
 			}
 			closeStore(t, s)
 			wantNoStore(t, l.dirs[0], "it is the replica of a fleet")
@@ -171,7 +171,7 @@ func TestDetach_crashes(t *testing.T) {
 				g.close()
 			}
 			if already, err := l.detach(t, l.dirs[0]); already || err != nil {
-				t.Errorf("got already %t, %v; want that it is detached", already, err)
+				t.Errorf("got already %t, %v; want it to be detached", already, err)
 			}
 		})
 	}
@@ -188,7 +188,7 @@ func TestDetach_registersMeanwhile(t *testing.T) {
 		g.awaitLive(t)
 	}}
 	if _, err := Detach(t.Context(), l.options, racing); err == nil || !strings.Contains(err.Error(), "gateways are registered") {
-		t.Errorf("got %v, want that a gateway is registered", err)
+		t.Errorf("got %v, want an error saying that a gateway is registered", err)
 	}
 	if !g.Live() {
 		t.Error("the gateway that has registered does not serve")

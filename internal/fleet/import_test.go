@@ -151,7 +151,7 @@ func TestImport_interrupted(t *testing.T) {
 			cancel()
 		}
 	}); !errors.Is(err, context.Canceled) {
-		t.Fatalf("got %v, want that it was interrupted", err)
+		t.Fatalf("got %v, want an error saying that it was interrupted", err)
 	}
 	if m, err := origin.Membership(); err != nil || !reflect.DeepEqual(m, apikey.Membership{}) {
 		t.Errorf("got the membership %+v, %v; want none", m, err)
@@ -264,7 +264,7 @@ func TestImport_marked(t *testing.T) {
 	origin = toMove(t, l.path)
 	ctx, cancel := context.WithCancel(t.Context())
 	if _, err := Import(ctx, o, origin, func(string, int, int) { cancel() }); !errors.Is(err, context.Canceled) {
-		t.Fatalf("got %v, want that it was interrupted", err)
+		t.Fatalf("got %v, want an error saying that it was interrupted", err)
 	}
 	closeStore(t, origin)
 	alone, err := store.Open(l.path, zap.NewNop(), nil)

@@ -54,7 +54,7 @@ func (g *gateway) mustLead(t testing.TB) (leading context.Context, resign func()
 	t.Helper()
 	leading, resign, err := g.Outbox().Lead(t.Context())
 	if err != nil {
-		t.Fatalf("Lead: got error %v, want that it leads", err)
+		t.Fatalf("Lead: got error %v, want it to lead", err)
 	}
 	return leading, resign
 }

@@ -240,7 +240,7 @@ func TestRekey_forged(t *testing.T) {
 	forged := strings.Replace(string(value), "Zapier", "Forged", 1)
 	i.put(k.recordName(), string(i.keys.seal(name, seq, []byte(forged))))
 	if _, err := g.Rekey(t.Context(), ""); err == nil || !strings.Contains(err.Error(), "is not what this replica has") {
-		t.Errorf("got %v, want that the record is not this replica's", err)
+		t.Errorf("got %v, want an error saying that the record is not this replica's", err)
 	}
 	if got := sealedWith(t, i.etcd, oldKey); got != 1 {
 		t.Errorf("got %d values sealed with the old key, want the forged one", got)

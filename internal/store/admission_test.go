@@ -218,7 +218,7 @@ func TestRestore_crowds(t *testing.T) {
 	}
 }
 
-// TestRestore_bomb holds that a backup that becomes far larger than it was is refused
+// TestRestore_bomb verifies that a backup that becomes far larger than it was is refused
 // before all of it was read. White space makes it large: it costs little to read.
 func TestRestore_bomb(t *testing.T) {
 	const padded = 512 << 10
@@ -236,7 +236,7 @@ func TestRestore_bomb(t *testing.T) {
 	bomb := zstdOf(t, plain.Bytes())
 	_, err = CheckBackup(t.Context(), apikey.BackupKey{}, bytes.NewReader(bomb), start)
 	if !errors.Is(err, apikey.ErrInvalidBackup) || !strings.Contains(err.Error(), "more than 256 times its size") {
-		t.Errorf("got error %v of %d bytes, want that it has become too large", err, len(bomb))
+		t.Errorf("got error %v of %d bytes, want one saying that it has become too large", err, len(bomb))
 	}
 }
 

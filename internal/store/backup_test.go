@@ -136,7 +136,7 @@ func TestRestore_interrupted(t *testing.T) {
 	ends := &endsAfter{t.Context(), lines + keys + 20}
 	_, err := other.Restore(ends, bytes.NewReader(backup), changeAt(now, nil), apikey.Restore{}, io.Discard)
 	if !errors.Is(err, context.Canceled) {
-		t.Fatalf("Restore: got error %v, want that it was cancelled", err)
+		t.Fatalf("Restore: got error %v, want one saying that it was cancelled", err)
 	}
 	equal(t, "keys after the first batch", len(keysByID(t, other)), restoredAtOnce)
 
@@ -223,7 +223,7 @@ func TestRestore_backupKnowsBetter(t *testing.T) {
 	equal(t, "revoked", done.Revoked, 1)
 	equal(t, "status", statusOf(t, back, key, now), apikey.Revoked)
 	if len(told) == 0 || !slices.Contains(told[0].Ended, key.Digest) {
-		t.Errorf("got told %v, want that the key has ended", told)
+		t.Errorf("got told %v, want to be told that the key has ended", told)
 	}
 	equal(t, "counts", census(t, back, now), census(t, s, now))
 }

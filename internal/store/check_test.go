@@ -84,10 +84,10 @@ func TestExamine(t *testing.T) {
 		t.Errorf("with a damaged list: got the findings %q, want the record", got)
 	}
 	if _, err := NewJournal(s.Path(), start); err == nil || !strings.Contains(err.Error(), "the journal is intact") {
-		t.Errorf("NewJournal: got error %v, want that the journal is intact", err)
+		t.Errorf("NewJournal: got error %v, want one saying that the journal is intact", err)
 	}
 	if _, err := Examine(t.Context(), t.TempDir(), start); err == nil || !strings.Contains(err.Error(), "there is no key store in") {
-		t.Errorf("an empty directory: got error %v, want that there is no store", err)
+		t.Errorf("an empty directory: got error %v, want one saying that there is no store", err)
 	}
 }
 

@@ -70,7 +70,7 @@ func TestApply_failedCommit(t *testing.T) {
 				t.Error("told of a change that lets requests through, and may be lost")
 			}
 			if test.told != nil && (len(told) != 1 || !test.told(key, told[0])) {
-				t.Errorf("told of %v, want that the key may no longer be used", told)
+				t.Errorf("told of %v, want to be told that the key may no longer be used", told)
 			}
 			restoreDisk(s)
 			if _, err := s.Apply(t.Context(), changeAt(at, test.do(key))); !errors.Is(err, apikey.ErrStoreUnavailable) {

@@ -47,12 +47,12 @@ func TestFeed(t *testing.T) {
 
 	outcome = mustApply(t, s, start.Add(2*time.Second), apikey.CloseFeed{WorkspaceID: "acme"})
 	if outcome.Unchanged || outcome.Event.Operation != "calendar_feed_revoke" || outcome.Event.WorkspaceID != "acme" {
-		t.Errorf("got %+v, want that the feed was ended", outcome)
+		t.Errorf("got %+v, want the feed to have ended", outcome)
 	}
 	wantFeed(t, s, second, "")
 	wantFeed(t, s, other, "acm")
 	if outcome = mustApply(t, s, start.Add(3*time.Second), apikey.CloseFeed{WorkspaceID: "acme"}); !outcome.Unchanged {
-		t.Errorf("got %+v, want that there was no feed to end", outcome)
+		t.Errorf("got %+v, want no feed to have been there", outcome)
 	}
 }
 
@@ -144,7 +144,7 @@ func TestFeed_damaged(t *testing.T) {
 				t.Fatal(err)
 			}
 			if ws, err := s.Feed(t.Context(), token.Digest()); !errors.Is(err, apikey.ErrStoreUnavailable) || ws != "" {
-				t.Errorf("Feed: got %q and error %v, want that the store cannot answer", ws, err)
+				t.Errorf("Feed: got %q and error %v, want an error saying that the store cannot answer", ws, err)
 			}
 		})
 	}

@@ -68,7 +68,7 @@ func TestForgetKeys(t *testing.T) {
 	now := start.Add(life + day)
 	for _, key := range []apikey.Key{short, revoked, old} {
 		if _, err := s.Lookup(key.Digest); !errors.Is(err, apikey.ErrNotFound) {
-			t.Errorf("%s: got error %v, want that it is unknown", key.Name, err)
+			t.Errorf("%s: got error %v, want one saying that it is unknown", key.Name, err)
 		}
 		for record := range contents(t, s) {
 			if record == string(lastUsedKey(key.ID)) || record == string(firstUsedKey(key.ID)) {

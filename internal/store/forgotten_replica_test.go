@@ -50,7 +50,7 @@ func TestForgotten_importedInFleet(t *testing.T) {
 	joined := log.join(t, filepath.Join(t.TempDir(), "keys"), nil)
 	for title, s := range map[string]*Store{"the replica": first, "another": second, "one that joined later": joined} {
 		if _, err := s.TryImport(t.Context(), imported("sk_1", "acme", "Zapier", now), now); !errors.Is(err, apikey.ErrTokenTaken) {
-			t.Errorf("%s: got error %v, want that the token is taken", title, err)
+			t.Errorf("%s: got error %v, want one saying that the token is taken", title, err)
 		}
 		sameRecords(t, title, recordsOf(t, s), recordsOf(t, first))
 	}

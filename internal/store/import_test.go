@@ -117,7 +117,7 @@ func TestImport_forgotten(t *testing.T) {
 			again := imported(token, "acme", name, later)
 			refused(t, s, later, apikey.Import{Key: again}, apikey.ErrTokenTaken)
 			if _, err := s.TryImport(t.Context(), again, later); !errors.Is(err, apikey.ErrTokenTaken) {
-				t.Errorf("%s: trying to import %s: got error %v, want that its token is taken", title, name, err)
+				t.Errorf("%s: trying to import %s: got error %v, want one saying that its token is taken", title, name, err)
 			}
 		}
 	}
@@ -213,7 +213,7 @@ func TestImport_restored(t *testing.T) {
 	again := openNew(t)
 	mustImport(t, again, imported("sk_1", "acme", "Kept", start), start)
 	if _, err := restoreAt(t, again, after, later, apikey.Restore{}); err == nil || !strings.Contains(err.Error(), "has the same token as another one in the store") {
-		t.Errorf("restoring into a store that has imported the same: got error %v, want that the tokens are taken", err)
+		t.Errorf("restoring into a store that has imported the same: got error %v, want one saying that the tokens are taken", err)
 	}
 }
 

@@ -56,7 +56,7 @@ func TestWork_callerStopsWaiting(t *testing.T) {
 	case <-time.After(50 * time.Millisecond):
 		close(l.goOn)
 		if err := <-returned; err == nil {
-			t.Error("got no error, want that the caller stopped waiting")
+			t.Error("got no error, want one saying that the caller stopped waiting")
 		}
 	}
 	<-l.over

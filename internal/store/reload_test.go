@@ -165,7 +165,7 @@ func TestReload_interrupted(t *testing.T) {
 	}
 	ends := &endsAfter{t.Context(), 2}
 	if err := reload.Add(ends, all); !errors.Is(err, ends.Err()) {
-		t.Fatalf("Add: got error %v, want that it was cancelled", err)
+		t.Fatalf("Add: got error %v, want one saying that it was cancelled", err)
 	}
 	reload.Close()
 	some := len(recordsOf(t, s))

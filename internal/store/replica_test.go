@@ -175,7 +175,7 @@ func TestReplica_incomplete(t *testing.T) {
 	isUnavailable(t, "Plan", err)
 	err = s.Replay(t.Context(), apikey.Position{}, log.head(), nil)
 	if err == nil || errors.Is(err, ErrGap) {
-		t.Errorf("Replay: got error %v, want that the replica is incomplete", err)
+		t.Errorf("Replay: got error %v, want one saying that the replica is incomplete", err)
 	}
 	mustReload(t, s, recordsOf(t, log.replicas[0]), log.head())
 	mustApply(t, s, start, apikey.Suspend{WorkspaceID: "acme"})

@@ -8,7 +8,7 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// TestSuspension_operators holds that the workspace's own administrator can undo only
+// TestSuspension_operators verifies that the workspace's own administrator can undo only
 // what one did, and that a restore brings an operator's suspension back over theirs.
 func TestSuspension_operators(t *testing.T) {
 	operators := open(t, t.TempDir()+"/keys", nil)

@@ -140,7 +140,7 @@ func TestApply_togetherInDoubt(t *testing.T) {
 		changeAt(start, apikey.Revoke{WorkspaceID: "globex", KeyID: second.ID}),
 	) {
 		if failed, ok := errors.AsType[*failure](err); !ok || failed.answer == nil {
-			t.Errorf("change %d: got %v, want that it is in doubt", i, err)
+			t.Errorf("change %d: got %v, want it to be in doubt", i, err)
 		}
 	}
 	equal(t, "refused from now on", told, []apikey.Digest{first.Digest, second.Digest})
@@ -227,7 +227,7 @@ func TestApply_togetherCancelled(t *testing.T) {
 		}
 		cancel()
 		if err := <-given; err == nil {
-			t.Error("got no error, want that the caller has given up")
+			t.Error("got no error, want one saying that the caller has given up")
 		}
 		return nil
 	}); err != nil {

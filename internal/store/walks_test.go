@@ -24,7 +24,7 @@ func TestWalks(t *testing.T) {
 	}()
 	cancel()
 	if err := <-refused; !errors.Is(err, context.Canceled) {
-		t.Errorf("a second walk of the workspace: got %v, want that it waited until it was cancelled", err)
+		t.Errorf("a second walk of the workspace: got %v, want an error saying that it waited until it was cancelled", err)
 	}
 	leave()
 
