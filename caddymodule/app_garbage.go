@@ -10,10 +10,10 @@ import (
 
 // A gateway has a small live heap, and allocates much that lives for one request. With
 // its default setting, Go's garbage collector would run all the time, because it runs
-// whenever the heap has doubled. So there may be two and a half times as much garbage as
-// live heap that the collector has to look through, up to maxGarbage bytes. Badger's
-// memtable, which has no pointers, is more than half of a small live heap.
-// docs/benchmarks.md says what that costs and saves.
+// whenever the heap has doubled. So there may be twice as much garbage as live heap that
+// the collector has to look through, up to maxGarbage bytes. Badger's memtable, which has
+// no pointers, is more than half of a small live heap. docs/benchmarks.md says what that
+// costs and saves.
 //
 // The memory limit that Caddy takes from its container still applies, and GOGC and
 // GOMEMLIMIT override all this.
@@ -73,8 +73,8 @@ func (c *collector) spare() (done func()) {
 // world.
 func gcPercent(live uint64) int {
 	looked := live - min(live, memtable)
-	percent := int(min(looked*5/2, maxGarbage) * 100 / max(live, 1))
-	return min(max(percent/25*25, leastPercent), mostPercent)
+	percent := int(min(looked*2, maxGarbage) * 100 / max(live, 1))
+	return max(percent/25*25, leastPercent)
 }
 
 // sparingPercent is gcPercent while long work runs. Most of its live heap is tables
