@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"context"
 	"errors"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -81,6 +82,7 @@ func openInstance(path string, settings settings, log *zap.Logger) (*instance, e
 		return nil, errors.Join(err, opened.Close())
 	}
 	i.logOpened(log)
+	go debug.FreeOSMemory() // opening takes several times what is needed afterwards
 	return i, nil
 }
 
