@@ -97,7 +97,7 @@ func (s *Store) commit(turn *durable.Turn, change apikey.Change) (outcome apikey
 	if err != nil {
 		return apikey.Outcome{}, err
 	}
-	s.addUses(turn, &outcome)
+	s.addUses(turn, usedKeys(&outcome))
 	s.report(turn, &outcome)
 	return outcome, nil
 }
@@ -111,16 +111,13 @@ func (s *Store) report(turn *durable.Turn, outcome *apikey.Outcome) {
 	outcome.Propagation = apikey.Propagation{Confirmed: true, Revision: turn.Revision(), Gateways: 1}
 }
 
-// addUses adds when the keys of changes were last used. It reads that after their own
+// addUses adds when the keys of changes were used. It reads that after their own
 // transaction, which would conflict with notes of uses.
-func (s *Store) addUses(turn *durable.Turn, outcomes ...*apikey.Outcome) {
-	err := turn.View(func(txn *durable.Txn) (err error) {
-		for _, outcome := range outcomes {
-			err = errors.Join(err, addUses(txn, outcome))
-		}
-		return err
-	})
-	if err != nil {
+func (s *Store) addUses(turn *durable.Turn, keys []*apikey.Key) {
+	if len(keys) == 0 {
+		return
+	}
+	if err := turn.View(func(txn *durable.Txn) error { return addUses(txn, keys) }); err != nil {
 		s.log.Error("could not read when a key was last used", zap.Error(err))
 	}
 }

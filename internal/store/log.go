@@ -61,7 +61,7 @@ func (s *Store) commitToLog(ctx context.Context, change apikey.Change) (apikey.O
 	if err != nil {
 		return apikey.Outcome{}, err
 	}
-	if err := s.view(func(txn *durable.Txn) error { return addUses(txn, &outcome) }); err != nil {
+	if err := s.view(func(txn *durable.Txn) error { return addUses(txn, usedKeys(&outcome)) }); err != nil {
 		s.log.Error("could not read when a key was last used", zap.Error(err))
 	}
 	return outcome, nil

@@ -82,15 +82,13 @@ func (s *Store) commitGroup(turn *durable.Turn, group []*grouped) bool {
 		s.log.Warn("changes could not be made in one transaction: each is made in its own", zap.Int("changes", len(group)), zap.Error(err))
 		return false
 	}
-	outcomes := make([]*apikey.Outcome, len(results))
+	var used []*apikey.Key
 	for i := range results {
-		outcomes[i] = &results[i].Outcome
+		used = append(used, usedKeys(&results[i].Outcome)...)
 	}
-	s.addUses(turn, outcomes...)
-	for _, outcome := range outcomes {
-		s.report(turn, outcome)
-	}
+	s.addUses(turn, used)
 	for i, one := range group {
+		s.report(turn, &results[i].Outcome)
 		one.outcome, one.err = results[i].Outcome, results[i].Err
 	}
 	return true

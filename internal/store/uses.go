@@ -63,9 +63,6 @@ func (s *Store) unused(uses map[string]apikey.Use) (map[string]bool, error) {
 
 // addUse adds to a key when it was used.
 func addUse(txn reader, key *apikey.Key) (err error) {
-	if key.ID == "" { // an outcome without such a key
-		return nil
-	}
 	last, err := noted(txn, lastUsedKey(key.ID))
 	if err != nil || last.At.IsZero() {
 		return err
@@ -75,9 +72,25 @@ func addUse(txn reader, key *apikey.Key) (err error) {
 	return err
 }
 
-// addUses completes the keys of an outcome with their uses.
-func addUses(txn reader, outcome *apikey.Outcome) error {
-	return errors.Join(addUse(txn, &outcome.Key), addUse(txn, &outcome.Replaced))
+// usedKeys returns the keys of an outcome that may have been used. A new one cannot have
+// been: nobody has its token yet.
+func usedKeys(outcome *apikey.Outcome) (keys []*apikey.Key) {
+	op := outcome.Event.Operation
+	if outcome.Key.ID != "" && op != apikey.OpCreate && op != apikey.OpRotate {
+		keys = append(keys, &outcome.Key)
+	}
+	if outcome.Replaced.ID != "" {
+		keys = append(keys, &outcome.Replaced)
+	}
+	return keys
+}
+
+// addUses adds to keys when they were used.
+func addUses(txn reader, keys []*apikey.Key) (err error) {
+	for _, key := range keys {
+		err = errors.Join(err, addUse(txn, key))
+	}
+	return err
 }
 
 // withAddress appends the client's address to a note.
