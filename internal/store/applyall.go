@@ -50,6 +50,7 @@ func (s *Store) writeAll(turn *durable.Turn, changes []apikey.Change) (results [
 		if err := txn.pinClock(); err != nil {
 			return err
 		}
+		results = make([]apikey.Planned, 0, len(changes))
 		for _, change := range changes {
 			change.EventID = s.inOrder(change)
 			result, err := applyOne(txn, change)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"math/bits"
+	"slices"
 	"sync/atomic"
 
 	"go.uber.org/zap"
@@ -62,6 +63,11 @@ func (f *digestFilter) full() bool { return f.added.Load() > f.room }
 func (s *Store) MayHave(digest apikey.Digest) bool {
 	filter := s.filter.Load()
 	return filter == nil || filter.has(&digest)
+}
+
+// mayHave is [Store.MayHave] within a transaction, whose own keys are not in the filter yet.
+func (t *transaction) mayHave(digest *apikey.Digest) bool {
+	return t.filter == nil || t.filter.has(digest) || slices.Contains(t.added, *digest)
 }
 
 // addToFilter adds digests that are about to be stored.

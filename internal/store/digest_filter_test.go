@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -214,5 +215,36 @@ func TestReadDigestFilter(t *testing.T) {
 	}
 	if none, err := readDigestFilter(bytes.NewReader(make([]byte, 16))); none != nil || err != nil {
 		t.Errorf("no filter: got %v, %v, want none", none, err)
+	}
+}
+
+// No two keys get one digest, whether the filter knows it or the transaction has just
+// added it.
+func TestInsert_takenDigest(t *testing.T) {
+	s := openNew(t)
+	s.makeFilter(t.Context())
+	there := mustCreate(t, s, "acme", "Warehouse sync", start)
+	taken := func(txn *transaction, digest apikey.Digest) error {
+		key := newKey("globex", "Zapier production", start)
+		key.Digest = digest
+		return insert(txn, &key)
+	}
+	if err := behind(s, func(txn *transaction) error {
+		if txn.filter == nil {
+			return errors.New("there is no filter: this proves nothing")
+		}
+		added := newKey("acme", "Zapier production", start)
+		if err := insert(txn, &added); err != nil {
+			return err
+		}
+		if taken(txn, added.Digest) == nil {
+			t.Error("got two keys with a digest of the same transaction, want an error")
+		}
+		if taken(txn, there.Digest) == nil {
+			t.Error("got two keys with a digest of the store, want an error")
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -44,7 +44,11 @@ func insert(txn *transaction, key *apikey.Key) error {
 	if _, err := record.key(); err != nil {
 		return err
 	}
-	for _, unique := range [][]byte{recordKey(key.ID), digestKey(key.Digest)} {
+	unique := [][]byte{recordKey(key.ID)}
+	if txn.mayHave(&key.Digest) {
+		unique = append(unique, digestKey(key.Digest))
+	}
+	for _, unique := range unique {
 		if _, err := txn.Get(unique); !errors.Is(err, durable.ErrNotFound) {
 			return errors.Join(fmt.Errorf("the store already has the id or the digest of %s", key.ID), err)
 		}

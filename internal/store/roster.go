@@ -252,8 +252,11 @@ func someActive(txn reader, ws string, now time.Time, most int) (active []member
 // 0 means none. A family counts as one key: a key that is being replaced does not count
 // in addition to its replacement.
 func hasRoom(txn reader, ws string, most int, now time.Time) (bool, error) {
+	if most == 0 {
+		return true, nil
+	}
 	r, err := loadRoster(txn, ws)
-	if err != nil || most == 0 || int(r.Current) < most {
+	if err != nil || int(r.Current) < most {
 		return err == nil, err
 	}
 	if now, err = withoutJump(txn, now); err != nil {

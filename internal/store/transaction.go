@@ -26,6 +26,7 @@ type transaction struct {
 	*durable.Txn
 	changed []string        // the workspaces whose keys are changed
 	added   []apikey.Digest // of keys that are new
+	filter  *digestFilter   // of all others, or nil
 	issued  []string        // the prefixes of tokens that are new
 	clock   *clockRead
 	held    held
@@ -59,7 +60,7 @@ func (s *Store) inTurn(ctx context.Context, workspaceID string, urgent bool, do 
 func (s *Store) write(turn *durable.Turn, at time.Time, do func(*transaction) error) error {
 	var txn *transaction
 	err := turn.Update(func(t *durable.Txn) error {
-		txn = &transaction{Txn: t, after: turn.Revision()}
+		txn = &transaction{Txn: t, after: turn.Revision(), filter: s.filter.Load()}
 		txn.out = outgoing{hooks: s.hooks.Load(), change: turn.Revision() + 1, full: s.backlog.Full, spare: turn.SpareSpace}
 		if err := do(txn); err != nil {
 			return err
