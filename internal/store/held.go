@@ -11,12 +11,41 @@ import (
 // their names and families are read, often twice, before they are changed. And for each
 // new key, the prefix of its token and the schedule are looked up. So a transaction holds
 // what it reads or changes of these in memory, and writes each of them once, at its end.
-// It cannot iterate over those that it has changed.
+// It cannot iterate over those that it has changed. The next transaction begins with the
+// counts of the last one.
 
 // held are such values in memory: the counts, and all others.
 type held struct {
 	counts, others heldValues
 	changed        []string // the database keys of those that have yet to be written
+}
+
+// maxHeld is how many counts are kept for the next transaction.
+const maxHeld = 1000
+
+// lastCounts are the counts that the last transaction held. Only the holder of the turn may
+// use them.
+type lastCounts struct {
+	values heldValues
+	after  uint64 // the number of its change
+}
+
+// take returns the counts, if they are still right: if nothing has been changed since. If
+// the transaction that takes them fails, they no longer are.
+func (c *lastCounts) take(after uint64) (values heldValues) {
+	if c.after == after {
+		values = c.values
+	}
+	*c = lastCounts{}
+	return values
+}
+
+// keep keeps the counts of a transaction that was committed as the change with that number,
+// up to so many.
+func (c *lastCounts) keep(values heldValues, after uint64, most int) {
+	if len(values) <= most {
+		*c = lastCounts{values, after}
+	}
 }
 
 // heldValues are values by database key.

@@ -91,3 +91,56 @@ func TestTransaction_held(t *testing.T) {
 	}
 	equal(t, "the store", contents(t, s), before)
 }
+
+// TestTransaction_lastCounts: a transaction begins with the counts of the last one, unless
+// that was not committed, or something else was changed since.
+func TestTransaction_lastCounts(t *testing.T) {
+	s := openNew(t)
+	insertOne := func(name string, then error) error {
+		return behind(s, func(txn *transaction) error {
+			key := newKey("acme", name, start)
+			return errors.Join(insert(txn, &key), then)
+		})
+	}
+	current := func(what string, want int, held bool) {
+		t.Helper()
+		if err := behind(s, func(txn *transaction) error {
+			if _, got := txn.held.counts[string(rosterKey("acme"))]; got != held {
+				t.Errorf("%s: got %v, want that the roster is held: %v", what, got, held)
+			}
+			r, err := loadRoster(txn, "acme")
+			equal(t, what, int(r.Current), want)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := insertOne("Zapier production", nil); err != nil {
+		t.Fatal(err)
+	}
+	current("after a change", 1, true)
+	refused := errors.New("refused")
+	if err := insertOne("Warehouse sync", refused); !errors.Is(err, refused) {
+		t.Fatalf("got error %v, want %v", err, refused)
+	}
+	current("after one that was not committed", 1, false)
+	current("after a transaction that read it", 1, true)
+	if err := s.inTurn(t.Context(), "", false, func(turn *durable.Turn) error {
+		return turn.Update(func(txn *durable.Txn) error { return txn.Set(rosterKey("acme"), []byte(`{"current":7}`)) })
+	}); err != nil {
+		t.Fatal(err)
+	}
+	current("after another change", 7, false)
+	if err := behind(s, func(txn *transaction) error { return (&roster{Current: 1}).save(txn, "acme") }); err != nil {
+		t.Fatal(err)
+	}
+	for i := range maxHeld {
+		if err := behind(s, func(txn *transaction) error {
+			_, err := loadRoster(txn, fmt.Sprint("workspace-", i))
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	current("after so many that none is held any more", 1, false)
+}

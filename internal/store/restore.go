@@ -25,8 +25,8 @@ const (
 	restoredBytesAtOnce  = 512 << 10
 )
 
-// maxHeld limits the counts that are held from one transaction to the next.
-const maxHeld = 20_000
+// maxRestoredHeld is how many counts are kept for the next transaction of a restore.
+const maxRestoredHeld = 20_000
 
 // maxTries is how often writing uses is tried if it conflicts with another transaction.
 const maxTries = 10
@@ -128,8 +128,6 @@ type restore struct {
 	records  int             // that the batch writes at most
 	size     int             // of the batch, in bytes
 	owners   map[string]bool // the workspaces of unrevoked keys; nil if they are not needed
-	counts   heldValues      // what the last transaction held
-	revision uint64          // after that transaction
 }
 
 func (r *restore) read(ctx context.Context, progress io.Writer, visit func(int, *backupLine) error) (madeAt time.Time, signed bool, err error) {
@@ -238,20 +236,17 @@ func (r *restore) write(ctx context.Context, batch []backupLine) error {
 func (r *restore) tryWrite(ctx context.Context, batch []backupLine) (n int, err error) {
 	s := r.store
 	m := &merge{mayHave: s.MayHave, now: r.change.At, actor: r.change.Actor, madeAt: r.done.MadeAt, awaited: s.db.Awaited}
-	var counts heldValues
 	begun, merging := time.Now(), time.Duration(0)
 	defer func() { r.pacer.Waited(time.Since(begun) - merging) }() // for its turn, and for the disk
 	err = s.work(ctx, r.change.At, work{do: func(txn *transaction) error {
 		defer func(begun time.Time) { merging += time.Since(begun) }(time.Now())
-		counts = r.takeCounts(txn)
-		txn.held.counts = counts
+		txn.keeps = maxRestoredHeld
 		return m.all(txn, *r.done, batch)
 	}, doubted: func() {
 		for _, outcome := range m.outcomes {
 			s.refuse(outcome)
 		}
 	}}, func(turn *durable.Turn) error {
-		r.counts, r.revision = counts, turn.Revision()
 		*r.done = m.done
 		if s.onChange != nil {
 			for _, outcome := range m.outcomes {
@@ -261,16 +256,6 @@ func (r *restore) tryWrite(ctx context.Context, batch []backupLine) (n int, err 
 		return r.writeUses(turn, batch[:m.merged])
 	})
 	return m.merged, err
-}
-
-// takeCounts returns the counts that the last transaction held. They are still right if
-// nothing has been changed since. If this transaction fails, they no longer are.
-func (r *restore) takeCounts(txn *transaction) (counts heldValues) {
-	counts, r.counts = r.counts, nil
-	if counts == nil || txn.after == 0 || txn.after != r.revision || len(counts) > maxHeld {
-		return make(heldValues)
-	}
-	return counts
 }
 
 // writeUses restores uses of keys that are in the backup. They are not acknowledged

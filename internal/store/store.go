@@ -46,7 +46,8 @@ type Store struct {
 	backupKey          atomic.Pointer[apikey.BackupKey] // see SignWith
 	// lastEvent is the id of the last change's event. Only the holder of the turn may
 	// use it.
-	lastEvent string
+	lastEvent  string
+	lastCounts lastCounts
 	// recent is how often keys were used of late.
 	recent recentUsage
 	// hooks is who receives webhooks. backlog counts their messages, from when counted is

@@ -30,6 +30,7 @@ type transaction struct {
 	issued  []string        // the prefixes of tokens that are new
 	clock   *clockRead
 	held    held
+	keeps   int       // how many counts, at most, for the next one
 	after   uint64    // the number of the last change before it; 0 in a plan
 	records recordSet // what is written, for the other gateways of a fleet
 	out     outgoing  // messages about it
@@ -61,6 +62,7 @@ func (s *Store) write(turn *durable.Turn, at time.Time, do func(*transaction) er
 	var txn *transaction
 	err := turn.Update(func(t *durable.Txn) error {
 		txn = &transaction{Txn: t, after: turn.Revision(), filter: s.filter.Load()}
+		txn.held.counts, txn.keeps = s.lastCounts.take(txn.after), maxHeld
 		txn.out = outgoing{hooks: s.hooks.Load(), change: turn.Revision() + 1, full: s.backlog.Full, spare: turn.SpareSpace}
 		if err := do(txn); err != nil {
 			return err
@@ -80,6 +82,7 @@ func (s *Store) write(turn *durable.Turn, at time.Time, do func(*transaction) er
 		return nil
 	})
 	if err == nil {
+		s.lastCounts.keep(txn.held.counts, turn.Revision(), txn.keeps)
 		s.countOutgoing(&txn.out)
 		s.versions.advance(txn.changed)
 		s.prefixes.Add(txn.issued...)
