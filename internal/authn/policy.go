@@ -7,6 +7,9 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 
 	"github.com/agiled/caddy-api-keys/internal/ratelimit"
 )
@@ -108,14 +111,20 @@ func ambiguous(p string) bool {
 			return true
 		}
 	}
-	return strings.ContainsFunc(p, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\uFFFD' })
+	return strings.ContainsFunc(p, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\uFFFD' || resemblesSyntax(r) })
 }
 
-// losesDots reports whether a server could take a segment for another name or
-// directory: Windows ignores dots and spaces at the end, and some servers take
-// full-width dots for dots.
+// losesDots reports whether a server could take a segment for another name or directory:
+// Windows ignores dots and spaces at the end.
 func losesDots(segment string) bool {
-	return strings.HasSuffix(segment, ".") || strings.HasSuffix(segment, " ") || strings.ContainsAny(segment, "．。｡․‥…")
+	return strings.HasSuffix(segment, ".") || strings.HasSuffix(segment, " ")
+}
+
+// resemblesSyntax reports whether a server could take a character for one that separates
+// the parts of a path: because it normalises names (NFKC), as for full-width slashes, or
+// converts them to an older character set.
+func resemblesSyntax(r rune) bool {
+	return r >= utf8.RuneSelf && strings.ContainsAny(norm.NFKC.String(string(r)), `./\;%?#。⁄∕∖`)
 }
 
 // ValidateReadPath returns an error unless pattern is a clean path, or one that ends in
