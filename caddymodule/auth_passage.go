@@ -123,9 +123,13 @@ func (p *passage) removeToken(header http.Header) {
 	}
 }
 
-// withdraw removes the identity headers of this block and of the earlier ones, and the
-// token. An api_key_auth in the error routes sets the identity headers again.
+// withdraw removes the identity headers of all blocks, and the token. An api_key_auth in the
+// error routes sets the identity headers again.
 func (p *passage) withdraw(r *http.Request) {
+	if p == nil {
+		return
+	}
+	p = p.latest()
 	p.removeToken(r.Header)
 	for ; p != nil; p = p.before {
 		delete(r.Header, p.block.WorkspaceHeader)
@@ -135,4 +139,12 @@ func (p *passage) withdraw(r *http.Request) {
 			delete(r.Header, p.block.Assertion.Header)
 		}
 	}
+}
+
+// latest returns the passage of the latest block.
+func (p *passage) latest() *passage {
+	for p.before != nil {
+		p = p.before
+	}
+	return p.last
 }

@@ -36,11 +36,13 @@ func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 		return h.answerPublicKeys(w, r)
 	}
 	first := firstPassage(r)
+	var before *passage // of the block before this one, if any
 	if first != nil {
-		first.last.addTo(&facts)
-		first.last.removeKeyEndHeaders(w.Header())
+		before = first.last
+		before.addTo(&facts)
+		before.removeKeyEndHeaders(w.Header())
 		if !h.ForwardToken {
-			first.last.removeToken(r.Header)
+			before.removeToken(r.Header)
 		}
 	}
 
@@ -48,6 +50,7 @@ func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	decision, took, ok := h.decide(r.Context(), shared, &facts)
 	if !ok {
 		h.removeToken(r.Header)
+		before.withdraw(r)
 		return internalError.write(w, r)
 	}
 	if decision.Allowed() {
@@ -60,6 +63,7 @@ func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 
 	whoami := h.asksWhoami(r)
 	if !decision.Allowed() {
+		before.withdraw(r)
 		h.setRateLimitHeaders(w.Header(), &decision, nil)
 		setKeyEndHeaders(w.Header(), &decision, false)
 		return h.refuse(w, r, &decision)
@@ -76,8 +80,7 @@ func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	if whoami {
 		return answerWhoami(w, decision.Key)
 	}
-	held := decision.Action == authn.Write && !h.app.sendsAtOnce.Load()
-	onward := passed.stream.begin(w, r, shared.authn, decision.Key, facts.WebSocket, held)
+	onward := passed.stream.begin(w, r, shared.authn, decision.Key, facts.WebSocket, !h.app.sendsAtOnce.Load())
 	passed.response.begin(&passed.stream, &decision)
 	return h.serve(passed, r, onward, next, &decision)
 }
@@ -115,8 +118,8 @@ func (h *Auth) decide(ctx context.Context, shared *instance, facts *authn.Facts)
 // refused like any other with that key. A response that has begun is cut off, so
 // that nobody takes it for complete.
 //
-// Once an error is returned, error routes answer in place of the handlers, and
-// nothing ends what they do with the key. So they do it in nobody's name.
+// Once an error is returned, or the key has ended, error routes answer in place of the
+// handlers, and nothing ends what they do with the key. So they do it in nobody's name.
 func (h *Auth) serve(passed *passage, r, onward *http.Request, next caddyhttp.Handler, d *authn.Decision) (err error) {
 	flow, returned := &passed.stream, false
 	defer func() {
@@ -124,6 +127,7 @@ func (h *Auth) serve(passed *passage, r, onward *http.Request, next caddyhttp.Ha
 		if why := flow.Ended(); why != "" && (!returned || err != nil || flow.cut.Load() || flow.broken) {
 			ended := *d
 			ended.Result = why
+			passed.withdraw(r)
 			err = h.cutOff(flow, r, &ended, err, recover())
 		}
 	}()
