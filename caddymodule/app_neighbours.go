@@ -39,8 +39,9 @@ type neighbours struct {
 // calls it, because not all routes are provisioned before.
 func (a *App) lookAround() {
 	app, err := a.ctx.AppIfConfigured("http")
-	if err != nil {
-		return // there are no routes
+	if err != nil { // there are no routes
+		a.sendsAtOnce.Store(true)
+		return
 	}
 	holds := false
 	for name, server := range app.(*caddyhttp.App).Servers {
@@ -121,15 +122,23 @@ func (n *neighbours) proxy(h *reverseproxy.Handler) {
 	if h.Rewrite != nil {
 		n.method("method of reverse_proxy", h.Rewrite.Method)
 	}
-	if lb := h.LoadBalancing; lb != nil && (lb.TryDuration > 0 || lb.Retries > 0) {
-		n.holds = true
-	}
-	if transport, ok := h.Transport.(*reverseproxy.HTTPTransport); ok && transport.MaxConnsPerHost > 0 {
-		n.holds = true
-	}
+	n.holds = n.holds || mayHold(h)
 	for _, handler := range h.HandleResponse {
 		n.routes(handler.Routes)
 	}
+}
+
+// mayHold reports whether a proxy may send a request long after it got it: while it retries,
+// waits for a connection or for a TLS handshake, or after it has asked another upstream, as
+// forward_auth does.
+func mayHold(h *reverseproxy.Handler) bool {
+	if lb := h.LoadBalancing; lb != nil && (lb.TryDuration > 0 || lb.Retries > 0) {
+		return true
+	}
+	if transport, ok := h.Transport.(*reverseproxy.HTTPTransport); ok && (transport.MaxConnsPerHost > 0 || transport.TLS != nil) {
+		return true
+	}
+	return len(h.HandleResponse) > 0
 }
 
 func headerValues(ops *headers.HeaderOps) (values []string) {

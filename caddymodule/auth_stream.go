@@ -23,11 +23,11 @@ type stream struct {
 	authn.Stream
 	body streamBody
 
-	cancel context.CancelCauseFunc // nil for most: see cancellable
-	socket bool                    // the request asks for a WebSocket
-	ending bool                    // End was called before
-	broken bool                    // End has broken the connection
-	begun  bool                    // the response, or the socket
+	cancel context.CancelFunc // nil for most: see cancellable
+	socket bool               // the request asks for a WebSocket
+	ending bool               // End was called before
+	broken bool               // End has broken the connection
+	begun  bool               // the response, or the socket
 	wrote  bool
 	flows  atomic.Bool // the response has more than one piece
 	cut    atomic.Bool // something was not passed on
@@ -52,7 +52,7 @@ func (s *stream) begin(w http.ResponseWriter, r *http.Request, a *authn.Authenti
 	s.Begin(a, key, s)
 	if socket || held || cancellable(r) {
 		var ctx context.Context
-		ctx, s.cancel = context.WithCancelCause(r.Context())
+		ctx, s.cancel = context.WithCancel(r.Context()) // without a cause: reverse_proxy would retry GETs for it
 		r = r.WithContext(ctx)
 	}
 	if socket || held {
@@ -81,14 +81,14 @@ func cancellable(r *http.Request) bool {
 func (s *stream) done() {
 	s.Done()
 	if s.cancel != nil {
-		s.cancel(nil)
+		s.cancel()
 	}
 }
 
 // End ends a request whose key has ended, although nothing flows.
 func (s *stream) End() {
 	if s.cancel != nil {
-		s.cancel(authn.ErrEnded)
+		s.cancel()
 	}
 	if s.socket {
 		return

@@ -34,7 +34,7 @@ func withErrorRoutes(handlers string) string {
 	return strings.Replace(gatewayConfig, "api_key_auth\n\treverse_proxy {{.Upstream}}", handlers+"\nhandle_errors {\nreverse_proxy {{.Upstream}}\n}", 1)
 }
 
-// TestErrorRoutes_ended holds that error routes which answer for a request whose key has
+// TestErrorRoutes_ended verifies that error routes which answer for a request whose key has
 // ended meanwhile do so in nobody's name.
 func TestErrorRoutes_ended(t *testing.T) {
 	t.Parallel()
@@ -70,7 +70,7 @@ func TestErrorRoutes_ended(t *testing.T) {
 	}
 }
 
-// TestErrorRoutes_refusedLater holds that error routes which answer for a refusal by the
+// TestErrorRoutes_refusedLater verifies that error routes which answer for a refusal by the
 // second block do not see what the first one said of the key, nor the token.
 func TestErrorRoutes_refusedLater(t *testing.T) {
 	t.Parallel()

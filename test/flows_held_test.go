@@ -13,9 +13,10 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
-// TestFlows_held verifies that a write which reverse_proxy holds back is not sent once its
-// key has ended, whole or in part: while it tries again to reach an upstream, and while
-// other requests take all the connections that it may have.
+// TestFlows_held verifies that a request which reverse_proxy holds back is not sent once
+// its key has ended, whole or in part: while it tries again to reach an upstream, while
+// other requests take all the connections that it may have, while an upstream is slow to
+// begin TLS, and while another upstream is asked first.
 func TestFlows_held(t *testing.T) {
 	t.Parallel()
 	busy := make(chan struct{})
@@ -37,10 +38,17 @@ func TestFlows_held(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = down.Close()
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // the kernel accepts, and nobody answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
 
 	for _, tt := range []struct{ name, proxy string }{
 		{"retries", "reverse_proxy " + down.Addr().String() + " {\n\t\tlb_try_duration 1m\n\t\trequest_buffers 64KiB\n\t}"},
 		{"a queue", "reverse_proxy " + listener.Addr().String() + " {\n\t\ttransport http {\n\t\t\tmax_conns_per_host 1\n\t\t}\n\t}"},
+		{"a TLS handshake", "reverse_proxy https://" + silent.Addr().String() + " {\n\t\ttransport http {\n\t\t\ttls_insecure_skip_verify\n\t\t}\n\t}"},
+		{"another upstream", "forward_auth " + silent.Addr().String() + " {\n\t\turi /may\n\t}\n\treverse_proxy " + listener.Addr().String()},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := start(t, strings.Replace(gatewayConfig, "reverse_proxy {{.Upstream}}", tt.proxy, 1))
@@ -49,12 +57,12 @@ func TestFlows_held(t *testing.T) {
 				s.holdConnections(t, all[:2], received) // each site has an upstream connection of its own
 			}
 			for _, c := range all {
-				for _, body := range []string{"", "amount=1000"} {
-					key, token := s.Create("acme", "Pays over "+strings.Map(dashed, c.Name)+" "+body, "full_access")
+				for _, r := range []struct{ method, body string }{{"GET", ""}, {"POST", ""}, {"POST", "amount=1000"}} {
+					key, token := s.Create("acme", r.method+" over "+strings.Map(dashed, c.Name)+" "+r.body, "full_access")
 					before := s.counted("allowed")
 					answers := make(chan gatewaytest.Answer, 1)
 					go func() {
-						answers <- c.Send(t, "POST", contacts, strings.NewReader(body), "Authorization", "Bearer "+token)
+						answers <- c.Send(t, r.method, contacts, strings.NewReader(r.body), "Authorization", "Bearer "+token)
 					}()
 					s.Await("the request to be judged", func() bool { return s.counted("allowed") > before })
 					s.Revoke(key)
