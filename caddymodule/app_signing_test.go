@@ -13,6 +13,7 @@ import (
 	"github.com/agiled/caddy-api-keys/identity"
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/assertion"
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 	"github.com/agiled/caddy-api-keys/internal/store"
 )
 
@@ -22,13 +23,25 @@ const signedSite = "api_key_auth {\n assertion {\n issuer https://api.example.co
 func (s *server) kids() (ids []string) {
 	s.T.Helper()
 	var set struct{ Keys []struct{ Kid string } }
-	if err := json.Unmarshal([]byte(s.Clients(s.T)[0].Send(s.T, "GET", defaultJWKSPath, nil).Body), &set); err != nil {
+	if err := json.Unmarshal([]byte(s.publicKeys().Body), &set); err != nil {
 		s.T.Fatal(err)
 	}
 	for _, key := range set.Keys {
 		ids = append(ids, key.Kid)
 	}
 	return ids
+}
+
+// publicKeys returns the answer to a request for the public keys. While the servers of an
+// earlier configuration stop, they may close a connection that they have just accepted.
+func (s *server) publicKeys() (got gatewaytest.Answer) {
+	s.T.Helper()
+	gatewaytest.Await(s.T, "an answer to GET "+defaultJWKSPath, func() bool {
+		var err error
+		got, err = gatewaytest.TryRaw(s.Plain, "GET "+defaultJWKSPath+" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		return err == nil
+	})
+	return got
 }
 
 // TestSigning_rotation: once it is due, another key signs, one that was announced; the
@@ -92,14 +105,13 @@ func TestSigning_rotation(t *testing.T) {
 func TestSigning_fromReload(t *testing.T) {
 	const plain = "api_key_auth\n reverse_proxy {{.Upstream}}"
 	s := serve(t, plain)
-	c := s.Clients(t)[0]
-	if got := c.Send(t, "GET", defaultJWKSPath, nil).Status; got != 401 {
+	if got := s.publicKeys().Status; got != 401 {
 		t.Errorf("got status %d where nothing is signed, want 401", got)
 	}
 	s.mustLoad(signedSite)
 	before := s.kids()
 	s.mustLoad(plain)
-	if got := c.Send(t, "GET", defaultJWKSPath, nil).Status; got != 401 {
+	if got := s.publicKeys().Status; got != 401 {
 		t.Errorf("got status %d where nothing is signed any more, want 401", got)
 	}
 	s.mustLoad(signedSite)
