@@ -98,3 +98,32 @@ func TestStore_recordsInDoubtAreRefused(t *testing.T) {
 		})
 	}
 }
+
+// A key that a reload was to delete, because the fleet does not have it, is refused too.
+func TestReload_deletionsInDoubtAreRefused(t *testing.T) {
+	source, now := openNew(t), time.Now().Truncate(time.Millisecond)
+	gone, kept := mustCreate(t, source, "acme", "Zapier", now), mustCreate(t, source, "acme", "Billing", now)
+	log := openFleet(t, 1)
+	s, at := log.replicas[0], log.after(nil, "", false)
+	mustReload(t, s, []apikey.Record{keyRecordOf(t, gone), keyRecordOf(t, kept)}, at)
+	r, err := s.BeginReload(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.Close)
+	all := []apikey.Record{keyRecordOf(t, kept)}
+	if err := r.Add(t.Context(), all); err != nil {
+		t.Fatal(err)
+	}
+	var refused []apikey.Digest
+	s.onChange = func(o apikey.Outcome) {
+		if o.InDoubt {
+			refused = append(refused, o.Ended...)
+		}
+	}
+	loseCommitsAfter(s, 0)
+	if err := r.Finish(t.Context(), at, hashOf(all)); !errors.Is(err, apikey.ErrInDoubt) {
+		t.Fatalf("got error %v, want %v", err, apikey.ErrInDoubt)
+	}
+	equal(t, "keys that are refused", refused, []apikey.Digest{gone.Digest})
+}

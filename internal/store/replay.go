@@ -81,9 +81,12 @@ func (s *Store) tell(r *replay) {
 }
 
 // refuseEnded returns the error with which a replay has failed. If it is unknown whether
-// the records were written, what they end is refused from now on.
+// the records were written, what they end or delete is refused from now on.
 func (s *Store) refuseEnded(r *replay, err error) error {
 	if isInDoubt(err) {
+		for _, key := range r.deleted {
+			r.ended = append(r.ended, key.Digest)
+		}
 		s.refuse(apikey.Outcome{Stale: r.stale, Ended: r.ended})
 		for _, ws := range r.workspaces {
 			s.refuse(apikey.Outcome{Workspace: ws})
