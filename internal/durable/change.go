@@ -215,10 +215,12 @@ func (t *Turn) Update(do func(*Txn) error) error {
 // mostWrites bounds what is kept from one change to the next.
 const mostWrites = 8192
 
-// keepWrites keeps the slice of a change's writes for those of the next.
+// keepWrites keeps the slice of a change's writes for those of the next, unless it has become
+// too large.
 func (db *DB) keepWrites(writes []journal.Write) {
-	clear(writes)
+	db.writes = nil // which refers to the first writes, if they have moved to a larger slice
 	if cap(writes) <= mostWrites {
+		clear(writes)
 		db.writes = writes[:0]
 	}
 }
