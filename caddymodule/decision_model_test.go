@@ -174,7 +174,7 @@ func (v verdict) refuse(status int, message, challenge, result string) verdict {
 // cut off by only one of them.
 var (
 	cleanPath = regexp.MustCompile(`^(/[^/]+)*/?$`)
-	doubtful  = regexp.MustCompile(`(?i)[. ](/|$)|[．。｡․‥…﹒︙︰⒈-⒛🄀㏂㏇㏘／＼∕⁄∖﹨¼-¾⅐-⅟↉℀℁℅℆；;︔﹔％﹪？︖﹖⁇-⁉＃﹟]|%2f|%5c|%2e|%25|%3b|;|\\|[\x00-\x1f\x7f\x{fffd}]`)
+	doubtful  = regexp.MustCompile(`(?i)[. ](/|$)|[．。｡․‥…﹒︙︰⒈-⒛🄀㏂㏇㏘／＼∕⁄∖﹨¥￥₩￦¼-¾⅐-⅟↉℀℁℅℆；︔﹔％﹪？︖﹖⁇-⁉＃﹟\x{37e}\x{fe12}\x{33a7}\x{33a8}\x{33ae}\x{33af}\x{33c6}\x{33de}\x{33df}]|%2f|%5c|%2e|%25|%3b|;|\\|[\x00-\x1f\x7f\x{fffd}]`)
 )
 
 func isWrite(p policy, q request) bool {

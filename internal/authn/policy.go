@@ -73,10 +73,14 @@ func (p *Policy) limit(action Action) Limit {
 	return p.WriteLimit
 }
 
+// longestReadPath bounds what is spent on a request before its key is known. Servers need
+// not support more (RFC 9110, section 4.1).
+const longestReadPath = 8000
+
 // readPath reports whether an escaped path is one of ReadPaths, however an upstream
 // interprets it.
 func (p *Policy) readPath(escaped string) bool {
-	if ambiguous(escaped) {
+	if len(escaped) > longestReadPath || ambiguous(escaped) {
 		return false
 	}
 	plain, err := url.PathUnescape(escaped)
@@ -124,7 +128,7 @@ func losesDots(segment string) bool {
 // the parts of a path: because it normalises names (NFKC), as for full-width slashes, or
 // converts them to an older character set.
 func resemblesSyntax(r rune) bool {
-	return r >= utf8.RuneSelf && strings.ContainsAny(norm.NFKC.String(string(r)), `./\;%?#。⁄∕∖`)
+	return r >= utf8.RuneSelf && strings.ContainsAny(norm.NFKC.String(string(r)), `./\;%?#。⁄∕∖¥₩`)
 }
 
 // ValidateReadPath returns an error unless pattern is a clean path, or one that ends in
