@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/intercept"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
 	"go.uber.org/zap"
@@ -98,6 +99,13 @@ func (n *neighbours) handler(handler caddyhttp.MiddlewareHandler) {
 	switch h := handler.(type) {
 	case *caddyhttp.Subroute:
 		n.routes(h.Routes)
+		if h.Errors != nil {
+			n.later(h.Errors.Routes)
+		}
+	case *intercept.Intercept:
+		for _, response := range h.HandleResponse {
+			n.later(response.Routes)
+		}
 	case *Auth:
 		n.auth(h)
 	case *caddyhttp.VarsMiddleware:
@@ -123,22 +131,26 @@ func (n *neighbours) proxy(h *reverseproxy.Handler) {
 		n.method("method of reverse_proxy", h.Rewrite.Method)
 	}
 	n.holds = n.holds || mayHold(h)
-	for _, handler := range h.HandleResponse {
-		n.routes(handler.Routes)
+	for _, response := range h.HandleResponse { // as of forward_auth
+		n.later(response.Routes)
 	}
 }
 
+// later walks routes that run once an upstream has responded, which may take long. After
+// them, even if there are none, forward_auth passes the request on.
+func (n *neighbours) later(routes caddyhttp.RouteList) {
+	n.holds = true
+	n.routes(routes)
+}
+
 // mayHold reports whether a proxy may send a request long after it got it: while it retries,
-// waits for a connection or for a TLS handshake, or after it has asked another upstream, as
-// forward_auth does.
+// or waits for a connection, for a TLS handshake, or for a name to be resolved.
 func mayHold(h *reverseproxy.Handler) bool {
 	if lb := h.LoadBalancing; lb != nil && (lb.TryDuration > 0 || lb.Retries > 0) {
 		return true
 	}
-	if transport, ok := h.Transport.(*reverseproxy.HTTPTransport); ok && (transport.MaxConnsPerHost > 0 || transport.TLS != nil) {
-		return true
-	}
-	return len(h.HandleResponse) > 0
+	transport, ok := h.Transport.(*reverseproxy.HTTPTransport)
+	return h.DynamicUpstreams != nil || ok && (transport.MaxConnsPerHost > 0 || transport.TLS != nil)
 }
 
 func headerValues(ops *headers.HeaderOps) (values []string) {

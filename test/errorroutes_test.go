@@ -58,7 +58,7 @@ func TestErrorRoutes_ended(t *testing.T) {
 					go func() { answers <- c.Send(t, method, contacts, nil, bearer(token)...) }()
 					<-asked
 					s.Revoke(key)
-					time.Sleep(promised / 2)
+					time.Sleep(promised)
 					late <- struct{}{}
 					if got := <-answers; got.Status != 401 {
 						t.Errorf("got %d %q, want the 401 of a revoked key", got.Status, got.Body)

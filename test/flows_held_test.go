@@ -48,6 +48,7 @@ func TestFlows_held(t *testing.T) {
 		{"retries", "reverse_proxy " + down.Addr().String() + " {\n\t\tlb_try_duration 1m\n\t\trequest_buffers 64KiB\n\t}"},
 		{"a queue", "reverse_proxy " + listener.Addr().String() + " {\n\t\ttransport http {\n\t\t\tmax_conns_per_host 1\n\t\t}\n\t}"},
 		{"a TLS handshake", "reverse_proxy https://" + silent.Addr().String() + " {\n\t\ttransport http {\n\t\t\ttls_insecure_skip_verify\n\t\t}\n\t}"},
+		{"an upstream that fails first", "intercept {\n\t\t@failed status 5xx\n\t\thandle_response @failed {\n\t\t\treverse_proxy " + listener.Addr().String() + "\n\t\t}\n\t}\n\treverse_proxy " + silent.Addr().String()},
 		{"another upstream", "forward_auth " + silent.Addr().String() + " {\n\t\turi /may\n\t}\n\treverse_proxy " + listener.Addr().String()},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
