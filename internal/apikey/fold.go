@@ -20,10 +20,7 @@ import (
 // without the variation selectors that choose between two drawings of a
 // character.
 func FoldText(s string) string {
-	if isASCII(s) {
-		return singleSpaced(strings.ToLower(s))
-	}
-	// The hint of a token has one such character, and there are more hints than names.
+	// The hint of a token has an ellipsis, and there are more hints than names.
 	if ascii := strings.ReplaceAll(s, "…", "..."); isASCII(ascii) {
 		return singleSpaced(strings.ToLower(ascii))
 	}

@@ -48,8 +48,8 @@ func insert(txn *transaction, key *apikey.Key) error {
 	if txn.mayHave(&key.Digest) {
 		unique = append(unique, digestKey(key.Digest))
 	}
-	for _, unique := range unique {
-		if _, err := txn.Get(unique); !errors.Is(err, durable.ErrNotFound) {
+	for _, name := range unique {
+		if _, err := txn.Get(name); !errors.Is(err, durable.ErrNotFound) {
 			return errors.Join(fmt.Errorf("the store already has the id or the digest of %s", key.ID), err)
 		}
 	}
