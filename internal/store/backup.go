@@ -25,7 +25,7 @@ import (
 const backupVersion = 1
 
 // windowSize is how far back a backup refers to what it repeats. With the default of 4 MiB
-// it would be as large, and whoever writes it would need 8 MB for that, whoever reads it 5.
+// it would be as large, and take 8 MB of memory to write and 5 to read.
 const windowSize = 1 << 20
 
 // backupLine is one line. One of its fields is set, not counting EndedAt.
