@@ -73,15 +73,15 @@ func table(rivals []*rival) string {
 // Markdown table.
 func scaleTable(rivals []*rival, one, all []summary) string {
 	var out strings.Builder
-	fmt.Fprintf(&out, "| | gateway | cores | ratio | quartiles | CPU µs/request | to one core | requests/s | to one core |\n")
-	fmt.Fprintln(&out, "|---|---|---:|---:|---:|---:|---:|---:|---:|")
+	fmt.Fprintf(&out, "| | gateway | cores | ratio | quartiles | CPU µs/request | to one core | requests/s | to one core | memory MiB |\n")
+	fmt.Fprintln(&out, "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|")
 	for i, r := range rivals {
 		for _, s := range []struct {
 			summary
 			cores int
 		}{{one[i], 1}, {all[i], runtime.NumCPU()}} {
-			fmt.Fprintf(&out, "| %s | %s | %d | %.3f | %.2f–%.2f | %.1f | %.2f | %.0f | %.2f |\n", r.id, r.name, s.cores, s.ratio,
-				s.spread[0], s.spread[1], s.cpu, s.cpu/one[i].cpu, s.rate, s.rate/one[i].rate)
+			fmt.Fprintf(&out, "| %s | %s | %d | %.3f | %.2f–%.2f | %.1f | %.2f | %.0f | %.2f | %d |\n", r.id, r.name, s.cores,
+				s.ratio, s.spread[0], s.spread[1], s.cpu, s.cpu/one[i].cpu, s.rate, s.rate/one[i].rate, s.resident>>20)
 		}
 	}
 	return out.String()
