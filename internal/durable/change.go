@@ -122,7 +122,7 @@ func (db *DB) NoteAll(do func(set func(key, value []byte) error) error) error {
 		if err := db.roomToMerge(ctx, false); err != nil {
 			return err
 		}
-		defer db.endLook()
+		defer db.renewLook()
 		batch := db.badger.NewWriteBatch()
 		defer batch.Cancel()
 		if err := do(func(key, value []byte) error {
@@ -226,7 +226,7 @@ func (db *DB) keepWrites(writes []journal.Write) {
 }
 
 func (db *DB) commit(txn *badger.Txn) error {
-	defer db.endLook()
+	defer db.renewLook()
 	if f := db.faults.Load(); f != nil && f.Commit != nil {
 		return f.Commit(txn.Commit)
 	}
@@ -246,7 +246,7 @@ func (db *DB) inDoubt(err error) error {
 func (t *Turn) Note(do func(*Txn) error) error { return t.db.note(do) }
 
 func (db *DB) note(do func(*Txn) error) error {
-	defer db.endLook()
+	defer db.renewLook()
 	return ownError(db.badger.Update(func(txn *badger.Txn) error {
 		t := db.txn(txn)
 		defer func() { db.wrote(t.writes...) }()

@@ -54,41 +54,54 @@ func (l *look) leave() {
 	}
 }
 
-// looks has the current transaction of Look.
+// looks has the current transaction of Look. Whoever has written something replaces it
+// before anybody is told: Badger lets a transaction begin only when no commit is in progress,
+// and so it is the writer who waits for the disk, never Look.
 type looks struct {
-	current atomic.Pointer[look] // nil until there is one
-
-	mu     sync.Mutex // never held while anything waits for the disk
-	writes uint64     // how many there have been
+	current atomic.Pointer[look] // nil until the first call of Look
+	wanted  atomic.Bool          // Look has been called
+	mu      sync.Mutex           // held to replace current; never while anything waits for the disk
 }
 
 // enterLook returns a transaction that has all that was written before the call.
 func (db *DB) enterLook() *look {
-	if current := db.looks.current.Load(); current != nil && current.enter() {
-		return current
+	for {
+		current := db.looks.current.Load()
+		switch {
+		case current == nil:
+			db.looks.wanted.Store(true)
+			db.renewLook()
+		case current.enter():
+			return current
+		}
 	}
-	db.looks.mu.Lock()
-	before := db.looks.writes
-	db.looks.mu.Unlock()
+}
+
+// renewLook makes later calls of Look see what has been written. Until then, Badger also
+// keeps what it replaces.
+func (db *DB) renewLook() {
+	if !db.looks.wanted.Load() {
+		return
+	}
 	made := &look{txn: db.badger.NewTransaction(false)}
 	made.users.Store(1)
 	db.looks.mu.Lock()
 	defer db.looks.mu.Unlock()
-	if db.looks.writes == before && db.looks.current.Load() == nil {
-		made.users.Add(1)
-		db.looks.current.Store(made)
+	current := db.looks.current.Load()
+	if current != nil && current.txn.ReadTs() >= made.txn.ReadTs() { // another writer's has that too
+		made.leave()
+		return
 	}
-	return made
+	db.looks.current.Store(made)
+	if current != nil {
+		current.leave()
+	}
 }
 
-// endLook makes later calls of Look see what has been written. Until then, Badger also
-// keeps what it replaces.
+// endLook ends the current transaction. The caller holds the gate for writing.
 func (db *DB) endLook() {
-	db.looks.mu.Lock()
-	db.looks.writes++
-	ended := db.looks.current.Swap(nil)
-	db.looks.mu.Unlock()
-	if ended != nil {
+	db.looks.wanted.Store(false)
+	if ended := db.looks.current.Swap(nil); ended != nil {
 		ended.leave()
 	}
 }

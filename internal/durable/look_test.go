@@ -93,3 +93,61 @@ func TestLook_seesWhatWasMade(t *testing.T) {
 	close(done)
 	looking.Wait()
 }
+
+// A look never begins a transaction of Badger's, which waits for a commit in progress.
+func TestLook_whileChangeIsWritten(t *testing.T) {
+	db := openNew(t)
+	set := func(text string) func(*Txn) error {
+		return func(txn *Txn) error { return txn.Set([]byte("a"), []byte(text)) }
+	}
+	value := func() (found string) {
+		t.Helper()
+		err := db.Look([]byte("a"), func(value []byte) error { found = string(value); return nil })
+		if err != nil {
+			t.Errorf("Look: got error %v, want none", err)
+		}
+		return found
+	}
+	if err := change(db, start, set("0")); err != nil {
+		t.Fatal(err)
+	}
+	value()
+	for i, write := range []func(*DB, func(*Txn) error) error{
+		func(db *DB, do func(*Txn) error) error { return change(db, start, do) },
+		(*DB).Note,
+		func(db *DB, do func(*Txn) error) error {
+			return db.NoteAll(func(set func(key, value []byte) error) error { return set([]byte("a"), []byte("1")) })
+		},
+	} {
+		if err := write(db, set("1")); err != nil {
+			t.Fatal(err)
+		}
+		var during *look
+		db.Inject(Faults{Commit: func(commit func() error) error {
+			during = db.looks.current.Load()
+			for _, step := range []func() error{func() error { return nil }, commit} {
+				if err := step(); err != nil {
+					return err
+				}
+				if got := value(); got != "1" {
+					t.Errorf("write %d: got %q during the next change, want what precedes it", i, got)
+				}
+			}
+			if db.looks.current.Load() != during {
+				t.Errorf("write %d: a look during the next change began a transaction", i)
+			}
+			return nil
+		}})
+		if err := change(db, start, set("2")); err != nil {
+			t.Fatal(err)
+		}
+		db.Inject(Faults{})
+		if got := value(); got != "2" {
+			t.Errorf("write %d: got %q after the next change, want %q", i, got, "2")
+		}
+	}
+	closeDB(t, db)
+	if left := db.looks.current.Load(); left != nil {
+		t.Error("closed: got a transaction that is still open, want none")
+	}
+}
