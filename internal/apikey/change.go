@@ -164,11 +164,20 @@ type Outcome struct {
 	// GoesBack means that all records are about to be replaced by earlier ones, so that
 	// keys may become active again that had been revoked.
 	GoesBack bool
-	// InDoubt means that it is unknown whether the change was made: no request may use the
-	// Ended keys, whatever the store says of them.
+	// InDoubt means that it is unknown whether the change was made, or that it was not,
+	// although the fleet has it: no request may use the Ended keys, nor those of Ending once
+	// their time has come, whatever the store says of them.
 	InDoubt bool
+	// Ending are those of the Stale digests whose keys end later, if the change is in doubt.
+	Ending []Ending
 	// SigningKeys means that the keys that sign assertions have changed.
 	SigningKeys bool
+}
+
+// Ending is when the key of a digest ends.
+type Ending struct {
+	Digest Digest
+	At     Instant
 }
 
 // Propagation is how far a change has reached that takes access away.

@@ -32,6 +32,13 @@ func (k *Key) Grant() Grant {
 	}
 }
 
+// EndBy has the key revoked at a time, unless it ends sooner.
+func (g *Grant) EndBy(at Instant) {
+	if g.RevokesAt == 0 || at < g.RevokesAt {
+		g.RevokesAt = at
+	}
+}
+
 // Status is [Key.Status].
 func (g *Grant) Status(now time.Time) Status {
 	return span{g.RevokedAt, g.RevokesAt, g.ExpiresAt}.status(Instant(now.UnixMilli()))

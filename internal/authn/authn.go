@@ -81,8 +81,10 @@ func (a *Authenticator) Changed(outcome apikey.Outcome) {
 	if outcome.GoesBack {
 		a.histories.Add(1)
 	}
-	if outcome.InDoubt {
-		a.keys.doubted.add(outcome.Ended) // before they are forgotten
+	if outcome.InDoubt { // before the keys are forgotten
+		a.keys.doubted.add(outcome.Ended, outcome.Ending)
+	} else {
+		a.keys.doubted.remove(outcome.Stale)
 	}
 	for _, digest := range outcome.Stale {
 		a.keys.forget(digest)

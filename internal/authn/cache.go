@@ -17,7 +17,7 @@ import (
 var (
 	errUnknown = errors.New("there is no such key")
 	errNeither = errors.New("the key store returned neither a key nor an error")
-	errInDoubt = errors.New("it is unknown whether the key was revoked: restart the server, then check")
+	errInDoubt = errors.New("the key was to end with a change that could not be written to disk")
 )
 
 // cache holds keys by the digest of their token. It holds existing keys only: a flood of
@@ -32,28 +32,42 @@ type cache struct {
 	doubted doubted
 }
 
-// doubted are the keys that a change in doubt was meant to end. The source may have them as
-// they were before, so they are refused until the server is restarted.
+// doubted are the keys that a change in doubt was meant to end, and when. The source may have
+// them as they were before, so they are refused from then on, until a change is made to them:
+// that shows that the source can be written again, and has what came before.
 type doubted struct {
-	mu      sync.RWMutex
-	digests map[apikey.Digest]struct{}
+	mu   sync.RWMutex
+	ends map[apikey.Digest]apikey.Instant // 0 if at once
 }
 
-func (d *doubted) has(digest apikey.Digest) bool {
+func (d *doubted) end(digest apikey.Digest) (at apikey.Instant, found bool) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	_, found := d.digests[digest]
-	return found
+	at, found = d.ends[digest]
+	return at, found
 }
 
-func (d *doubted) add(digests []apikey.Digest) {
+func (d *doubted) add(ended []apikey.Digest, ending []apikey.Ending) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.digests == nil {
-		d.digests = make(map[apikey.Digest]struct{}, len(digests))
+	if d.ends == nil {
+		d.ends = make(map[apikey.Digest]apikey.Instant, len(ended)+len(ending))
 	}
+	for _, one := range ending {
+		if at, found := d.ends[one.Digest]; !found || one.At < at {
+			d.ends[one.Digest] = one.At
+		}
+	}
+	for _, digest := range ended {
+		d.ends[digest] = 0
+	}
+}
+
+func (d *doubted) remove(digests []apikey.Digest) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	for _, digest := range digests {
-		d.digests[digest] = struct{}{}
+		delete(d.ends, digest)
 	}
 }
 
@@ -89,7 +103,8 @@ func newCache(source Source, size int, log *zap.Logger) (*cache, error) {
 // read asks the source.
 func (c *cache) read(digest apikey.Digest) (found *entry, err error) {
 	defer apikey.RecoverStore(&err)
-	if c.doubted.has(digest) {
+	end, doubted := c.doubted.end(digest)
+	if doubted && end == 0 {
 		return nil, errInDoubt
 	}
 	grant, err := c.source.Grant(digest)
@@ -100,6 +115,9 @@ func (c *cache) read(digest apikey.Digest) (found *entry, err error) {
 		return nil, err
 	case grant.Digest != digest:
 		return nil, errNeither
+	}
+	if doubted {
+		grant.EndBy(end)
 	}
 	return &entry{Grant: grant}, nil
 }

@@ -25,8 +25,11 @@ type Replica interface {
 	Position() (at apikey.Position, complete bool, err error)
 	// Plan returns what changes would write, and makes none of them.
 	Plan(changes []apikey.Change, most int) (apikey.Plan, error)
-	// Replay applies what follows a position, and tells the data plane of it.
+	// Replay applies what follows a position, and tells the data plane of it. If it fails,
+	// what the records end is refused, as by Refuse.
 	Replay(ctx context.Context, from, to apikey.Position, records []apikey.Record) error
+	// Refuse has what records end refused until they are applied.
+	Refuse(records []apikey.Record)
 	// Has reports whether the replica has records with just these values.
 	Has(records []apikey.Record) (bool, error)
 	// BeginReload begins to replace all records.

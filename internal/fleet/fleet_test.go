@@ -208,11 +208,13 @@ func (g *gateway) openStore(t testing.TB, dir, prefix string, log *zap.Logger) {
 const cached = 4
 
 // allows reports whether a gateway lets a request with a key's token pass.
-func (g *gateway) allows(t *testing.T, k issued) bool {
-	decision := g.authn.Check(t.Context(), new(authn.Policy), &authn.Facts{
+func (g *gateway) allows(t *testing.T, k issued) bool { return g.judges(t, k) == authn.Allowed }
+
+// judges returns what a gateway says of a request with a key's token.
+func (g *gateway) judges(t *testing.T, k issued) authn.Result {
+	return g.authn.Check(t.Context(), new(authn.Policy), &authn.Facts{
 		Method: "POST", Path: "/", Authorization: []string{"Bearer " + k.token.Reveal()},
-	})
-	return decision.Result == authn.Allowed
+	}).Result
 }
 
 // issued is a key with its token.

@@ -91,6 +91,7 @@ func (f *Fleet) apply(ctx context.Context, e *etcd, events []*clientv3.Event) er
 			return nil
 		}
 		if err := f.replica.Replay(ctx, from, at.Position, batch); err != nil {
+			f.replica.Refuse(e.recordsIn(events)) // which come after those that Replay has refused
 			return f.cannotApply(from.Seq, err)
 		}
 		f.progress.set(at.Position, at.sealed)
@@ -98,13 +99,9 @@ func (f *Fleet) apply(ctx context.Context, e *etcd, events []*clientv3.Event) er
 		return nil
 	}
 	for len(events) > 0 {
-		n := 1
-		for n < len(events) && events[n].Kv.ModRevision == events[0].Kv.ModRevision {
-			n++
-		}
-		c, err := e.openChange(events[:n])
-		same := events[:n]
-		events = events[n:]
+		var same []*clientv3.Event
+		same, events = cutRevision(events)
+		c, err := e.openChange(same)
 		if errors.Is(err, errOutside) {
 			if err := flush(); err != nil {
 				return err
@@ -136,6 +133,27 @@ func (f *Fleet) apply(ctx context.Context, e *etcd, events []*clientv3.Event) er
 		}
 	}
 	return flush()
+}
+
+// cutRevision cuts off the events of the first revision.
+func cutRevision(events []*clientv3.Event) (first, rest []*clientv3.Event) {
+	n := 1
+	for n < len(events) && events[n].Kv.ModRevision == events[0].Kv.ModRevision {
+		n++
+	}
+	return events[:n], events[n:]
+}
+
+// recordsIn returns the records of all changes that can be read.
+func (e *etcd) recordsIn(events []*clientv3.Event) (records []apikey.Record) {
+	for len(events) > 0 {
+		var same []*clientv3.Event
+		same, events = cutRevision(events)
+		if c, err := e.openChange(same); err == nil {
+			records = append(records, c.records...)
+		}
+	}
+	return records
 }
 
 // cannotApply says why the replica cannot apply the changes after one.

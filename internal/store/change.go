@@ -132,13 +132,6 @@ func (s *Store) distrust(err error, change apikey.Change, outcome apikey.Outcome
 	return &failure{path: s.Path(), cause: err, answer: apikey.InDoubt(withoutToken(change.Do, outcome))}
 }
 
-// refuse has what a change in doubt was meant to end refused.
-func (s *Store) refuse(outcome apikey.Outcome) {
-	if s.onChange != nil && (len(outcome.Ended) > 0 || outcome.Workspace.Suspended()) {
-		s.onChange(apikey.Outcome{Stale: outcome.Stale, Ended: outcome.Ended, Workspace: outcome.Workspace, InDoubt: true})
-	}
-}
-
 // withoutToken returns the id of the key whose token nobody has seen, if the action
 // creates one.
 func withoutToken(action apikey.Action, outcome apikey.Outcome) string {

@@ -45,20 +45,24 @@ func TestStore_recordsInDoubtAreRefused(t *testing.T) {
 		next.Seq++
 		return s, at, next
 	}
-	for name, begin := range map[string]func(*testing.T) (s *Store, do func() error){
-		"restore": func(t *testing.T) (*Store, func() error) {
+	for _, test := range []struct {
+		name  string
+		again int // what is refused, if it is tried again, of what was not tried
+		begin func(*testing.T) (s *Store, do func() error)
+	}{
+		{"restore", 0, func(t *testing.T) (*Store, func() error) {
 			s := open(t, filepath.Join(t.TempDir(), "keys"), nil)
 			mustRestore(t, s, before, begun)
 			backup := mustBackup(t, source, at)
 			loseCommitsAfter(s, 1) // that of the note that the restore has begun
 			return s, func() error { _, err := restoreAt(t, s, backup, at, apikey.Restore{}); return err }
-		},
-		"replay": func(t *testing.T) (*Store, func() error) {
+		}},
+		{"replay", 2, func(t *testing.T) (*Store, func() error) {
 			s, at, next := replica(t)
 			loseCommitsAfter(s, 0)
 			return s, func() error { return s.Replay(t.Context(), at, next, records) }
-		},
-		"reload": func(t *testing.T) (*Store, func() error) {
+		}},
+		{"reload", 0, func(t *testing.T) (*Store, func() error) {
 			s, _, _ := replica(t)
 			r, err := s.BeginReload(t.Context())
 			if err != nil {
@@ -67,10 +71,10 @@ func TestStore_recordsInDoubtAreRefused(t *testing.T) {
 			t.Cleanup(r.Close)
 			loseCommitsAfter(s, 0)
 			return s, func() error { return r.Add(t.Context(), records) }
-		},
+		}},
 	} {
-		t.Run(name, func(t *testing.T) {
-			s, do := begin(t)
+		t.Run(test.name, func(t *testing.T) {
+			s, do := test.begin(t)
 			var ended []apikey.Digest
 			var suspended []string
 			s.onChange = func(o apikey.Outcome) {
@@ -94,7 +98,7 @@ func TestStore_recordsInDoubtAreRefused(t *testing.T) {
 			if err := do(); errors.Is(err, apikey.ErrInDoubt) || !errors.Is(err, apikey.ErrStoreUnavailable) {
 				t.Errorf("once more: got error %v, want that no changes are made", err)
 			}
-			equal(t, "how many keys are refused because of what was not tried", len(ended)+len(suspended), 0)
+			equal(t, "how much is refused because of what was not tried", len(ended)+len(suspended), test.again)
 		})
 	}
 }

@@ -80,8 +80,8 @@ func TestApply_failedCommit(t *testing.T) {
 	}
 }
 
-// What a change in doubt was to end is refused until the restart, although the store still
-// shows it as it was; after the restart, the change was made.
+// What a change in doubt was to end, at once or later, is refused from then until the restart,
+// although the store still shows it as it was; after the restart, the change was made.
 func TestApply_endInDoubtIsRefused(t *testing.T) {
 	at := start.Add(time.Hour)
 	revoke := func(k apikey.Key) apikey.Action { return apikey.Revoke{WorkspaceID: k.WorkspaceID, KeyID: k.ID} }
@@ -89,22 +89,28 @@ func TestApply_endInDoubtIsRefused(t *testing.T) {
 		name        string
 		do          []func(apikey.Key) apikey.Action
 		want, after authn.Result
+		later       time.Duration
 	}{
-		{"revoke", []func(apikey.Key) apikey.Action{revoke}, authn.Unavailable, authn.Revoked},
+		{"revoke", []func(apikey.Key) apikey.Action{revoke}, authn.Unavailable, authn.Revoked, 0},
 		{"revoke together with another change", []func(apikey.Key) apikey.Action{revoke, func(apikey.Key) apikey.Action {
 			return apikey.Create{Key: newKey("acme", "Zapier production", start)}
-		}}, authn.Unavailable, authn.Revoked},
+		}}, authn.Unavailable, authn.Revoked, 0},
 		{"revoke all", []func(apikey.Key) apikey.Action{func(k apikey.Key) apikey.Action {
 			return apikey.RevokeAll{WorkspaceID: k.WorkspaceID}
-		}}, authn.Unavailable, authn.Revoked},
+		}}, authn.Unavailable, authn.Revoked, 0},
 		{"rotate, and revoke the old key at once", []func(apikey.Key) apikey.Action{func(k apikey.Key) apikey.Action {
 			do := rotation(k, at)
 			do.RevokeOldAt = at
 			return do
-		}}, authn.Unavailable, authn.Revoked},
+		}}, authn.Unavailable, authn.Revoked, 0},
+		{"rotate, and revoke the old key later", []func(apikey.Key) apikey.Action{func(k apikey.Key) apikey.Action {
+			do := rotation(k, at)
+			do.RevokeOldAt = at.Add(time.Hour)
+			return do
+		}}, authn.Revoked, authn.Revoked, time.Hour},
 		{"suspend", []func(apikey.Key) apikey.Action{func(k apikey.Key) apikey.Action {
 			return apikey.Suspend{WorkspaceID: k.WorkspaceID}
-		}}, authn.Suspended, authn.Suspended},
+		}}, authn.Suspended, authn.Suspended, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := openNew(t)
@@ -117,6 +123,7 @@ func TestApply_endInDoubtIsRefused(t *testing.T) {
 			token, key := create("acme")
 			other, _ := create("globex")
 			var a *authn.Authenticator
+			now := at.Add(time.Second)
 			check := func(what string, token apikey.Token, want authn.Result) {
 				t.Helper()
 				facts := &authn.Facts{Method: "GET", Authorization: []string{"Bearer " + token.Reveal()}}
@@ -124,7 +131,7 @@ func TestApply_endInDoubtIsRefused(t *testing.T) {
 			}
 			judge := func() {
 				var err error
-				if a, err = authn.New(s, 10, func() time.Time { return at.Add(time.Second) }, zap.NewNop()); err != nil {
+				if a, err = authn.New(s, 10, func() time.Time { return now }, zap.NewNop()); err != nil {
 					t.Fatal(err)
 				}
 				t.Cleanup(a.Close)
@@ -150,6 +157,10 @@ func TestApply_endInDoubtIsRefused(t *testing.T) {
 			}
 			if !lookup(t, s, key.Digest).RevokedAt.IsZero() {
 				t.Fatal("the store shows the key as revoked: this proves nothing")
+			}
+			if test.later > 0 {
+				check("in doubt, before its time", token, authn.Allowed)
+				now = at.Add(test.later)
 			}
 			for range 3 {
 				check("in doubt", token, test.want)

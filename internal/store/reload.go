@@ -84,31 +84,40 @@ func (r *Reload) add(ctx context.Context, list []apikey.Record) error {
 			r.seen = append(r.seen, r.hash(record.Kind, record.ID))
 		}
 	}
-	return r.write(ctx, func(txn *transaction, w *replay) error {
-		var news []apikey.Record
+	return r.write(ctx, func(txn *transaction) (news []apikey.Record, err error) {
 		for _, record := range list {
 			value, err := valueNow(txn, record)
 			if ignoreNotFound(err) != nil {
-				return err
+				return nil, err
 			}
 			if err != nil || !bytes.Equal(value, record.Value) {
 				news = append(news, record)
 			}
 		}
-		return w.all(txn, news)
+		return news, nil
 	})
 }
 
-// write runs one transaction of the reload.
-func (r *Reload) write(ctx context.Context, do func(*transaction, *replay) error) error {
+// write runs one transaction of the reload, which writes the records that choose returns.
+func (r *Reload) write(ctx context.Context, choose func(*transaction) ([]apikey.Record, error)) error {
 	w := replay{now: time.Now(), goesBack: r.back}
-	return r.store.inTurn(ctx, "", true, func(turn *durable.Turn) error {
-		if err := r.store.write(turn, w.now, func(txn *transaction) error { return do(txn, &w) }); err != nil {
-			return r.store.refuseEnded(&w, err)
+	var list []apikey.Record
+	err := r.store.inTurn(ctx, "", true, func(turn *durable.Turn) error {
+		if err := r.store.write(turn, w.now, func(txn *transaction) (err error) {
+			if list, err = choose(txn); err != nil {
+				return err
+			}
+			return w.all(txn, list)
+		}); err != nil {
+			return err
 		}
 		r.store.tell(&w)
 		return r.store.forgetUses(turn, w.deleted)
 	})
+	if err != nil {
+		r.store.Refuse(list)
+	}
+	return err
 }
 
 // Finish deletes what the fleet does not have, and sets the position of the replica. set
@@ -136,7 +145,7 @@ func (r *Reload) deleteUnseen(ctx context.Context) error {
 	})
 	for some := range slices.Chunk(unseen, reloadedAtOnce) {
 		if err == nil {
-			err = r.write(ctx, func(txn *transaction, w *replay) error { return w.all(txn, some) })
+			err = r.write(ctx, func(*transaction) ([]apikey.Record, error) { return some, nil })
 		}
 	}
 	return err

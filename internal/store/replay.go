@@ -19,8 +19,16 @@ var ErrGap = errors.New("the changes do not continue from the replica's position
 
 // Replay applies changes of the fleet in one transaction, and tells the function that was
 // given to [OpenReplica]. It fails with [ErrGap] if they do not follow the replica's
-// position from.
+// position from. If it fails otherwise, what they end is refused: see [Store.Refuse].
 func (s *Store) Replay(ctx context.Context, from, to apikey.Position, list []apikey.Record) error {
+	err := s.replay(ctx, from, to, list)
+	if err != nil && !errors.Is(err, ErrGap) {
+		s.Refuse(list)
+	}
+	return err
+}
+
+func (s *Store) replay(ctx context.Context, from, to apikey.Position, list []apikey.Record) error {
 	r := replay{now: time.Now()}
 	return s.inTurn(ctx, "", true, func(turn *durable.Turn) error {
 		if err := s.write(turn, r.now, func(txn *transaction) error {
@@ -34,7 +42,7 @@ func (s *Store) Replay(ctx context.Context, from, to apikey.Position, list []api
 			}
 			return errors.Join(r.all(txn, list), movePosition(txn, to), r.rehash(txn))
 		}); err != nil {
-			return s.refuseEnded(&r, err)
+			return err
 		}
 		s.compareSets(to, &r.set)
 		s.tell(&r)
@@ -78,21 +86,6 @@ func (s *Store) tell(r *replay) {
 	for _, ws := range r.workspaces {
 		s.onChange(apikey.Outcome{Workspace: ws, Unchanged: true})
 	}
-}
-
-// refuseEnded returns the error with which a replay has failed. If it is unknown whether
-// the records were written, what they end or delete is refused from now on.
-func (s *Store) refuseEnded(r *replay, err error) error {
-	if isInDoubt(err) {
-		for _, key := range r.deleted {
-			r.ended = append(r.ended, key.Digest)
-		}
-		s.refuse(apikey.Outcome{Stale: r.stale, Ended: r.ended})
-		for _, ws := range r.workspaces {
-			s.refuse(apikey.Outcome{Workspace: ws})
-		}
-	}
-	return err
 }
 
 // replay writes records of the fleet.
@@ -179,23 +172,14 @@ func (r *replay) key(txn *transaction, record apikey.Record) error {
 }
 
 func (r *replay) suspension(txn *transaction, record apikey.Record) error {
-	ws := apikey.Workspace{ID: record.ID}
-	if apikey.ValidateWorkspaceID(ws.ID) != nil {
-		return errors.New("it has an invalid workspace id")
-	}
-	if record.Value == nil {
-		r.workspaces = append(r.workspaces, ws)
-		return eraseSuspension(txn, ws.ID)
-	}
-	var w workspaceRecord
-	if err := decode(suspensionKey(ws.ID), record.Value, &w); err != nil {
+	ws, err := workspaceIn(record)
+	if err != nil {
 		return err
 	}
-	ws.SuspendedAt, ws.Reason, ws.Own = w.SuspendedAt.time(), w.Reason, w.Own
-	if !ws.Suspended() {
-		return errors.New("it has no time")
-	}
 	r.workspaces = append(r.workspaces, ws)
+	if record.Value == nil {
+		return eraseSuspension(txn, ws.ID)
+	}
 	return putSuspensionAs(txn, ws.ID, record.Value)
 }
 

@@ -203,3 +203,6 @@ func (s *Store) Ping() error {
 // Owned refuses a store that belongs to another user, for commands that write to it:
 // the server could not open the files that they create.
 func Owned(path string) error { return durable.Owned(path) }
+
+// Inject simulates faults of the disk from now on. It is only for tests.
+func (s *Store) Inject(f durable.Faults) { s.db.Inject(f) }

@@ -1,0 +1,85 @@
+package store
+
+import (
+	"errors"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/durable"
+)
+
+// refuse has what a change in doubt was meant to end refused.
+func (s *Store) refuse(outcome apikey.Outcome) {
+	if !outcome.Replaced.RevokesAt.IsZero() {
+		outcome.Ending = append(outcome.Ending, laterEnd(&outcome.Replaced))
+	}
+	if s.onChange != nil && (len(outcome.Ended)+len(outcome.Ending) > 0 || outcome.Workspace.Suspended()) {
+		s.onChange(apikey.Outcome{Stale: outcome.Stale, Ended: outcome.Ended, Ending: outcome.Ending, Workspace: outcome.Workspace, InDoubt: true})
+	}
+}
+
+func laterEnd(key *apikey.Key) apikey.Ending {
+	return apikey.Ending{Digest: key.Digest, At: apikey.InstantOf(key.ActiveUntil())}
+}
+
+// Refuse has what records of the fleet end or delete refused until the replica has them. It
+// is for records that could not be applied, or that follow those.
+func (s *Store) Refuse(list []apikey.Record) {
+	var out apikey.Outcome
+	now := time.Now()
+	for _, record := range list {
+		key, ws, err := s.endedBy(record)
+		if err != nil {
+			s.log.Error("could not find out what a change that cannot be applied takes away", zap.Error(err))
+		}
+		if key != nil {
+			out.Stale = append(out.Stale, key.Digest)
+			if record.Value == nil || key.Status(now) != apikey.Active {
+				out.Ended = append(out.Ended, key.Digest)
+			} else {
+				out.Ending = append(out.Ending, laterEnd(key))
+			}
+		}
+		s.refuse(apikey.Outcome{Workspace: ws})
+	}
+	s.refuse(out)
+}
+
+// endedBy returns the key that a record may end, as it is in the record, or in the store if
+// the record deletes it, or the workspace that it suspends or resumes.
+func (s *Store) endedBy(record apikey.Record) (key *apikey.Key, ws apikey.Workspace, err error) {
+	switch {
+	case record.Kind == apikey.RecordSuspension:
+		ws, err = workspaceIn(record)
+	case record.Kind == apikey.RecordKey && record.Value != nil:
+		key, err = decodeKey(record.ID, record.Value)
+	case record.Kind == apikey.RecordKey:
+		err = s.view(func(txn *durable.Txn) (err error) {
+			key, err = keyByID(txn, record.ID)
+			return ignoreNotFound(err)
+		})
+	}
+	return key, ws, err
+}
+
+// workspaceIn returns the workspace of a suspension. It has none if the record is deleted.
+func workspaceIn(record apikey.Record) (ws apikey.Workspace, err error) {
+	if apikey.ValidateWorkspaceID(record.ID) != nil {
+		return ws, errors.New("it has an invalid workspace id")
+	}
+	ws.ID = record.ID
+	if record.Value == nil {
+		return ws, nil
+	}
+	var w workspaceRecord
+	if err := decode(suspensionKey(ws.ID), record.Value, &w); err != nil {
+		return ws, err
+	}
+	ws.SuspendedAt, ws.Reason, ws.Own = w.SuspendedAt.time(), w.Reason, w.Own
+	if !ws.Suspended() {
+		return ws, errors.New("it has no time")
+	}
+	return ws, nil
+}
