@@ -1,6 +1,7 @@
 package apikey
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -31,12 +32,19 @@ func ParseName(s string) (string, error) {
 		return "", ErrInvalidName.because(fmt.Sprintf("A name must have %d to %d characters; this one has %d.", minName, MaxName, n))
 	}
 	if len(FoldText(s)) > maxFoldedName || len(FoldName(s)) > maxFoldedName { // the first is the cheaper
-		return "", ErrInvalidName.because("A name cannot have so many characters that stand for several others.")
+		r := widest(s)
+		return "", ErrInvalidName.because(fmt.Sprintf(`A name cannot have so many characters that stand for several others, such as "%c" (%U). Write out what they stand for, or use fewer of them.`, r, r))
 	}
 	if problem := mixedScripts(s); problem != "" {
 		return "", ErrInvalidName.because("A name cannot mix scripts within a word: " + problem + ".")
 	}
 	return s, nil
+}
+
+// widest returns the character of a name that stands for the most others.
+func widest(name string) rune {
+	folded := func(r rune) int { return max(len(FoldText(string(r))), len(FoldName(string(r)))) }
+	return slices.MaxFunc([]rune(name), func(a, b rune) int { return cmp.Compare(folded(a), folded(b)) })
 }
 
 // NameTaken returns an [ErrNameTaken] that explains why a name conflicts with that

@@ -109,6 +109,15 @@ func TestParseName_rejects(t *testing.T) {
 	}
 }
 
+// Whoever has chosen such a name is told which character to replace.
+func TestParseName_namesTheWidestCharacter(t *testing.T) {
+	_, err := ParseName("Zapier " + strings.Repeat("ﷺ", 40) + "㎢")
+	want := `A name cannot have so many characters that stand for several others, such as "ﷺ" (U+FDFA). Write out what they stand for, or use fewer of them.`
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
 func TestParseOwnerAndReason(t *testing.T) {
 	for _, p := range []struct {
 		name    string
