@@ -1,6 +1,9 @@
 package test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"os"
 	"strings"
@@ -10,6 +13,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"go.uber.org/zap"
 
+	"github.com/agiled/caddy-api-keys/admin/client"
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/store"
 )
@@ -208,6 +212,59 @@ func TestPage_searchForToken(t *testing.T) {
 		}
 	}
 	b.calm(s.origin(), token, token[4:20])
+}
+
+// Nor does a token that another program issued get into an address, whatever it looks like.
+// It stays in the search, because it may be half of a name.
+func TestPage_searchForForeignToken(t *testing.T) {
+	t.Parallel()
+	s := start(t, pageConfig)
+	s.Create("acme", "billing-service-production", "read_only")
+	const uuid, base64url = "0190f1c2-8a4e-7c30-b0f5-0e6a3f1d2c4b", "Zm9v-YmFy_cXV4-Zm9vYmFy_A"
+	var lines strings.Builder
+	for name, token := range map[string]string{"Warehouse sync": uuid, "Nightly export": base64url} {
+		digest := sha256.Sum256([]byte(token))
+		must(t, json.NewEncoder(&lines).Encode(client.ImportLine{
+			WorkspaceID: "acme", Name: name, Preset: client.ReadOnly, TokenSHA256: hex.EncodeToString(digest[:]), TokenHint: "…" + hint(token),
+		}))
+	}
+	if done, err := s.Keys().Import(t.Context(), strings.NewReader(lines.String()), client.ImportOptions{}); err != nil || done.Imported != 2 {
+		t.Fatalf("importing: got %+v, %v, want 2 keys", done, err)
+	}
+	b := newTab(t)
+	b.open(s.page() + "#/acme")
+	b.sees("billing-service-production")
+	for pasted, want := range map[string]string{uuid: "Warehouse sync", "Bearer " + base64url: "Nightly export"} {
+		b.search(pasted)
+		b.sees("That may contain a token", "“"+hint(pasted)+"”")
+		b.wantRows(1, want)
+		if got := b.searched(); got != pasted {
+			t.Errorf("got %q in the search, want %q", got, pasted)
+		}
+	}
+	b.search("billing-service-production")
+	b.misses("That may contain a token")
+	b.wantRows(1, "billing-service-production")
+	if got, want := eval[string](b, `location.hash`), "#/acme?q=billing-service-production"; got != want {
+		t.Errorf("got to %s, want %s", got, want)
+	}
+
+	b.open(s.page() + "#/acme/activity")
+	b.fillBox("searchbox", "Key", uuid)
+	b.keys(enter)
+	b.sees("Warehouse sync")
+	b.misses("Nightly export")
+	b.fillBox("searchbox", "Who", uuid)
+	b.keys(enter)
+	b.sees("Nothing matches these filters")
+
+	b.open(s.page())
+	b.fill("Workspace", uuid)
+	b.sees("No workspace matches")
+	b.fillBox("searchbox", "Key in any workspace", uuid)
+	b.sees("That may contain a token", "Warehouse sync")
+	b.calm(s.origin(), uuid, base64url)
+	b.wantNothingKept(uuid, base64url)
 }
 
 // search types into the search, in place of what is there.

@@ -7,7 +7,7 @@ import {findField, findNotice, foundView, isFinding, renew, seekAgain} from "./f
 import {number} from "./format.js";
 import {gather} from "./gather.js";
 import {text} from "./text.js";
-import {holdsToken} from "./tokens.js";
+import {holdsToken, inAddress} from "./tokens.js";
 import {badge, blank, day, loading, pager, problem, wrong} from "./ui.js";
 
 const pageSize = 50;
@@ -69,7 +69,7 @@ function search(event) {
 	list.typed = event.target.value;
 	app.problem = problemOf(list.typed, false);
 	redraw();
-	const q = list.typed.trim();
+	const q = inAddress(list.typed.trim());
 	clearTimeout(typing);
 	if (!app.problem && !list.none) {
 		typing = setTimeout(() => q === list.q || ask({q}), 200);

@@ -6,8 +6,8 @@ import {app, guarded, redraw, toKey, words} from "./app.js";
 import {gather} from "./gather.js";
 import {endOf} from "./marks.js";
 import {named} from "./named.js";
+import {sought} from "./sought.js";
 import {text} from "./text.js";
-import {tokenIn} from "./tokens.js";
 import {badge, badges, blank, day, icon, pager, problem, since} from "./ui.js";
 
 const pageSize = 50;
@@ -95,15 +95,13 @@ function ask(changes) {
 
 let typing;
 
-// Searches once the user stops typing. A token is never searched for, because it would
-// appear in a URL.
+// Searches once the user stops typing.
 function search(event) {
-	const last = tokenIn(event.target.value);
-	found.typed = last || event.target.value;
+	const wanted = sought(event.target.value);
+	found.typed = wanted.typed;
 	redraw();
-	const q = found.typed.trim();
 	clearTimeout(typing);
-	typing = setTimeout(() => ask({q, notice: last ? text.list.tokenInSearch(last) : ""}), 200);
+	typing = setTimeout(() => ask(wanted), 200);
 }
 
 export const findField = () => html`

@@ -7,8 +7,8 @@ import {list, shown, urgent} from "./loaded.js";
 import {named} from "./named.js";
 import {columns, ownersOf} from "./order.js";
 import {isNarrowed, presets, shows, spans, toList, usualSort, widened} from "./query.js";
+import {sought} from "./sought.js";
 import {text} from "./text.js";
-import {tokenIn} from "./tokens.js";
 import {icon, narrowing, pick} from "./ui.js";
 
 // Shows another page of the list, or of another list.
@@ -24,30 +24,29 @@ export function show(name) {
 // Whether keys of a status still end.
 const hasEnds = (name) => !["expired", "revoked"].includes(name);
 
-export const field = {typed: "", notice: ""}; // the search
+export const field = {typed: "", q: "", notice: ""}; // the search, and what is searched for
 
-let typing;
+let pause; // in the typing
 
-// Searches once the user stops typing. A token is never searched for, because it
-// would appear in a URL.
+// Searches once the user stops typing.
 function search(event) {
-	const last = tokenIn(event.target.value);
-	field.typed = last || event.target.value;
+	const {value} = event.target;
+	field.typed = sought(value).typed;
 	redraw();
-	clearTimeout(typing);
-	typing = setTimeout(() => seek(field.typed, last), 200);
+	clearTimeout(pause);
+	pause = setTimeout(() => seek(value), 200);
 }
 
-export function seek(q, last = "") {
-	clearTimeout(typing);
-	Object.assign(field, {typed: q, notice: last ? text.list.tokenInSearch(last) : ""});
-	ask({q: q.trim(), from: ""}, {replace: true});
+export function seek(typed) {
+	clearTimeout(pause);
+	Object.assign(field, sought(typed));
+	ask({q: field.q, from: ""}, {replace: true});
 }
 
 // Puts what the address asks for into the search, unless that is what was typed.
 export function follow({q}) {
-	if (field.typed.trim() !== q) {
-		Object.assign(field, {typed: q, notice: ""});
+	if (field.q !== q) {
+		Object.assign(field, {typed: q, q, notice: ""});
 	}
 }
 

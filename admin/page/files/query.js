@@ -3,7 +3,7 @@
 
 import {toKeys} from "./app.js";
 import {columns} from "./order.js";
-import {tokenIn} from "./tokens.js";
+import {inAddress} from "./tokens.js";
 
 export const shows = ["active", "attention", "expired", "revoked", "all"];
 export const presets = ["read_only", "full_access"];
@@ -28,11 +28,10 @@ const among = (values, value, otherwise) => (values.includes(value) ? value : ot
 // Reads a query from an address. What makes no sense is left out.
 export function readQuery(given) {
 	const show = among(shows, given.get("show"), usual.show);
-	const q = given.get("q") ?? "";
 	const sort = given.get("sort") ?? "";
 	return {
 		show,
-		q: tokenIn(q) || q,
+		q: inAddress(given.get("q") ?? ""),
 		access: among(presets, given.get("access"), usual.access),
 		owner: given.get("owner"),
 		within: among(spans, Number(given.get("within")), usual.within),

@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import {gather} from "./gather.js";
 import {named} from "./named.js";
 import {text} from "./text.js";
-import {tokenIn} from "./tokens.js";
+import {inAddress} from "./tokens.js";
 
 export const operations = ["create", "update", "rotate", "revoke", "revoke_all", "suspend", "resume", "expose", "leak", "lookup", "import", "restore", "backup", "calendar_feed", "calendar_feed_revoke"];
 
@@ -13,7 +13,7 @@ const isDate = (words) => /^\d{4}-\d{2}-\d{2}$/.test(words) && !Number.isNaN(Dat
 // Reads a filter from an address. A token is not sought: what was given may be in an
 // address.
 export function readFilter(given) {
-	const words = (name) => tokenIn(given.get(name) ?? "") || (given.get(name) ?? "").trim();
+	const words = (name) => inAddress((given.get(name) ?? "").trim());
 	const date = (name) => (isDate(given.get(name) ?? "") ? given.get(name) : "");
 	const operation = given.get("operation") ?? "";
 	return {operation: operations.includes(operation) ? operation : "", actor: words("actor"), key: words("key"), from: date("from"), to: date("to")};

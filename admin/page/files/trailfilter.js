@@ -3,7 +3,7 @@
 import {html, nothing} from "./vendor/lit-html.js";
 import {go, toActivity} from "./app.js";
 import {text} from "./text.js";
-import {tokenIn} from "./tokens.js";
+import {inAddress} from "./tokens.js";
 import {isFilter, operations, queryOf} from "./trail.js";
 import {narrowing, pick} from "./ui.js";
 
@@ -11,7 +11,7 @@ export function filterView(filter) {
 	const change = (changes) => go(toActivity() + queryOf({...filter, ...changes}));
 	const options = [["", text.trail.any], ...operations.map((name) => [name, text.trail.operations[name]])];
 	// A token does not get into the address.
-	const enter = ({target: {name, value}}) => change({[name]: tokenIn(value) || value.trim()});
+	const enter = ({target: {name, value}}) => change({[name]: inAddress(value.trim())});
 	const typed = (name, type) => html`
 		<label class="pick by-${name}"><span>${text.trail[name]}</span>
 			<input type=${type} name=${name} autocomplete="off" spellcheck="false" .value=${filter[name]} @change=${enter}>

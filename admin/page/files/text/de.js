@@ -121,6 +121,7 @@ export const text = {
 		older: "Weiter",
 		page: (n) => `Seite ${n}`,
 		tokenInSearch: (last) => `Das war ein Token. Wer es sieht, kann es verwenden, deshalb wurde nur nach den letzten vier Zeichen gesucht: „${last}“.`,
+		tokenPerhaps: (last) => `Darin kann ein Token stecken, das in keiner URL stehen darf, deshalb wurde nur nach den letzten vier Zeichen gesucht: „${last}“.`,
 		empty: {
 			title: "Noch keine Schlüssel",
 			create: "Ersten Schlüssel erstellen",

@@ -121,6 +121,7 @@ export const text = {
 		older: "Next",
 		page: (n) => `Page ${n}`,
 		tokenInSearch: (last) => `That was a token. Anyone who sees it can use it, so only its last four characters, “${last}”, were searched for.`,
+		tokenPerhaps: (last) => `That may contain a token, which must not appear in a URL, so only its last four characters, “${last}”, were searched for.`,
 		empty: {
 			title: "No keys yet",
 			create: "Create the first key",
