@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -26,8 +27,8 @@ func newClient(cmd *cobra.Command, config []byte) (*client.Client, error) {
 	if from == addressVariable && flag("config") != "" {
 		given = "" // what was typed is nearer
 	}
-	if given == "" && flag("config") == "" {
-		given = installed(installedSocket)
+	if given == "" && flag("config") == "" && installed(installedSocket, installedConfig) {
+		given = "unix/" + installedSocket
 	}
 	if given == "" && adminOff(config) {
 		return nil, fmt.Errorf("the admin endpoint is switched off in %s: without it, keys can only be managed through an api_key_admin", flag("config"))
@@ -50,17 +51,22 @@ func newClient(cmd *cobra.Command, config []byte) (*client.Client, error) {
 	return clientFor(address, endpoint), nil
 }
 
-// installedSocket is the admin endpoint of a gateway that was installed as docs/install.md
-// says. So the commands find it by themselves.
-const installedSocket = "/run/caddy-api-keys/admin.sock"
+// The admin endpoint and the configuration of a gateway that was installed as
+// docs/install.md says. The commands find the endpoint by themselves. While the gateway is
+// stopped there is none: then they fail, and do not try Caddy's default address, where any
+// user of the machine could listen and be sent tokens.
+const (
+	installedSocket = "/run/caddy-api-keys/admin.sock"
+	installedConfig = "/etc/caddy-api-keys"
+)
 
-// installed returns the address of a socket if there is one, or may be: others than its
-// group cannot see it, and are told so when they open it.
-func installed(socket string) string {
-	if _, err := os.Stat(socket); err == nil || errors.Is(err, fs.ErrPermission) {
-		return "unix/" + socket
-	}
-	return ""
+// installed reports whether one of the paths of a gateway exists, or may: others than its
+// group cannot see its socket, and are told so when they open it.
+func installed(paths ...string) bool {
+	return slices.ContainsFunc(paths, func(path string) bool {
+		_, err := os.Stat(path)
+		return !errors.Is(err, fs.ErrNotExist)
+	})
 }
 
 // defaultPort is that of Caddy's admin endpoint.
@@ -96,6 +102,8 @@ func clientFor(address string, endpoint caddy.NetworkAddress) *client.Client {
 			return conn, nil
 		case errors.Is(err, fs.ErrPermission):
 			return nil, fmt.Errorf("permission to open the admin endpoint %s was denied: run this as its owner, or as a member of its group (%w)", address, err)
+		case endpoint.Host == installedSocket && errors.Is(err, fs.ErrNotExist):
+			return nil, fmt.Errorf("the gateway is not running: start it with systemctl start caddy-api-keys, or say with --address where another server's admin endpoint is (%w)", err)
 		case endpoint.IsUnixNetwork() && errors.Is(err, syscall.ECONNREFUSED):
 			return nil, fmt.Errorf("nothing listens on the admin endpoint %s any more: another server may have replaced its socket. Restart the server (%w)", address, err)
 		}

@@ -3,18 +3,48 @@ package cli
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"github.com/caddyserver/caddy/v2"
 )
 
+// A gateway that was installed and is stopped has no socket, and is installed all the same.
 func TestInstalled(t *testing.T) {
-	socket := filepath.Join(t.TempDir(), "admin.sock")
-	if got := installed(socket); got != "" {
-		t.Errorf("without a socket: got %q, want none, for Caddy's default", got)
+	dir := t.TempDir()
+	socket, config := filepath.Join(dir, "run", "admin.sock"), filepath.Join(dir, "etc")
+	want := func(want bool, where string) {
+		t.Helper()
+		if got := installed(socket, config); got != want {
+			t.Errorf("%s: got %t, want %t", where, got, want)
+		}
 	}
-	if err := os.WriteFile(socket, nil, 0o600); err != nil {
+	want(false, "with neither")
+	if err := os.Mkdir(config, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := installed(socket), "unix/"+socket; got != want {
-		t.Errorf("got %q, want %q", got, want)
+	want(true, "with a configuration alone")
+	if err := os.Remove(config); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Dir(socket), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want(true, "with a socket that cannot be looked at")
+}
+
+// Whoever calls a gateway that was installed and is stopped is told how to start it.
+func TestClientFor_stopped(t *testing.T) {
+	if installed(installedSocket) {
+		t.Skip("a gateway is installed here")
+	}
+	address := "unix/" + installedSocket
+	endpoint, err := caddy.ParseNetworkAddress(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = clientFor(address, endpoint).LookUpToken(t.Context(), "agk_unknown")
+	if want := "the gateway is not running: start it with systemctl start caddy-api-keys"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %q", err, want)
 	}
 }
