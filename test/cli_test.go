@@ -33,6 +33,7 @@ func TestCommandLine(t *testing.T) {
 		// A Caddy without the module answers so below /api-keys.
 		"STOCK":   answering(t, http.StatusNotFound, "404 page not found\n"),
 		"ELSE":    answering(t, http.StatusOK, `{"status":"fine"}`),
+		"LIAR":    answering(t, http.StatusOK, `{"key":{"id":"key_01JD0000000000000000000000","token_hint":"agk_…x7Qz","status":"revoked"}}`),
 		"HOSTILE": answering(t, http.StatusBadRequest, `{"error":"\u001b[2J\u0007evil"}`),
 		"NOWHERE": gatewaytest.Address(t),
 		"EMPTY":   withoutKeys(t),

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 
 	"github.com/spf13/cobra"
 
@@ -215,7 +216,7 @@ func revokeCommand() *cobra.Command {
 				return err
 			}
 			warnOfPending(cmd, revocation.Propagation)
-			return t.revoked(revocation)
+			return errors.Join(t.revoked(revocation), sameToken(token, revocation.Key))
 		}
 		if len(args) == 0 {
 			return usagef("give one KEY_ID, or --token-stdin and a token on standard input")
@@ -253,6 +254,6 @@ func lookupCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return t.inspected(key)
+		return errors.Join(t.inspected(key), sameToken(token, key))
 	})
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/agiled/caddy-api-keys/admin/client"
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
@@ -108,6 +109,16 @@ func isForeign(line, part string) bool {
 	}
 	_, foreign := apikey.ParseAnyToken(line, apikey.DefaultPrefix, nil)
 	return foreign
+}
+
+// sameToken returns an error if the key that a server found for a token of ours has the
+// hint of another one. A hint with another prefix may be what an import has said.
+func sameToken(token string, key client.Key) error {
+	sent, ours := apikey.ParseToken(token)
+	if !ours || key.TokenHint == sent.Hint() || !strings.HasPrefix(token, apikey.HintPrefix(key.TokenHint)+"_") {
+		return nil
+	}
+	return fmt.Errorf("the server found the key of another token, %s, and not of the one that was sent, %s: is this your gateway?", key.TokenHint, sent)
 }
 
 // longWord finds a word of more letters and digits than any id has.

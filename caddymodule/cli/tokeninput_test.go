@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/agiled/caddy-api-keys/admin/client"
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
@@ -64,6 +65,27 @@ func TestRefuseToken(t *testing.T) {
 	} {
 		if err := refuseToken(c.text); (err != nil) != c.refused {
 			t.Errorf("%s: got %v, want it refused: %t", c.what, err, c.refused)
+		}
+	}
+}
+
+// The key that a server finds has the hint of the token that was sent, unless an import has
+// said something else of it.
+func TestSameToken(t *testing.T) {
+	token, other := apikey.NewToken("agk"), apikey.NewToken("agk")
+	for _, tt := range []struct {
+		token, hint string
+		same        bool
+	}{
+		{token.Reveal(), token.Hint(), true},
+		{token.Reveal(), other.Hint(), other.Hint() == token.Hint()},
+		{token.Reveal(), "", true},
+		{token.Reveal(), "…x7Qz", true},
+		{token.Reveal(), "sk_live_…7dc", true},
+		{"0190f1c2-8a4e-7c30-b0f5-0e6a3f1d2c4b", other.Hint(), true},
+	} {
+		if err := sameToken(tt.token, client.Key{TokenHint: tt.hint}); (err == nil) != tt.same {
+			t.Errorf("hint %q: got %v, want the same token: %t", tt.hint, err, tt.same)
 		}
 	}
 }
