@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/store"
@@ -27,7 +26,8 @@ func backupCommand() *cobra.Command {
 		Long: `Writes a backup of all keys, suspensions, uses, calendar feeds and the audit trail,
 as they are at one instant, while the server keeps running. It contains no tokens. Only
 you can read the file, and it appears only once the backup is complete and has been read
-back.
+back. A symbolic link is followed. A FIFO or a device is written to as standard output is:
+while the backup is received, and without reading it back.
 
 If the server has a backup_key, the backup is signed. With the same key in
 ` + store.BackupKeyVariable + `, the signature is verified when the file is read back.`,
@@ -39,21 +39,17 @@ If the server has a backup_key, the backup is signed. With the same key in
 		case len(args) > 1:
 			return usagef("give one FILE, or none")
 		case len(args) == 1 && args[0] != "-":
-			return backUpToFile(ctx, t, cmd.ErrOrStderr(), args[0])
-		case term.IsTerminal(int(os.Stdout.Fd())):
-			return usagef("a backup cannot be written to a terminal: name a FILE, or redirect the output")
+			return backUpTo(ctx, t, cmd.ErrOrStderr(), args[0])
 		}
-		return backUp(ctx, t, cmd.ErrOrStderr(), t.out)
+		return backUpToStdout(ctx, t, cmd.ErrOrStderr())
 	})
 }
 
-// backUpToFile writes a file under a temporary name until it is complete.
-func backUpToFile(ctx context.Context, t *terminal, log io.Writer, path string) error {
+// backUpToFile writes a file under a temporary name until it is complete. It is called
+// name in what is said of it.
+func backUpToFile(ctx context.Context, t *terminal, log io.Writer, name, path string) error {
 	ctx, stop := interruptible(ctx)
 	defer stop()
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		return usagef("%q is a directory: name a FILE in it", path)
-	}
 	dir := filepath.Dir(path)
 	file, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*")
 	if failed, ok := errors.AsType[*fs.PathError](err); ok { // which names the temporary file
@@ -78,7 +74,7 @@ func backUpToFile(ctx context.Context, t *terminal, log io.Writer, path string) 
 	if err := os.Rename(file.Name(), path); err != nil {
 		return err
 	}
-	return t.backedUp(path, contents)
+	return t.backedUp(name, contents)
 }
 
 func backUp(ctx context.Context, t *terminal, log, to io.Writer) error {
@@ -128,9 +124,9 @@ func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
 }
 
 // backedUp prints what a backup contains.
-func (t *terminal) backedUp(path string, contents store.BackupContents) error {
+func (t *terminal) backedUp(name string, contents store.BackupContents) error {
 	if t.form == "json" {
-		return t.json(map[string]any{"file": path, "made_at": contents.MadeAt, "keys": contents.Keys, "events": contents.Events})
+		return t.json(map[string]any{"file": name, "made_at": contents.MadeAt, "keys": contents.Keys, "events": contents.Events})
 	}
-	return say(t.out, "Backed up %d keys and %d events to %s.\n", contents.Keys, contents.Events, path)
+	return say(t.out, "Backed up %d keys and %d events to %s.\n", contents.Keys, contents.Events, name)
 }
