@@ -90,8 +90,9 @@ type Journal struct {
 	buffer  []byte // for the next entry
 }
 
-// maxBuffer bounds the memory that is kept from one entry to the next.
-const maxBuffer = 512 << 10
+// maxBuffer bounds the memory that is kept from one entry to the next. An entry of a restore
+// has 600 KB.
+const maxBuffer = 1 << 20
 
 // Exists reports whether a directory contains a journal.
 func Exists(dir string) bool {

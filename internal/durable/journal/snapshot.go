@@ -77,9 +77,8 @@ func (j *Journal) rotate() error {
 
 // Write adds a key and its value.
 func (w *SnapshotWriter) Write(key, value []byte) error {
-	var lengths [binary.MaxVarintLen64]byte
-	for _, part := range [][]byte{key, value} {
-		if _, err := w.to.Write(binary.AppendUvarint(lengths[:0], uint64(len(part)))); err != nil {
+	for _, part := range [...][]byte{key, value} {
+		if _, err := w.to.Write(binary.AppendUvarint(w.to.AvailableBuffer(), uint64(len(part)))); err != nil {
 			return err
 		}
 		if _, err := w.to.Write(part); err != nil {
