@@ -108,9 +108,11 @@ type backupReader struct {
 	encoded    []byte // the line
 	total      int64  // bytes of all lines
 	pacer      *durable.Pacer
+	line       backupLine
 }
 
-// next returns the next line, and keeps no reference to it.
+// next returns the next line, which is valid until the next call. What the line refers to
+// stays valid.
 func (r *backupReader) next() (*backupLine, error) {
 	r.n++
 	if err := r.pacer.Step(); err != nil {
@@ -123,11 +125,11 @@ func (r *backupReader) next() (*backupLine, error) {
 	if r.total > anyRatio && r.total/maxRatio > r.compressed.n {
 		return nil, errDamaged(r.n, "the backup decompresses to more than %d times its size, which no genuine backup does", maxRatio)
 	}
-	line := &backupLine{size: len(r.encoded)}
-	if err := json.Unmarshal(r.encoded, line); err != nil {
+	r.line = backupLine{size: len(r.encoded)}
+	if err := json.Unmarshal(r.encoded, &r.line); err != nil {
 		return nil, errDamaged(r.n, "it is not a record")
 	}
-	return line, nil
+	return &r.line, nil
 }
 
 // read reads the bytes of a line.
