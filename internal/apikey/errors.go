@@ -53,6 +53,9 @@ var (
 	// ErrNoChanges is ErrStoreUnavailable for a store that can still be read, but
 	// accepts no changes until an operator intervenes.
 	ErrNoChanges = &Error{Code: "store_unavailable", Message: "Nothing was changed: the key store accepts no changes until an operator intervenes. The server's log says why. Keys are still checked as usual."}
+	// ErrStoreFailed is ErrStoreUnavailable for a store that can neither be read nor changed
+	// until it is opened again.
+	ErrStoreFailed = &Error{Code: "store_unavailable", Message: "The key store's files could not be written, and cannot be used until the server is restarted: that restores all changes that were made. The server's log says why. Until then, only keys in memory are accepted."}
 	// ErrInDoubt is ErrStoreUnavailable for a change that may or may not have been
 	// made. See [InDoubt].
 	ErrInDoubt = &Error{Code: "store_unavailable", Message: "This may or may not have been done: the key store's disk failed in the meantime. The server accepts no more changes until it is restarted. Restart it, check whether this was done, and try again if it was not."}
@@ -81,6 +84,8 @@ var (
 	// have been made.
 	ErrFleetInDoubt = &Error{Code: "store_unavailable", Message: "This may or may not have been done: the connection to the fleet's etcd was lost in the meantime. Check whether it was done, and try again if it was not."}
 	ErrNoSpace      = &Error{Code: "no_space", Message: "The key store's disk is full. Nothing was changed."}
+	// ErrNoInodes is ErrNoSpace for a disk on which no more files can be created.
+	ErrNoInodes = &Error{Code: "no_space", Message: "The key store's disk has no inodes left, so no more files can be created on it. Nothing was changed."}
 	// ErrFleetFull is ErrNoSpace for a fleet.
 	ErrFleetFull = &Error{Code: "no_space", Message: "The fleet's etcd is full. Nothing was changed."}
 	// ErrRekeyFailed is ErrStoreUnavailable for a fleet whose records could not all be

@@ -20,7 +20,7 @@ var causes = []struct {
 }{
 	{[]syscall.Errno{syscall.EACCES, syscall.EPERM}, "the user that runs this process must own the directory and be able to write to it", true},
 	{[]syscall.Errno{syscall.EROFS}, "the store's file system must be writable", true},
-	{[]syscall.Errno{syscall.ENOSPC}, "free some disk space", true},
+	{[]syscall.Errno{syscall.ENOSPC}, "free some disk space, or some inodes if df -i shows that none are left", true},
 	{[]syscall.Errno{syscall.EDQUOT}, "the quota on this disk is used up: raise it, or free some space", true},
 	{[]syscall.Errno{syscall.EFBIG}, "raise the limit on the size of a file (ulimit -f, or LimitFSIZE of the systemd unit)", true},
 	{[]syscall.Errno{syscall.ENFILE}, "raise the limit on open files of this machine (sysctl fs.file-max)", true},
@@ -115,7 +115,7 @@ func fromBadger(err error) error {
 // causedError is an error with a cause that it does not wrap by itself.
 type causedError struct {
 	error
-	cause syscall.Errno
+	cause error
 }
 
 func (e *causedError) Unwrap() []error { return []error{e.error, e.cause} }

@@ -63,8 +63,11 @@ func (db *DB) probe() error {
 	}
 	defer db.changes.Unlock()
 	err := db.checkMutable(context.Background(), true)
-	if err == nil && db.spareSpace() != nil {
-		return ErrOnlyUrgent
+	if err != nil {
+		return err
 	}
-	return err
+	if err := db.spareSpace(); err != nil {
+		return fmt.Errorf("%w: %w", ErrOnlyUrgent, err)
+	}
+	return nil
 }

@@ -114,8 +114,8 @@ func (db *DB) NoteAll(do func(set func(key, value []byte) error) error) error {
 		if err := db.checkWritable(); err != nil {
 			return err
 		}
-		if db.spareSpace() != nil {
-			return ErrNoSpace
+		if err := db.spareSpace(); err != nil {
+			return err
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), noteTimeout)
 		defer cancel()
@@ -123,15 +123,15 @@ func (db *DB) NoteAll(do func(set func(key, value []byte) error) error) error {
 			return err
 		}
 		defer db.renewLook()
-		batch := db.badger.NewWriteBatch()
-		defer batch.Cancel()
+		batch := db.batch()
+		defer batch.discard()
 		if err := do(func(key, value []byte) error {
 			db.wrote(journal.Write{Key: key, Value: value})
-			return batch.Set(key, value)
+			return batch.set(key, value)
 		}); err != nil {
 			return err
 		}
-		return batch.Flush()
+		return batch.flush()
 	})
 }
 
@@ -151,14 +151,16 @@ func (db *DB) checkMutable(ctx context.Context, urgent bool) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if db.doubt != nil {
-		return &ImmutableError{db.doubt}
+	if err := db.halted(); err != nil {
+		return err
 	}
 	if err := db.checkWritable(); err != nil {
 		return err
 	}
-	if !urgent && db.spareSpace() != nil {
-		return ErrNoSpace
+	if !urgent {
+		if err := db.spareSpace(); err != nil {
+			return err
+		}
 	}
 	if err := db.journal.InPlace(); err != nil {
 		return &ImmutableError{fmt.Errorf("%w: %w", ErrJournalMoved, err)}
@@ -179,10 +181,11 @@ func (t *Turn) View(read func(*Txn) error) error { return t.db.view(read) }
 // If it fails, nothing was changed, unless the error is [ErrInDoubt]: then the next Open
 // finds the whole change or none of it, and no other change is made until then, not even in
 // this turn: that fails with an [*ImmutableError].
-func (t *Turn) Update(do func(*Txn) error) error {
+func (t *Turn) Update(do func(*Txn) error) (err error) {
 	db := t.db
-	if db.doubt != nil {
-		return &ImmutableError{db.doubt}
+	defer db.survive(&err)
+	if err := db.halted(); err != nil {
+		return err
 	}
 	badgerTxn := db.badger.NewTransaction(true)
 	defer badgerTxn.Discard()
@@ -227,10 +230,11 @@ func (db *DB) keepWrites(writes []journal.Write) {
 
 func (db *DB) commit(txn *badger.Txn) error {
 	defer db.renewLook()
+	commit := txn.Commit
 	if f := db.faults.Load(); f != nil && f.Commit != nil {
-		return f.Commit(txn.Commit)
+		commit = func() error { return f.Commit(txn.Commit) }
 	}
-	return txn.Commit()
+	return db.write(commit)
 }
 
 // inDoubt stops all changes after one that may not be on disk. Badger shows a
@@ -245,13 +249,17 @@ func (db *DB) inDoubt(err error) error {
 // fails with [ErrConflict] if a note that it has read was written meanwhile.
 func (t *Turn) Note(do func(*Txn) error) error { return t.db.note(do) }
 
-func (db *DB) note(do func(*Txn) error) error {
+func (db *DB) note(do func(*Txn) error) (err error) {
+	defer db.survive(&err)
+	badgerTxn := db.badger.NewTransaction(true)
+	defer badgerTxn.Discard()
+	txn := db.txn(badgerTxn)
+	if err := txn.result(do(txn)); err != nil {
+		return err
+	}
 	defer db.renewLook()
-	return ownError(db.badger.Update(func(txn *badger.Txn) error {
-		t := db.txn(txn)
-		defer func() { db.wrote(t.writes...) }()
-		return t.result(do(t))
-	}))
+	db.wrote(txn.writes...)
+	return db.write(badgerTxn.Commit)
 }
 
 // SpareSpace reports whether the disk has room for changes that are not urgent.

@@ -22,6 +22,9 @@ func (db *DB) CheckChanges() (f doctor.Finding, why error) {
 	case errors.Is(why, ErrInDoubt):
 		f = doctor.Faultf(check, "Take a backup. Find the disk error in the server's log, and restart the server. Then check whether the last change was made: revoke a new key whose token nobody received.",
 			"No changes are made: the last one could not be written to disk. Whether it was made can be determined only after a restart, and the files are not checked until then.")
+	case errors.Is(why, ErrFailed):
+		f = doctor.Faultf(check, "Find the error in the server's log, mend its cause, and restart the server, which restores what was acknowledged.",
+			"No changes are made: the store's files could not be written.")
 	case errors.Is(why, ErrMoved):
 		f = doctor.Faultf(check, "Take a backup now: the server still has every key. Then move the directory back to where it was, which needs no restart. If it is lost, stop the server, restore the backup into an empty directory, and start it.",
 			"No changes are made: the store's directory was removed, moved or replaced.")
@@ -50,7 +53,8 @@ func (db *DB) CheckJournal(ctx context.Context) (f doctor.Finding, err error) {
 	return f, err
 }
 
-func (db *DB) checkJournal(ctx context.Context) (doctor.Finding, error) {
+func (db *DB) checkJournal(ctx context.Context) (f doctor.Finding, err error) {
+	defer db.survive(&err)
 	const check = "journal"
 	j, err := db.readJournal()
 	if err == nil {

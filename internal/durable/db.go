@@ -81,6 +81,7 @@ type DB struct {
 	badger *badger.DB
 	opened identity // of the directory that badger has open
 	looks  looks
+	failing
 	// unexamined are the tables that are examined meanwhile, or nil.
 	unexamined atomic.Pointer[unexamined]
 	unusable   unusable
@@ -211,7 +212,12 @@ func (db *DB) closeBadger() error {
 		return nil
 	}
 	closed := make(chan error, 1)
-	go func() { closed <- db.badger.Close() }()
+	go func() {
+		var err error
+		defer func() { closed <- err }()
+		defer db.survive(&err)
+		err = db.badger.Close()
+	}()
 	timeout := time.NewTimer(closeTimeout)
 	defer timeout.Stop()
 	select {
@@ -269,7 +275,8 @@ func (db *DB) View(read func(*Txn) error) error {
 }
 
 // view is View for a caller that holds the gate.
-func (db *DB) view(read func(*Txn) error) error {
+func (db *DB) view(read func(*Txn) error) (err error) {
+	defer db.survive(&err)
 	return db.badger.View(func(txn *badger.Txn) error {
 		t := db.txn(txn)
 		return t.result(read(t))

@@ -2,6 +2,7 @@ package durable
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/dgraph-io/badger/v4"
 )
@@ -17,6 +18,11 @@ var (
 	ErrTooBig = errors.New("the transaction is too large")
 	// ErrNoSpace is returned if the disk has too little room for a change.
 	ErrNoSpace = errors.New("there is not enough free disk space")
+	// ErrNoInodes is ErrNoSpace for a disk with room for bytes, but for too few files.
+	ErrNoInodes = fmt.Errorf("%w: too few inodes are left", ErrNoSpace)
+	// ErrFailed is returned after Badger has failed to write: as the cause of an
+	// [*ImmutableError] if it can still be read, and otherwise for everything.
+	ErrFailed = errors.New("the key store's files could not be written, and nothing more is written to them until the server is restarted")
 	// ErrInDoubt is returned if a change may or may not have been made.
 	ErrInDoubt = errors.New("a change could not be written to disk, and no more will be made until the server is restarted")
 	// ErrDamaged is returned for what is in a file that was found damaged, and for

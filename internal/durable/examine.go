@@ -83,9 +83,9 @@ func (db *DB) roomForCopy() error {
 			}
 		}
 	}
-	free, err := db.free()
-	if err == nil && free < needed+minFree {
-		err = fmt.Errorf("the copy needs %d MiB of free disk space, but only %d MiB are free", (needed+minFree)>>20, free>>20)
+	left, err := db.free()
+	if err == nil && left.bytes < needed+minFree {
+		err = fmt.Errorf("the copy needs %d MiB of free disk space, but only %d MiB are free", (needed+minFree)>>20, left.bytes>>20)
 	}
 	return err
 }

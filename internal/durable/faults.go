@@ -4,6 +4,10 @@ package durable
 type Faults struct {
 	// Free returns the free disk space, in bytes.
 	Free func() uint64
+	// Inodes returns how many files can still be created.
+	Inodes func() uint64
+	// Creatable returns why no file can be created in the directory.
+	Creatable func() error
 	// Commit commits a change to Badger, or fails.
 	Commit func(commit func() error) error
 }

@@ -10,7 +10,8 @@ import (
 // Look passes the value of a key to read, as the last transaction has left it, or returns
 // [ErrNotFound]. read must not keep the value. For a single key, Look costs a fraction of
 // View.
-func (db *DB) Look(key []byte, read func(value []byte) error) error {
+func (db *DB) Look(key []byte, read func(value []byte) error) (err error) {
+	defer db.survive(&err)
 	if err := db.enter(); err != nil {
 		return err
 	}

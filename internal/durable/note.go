@@ -212,7 +212,7 @@ const settleFor = 5 * time.Second
 // settle waits until Badger has no tables to merge, which the next start would merge
 // before it has examined them, and reports whether the stop can be noted.
 func (db *DB) settle() bool {
-	if !db.worthNoting() || db.unusable.why() != nil {
+	if !db.worthNoting() || db.unusable.why() != nil || db.failed.why() != nil { // what it has written may be incomplete
 		return false
 	}
 	// Closing adds a table.

@@ -166,6 +166,7 @@ func (db *DB) openBadger() (err error) {
 		return fromBadger(err)
 	}
 	db.badger = opened
+	db.failed.reason.Store(nil)
 	return nil
 }
 

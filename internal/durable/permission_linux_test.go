@@ -1,6 +1,8 @@
 package durable
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -23,6 +25,27 @@ func TestOpen_noPermission(t *testing.T) {
 	path := filepath.Join(locked, "keys")
 	notRoot(t)
 	equal(t, "error", openFails(t, path), "mkdir "+path+advice)
+}
+
+// A change is refused while Badger could not create files, although it can write its own.
+func TestChange_noPermission(t *testing.T) {
+	db := openNew(t)
+	id := mustCreate(t, db)
+	if err := os.Chmod(db.Path(), 0o555); err != nil {
+		t.Fatal(err)
+	}
+	t.Run("without", func(t *testing.T) {
+		notRoot(t)
+		err := change(db, start, record(id, revoked))
+		if _, immutable := errors.AsType[*ImmutableError](err); !immutable || !errors.Is(err, fs.ErrPermission) {
+			t.Errorf("got %v, want an *ImmutableError of %v", err, fs.ErrPermission)
+		}
+		equal(t, "status", statuses(t, db)[id], active)
+	})
+	if err := os.Chmod(db.Path(), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	mustRevoke(t, db, id)
 }
 
 // notRoot drops root's file permissions for this test, if it has them: on Linux

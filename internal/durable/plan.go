@@ -4,7 +4,8 @@ package durable
 // written, but nothing is changed. It waits for nobody. It fails as a change would while
 // nothing can be written, so that nobody plans what cannot be done.
 func (db *DB) Plan(do func(*Txn) error) error {
-	return db.use(func() error {
+	return db.use(func() (err error) {
+		defer db.survive(&err)
 		if err := db.checkWritable(); err != nil {
 			return err
 		}

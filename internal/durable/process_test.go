@@ -14,11 +14,15 @@ import (
 )
 
 const (
-	roleHold     = "hold"     // opens the database, prints testenv.Opened, and holds it until its input ends
-	roleReport   = "report"   // opens the database, and prints a hash of its contents or the error
-	roleFill     = "fill"     // fills the database, with one snapshot of the journal
-	roleSnapshot = "snapshot" // fills the database, with one snapshot of the journal after another
+	roleHold        = "hold"        // opens the database, prints testenv.Opened, and holds it until its input ends
+	roleReport      = "report"      // opens the database, and prints a hash of its contents or the error
+	roleFill        = "fill"        // fills the database, with one snapshot of the journal
+	roleDescriptors = "descriptors" // changes the database while it may open no file
+	roleSnapshot    = "snapshot"    // fills the database, with one snapshot of the journal after another
 )
+
+// inRole has what only some operating systems can do, by role.
+var inRole = make(map[string]func(*DB) error)
 
 // child is what this test binary does as a second process, in one of the roles
 // above. It returns the exit status.
@@ -40,6 +44,8 @@ func child(role, path string) int {
 	case roleHold:
 		_, _ = bufio.NewReader(os.Stdin).ReadString('\n')
 		err = db.Close()
+	case roleDescriptors:
+		err = errors.Join(inRole[role](db), db.Close())
 	case roleFill:
 		err = fillUp(db)
 	case roleSnapshot:
@@ -83,7 +89,13 @@ func reportOn(path string) error {
 // reportOf returns what roleReport prints about a database.
 func reportOf(t *testing.T, path string) string {
 	t.Helper()
-	cmd := testenv.ChildCommand(t.Context(), t, roleReport, path)
+	return reportAs(t, roleReport, path)
+}
+
+// reportAs returns what a child in a role prints.
+func reportAs(t *testing.T, role, path string) string {
+	t.Helper()
+	cmd := testenv.ChildCommand(t.Context(), t, role, path)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

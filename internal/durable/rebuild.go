@@ -69,9 +69,9 @@ func (db *DB) roomToRebuild() error {
 			needed += uint64(info.Size())
 		}
 	}
-	free, err := db.free()
-	if err == nil && free < needed {
-		err = fmt.Errorf("rebuilding the store's files needs %d MiB of free disk space, but only %d MiB are free: free some space, or move the store to a larger disk", needed>>20, free>>20)
+	left, err := db.free()
+	if err == nil && left.bytes < needed {
+		err = fmt.Errorf("rebuilding the store's files needs %d MiB of free disk space, but only %d MiB are free: free some space, or move the store to a larger disk", needed>>20, left.bytes>>20)
 	}
 	return err
 }
@@ -191,8 +191,8 @@ func (db *DB) newQuarantine(now time.Time) (path string, err error) {
 }
 
 func (db *DB) restoreSnapshot(from *journal.Snapshot) error {
-	batch := db.badger.NewWriteBatch()
-	defer batch.Cancel()
+	batch := db.batch()
+	defer batch.discard()
 	n := 0
 	err := from.Read(func(key, value []byte) error {
 		if n++; n%recordsPerReport == 0 {
@@ -203,9 +203,12 @@ func (db *DB) restoreSnapshot(from *journal.Snapshot) error {
 				return err
 			}
 		}
-		return batch.Set(slices.Clone(key), slices.Clone(value))
+		return batch.set(slices.Clone(key), slices.Clone(value))
 	})
-	return errors.Join(err, batch.Flush())
+	if err != nil {
+		return err
+	}
+	return batch.flush()
 }
 
 // markRebuilt writes what is not in the journal.

@@ -19,10 +19,14 @@ var errFlushing = errors.New("a table is still being written")
 
 // Snapshot replaces the journal's entries so far with a snapshot, while changes
 // continue. It fails if Badger keeps flushing for long.
-func (db *DB) Snapshot(ctx context.Context) error {
+func (db *DB) Snapshot(ctx context.Context) (err error) {
+	defer db.survive(&err)
 	db.snapshotting.Lock()
 	defer db.snapshotting.Unlock()
 	if err := db.unusable.why(); err != nil { // a failed rebuild has left only part of the contents
+		return err
+	}
+	if err := db.failed.why(); err != nil {
 		return err
 	}
 	db.changes.Lock()

@@ -9,6 +9,12 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/doctor"
 )
 
+// free is what this process may still write to a disk.
+type free struct {
+	bytes  uint64
+	inodes uint64 // for new files; math.MaxUint64 if unknown
+}
+
 // minFree is the disk space that must be free before anything is written. Badger
 // maps its files into memory, so a full disk kills the process with SIGBUS. A
 // single write can make Badger create two memtables and two value-log files at
@@ -19,27 +25,57 @@ const minFree = 64 << 20
 // written.
 const reserve = 16 << 20
 
-// free returns how many bytes this process may still write.
-func (db *DB) free() (uint64, error) {
+// minInodes and reservedInodes are the same for the number of files. A write that makes
+// Badger create one, and fails to, leaves it unusable: see failing. The number includes
+// files for the tables that Badger writes in the meantime.
+const (
+	minInodes      = 16
+	reservedInodes = 16
+)
+
+// spareFiles is how many files this process must be able to open before anything is
+// written: a memtable's, and those of a table and the directory while another is flushed.
+const spareFiles = 4
+
+// free returns what this process may still write.
+func (db *DB) free() (left free, err error) {
+	left, err = freeOn(db.path)
 	if f := db.faults.Load(); f != nil && f.Free != nil {
-		return f.Free(), nil
+		left.bytes, err = f.Free(), nil
 	}
-	return freeBytes(db.path)
+	if f := db.faults.Load(); f != nil && f.Inodes != nil {
+		left.inodes, err = f.Inodes(), nil
+	}
+	return left, err
 }
 
-// enoughSpace returns an error, with advice, if the disk is too full for any write.
-func (db *DB) enoughSpace() error { return db.requireFree(minFree) }
-
-// spareSpace returns an error, with advice, if the disk is too full for writes that
-// are not urgent.
-func (db *DB) spareSpace() error { return db.requireFree(minFree + reserve) }
-
-func (db *DB) requireFree(want uint64) error {
-	free, err := db.free()
-	if err != nil || free >= want {
-		return nil // if unknown, the write itself finds out
+// creatable returns why Badger could not create a file now, although there is space, or nil.
+func (db *DB) creatable() error {
+	if f := db.faults.Load(); f != nil && f.Creatable != nil {
+		return f.Creatable()
 	}
-	return fmt.Errorf("the disk has %d MiB left, but a write may need %d MiB: free some space", free>>20, want>>20)
+	return creatable(db.path)
+}
+
+// enoughSpace returns [ErrNoSpace], with advice, if the disk is too full for any write.
+func (db *DB) enoughSpace() error { return db.requireFree(free{minFree, minInodes}) }
+
+// spareSpace returns [ErrNoSpace], with advice, if the disk is too full for writes that
+// are not urgent.
+func (db *DB) spareSpace() error {
+	return db.requireFree(free{minFree + reserve, minInodes + reservedInodes})
+}
+
+func (db *DB) requireFree(want free) error {
+	left, err := db.free()
+	switch {
+	case err != nil: // if unknown, the write itself finds out
+	case left.bytes < want.bytes:
+		return &causedError{fmt.Errorf("the disk has %d MiB left, but a write may need %d MiB: free some space", left.bytes>>20, want.bytes>>20), ErrNoSpace}
+	case left.inodes < want.inodes:
+		return &causedError{fmt.Errorf("the disk has %d inodes left, but a write may need %d: delete files on it, outside the store's directory", left.inodes, want.inodes), ErrNoInodes}
+	}
+	return nil
 }
 
 // CheckSpace warns when less than spaceWarning times minFree is left.
@@ -48,12 +84,18 @@ const spaceWarning = 8
 // CheckSpace reports how much disk space is left.
 func (db *DB) CheckSpace() doctor.Finding {
 	const check = "space"
-	free, err := db.free()
+	left, err := db.free()
+	free := left.bytes
 	switch {
 	case err != nil:
 		return doctor.Warningf(check, "", "The free disk space cannot be determined: %v.", err)
 	case free < minFree:
 		return doctor.Faultf(check, "Free some disk space: until then, every change is refused.", "The disk has %d MiB left, but a change may need %d MiB.", free>>20, minFree>>20)
+	case left.inodes < minInodes:
+		return doctor.Faultf(check, "Delete files on this disk, outside the store's directory: until then, every change is refused.", "The disk has %d inodes left, but a change may need %d.", left.inodes, minInodes)
+	case left.inodes < minInodes+reservedInodes:
+		return doctor.Faultf(check, "Delete files on this disk, outside the store's directory: until then, keys can be revoked and workspaces suspended, but every other change is refused.",
+			"The disk has %d inodes left. Of those, the last %d above %d are reserved for revoking and suspending.", left.inodes, reservedInodes, minInodes)
 	case free < minFree+reserve:
 		return doctor.Faultf(check, "Free some disk space: until then, keys can be revoked and workspaces suspended, but every other change is refused.",
 			"The disk has %d MiB left. Of those, the last %d MiB above %d MiB are reserved for revoking and suspending.", free>>20, reserve>>20, minFree>>20)
@@ -88,7 +130,8 @@ func (db *DB) Size() (size Size) {
 			size.Log += allocatedBytes(info)
 		}
 	}
-	size.Free, _ = freeBytes(db.path)
+	left, _ := freeOn(db.path)
+	size.Free = left.bytes
 	return size
 }
 
@@ -102,8 +145,8 @@ type spaceWriter struct {
 }
 
 func (w *spaceWriter) Write(b []byte) (int, error) {
-	if w.db.spareSpace() != nil {
-		return 0, ErrNoSpace
+	if err := w.db.spareSpace(); err != nil {
+		return 0, err
 	}
 	return w.to.Write(b)
 }

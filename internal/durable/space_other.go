@@ -7,8 +7,10 @@ import (
 	"math"
 )
 
-// freeBytes reports no limit: the write itself finds out.
-func freeBytes(string) (uint64, error) { return math.MaxUint64, nil }
+// freeOn reports no limit: the write itself finds out.
+func freeOn(string) (free, error) { return free{math.MaxUint64, math.MaxUint64}, nil }
+
+func creatable(string) error { return nil }
 
 func allocatedBytes(file fs.FileInfo) uint64 { return uint64(file.Size()) }
 

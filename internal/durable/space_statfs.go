@@ -4,21 +4,45 @@ package durable
 
 import (
 	"io/fs"
+	"math"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// freeBytes returns how many bytes this process may still write to the disk of
-// path.
-func freeBytes(path string) (uint64, error) {
+// freeOn returns what this process may still write to the disk of path.
+func freeOn(path string) (left free, err error) {
 	var stat unix.Statfs_t
 	if err := unix.Statfs(path, &stat); err != nil {
-		return 0, err
+		return free{}, err
 	}
 	// FreeBSD reports a negative number when only root may still write.
-	free := max(int64(stat.Bavail), 0)
-	return uint64(free) * uint64(stat.Bsize), nil
+	left = free{bytes: uint64(max(int64(stat.Bavail), 0)) * uint64(stat.Bsize), inodes: math.MaxUint64}
+	if stat.Files > 0 { // btrfs makes inodes as it needs them, and has no number of them
+		left.inodes = uint64(max(int64(stat.Ffree), 0))
+	}
+	return left, nil
+}
+
+// creatable returns why no file can be created in a directory, whatever the space, or nil.
+func creatable(path string) error {
+	if err := unix.Faccessat(unix.AT_FDCWD, path, unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil {
+		return &fs.PathError{Op: "access", Path: path, Err: err}
+	}
+	opened := make([]int, 0, spareFiles)
+	defer func() {
+		for _, fd := range opened {
+			_ = unix.Close(fd)
+		}
+	}()
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	for err == nil {
+		if opened = append(opened, fd); len(opened) == spareFiles {
+			return nil
+		}
+		fd, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0) // a tenth of the time of unix.Open
+	}
+	return &fs.PathError{Op: "open", Path: path, Err: err}
 }
 
 // userOf returns the owner of a file.

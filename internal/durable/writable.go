@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // checkWritable returns why nothing can be written now, or nil. It is called before
@@ -17,10 +18,14 @@ func (db *DB) checkWritable() error {
 	case err != nil || !current.same(db.opened):
 		return &ImmutableError{errors.Join(ErrMoved, err)}
 	}
-	if db.enoughSpace() != nil {
-		return ErrNoSpace
+	if err := db.enoughSpace(); err != nil {
+		return err
 	}
-	return nil
+	err = db.creatable()
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+		return &ImmutableError{err}
+	}
+	return err // open files, or memory: other requests may give them back
 }
 
 // identity distinguishes a directory and its contents from another one of the same

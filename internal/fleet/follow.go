@@ -159,7 +159,7 @@ func (e *etcd) recordsIn(events []*clientv3.Event) (records []apikey.Record) {
 // cannotApply says why the replica cannot apply the changes after one.
 func (f *Fleet) cannotApply(after uint64, err error) error {
 	if errors.Is(err, apikey.ErrNoSpace) {
-		return fmt.Errorf("the disk of this gateway's replica at %s is full, so it cannot apply the changes after %d: free some space", f.replica.Path(), after)
+		return fmt.Errorf("the disk of this gateway's replica at %s is full, or has no inodes left, so it cannot apply the changes after %d: free some space or inodes", f.replica.Path(), after)
 	}
 	return fmt.Errorf("applying the changes after %d: %w", after, err)
 }

@@ -22,7 +22,7 @@ func (s *Store) Check(ctx context.Context, now time.Time) ([]doctor.Finding, err
 	findings := []doctor.Finding{changes}
 	checks := s.contentChecks()
 	switch {
-	case errors.Is(why, durable.ErrMoved), errors.Is(why, durable.ErrInDoubt), errors.Is(why, durable.ErrJournalMoved):
+	case errors.Is(why, durable.ErrMoved), errors.Is(why, durable.ErrInDoubt), errors.Is(why, durable.ErrFailed), errors.Is(why, durable.ErrJournalMoved):
 		// The files are no longer those that the process has open, so what they contain is
 		// not damage.
 		checks = []contentCheck{s.checkRecords}

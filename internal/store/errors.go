@@ -27,10 +27,14 @@ func (s *Store) wrapInternal(err error) error {
 	switch {
 	case errors.Is(err, durable.ErrClosed):
 		return apikey.ErrStoreUnavailable
+	case errors.Is(err, durable.ErrNoInodes):
+		return apikey.ErrNoInodes
 	case errors.Is(err, durable.ErrNoSpace):
 		return apikey.ErrNoSpace
 	case errors.Is(err, durable.ErrInDoubt):
 		return &failure{path: s.Path(), cause: err, answer: apikey.ErrInDoubt}
+	case errors.Is(err, durable.ErrFailed):
+		return &failure{path: s.Path(), cause: err, answer: apikey.ErrStoreFailed}
 	}
 	return &failure{path: s.Path(), cause: err}
 }

@@ -53,7 +53,7 @@ func (s *Store) Restore(ctx context.Context, from io.Reader, change apikey.Chang
 	defer file.Close()
 	if _, err := io.Copy(s.db.WhileSpace(file), from); err != nil {
 		if errors.Is(err, durable.ErrNoSpace) {
-			return done, apikey.ErrNoSpace
+			return done, s.wrapInternal(err)
 		}
 		return done, errDamaged(1, "the backup could not be read to the end")
 	}

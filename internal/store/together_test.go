@@ -196,8 +196,8 @@ func TestApply_togetherAloneInDoubt(t *testing.T) {
 			t.Errorf("change %d: got %v, want the answer %v", i, group[i].err, want)
 		}
 	}
-	setBroken(whole)
 	s = reopen(t, s)
+	setBroken(whole)
 	after := lookup(t, s, key.Digest)
 	equal(t, "the reason of the revocation in doubt, after a restart", after.RevokeReason, "left")
 	equal(t, "when the key was exposed", after.ExposedAt, time.Time{})
