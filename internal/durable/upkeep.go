@@ -46,6 +46,7 @@ func (db *DB) StartUpkeep(ownerWork func(context.Context)) {
 			signal(u.snapshot)
 		}
 		for {
+			db.dropPages() // most of what it has read is not read again soon
 			select {
 			case <-ctx.Done():
 				return
