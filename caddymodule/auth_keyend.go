@@ -46,9 +46,10 @@ func setKeyEndHeaders(header http.Header, d *authn.Decision, fromUpstream bool) 
 // setDeprecationHeaders says since when a key has a replacement, and when it will
 // be revoked.
 func setDeprecationHeaders(header http.Header, key *apikey.Grant) {
-	header.Set(deprecationHeader, "@"+strconv.FormatInt(key.ReplacedAt.Time().Unix(), 10))
-	if key.RevokesAt != 0 {
-		header.Set(sunsetHeader, key.RevokesAt.Time().Format(http.TimeFormat))
+	rare := key.Rare()
+	header.Set(deprecationHeader, "@"+strconv.FormatInt(rare.ReplacedAt.Time().Unix(), 10))
+	if rare.RevokesAt != 0 {
+		header.Set(sunsetHeader, rare.RevokesAt.Time().Format(http.TimeFormat))
 	}
 }
 

@@ -51,7 +51,7 @@ func (p *passage) placeholder(name string) (any, bool) {
 	case "http.api_key.name":
 		return key.Name, true
 	case "http.api_key.access":
-		return string(key.Preset), true
+		return string(key.Preset()), true
 	}
 	return nil, false
 }
@@ -106,7 +106,7 @@ func (p *passage) setHeaders(header http.Header) {
 	// One array for all headers. Each slice has the capacity for its own value
 	// only, and belongs to this request: Caddy edits header values in place.
 	key := p.pass.Key
-	p.identity = [4]string{key.WorkspaceID, key.ID, string(key.Preset), p.assertion}
+	p.identity = [4]string{key.WorkspaceID, key.ID, string(key.Preset()), p.assertion}
 	header[p.block.WorkspaceHeader] = p.identity[0:1:1]
 	header[p.block.KeyIDHeader] = p.identity[1:2:2]
 	header[p.block.AccessHeader] = p.identity[2:3:3]

@@ -57,7 +57,7 @@ func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 		defer leaveRoom()
 	}
 	h.record(r.Context(), &decision, took)
-	if first == nil && facts.Browser && decision.Key != nil && decision.Key.ExposedAt == 0 {
+	if first == nil && facts.Browser && decision.Key != nil && decision.Key.Rare().ExposedAt == 0 {
 		shared.exposed(decision.Key, remoteIP(r))
 	}
 

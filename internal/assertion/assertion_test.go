@@ -39,7 +39,7 @@ func open(t testing.TB, record []byte, secrets Secrets) *Ring {
 }
 
 func testKey(life time.Duration) *apikey.Grant {
-	return &apikey.Grant{ID: "key_01M85NMXCRPQAH7NX5PN817E75", WorkspaceID: "acme", Preset: apikey.ReadOnly, ExpiresAt: apikey.InstantOf(time.Now().Add(life))}
+	return &apikey.Grant{ID: "key_01M85NMXCRPQAH7NX5PN817E75", WorkspaceID: "acme", ExpiresAt: apikey.InstantOf(time.Now().Add(life))}
 }
 
 // verifier verifies with the public keys of a ring.
@@ -136,7 +136,8 @@ func TestSigner_endsWithTheKey(t *testing.T) {
 		{"a key that lives on", func(k *apikey.Grant) { k.ExpiresAt = apikey.InstantOf(now.Add(time.Hour)) }, 60},
 		{"expiry", func(k *apikey.Grant) { k.ExpiresAt = apikey.InstantOf(now.Add(10 * time.Second)) }, 10},
 		{"scheduled revocation", func(k *apikey.Grant) {
-			k.ExpiresAt, k.RevokesAt = apikey.InstantOf(now.Add(time.Hour)), apikey.InstantOf(now.Add(20*time.Second))
+			k.ExpiresAt = apikey.InstantOf(now.Add(time.Hour))
+			k.SetRare(apikey.Rare{RevokesAt: apikey.InstantOf(now.Add(20 * time.Second))})
 		}, 20},
 		{"within this second", func(k *apikey.Grant) { k.ExpiresAt = apikey.InstantOf(now.Add(100 * time.Millisecond)) }, 0},
 	} {

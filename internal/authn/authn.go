@@ -157,7 +157,7 @@ func (a *Authenticator) Check(ctx context.Context, policy *Policy, facts *Facts)
 		a.usages.count(key, asRefused, d.At)
 		return d.refuse(Browser)
 	}
-	if d.Action == Write && key.Preset != apikey.FullAccess {
+	if d.Action == Write && !key.MayWrite {
 		a.usages.count(key, asRefused, d.At)
 		return d.refuse(ReadOnly)
 	}

@@ -181,7 +181,7 @@ func (a *Authenticator) standing(ctx context.Context, digest apikey.Digest) Resu
 func (a *Authenticator) judge(key *apikey.Grant, at time.Time) Result {
 	switch key.Status(at) {
 	case apikey.Revoked:
-		if key.RevokedAt == 0 { // as scheduled
+		if key.Rare().RevokedAt == 0 { // as scheduled
 			a.noteEnd(key.ActiveUntil())
 		}
 		return Revoked

@@ -108,11 +108,11 @@ func (r *requests) passed(action authn.Action, access apikey.Preset) *prometheus
 // counter returns the counter of a decision; nil if it has labels that none should have.
 func (r *requests) counter(d *authn.Decision) prometheus.Counter {
 	if d.Allowed() {
-		return *r.passed(d.Action, d.Key.Preset)
+		return *r.passed(d.Action, d.Key.Preset())
 	}
 	labels := requestLabels{result: d.Result, action: d.Action}
 	if d.Key != nil {
-		labels.access = d.Key.Preset
+		labels.access = d.Key.Preset()
 	}
 	return r.byLabels[labels]
 }

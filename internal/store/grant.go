@@ -15,7 +15,7 @@ import (
 //
 //	form           one byte
 //	what is set    one byte: see below
-//	its instants   those that grantInstants returns, each as a varint
+//	its instants   when it was created and expires, and the rare ones, each as a varint
 //	the lengths    of the id and of the workspace id, each as a uvarint
 //	id, workspace id and name
 //	a checksum     of the digest and all of the above, CRC-32C, in four bytes
@@ -33,13 +33,14 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 var errGrant = errors.New("the entry of a token is damaged")
 
-func grantInstants(g *apikey.Grant) [6]*apikey.Instant {
-	return [...]*apikey.Instant{&g.CreatedAt, &g.ExpiresAt, &g.RevokesAt, &g.RevokedAt, &g.ReplacedAt, &g.ExposedAt}
+// grantInstants returns the instants of a grant, in their order.
+func grantInstants(g *apikey.Grant, rare *apikey.Rare) [6]*apikey.Instant {
+	return [...]*apikey.Instant{&g.CreatedAt, &g.ExpiresAt, &rare.RevokesAt, &rare.RevokedAt, &rare.ReplacedAt, &rare.ExposedAt}
 }
 
 func encodeGrant(g apikey.Grant) []byte {
 	var set byte
-	if g.Preset == apikey.FullAccess {
+	if g.MayWrite {
 		set |= grantsWriting
 	}
 	if g.Replaced {
@@ -50,7 +51,8 @@ func encodeGrant(g apikey.Grant) []byte {
 	}
 	to := make([]byte, 0, 64+len(g.ID)+len(g.WorkspaceID)+len(g.Name))
 	to = append(to, grantForm, set)
-	for _, at := range grantInstants(&g) {
+	rare := g.Rare()
+	for _, at := range grantInstants(&g, &rare) {
 		to = binary.AppendVarint(to, int64(*at))
 	}
 	to = binary.AppendUvarint(to, uint64(len(g.ID)))
@@ -73,19 +75,17 @@ func decodeGrant(digest, value []byte) (g apikey.Grant, err error) {
 		binary.LittleEndian.Uint32(value[end:]) != grantSum(digest, value[:end]) {
 		return g, errGrant
 	}
-	g.Digest, g.Preset, g.Replaced = apikey.Digest(digest), apikey.ReadOnly, value[1]&grantReplaced != 0
-	g.Imported = value[1]&grantImported != 0
-	if value[1]&grantsWriting != 0 {
-		g.Preset = apikey.FullAccess
-	}
-	rest := value[2:end]
-	for _, at := range grantInstants(&g) {
+	set, rest := value[1], value[2:end]
+	g.Digest, g.MayWrite, g.Replaced, g.Imported = apikey.Digest(digest), set&grantsWriting != 0, set&grantReplaced != 0, set&grantImported != 0
+	var rare apikey.Rare
+	for _, at := range grantInstants(&g, &rare) {
 		n, size := binary.Varint(rest)
 		if size <= 0 {
 			return apikey.Grant{}, errGrant
 		}
 		*at, rest = apikey.Instant(n), rest[size:]
 	}
+	g.SetRare(rare)
 	var lengths [2]int
 	for i := range lengths {
 		n, size := binary.Uvarint(rest)

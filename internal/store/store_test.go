@@ -173,7 +173,7 @@ func lookup(t testing.TB, s *Store, digest apikey.Digest) apikey.Key {
 	if err != nil {
 		t.Fatalf("Lookup: got error %v, want a key", err)
 	}
-	if got, err := s.Grant(digest); err != nil || got != key.Grant() {
+	if got, err := s.Grant(digest); err != nil || !reflect.DeepEqual(got, key.Grant()) {
 		t.Errorf("Grant: got %+v and error %v, want that of the key: %+v", got, err, key.Grant())
 	}
 	return *key

@@ -201,7 +201,7 @@ func TestApply_togetherAloneInDoubt(t *testing.T) {
 	after := lookup(t, s, key.Digest)
 	equal(t, "the reason of the revocation in doubt, after a restart", after.RevokeReason, "left")
 	equal(t, "when the key was exposed", after.ExposedAt, time.Time{})
-	if grant, err := s.Grant(key.Digest); err != nil || grant.RevokedAt == 0 {
+	if grant, err := s.Grant(key.Digest); err != nil || grant.Rare().RevokedAt == 0 {
 		t.Errorf("got the grant %+v and the error %v, want it revoked", grant, err)
 	}
 	if _, err := s.Lookup(created.Digest); !errors.Is(err, apikey.ErrNotFound) {
