@@ -42,11 +42,8 @@ func (s *Store) foldRecent(ctx context.Context) error {
 
 // foldDay moves the totals of a day into the records.
 func (s *Store) foldDay(ctx context.Context, one countedDay) error {
-	var ids []apikey.KeyIDBytes
 	s.recent.mu.RLock()
-	for id := range s.recent.totals[one] {
-		ids = append(ids, id)
-	}
+	ids := s.recent.totals[one].keys()
 	s.recent.mu.RUnlock()
 	slices.SortFunc(ids, func(a, b apikey.KeyIDBytes) int { return bytes.Compare(a[:], b[:]) }) // Badger is faster if they are in order
 	pacer := s.db.Pacer(ctx)
@@ -75,7 +72,7 @@ func (s *Store) folded(pacer *durable.Pacer, one countedDay, ids []apikey.KeyIDB
 	s.recent.mu.RLock()
 	totals := make([]apikey.Usage, len(ids))
 	for i, id := range ids {
-		totals[i] = s.recent.totals[one][id]
+		totals[i], _ = s.recent.totals[one].of(id)
 	}
 	s.recent.mu.RUnlock()
 	err = s.db.View(func(txn *durable.Txn) error {

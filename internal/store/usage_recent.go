@@ -54,7 +54,7 @@ type recentUsage struct {
 	left bool
 
 	mu     sync.RWMutex
-	totals map[countedDay]map[apikey.KeyIDBytes]apikey.Usage
+	totals map[countedDay]*dayTotals
 }
 
 // of returns the totals of some keys, by id.
@@ -65,7 +65,7 @@ func (r *recentUsage) of(keyIDs []string) map[string]map[countedDay]apikey.Usage
 	for _, keyID := range keyIDs {
 		id, _ := apikey.BytesOfKeyID(keyID)
 		for one, totals := range r.totals {
-			usage, counted := totals[id]
+			usage, counted := totals.of(id)
 			if !counted {
 				continue
 			}
@@ -82,8 +82,7 @@ func (r *recentUsage) of(keyIDs []string) map[string]map[countedDay]apikey.Usage
 func (r *recentUsage) total(one countedDay, id apikey.KeyIDBytes) (total apikey.Usage, known bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	total, known = r.totals[one][id]
-	return total, known
+	return r.totals[one].of(id)
 }
 
 // add adds totals, which may be older than what is known.
@@ -91,15 +90,15 @@ func (r *recentUsage) add(one countedDay, totals []keyTotal) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.totals == nil {
-		r.totals = make(map[countedDay]map[apikey.KeyIDBytes]apikey.Usage)
+		r.totals = make(map[countedDay]*dayTotals)
 	}
 	known := r.totals[one]
 	if known == nil {
-		known = make(map[apikey.KeyIDBytes]apikey.Usage, len(totals))
+		known = newDayTotals(len(totals))
 		r.totals[one] = known
 	}
 	for _, key := range totals {
-		known[key.id] = known[key.id].Latest(key.total)
+		known.add(key.id, key.total)
 	}
 }
 
@@ -110,7 +109,7 @@ func (r *recentUsage) forget(keys []*apikey.Key) {
 	for _, key := range keys {
 		id, _ := apikey.BytesOfKeyID(key.ID)
 		for _, totals := range r.totals {
-			delete(totals, id)
+			totals.remove(id)
 		}
 	}
 }
@@ -124,7 +123,7 @@ func (r *recentUsage) due() bool {
 	defer r.mu.RUnlock()
 	keys := 0
 	for _, totals := range r.totals {
-		keys += len(totals)
+		keys += totals.len()
 	}
 	return keys >= maxRecentKeys || r.size >= maxRecentSize
 }
