@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -13,14 +14,37 @@ import (
 // sampled returns a logger that logs the same message once per second, for failures
 // that can happen on every request: a flood of requests must not fill the disk.
 func sampled(log *zap.Logger) *zap.Logger {
-	return log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
-		return zapcore.NewSamplerWithOptions(core, time.Second, 1, 0)
-	}))
+	last := new([4096]atomic.Int64)
+	return log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core { return sampledCore{core, last} }))
 }
 
-// sampledLogger returns the logger for failures that can happen on every request.
-// The process has one: a sampler's counters take half a megabyte, and a connection
-// can hold on to a replaced configuration for minutes.
+// sampledCore does what zap's sampler does, whose counters take half a megabyte. If two
+// messages share a place, one may hide the other for a second.
+type sampledCore struct {
+	zapcore.Core
+	last *[4096]atomic.Int64 // when a message was logged last, in nanoseconds since 1970
+}
+
+func (c sampledCore) With(fields []zap.Field) zapcore.Core {
+	return sampledCore{c.Core.With(fields), c.last}
+}
+
+func (c sampledCore) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	hash := uint32(2166136261) // FNV-1a
+	for i := range len(entry.Message) {
+		hash = (hash ^ uint32(entry.Message[i])) * 16777619
+	}
+	place := &c.last[hash%uint32(len(c.last))]
+	last, now := place.Load(), entry.Time.UnixNano()
+	// If it is later than now, the clock was set back.
+	if last <= now && now < last+int64(time.Second) || !place.CompareAndSwap(last, now) {
+		return checked
+	}
+	return c.Core.Check(entry, checked)
+}
+
+// sampledLogger returns the logger for failures that can happen on every request. The
+// process has one: a connection can hold on to a replaced configuration for minutes.
 var sampledLogger = sync.OnceValue(func() *zap.Logger {
 	return sampled(reloadSafe(caddy.Log().Named(appName)))
 })

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"testing"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
@@ -164,3 +165,32 @@ func TestLogs_start(t *testing.T) {
 		t.Errorf("got the keys %v, want %v", got, want)
 	}
 }
+
+// TestSampled: a message is logged once a second, and does not hide another one.
+func TestSampled(t *testing.T) {
+	core, logged := observer.New(zap.DebugLevel)
+	at := time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
+	log := sampled(zap.New(core, zap.WithClock(clockAt{&at})))
+	for _, step := range []struct {
+		after time.Duration
+		want  int
+	}{{0, 1}, {999 * time.Millisecond, 1}, {time.Millisecond, 2}, {0, 2}, {-time.Hour, 3}, {999 * time.Millisecond, 3}, {time.Millisecond, 4}} {
+		at = at.Add(step.after)
+		log.Error("failed")
+		log.With(zap.Int("n", 1)).Error("failed")
+		if got := logged.FilterMessage("failed").Len(); got != step.want {
+			t.Errorf("%v later: got %d lines, want %d", step.after, got, step.want)
+		}
+	}
+	log.Error("failed otherwise")
+	if got := logged.FilterMessage("failed otherwise").Len(); got != 1 {
+		t.Errorf("another message: got %d lines, want 1", got)
+	}
+}
+
+// clockAt is a clock that always shows one time.
+type clockAt struct{ at *time.Time }
+
+func (c clockAt) Now() time.Time { return *c.at }
+
+func (c clockAt) NewTicker(d time.Duration) *time.Ticker { return time.NewTicker(d) }
