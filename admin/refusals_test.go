@@ -1,17 +1,13 @@
 package admin
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -20,143 +16,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
-	"github.com/agiled/caddy-api-keys/internal/store"
 )
-
-// changes are the calls that take a body, as method and path.
-func changes(id string) [][2]string {
-	key := keysPage + "/" + id
-	return [][2]string{
-		{"POST", keysPage}, {"PATCH", key}, {"POST", key + "/rotate"}, {"POST", key + "/revoke"},
-		{"POST", "/workspaces/acme/suspend"}, {"POST", "/workspaces/acme/resume"}, {"POST", "/workspaces/acme/revoke-all"},
-		{"POST", "/tokens/lookup"}, {"POST", "/tokens/revoke"},
-	}
-}
-
-// unchanged fails if the audit trail has a new change.
-func (a *api) unchanged(t *testing.T, do func()) {
-	t.Helper()
-	before := a.events(t)
-	do()
-	equal(t, "events", a.events(t), before)
-}
-
-func TestBody_notTheObject(t *testing.T) {
-	a := newAPI(t)
-	id, _ := a.create(t, "acme", "Before")
-	for _, test := range []struct{ title, body string }{
-		{"null", `null`}, {"array", `[]`}, {"array of an object", `[{}]`}, {"string", `"name"`}, {"number", `1`}, {"1e999", `1e999`}, {"true", `true`},
-		{"space", ` `}, {"cut off", `{"name":`}, {"not closed", `{`}, {"trailing comma", `{"name":"Zapier",}`}, {"comment", `{}//`}, {"single quotes", `{'name':'Zapier'}`},
-		{"trailing object", `{}{}`}, {"trailing word", `{} x`}, {"trailing NUL", "{}\x00"}, {"byte order mark", "\ufeff{}"}, {"NaN", `{"name":NaN}`},
-		{"unknown member", `{"nome":"Zapier"}`}, {"status", `{"status":"active"}`}, {"empty member", `{"":1}`},
-		{"nested unknown member", `{"name":{"name":"Zapier"}}`},
-		{"1e999 in a member", `{"name":1e999}`}, {"wrong type", `{"name":["Zapier"]}`},
-		{"invalid UTF-8", "{\"name\":\"Zapier\xff\",\"preset\":\"read_only\"}"}, {"overlong UTF-8", "{\"name\":\"Zapier\xc0\xaf\"}"},
-		{"lone surrogate", `{"name":"Zapier \ud800","preset":"read_only"}`}, {"swapped surrogates", `{"name":"Zapier \udd11\ud83d","preset":"read_only"}`},
-		{"surrogate in bytes", "{\"name\":\"Zapier \xed\xa0\x80\"}"}, {"raw control character", "{\"name\":\"Zap\x01ier\"}"},
-		{"deep arrays", `{"name":` + strings.Repeat("[", 30_000)}, {"deep objects", strings.Repeat(`{"name":`, 8_000)},
-	} {
-		t.Run(test.title, func(t *testing.T) {
-			a.unchanged(t, func() {
-				for _, call := range changes(id) {
-					a.refused(t, http.StatusBadRequest, "invalid_json", "", call[0], call[1], test.body)
-				}
-			})
-		})
-	}
-}
-
-// A member that is repeated, or in another case, is refused, because two parsers
-// could read it differently.
-func TestBody_ambiguousMembers(t *testing.T) {
-	a := newAPI(t)
-	id, _ := a.create(t, "acme", "Before")
-	for _, test := range []struct{ path, body string }{
-		{keysPage, `{"name":"Zapier","name":"Zapier","preset":"read_only"}`},
-		{keysPage, `{"name":"Zapier","preset":"read_only","preset":"full_access"}`},
-		{keysPage, `{"name":"Zapier","na\u006de":"Zapier","preset":"read_only"}`},
-		{keysPage, `{"name":"Zapier","Name":"Zapier","preset":"read_only"}`},
-		{keysPage, `{"NAME":"Zapier","preset":"read_only"}`},
-		{keysPage, `{"name":"Zapier","preset":"read_only","Expires_In":"1d"}`},
-		{keysPage, `{"name":"Zapier","preset":"read_only","expiresin":"1d"}`},
-		{keysPage, `{"name":"Zapier","pre\u017fet":"read_only"}`}, // folds to an s
-		{keysPage, `{"name":"Zapier","preset":"read_only","workspace_id":"other"}`},
-		{keysPage, `{"name":"Zapier","preset":"read_only","reason":"x"}`},
-		{keysPage + "/" + id + "/revoke", `{"reason":"a","reason":"a"}`},
-		{keysPage + "/" + id + "/revoke", `{"Reason":"a"}`},
-		{"/workspaces/acme/suspend", `{"reason":null,"reason":"a"}`},
-		{"/workspaces/acme/resume", `{"reason":"a"}`},
-		{"/workspaces/acme/revoke-all", `{"reason":"a","Reason":"a"}`},
-		{keysPage + "/" + id + "/rotate", `{"revoke_old_in":"1h","revoke_old_in":"0s"}`},
-		{keysPage + "/" + id + "/rotate", `{"preset":"full_access"}`},
-		{keysPage + "/" + id + "/rotate", `{"expires_in":"1d"}`},
-		{"/tokens/lookup", `{"token":"a","token":"b"}`},
-		{"/tokens/lookup", `{"token":"a","reason":"b"}`},
-		{"/tokens/revoke", `{"Token":"a"}`},
-	} {
-		a.unchanged(t, func() { a.refused(t, http.StatusBadRequest, "invalid_json", "", "POST", test.path, test.body) })
-	}
-}
-
-// The error names what is wrong, but does not quote a token.
-func TestBody_named(t *testing.T) {
-	a := newAPI(t)
-	token := apikey.NewToken("agk").Reveal()
-	for _, test := range []struct{ body, said string }{
-		{`{"nmae":"Zapier"}`, `it has the unknown member "nmae".`},
-		{`{"Name":"Zapier"}`, `it has the unknown member "Name".`},
-		{`{"":1}`, `it has the unknown member "".`},
-		{`{"a\u0000\u001b[31m\u202e":1}`, `it has the unknown member "a\x00\x1b[31m\u202e".`},
-		{`{"` + strings.Repeat("é", 41) + `":1}`, `it has the unknown member "` + strings.Repeat("é", 40) + `…".`},
-		{`{"` + token + `":"x"}`, `it has the unknown member (a token).`},
-		{`{"x` + token + `y":"x"}`, `it has the unknown member (a token).`},
-		{`{"name":"a","name":"b"}`, `the member "name" appears twice.`},
-		{`{"` + token + `":"x","` + token + `":"y"}`, `the unknown member (a token)`},
-		{`{"name":{"` + token + `":1}}`, `its member name has the wrong type.`},
-		{"\ufeff{}", `it begins with a byte-order mark: send UTF-8 without one.`},
-		{"\xff\xfe{\x00}\x00", `it is in UTF-16 or UTF-32: send UTF-8.`},
-		{"\xfe\xff\x00{\x00}", `it is in UTF-16 or UTF-32: send UTF-8.`},
-		{"{\x00}\x00", `it is in UTF-16 or UTF-32: send UTF-8.`},
-		{"\x00{\x00}", `it is in UTF-16 or UTF-32: send UTF-8.`},
-		{"{}\x00", `it is not valid JSON.`},
-	} {
-		got := a.refused(t, http.StatusBadRequest, "invalid_json", "", "POST", keysPage, test.body)
-		if message := got.body["error"].(string); !strings.Contains(message, test.said) || strings.Contains(message, token) {
-			t.Errorf("%q: got %q, want it to say %q", test.body, message, test.said)
-		}
-	}
-}
-
-// Null is refused: it could mean "none" or "unchanged".
-func TestBody_null(t *testing.T) {
-	a := newAPI(t)
-	id, _ := a.create(t, "acme", "Before")
-	for _, test := range []struct{ method, path, body, member string }{
-		{"POST", keysPage, `{"name":null,"preset":"read_only"}`, "name"},
-		{"POST", keysPage, `{"name":"Zapier","preset":"read_only","owner":null}`, "owner"},
-		{"POST", keysPage, `{"name":"Zapier","preset":"read_only","expires_in": null}`, "expires_in"},
-		{"PATCH", keysPage + "/" + id, `{"owner":null}`, "owner"},
-		{"POST", keysPage + "/" + id + "/rotate", `{"revoke_old_in":null}`, "revoke_old_in"},
-		{"POST", keysPage + "/" + id + "/revoke", `{"reason":null}`, "reason"},
-		{"POST", "/workspaces/acme/revoke-all", `{"reason":null}`, "reason"},
-	} {
-		a.unchanged(t, func() {
-			got := a.refused(t, http.StatusBadRequest, "invalid_json", "", test.method, test.path, test.body)
-			if message := got.body["error"].(string); !strings.Contains(message, "its member "+test.member+" is null: leave it out") {
-				t.Errorf("%s: got %q, want it to name the member", test.body, message)
-			}
-		})
-	}
-}
-
-// A compressed or otherwise encoded body is refused.
-func TestBody_encoded(t *testing.T) {
-	a := newAPI(t)
-	a.unchanged(t, func() {
-		a.refused(t, http.StatusUnsupportedMediaType, "not_json", "", "POST", keysPage, zapier, "Content-Encoding: gzip")
-	})
-	a.must(t, http.StatusCreated, "POST", keysPage, zapier, "Content-Encoding: identity")
-}
 
 // A query that two readers could understand differently is refused.
 func TestQuery_ambiguous(t *testing.T) {
@@ -214,49 +74,6 @@ func TestCursor_ofAnotherList(t *testing.T) {
 		}
 	}
 }
-
-func TestBody_mediaType(t *testing.T) {
-	a := newAPI(t)
-	id, _ := a.create(t, "acme", "Before")
-	for _, media := range []string{"", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/jsonp", "text/json", "application/json, text/plain", "application/json; charset", "json"} {
-		a.unchanged(t, func() {
-			for _, call := range changes(id) {
-				a.refused(t, http.StatusUnsupportedMediaType, "not_json", "", call[0], call[1], "{}", "Content-Type: "+media)
-			}
-		})
-	}
-	for i, media := range []string{"application/json", "Application/JSON", "application/json; charset=utf-8", " application/json ;charset=utf-8"} {
-		a.must(t, http.StatusCreated, "POST", fmt.Sprintf("/workspaces/ws%d/keys", i), zapier, "Content-Type: "+media)
-	}
-}
-
-func TestBody_tooLarge(t *testing.T) {
-	a := newAPI(t)
-	id, _ := a.create(t, "acme", "Before")
-	const most = 64 << 10
-	padded := func(body string, size int) string { return body + strings.Repeat(" ", size-len(body)) }
-	a.unchanged(t, func() {
-		for _, call := range changes(id) {
-			got := a.refused(t, http.StatusRequestEntityTooLarge, "body_too_large", "", call[0], call[1], padded("{}", most+1))
-			equal(t, "closes the connection", got.closes, true)
-		}
-	})
-	a.must(t, http.StatusCreated, "POST", keysPage, padded(zapier, most))
-}
-
-func TestBody_cannotBeRead(t *testing.T) {
-	a := newAPI(t)
-	w := httptest.NewRecorder()
-	r := httptest.NewRequest("POST", keysPage, io.MultiReader(strings.NewReader(zapier), failingReader{}))
-	r.Header.Set("Content-Type", "application/json")
-	a.Config.Handler.ServeHTTP(w, r)
-	equal(t, "status", w.Code, http.StatusBadRequest)
-	equal(t, "events", a.events(t), 0)
-}
-
-type failingReader struct{}
-
-func (failingReader) Read([]byte) (int, error) { return 0, errors.New("the client has gone") }
 
 // Another workspace's key is indistinguishable from one that never existed.
 func TestNotFound(t *testing.T) {
@@ -460,115 +277,6 @@ func TestPinnedMount(t *testing.T) {
 			t.Errorf("%s: got status %d and %s, want it answered", call, got.status, got.raw)
 		}
 	}
-}
-
-// someToken is well-formed, but belongs to no key.
-var someToken = apikey.NewToken("agk").Reveal()
-
-// everything has one of each call.
-func everything() [][3]string {
-	key := keysPage + "/" + someKey
-	return [][3]string{
-		{"GET", "/openapi.json", ""}, {"GET", "/mount", ""}, {"GET", "/healthz", ""}, {"GET", keysPage, ""}, {"POST", keysPage, zapier}, {"GET", key, ""}, {"PATCH", key, `{"owner":"Kim"}`},
-		{"GET", key + "/uses", ""}, {"GET", key + "/usage", ""}, {"GET", "/workspaces/acme/usage?keys=" + someKey, ""}, {"POST", key + "/rotate", ""}, {"POST", key + "/revoke", ""}, {"GET", "/workspaces/acme", ""}, {"POST", "/workspaces/acme/suspend", ""},
-		{"POST", "/workspaces/acme/resume", ""}, {"POST", "/workspaces/acme/revoke-all", `{"reason":"left"}`},
-		{"POST", "/tokens/lookup", `{"token":"` + someToken + `"}`}, {"POST", "/tokens/revoke", `{"token":"` + someToken + `"}`},
-		{"GET", "/workspaces/acme/audit", ""}, {"GET", "/audit", ""}, {"GET", "/workspaces/acme/calendar.ics", ""},
-		{"POST", "/workspaces/acme/calendar/feed", ""}, {"DELETE", "/workspaces/acme/calendar/feed", ""},
-		{"GET", "/calendar/cal_" + strings.Repeat("A", 43) + ".ics", ""}, {"GET", "/backup", ""}, {"POST", "/restore", ""}, {"GET", "/doctor", ""}, {"GET", "/fleet", ""}, {"POST", "/fleet/rekey", ""}, {"POST", "/fleet/reconcile", ""}, {"POST", "/webhooks/test", ""}, {"GET", "/clock", ""}, {"POST", "/clock/trust", ""},
-		{"POST", "/import", ""}, {"GET", "/suspensions", ""}, {"GET", "/workspaces", ""}, {"GET", "/keys", ""}, {"GET", "/keys/" + someKey, ""},
-	}
-}
-
-func TestStore_unavailable(t *testing.T) {
-	closed := newAPI(t)
-	if err := closed.store.Close(); err != nil {
-		t.Fatal(err)
-	}
-	for title, a := range map[string]*api{
-		"closed":         closed,
-		"not yet opened": newAPI(t, func(c *Config) { c.Keys = func() Keys { return nil } }),
-	} {
-		t.Run(title, func(t *testing.T) {
-			for _, call := range everything() {
-				if call[1] == "/openapi.json" || call[1] == "/mount" { // which need no store
-					a.must(t, http.StatusOK, call[0], call[1], call[2])
-					continue
-				}
-				got := a.refused(t, http.StatusServiceUnavailable, "store_unavailable", "", call[0], call[1], call[2])
-				equal(t, "Retry-After", got.header.Get("Retry-After"), "1")
-			}
-		})
-	}
-}
-
-// failing is a real store whose changes fail with a given error.
-type failing struct {
-	*store.Store
-	err error
-}
-
-func (f failing) Apply(context.Context, apikey.Change) (apikey.Outcome, error) {
-	return apikey.Outcome{}, f.err
-}
-
-func (f failing) Feed(context.Context, apikey.Digest) (string, error) { return "", f.err }
-
-func (f failing) Restore(context.Context, io.Reader, apikey.Change, apikey.Restore, io.Writer) (apikey.Restored, error) {
-	return apikey.Restored{}, f.err
-}
-
-// noRoom is a fleet whose etcd is full.
-type noRoom struct{ inState }
-
-func (noRoom) Rekey(context.Context, string) (apikey.Rekeyed, error) {
-	return apikey.Rekeyed{}, apikey.ErrRekeyNoSpace
-}
-
-func TestStore_noSpace(t *testing.T) {
-	a := newAPI(t, func(c *Config) {
-		s := c.Keys().(*store.Store)
-		c.Keys = func() Keys { return failing{s, apikey.ErrNoSpace} }
-		c.Fleet = func() Fleet { return noRoom{} }
-	})
-	writeNothing := []string{"/fleet/reconcile", "/webhooks/test", "/import"} // the last one answers each line
-	for _, call := range everything() {
-		if call[0] != "GET" && !slices.Contains(writeNothing, call[1]) {
-			a.refused(t, http.StatusInsufficientStorage, "no_space", "", call[0], call[1], call[2])
-		}
-	}
-	a.must(t, http.StatusOK, "GET", keysPage, "")
-}
-
-// Internal errors are logged and not shown.
-func TestStore_failureStaysInside(t *testing.T) {
-	core, logged := observer.New(zap.ErrorLevel)
-	a := newAPI(t, func(c *Config) {
-		s := c.Keys().(*store.Store)
-		c.Log = zap.New(core)
-		c.Keys = func() Keys { return failing{s, errors.New("no such block on /dev/sda")} }
-	})
-	got := a.refused(t, http.StatusServiceUnavailable, "store_unavailable", "", "POST", keysPage, zapier)
-	if strings.Contains(got.raw, "sda") {
-		t.Errorf("got %s, want nothing of the cause", got.raw)
-	}
-	if n := logged.FilterField(zap.String("operation", "create")).Len(); n != 1 {
-		t.Errorf("got %d log entries about it, want 1", n)
-	}
-}
-
-// A client that hangs up is not a failure of the store.
-func TestStore_clientHasGone(t *testing.T) {
-	core, logged := observer.New(zap.InfoLevel)
-	a := newAPI(t, func(c *Config) { c.Log = zap.New(core) })
-	a.create(t, "acme", "Zapier")
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	a.Config.Handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", keysPage, nil).WithContext(ctx))
-	for _, entry := range logged.All() {
-		t.Errorf("got a log entry %q, want none", entry.Message)
-	}
-	equal(t, "observed", a.observed, []string{"create ok"})
 }
 
 func TestUnauthorized(t *testing.T) {
