@@ -71,22 +71,26 @@ func (Admin) CaddyModule() caddy.ModuleInfo {
 
 // Provision reads the admin token and prepares the API.
 func (h *Admin) Provision(ctx caddy.Context) error {
-	if err := errors.Join(h.check(), h.checkValues(), refuseLoggedCredentials(ctx), refuseAppendedTokens(ctx, ""), refuseAppendedBodies(ctx, "api_key_admin")); err != nil {
+	if err := errors.Join(h.check(), h.checkValues(), refuseLoggedCredentials(ctx)); err != nil {
+		return err
+	}
+	loaded, err := ctx.App(appName)
+	if err != nil {
+		return fmt.Errorf("loading the api_keys app: %w", err)
+	}
+	app := loaded.(*App)
+	if err := errors.Join(app.refuseAppendedTokens(ctx, ""), app.refuseAppendedBodies(ctx, "api_key_admin")); err != nil {
 		return err
 	}
 	h.BasePath = "/" + strings.Trim(h.BasePath, "/")
 	if err := h.readToken(ctx.Logger()); err != nil {
 		return err
 	}
-	app, err := ctx.App(appName)
-	if err != nil {
-		return fmt.Errorf("loading the api_keys app: %w", err)
-	}
 	config := admin.Config{Actor: h.actor, TestURL: h.TestURL}
 	if h.Workspace != "" {
 		config.Workspace = h.pin
 	}
-	h.api = app.(*App).newAPI(config)
+	h.api = app.newAPI(config)
 	h.page = page.New(h.Page.site())
 	h.accessLog = ctx.Logger(caddyhttp.App{}).Named("log.access")
 	return nil

@@ -102,6 +102,7 @@ type App struct {
 	log      *zap.Logger
 	path     string         // of the store: absolute, and free of symbolic links
 	endpoint *admin.Handler // for Caddy's own admin endpoint
+	appended appendedTo     // what log_append adds to access logs
 
 	// shared is nil until the app has started. ready is closed when it has started
 	// or failed to: Caddy starts apps in no particular order, and requests may come

@@ -120,14 +120,14 @@ func (h *Auth) Provision(ctx caddy.Context) error {
 	if err := refuseLoggedTokens(ctx, h.TokenHeader); err != nil {
 		return err
 	}
-	if err := refuseAppendedTokens(ctx, h.TokenHeader); err != nil {
-		return err
-	}
 	app, err := ctx.App(appName)
 	if err != nil {
 		return fmt.Errorf("loading the api_keys app: %w", err)
 	}
 	h.app = app.(*App)
+	if err := h.app.refuseAppendedTokens(ctx, h.TokenHeader); err != nil {
+		return err
+	}
 	h.app.reserveDescriptors(ctx)
 	h.log = sampledLogger()
 	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)

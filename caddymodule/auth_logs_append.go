@@ -21,7 +21,7 @@ import (
 // refuseAppendedTokens refuses a configuration that has a log_append write one of the
 // headers with tokens to the access log, which no format redacts. As in
 // refuseLoggedTokens, all requests count.
-func refuseAppendedTokens(ctx caddy.Context, tokenHeader string) error {
+func (a *App) refuseAppendedTokens(ctx caddy.Context, tokenHeader string) error {
 	app, err := ctx.AppIfConfigured("http")
 	if err != nil {
 		return nil // there are no routes
@@ -29,7 +29,7 @@ func refuseAppendedTokens(ctx caddy.Context, tokenHeader string) error {
 	secret := identity.NewHeaders("Authorization", cmp.Or(tokenHeader, "Authorization"))
 	servers := app.(*caddyhttp.App).Servers
 	for _, name := range slices.Sorted(maps.Keys(servers)) {
-		for _, value := range appendedTo(servers[name]) {
+		for _, value := range a.appended.of(servers[name]) {
 			for header := range headersIn(value) {
 				if secret.Match(header) {
 					return fmt.Errorf("log_append with %s would write tokens to the access log: remove it. Of a request with an API key, the access log has the id of the key, as api_key_id", value)
@@ -42,12 +42,12 @@ func refuseAppendedTokens(ctx caddy.Context, tokenHeader string) error {
 
 // refuseAppendedBodies refuses a server that has a log_append write bodies to the access
 // log: those of the admin API have tokens, which are shown once.
-func refuseAppendedBodies(ctx caddy.Context, directive string) error {
+func (a *App) refuseAppendedBodies(ctx caddy.Context, directive string) error {
 	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if !ok {
 		return nil
 	}
-	for _, value := range appendedTo(server) {
+	for _, value := range a.appended.of(server) {
 		if strings.Contains(value, "http.request.body") || strings.Contains(value, "http.response.body") {
 			return fmt.Errorf("log_append with %s would write tokens to the access log: remove it from the server that uses %s", value, directive)
 		}
@@ -55,15 +55,27 @@ func refuseAppendedBodies(ctx caddy.Context, directive string) error {
 	return nil
 }
 
-// appendedTo returns the values of all log_append of a server.
-func appendedTo(server *caddyhttp.Server) []string {
+// appendedTo are the values of all log_append of servers. Each server is searched once, and
+// not again for each of the handlers that ask, of which there may be one on every site.
+type appendedTo map[*caddyhttp.Server][]string
+
+// of returns the values of all log_append of a server.
+func (all *appendedTo) of(server *caddyhttp.Server) []string {
+	if known, ok := (*all)[server]; ok {
+		return known
+	}
 	var found appended
 	found.routes(server.Routes)
 	for _, route := range server.NamedRoutes {
 		found.routes(caddyhttp.RouteList{*route})
 	}
 	found.errors(server.Errors)
-	return found
+	slices.Sort(found)
+	if *all == nil {
+		*all = make(appendedTo)
+	}
+	(*all)[server] = slices.Compact(found)
+	return (*all)[server]
 }
 
 // appended are the values of those log_append that were found in routes. Some routes are

@@ -45,7 +45,7 @@ func (Leaks) CaddyModule() caddy.ModuleInfo {
 // Provision reads the public keys.
 func (h *Leaks) Provision(ctx caddy.Context) error {
 	setDefault(&h.Action, revokeLeaked)
-	if err := errors.Join(h.check(), oneOf("action", h.Action, revokeLeaked, notifyOfLeak), refuseAppendedBodies(ctx, "api_key_leaks")); err != nil {
+	if err := errors.Join(h.check(), oneOf("action", h.Action, revokeLeaked, notifyOfLeak)); err != nil {
 		return err
 	}
 	signers, err := readSigners(h.GitHubKeys)
@@ -57,6 +57,9 @@ func (h *Leaks) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("loading the api_keys app: %w", err)
 	}
 	app := loaded.(*App)
+	if err := app.refuseAppendedBodies(ctx, "api_key_leaks"); err != nil {
+		return err
+	}
 	h.handler = &leaks.Handler{
 		Keys: func() leaks.Keys {
 			if i := app.instance(context.Background()); i != nil {
