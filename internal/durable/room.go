@@ -9,11 +9,12 @@ import (
 // Go preempts a goroutine that computes after ten milliseconds. While as many compute as
 // GOMAXPROCS allows, one per CPU, a request waits for that long, and again whenever it
 // has waited for something else. During bulk changes, those are Badger's, which write
-// and merge tables and cannot be paced. So there are more threads than CPUs then: the
-// kernel shares the CPUs out, and prefers threads that have just woken up.
+// and merge tables and cannot be paced: it makes up to two merges at once, each in up to
+// five parts. So there are more threads than CPUs then: the kernel shares the CPUs out,
+// and prefers threads that have just woken up.
 
-// spareThreads is by how much GOMAXPROCS is raised.
-const spareThreads = 2
+// spareThreads is by how much GOMAXPROCS is raised: by as much as Badger has parts of merges.
+const spareThreads = 10
 
 // room is who needs more threads in this process, and GOMAXPROCS without them.
 var room struct {
