@@ -78,10 +78,7 @@ func (r *release) entries(p platform) ([]entry, error) {
 
 // writeTar writes a compressed tar archive in which each file has the same time.
 func writeTar(to io.Writer, entries []entry, at time.Time) error {
-	packed, err := gzip.NewWriterLevel(to, gzip.BestCompression)
-	if err != nil {
-		return err
-	}
+	packed := gzip.NewWriter(to)
 	archive := tar.NewWriter(packed)
 	for _, e := range entries {
 		content, err := os.ReadFile(e.source)
