@@ -73,8 +73,8 @@ test: etcd | dist ## run all tests; with API_KEYS_TESTS=all, none may be skipped
 	@race=; export CGO_ENABLED=0; \
 	if $(CAN_RACE); then race=-race CGO_ENABLED=1; \
 	elif [ "$${API_KEYS_TESTS:-}" = all ]; then echo 'The race detector $(NO_RACE)'; exit 1; fi; \
-	status=0; \
-	$(TOOL) gotestsum --format pkgname --jsonfile dist/test.jsonl -- $$race -vet=off -count=1 -parallel $$(( $$(getconf _NPROCESSORS_ONLN) * 3 / 2 )) -timeout 40m ./test ./internal/fleet ./internal/store ./... || status=$$?; \
+	status=0; busy=$$(( $$(getconf _NPROCESSORS_ONLN) * 3 / 2 )); \
+	$(TOOL) gotestsum --format pkgname --jsonfile dist/test.jsonl -- $$race -vet=off -count=1 -p $$busy -parallel $$busy -timeout 40m ./test ./internal/fleet ./internal/store ./... || status=$$?; \
 	go -C tools/image test ./... || status=$$?; \
 	if [ -z "$$race" ]; then echo 'These tests ran without the race detector, which $(NO_RACE)'; fi; \
 	exit $$status
