@@ -2,54 +2,27 @@ package admin
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 	"net/http"
-	"slices"
-	"strings"
 	"sync"
 	"testing"
 
-	"github.com/pb33f/libopenapi"
-	validator "github.com/pb33f/libopenapi-validator"
-	"github.com/pb33f/libopenapi-validator/config"
-	"github.com/pb33f/libopenapi-validator/errors"
-	"github.com/pb33f/libopenapi-validator/schema_validation"
-	v3 "github.com/pb33f/libopenapi/datamodel/high/v3"
+	"github.com/agiled/caddy-api-keys/admin/internal/described"
 )
 
-// description is openapi.yaml, with what validates requests and responses by it.
-type description struct {
-	*v3.Document
-	validator.Validator
-	schemas schema_validation.SchemaValidator
-}
-
-// described returns the description, read as by clients, and only once: compiling
-// it takes a while.
-var described = sync.OnceValues(func() (*description, error) {
+// readDescription reads the description, as by clients, and only once: compiling it takes
+// a while.
+var readDescription = sync.OnceValues(func() (described.Description, error) {
 	served, err := openapiJSON()
 	if err != nil {
 		return nil, err
 	}
-	document, err := libopenapi.NewDocument(served)
-	if err != nil {
-		return nil, err
-	}
-	model, err := document.BuildV3Model()
-	if err != nil {
-		return nil, err
-	}
-	all, errs := validator.NewValidator(document, config.WithFormatAssertions())
-	if len(errs) > 0 {
-		return nil, errs[0]
-	}
-	return &description{&model.Model, all, schema_validation.NewSchemaValidator(config.WithFormatAssertions())}, nil
+	return described.Read(served, importType)
 })
 
-func theDescription(t testing.TB) *description {
+func theDescription(t testing.TB) described.Description {
 	t.Helper()
-	d, err := described()
+	d, err := readDescription()
 	if err != nil {
 		t.Fatalf("reading the description: %v", err)
 	}
@@ -69,7 +42,8 @@ func held(t testing.TB, next http.Handler) http.Handler {
 		} else {
 			next.ServeHTTP(heard, teed(r, &sent))
 		}
-		for _, mismatch := range d.mismatches(r, sent.Bytes(), heard) {
+		got := described.Answer{Status: heard.status, Header: heard.Header(), Body: heard.body.Bytes()}
+		for _, mismatch := range d.Mismatches(r, sent.Bytes(), got) {
 			t.Errorf("%s %s answered with %d and %s: %s", r.Method, r.URL, heard.status, heard.body.Bytes(), mismatch)
 		}
 	})
@@ -106,103 +80,4 @@ func (w *recorder) WriteHeader(status int) {
 func (w *recorder) Write(p []byte) (int, error) {
 	w.body.Write(p)
 	return w.ResponseWriter.Write(p)
-}
-
-// mismatches returns how a call differs from the description.
-func (d *description) mismatches(r *http.Request, sent []byte, got *recorder) []string {
-	path, item := d.path(r.URL.EscapedPath())
-	method := r.Method
-	if method == http.MethodHead {
-		method = http.MethodGet // described by GET's
-	}
-	if item == nil || item.GetOperations().GetOrZero(strings.ToLower(method)) == nil || method != strings.ToUpper(method) {
-		return d.mismatchesOfNoCall(got)
-	}
-	if got.Header().Get("Content-Type") == importType {
-		return d.mismatchesOfLines(got)
-	}
-	request := &http.Request{Method: method, URL: r.URL, Header: r.Header, Host: r.Host, Body: io.NopCloser(bytes.NewReader(sent)), ContentLength: int64(len(sent))}
-	response := &http.Response{StatusCode: got.status, Header: got.Header(), Body: io.NopCloser(bytes.NewReader(got.body.Bytes()))}
-	_, errs := d.GetResponseBodyValidator().ValidateResponseBodyWithPathItem(request, response, item, path)
-	if got.status >= http.StatusBadRequest {
-		return texts(errs) // a refused request need not match
-	}
-	_, wrong := d.ValidateHttpRequestSyncWithPathItem(request, item, path)
-	return texts(append(errs, wrong...))
-}
-
-// mismatchesOfNoCall returns how the response to a request that is not a call
-// differs from the description.
-func (d *description) mismatchesOfNoCall(got *recorder) []string {
-	if got.status == http.StatusMethodNotAllowed {
-		return d.mismatchesOfMethod(got)
-	}
-	name := map[int]string{
-		http.StatusUnauthorized: "Unauthorized", http.StatusForbidden: "Forbidden", http.StatusNotFound: "NotFound",
-	}[got.status]
-	if name == "" {
-		return []string{"nothing described is answered like this"}
-	}
-	response := d.Components.Responses.GetOrZero(name)
-	for field, header := range response.Headers.FromOldest() {
-		if header.Required && got.Header().Get(field) == "" {
-			return []string{"the header " + field + " is missing"}
-		}
-	}
-	_, errs := d.schemas.ValidateSchemaBytes(response.Content.GetOrZero("application/json").Schema.Schema(), got.body.Bytes())
-	return texts(errs)
-}
-
-// mismatchesOfLines returns how the answers to an import differ from the description, each
-// of which is a document of its own.
-func (d *description) mismatchesOfLines(got *recorder) (all []string) {
-	schema := d.Components.Schemas.GetOrZero("ImportAnswer").Schema()
-	for text := range bytes.Lines(got.body.Bytes()) {
-		_, errs := d.schemas.ValidateSchemaBytes(schema, text)
-		all = append(all, texts(errs)...)
-	}
-	return all
-}
-
-// mismatchesOfMethod returns how the response to an unsupported method differs from
-// what the description says in prose.
-func (d *description) mismatchesOfMethod(got *recorder) []string {
-	if got.Header().Get("Allow") == "" {
-		return []string{"the header Allow is missing"}
-	}
-	if !bytes.Contains(got.body.Bytes(), []byte(`"code":"method_not_allowed"`)) {
-		return []string{"the code is not method_not_allowed"}
-	}
-	_, errs := d.schemas.ValidateSchemaBytes(d.Components.Schemas.GetOrZero("Error").Schema(), got.body.Bytes())
-	return texts(errs)
-}
-
-// noSegment matches what ServeMux does not accept as a segment of a path.
-var noSegment = []string{"", ".", "..", "%2f", "%2F"}
-
-// path finds the description of a path, segment by segment and undecoded.
-func (d *description) path(escaped string) (string, *v3.PathItem) {
-	segments := strings.Split(escaped, "/")
-	for template, item := range d.Paths.PathItems.FromOldest() {
-		wanted := strings.Split(template, "/")
-		matches := len(wanted) == len(segments)
-		for i := 0; matches && i < len(wanted); i++ {
-			matches = wanted[i] == segments[i] || strings.HasPrefix(wanted[i], "{") && !slices.Contains(noSegment, segments[i])
-		}
-		if matches {
-			return template, item
-		}
-	}
-	return "", nil
-}
-
-func texts(errs []*errors.ValidationError) (all []string) {
-	for _, err := range errs {
-		text := err.Message + ": " + err.Reason
-		for _, violation := range err.SchemaValidationErrors {
-			text += fmt.Sprintf("\n\t%s at %q", violation.Reason, violation.FieldPath)
-		}
-		all = append(all, text)
-	}
-	return all
 }
