@@ -172,10 +172,16 @@ func (s *server) restart(config string) {
 // smallDisk returns a folder on a disk of its own, with 128 MiB.
 func smallDisk(t *testing.T, dir string) string {
 	t.Helper()
+	return diskWith(t, dir, "size=128m")
+}
+
+// diskWith returns a folder on a disk of its own, with options of tmpfs.
+func diskWith(t *testing.T, dir, options string) string {
+	t.Helper()
 	disk := filepath.Join(dir, "disk")
 	must(t, os.Mkdir(disk, 0o700))
 	for _, as := range [][]string{nil, {"sudo", "-n"}} {
-		mount := append(as, "mount", "-t", "tmpfs", "-o", "size=128m,mode=0777", "none", disk)
+		mount := append(as, "mount", "-t", "tmpfs", "-o", options+",mode=0777", "none", disk)
 		if exec.Command(mount[0], mount[1:]...).Run() != nil {
 			continue
 		}
