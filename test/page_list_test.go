@@ -261,10 +261,37 @@ func TestPage_searchForForeignToken(t *testing.T) {
 	b.open(s.page())
 	b.fill("Workspace", uuid)
 	b.sees("No workspace matches")
+	b.keys(enter)
+	b.sees("This may be a token")
 	b.fillBox("searchbox", "Key in any workspace", uuid)
 	b.sees("That may contain a token", "Warehouse sync")
 	b.calm(s.origin(), uuid, base64url)
 	b.wantNothingKept(uuid, base64url)
+}
+
+// The id of a workspace may look like a token too. It is opened from the list, or if that is
+// asked for twice.
+func TestPage_workspaceLikeToken(t *testing.T) {
+	t.Parallel()
+	s := start(t, pageConfig)
+	const listed, other = "0190f1c2-8a4e-7c30-b0f5-0e6a3f1d2c4b", "0190f1c2-8a4e-7c30-b0f5-0e6a3f1d2c4c"
+	s.Create(listed, "Warehouse sync", "read_only")
+	s.Create("acme", "Zapier production", "read_only")
+	b := newTab(t)
+	b.open(s.page())
+	b.fill("Workspace", other)
+	b.sees("No workspace matches")
+	b.keys(enter)
+	b.sees("This may be a token")
+	b.keys(enter)
+	b.sees("This workspace has never had a key")
+	b.click("link", "Change")
+	b.sees("acme 1 0 0")
+	b.fill("Workspace", listed)
+	b.misses("acme 1 0 0")
+	b.sees(listed + " 1 0 0")
+	b.keys(enter)
+	b.sees("Warehouse sync")
 }
 
 // search types into the search, in place of what is there.

@@ -84,11 +84,23 @@ function problemOf(typed, whole) {
 	return whole && !isWorkspace(typed.trim()) ? text.choose.invalid : "";
 }
 
+let doubted = ""; // what was refused because it may be a token
+
+// What is wrong with opening a workspace: nothing, if it is listed, or opened once more.
+function doubtOf(id) {
+	if (inAddress(id) === id || id === doubted || list.workspaces?.some((one) => one.id === id)) {
+		return "";
+	}
+	doubted = id;
+	return text.choose.tokenPerhaps;
+}
+
 function open(event) {
 	event.preventDefault();
-	app.problem = problemOf(list.typed, true);
+	const id = list.typed.trim();
+	app.problem = problemOf(list.typed, true) || doubtOf(id);
 	if (!app.problem) {
-		location.hash = toWorkspace(list.typed.trim());
+		location.hash = toWorkspace(id);
 	}
 	redraw();
 	event.target.elements.workspace.focus();

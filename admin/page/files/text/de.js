@@ -48,6 +48,7 @@ export const text = {
 		none: {title: "Sie haben hier keinen Arbeitsbereich", lead: "Jeder Schlüssel gehört zu einem Arbeitsbereich. Zugang erhalten Sie von der Person, die Ihr Konto verwaltet."},
 		invalid: "Eine ID hat 1 bis 64 Zeichen aus A–Z, a–z, 0–9, „.“, „_“ und „-“ und beginnt nicht mit „.“.",
 		token: "Das ist ein Token, kein Arbeitsbereich. Wer es sieht, kann es verwenden: Suchen Sie den Schlüssel mit den letzten vier Zeichen des Tokens.",
+		tokenPerhaps: "Das kann ein Token sein und stünde dann in einer URL. Wenn es die ID eines Arbeitsbereichs ist, drücken Sie noch einmal auf „Öffnen“.",
 		workspaces: "Arbeitsbereiche",
 		columns: {id: "Arbeitsbereich", active: "Aktive Schlüssel", expired: "Abgelaufen", revoked: "Widerrufen", status: "Status"},
 		notSuspended: "Nicht gesperrt",

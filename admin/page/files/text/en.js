@@ -47,6 +47,7 @@ export const text = {
 		none: {title: "You have no workspace here", lead: "Every key belongs to a workspace. Ask the administrator of your account for access to one."},
 		invalid: "An id has 1 to 64 characters of A–Z, a–z, 0–9, “.”, “_” and “-”, and does not begin with “.”.",
 		token: "This is a token, not a workspace. Anyone who sees it can use it: find its key by its last four characters.",
+		tokenPerhaps: "This may be a token, and would appear in a URL. If it is the id of a workspace, press Open again.",
 		workspaces: "Workspaces",
 		columns: {id: "Workspace", active: "Active keys", expired: "Expired", revoked: "Revoked", status: "Status"},
 		notSuspended: "Not suspended",
