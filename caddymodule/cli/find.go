@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -26,7 +27,7 @@ token, use "lookup".`,
 	within := flags.String("expires-within", "", "Only active keys that will end within this time, such as 14d, by expiry or scheduled revocation")
 	pageOptions := pageFlags(cmd, "keys")
 	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
-		query, err := searchText(args)
+		query, err := searchText(cmd, args)
 		if err != nil {
 			return err
 		}
@@ -59,17 +60,19 @@ suspended, in the order of their ids: all, or those with a text in their id.`,
 	}
 	pageOptions := pageFlags(cmd, "workspaces")
 	return prepare(cmd, func(ctx context.Context, t *terminal, args []string) error {
-		query, err := searchText(args)
+		query, err := searchText(cmd, args)
 		if err != nil {
 			return err
 		}
+		whole := strings.ToLower(strings.TrimSpace(strings.Join(args, ""))) // of which query may be a part
 		page, err := pageOptions()
 		if err != nil {
 			return err
 		}
 		workspaces, next, err := filled(cmd.ErrOrStderr(), page, func(page client.PageOptions) ([]client.Workspace, *string, error) {
 			found, err := t.client.ListWorkspaces(ctx, client.WorkspaceOptions{Query: query, Limit: page.Limit, Cursor: page.Cursor})
-			return found.Workspaces, found.NextCursor, err
+			others := func(ws client.Workspace) bool { return !strings.Contains(strings.ToLower(ws.ID), whole) }
+			return slices.DeleteFunc(found.Workspaces, others), found.NextCursor, err
 		})
 		if err != nil {
 			return err
@@ -79,12 +82,11 @@ suspended, in the order of their ids: all, or those with a text in their id.`,
 }
 
 // searchText returns the text that a command searches for; "" if none is given.
-func searchText(args []string) (string, error) {
+func searchText(cmd *cobra.Command, args []string) (string, error) {
 	if len(args) > 1 {
 		return "", usagef("unexpected argument %q: put a text with spaces in quotes", args[1])
 	}
-	text := strings.Join(args, "")
-	return text, refuseToken(text)
+	return soughtText(cmd, strings.Join(args, ""))
 }
 
 // found prints a table of keys of any workspaces.

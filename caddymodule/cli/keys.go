@@ -96,11 +96,12 @@ func listCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := refuseToken(*query); err != nil {
+		sought, err := soughtText(cmd, *query)
+		if err != nil {
 			return err
 		}
 		keys, next, err := filled(cmd.ErrOrStderr(), page, func(page client.PageOptions) ([]client.Key, *string, error) {
-			found, err := t.client.ListKeys(ctx, ws, client.ListOptions{Status: *status, Query: *query, Limit: page.Limit, Cursor: page.Cursor})
+			found, err := t.client.ListKeys(ctx, ws, client.ListOptions{Status: *status, Query: sought, Limit: page.Limit, Cursor: page.Cursor})
 			return found.Keys, found.NextCursor, err
 		})
 		if err != nil {

@@ -36,6 +36,9 @@ func (t *terminal) whichKey(ctx context.Context, ws, id string) string {
 // nearKey returns the only key of a workspace, or of all if ws is "", that has a text in its name, or the first
 // or the second half of it in its id.
 func (t *terminal) nearKey(ctx context.Context, ws, text string) (client.Key, bool) {
+	if inAddress(text) != text {
+		return client.Key{}, false
+	}
 	const least = 12 // characters that tell keys of the same hour apart
 	half := max(len(text)/2, least)
 	var parts []string

@@ -1,0 +1,48 @@
+package cli
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"testing"
+
+	"github.com/agiled/caddy-api-keys/admin/client"
+)
+
+// The command line and the Settings page keep the same texts out of addresses.
+func TestInAddress(t *testing.T) {
+	content, err := os.ReadFile("../../test/testdata/addresses.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tests []struct{ Name, Text, Address string }
+	if err := json.Unmarshal(content, &tests); err != nil || len(tests) == 0 {
+		t.Fatalf("got %d texts, error %v, want some", len(tests), err)
+	}
+	for _, tt := range tests {
+		if got := inAddress(tt.Text); got != tt.Address {
+			t.Errorf("%s: %q: got %q in an address, want %q", tt.Name, tt.Text, got, tt.Address)
+		}
+	}
+}
+
+// A token in place of an id is not searched for.
+func TestUnknownKey_foreignToken(t *testing.T) {
+	var asked []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.URL.String())
+		w.WriteHeader(http.StatusNotFound)
+	}))
+	defer server.Close()
+	term := &terminal{client: &client.Client{BaseURL: server.URL}}
+	refusal := &client.Error{StatusCode: http.StatusNotFound, Code: client.CodeNotFound}
+	_ = term.unknownKey(t.Context(), "acme", "0190f1c2-8a4e-7c30-b0f5-0e6a3f1d2c4b", refusal)
+	if len(asked) > 0 {
+		t.Errorf("got the requests %q, want none", asked)
+	}
+	_ = term.unknownKey(t.Context(), "acme", "Zapier production", refusal)
+	if len(asked) == 0 {
+		t.Error("got no request for a name, want a search")
+	}
+}
