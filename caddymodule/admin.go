@@ -86,6 +86,7 @@ func (h *Admin) Provision(ctx caddy.Context) error {
 	if err := h.readToken(ctx.Logger()); err != nil {
 		return err
 	}
+	app.reserveDescriptors(ctx)
 	config := admin.Config{Actor: h.actor, TestURL: h.TestURL}
 	if h.Workspace != "" {
 		config.Workspace = h.pin

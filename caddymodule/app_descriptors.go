@@ -1,8 +1,10 @@
 package caddymodule
 
 import (
+	"context"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"syscall"
 
@@ -24,19 +26,28 @@ const fewDescriptors = 4096
 // the admin socket, the store and logs.
 func reservedOf(limit uint64) uint64 { return min(limit/8, 1024) }
 
-// reserveDescriptors has a server close new connections that would use reserved
-// descriptors.
+// reserveDescriptors has all servers of the configuration close new connections that
+// would use reserved descriptors, and refuse requests for which there is no room. Servers
+// without an api_key_auth do too, such as the one that Caddy adds to redirect to HTTPS:
+// their clients use descriptors of the same process.
 func (a *App) reserveDescriptors(ctx caddy.Context) {
-	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	limit, known := descriptorLimit()
-	if !ok || !known {
+	app, err := ctx.AppIfConfigured("http")
+	if err != nil || !known {
 		return
 	}
-	if _, twice := a.guarded.LoadOrStore(server, true); twice {
-		return
+	descriptors.last.Store(limit - reservedOf(limit))
+	for _, server := range app.(*caddyhttp.App).Servers {
+		if _, twice := a.guarded.LoadOrStore(server, true); !twice {
+			closeCrowding(server, limit)
+			countRequests(server)
+		}
 	}
+}
+
+// closeCrowding has a server close new connections that leave too few descriptors.
+func closeCrowding(server *caddyhttp.Server, limit uint64) {
 	log, last := sampledLogger(), limit-reservedOf(limit)
-	descriptors.last.Store(last)
 	server.RegisterConnState(func(conn net.Conn, state http.ConnState) {
 		if state != http.StateNew {
 			return
@@ -51,38 +62,72 @@ func (a *App) reserveDescriptors(ctx caddy.Context) {
 	})
 }
 
+// countRequests has a server refuse requests for which there is no room, whichever
+// handlers they would come to. Caddy has no place for a handler before all others. But it
+// makes its http.Server anew for each configuration, and no request is served before the
+// context of a first connection was made.
+//
+// It does not see requests over HTTP/3, of which an api_key_auth counts those that it gets.
+func countRequests(server *caddyhttp.Server) {
+	var first sync.Once
+	server.RegisterConnContext(func(ctx context.Context, _ net.Conn) context.Context {
+		first.Do(func() {
+			if s, ok := ctx.Value(http.ServerContextKey).(*http.Server); ok {
+				s.Handler = counted{s.Handler}
+			}
+		})
+		return ctx
+	})
+}
+
+// counted is the handler of a server whose requests are counted.
+type counted struct{ http.Handler }
+
+func (c counted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer leaveRoom()
+	if enterRoom() {
+		c.Handler.ServeHTTP(w, r)
+		return
+	}
+	sampledLogger().Error("refused a request, because this process has almost reached its limit of open files: raise the limit (ulimit -n, or LimitNOFILE of the systemd unit)",
+		zap.Uint64("open_requests_at_most", descriptors.last.Load()/4))
+	_ = unavailable.write(w, r)
+}
+
+// isCounted reports whether a request has come through a counted handler.
+func isCounted(r *http.Request) bool { return r.ProtoMajor < 3 }
+
 // descriptors tracks how close the process is to its limit. A request needs a
-// descriptor for its upstream in addition to that of its connection, and one HTTP/2
-// connection may carry many requests.
+// descriptor for its upstream, or for the file that it gets, in addition to that of its
+// connection, and one HTTP/2 connection may carry many requests.
 var descriptors struct {
 	last     atomic.Uint64 // the first reserved one; 0 if the limit is not known
 	crowded  atomic.Bool   // the latest connection got a number above a quarter of the limit
-	requests atomic.Int64  // that there was room for, and that have not left it
+	requests atomic.Int64  // that have entered the room, and not left it
 }
 
 // enterRoom reports whether there is room for one more request, which leaves it again
-// with leaveRoom. Many can enter before one of them has connected to its upstream, so
-// they are counted: they may use the quarter that connections leave them. If others have
-// taken of that, as the numbers of descriptors tell, there is less room.
+// with leaveRoom in either case. Many can enter before one of them has connected to its
+// upstream, so they are counted: they may use the quarter that connections leave them. If
+// others have taken of that, as the numbers of descriptors tell, there is less room.
 func enterRoom() bool {
 	d := &descriptors
-	requests, last := uint64(d.requests.Add(1)), d.last.Load()
-	if last == 0 {
+	requests, last := d.requests.Add(1), d.last.Load()
+	switch {
+	case last == 0:
+		return true
+	case requests > int64(last/4):
+		return false
+	case !d.crowded.Load():
 		return true
 	}
-	if requests <= last/4 {
-		if !d.crowded.Load() {
-			return true
-		}
-		if number, ok := nextDescriptor(); ok && number < last {
-			return true
-		}
-	}
-	leaveRoom()
-	return false
+	number, ok := nextDescriptor()
+	return ok && number < last
 }
 
 func leaveRoom() { descriptors.requests.Add(-1) }
+
+func returnToRoom() { descriptors.requests.Add(1) }
 
 // descriptorOf returns the descriptor of a connection.
 func descriptorOf(conn net.Conn) (number uint64, ok bool) {

@@ -97,14 +97,23 @@ func (h *Auth) refuse(w http.ResponseWriter, r *http.Request, d *authn.Decision)
 
 // write responds with the site's error routes if one of them matches, and with the
 // documented body otherwise. The status and the headers are those of the refusal in
-// both cases.
+// both cases. While no more is done than to read the rest of the request's body, which may
+// take long, the request takes no room from others.
 func (a refusal) write(w http.ResponseWriter, r *http.Request) error {
+	answered := false
+	defer func() {
+		if answered {
+			returnToRoom()
+		}
+	}()
 	unread.Answer(w, r, func(w http.ResponseWriter) {
 		answer := &pinned{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, refusal: a}
 		a.runErrorRoutes(answer, r)
 		if !answer.begun {
 			_ = a.writeBody(answer, r)
 		}
+		answered = true
+		leaveRoom()
 	})
 	return nil
 }

@@ -47,14 +47,16 @@ func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	}
 
 	shared := h.app.instance(r.Context())
-	decision, took, ok := h.decide(r.Context(), shared, &facts)
+	room := true
+	if !isCounted(r) {
+		room = enterRoom()
+		defer leaveRoom()
+	}
+	decision, took, ok := h.decide(r.Context(), shared, &facts, room)
 	if !ok {
 		h.removeToken(r.Header)
 		before.withdraw(r)
 		return internalError.write(w, r)
-	}
-	if decision.Allowed() {
-		defer leaveRoom()
 	}
 	h.record(r.Context(), &decision, took)
 	if first == nil && facts.Browser && decision.Key != nil && decision.Key.Rare().ExposedAt == 0 {
@@ -90,9 +92,8 @@ func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 var processStart = time.Now()
 
 // decide asks the authenticator, and measures how long it takes. It is not ok if
-// the check panics: such a request is answered, and does not pass. A request that is
-// allowed has entered the room for requests.
-func (h *Auth) decide(ctx context.Context, shared *instance, facts *authn.Facts) (decision authn.Decision, took time.Duration, ok bool) {
+// the check panics: such a request is answered, and does not pass.
+func (h *Auth) decide(ctx context.Context, shared *instance, facts *authn.Facts, room bool) (decision authn.Decision, took time.Duration, ok bool) {
 	defer func() {
 		if p := recover(); p != nil {
 			h.log.Error("panic while checking a request", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
@@ -100,15 +101,10 @@ func (h *Auth) decide(ctx context.Context, shared *instance, facts *authn.Facts)
 		}
 	}()
 	begun := time.Since(processStart)
-	if shared == nil || h.cannotSign(shared) || !enterRoom() {
+	if shared == nil || h.cannotSign(shared) || !room {
 		decision = authn.Decision{Result: authn.Unavailable, Action: authn.Read}
 		return decision, time.Since(processStart) - begun, true
 	}
-	defer func() {
-		if !decision.Allowed() {
-			leaveRoom()
-		}
-	}()
 	decision = shared.authn.Check(ctx, &h.policy, facts)
 	return decision, time.Since(processStart) - begun, true
 }
