@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"fmt"
 	"iter"
 	"maps"
@@ -8,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/fileserver"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/intercept"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
@@ -20,7 +22,7 @@ import (
 // neighbours walks the routes of a server in the order in which they run, and finds
 // handlers that undo what an api_key_auth does:
 //
-//   - before it, those that copy a header that it removes;
+//   - before it, those that copy a header that it removes, or that answer every request;
 //   - after it, those that change the method that it has judged;
 //   - in error routes, proxies that get no identity because no api_key_auth comes
 //     before them.
@@ -30,6 +32,7 @@ import (
 type neighbours struct {
 	copies   []copied // seen so far
 	guarded  bool     // an api_key_auth came before
+	answered string   // the handler that answers all requests that come here, if any
 	seen     bool     // there is one in these routes
 	errors   bool     // these are error routes of a server that has one
 	holds    bool     // a proxy may send a request long after it got it
@@ -62,11 +65,11 @@ type copied struct{ by, header string }
 func neighboursOf(server *caddyhttp.Server) (n neighbours) {
 	n.routes(server.Routes)
 	for _, name := range slices.Sorted(maps.Keys(server.NamedRoutes)) {
-		n.copies, n.guarded = nil, false
+		n.copies, n.guarded, n.answered = nil, false, ""
 		n.routes(caddyhttp.RouteList{*server.NamedRoutes[name]})
 	}
 	if server.Errors != nil && n.seen {
-		n.copies, n.guarded, n.errors = nil, false, true
+		n.copies, n.guarded, n.answered, n.errors = nil, false, "", true
 		n.routes(server.Errors.Routes)
 	}
 	slices.Sort(n.warnings)
@@ -75,7 +78,8 @@ func neighboursOf(server *caddyhttp.Server) (n neighbours) {
 }
 
 // routes walks a list of routes. Only one route of a group runs, so each starts from
-// what came before the group.
+// what came before the group. If another route of the group, or a matcher, may have kept
+// requests from a route, it does not answer all of them.
 func (n *neighbours) routes(routes caddyhttp.RouteList) {
 	type state struct {
 		copies  []copied
@@ -89,8 +93,12 @@ func (n *neighbours) routes(routes caddyhttp.RouteList) {
 		} else {
 			groups[route.Group] = state{slices.Clip(n.copies), n.guarded}
 		}
+		answered := n.answered
 		for _, handler := range route.Handlers {
 			n.handler(handler)
+		}
+		if len(route.MatcherSets) > 0 || route.Group != "" && ok {
+			n.answered = answered
 		}
 	}
 }
@@ -120,7 +128,22 @@ func (n *neighbours) handler(handler caddyhttp.MiddlewareHandler) {
 		n.method("method", h.Method)
 	case *reverseproxy.Handler:
 		n.proxy(h)
+	case *caddyhttp.StaticResponse:
+		if h.StatusCode != "103" && !strings.Contains(string(h.StatusCode), "{") { // 103 does not answer
+			n.answers("respond or redir")
+		}
+	case *caddyhttp.StaticError:
+		n.answers("error")
+	case *fileserver.FileServer:
+		if !h.PassThru {
+			n.answers("file_server")
+		}
 	}
+}
+
+// answers records a handler that answers every request that it gets.
+func (n *neighbours) answers(handler string) {
+	n.answered = cmp.Or(n.answered, handler)
 }
 
 func (n *neighbours) proxy(h *reverseproxy.Handler) {
@@ -134,12 +157,17 @@ func (n *neighbours) proxy(h *reverseproxy.Handler) {
 	for _, response := range h.HandleResponse { // as of forward_auth
 		n.later(response.Routes)
 	}
+	if len(h.HandleResponse) == 0 {
+		n.answers("reverse_proxy")
+	}
 }
 
 // later walks routes that run once an upstream has responded, which may take long. After
-// them, even if there are none, forward_auth passes the request on.
+// them, even if there are none, forward_auth passes the request on. They run for some
+// requests only, and for some that a handler has not answered.
 func (n *neighbours) later(routes caddyhttp.RouteList) {
-	n.holds = true
+	defer func(answered string) { n.answered = answered }(n.answered)
+	n.holds, n.answered = true, ""
 	n.routes(routes)
 }
 
@@ -193,6 +221,9 @@ func (n *neighbours) auth(h *Auth) {
 		if removed.Match(c.header) {
 			n.warnings = append(n.warnings, fmt.Sprintf("%s before api_key_auth copies the client's %s. api_key_auth removes the header but not the copy, and anything that reads the copy trusts the client. Remove it, or move it after api_key_auth", c.by, c.header))
 		}
+	}
+	if n.answered != "" {
+		n.warnings = append(n.warnings, n.answered+" before api_key_auth answers every request, so that api_key_auth checks none. Move it after api_key_auth")
 	}
 	n.guarded, n.seen = true, true
 }

@@ -14,6 +14,7 @@ func TestNeighbours(t *testing.T) {
 	const (
 		copies  = "copies the client's "
 		changes = "changes the method that was checked"
+		answers = "answers every request"
 	)
 	tests := []struct {
 		name, site string
@@ -37,6 +38,16 @@ func TestNeighbours(t *testing.T) {
 		{"error routes that respond", "api_key_auth\nhandle_errors {\nrespond oops\n}", nil},
 		{"error routes of a part", "handle /a/* {\napi_key_auth\n}\nhandle_errors {\nreverse_proxy 127.0.0.1:1\n}", []string{"reverse_proxy in handle_errors has no api_key_auth"}},
 		{"error routes of a site without a check", "handle_errors {\nreverse_proxy 127.0.0.1:1\n}", nil},
+		{"a proxy first", "route {\nreverse_proxy 127.0.0.1:1\napi_key_auth\n}", []string{"reverse_proxy before api_key_auth " + answers}},
+		{"a proxy of all first, in a block", "route {\nhandle {\nreverse_proxy 127.0.0.1:1\n}\nhandle /a/* {\napi_key_auth\n}\n}", []string{"reverse_proxy before api_key_auth " + answers}},
+		{"a response first", "route {\nrespond ok\napi_key_auth\n}", []string{"respond or redir before api_key_auth " + answers}},
+		{"early hints first", "route {\nrespond 103\napi_key_auth\n}", nil},
+		{"files first", "route {\nfile_server\nhandle {\napi_key_auth\n}\n}", []string{"file_server before api_key_auth " + answers}},
+		{"files first, or what follows", "route {\nfile_server {\npass_thru\n}\napi_key_auth\n}", nil},
+		{"an error first", "route {\nerror 404\napi_key_auth\n}", []string{"error before api_key_auth " + answers}},
+		{"a proxy of some first", "route {\nreverse_proxy /a/* 127.0.0.1:1\napi_key_auth\n}", nil},
+		{"a proxy that lets pass first", "route {\nforward_auth 127.0.0.1:1 {\nuri /\n}\napi_key_auth\n}", nil},
+		{"a proxy for the rest first", "route {\nhandle /a/* {\nvars a b\n}\nhandle {\nreverse_proxy 127.0.0.1:1\n}\napi_key_auth\n}", nil},
 		{"one of each", "route {\nrequest_header X-Was {header.Authorization}\napi_key_auth\nmethod PUT\n}", []string{"method PUT", "request_header before"}},
 	}
 	for _, test := range tests {
