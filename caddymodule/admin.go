@@ -94,6 +94,7 @@ func (h *Admin) Provision(ctx caddy.Context) error {
 	h.api = app.newAPI(config)
 	h.page = page.New(h.Page.site())
 	h.accessLog = ctx.Logger(caddyhttp.App{}).Named("log.access")
+	h.unlogRedirects(ctx)
 	return nil
 }
 

@@ -38,17 +38,33 @@ func (h *Admin) withoutSecretPath(w http.ResponseWriter, r *http.Request, serve 
 	if span := trace.SpanFromContext(r.Context()); span.IsRecording() {
 		span.SetAttributes(attribute.String("url.path", logged.RequestURI))
 	}
-	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-	skip, _ := caddyhttp.GetVar(r.Context(), caddyhttp.LogSkipVar).(bool)
-	if !ok || server.Logs == nil || skip {
+	logs, ok := leaveOutOfLog(r)
+	if !ok {
 		serve(w)
 		return
 	}
-	caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
 	recorder := caddyhttp.NewResponseRecorder(w, nil, nil)
 	begun := time.Now()
 	serve(recorder)
-	h.logAccess(server.Logs, logged, recorder, time.Since(begun))
+	h.logAccess(logs, logged, answered{recorder.Status(), recorder.Size(), recorder.Header()}, time.Since(begun))
+}
+
+// leaveOutOfLog has a request left out of the access log, and returns how that is
+// configured. It is not ok if the request would not be in it anyway.
+func leaveOutOfLog(r *http.Request) (logs *caddyhttp.ServerLogConfig, ok bool) {
+	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	skip, _ := caddyhttp.GetVar(r.Context(), caddyhttp.LogSkipVar).(bool)
+	if !ok || server.Logs == nil || skip {
+		return nil, false
+	}
+	caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
+	return server.Logs, true
+}
+
+// answered is what the access log has of a response.
+type answered struct {
+	status, size int
+	header       http.Header
 }
 
 // redactedURI returns the path of a URL with its tokens redacted, and no query.
@@ -63,9 +79,9 @@ func redactedURI(u *url.URL) string {
 }
 
 // logAccess writes the entry that Caddy would have written.
-func (h *Admin) logAccess(logs *caddyhttp.ServerLogConfig, r *http.Request, sent caddyhttp.ResponseRecorder, took time.Duration) {
+func (h *Admin) logAccess(logs *caddyhttp.ServerLogConfig, r *http.Request, sent answered, took time.Duration) {
 	level := zapcore.InfoLevel
-	if sent.Status() >= http.StatusInternalServerError {
+	if sent.status >= http.StatusInternalServerError {
 		level = zapcore.ErrorLevel
 	}
 	for _, name := range accessLoggers(logs, r) {
@@ -73,8 +89,8 @@ func (h *Admin) logAccess(logs *caddyhttp.ServerLogConfig, r *http.Request, sent
 			line.Write(
 				zap.Object("request", caddyhttp.LoggableHTTPRequest{Request: r}),
 				zap.Int("bytes_read", 0), zap.String("user_id", ""), zap.Duration("duration", took),
-				zap.Int("size", sent.Size()), zap.Int("status", sent.Status()),
-				zap.Object("resp_headers", caddyhttp.LoggableHTTPHeader{Header: sent.Header()}),
+				zap.Int("size", sent.size), zap.Int("status", sent.status),
+				zap.Object("resp_headers", caddyhttp.LoggableHTTPHeader{Header: sent.header}),
 			)
 		}
 	}
