@@ -143,7 +143,7 @@ const newTables = 12
 //
 // The sizes of levels and tables are for restores, in which Badger merges new tables
 // into larger and larger ones. A larger base level, and more new tables before they
-// are merged into it, mean fewer merges: a restore of 300,000 keys writes 1.8 GB,
+// are merged into it, mean fewer merges: a restore of 300,000 keys writes 2.1 GB,
 // and 4.1 GB with Badger's defaults. The smallest merged tables are as large as the
 // others, because for every table Badger allocates 3 MB.
 func badgerOptions(path string, log *zap.Logger) badger.Options {
@@ -154,7 +154,7 @@ func badgerOptions(path string, log *zap.Logger) badger.Options {
 		WithMemTableSize(8 * megabyte).
 		WithValueLogFileSize(16 * megabyte).
 		WithBlockCacheSize(0). // every table is mapped into memory
-		WithBaseLevelSize(128 * megabyte).
+		WithBaseLevelSize(64 * megabyte).
 		WithBaseTableSize(4 * megabyte).
 		WithNumLevelZeroTables(newTables).
 		WithNumLevelZeroTablesStall(2 * newTables).
