@@ -23,6 +23,7 @@ func TestRestore_whileAwaited(t *testing.T) {
 	equal(t, "keys in one transaction while nobody waits", m.merged, restoredAtOnce)
 
 	s := openNew(t)
+	s.db.StopUpkeep() // which waits for changes, too
 	r := &restore{store: s, change: changeAt(start, nil), done: new(apikey.Restored), pacer: durable.Unpaced(t.Context())}
 	keysThen := 0
 	s.onChange = func(apikey.Outcome) { keysThen = len(keysByID(t, s)) }
