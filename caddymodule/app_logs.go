@@ -36,8 +36,9 @@ func (c sampledCore) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *
 	}
 	place := &c.last[hash%uint32(len(c.last))]
 	last, now := place.Load(), entry.Time.UnixNano()
-	// If it is later than now, the clock was set back.
-	if last <= now && now < last+int64(time.Second) || !place.CompareAndSwap(last, now) {
+	// An entry may be a little older than the last: its time was taken before. If it is older by
+	// more than a second, the clock was set back.
+	if passed := time.Duration(now - last); passed.Abs() < time.Second || !place.CompareAndSwap(last, now) {
 		return checked
 	}
 	return c.Core.Check(entry, checked)
