@@ -114,7 +114,7 @@ func (r *Reload) write(ctx context.Context, choose func(*transaction) ([]apikey.
 		r.store.tell(&w)
 		return r.store.forgetUses(turn, w.deleted)
 	})
-	if err != nil {
+	if err != nil && !w.told {
 		r.store.Refuse(list)
 	}
 	return err

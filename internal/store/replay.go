@@ -21,15 +21,15 @@ var ErrGap = errors.New("the changes do not continue from the replica's position
 // given to [OpenReplica]. It fails with [ErrGap] if they do not follow the replica's
 // position from. If it fails otherwise, what they end is refused: see [Store.Refuse].
 func (s *Store) Replay(ctx context.Context, from, to apikey.Position, list []apikey.Record) error {
-	err := s.replay(ctx, from, to, list)
-	if err != nil && !errors.Is(err, ErrGap) {
+	r := replay{now: time.Now()}
+	err := s.replay(ctx, &r, from, to, list)
+	if err != nil && !errors.Is(err, ErrGap) && !r.told {
 		s.Refuse(list)
 	}
 	return err
 }
 
-func (s *Store) replay(ctx context.Context, from, to apikey.Position, list []apikey.Record) error {
-	r := replay{now: time.Now()}
+func (s *Store) replay(ctx context.Context, r *replay, from, to apikey.Position, list []apikey.Record) error {
 	return s.inTurn(ctx, "", true, func(turn *durable.Turn) error {
 		if err := s.write(turn, r.now, func(txn *transaction) error {
 			at, err := positionIn(txn)
@@ -45,7 +45,7 @@ func (s *Store) replay(ctx context.Context, from, to apikey.Position, list []api
 			return err
 		}
 		s.compareSets(to, &r.set)
-		s.tell(&r)
+		s.tell(r)
 		return s.forgetUses(turn, r.deleted)
 	})
 }
@@ -73,6 +73,7 @@ func (s *Store) compareSets(at apikey.Position, set *sethash.Hash) {
 
 // tell reports what a replay has changed. It must do so before the turn ends.
 func (s *Store) tell(r *replay) {
+	r.told = true
 	apikey.SortAfter(r.lastEvent)
 	if s.onChange == nil {
 		return
@@ -99,6 +100,7 @@ type replay struct {
 	deleted    []*apikey.Key
 	lastEvent  string
 	set        sethash.Hash // of all records, afterwards
+	told       bool         // it was made: what fails afterwards changes nothing of that
 }
 
 func (r *replay) all(txn *transaction, list []apikey.Record) error {
