@@ -15,7 +15,8 @@ import (
 // has room, like those of any file, and maps those again that are needed. If this fails, the
 // pages stay.
 func (db *DB) dropPages() {
-	_ = db.use(func() error {
+	_ = db.use(func() (err error) {
+		defer db.survive(&err)
 		txn := db.badger.NewTransaction(false)
 		defer txn.Discard()
 		// The iterator keeps the tables mapped that it has. Where another one was, there
