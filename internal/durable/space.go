@@ -27,15 +27,16 @@ const reserve = 16 << 20
 
 // minInodes and reservedInodes are the same for the number of files. A write that makes
 // Badger create one, and fails to, leaves it unusable: see failing. The number includes
-// files for the tables that Badger writes in the meantime.
+// files for the tables that Badger writes in the meantime: a merge makes about 40 before it
+// removes any, and would leave out those that it cannot create.
 const (
-	minInodes      = 16
-	reservedInodes = 16
+	minInodes      = 64
+	reservedInodes = 64
 )
 
 // spareFiles is how many files this process must be able to open before anything is
-// written: a memtable's, and those of a table and the directory while another is flushed.
-const spareFiles = 4
+// written: a memtable's, and those of tables and the directory while others are flushed.
+const spareFiles = 16
 
 // free returns what this process may still write.
 func (db *DB) free() (left free, err error) {

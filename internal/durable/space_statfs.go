@@ -17,11 +17,18 @@ func freeOn(path string) (left free, err error) {
 		return free{}, err
 	}
 	// FreeBSD reports a negative number when only root may still write.
-	left = free{bytes: uint64(max(int64(stat.Bavail), 0)) * uint64(stat.Bsize), inodes: math.MaxUint64}
-	if stat.Files > 0 { // btrfs makes inodes as it needs them, and has no number of them
-		left.inodes = uint64(max(int64(stat.Ffree), 0))
-	}
+	left.bytes = uint64(max(int64(stat.Bavail), 0)) * uint64(stat.Bsize)
+	left.inodes = inodesLeft(uint64(stat.Files), int64(stat.Ffree))
 	return left, nil
+}
+
+// inodesLeft returns how many inodes are free, if a file system says how many there are: Btrfs
+// makes them as it needs them, and says 0 of 0, and CephFS says that -1 are free.
+func inodesLeft(all uint64, free int64) uint64 {
+	if all == 0 || free < 0 {
+		return math.MaxUint64
+	}
+	return uint64(free)
 }
 
 // creatable returns why no file can be created in a directory, whatever the space, or nil.
