@@ -11,6 +11,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
+
+	"github.com/agiled/caddy-api-keys/internal/authn"
 )
 
 // The number of files and connections that a process may open is limited. If clients
@@ -52,9 +54,9 @@ func closeCrowding(server *caddyhttp.Server, limit uint64) {
 		if state != http.StateNew {
 			return
 		}
-		number, ok := descriptorOf(conn)
-		descriptors.crowded.Store(!ok || number >= limit/4)
-		if ok && number >= last-last/4 { // the rest is for the upstreams of open connections
+		number := descriptorOf(conn, limit)
+		descriptors.crowded.Store(number >= limit/4)
+		if number >= last-last/4 { // the rest is for the upstreams of open connections
 			_ = conn.Close()
 			log.Error("closed a connection, because this process has almost reached its limit of open files: raise the limit (ulimit -n, or LimitNOFILE of the systemd unit)",
 				zap.Uint64("limit", limit))
@@ -89,6 +91,7 @@ func (c counted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.Handler.ServeHTTP(w, r)
 		return
 	}
+	collectors.CountRequest(&authn.Decision{Result: authn.Unavailable, Action: authn.Read}, 0)
 	sampledLogger().Error("refused a request, because this process has almost reached its limit of open files: raise the limit (ulimit -n, or LimitNOFILE of the systemd unit)",
 		zap.Uint64("open_requests_at_most", descriptors.last.Load()/4))
 	_ = unavailable.write(w, r)
@@ -125,12 +128,31 @@ func enterRoom() bool {
 	return ok && number < last
 }
 
+// hasRoomForKeys reports whether there is room for a request with an API key that has entered.
+// The last eighth of it is for other requests, such as those to revoke keys.
+func hasRoomForKeys() bool {
+	last := descriptors.last.Load()
+	return last == 0 || descriptors.requests.Load() <= int64(last/4-last/32)
+}
+
 func leaveRoom() { descriptors.requests.Add(-1) }
 
 func returnToRoom() { descriptors.requests.Add(1) }
 
-// descriptorOf returns the descriptor of a connection.
-func descriptorOf(conn net.Conn) (number uint64, ok bool) {
+// descriptorOf returns the descriptor of a new connection. Those of some listener wrappers,
+// such as proxy_protocol, do not say which they have: then it is that of the next file, or
+// the limit if there is none.
+func descriptorOf(conn net.Conn, limit uint64) uint64 {
+	if number, ok := ownDescriptor(conn); ok {
+		return number
+	}
+	if number, ok := nextDescriptor(); ok {
+		return number
+	}
+	return limit
+}
+
+func ownDescriptor(conn net.Conn) (number uint64, ok bool) {
 	for {
 		wrapper, wrapped := conn.(interface{ NetConn() net.Conn })
 		if !wrapped {

@@ -47,12 +47,12 @@ func (h *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	}
 
 	shared := h.app.instance(r.Context())
-	room := true
+	entered := true
 	if !isCounted(r) {
-		room = enterRoom()
+		entered = enterRoom()
 		defer leaveRoom()
 	}
-	decision, took, ok := h.decide(r.Context(), shared, &facts, room)
+	decision, took, ok := h.decide(r.Context(), shared, &facts, entered && hasRoomForKeys())
 	if !ok {
 		h.removeToken(r.Header)
 		before.withdraw(r)

@@ -60,6 +60,7 @@ func (h *Leaks) Provision(ctx caddy.Context) error {
 	if err := app.refuseAppendedBodies(ctx, "api_key_leaks"); err != nil {
 		return err
 	}
+	app.reserveDescriptors(ctx)
 	h.handler = &leaks.Handler{
 		Keys: func() leaks.Keys {
 			if i := app.instance(context.Background()); i != nil {

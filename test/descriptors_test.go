@@ -101,14 +101,22 @@ func TestDescriptors_busy(t *testing.T) {
 // files too.
 func TestDescriptors_idle(t *testing.T) {
 	t.Parallel()
-	for _, secure := range []bool{false, true} {
-		t.Run(fmt.Sprintf("TLS %t", secure), func(t *testing.T) {
-			s := startLimited(t, 256, gatewayConfig)
+	wrapped := strings.Replace(gatewayConfig, "{\n", "{\n\tservers {\n\t\tprotocols h1\n\t}\n", 1) // Caddy hides the descriptors
+	for _, tt := range []struct {
+		name, config string
+		secure       bool
+	}{
+		{"plain", gatewayConfig, false},
+		{"TLS", gatewayConfig, true},
+		{"wrapped", wrapped, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := startLimited(t, 256, tt.config)
 			key, token := s.Create("acme", "Warehouse sync", "full_access")
 			s.wantStatus(t, token, 200)
 
 			address := s.Plain
-			if secure {
+			if tt.secure {
 				address = s.Secure
 			}
 			closed := 0
