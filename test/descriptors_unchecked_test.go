@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/net/http2"
+
 	"github.com/agiled/caddy-api-keys/admin/client"
 	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
@@ -77,7 +79,7 @@ func TestDescriptors_unchecked(t *testing.T) {
 			defer cancel()
 			const sent = 600
 			statuses := make(chan int, sent)
-			transport := &http.Transport{TLSClientConfig: gatewaytest.Insecure.Clone(), ForceAttemptHTTP2: true}
+			transport := &http2.Transport{TLSClientConfig: gatewaytest.Insecure.Clone()} // http.Transport may dial for each request
 			defer transport.CloseIdleConnections()
 			for range sent {
 				go func() {
