@@ -28,7 +28,8 @@ func Command(mover Mover) caddycmd.Command {
 Creates, shows and revokes API keys through the admin endpoint of a running
 server. Give its address with --address, or with --config the configuration that
 sets it. The default is ` + installedSocket + ` where a gateway is
-installed, which ` + installedConfig + ` shows, and elsewhere Caddy's default address.
+installed, which ` + installedConfig + ` shows, and elsewhere Caddy's
+default address.
 
 The exit status is 0 if it was done, 1 if it was refused or failed, and 2 if
 the command was not understood.`,

@@ -57,11 +57,11 @@ func newClient(cmd *cobra.Command, config []byte) (*client.Client, error) {
 // user of the machine could listen and be sent tokens.
 const (
 	installedSocket = "/run/caddy-api-keys/admin.sock"
-	installedConfig = "/etc/caddy-api-keys"
+	installedConfig = "/etc/caddy-api-keys/Caddyfile" // other files may be there without a gateway
 )
 
 // installed reports whether one of the paths of a gateway exists, or may: others than its
-// group cannot see its socket, and are told so when they open it.
+// group cannot see its socket or its Caddyfile, and are told so when they open the socket.
 func installed(paths ...string) bool {
 	return slices.ContainsFunc(paths, func(path string) bool {
 		_, err := os.Stat(path)

@@ -12,7 +12,7 @@ import (
 // A gateway that was installed and is stopped has no socket, and is installed all the same.
 func TestInstalled(t *testing.T) {
 	dir := t.TempDir()
-	socket, config := filepath.Join(dir, "run", "admin.sock"), filepath.Join(dir, "etc")
+	socket, config := filepath.Join(dir, "run", "admin.sock"), filepath.Join(dir, installedConfig)
 	want := func(want bool, where string) {
 		t.Helper()
 		if got := installed(socket, config); got != want {
@@ -20,7 +20,14 @@ func TestInstalled(t *testing.T) {
 		}
 	}
 	want(false, "with neither")
-	if err := os.Mkdir(config, 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Dir(config), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(filepath.Dir(config), "github-keys.json"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want(false, "with another file beside where its configuration would be")
+	if err := os.WriteFile(config, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	want(true, "with a configuration alone")
