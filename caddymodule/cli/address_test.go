@@ -7,6 +7,8 @@ import (
 	"os"
 	"testing"
 
+	"github.com/spf13/cobra"
+
 	"github.com/agiled/caddy-api-keys/admin/client"
 )
 
@@ -24,6 +26,30 @@ func TestInAddress(t *testing.T) {
 		if got := inAddress(tt.Text); got != tt.Address {
 			t.Errorf("%s: %q: got %q in an address, want %q", tt.Name, tt.Text, got, tt.Address)
 		}
+	}
+}
+
+// A shell that completes a token in place of an id asks the server nothing.
+func TestKeyIDs_foreignToken(t *testing.T) {
+	asked := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { asked++ }))
+	defer server.Close()
+	group := &cobra.Command{Use: "api-keys"}
+	addCommands(group, nil)
+	show, _, err := group.Find([]string{"show"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := show.ParseFlags([]string{"--address", server.Listener.Addr().String()}); err != nil {
+		t.Fatal(err)
+	}
+	keyIDs(show, nil, "0190f1c2-8a4e-7c30-b0f5-0e6a3f1d2c4b")
+	if asked != 0 {
+		t.Errorf("got %d requests for a token, want none", asked)
+	}
+	keyIDs(show, nil, "key_01M85PQ3XS81J")
+	if asked != 1 {
+		t.Errorf("got %d requests for part of an id, want 1", asked)
 	}
 }
 

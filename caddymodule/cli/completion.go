@@ -90,7 +90,7 @@ func workspaceIDs(cmd *cobra.Command, _ []string, begun string) ([]cobra.Complet
 // keyIDs completes the ids of keys, with their names: those of active ones, except for a
 // command that only shows something of a key.
 func keyIDs(cmd *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	if len(args) > 0 || refuseToken(begun) != nil {
+	if len(args) > 0 || refuseToken(begun) != nil || inAddress(begun) != begun {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	options := client.FindOptions{Query: begun, Status: client.Active, Limit: maxCompletions}
