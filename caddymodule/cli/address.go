@@ -3,8 +3,12 @@ package cli
 import (
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/agiled/caddy-api-keys/admin/client"
+	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
 // What may be a token that another program issued has the characters of such tokens
@@ -48,4 +52,19 @@ func soughtText(cmd *cobra.Command, text string) (string, error) {
 		_ = say(cmd.ErrOrStderr(), "That may contain a token, which would be logged: only its last four characters, %s, are searched for\n", sought)
 	}
 	return sought, nil
+}
+
+// meant returns those of the keys found that a text means, of which only a part was sought:
+// those that have all of it, and, if it may be a token, those whose hint ends like it.
+func meant(found []client.Key, text, sought string) []client.Key {
+	if sought == text {
+		return found
+	}
+	text, sought = apikey.FoldText(text), apikey.FoldText(sought)
+	isToken := foreign.FindString(text) == text
+	return slices.DeleteFunc(found, func(key client.Key) bool {
+		has := func(field string) bool { return strings.Contains(apikey.FoldText(field), text) }
+		return !slices.ContainsFunc([]string{key.Name, key.Owner, key.ID, key.TokenHint}, has) &&
+			!(isToken && strings.HasSuffix(apikey.FoldText(key.TokenHint), sought))
+	})
 }

@@ -40,7 +40,7 @@ token, use "lookup".`,
 		}
 		keys, next, err := filled(cmd.ErrOrStderr(), page, func(page client.PageOptions) ([]client.Key, *string, error) {
 			found, err := t.client.FindKeys(ctx, client.FindOptions{Query: query, Status: *status, ExpiresWithin: *within, Limit: page.Limit, Cursor: page.Cursor})
-			return found.Keys, found.NextCursor, err
+			return meant(found.Keys, strings.Join(args, ""), query), found.NextCursor, err
 		})
 		if err != nil {
 			return err

@@ -102,7 +102,7 @@ func listCommand() *cobra.Command {
 		}
 		keys, next, err := filled(cmd.ErrOrStderr(), page, func(page client.PageOptions) ([]client.Key, *string, error) {
 			found, err := t.client.ListKeys(ctx, ws, client.ListOptions{Status: *status, Query: sought, Limit: page.Limit, Cursor: page.Cursor})
-			return found.Keys, found.NextCursor, err
+			return meant(found.Keys, *query, sought), found.NextCursor, err
 		})
 		if err != nil {
 			return err
