@@ -27,7 +27,8 @@ func backupCommand() *cobra.Command {
 as they are at one instant, while the server keeps running. It contains no tokens. Only
 you can read the file, and it appears only once the backup is complete and has been read
 back. A symbolic link is followed. A FIFO or a device is written to as standard output is:
-while the backup is received, and without reading it back.
+while the backup is received, and without reading it back. What belongs to another user
+than you or root is neither followed nor written to.
 
 If the server has a backup_key, the backup is signed. With the same key in
 ` + store.BackupKeyVariable + `, the signature is verified when the file is read back.`,

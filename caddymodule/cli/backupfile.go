@@ -25,12 +25,13 @@ func backUpTo(ctx context.Context, t *terminal, log io.Writer, path string) erro
 		return usagef("%q is a directory: name a FILE in it", path)
 	case isOpen(os.Stdout, info):
 		return backUpToStdout(ctx, t, log)
-	case !info.Mode().IsRegular():
-		return backUpInto(ctx, t, log, path)
 	}
 	file, err := linked(path)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case info != nil && !info.Mode().IsRegular():
+		return backUpInto(ctx, t, log, path) // not file: links of /proc/self/fd lead to no path
 	}
 	return backUpToFile(ctx, t, log, path, file)
 }
@@ -57,6 +58,13 @@ func backUpInto(ctx context.Context, t *terminal, log io.Writer, path string) er
 	if term.IsTerminal(int(to.Fd())) {
 		return errors.Join(usagef("%q is a terminal: name a FILE", path), to.Close())
 	}
+	info, err := to.Stat()
+	if err == nil {
+		err = trusted(path, info)
+	}
+	if err != nil {
+		return errors.Join(err, to.Close())
+	}
 	return errors.Join(backUp(ctx, t, log, to), to.Close())
 }
 
@@ -64,12 +72,19 @@ func backUpInto(ctx context.Context, t *terminal, log io.Writer, path string) er
 const mostLinks = 40
 
 // linked returns the path that a symbolic link leads to, whether or not anything is there;
-// other paths as they are.
+// other paths as they are. A link of another user is refused.
 func linked(path string) (string, error) {
 	for range mostLinks {
+		info, err := os.Lstat(path)
+		if err != nil || info.Mode()&fs.ModeSymlink == 0 {
+			return path, nil
+		}
+		if err := trusted(path, info); err != nil {
+			return "", err
+		}
 		target, err := os.Readlink(path)
 		if err != nil {
-			return path, nil // it is not a link
+			return "", err
 		}
 		if !filepath.IsAbs(target) {
 			dir, _ := filepath.Split(path)
