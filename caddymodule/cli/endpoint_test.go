@@ -20,10 +20,11 @@ func TestInstalled(t *testing.T) {
 		}
 	}
 	want(false, "with neither")
-	if err := os.MkdirAll(filepath.Dir(config), 0o700); err != nil {
+	others := filepath.Join(dir, "etc/caddy-api-keys")
+	if err := os.MkdirAll(others, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(filepath.Dir(config), "github-keys.json"), nil, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(others, "github-keys.json"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	want(false, "with another file beside where its configuration would be")
