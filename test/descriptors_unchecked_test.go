@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/net/http2"
-
 	"github.com/agiled/caddy-api-keys/admin/client"
 	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
@@ -79,7 +77,7 @@ func TestDescriptors_unchecked(t *testing.T) {
 			defer cancel()
 			const sent = 600
 			statuses := make(chan int, sent)
-			transport := &http2.Transport{TLSClientConfig: gatewaytest.Insecure.Clone()} // http.Transport may dial for each request
+			transport := &http.Transport{TLSClientConfig: gatewaytest.Insecure.Clone(), ForceAttemptHTTP2: true}
 			defer transport.CloseIdleConnections()
 			for range sent {
 				go func() {
@@ -89,6 +87,9 @@ func TestDescriptors_unchecked(t *testing.T) {
 						return
 					}
 					resp, err := transport.RoundTrip(r)
+					for err != nil && ctx.Err() == nil { // it may dial for each request, and be refused connections
+						resp, err = transport.RoundTrip(r)
+					}
 					if err != nil {
 						statuses <- 0
 						return
