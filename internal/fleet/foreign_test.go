@@ -51,6 +51,20 @@ func TestFleet_foreignData(t *testing.T) {
 	if listed := all[0].Known().Gateways; len(listed) != 2 {
 		t.Errorf("got the gateways %+v, want 2", listed)
 	}
+
+	// What is between the registrations and the tickets is not even read: it can be large.
+	e := all[0].connection()
+	read, err := e.read(t.Context(), e.getRegistry()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range read.Responses {
+		for _, kv := range part.GetResponseRange().Kvs {
+			if name := strings.TrimPrefix(string(kv.Key), outer.Prefix); !strings.HasPrefix(name, gatewayPrefix) && !strings.HasPrefix(name, ticketPrefix) {
+				t.Errorf("%q was read", name)
+			}
+		}
+	}
 }
 
 // countIn returns the number of keys that etcdctl has counted.

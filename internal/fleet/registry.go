@@ -104,10 +104,16 @@ func (r *registry) watch(ctx context.Context, e *etcd) error {
 	return ctx.Err()
 }
 
+// getRegistry reads the registrations and the tickets. What others have written between the
+// two can be large.
+func (e *etcd) getRegistry() []clientv3.Op {
+	return []clientv3.Op{e.getGateways(), clientv3.OpGet(e.name(ticketPrefix), clientv3.WithPrefix())}
+}
+
 // read reads the whole registry.
 func (r *registry) read(ctx context.Context, e *etcd) error {
 	known, asked := r.known(), time.Now()
-	read, err := e.read(ctx, clientv3.OpGet(e.name(gatewayPrefix), clientv3.WithRange(e.name(ticketsEnd))))
+	read, err := e.read(ctx, e.getRegistry()...)
 	if err != nil {
 		return err
 	}
@@ -119,9 +125,11 @@ func (r *registry) read(ctx context.Context, e *etcd) error {
 	}
 	r.revision, r.heard = read.Header.Revision, asked
 	there := make(map[string]bool)
-	for _, kv := range read.Responses[0].GetResponseRange().Kvs {
-		there[strings.TrimPrefix(string(kv.Key), e.prefix)] = true
-		r.set(e, string(kv.Key), kv.Value, kv.CreateRevision, kv.ModRevision)
+	for _, part := range read.Responses {
+		for _, kv := range part.GetResponseRange().Kvs {
+			there[strings.TrimPrefix(string(kv.Key), e.prefix)] = true
+			r.set(e, string(kv.Key), kv.Value, kv.CreateRevision, kv.ModRevision)
+		}
 	}
 	for id := range r.gateways {
 		if !there[gatewayPrefix+id] {
