@@ -42,7 +42,7 @@ func TestFleet_answerLost(t *testing.T) {
 		if err := <-answered; err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		g.awaitLive(t)
+		g.awaitRenewed(t)
 		want := witness.records(t)
 		if got := len(want) - before; got != 2 {
 			t.Errorf("%s: got %d more records, want a key and an event", name, got)
@@ -64,7 +64,7 @@ func TestFleet_inDoubt(t *testing.T) {
 		t.Errorf("got %v, want %v, and that etcd did not say, once", err, apikey.ErrFleetInDoubt)
 	}
 	g.each((*etcdtest.Proxy).Pass)
-	g.awaitLive(t)
+	g.awaitRenewed(t)
 	if _, err := g.try(t.Context(), newKey("acme", "Zapier")); !errors.Is(err, apikey.ErrNameTaken) {
 		t.Errorf("the same again: got %v, want %v", err, apikey.ErrNameTaken)
 	}
@@ -126,7 +126,7 @@ func TestFleet_dropped(t *testing.T) {
 // A gateway that is cut off says that nothing was changed, if that is certain.
 func TestFleet_changeWhileCutOff(t *testing.T) {
 	t.Parallel()
-	g := startProxied(t, etcdtest.Start(t, 1), 1)[0]
+	g := startProxied(t, etcdtest.Start(t, 1), 1, brief)[0]
 	g.each((*etcdtest.Proxy).Drop)
 	g.awaitNotLive(t)
 	_, err := g.try(t.Context(), newKey("acme", "Zapier"))

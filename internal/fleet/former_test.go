@@ -3,6 +3,7 @@ package fleet
 import (
 	"os"
 	"testing"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -16,7 +17,7 @@ import (
 // what it has left once nobody has to wait for that.
 func TestFleet_killedAndStartedAgain(t *testing.T) {
 	t.Parallel()
-	all := startProxied(t, etcdtest.Start(t, 1), 2)
+	all := startProxied(t, etcdtest.Start(t, 1), 2, brief)
 	for range 2 {
 		all[1].crash()
 		all[1].open(t)
@@ -37,8 +38,8 @@ func TestFleet_killedAndStartedAgain(t *testing.T) {
 func TestFleet_copied(t *testing.T) {
 	t.Parallel()
 	cluster := etcdtest.Start(t, 1)
-	all := startProxied(t, cluster, 2)
-	original, copied := all[1], newProxied(t, cluster, "gw1")
+	all := startProxied(t, cluster, 2, lasting(8*time.Second))
+	original, copied := all[1], newProxied(t, cluster, "gw1", lasting(8*time.Second))
 	k := issue("acme", "Zapier")
 	all[0].apply(t, k.Create)
 	original.awaitPosition(t, all[0].gateway)
@@ -53,10 +54,7 @@ func TestFleet_copied(t *testing.T) {
 
 	original.each((*etcdtest.Proxy).Drop)
 	copied.open(t)
-	gatewaytest.Await(t, "the original to be excluded", func() bool {
-		gateways, _, _ := all[0].registry.all()
-		return gateways[id].State == apikey.GatewayFenced
-	})
+	all[0].awaitFenced(t, id)
 	if got := all[0].apply(t, revoke(k)).Propagation; !got.Confirmed || original.allows(t, k) {
 		t.Errorf("got the propagation %+v, and the original allows the key: %t", got, original.allows(t, k))
 	}

@@ -15,7 +15,7 @@ import (
 func TestFleet_acknowledgedOtherHistory(t *testing.T) {
 	t.Parallel()
 	cluster := etcdtest.Start(t, 1)
-	all := startProxied(t, cluster, 2)
+	all := startProxied(t, cluster, 2, brief)
 	k := issue("acme", "Zapier")
 	all[0].apply(t, k.Create)
 	all[1].awaitPosition(t, all[0].gateway)

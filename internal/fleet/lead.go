@@ -1,7 +1,6 @@
 package fleet
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -58,7 +57,7 @@ func (o *Outbox) stand(ctx context.Context) (_ context.Context, resign func(), e
 		return nil, nil, err
 	}
 	e := o.fleet.connection()
-	session, err := e.newSession(ctx, cmp.Or(o.fleet.options.Load().leadTTL, leadTTL))
+	session, err := e.newSession(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -97,12 +96,11 @@ func (o *Outbox) stand(ctx context.Context) (_ context.Context, resign func(), e
 	return leading, resign, nil
 }
 
-// newSession begins a session, which ends when etcd has not heard from it for that many
-// seconds.
-func (e *etcd) newSession(ctx context.Context, ttl int64) (*concurrency.Session, error) {
+// newSession begins a session, which ends when etcd has not heard from it for leadTTL.
+func (e *etcd) newSession(ctx context.Context) (*concurrency.Session, error) {
 	attempt, cancel := context.WithTimeout(ctx, 2*attemptTimeout)
 	defer cancel()
-	lease, err := e.client.Grant(attempt, ttl)
+	lease, err := e.client.Grant(attempt, leadTTL)
 	if err != nil {
 		return nil, explain(err)
 	}

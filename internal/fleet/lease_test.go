@@ -124,7 +124,7 @@ func TestFleet_clockSetDuringRead(t *testing.T) {
 // A lease that ends although nothing fails is told of, and one that follows it.
 func TestFleet_leaseEnds(t *testing.T) {
 	t.Parallel()
-	g := newProxied(t, etcdtest.Start(t, 1), "gw")
+	g := newProxied(t, etcdtest.Start(t, 1), "gw", lasting(8*time.Second))
 	logged, log := observer.New(zap.InfoLevel)
 	g.options.Log = zap.New(logged)
 	g.open(t)

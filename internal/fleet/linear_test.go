@@ -25,7 +25,7 @@ import (
 func TestFleet_linearizable(t *testing.T) {
 	t.Parallel()
 	cluster := etcdtest.Start(t, 3)
-	h := &histories{t: t, began: time.Now(), gateways: startProxied(t, cluster, 3)}
+	h := &histories{t: t, began: time.Now(), gateways: startProxied(t, cluster, 3, brief)}
 	ctx, stop := context.WithTimeout(t.Context(), 8*time.Second)
 	defer stop()
 	var callers, breakers sync.WaitGroup

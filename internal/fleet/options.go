@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"crypto/tls"
 	"time"
 
@@ -37,8 +38,8 @@ type Options struct {
 	Log     *zap.Logger
 
 	clock       func() instant // by which leases end; in tests, it need not be this machine's
-	useInterval time.Duration  // see shareUses; 0 means the default
-	leadTTL     int64          // see leadTTL; 0 means the default
+	renewal     time.Duration  // see renewEvery; 0 means the default
+	useInterval time.Duration  // see shareUses; likewise
 	usagePause  time.Duration  // see tellUsage; likewise
 	usageShare  int            // see usageShare; likewise
 }
@@ -61,6 +62,9 @@ func (o *Options) lease() time.Duration {
 	}
 	return o.MaxStaleness
 }
+
+// renewEvery returns how often the gateway asks etcd whether it may keep serving.
+func (o *Options) renewEvery() time.Duration { return cmp.Or(o.renewal, o.MaxStaleness/4) }
 
 func (o *Options) keys() keyring { return o.IntegrityKeys }
 

@@ -103,9 +103,7 @@ func TestOutbox_gatewayDies(t *testing.T) {
 	cluster := etcdtest.Start(t, 1)
 	all := make([]*proxied, 3)
 	for i := range all {
-		all[i] = newProxied(t, cluster, fmt.Sprintf("gw%d", i))
-		all[i].options.leadTTL = 2
-		all[i].open(t)
+		all[i] = openProxied(t, cluster, fmt.Sprintf("gw%d", i))
 		all[i].receive(t, hook)
 	}
 	for _, g := range all {
@@ -134,7 +132,7 @@ func TestOutbox_gatewayDies(t *testing.T) {
 	g := <-next
 	select {
 	case <-leading.Done():
-	case <-time.After(10 * time.Second):
+	case <-time.After(longEnough):
 		t.Error("the one that is cut off keeps leading")
 	}
 	const want = "key.created key.exposed key.revoked"
@@ -212,7 +210,7 @@ func TestOutbox_full(t *testing.T) {
 	all[0].mustLead(t)
 	announce := func(pending int) {
 		t.Helper()
-		for deadline := time.Now().Add(10 * time.Second); sender.Count(hook.ID) != pending; time.Sleep(time.Millisecond) {
+		for deadline := time.Now().Add(longEnough); sender.Count(hook.ID) != pending; time.Sleep(time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatalf("got %d pending, want %d", sender.Count(hook.ID), pending)
 			}
@@ -267,24 +265,9 @@ func TestOutbox_rekey(t *testing.T) {
 	g.receive(t, hook)
 	g.apply(t, newKey("acme", "Zapier"))
 	want := g.pending(t, "acme")
-	o.Name, o.Log, o.IntegrityKeys = "gw0", g.log, []IntegrityKey{{2}, {1}}
-	if err := g.Adopt(o); err != nil {
-		t.Fatal(err)
-	}
-	g.awaitLive(t)
-	for after := ""; ; {
-		done, err := g.Rekey(t.Context(), after)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if after = done.Next; after == "" {
-			break
-		}
-	}
-	o.IntegrityKeys = []IntegrityKey{{2}}
-	if err := g.Adopt(o); err != nil {
-		t.Fatal(err)
-	}
+	g.adopt(t, withKeys(o, secondKey, oldKey))
+	g.rekey(t)
+	g.adopt(t, withKeys(o, secondKey))
 	if got := g.pending(t, "acme"); len(got) != 1 || got[0].ID != want[0].ID {
 		t.Errorf("got %+v with the new key alone, want %+v", got, want)
 	}

@@ -24,7 +24,7 @@ func TestFleet_promise(t *testing.T) {
 	cluster := etcdtest.Start(t, 3)
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	p := &promise{t: t, gateways: startProxied(t, cluster, 4)}
+	p := &promise{t: t, gateways: startProxied(t, cluster, 4, brief)}
 	breaking, stopBreaking := context.WithTimeout(ctx, *faultsFor)
 	p.broken = stopBreaking
 	var testers, changers, breakers sync.WaitGroup

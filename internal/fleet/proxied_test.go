@@ -17,10 +17,10 @@ type proxied struct {
 }
 
 // startProxied starts gateways behind proxies, and waits until they serve.
-func startProxied(t *testing.T, cluster *etcdtest.Cluster, n int) (all []*proxied) {
+func startProxied(t *testing.T, cluster *etcdtest.Cluster, n int, set ...func(*Options)) (all []*proxied) {
 	t.Helper()
 	for i := range n {
-		all = append(all, openProxied(t, cluster, fmt.Sprintf("gw%d", i)))
+		all = append(all, openProxied(t, cluster, fmt.Sprintf("gw%d", i), set...))
 	}
 	for _, g := range all {
 		g.awaitLive(t)
@@ -28,15 +28,15 @@ func startProxied(t *testing.T, cluster *etcdtest.Cluster, n int) (all []*proxie
 	return all
 }
 
-func openProxied(t *testing.T, cluster *etcdtest.Cluster, name string) *proxied {
+func openProxied(t *testing.T, cluster *etcdtest.Cluster, name string, set ...func(*Options)) *proxied {
 	t.Helper()
-	g := newProxied(t, cluster, name)
+	g := newProxied(t, cluster, name, set...)
 	g.open(t)
 	return g
 }
 
-// newProxied prepares a gateway without opening it.
-func newProxied(t *testing.T, cluster *etcdtest.Cluster, name string) *proxied {
+// newProxied prepares a gateway without opening it. set changes its options.
+func newProxied(t *testing.T, cluster *etcdtest.Cluster, name string, set ...func(*Options)) *proxied {
 	t.Helper()
 	g := &proxied{name: name, dir: t.TempDir(), options: defaults(cluster)}
 	g.options.Endpoints = nil
@@ -44,6 +44,9 @@ func newProxied(t *testing.T, cluster *etcdtest.Cluster, name string) *proxied {
 		p := etcdtest.NewProxy(t, cluster.Member(i).Address())
 		g.proxies = append(g.proxies, p)
 		g.options.Endpoints = append(g.options.Endpoints, "http://"+p.Addr())
+	}
+	for _, set := range set {
+		set(&g.options)
 	}
 	return g
 }

@@ -144,7 +144,7 @@ func (l *lossy) await(t *testing.T, all ...*gateway) {
 // took before.
 func (g *gateway) awaitBack(t *testing.T) {
 	t.Helper()
-	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * longEnough); ; time.Sleep(50 * time.Millisecond) {
 		head, _, err := g.connection().readHead(t.Context())
 		if at, _ := g.progress.now(); err == nil && g.Live() && sameChange(at.Head, head.Head) {
 			return

@@ -56,9 +56,13 @@ func TestFleet_refusesWhatItCannotApply(t *testing.T) {
 			}
 			revokesAt := time.Now().UTC().Truncate(time.Millisecond).Add(4 * time.Second)
 			replacement := newKey("acme", "Rotated").Key
-			healthy.apply(t, apikey.Rotate{WorkspaceID: "acme", KeyID: rotated.Key.ID, Replacement: replacement, RevokeOldAt: revokesAt})
-			for _, do := range []apikey.Action{revoke(ended), apikey.Suspend{WorkspaceID: "globex"}} {
+			for i, do := range []apikey.Action{
+				apikey.Rotate{WorkspaceID: "acme", KeyID: rotated.Key.ID, Replacement: replacement, RevokeOldAt: revokesAt},
+				revoke(ended), apikey.Suspend{WorkspaceID: "globex"},
+			} {
+				before := healthy.Known().Applied
 				go func() { _, _ = healthy.try(t.Context(), do) }() // it waits for the broken gateway
+				gatewaytest.Await(t, fmt.Sprint("change ", i), func() bool { return healthy.Known().Applied > before })
 			}
 			gatewaytest.Await(t, "what was taken away to be refused", func() bool { return !broken.allows(t, ended) && !broken.allows(t, of) })
 			if !broken.allows(t, rotated) && time.Now().Before(revokesAt) {

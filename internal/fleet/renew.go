@@ -17,8 +17,8 @@ const watchPatience = time.Second
 // follows immediately.
 func (f *Fleet) keepLease(ctx context.Context, e *etcd, id string) error {
 	for {
-		staleness, asked := f.options.Load().MaxStaleness, time.Now()
-		err := f.renew(ctx, e, id, staleness)
+		o, asked := f.options.Load(), time.Now()
+		err := f.renew(ctx, e, id, o.MaxStaleness)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -29,7 +29,7 @@ func (f *Fleet) keepLease(ctx context.Context, e *etcd, id string) error {
 		default:
 			f.fail(err)
 		}
-		if err := pause(ctx, staleness/4-time.Since(asked)); err != nil {
+		if err := pause(ctx, o.renewEvery()-time.Since(asked)); err != nil {
 			return err
 		}
 	}

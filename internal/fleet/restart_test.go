@@ -23,7 +23,7 @@ func TestFleet_wasAway(t *testing.T) {
 				},
 			} {
 				cluster := etcdtest.Start(t, 1)
-				all := startProxied(t, cluster, 2)
+				all := startProxied(t, cluster, 2, brief)
 				kept, lost := issue("acme", "kept"), issue("acme", "lost")
 				all[0].apply(t, kept.Create)
 				all[0].apply(t, lost.Create)

@@ -34,7 +34,7 @@ func TestFleet_restoredWithNothingLost(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			cluster := etcdtest.Start(t, 1)
-			all := startProxied(t, cluster, 2)
+			all := startProxied(t, cluster, 2, brief)
 			k := issue("acme", "Zapier")
 			all[0].apply(t, k.Create)
 			all[1].awaitPosition(t, all[0].gateway)
@@ -92,7 +92,7 @@ func TestFleet_emptied(t *testing.T) {
 // awaitNotLive waits until the gateway does not serve any more.
 func (g *gateway) awaitNotLive(t *testing.T) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); g.Live(); {
+	for deadline := time.Now().Add(longEnough); g.Live(); {
 		if time.Now().After(deadline) {
 			t.Fatal("the gateway keeps serving")
 		}

@@ -35,9 +35,9 @@ func (e *etcd) fill(t *testing.T, enough func() bool) {
 	for i := 0; !enough(); i++ {
 		var puts []clientv3.Op
 		for j := range 20 {
-			puts = append(puts, clientv3.OpPut(e.name(fmt.Sprint("other/", i, " ", j)), strings.Repeat("x", 1500)))
+			puts = append(puts, clientv3.OpPut(e.name(fmt.Sprint("x/", i, " ", j)), strings.Repeat("x", 1500)))
 		}
-		if _, err := e.write(t.Context(), nil, puts, nil); errors.Is(err, rpctypes.ErrNoSpace) {
+		if _, err := e.client.Txn(t.Context()).Then(puts...).Commit(); errors.Is(err, rpctypes.ErrNoSpace) {
 			return
 		} else if err != nil {
 			t.Fatal(err)

@@ -18,20 +18,8 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/store"
 )
 
-// startStatic starts gateways in static mode behind proxies.
-func startStatic(t *testing.T, cluster *etcdtest.Cluster, n int) []*proxied {
-	t.Helper()
-	all := make([]*proxied, n)
-	for i := range all {
-		all[i] = newProxied(t, cluster, []string{"gw0", "gw1", "gw2"}[i])
-		all[i].options.Static = true
-		all[i].open(t)
-	}
-	for _, g := range all {
-		g.awaitLive(t)
-	}
-	return all
-}
+// inStaticMode makes a gateway serve without etcd for a day.
+func inStaticMode(o *Options) { o.Static = true }
 
 func wantPending(t *testing.T, got apikey.Propagation, behind ...string) {
 	t.Helper()
@@ -66,7 +54,7 @@ func TestStatic_restartedWithoutEtcd(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			all := startStatic(t, etcdtest.Start(t, 1), 2)
+			all := startProxied(t, etcdtest.Start(t, 1), 2, inStaticMode)
 			k := issue("acme", "Zapier")
 			all[0].apply(t, k.Create)
 			all[1].awaitPosition(t, all[0].gateway)
@@ -100,7 +88,7 @@ func TestStatic_killedAndStartedAgain(t *testing.T) {
 	for name, static := range map[string]bool{"in static mode": true, "in strict mode": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			all := startStatic(t, etcdtest.Start(t, 1), 2)
+			all := startProxied(t, etcdtest.Start(t, 1), 2, inStaticMode)
 			all[1].crash()
 			all[1].options.Static = static
 			all[1].open(t)
@@ -125,7 +113,7 @@ func TestStatic_killedAndStartedAgain(t *testing.T) {
 // has been in contact.
 func TestStatic_leaves(t *testing.T) {
 	t.Parallel()
-	all := startStatic(t, etcdtest.Start(t, 1), 2)
+	all := startProxied(t, etcdtest.Start(t, 1), 2, inStaticMode)
 	k := issue("acme", "Zapier")
 	all[0].apply(t, k.Create)
 	all[1].awaitPosition(t, all[0].gateway)
@@ -141,7 +129,7 @@ func TestStatic_leaves(t *testing.T) {
 // Another mode applies immediately, and nobody is waited for needlessly.
 func TestStatic_reload(t *testing.T) {
 	t.Parallel()
-	g := startStatic(t, etcdtest.Start(t, 1), 1)[0]
+	g := startProxied(t, etcdtest.Start(t, 1), 1, inStaticMode, brief)[0]
 	adopt := func(static bool) {
 		t.Helper()
 		o := *g.Fleet.options.Load()
@@ -182,13 +170,12 @@ func TestStatic_reload(t *testing.T) {
 func TestStatic_copied(t *testing.T) {
 	t.Parallel()
 	cluster := etcdtest.Start(t, 1)
-	all := startStatic(t, cluster, 2)
+	all := startProxied(t, cluster, 2, inStaticMode)
 	k := issue("acme", "Zapier")
 	all[0].apply(t, k.Create)
 	all[1].awaitPosition(t, all[0].gateway)
 	all[1].crash()
-	copied := newProxied(t, cluster, "gw1")
-	copied.options.Static = true
+	copied := newProxied(t, cluster, "gw1", inStaticMode)
 	if err := os.CopyFS(copied.dir, os.DirFS(all[1].dir)); err != nil {
 		t.Fatal(err)
 	}
@@ -217,7 +204,7 @@ func TestStatic_copied(t *testing.T) {
 // serve without it.
 func TestStatic_notesFirst(t *testing.T) {
 	t.Parallel()
-	g := startStatic(t, etcdtest.Start(t, 1), 1)[0]
+	g := startProxied(t, etcdtest.Start(t, 1), 1, inStaticMode)[0]
 	former := *g.id.Load()
 	g.disk.full.Store(true)
 	if err := g.Adopt(*g.Fleet.options.Load()); err != nil { // registers again

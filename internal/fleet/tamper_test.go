@@ -127,13 +127,14 @@ func TestFleet_registrationTamperedWith(t *testing.T) {
 	all[0].apply(t, k.Create)
 	all[1].awaitPosition(t, all[0].gateway)
 	all[1].each((*etcdtest.Proxy).Drop)
-	i.put(gatewayPrefix+*all[1].id.Load(), "x")
+	id := *all[1].id.Load()
+	i.put(gatewayPrefix+id, "x")
 	if got := all[0].apply(t, revoke(k)).Propagation; got.Confirmed {
 		t.Errorf("got the propagation %+v, want one that is pending", got)
 	}
 	all[1].each((*etcdtest.Proxy).Pass)
-	all[1].awaitNotLive(t)
-	all[1].awaitLive(t) // under another registration
+	gatewaytest.Await(t, "another registration", func() bool { return *all[1].id.Load() != id })
+	all[1].awaitLive(t)
 	if got := all[0].apply(t, revoke(k)).Propagation; !got.Confirmed {
 		t.Errorf("got the propagation %+v, want a confirmed one", got)
 	}

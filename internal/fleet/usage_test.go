@@ -113,11 +113,10 @@ func TestUsage_faults(t *testing.T) {
 	cluster := etcdtest.Start(t, 1)
 	var all []*proxied
 	for i := range 3 {
-		g := newProxied(t, cluster, fmt.Sprintf("gw%d", i))
-		g.options = tellingUsage(g.options)
-		g.options.usageShare = 100 // so that additions are told
-		g.open(t)
-		all = append(all, g)
+		all = append(all, openProxied(t, cluster, fmt.Sprintf("gw%d", i), func(o *Options) {
+			*o = tellingUsage(*o)
+			o.usageShare = 100 // so that additions are told
+		}))
 	}
 	all[0].awaitLive(t)
 	var keys []string

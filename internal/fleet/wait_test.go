@@ -7,7 +7,6 @@ import (
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/etcdtest"
-	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
 // A revocation that waits for a gateway that is gone survives a reload of the gateway that
@@ -27,13 +26,13 @@ func TestFleet_waits(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			all := startProxied(t, etcdtest.Start(t, 1), 2)
+			all := startProxied(t, etcdtest.Start(t, 1), 2, lasting(8*time.Second))
 			k := issue("acme", "Zapier")
 			all[0].apply(t, k.Create)
 			all[1].crash()
 			gone := *all[1].id.Load()
 
-			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), longEnough)
 			defer cancel()
 			outcome := make(chan apikey.Propagation, 1)
 			go func() {
@@ -43,10 +42,7 @@ func TestFleet_waits(t *testing.T) {
 				}
 				outcome <- done.Propagation
 			}()
-			gatewaytest.Await(t, "the gateway that is gone to be excluded", func() bool {
-				gateways, _, _ := all[0].registry.all()
-				return gateways[gone].State == apikey.GatewayFenced
-			})
+			all[0].awaitFenced(t, gone)
 			tt.meanwhile(t, all[0].gateway)
 			got := <-outcome
 			if ctx.Err() != nil || got.Confirmed != tt.confirmed {
