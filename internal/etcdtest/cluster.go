@@ -27,6 +27,8 @@ type Cluster struct {
 
 	usersRequired bool
 
+	// Prefix is where a test keeps its data.
+	Prefix string
 	// Files are what clients need for TLS, if the cluster was started with it.
 	Files
 }
@@ -34,7 +36,7 @@ type Cluster struct {
 // Start starts a cluster, and waits until all members are healthy.
 func Start(t testing.TB, members int, options ...Option) *Cluster {
 	t.Helper()
-	c := &Cluster{t: t, program: program(t, "server"), token: "first", flags: []string{"--unsafe-no-fsync"}}
+	c := &Cluster{t: t, program: program(t, "server"), token: "first", flags: []string{"--unsafe-no-fsync"}, Prefix: "/api-keys/"}
 	for _, option := range options {
 		option(c)
 	}
@@ -46,7 +48,7 @@ func Start(t testing.TB, members int, options ...Option) *Cluster {
 // what the gateway accepts. It ends the test if that version is not installed.
 func Old(t testing.TB) *Cluster {
 	t.Helper()
-	c := &Cluster{t: t, program: testenv.Tool(t, "etcd"), token: "first", flags: []string{"--logger=zap"}}
+	c := &Cluster{t: t, program: testenv.Tool(t, "etcd"), token: "first", flags: []string{"--logger=zap"}, Prefix: "/api-keys/"}
 	c.start(1)
 	return c
 }

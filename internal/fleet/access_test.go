@@ -79,7 +79,7 @@ func TestFleet_userAndTLS(t *testing.T) {
 
 func TestFleet_wrongIntegrityKey(t *testing.T) {
 	t.Parallel()
-	cluster := etcdtest.Start(t, 1)
+	cluster := etcdtest.Shared(t, 1)
 	right := startGateways(t, 1, defaults(cluster))[0]
 	o := defaults(cluster)
 	o.IntegrityKeys = []IntegrityKey{{2}}
@@ -96,7 +96,7 @@ func TestFleet_wrongIntegrityKey(t *testing.T) {
 // seal with it.
 func TestFleet_integrityKeyReplaced(t *testing.T) {
 	t.Parallel()
-	o := defaults(etcdtest.Start(t, 1))
+	o := defaults(etcdtest.Shared(t, 1))
 	all := startGateways(t, 2, o)
 	k := issue("acme", "Zapier")
 	all[0].apply(t, k.Create)
@@ -168,7 +168,7 @@ func TestFleet_formerKeyMissing(t *testing.T) {
 	warnings := func() int {
 		return logged.FilterMessage("this gateway could not fill a replica from etcd: it lacks an integrity_key of records there").Len()
 	}
-	o := withKeys(defaults(etcdtest.Start(t, 1)), oldKey)
+	o := withKeys(defaults(etcdtest.Shared(t, 1)), oldKey)
 	o.Log = zap.New(core)
 	g := startGateways(t, 1, o)[0]
 	g.apply(t, newKey("acme", "Zapier"))

@@ -19,7 +19,7 @@ import (
 // A change is made once, although etcd's answer to it does not arrive.
 func TestFleet_answerLost(t *testing.T) {
 	t.Parallel()
-	cluster := etcdtest.Start(t, 1)
+	cluster := etcdtest.Shared(t, 1)
 	witness := startGateways(t, 1, defaults(cluster))[0]
 	g := startProxied(t, cluster, 1)[0]
 	for name, repair := range map[string]func(){
@@ -56,7 +56,7 @@ func TestFleet_answerLost(t *testing.T) {
 // If the answer never arrives, the error says that the change may have been made.
 func TestFleet_inDoubt(t *testing.T) {
 	t.Parallel()
-	cluster := etcdtest.Start(t, 1)
+	cluster := etcdtest.Shared(t, 1)
 	g := startProxied(t, cluster, 1)[0]
 	g.each(func(p *etcdtest.Proxy) { p.Stall(etcdtest.Answers) })
 	_, err := g.try(t.Context(), newKey("acme", "Zapier"))
@@ -74,7 +74,7 @@ func TestFleet_inDoubt(t *testing.T) {
 // logged.
 func TestFleet_abandoned(t *testing.T) {
 	t.Parallel()
-	cluster := etcdtest.Start(t, 1)
+	cluster := etcdtest.Shared(t, 1)
 	witness := startGateways(t, 1, defaults(cluster))[0]
 	g := startProxied(t, cluster, 1)[0]
 	g.each(func(p *etcdtest.Proxy) { p.Stall(etcdtest.Answers) })
@@ -126,7 +126,7 @@ func TestFleet_dropped(t *testing.T) {
 // A gateway that is cut off says that nothing was changed, if that is certain.
 func TestFleet_changeWhileCutOff(t *testing.T) {
 	t.Parallel()
-	g := startProxied(t, etcdtest.Start(t, 1), 1, brief)[0]
+	g := startProxied(t, etcdtest.Shared(t, 1), 1, brief)[0]
 	g.each((*etcdtest.Proxy).Drop)
 	g.awaitNotLive(t)
 	_, err := g.try(t.Context(), newKey("acme", "Zapier"))
@@ -144,7 +144,7 @@ func TestFleet_changeWhileCutOff(t *testing.T) {
 // A gateway that crashed while it had a place in the queue holds nobody up for long.
 func TestFleet_abandonedTicket(t *testing.T) {
 	t.Parallel()
-	g := startGateways(t, 1, defaults(etcdtest.Start(t, 1)))[0]
+	g := startGateways(t, 1, defaults(etcdtest.Shared(t, 1)))[0]
 	i := intruder{t, g.connection()}
 	i.put(ticketPrefix+rand.Text(), "")
 	gatewaytest.Await(t, "the ticket to be known", func() bool {
@@ -165,7 +165,7 @@ func TestFleet_abandonedTicket(t *testing.T) {
 // What another gateway has just done counts, even if it has not arrived.
 func TestFleet_refusals(t *testing.T) {
 	t.Parallel()
-	all := startGateways(t, 2, defaults(etcdtest.Start(t, 1)))
+	all := startGateways(t, 2, defaults(etcdtest.Shared(t, 1)))
 	all[1].disk.writes.Store(int64(500 * time.Millisecond))
 	for _, name := range []string{"one", "two", "three"} {
 		k := newKey("acme", name)
@@ -185,7 +185,7 @@ func TestFleet_refusals(t *testing.T) {
 
 func TestFleet_oneNameOnAllGateways(t *testing.T) {
 	t.Parallel()
-	all := startGateways(t, 3, defaults(etcdtest.Start(t, 1)))
+	all := startGateways(t, 3, defaults(etcdtest.Shared(t, 1)))
 	for round := range 5 {
 		name := strings.Repeat("x", round+1)
 		var created atomic.Int64

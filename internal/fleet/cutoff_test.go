@@ -24,7 +24,7 @@ func TestFleet_cutOff(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			all := startProxied(t, etcdtest.Start(t, 3), 2, brief)
+			all := startProxied(t, etcdtest.Shared(t, 3), 2, brief)
 			k := issue("acme", "Zapier")
 			all[0].apply(t, k.Create)
 			all[1].awaitPosition(t, all[0].gateway)
@@ -57,7 +57,7 @@ func TestFleet_cutOff(t *testing.T) {
 // Nobody who waits for a confirmation is told that there is one before there is.
 func TestFleet_cutOffAndNotAwaited(t *testing.T) {
 	t.Parallel()
-	all := startProxied(t, etcdtest.Start(t, 1), 2, lasting(8*time.Second))
+	all := startProxied(t, etcdtest.Shared(t, 1), 2, lasting(8*time.Second))
 	k := issue("acme", "Zapier")
 	all[0].apply(t, k.Create)
 	all[1].each((*etcdtest.Proxy).Drop)
@@ -85,7 +85,7 @@ func TestFleet_cutOffAndNotAwaited(t *testing.T) {
 // lease ends.
 func TestFleet_excludedBefore(t *testing.T) {
 	t.Parallel()
-	all := startProxied(t, etcdtest.Start(t, 1), 2, lasting(8*time.Second))
+	all := startProxied(t, etcdtest.Shared(t, 1), 2, lasting(8*time.Second))
 	first, second := issue("acme", "first"), issue("acme", "second")
 	all[0].apply(t, first.Create)
 	all[0].apply(t, second.Create)
@@ -112,7 +112,7 @@ func (g *gateway) awaitFenced(t *testing.T, id string) {
 
 func TestFleet_leaves(t *testing.T) {
 	t.Parallel()
-	all := startGateways(t, 2, defaults(etcdtest.Start(t, 1)))
+	all := startGateways(t, 2, defaults(etcdtest.Shared(t, 1)))
 	created := all[0].apply(t, newKey("acme", "Zapier"))
 	all[1].close()
 	got := all[0].apply(t, apikey.Revoke{WorkspaceID: "acme", KeyID: created.Key.ID}).Propagation
@@ -169,7 +169,7 @@ func tryAgain(ctx context.Context, g *gateway, do func(n int) apikey.Action) (ou
 // gateway no more than a moment.
 func TestFleet_watchStalls(t *testing.T) {
 	t.Parallel()
-	all := startProxied(t, etcdtest.Start(t, 3), 2)
+	all := startProxied(t, etcdtest.Shared(t, 3), 2)
 	for member := range 3 { // one of them has the watch
 		all[1].proxies[member].Stall(etcdtest.Answers)
 		created := all[0].apply(t, newKey("acme", strings.Repeat("x", member+1)))

@@ -17,7 +17,6 @@ import (
 
 // left is a stopped fleet of two gateways with the same changes.
 type left struct {
-	cluster       *etcdtest.Cluster
 	options       Options
 	dirs          [2]string
 	kept, revoked issued
@@ -26,8 +25,7 @@ type left struct {
 
 func newLeft(t *testing.T) left {
 	t.Helper()
-	l := left{cluster: etcdtest.Start(t, 1), dirs: [2]string{t.TempDir(), t.TempDir()}, kept: issue("acme", "kept"), revoked: issue("acme", "revoked")}
-	l.options = defaults(l.cluster)
+	l := left{options: defaults(etcdtest.Shared(t, 1)), dirs: [2]string{t.TempDir(), t.TempDir()}, kept: issue("acme", "kept"), revoked: issue("acme", "revoked")}
 	a, b := openIn(t, l.dirs[0], "a", l.options), openIn(t, l.dirs[1], "b", l.options)
 	a.awaitLive(t)
 	b.awaitLive(t)
@@ -121,7 +119,7 @@ func TestDetach_static(t *testing.T) {
 	g.awaitNotLive(t)
 	gatewaytest.Await(t, "the replica to know", func() bool { return contact().IsZero() })
 	g.close()
-	l.cluster.Member(0).Kill()
+	static.Endpoints = unreachable.Endpoints
 	if g = openIn(t, l.dirs[1], "b", static); g.Live() {
 		t.Error("a static gateway serves without etcd, although its fleet has ended")
 	}
@@ -139,7 +137,7 @@ func TestDetach_refused(t *testing.T) {
 	l.wantRefused(t, l.dirs[0], "the replica is at change 4, and the fleet at change 5: start its gateway")
 	other := l
 	other.options.Prefix = "/other/"
-	other.wantRefused(t, l.dirs[0], "the store belongs to the fleet with the prefix /api-keys/, and the configuration says /other/")
+	other.wantRefused(t, l.dirs[0], "the store belongs to the fleet with the prefix "+l.options.Prefix+", and the configuration says /other/")
 
 	a := openIn(t, l.dirs[0], "a", l.options) // nothing has come of it
 	a.awaitLive(t)
@@ -148,7 +146,7 @@ func TestDetach_refused(t *testing.T) {
 	}
 	a.close()
 	intruder{t, connect(t, l.options)}.remove("")
-	l.wantRefused(t, l.dirs[0], "there is no fleet below /api-keys/")
+	l.wantRefused(t, l.dirs[0], "there is no fleet below "+l.options.Prefix)
 }
 
 // A move out of the fleet that was interrupted can only be finished by the same replica.

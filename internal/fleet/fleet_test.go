@@ -277,7 +277,7 @@ func startGateways(t testing.TB, n int, o Options) (all []*gateway) {
 // some seconds, and are renewed as often as the shortest ones. See lasting.
 func defaults(cluster *etcdtest.Cluster) Options {
 	return Options{
-		Endpoints: cluster.Endpoints(), Prefix: "/api-keys/", MaxStaleness: 30 * time.Second, renewal: MinStaleness / 4,
+		Endpoints: cluster.Endpoints(), Prefix: cluster.Prefix, MaxStaleness: 30 * time.Second, renewal: MinStaleness / 4,
 		IntegrityKeys: []IntegrityKey{{1}}, Version: "test",
 	}
 }
@@ -293,7 +293,7 @@ var brief = lasting(MinStaleness)
 const longEnough = time.Minute
 
 func TestFleet_revoke(t *testing.T) {
-	all := startGateways(t, 3, defaults(etcdtest.Start(t, 3)))
+	all := startGateways(t, 3, defaults(etcdtest.Shared(t, 3)))
 	created := all[0].apply(t, newKey("acme", "Zapier"))
 	revoked := all[1].apply(t, apikey.Revoke{WorkspaceID: "acme", KeyID: created.Key.ID, Reason: "test"})
 	for _, g := range all { // no waiting: it is confirmed
@@ -314,7 +314,7 @@ func TestFleet_revoke(t *testing.T) {
 // not confirmed.
 func TestFleet_unreadableRegistration(t *testing.T) {
 	core, logged := observer.New(zap.ErrorLevel)
-	o := defaults(etcdtest.Start(t, 1))
+	o := defaults(etcdtest.Shared(t, 1))
 	o.Log = zap.New(core)
 	all := startGateways(t, 1, o)
 	o.IntegrityKeys, o.Log = []IntegrityKey{{2}, {1}}, nil
@@ -331,7 +331,7 @@ func TestFleet_unreadableRegistration(t *testing.T) {
 	}
 	// That is not logged again whenever the registration changes or is read.
 	const said = "a registration of the fleet cannot be read: what is taken away from now on cannot be confirmed. The integrity_key of that gateway or of this one may be wrong. Delete the registration only if its gateway has gone"
-	if got := logged.FilterMessage(said).All(); len(got) != 1 || got[0].ContextMap()["registration"] != "/api-keys/gw/"+want.ID {
+	if got := logged.FilterMessage(said).All(); len(got) != 1 || got[0].ContextMap()["registration"] != o.Prefix+gatewayPrefix+want.ID {
 		t.Errorf("got %+v logged, want the registration once", logged.All())
 	}
 }
@@ -339,7 +339,7 @@ func TestFleet_unreadableRegistration(t *testing.T) {
 // Gateways that change things at the same time get their turns, and end up with the same
 // records.
 func TestFleet_concurrentChanges(t *testing.T) {
-	all := startGateways(t, 3, defaults(etcdtest.Start(t, 3)))
+	all := startGateways(t, 3, defaults(etcdtest.Shared(t, 3)))
 	const writers, each = 10, 5
 	var w sync.WaitGroup
 	for _, g := range all {
@@ -398,5 +398,7 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "8"); err != nil {
 		panic(err)
 	}
-	os.Exit(m.Run())
+	failed := m.Run()
+	etcdtest.EndShared()
+	os.Exit(failed)
 }

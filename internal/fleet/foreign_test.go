@@ -2,9 +2,12 @@ package fleet
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/etcdtest"
@@ -14,22 +17,20 @@ import (
 // with that of this one.
 func TestFleet_foreignData(t *testing.T) {
 	t.Parallel()
-	cluster := etcdtest.Start(t, 1)
+	cluster := etcdtest.Shared(t, 1)
 	outer := defaults(cluster)
 	inner := outer
 	inner.Prefix = outer.Prefix + "prod/"
 	names := []string{
 		"gw", "gw/notes", "gw/\xff", "gwen", "h", "import/x", "notes", "network/x", "q/", "q/notes", "q/" + strings.Repeat("x", 26), "q0", "zebra",
 	}
+	others := intruder{t, connect(t, outer)}
 	for _, name := range names {
-		cluster.Ctl(t, "put", outer.Prefix+name, "theirs")
+		others.put(name, "theirs")
 	}
 	within := startGateways(t, 1, inner)[0]
 	within.apply(t, newKey("acme", "Inner"))
-	count := func(prefix string) string {
-		return cluster.Ctl(t, "get", "--prefix", "--count-only", "--write-out=fields", prefix)
-	}
-	before := count(inner.Prefix + "d/")
+	before := namesIn(t, others.etcd, inner.Prefix+dataPrefix)
 
 	all := startGateways(t, 2, outer)
 	for i := range 2 * len(names) {
@@ -40,12 +41,12 @@ func TestFleet_foreignData(t *testing.T) {
 		}
 	}
 	for _, name := range names {
-		if got := cluster.Ctl(t, "get", "--print-value-only", outer.Prefix+name); strings.TrimSpace(got) != "theirs" {
+		if got := others.get(name); got != "theirs" {
 			t.Errorf("%q has %q, want what was there before", name, got)
 		}
 	}
-	if after := count(inner.Prefix + "d/"); countIn(after) != countIn(before) {
-		t.Errorf("the inner fleet had %s, and has %s", before, after)
+	if after := namesIn(t, others.etcd, inner.Prefix+dataPrefix); !slices.Equal(after, before) {
+		t.Errorf("the inner fleet had %q, and has %q", before, after)
 	}
 	within.apply(t, newKey("acme", "Another"))
 	if listed := all[0].Known().Gateways; len(listed) != 2 {
@@ -67,20 +68,23 @@ func TestFleet_foreignData(t *testing.T) {
 	}
 }
 
-// countIn returns the number of keys that etcdctl has counted.
-func countIn(fields string) string {
-	for line := range strings.Lines(fields) {
-		if rest, found := strings.CutPrefix(line, `"Count" : `); found {
-			return strings.TrimSpace(rest)
-		}
+// namesIn returns the names that etcd has with a prefix.
+func namesIn(t *testing.T, e *etcd, prefix string) (names []string) {
+	t.Helper()
+	read, err := e.client.Get(t.Context(), prefix, clientv3.WithPrefix(), clientv3.WithKeysOnly())
+	if err != nil {
+		t.Fatal(err)
 	}
-	return ""
+	for _, kv := range read.Kvs {
+		names = append(names, string(kv.Key))
+	}
+	return names
 }
 
 // A gateway that was killed while it was loading is forgotten once another one starts.
 func TestFleet_killedWhileLoading(t *testing.T) {
 	t.Parallel()
-	cluster := etcdtest.Start(t, 1)
+	cluster := etcdtest.Shared(t, 1)
 	o := defaults(cluster)
 	g := startGateways(t, 1, o)[0]
 	e := g.connection()

@@ -17,7 +17,7 @@ import (
 // what it has left once nobody has to wait for that.
 func TestFleet_killedAndStartedAgain(t *testing.T) {
 	t.Parallel()
-	all := startProxied(t, etcdtest.Start(t, 1), 2, brief)
+	all := startProxied(t, etcdtest.Shared(t, 1), 2, brief)
 	for range 2 {
 		all[1].crash()
 		all[1].open(t)
@@ -37,7 +37,7 @@ func TestFleet_killedAndStartedAgain(t *testing.T) {
 // was killed. That is excluded, and waited for until its lease has ended.
 func TestFleet_copied(t *testing.T) {
 	t.Parallel()
-	cluster := etcdtest.Start(t, 1)
+	cluster := etcdtest.Shared(t, 1)
 	all := startProxied(t, cluster, 2, lasting(8*time.Second))
 	original, copied := all[1], newProxied(t, cluster, "gw1", lasting(8*time.Second))
 	k := issue("acme", "Zapier")
@@ -50,7 +50,7 @@ func TestFleet_copied(t *testing.T) {
 	original.open(t)
 	original.awaitLive(t)
 	id := *original.id.Load()
-	noteIn(t, copied.dir, apikey.Contact{Registrations: []string{id}, Holder: "gw1 at " + copied.dir})
+	noteIn(t, copied.dir, original.options.Prefix, apikey.Contact{Registrations: []string{id}, Holder: "gw1 at " + copied.dir})
 
 	original.each((*etcdtest.Proxy).Drop)
 	copied.open(t)
@@ -68,9 +68,9 @@ func TestFleet_copied(t *testing.T) {
 }
 
 // noteIn notes something in a replica that is not open.
-func noteIn(t *testing.T, dir string, contact apikey.Contact) {
+func noteIn(t *testing.T, dir, prefix string, contact apikey.Contact) {
 	t.Helper()
-	s, err := store.OpenReplica(dir, unreachable.Prefix, zap.NewNop(), nil)
+	s, err := store.OpenReplica(dir, prefix, zap.NewNop(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,7 @@ import (
 // a snapshot, does not count for the change that has the same number now.
 func TestFleet_acknowledgedOtherHistory(t *testing.T) {
 	t.Parallel()
-	cluster := etcdtest.Start(t, 1)
+	cluster := etcdtest.Shared(t, 1)
 	all := startProxied(t, cluster, 2, brief)
 	k := issue("acme", "Zapier")
 	all[0].apply(t, k.Create)
@@ -41,7 +41,7 @@ func TestFleet_acknowledgedOtherHistory(t *testing.T) {
 // the sum from the head.
 func TestFleet_acknowledgedBefore(t *testing.T) {
 	t.Parallel()
-	o := defaults(etcdtest.Start(t, 1))
+	o := defaults(etcdtest.Shared(t, 1))
 	all := startGateways(t, 2, o)
 	k := issue("acme", "Zapier")
 	all[0].apply(t, k.Create)
@@ -60,7 +60,7 @@ func TestFleet_acknowledgedBefore(t *testing.T) {
 // replica knows as that of another change.
 func TestFleet_waitsForOtherHistory(t *testing.T) {
 	t.Parallel()
-	all := startGateways(t, 2, defaults(etcdtest.Start(t, 1)))
+	all := startGateways(t, 2, defaults(etcdtest.Shared(t, 1)))
 	k := issue("acme", "Zapier")
 	all[0].apply(t, k.Create)
 	all[0].apply(t, revoke(k))

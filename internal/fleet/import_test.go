@@ -7,6 +7,7 @@ import (
 	"maps"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -99,7 +100,7 @@ func wantNoStore(t *testing.T, path, want string) {
 // The keys of a single gateway work in a fleet, and its directory is a replica.
 func TestImport(t *testing.T) {
 	t.Parallel()
-	o, l := defaults(etcdtest.Start(t, 1)), newLived(t)
+	o, l := defaults(etcdtest.Shared(t, 1)), newLived(t)
 	origin := toMove(t, l.path)
 	var last [2]int
 	got, err := Import(t.Context(), o, origin, func(_ string, done, total int) { last = [2]int{done, total} })
@@ -143,7 +144,7 @@ func TestImport(t *testing.T) {
 // A gateway that starts in the meantime waits for it.
 func TestImport_interrupted(t *testing.T) {
 	t.Parallel()
-	o, l := defaults(etcdtest.Start(t, 1)), newLived(t)
+	o, l := defaults(etcdtest.Shared(t, 1)), newLived(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	origin := toMove(t, l.path)
 	if _, err := Import(ctx, o, origin, func(_ string, done, _ int) {
@@ -158,7 +159,7 @@ func TestImport_interrupted(t *testing.T) {
 	}
 	g := openGateway(t, "early", o)
 	gatewaytest.Await(t, "a gateway to wait for the import", func() bool {
-		return strings.Contains(g.Problem(), "an import into the fleet below /api-keys/ has not finished")
+		return strings.Contains(g.Problem(), "an import into the fleet below "+o.Prefix+" has not finished")
 	})
 	got, err := Import(t.Context(), o, origin, silent)
 	if err != nil || got.Discarded == 0 || got.Records != len(l.records) {
@@ -188,7 +189,7 @@ func (f *failing) SetMembership(ctx context.Context, m apikey.Membership) error 
 // Whenever an import ends, the store is not used alone while the fleet has its keys.
 func TestImport_crashes(t *testing.T) {
 	t.Parallel()
-	cluster := etcdtest.Start(t, 1)
+	cluster := etcdtest.Shared(t, 1)
 	for name, test := range map[string]struct {
 		times int  // that the directory can be marked
 		later bool // gateways use the fleet in the meantime
@@ -199,7 +200,7 @@ func TestImport_crashes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			o, l := defaults(cluster), newLived(t)
-			o.Prefix = "/" + strings.ReplaceAll(name, " ", "-") + "/"
+			o.Prefix += strings.ReplaceAll(name, " ", "-") + "/"
 			origin := toMove(t, l.path)
 			if _, err := Import(t.Context(), o, &failing{origin, test.times}, silent); !errors.Is(err, errDisk) {
 				t.Fatalf("got %v, want %v", err, errDisk)
@@ -254,7 +255,7 @@ func (m marking) SetMembership(ctx context.Context, to apikey.Membership) error 
 // soon as another one has begun.
 func TestImport_marked(t *testing.T) {
 	t.Parallel()
-	o, l := defaults(etcdtest.Start(t, 1)), newLived(t)
+	o, l := defaults(etcdtest.Shared(t, 1)), newLived(t)
 	origin := toMove(t, l.path)
 	if _, err := Import(t.Context(), o, marking{origin}, silent); !errors.Is(err, errDisk) {
 		t.Fatalf("got %v, want %v", err, errDisk)
@@ -277,19 +278,18 @@ func TestImport_marked(t *testing.T) {
 // What is in etcd already is not touched.
 func TestImport_refused(t *testing.T) {
 	t.Parallel()
-	cluster := etcdtest.Start(t, 1)
-	o, l := defaults(cluster), newLived(t)
+	o, l := defaults(etcdtest.Start(t, 1)), newLived(t)
 	g := openGateway(t, "gw0", o)
 	g.awaitLive(t)
 	g.apply(t, newKey("acme", "Zapier"))
-	origin := toMove(t, l.path)
+	origin, e := toMove(t, l.path), connect(t, o)
 	refused := func(name string, o Options, want string) {
 		t.Helper()
-		before := cluster.Ctl(t, "get", "/", "--prefix", "--keys-only")
+		before := namesIn(t, e, "/")
 		if got, err := Import(t.Context(), o, origin, silent); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %+v, %v; want %q", name, got, err, want)
 		}
-		if after := cluster.Ctl(t, "get", "/", "--prefix", "--keys-only"); after != before {
+		if after := namesIn(t, e, "/"); !slices.Equal(after, before) {
 			t.Errorf("%s: etcd has other keys than before", name)
 		}
 		if m, err := origin.Membership(); err != nil || m.Moving {
@@ -328,7 +328,7 @@ func connect(t *testing.T, o Options) *etcd {
 // Of two imports into one fleet, the later one continues.
 func TestImport_two(t *testing.T) {
 	t.Parallel()
-	o, first, second := defaults(etcdtest.Start(t, 1)), newLived(t), newLived(t)
+	o, first, second := defaults(etcdtest.Shared(t, 1)), newLived(t), newLived(t)
 	var err error
 	began := false
 	origin := toMove(t, first.path)

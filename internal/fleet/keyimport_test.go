@@ -29,7 +29,7 @@ func imports(tokens ...string) (changes []apikey.Change) {
 // gateway has them.
 func TestFleet_import(t *testing.T) {
 	t.Parallel()
-	all := startGateways(t, 2, defaults(etcdtest.Start(t, 1)))
+	all := startGateways(t, 2, defaults(etcdtest.Shared(t, 1)))
 	first := all[0].apply(t, newKey("acme", "Zapier")).Propagation.Revision
 	var tokens []string
 	for n := range 2*committedAtOnce - 1 {
@@ -67,7 +67,7 @@ func TestFleet_import(t *testing.T) {
 // A gateway that is cut off says so of each key.
 func TestFleet_importCutOff(t *testing.T) {
 	t.Parallel()
-	cluster := etcdtest.Start(t, 1)
+	cluster := etcdtest.Shared(t, 1)
 	g := startProxied(t, cluster, 1)[0]
 	g.each(func(p *etcdtest.Proxy) { p.Stall(etcdtest.Answers) })
 	results, err := g.store.ApplyAll(t.Context(), imports("sk_1", "sk_2"))

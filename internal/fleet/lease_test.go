@@ -88,7 +88,7 @@ func TestLease_clocks(t *testing.T) {
 // no later one.
 func TestFleet_clockSetDuringRead(t *testing.T) {
 	t.Parallel()
-	g := newProxied(t, etcdtest.Start(t, 1), "gw")
+	g := newProxied(t, etcdtest.Shared(t, 1), "gw")
 	var ahead atomic.Int64
 	var before, during atomic.Pointer[grant] // the leases from before the read, and of it
 	var set atomic.Bool                      // whether the next renewal finds the clock set after it has begun
@@ -124,7 +124,7 @@ func TestFleet_clockSetDuringRead(t *testing.T) {
 // A lease that ends although nothing fails is told of, and one that follows it.
 func TestFleet_leaseEnds(t *testing.T) {
 	t.Parallel()
-	g := newProxied(t, etcdtest.Start(t, 1), "gw", lasting(8*time.Second))
+	g := newProxied(t, etcdtest.Shared(t, 1), "gw", lasting(8*time.Second))
 	logged, log := observer.New(zap.InfoLevel)
 	g.options.Log = zap.New(logged)
 	g.open(t)

@@ -61,12 +61,12 @@ func (g *gateway) mustLead(t testing.TB) (leading context.Context, resign func()
 
 func TestOutbox(t *testing.T) {
 	t.Parallel()
-	cluster := etcdtest.Start(t, 1)
+	cluster := etcdtest.Shared(t, 1)
 	n := 0
 	outboxtest.Test(t, func(t *testing.T) outboxtest.Gateways {
 		n++
 		o := defaults(cluster)
-		o.Prefix = fmt.Sprintf("/fleet%d/", n)
+		o.Prefix += fmt.Sprintf("fleet%d/", n)
 		return &leader{options: o, dir: filepath.Join(t.TempDir(), "gw")}
 	})
 }
@@ -100,7 +100,7 @@ func typesOf(messages []webhook.Message) string {
 // of the changes.
 func TestOutbox_gatewayDies(t *testing.T) {
 	t.Parallel()
-	cluster := etcdtest.Start(t, 1)
+	cluster := etcdtest.Shared(t, 1)
 	all := make([]*proxied, 3)
 	for i := range all {
 		all[i] = openProxied(t, cluster, fmt.Sprintf("gw%d", i))
@@ -153,7 +153,7 @@ func TestOutbox_gatewayDies(t *testing.T) {
 // Each gateway writes messages for the receivers that it has.
 func TestOutbox_receiversOfTheGatewayThatWasAsked(t *testing.T) {
 	t.Parallel()
-	all := startGateways(t, 2, defaults(etcdtest.Start(t, 1)))
+	all := startGateways(t, 2, defaults(etcdtest.Shared(t, 1)))
 	all[0].receive(t, hook)
 	all[0].apply(t, newKey("with", "Zapier"))
 	all[1].apply(t, newKey("without", "Zapier"))
@@ -167,7 +167,7 @@ func TestOutbox_receiversOfTheGatewayThatWasAsked(t *testing.T) {
 // longer, announce each end once.
 func TestOutbox_twoAnnounce(t *testing.T) {
 	t.Parallel()
-	all := startGateways(t, 2, defaults(etcdtest.Start(t, 1)))
+	all := startGateways(t, 2, defaults(etcdtest.Shared(t, 1)))
 	now := time.Now()
 	for _, g := range all {
 		g.receive(t, hook)
@@ -201,7 +201,7 @@ func TestOutbox_twoAnnounce(t *testing.T) {
 // When the outbox is full, every gateway drops messages, and none takes longer for that.
 func TestOutbox_full(t *testing.T) {
 	t.Parallel()
-	all := startGateways(t, 2, defaults(etcdtest.Start(t, 1)))
+	all := startGateways(t, 2, defaults(etcdtest.Shared(t, 1)))
 	for _, g := range all {
 		g.receive(t, hook)
 	}
@@ -241,7 +241,7 @@ func TestOutbox_full(t *testing.T) {
 // A message that no gateway has written is not sent, and does not stop the others.
 func TestOutbox_forged(t *testing.T) {
 	t.Parallel()
-	g := startGateways(t, 1, defaults(etcdtest.Start(t, 1)))[0]
+	g := startGateways(t, 1, defaults(etcdtest.Shared(t, 1)))[0]
 	g.receive(t, hook)
 	g.apply(t, newKey("acme", "Zapier"))
 	e := g.connection()
@@ -260,7 +260,7 @@ func TestOutbox_forged(t *testing.T) {
 
 func TestOutbox_rekey(t *testing.T) {
 	t.Parallel()
-	o := defaults(etcdtest.Start(t, 1))
+	o := defaults(etcdtest.Shared(t, 1))
 	g := startGateways(t, 1, o)[0]
 	g.receive(t, hook)
 	g.apply(t, newKey("acme", "Zapier"))
@@ -275,7 +275,7 @@ func TestOutbox_rekey(t *testing.T) {
 
 func TestOutbox_model(t *testing.T) {
 	t.Parallel()
-	outboxtest.Model(t, &leader{options: defaults(etcdtest.Start(t, 1)), dir: filepath.Join(t.TempDir(), "gw")}, 1, 60)
+	outboxtest.Model(t, &leader{options: defaults(etcdtest.Shared(t, 1)), dir: filepath.Join(t.TempDir(), "gw")}, 1, 60)
 }
 
 // What else is below the prefix of messages is none.

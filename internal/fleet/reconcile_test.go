@@ -43,9 +43,7 @@ func startLossy(t *testing.T, o Options, cluster *etcdtest.Cluster) *lossy {
 	}
 	g.apply(t, apikey.OpenFeed{WorkspaceID: "acme", Digest: l.closed})
 	cluster.Snapshot(l.snapshot)
-	for range 5 {
-		cluster.Ctl(t, "put", "other", "changes of etcd that are not the fleet's")
-	}
+	g.connection().putOther(t, 5)
 	g.apply(t, l.created.Create)
 	g.apply(t, l.twice.Create)
 	g.apply(t, apikey.OpenFeed{WorkspaceID: "acme", Digest: l.fed})
@@ -227,9 +225,7 @@ func TestFleet_putBackOvertaken(t *testing.T) {
 			fresh.apply(t, revoke(later))
 			fresh.apply(t, apikey.Suspend{WorkspaceID: "third"})
 			cluster.Compact()
-			for range 20 { // so that its revisions are later ones, too
-				cluster.Ctl(t, "put", "other", "changes of etcd that are not the fleet's")
-			}
+			fresh.connection().putOther(t, 20) // so that its revisions are later ones, too
 			all := []*gateway{fresh}
 			for i, g := range l.all {
 				back := openIn(t, g.store.Path(), fmt.Sprint("back", i), o)

@@ -34,7 +34,7 @@ func (g *gateway) checkRecords(t *testing.T) {
 // have written, although each of them was once.
 func TestFleet_filledWithOtherRecords(t *testing.T) {
 	t.Parallel()
-	cluster := etcdtest.Start(t, 1)
+	cluster := etcdtest.Shared(t, 1)
 	g := startGateways(t, 1, defaults(cluster))[0]
 	i := intruder{t, g.connection()}
 	revoked, kept := issue("acme", "revoked"), issue("acme", "kept")

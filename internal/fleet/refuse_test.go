@@ -17,7 +17,7 @@ import (
 // lasts, which is a day in static mode. Once it can write, all is as it is elsewhere.
 func TestFleet_refusesWhatItCannotApply(t *testing.T) {
 	t.Parallel()
-	cluster := etcdtest.Start(t, 1)
+	cluster := etcdtest.Shared(t, 1)
 	for _, test := range []struct {
 		name    string
 		faults  durable.Faults
@@ -28,7 +28,7 @@ func TestFleet_refusesWhatItCannotApply(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			o := defaults(cluster)
-			o.Static, o.Prefix = true, "/"+test.name+"/"
+			o.Static, o.Prefix = true, o.Prefix+test.name+"/"
 			all := startGateways(t, 2, o)
 			healthy, broken := all[0], all[1]
 			ended, rotated, of, other := issue("acme", "Zapier"), issue("acme", "Rotated"), issue("globex", "Globex"), issue("acme", "Other")

@@ -60,7 +60,7 @@ func sealedWith(t *testing.T, e *etcd, key IntegrityKey) (n int) {
 // they are. No gateway takes that for a change.
 func TestRekey(t *testing.T) {
 	t.Parallel()
-	o, l := withKeys(defaults(etcdtest.Start(t, 1)), oldKey), newLivedWith(t, 600) // more than one page
+	o, l := withKeys(defaults(etcdtest.Shared(t, 1)), oldKey), newLivedWith(t, 600) // more than one page
 	if _, err := Import(t.Context(), o, toMove(t, l.path), silent); err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +136,7 @@ func (g *gateway) adopt(t *testing.T, o Options) {
 // As long as a gateway seals with another key, nothing is sealed again.
 func TestRekey_otherGateways(t *testing.T) {
 	t.Parallel()
-	o := withKeys(defaults(etcdtest.Start(t, 1)), secondKey, oldKey)
+	o := withKeys(defaults(etcdtest.Shared(t, 1)), secondKey, oldKey)
 	g := startGateways(t, 1, withKeys(o, oldKey))[0]
 	g.apply(t, newKey("acme", "Zapier"))
 	ready := openGateway(t, "ready", o)
@@ -158,7 +158,7 @@ func TestRekey_otherGateways(t *testing.T) {
 // What is changed while records are sealed again is kept.
 func TestRekey_whileChanging(t *testing.T) {
 	t.Parallel()
-	o := withKeys(defaults(etcdtest.Start(t, 1)), oldKey)
+	o := withKeys(defaults(etcdtest.Shared(t, 1)), oldKey)
 	all := startGateways(t, 2, o)
 	var keys []issued
 	for i := range 40 {
@@ -198,7 +198,7 @@ func TestRekey_whileChanging(t *testing.T) {
 // Records that change again and again while they are read are not taken for forged ones.
 func TestRekey_overtaken(t *testing.T) {
 	t.Parallel()
-	o := withKeys(defaults(etcdtest.Start(t, 1)), oldKey)
+	o := withKeys(defaults(etcdtest.Shared(t, 1)), oldKey)
 	all := startGateways(t, 2, o)
 	var keys []issued
 	for i := range 2 * rekeyTries {
@@ -228,7 +228,7 @@ func TestRekey_overtaken(t *testing.T) {
 // What somebody with the old key has forged is not sealed again.
 func TestRekey_forged(t *testing.T) {
 	t.Parallel()
-	o := withKeys(defaults(etcdtest.Start(t, 1)), secondKey, oldKey)
+	o := withKeys(defaults(etcdtest.Shared(t, 1)), secondKey, oldKey)
 	g := startGateways(t, 1, o)[0]
 	k := issue("acme", "Zapier")
 	g.apply(t, k.Create)

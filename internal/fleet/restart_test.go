@@ -14,6 +14,7 @@ func TestFleet_wasAway(t *testing.T) {
 	for name, compacted := range map[string]bool{"resumes": false, "is refilled": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			cluster := etcdtest.Start(t, 1)
 			for how, leave := range map[string]struct{ leave, comeBack func(*proxied) }{
 				"restarted": {func(g *proxied) { g.close() }, func(g *proxied) { g.open(t) }},
 				"crashed":   {(*proxied).crash, func(g *proxied) { g.open(t) }},
@@ -22,7 +23,7 @@ func TestFleet_wasAway(t *testing.T) {
 					func(g *proxied) { g.each((*etcdtest.Proxy).Pass) },
 				},
 			} {
-				cluster := etcdtest.Start(t, 1)
+				cluster.Prefix = "/" + how + "/"
 				all := startProxied(t, cluster, 2, brief)
 				kept, lost := issue("acme", "kept"), issue("acme", "lost")
 				all[0].apply(t, kept.Create)

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -43,9 +44,7 @@ func TestFleet_restoredWithNothingLost(t *testing.T) {
 			all[1].close() // and registers again
 			all[1].open(t)
 			all[1].awaitLive(t)
-			for range 50 {
-				cluster.Ctl(t, "put", "other", "changes of etcd that are not the fleet's")
-			}
+			all[0].connection().putOther(t, 50)
 			cluster.Restore(snapshot, options)
 			for _, g := range all {
 				g.awaitRenewed(t)
@@ -63,6 +62,16 @@ func TestFleet_restoredWithNothingLost(t *testing.T) {
 	}
 }
 
+// putOther makes changes of etcd that are not the fleet's.
+func (e *etcd) putOther(t *testing.T, n int) {
+	t.Helper()
+	for i := range n {
+		if _, err := e.client.Put(t.Context(), "other", strconv.Itoa(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // awaitRenewed waits until a gateway has a lease from now on.
 func (g *gateway) awaitRenewed(t *testing.T) {
 	t.Helper()
@@ -76,11 +85,11 @@ func (g *gateway) awaitRenewed(t *testing.T) {
 // Nothing of a fleet is left below its prefix.
 func TestFleet_emptied(t *testing.T) {
 	t.Parallel()
-	cluster := etcdtest.Start(t, 1)
+	cluster := etcdtest.Shared(t, 1)
 	all := startGateways(t, 2, defaults(cluster))
 	all[0].apply(t, newKey("acme", "Zapier"))
 	all[1].awaitPosition(t, all[0])
-	cluster.Ctl(t, "del", "--prefix", "/api-keys/")
+	intruder{t, all[0].connection()}.remove("")
 	for _, g := range all {
 		g.awaitOtherHistory(t)
 	}

@@ -54,7 +54,7 @@ func TestStatic_restartedWithoutEtcd(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			all := startProxied(t, etcdtest.Start(t, 1), 2, inStaticMode)
+			all := startProxied(t, etcdtest.Shared(t, 1), 2, inStaticMode)
 			k := issue("acme", "Zapier")
 			all[0].apply(t, k.Create)
 			all[1].awaitPosition(t, all[0].gateway)
@@ -88,7 +88,7 @@ func TestStatic_killedAndStartedAgain(t *testing.T) {
 	for name, static := range map[string]bool{"in static mode": true, "in strict mode": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			all := startProxied(t, etcdtest.Start(t, 1), 2, inStaticMode)
+			all := startProxied(t, etcdtest.Shared(t, 1), 2, inStaticMode)
 			all[1].crash()
 			all[1].options.Static = static
 			all[1].open(t)
@@ -113,7 +113,7 @@ func TestStatic_killedAndStartedAgain(t *testing.T) {
 // has been in contact.
 func TestStatic_leaves(t *testing.T) {
 	t.Parallel()
-	all := startProxied(t, etcdtest.Start(t, 1), 2, inStaticMode)
+	all := startProxied(t, etcdtest.Shared(t, 1), 2, inStaticMode)
 	k := issue("acme", "Zapier")
 	all[0].apply(t, k.Create)
 	all[1].awaitPosition(t, all[0].gateway)
@@ -129,7 +129,7 @@ func TestStatic_leaves(t *testing.T) {
 // Another mode applies immediately, and nobody is waited for needlessly.
 func TestStatic_reload(t *testing.T) {
 	t.Parallel()
-	g := startProxied(t, etcdtest.Start(t, 1), 1, inStaticMode, brief)[0]
+	g := startProxied(t, etcdtest.Shared(t, 1), 1, inStaticMode, brief)[0]
 	adopt := func(static bool) {
 		t.Helper()
 		o := *g.Fleet.options.Load()
@@ -169,7 +169,7 @@ func TestStatic_reload(t *testing.T) {
 // A copy of a replica does not speak for its original.
 func TestStatic_copied(t *testing.T) {
 	t.Parallel()
-	cluster := etcdtest.Start(t, 1)
+	cluster := etcdtest.Shared(t, 1)
 	all := startProxied(t, cluster, 2, inStaticMode)
 	k := issue("acme", "Zapier")
 	all[0].apply(t, k.Create)
@@ -204,7 +204,7 @@ func TestStatic_copied(t *testing.T) {
 // serve without it.
 func TestStatic_notesFirst(t *testing.T) {
 	t.Parallel()
-	g := startProxied(t, etcdtest.Start(t, 1), 1, inStaticMode)[0]
+	g := startProxied(t, etcdtest.Shared(t, 1), 1, inStaticMode)[0]
 	former := *g.id.Load()
 	g.disk.full.Store(true)
 	if err := g.Adopt(*g.Fleet.options.Load()); err != nil { // registers again

@@ -15,7 +15,7 @@ import (
 
 // Every gateway says the same about all of them, and how far its own replica is.
 func TestStatus(t *testing.T) {
-	o := defaults(etcdtest.Start(t, 1))
+	o := defaults(etcdtest.Shared(t, 1))
 	all := startGateways(t, 2, o)
 	created := all[0].apply(t, newKey("acme", "Zapier"))
 	all[1].apply(t, apikey.Revoke{WorkspaceID: "acme", KeyID: created.Key.ID, Reason: "test"})
@@ -123,7 +123,7 @@ func TestRegistry_compareClocks(t *testing.T) {
 // In place of the etcd that had gateways there is one that has none: they are forgotten.
 func TestRegistry_emptyEtcd(t *testing.T) {
 	t.Parallel()
-	o := defaults(etcdtest.Start(t, 1))
+	o := defaults(etcdtest.Shared(t, 1))
 	e, err := dial(&o)
 	if err != nil {
 		t.Fatal(err)

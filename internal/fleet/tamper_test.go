@@ -59,7 +59,7 @@ func (k issued) recordName() string {
 // Gateways that follow the changes take nothing that comes without one.
 func TestFleet_recordsTamperedWith(t *testing.T) {
 	t.Parallel()
-	all := startGateways(t, 2, defaults(etcdtest.Start(t, 1)))
+	all := startGateways(t, 2, defaults(etcdtest.Shared(t, 1)))
 	i := intruder{t, all[0].connection()}
 	revoked, kept := issue("acme", "revoked"), issue("acme", "kept")
 	all[0].apply(t, revoked.Create)
@@ -96,7 +96,7 @@ func TestFleet_recordsTamperedWith(t *testing.T) {
 // Without the head, no gateway can know what it has missed.
 func TestFleet_headTamperedWith(t *testing.T) {
 	t.Parallel()
-	all := startGateways(t, 2, defaults(etcdtest.Start(t, 1)))
+	all := startGateways(t, 2, defaults(etcdtest.Shared(t, 1)))
 	i := intruder{t, all[0].connection()}
 	all[0].apply(t, newKey("acme", "first"))
 	old := i.get(headName)
@@ -121,7 +121,7 @@ func TestFleet_headTamperedWith(t *testing.T) {
 // A registration that cannot be read may be that of a gateway that serves.
 func TestFleet_registrationTamperedWith(t *testing.T) {
 	t.Parallel()
-	all := startProxied(t, etcdtest.Start(t, 1), 2)
+	all := startProxied(t, etcdtest.Shared(t, 1), 2)
 	i := intruder{t, all[0].connection()}
 	k := issue("acme", "Zapier")
 	all[0].apply(t, k.Create)
@@ -143,7 +143,7 @@ func TestFleet_registrationTamperedWith(t *testing.T) {
 // A gateway is not filled with what no gateway wrote.
 func TestFleet_filledAfterTampering(t *testing.T) {
 	t.Parallel()
-	cluster := etcdtest.Start(t, 1)
+	cluster := etcdtest.Shared(t, 1)
 	all := startGateways(t, 1, defaults(cluster))
 	i := intruder{t, all[0].connection()}
 	k, other := issue("acme", "revoked"), issue("acme", "other")

@@ -45,7 +45,7 @@ func ofOneShard(n int) (keys []apikey.Create) {
 // A new integrity key seals usage again, also additions, and that of gateways which are gone.
 func TestUsage_rekeyed(t *testing.T) {
 	t.Parallel()
-	o, want := tellingUsage(withKeys(defaults(etcdtest.Start(t, 1)), oldKey)), counted{}
+	o, want := tellingUsage(withKeys(defaults(etcdtest.Shared(t, 1)), oldKey)), counted{}
 	g := startGateways(t, 1, o)[0]
 	o.usageShare = 1
 	adding, gone := openGateway(t, "adding", o), openGateway(t, "gone", o)

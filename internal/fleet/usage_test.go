@@ -75,7 +75,7 @@ func (c counted) await(t *testing.T, what string, g *gateway, keyIDs ...string) 
 // All gateways show the sum of what each has counted, those that come later too.
 func TestUsage(t *testing.T) {
 	t.Parallel()
-	o, want := tellingUsage(defaults(etcdtest.Start(t, 1))), counted{}
+	o, want := tellingUsage(defaults(etcdtest.Shared(t, 1))), counted{}
 	all := startGateways(t, 2, o)
 	key, other := all[0].apply(t, newKey("acme", "Zapier")).Key.ID, all[0].apply(t, newKey("acme", "Billing")).Key.ID
 	today := apikey.DayOf(time.Now())
@@ -163,7 +163,7 @@ func TestUsage_faults(t *testing.T) {
 // gateways before all that was counted would have been written again.
 func TestUsage_manyKeys(t *testing.T) {
 	t.Parallel()
-	o, want := defaults(etcdtest.Start(t, 1)), counted{}
+	o, want := defaults(etcdtest.Shared(t, 1)), counted{}
 	o.usagePause = time.Second
 	all := startGateways(t, 2, o)
 	g, other, today := all[0], all[1], apikey.DayOf(time.Now())
@@ -212,7 +212,7 @@ func TestUsage_manyKeys(t *testing.T) {
 // What a store has counted before it was moved into a fleet is known there.
 func TestUsage_imported(t *testing.T) {
 	t.Parallel()
-	o, l := tellingUsage(defaults(etcdtest.Start(t, 1))), newLivedWith(t, 1)
+	o, l := tellingUsage(defaults(etcdtest.Shared(t, 1))), newLivedWith(t, 1)
 	key, today, want := l.kept.Key.ID, apikey.DayOf(time.Now()), counted{}
 	alone, err := store.Open(l.path, zap.NewNop(), nil)
 	if err != nil {
@@ -241,7 +241,7 @@ func TestUsage_imported(t *testing.T) {
 // A value that no gateway wrote is ignored, and what is too old is deleted.
 func TestUsage_inEtcd(t *testing.T) {
 	t.Parallel()
-	o, want := tellingUsage(defaults(etcdtest.Start(t, 1))), counted{}
+	o, want := tellingUsage(defaults(etcdtest.Shared(t, 1))), counted{}
 	dir := filepath.Join(t.TempDir(), "keys")
 	g := openIn(t, dir, "gw", o)
 	g.awaitLive(t)

@@ -15,7 +15,7 @@ import (
 
 // sharingUses are options of gateways that exchange uses at short intervals.
 func sharingUses(t *testing.T) Options {
-	o := defaults(etcdtest.Start(t, 1))
+	o := defaults(etcdtest.Shared(t, 1))
 	o.useInterval = 20 * time.Millisecond
 	return o
 }

@@ -26,7 +26,7 @@ func TestFleet_waits(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			all := startProxied(t, etcdtest.Start(t, 1), 2, lasting(8*time.Second))
+			all := startProxied(t, etcdtest.Shared(t, 1), 2, lasting(8*time.Second))
 			k := issue("acme", "Zapier")
 			all[0].apply(t, k.Create)
 			all[1].crash()
