@@ -65,7 +65,7 @@ func TestCheck_whileClosing(t *testing.T) {
 		select {
 		case err := <-checked:
 			return err
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			return errors.New("the check waits for Close, which waits for the check")
 		}
 	})
@@ -82,7 +82,7 @@ func TestCheck_whileClosing(t *testing.T) {
 // is let in.
 func awaitClosing(t *testing.T, db *DB) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); db.gate.TryRLock(); runtime.Gosched() {
+	for deadline := time.Now().Add(time.Minute); db.gate.TryRLock(); runtime.Gosched() {
 		db.gate.RUnlock()
 		if time.Now().After(deadline) {
 			t.Fatal("Close does not wait for what is in progress")

@@ -218,9 +218,9 @@ func (b *box) wantCount(t testing.TB, receiver webhook.Receiver, want int) {
 	}
 }
 
-// await waits until something is so, but not for long.
+// await waits until something is so, but not for ever.
 func (b *box) await(isSo func() bool) bool {
-	for deadline := time.Now().Add(5 * time.Second); !isSo(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !isSo(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			return false
 		}
