@@ -119,7 +119,12 @@ func (f *faultyFleet) checkJudgements(h holdings) {
 			want = http.StatusForbidden
 		}
 		for _, g := range f.gateways {
-			if got := g.status(f.t, k.token); got != want {
+			got := g.status(f.t, k.token)
+			if got == http.StatusServiceUnavailable { // the machine was busy for longer than a lease
+				g.AwaitReady()
+				got = g.status(f.t, k.token)
+			}
+			if got != want {
 				f.t.Errorf("gateway %d, the key %s of %s: got status %d, want %d", g.number, k.ID, k.WorkspaceID, got, want)
 			}
 		}

@@ -109,7 +109,7 @@ func newFaultyGateway(t *testing.T, number int, cluster *etcdtest.Cluster) *faul
 		"api_keys {", "api_keys {\n\t\tmax_active_keys 1000",
 		"reverse_proxy {{.Upstream}}", "respond ok", // nobody looks at what an upstream received
 		"\tdebug\n", "", "\tlog\n", "", // there are many requests
-	).Replace(fleetConfig(endpoints))
+	).Replace(fleetConfig(endpoints, briefLease))
 	g.requests = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: usersEach}, Timeout: 20 * time.Second}
 	t.Cleanup(g.requests.CloseIdleConnections)
 	return g

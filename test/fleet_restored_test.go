@@ -27,7 +27,7 @@ type lostRevocation struct {
 
 func loseRevocation(t *testing.T) *lostRevocation {
 	cluster := etcdtest.Start(t, 1)
-	l := &lostRevocation{cluster: cluster, fleet: startFleet(t, 2, cluster), snapshot: filepath.Join(t.TempDir(), "snapshot")}
+	l := &lostRevocation{cluster: cluster, fleet: startFleet(t, 2, cluster, briefLease), snapshot: filepath.Join(t.TempDir(), "snapshot")}
 	key, token := l.fleet[0].Create("acme", "Warehouse sync", "full_access")
 	_, l.kept = l.fleet[0].Create("acme", "Reports", "full_access")
 	l.token = token
@@ -75,7 +75,7 @@ func TestFleet_restored(t *testing.T) {
 	l := loseRevocation(t)
 	stop := l.watch(t)
 	l.cluster.Restore(l.snapshot, etcdtest.RestoreOptions{Bump: true})
-	config := fleetConfig(l.cluster.Endpoints())
+	config := fleetConfig(l.cluster.Endpoints(), briefLease)
 	for round := range 6 {
 		s := l.fleet[round%len(l.fleet)]
 		time.Sleep(rand.N(700 * time.Millisecond)) // a kill at any moment

@@ -26,8 +26,8 @@ func TestFleet_static(t *testing.T) {
 	cluster := etcdtest.Start(t, 1)
 	proxy := etcdtest.NewProxy(t, cluster.Member(0).Address())
 	there, away := newServer(t), newServer(t)
-	there.Run(fleetConfig(cluster.Endpoints(), "mode static", "name there"))
-	config := fleetConfig([]string{"http://" + proxy.Addr()}, "mode static", "name away")
+	there.Run(fleetConfig(cluster.Endpoints(), "mode static", briefLease, "name there"))
+	config := fleetConfig([]string{"http://" + proxy.Addr()}, "mode static", briefLease, "name away")
 	away.Run(config)
 	for _, s := range []*server{there, away} {
 		s.AwaitReady()
