@@ -6,6 +6,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/fleet"
 	"github.com/agiled/caddy-api-keys/internal/store"
 	"github.com/agiled/caddy-api-keys/internal/version"
@@ -87,4 +88,17 @@ func (s countedStore) checkLease() error {
 		return nil
 	}
 	return s.fleet.Refusal()
+}
+
+// unchangeable says why a fleet takes no changes of this gateway, or returns "".
+func unchangeable(fleet apikey.FleetStatus) string {
+	switch {
+	case fleet.Problem != "":
+		return "this gateway cannot reach its fleet"
+	case fleet.Space.UsedUp():
+		return "the fleet's etcd has reached its quota: it refuses all changes, revocations too, until it has space again"
+	case fleet.Space.Full():
+		return "the fleet's etcd is full: only revoking and suspending still work"
+	}
+	return ""
 }

@@ -58,19 +58,6 @@ func (s countedStore) Unchangeable() string {
 	return s.store.Unchangeable()
 }
 
-// unchangeable says why a fleet takes no changes of this gateway, or returns "".
-func unchangeable(fleet apikey.FleetStatus) string {
-	switch {
-	case fleet.Problem != "":
-		return "this gateway cannot reach its fleet"
-	case fleet.Space.UsedUp():
-		return "the fleet's etcd has reached its quota: it refuses all changes, revocations too, until it has space again"
-	case fleet.Space.Full():
-		return "the fleet's etcd is full: only revoking and suspending still work"
-	}
-	return ""
-}
-
 // For requests and scrapes, which count the failures themselves.
 
 func (s countedStore) Grant(digest apikey.Digest) (apikey.Grant, error) {
