@@ -25,9 +25,15 @@ func TestFleet_promise(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	p := &promise{t: t, gateways: startProxied(t, cluster, 4, brief)}
-	breaking, stopBreaking := context.WithTimeout(ctx, *faultsFor)
+	breaking, stopBreaking := context.WithCancel(ctx)
 	p.broken = stopBreaking
 	var testers, changers, breakers sync.WaitGroup
+	breakers.Go(func() {
+		defer stopBreaking()
+		_ = pause(breaking, *faultsFor)
+		for began := time.Now(); p.confirmed.Load() < minConfirmed && time.Since(began) < 2*longEnough && pause(breaking, time.Second) == nil; {
+		}
+	})
 	for _, g := range p.gateways {
 		for range 6 {
 			testers.Go(func() { p.test(ctx, g) })
@@ -50,6 +56,10 @@ func TestFleet_promise(t *testing.T) {
 	p.report()
 	p.checkAgreement()
 }
+
+// minConfirmed is how often something is confirmed as taken away at least, before the faults
+// end. On a busy machine that takes longer.
+const minConfirmed = 10
 
 // promise is a test of what a fleet promises.
 type promise struct {
@@ -232,7 +242,7 @@ func (p *promise) breakEtcd(ctx context.Context, cluster *etcdtest.Cluster) {
 func (p *promise) report() {
 	p.t.Logf("%d faults; %d changes were confirmed, %d were not, %d failed; %d requests were allowed, %d refused",
 		p.faults.Load(), p.confirmed.Load(), p.unconfirmed.Load(), p.failed.Load(), p.allowed.Load(), p.refused.Load())
-	if p.confirmed.Load() == 0 || p.allowed.Load() == 0 || p.refused.Load() == 0 {
+	if p.confirmed.Load() < minConfirmed || p.allowed.Load() == 0 || p.refused.Load() == 0 {
 		p.t.Error("the test has tested nothing")
 	}
 }
