@@ -73,7 +73,7 @@ func (l *lossy) watch(t *testing.T, g *gateway) (stop func()) {
 					t.Errorf("a gateway accepts the key %q", k.Key.Name)
 				}
 			}
-			time.Sleep(time.Millisecond)
+			time.Sleep(5 * time.Millisecond) // what would accept one does for longer
 		}
 	})
 	return func() { cancel(); done.Wait() }
