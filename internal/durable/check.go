@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 
 	"github.com/agiled/caddy-api-keys/internal/doctor"
 	"github.com/agiled/caddy-api-keys/internal/durable/journal"
@@ -58,9 +59,7 @@ func (db *DB) checkJournal(ctx context.Context) (f doctor.Finding, err error) {
 	const check = "journal"
 	j, err := db.readJournal()
 	if err == nil {
-		defer j.txn.badger.Discard()
-		defer j.snapshot.Close()
-		err = j.txn.result(db.compareWithJournal(ctx, j))
+		err = db.compareWithJournal(j, db.Pacer(ctx))
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -93,9 +92,14 @@ type journalRead struct {
 }
 
 // readJournal reads the journal, except for its snapshot, which takes longer.
-func (db *DB) readJournal() (j journalRead, err error) {
+func (db *DB) readJournal() (journalRead, error) {
 	db.changes.Lock()
 	defer db.changes.Unlock()
+	return db.readJournalNow()
+}
+
+// readJournalNow is readJournal for a caller that holds changes.
+func (db *DB) readJournalNow() (j journalRead, err error) {
 	j.end, j.base = db.journal.End(), db.journal.Base()
 	if j.tail, err = db.journal.Verify(); err != nil {
 		return j, err
@@ -115,32 +119,56 @@ var (
 	errSnapshot = errors.New("the journal's snapshot cannot be read")
 )
 
-// compareWithJournal compares every record with the journal.
-func (db *DB) compareWithJournal(ctx context.Context, j journalRead) error {
+// compareWithJournal compares every record with the journal, which it closes.
+func (db *DB) compareWithJournal(j journalRead, pacer *Pacer) error {
+	defer j.txn.badger.Discard()
+	defer j.snapshot.Close()
 	missing, err := missingIn(j.txn, j.tail.InOrder())
 	if err == nil && len(missing) > 0 {
 		err = fmt.Errorf("%w: %d records are missing or differ", errDiffers, len(missing))
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		err = db.compareWithSnapshot(j, pacer)
 	}
-	records := j.txn.Cursor(nil) // a snapshot is sorted by key
-	defer records.Close()
-	pacer := db.Pacer(ctx)
-	err = j.snapshot.Read(func(key, value []byte) error {
+	if damage, ok := errors.AsType[*journal.Damage](err); ok {
+		err = fmt.Errorf("%w: %w", errSnapshot, damage)
+	}
+	return j.txn.result(err)
+}
+
+// compareWithSnapshot compares the records that have not changed since the journal's
+// snapshot. Both are sorted by key.
+func (db *DB) compareWithSnapshot(j journalRead, pacer *Pacer) error {
+	unchanged := func(key []byte) bool {
+		_, later := j.tail.Writes[string(key)]
+		return !later && !db.isNote(key)
+	}
+	next, stop := iter.Pull2(j.txn.Below(nil))
+	defer stop()
+	found, value, more := next()
+	step := func() { found, value, more = next() }
+	skip := func() {
+		for more && !unchanged(found) {
+			step()
+		}
+	}
+	skip()
+	err := j.snapshot.Read(func(key, want []byte) error {
 		if err := pacer.Step(); err != nil {
 			return err
 		}
-		if _, later := j.tail.Writes[string(key)]; later || db.isNote(key) {
+		if !unchanged(key) {
 			return nil
 		}
-		if found, there := records.At(key); !there || !bytes.Equal(found, value) {
-			return fmt.Errorf("%w: a record of its snapshot is missing or differs", errDiffers)
+		if !more || !bytes.Equal(found, key) || !bytes.Equal(value, want) {
+			return fmt.Errorf("%w: a record of its snapshot is missing or differs, or one is back that was deleted", errDiffers)
 		}
+		step()
+		skip()
 		return nil
 	})
-	if damage, ok := errors.AsType[*journal.Damage](err); ok {
-		return fmt.Errorf("%w: %w", errSnapshot, damage)
+	if err == nil && more {
+		err = fmt.Errorf("%w: a record is back that was deleted", errDiffers)
 	}
 	return err
 }

@@ -264,3 +264,23 @@ func TestNewJournal(t *testing.T) {
 		t.Errorf("with damaged files: got error %v, want a refusal", err)
 	}
 }
+
+// A record that the journal does not have is found, wherever it is among the others: it may
+// be back although it was deleted.
+func TestCheck_recordIsBack(t *testing.T) {
+	for _, key := range []string{"a", "k/00000000", "z"} {
+		t.Run(key, func(t *testing.T) {
+			db := openNew(t)
+			mustCreate(t, db)
+			snapshot(t, db)
+			mustCreate(t, db)
+			equal(t, "findings before", check(t, db), map[string]string{})
+			if err := db.note(func(txn *Txn) error { return txn.Set([]byte(key), nil) }); err != nil {
+				t.Fatal(err)
+			}
+			if got := check(t, db)["journal"]; !strings.Contains(got, "that was deleted") {
+				t.Errorf("got the finding %q, want one of a record that is back", got)
+			}
+		})
+	}
+}
