@@ -42,7 +42,7 @@ func (db *DB) closeOpened() error {
 }
 
 func (db *DB) tryOpenAsLeft(note *stopNote) error {
-	_, manifest, err := wholeManifest(db.path)
+	content, manifest, err := wholeManifest(db.path)
 	if err != nil {
 		return err
 	}
@@ -63,11 +63,12 @@ func (db *DB) tryOpenAsLeft(note *stopNote) error {
 		return fmt.Errorf("%d of %d tables were opened", got, len(note.Tables))
 	}
 	db.unexamined.Store(newUnexamined(db.path, db.badger))
-	return db.checkAsLeft()
+	return db.checkAsLeft(content)
 }
 
-// checkAsLeft returns an error if the database does not end where its journal does.
-func (db *DB) checkAsLeft() error {
+// checkAsLeft returns an error if the database does not end where its journal does, or if
+// there were merges that have not been proven complete.
+func (db *DB) checkAsLeft(manifest []byte) error {
 	version, err := db.schema()
 	if err != nil {
 		return err
@@ -79,7 +80,16 @@ func (db *DB) checkAsLeft() error {
 	case version == 0 || stored.position != db.journal.End() || stored.base.Number < db.journal.Base().Number:
 		return errors.New("they do not end where the journal does")
 	}
-	return nil
+	upTo, err := db.provenIn(manifest)
+	if err != nil {
+		return err
+	}
+	_, merged, err := mergedIn(manifest, upTo)
+	if err == nil && merged {
+		err = errors.New("tables were merged just before")
+	}
+	db.proven = int64(len(manifest))
+	return err
 }
 
 // examineEnds verifies what Badger reads of each table when it opens it: it would leave
@@ -113,7 +123,7 @@ func (db *DB) examineAll(ctx context.Context) {
 	case ctx.Err() != nil:
 		close(u.done)
 	case err != nil:
-		db.rebuildOpened(err, u)
+		db.rebuildOpened(err)
 	default:
 		err = db.forgetUnexamined()
 		db.unexamined.Store(nil)
@@ -138,10 +148,15 @@ func (u *unusable) why() error {
 
 // rebuildOpened rebuilds the files of a database that is in use. Until that is done,
 // nothing is read or changed; if it fails, until the server is restarted.
-func (db *DB) rebuildOpened(reason error, u *unexamined) {
+func (db *DB) rebuildOpened(reason error) {
 	unusable := fmt.Errorf("%w: %w", ErrDamaged, reason)
 	db.unusable.reason.Store(&unusable)
-	close(u.done)
+	if u := db.unexamined.Load(); u != nil {
+		close(u.done)
+	}
+	if errors.Is(reason, errMergeLost) && db.options.Outdated != nil {
+		db.options.Outdated()
+	}
 	db.gate.Lock() // waits for reads that began before
 	db.endLook()
 	db.unexamined.Store(nil)
@@ -165,4 +180,7 @@ func (db *DB) rebuildOpened(reason error, u *unexamined) {
 		return
 	}
 	db.unusable.reason.Store(nil)
+	if db.upkeep != nil { // the owner may have something to renew
+		signal(db.upkeep.owner)
+	}
 }

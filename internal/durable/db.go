@@ -42,6 +42,10 @@ type Options struct {
 	// AfterRebuild completes a database rebuilt from the journal, which lacks the
 	// notes written since its snapshot. It may be nil.
 	AfterRebuild func(*Txn, RebuiltFrom) error
+	// Outdated is called if a database in use has lost something, before its files are
+	// rebuilt: what was read from it may be out of date. Nothing is read or changed until
+	// they are; then the owner's upkeep is done again. It may be nil.
+	Outdated func()
 	// StartOver says what to do if changes are lost for good, for a database whose
 	// contents are elsewhere too. Default: to restore a backup, or to make do with what
 	// is left.
@@ -85,7 +89,8 @@ type DB struct {
 	// unexamined are the tables that are examined meanwhile, or nil.
 	unexamined atomic.Pointer[unexamined]
 	unusable   unusable
-	kept       *uint32 // the checksum of what Kept returns; nil if there is nothing
+	proving
+	kept *uint32 // the checksum of what Kept returns; nil if there is nothing
 
 	// changes serializes changes: the journal needs an order, and a change that
 	// reads what another writes would otherwise fail on commit.
@@ -137,6 +142,9 @@ func Open(o Options) (*DB, error) {
 // newTables is how many new tables Badger merges at a time.
 const newTables = 12
 
+// baseLevelSize is constant, except in tests.
+var baseLevelSize int64 = 64 << 20
+
 // badgerOptions suit small records that are rarely written: Badger's defaults use
 // ten times the memory. The value log needs no garbage collection, because every
 // value stays in the LSM tree.
@@ -154,7 +162,7 @@ func badgerOptions(path string, log *zap.Logger) badger.Options {
 		WithMemTableSize(8 * megabyte).
 		WithValueLogFileSize(16 * megabyte).
 		WithBlockCacheSize(0). // every table is mapped into memory
-		WithBaseLevelSize(64 * megabyte).
+		WithBaseLevelSize(baseLevelSize).
 		WithBaseTableSize(4 * megabyte).
 		WithNumLevelZeroTables(newTables).
 		WithNumLevelZeroTablesStall(2 * newTables).

@@ -1,6 +1,7 @@
 package durable
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -210,7 +211,8 @@ func (db *DB) forgetUnexamined() error {
 const settleFor = 5 * time.Second
 
 // settle waits until Badger has no tables to merge, which the next start would merge
-// before it has examined them, and reports whether the stop can be noted.
+// before it has examined them, and reports whether the stop can be noted: also the merges
+// must be proven.
 func (db *DB) settle() bool {
 	if !db.worthNoting() || db.unusable.why() != nil || db.failed.why() != nil { // what it has written may be incomplete
 		return false
@@ -221,7 +223,7 @@ func (db *DB) settle() bool {
 	}
 	for begun := time.Now(); ; time.Sleep(20 * time.Millisecond) { // Badger does not notify
 		if !mergesDue(db.badger) {
-			return true
+			return db.prove(context.Background(), settleFor, db.readJournal) == nil && !db.merged() && db.recordProof(db.note) == nil
 		}
 		if time.Since(begun) > settleFor {
 			return false

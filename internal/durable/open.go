@@ -1,6 +1,7 @@
 package durable
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -161,11 +162,14 @@ func (db *DB) openBadger() (err error) {
 			db.badger, err = nil, fmt.Errorf("the store's files cannot be read: %v", reason)
 		}
 	}()
-	opened, err := badger.Open(badgerOptions(db.path, db.log))
+	watched := newMerges(db.path)
+	options := badgerOptions(db.path, db.log)
+	options.Logger = mergesLog{badgerLogger{db.log.Named("badger").Sugar()}, watched}
+	opened, err := badger.Open(options)
 	if err != nil {
 		return fromBadger(err)
 	}
-	db.badger = opened
+	db.badger, db.merges, db.asOf = opened, watched, manifestState{}
 	db.failed.reason.Store(nil)
 	return nil
 }
@@ -239,5 +243,18 @@ func (db *DB) reconcile(files *fileSurvey, tail *journal.Tail) error {
 			return err
 		}
 	}
-	return db.replay(tail)
+	if err := db.replay(tail); err != nil {
+		return err
+	}
+	if db.proven, err = db.provenIn(files.manifest); err != nil {
+		return err
+	}
+	err = db.prove(context.Background(), 0, db.readJournalNow)
+	if errors.Is(err, errMergeLost) {
+		return db.closeAndRebuild(err, tail)
+	}
+	if err != nil {
+		return err
+	}
+	return db.recordProof(db.note)
 }

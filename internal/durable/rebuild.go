@@ -1,6 +1,7 @@
 package durable
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -97,6 +98,7 @@ func (db *DB) rebuild(reason error, tail *journal.Tail) error {
 	if err := db.quarantineFiles(); err != nil {
 		return err
 	}
+	db.proven = 0
 	since, err := db.startVersions(time.Now())
 	if err == nil {
 		err = db.openBadger()
@@ -117,8 +119,14 @@ func (db *DB) rebuild(reason error, tail *journal.Tail) error {
 	if err != nil {
 		return err
 	}
+	if err := db.prove(context.Background(), 0, db.readJournalNow); err != nil {
+		return err
+	}
 	base := baseRecord{db.journal.Base().Number, files, since}
 	if err := db.note(func(txn *Txn) error { return db.markRebuilt(txn, tail, base) }); err != nil {
+		return err
+	}
+	if err := db.recordProof(db.note); err != nil {
 		return err
 	}
 	db.repair(Repair{Kind: Rebuilt})

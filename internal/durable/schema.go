@@ -13,12 +13,13 @@ var (
 	schemaKey    = []byte("m/schema")  // the schema's version, in decimal
 	journaledKey = []byte("m/journal") // the position in the journal of the last change
 	baseKey      = []byte("m/base")    // baseRecord, of the last snapshot that was begun
+	provenKey    = []byte("m/proven")  // provenRecord
 )
 
 // isNote reports whether a key may be written without the journal.
 func (db *DB) isNote(key []byte) bool {
 	switch string(key) {
-	case string(schemaKey), string(journaledKey), string(baseKey):
+	case string(schemaKey), string(journaledKey), string(baseKey), string(provenKey):
 		return true
 	}
 	return slices.ContainsFunc(db.options.Notes, func(prefix string) bool { return strings.HasPrefix(string(key), prefix) })

@@ -29,27 +29,35 @@ type strays map[string]uint64
 // whether Badger has their contents.
 const straysDirectory = "strays"
 
-// everNamed returns the IDs of all tables that a manifest has ever named. The file
-// begins with 8 bytes of header; each entry follows its length and its checksum,
-// which was verified before.
-func everNamed(content []byte) (map[uint64]bool, error) {
-	const header, entryHeader = 8, 8
+// everNamed returns the IDs of all tables that a manifest has ever named.
+func everNamed(manifest []byte) (map[uint64]bool, error) {
 	named := make(map[uint64]bool)
-	for rest := content[min(header, len(content)):]; len(rest) >= entryHeader; {
-		length := uint64(binary.BigEndian.Uint32(rest))
-		if uint64(len(rest)) < entryHeader+length {
-			return nil, errors.New("the manifest is damaged")
-		}
-		var changes pb.ManifestChangeSet
-		if err := proto.Unmarshal(rest[entryHeader:entryHeader+length], &changes); err != nil {
-			return nil, err
-		}
-		for _, change := range changes.Changes {
+	err := eachChangeSet(manifest, func(_ int64, changes []*pb.ManifestChange) {
+		for _, change := range changes {
 			named[change.Id] = true
 		}
+	})
+	return named, err
+}
+
+// eachChangeSet calls visit for each entry of a manifest, with its offset. The file begins
+// with 8 bytes of header; each entry follows its length and its checksum, which was verified
+// before.
+func eachChangeSet(manifest []byte, visit func(at int64, changes []*pb.ManifestChange)) error {
+	const header, entryHeader = 8, 8
+	for rest := manifest[min(header, len(manifest)):]; len(rest) >= entryHeader; {
+		length := uint64(binary.BigEndian.Uint32(rest))
+		if uint64(len(rest)) < entryHeader+length {
+			return errors.New("the manifest is damaged")
+		}
+		var set pb.ManifestChangeSet
+		if err := proto.Unmarshal(rest[entryHeader:entryHeader+length], &set); err != nil {
+			return err
+		}
+		visit(int64(len(manifest)-len(rest)), set.Changes)
 		rest = rest[entryHeader+length:]
 	}
-	return named, nil
+	return nil
 }
 
 // add adds the keys of a table. One that cannot be read was never finished.

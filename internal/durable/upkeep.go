@@ -41,6 +41,7 @@ func (db *DB) StartUpkeep(ownerWork func(context.Context)) {
 	})
 	u.done.Go(func() {
 		db.examineAll(ctx)
+		u.done.Go(func() { db.watchMerges(ctx) })
 		ownerWork(ctx)
 		if !db.snapshotIntact(ctx) {
 			signal(u.snapshot)

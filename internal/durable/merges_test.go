@@ -1,0 +1,387 @@
+package durable
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+)
+
+// compared is in the log whenever everything is compared because of a merge.
+const compared = "comparing the key store's files with its journal"
+
+// openObserved opens a database, with or without its upkeep, and returns its log.
+func openObserved(t *testing.T, o Options, upkeep bool) (*DB, *observer.ObservedLogs) {
+	t.Helper()
+	core, logs := observer.New(zapcore.InfoLevel)
+	o.Log = zap.New(core)
+	db, err := Open(o)
+	if err != nil {
+		t.Fatalf("Open: got error %v, want a database", err)
+	}
+	t.Cleanup(func() { closeDB(t, db) })
+	if upkeep {
+		db.StartUpkeep(func(context.Context) {})
+	}
+	return db, logs
+}
+
+func logged(logs *observer.ObservedLogs, message string) (n int) {
+	for _, entry := range logs.All() {
+		if strings.HasPrefix(entry.Message, message) {
+			n++
+		}
+	}
+	return n
+}
+
+// nearMerge is what makeNearMerge has made.
+var nearMerge struct {
+	files image
+	id    string // of a record that was revoked
+	want  map[string]string
+}
+
+// makeNearMerge returns a database in which one more new table starts the first merge. That
+// makes at least three tables: the first one has nothing but records, of which one was
+// revoked before the journal's snapshot, and the third one has only notes.
+func makeNearMerge(t *testing.T) (path, id string, want map[string]string) {
+	t.Helper()
+	if nearMerge.files == nil {
+		db := openNew(t)
+		nearMerge.id = mustCreate(t, db)
+		mustRevoke(t, db, nearMerge.id)
+		for range newTables - 3 {
+			db = reopen(t, db)
+			mustChange(t, db, func(txn *Txn) (err error) {
+				for range 16 {
+					err = errors.Join(err, longRecord(newID(), active, 40_000)(txn))
+				}
+				return err
+			})
+		}
+		db = reopen(t, db)
+		snapshot(t, db)
+		nearMerge.want = statuses(t, db)
+		closeDB(t, db)
+		nearMerge.files = imageOf(t, db.Path())
+	}
+	return nearMerge.files.write(t), nearMerge.id, maps.Clone(nearMerge.want)
+}
+
+// loseTable has Badger merge its new tables, and fail to create one of what it makes of them:
+// the first one is 1.
+func loseTable(t *testing.T, db *DB, which int) {
+	t.Helper()
+	if got := db.badger.Levels()[0].NumTables; got != newTables-1 {
+		t.Fatalf("got %d new tables, want one fewer than are merged", got)
+	}
+	last := slices.Max(tableIDs(t, db))
+	blocked := filepath.Join(db.Path(), tableName(last+1+uint64(which))) // after that of the memtable
+	if err := os.Mkdir(blocked, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	merge(t, db)
+	if err := os.Remove(blocked); err != nil {
+		t.Error(err)
+	}
+}
+
+// merge adds a new table, and waits until Badger has merged it with the others.
+func merge(t *testing.T, db *DB) {
+	t.Helper()
+	name := filepath.Join(db.Path(), "MANIFEST")
+	before, err := os.Stat(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeNotes(t, db, 9<<20)
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) { // Badger does not notify
+		now, err := os.Stat(name)
+		if err != nil || !os.SameFile(before, now) { // it is being rebuilt
+			return
+		}
+		content, _, err := readManifest(db.Path())
+		if err != nil {
+			continue
+		}
+		if _, merged, err := mergedIn(content, before.Size()); err == nil && merged {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("nothing was merged")
+		}
+	}
+}
+
+// awaitEnded waits until Badger says that all merges have ended.
+func awaitEnded(t *testing.T, db *DB) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		begun, ended := db.merges.count()
+		if begun > 0 && begun == ended {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("merges have begun %d tables, and ended with %d", begun, ended)
+		}
+	}
+}
+
+func tableIDs(t *testing.T, db *DB) (ids []uint64) {
+	t.Helper()
+	_, manifest, err := readManifest(db.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.Collect(maps.Keys(manifest.Tables))
+}
+
+// writeNotes writes notes of that many bytes, and so fills a memtable with each 8 MB of them.
+// What is in one memtable overlaps with the next one, or Badger would merge each for itself.
+func writeNotes(t *testing.T, db *DB, size int) {
+	t.Helper()
+	const length = 10_000
+	if err := db.NoteAll(func(set func(key, value []byte) error) error {
+		for i := range size / length {
+			if err := set(fmt.Appendf(nil, "%s%06d", notePrefix, i*7919%(size/length)), []byte(strings.Repeat("x", length))); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A snapshot that lacks what a merge has lost does not replace the journal.
+func TestSnapshot_mergeLost(t *testing.T) {
+	path, id, want := makeNearMerge(t)
+	db, _ := openObserved(t, testOptions(path), false)
+	base := db.journal.Base()
+	loseTable(t, db, 1)
+	awaitEnded(t, db)
+	if got, there := statuses(t, db)[id]; there {
+		t.Fatalf("got the status %q, want the record to be lost: the test shows nothing", got)
+	}
+	mustCreate(t, db)
+	for range 2 {
+		if err := db.Snapshot(t.Context()); !errors.Is(err, errMergeLost) {
+			t.Errorf("a snapshot: got error %v, want %v", err, errMergeLost)
+		}
+	}
+	equal(t, "base of the journal", db.journal.Base(), base)
+	closeDB(t, db)
+	again, _ := openObserved(t, testOptions(path), false)
+	got := statuses(t, again)
+	maps.DeleteFunc(got, func(id, _ string) bool { _, known := want[id]; return !known })
+	equal(t, "records after a restart", got, want)
+}
+
+// What a merge has lost is noticed while the database is in use. Until the files have been
+// rebuilt, nothing is read, and before that, the owner forgets what it has read.
+func TestWatchMerges_lost(t *testing.T) {
+	path, _, want := makeNearMerge(t)
+	var outdated atomic.Int64
+	o := testOptions(path)
+	var db *DB
+	o.Outdated = func() {
+		outdated.Add(1)
+		if err := db.View(func(*Txn) error { return nil }); !errors.Is(err, ErrDamaged) {
+			t.Errorf("a read meanwhile: got error %v, want %v", err, ErrDamaged)
+		}
+		if err := db.Snapshot(t.Context()); !errors.Is(err, ErrDamaged) {
+			t.Errorf("a snapshot meanwhile: got error %v, want %v", err, ErrDamaged)
+		}
+	}
+	db, logs := openObserved(t, o, false)
+	db.StartUpkeep(func(context.Context) {})
+	loseTable(t, db, 1)
+	for deadline := time.Now().Add(time.Minute); logged(logs, string(Rebuilt)) == 0 || db.unusable.why() != nil; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("nothing was rebuilt: %v", logs.All())
+		}
+	}
+	equal(t, "records", statuses(t, db), want)
+	equal(t, "how often the owner was told", outdated.Load(), int64(1))
+	for _, entry := range logs.All() {
+		if entry.Message == string(Rebuilding) {
+			equal(t, "level of the log", entry.Level, zapcore.ErrorLevel)
+			if got := fmt.Sprint(entry.ContextMap()["error"]); !strings.HasPrefix(got, errMergeLost.Error()) {
+				t.Errorf("got the reason %q, want the beginning %q", got, errMergeLost)
+			}
+		}
+	}
+	equal(t, "findings", check(t, db), map[string]string{})
+	mustRevoke(t, db, mustCreate(t, db))
+	snapshot(t, db)
+}
+
+// Where a deeper level has an older version of a record, a lost table brings that back, and
+// neither a snapshot nor a start makes it final.
+func TestWatchMerges_olderVersion(t *testing.T) {
+	size := baseLevelSize
+	defer func() { baseLevelSize = size }()
+	baseLevelSize = 1 << 20 // so that the second merge ends at the level above that of the first one
+	path, _, want := makeNearMerge(t)
+	db, _ := openObserved(t, testOptions(path), false)
+	merge(t, db)
+	awaitEnded(t, db)
+	var id string
+	for one, status := range want {
+		if status == active {
+			id = one
+		}
+	}
+	mustRevoke(t, db, id)
+	snapshot(t, db)
+	closeDB(t, db)
+	db, _ = openObserved(t, testOptions(path), false)
+	blocked := filepath.Join(db.Path(), tableName(slices.Max(tableIDs(t, db))+1))
+	if err := os.Mkdir(blocked, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(db.badger.Flatten(1), os.Remove(blocked)); err != nil { // merges, as Badger does by itself
+		t.Fatal(err)
+	}
+	equal(t, "status that Badger has", statuses(t, db)[id], active)
+	if err := db.Snapshot(t.Context()); !errors.Is(err, errMergeLost) {
+		t.Errorf("a snapshot: got error %v, want %v", err, errMergeLost)
+	}
+	killed, _ := openObserved(t, testOptions(copyOf(t, db.Path())), false)
+	equal(t, "status after a kill", statuses(t, killed)[id], revoked)
+	if err := db.proveSoFar(t.Context()); !errors.Is(err, errMergeLost) {
+		t.Errorf("got error %v, want %v", err, errMergeLost)
+	}
+	equal(t, "status afterwards", statuses(t, db)[id], revoked)
+}
+
+// What a merge has lost is noticed after a kill, even if no table followed.
+func TestOpen_mergeLost(t *testing.T) {
+	path, _, want := makeNearMerge(t)
+	db, _ := openObserved(t, testOptions(path), false)
+	loseTable(t, db, 1)
+	awaitEnded(t, db)
+	again, logs := openObserved(t, testOptions(copyOf(t, db.Path())), false)
+	equal(t, "records", statuses(t, again), want)
+	if got := again.Repairs(); len(got) == 0 || !errors.Is(got[0].Reason, errMergeLost) {
+		t.Errorf("got the repairs %v, want a rebuild because of a merge", got)
+	}
+	equal(t, "comparisons", logged(logs, compared) > 0, true)
+}
+
+// A lost table that had nothing but notes is reported once, and everything is compared once.
+func TestWatchMerges_notesLost(t *testing.T) {
+	path, _, want := makeNearMerge(t)
+	db, logs := openObserved(t, testOptions(path), false)
+	loseTable(t, db, 3)
+	awaitEnded(t, db)
+	for range 3 {
+		if err := db.proveSoFar(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	snapshot(t, db)
+	equal(t, "comparisons", logged(logs, compared), 1)
+	equal(t, "warnings", logged(logs, "a table could not be created when"), 1)
+	equal(t, "repairs", repairsOf(db), "")
+	equal(t, "records", statuses(t, db), want)
+	again, logs := openObserved(t, testOptions(copyOf(t, db.Path())), false)
+	equal(t, "records after a restart", statuses(t, again), want)
+	equal(t, "comparisons after a restart", logged(logs, compared), 0)
+}
+
+// A whole merge takes no comparison: not while the database is open, not for a snapshot, and
+// not at the next start, even after a kill. A start after a kill right after the merge takes
+// one, and finds nothing.
+func TestWatchMerges_whole(t *testing.T) {
+	path, _, want := makeNearMerge(t)
+	db, logs := openObserved(t, testOptions(path), false)
+	merge(t, db)
+	awaitEnded(t, db)
+	if begun, _ := db.merges.count(); begun < 3 {
+		t.Errorf("got %d tables that merges have begun, want at least 3", begun)
+	}
+	restart := func(name string, comparisons int) {
+		again, logs := openObserved(t, testOptions(copyOf(t, db.Path())), false)
+		equal(t, name+": records", statuses(t, again), want)
+		equal(t, name+": comparisons", logged(logs, compared), comparisons)
+		equal(t, name+": repairs", repairsOf(again), "")
+	}
+	restart("killed at once", 1)
+	if err := db.proveSoFar(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	restart("killed later", 0)
+	snapshot(t, db)
+	if taken, err := db.journal.OpenSnapshot(); err != nil {
+		t.Error(err)
+	} else if err := errors.Join(taken.Read(func(key, _ []byte) error {
+		if string(key) == string(provenKey) {
+			t.Errorf("the snapshot has %q, which is about the tables", key)
+		}
+		return nil
+	}), taken.Close()); err != nil {
+		t.Error(err)
+	}
+	restart("killed after a snapshot", 0)
+	equal(t, "comparisons", logged(logs, compared), 0)
+}
+
+// A table that was made of a memtable at the second try is none that a merge has lost.
+func TestWatchMerges_memtableTwice(t *testing.T) {
+	db, logs := openObserved(t, testOptions(filepath.Join(t.TempDir(), "keys")), false)
+	mustCreate(t, db)
+	blocked := filepath.Join(db.Path(), tableName(1))
+	if err := os.Mkdir(blocked, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	writeNotes(t, db, 9<<20)
+	for deadline := time.Now().Add(time.Minute); len(tableIDs(t, db)) == 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the memtable was not written")
+		}
+	}
+	if err := os.Remove(blocked); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "tables", tableIDs(t, db), []uint64{2})
+	if err := db.proveSoFar(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "comparisons", logged(logs, compared), 0)
+}
+
+// A start after a clean stop reads everything first if merges before it have not been proven.
+func TestOpen_asLeftUnproven(t *testing.T) {
+	path, acknowledged := makeLayered(t)
+	db := openNoted(t, path)
+	db.examineAll(t.Context())
+	if err := db.note(func(txn *Txn) error { return txn.Delete(provenKey) }); err != nil {
+		t.Fatal(err)
+	}
+	closeDB(t, db)
+	if _, err := os.Stat(db.inJournal(stoppedFile)); err != nil {
+		t.Fatalf("a stop was not noted: %v", err)
+	}
+	o := notedOptions(path)
+	for _, comparisons := range []int{1, 0} {
+		db, logs := openObserved(t, o, false)
+		equal(t, "all tables were read", db.unexamined.Load() == nil, comparisons == 1)
+		equal(t, "comparisons", logged(logs, compared), comparisons)
+		equal(t, "contents", sumOf(t, db), acknowledged)
+		db.examineAll(t.Context())
+		closeDB(t, db)
+	}
+}
