@@ -164,6 +164,9 @@ type Outcome struct {
 	// GoesBack means that all records are about to be replaced by earlier ones, so that
 	// keys may become active again that had been revoked.
 	GoesBack bool
+	// AllStale means that everything that was read of the store may be out of date. Nothing
+	// can be read until that is mended.
+	AllStale bool
 	// InDoubt means that it is unknown whether the change was made, or that it was not,
 	// although the fleet has it: no request may use the Ended keys, nor those of Ending once
 	// their time has come, whatever the store says of them.

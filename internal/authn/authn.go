@@ -50,7 +50,7 @@ type Authenticator struct {
 	retired   atomic.Bool
 	lease     Lease         // nil if none is required
 	gateways  atomic.Int64  // how many share limits that are for a fleet
-	histories atomic.Uint64 // counts how often the source has gone back: see apikey.Outcome
+	histories atomic.Uint64 // counts how often the source has gone back, or was out of date: see apikey.Outcome
 	now       func() time.Time
 }
 
@@ -78,8 +78,12 @@ func New(source Source, cacheSize int, now func() time.Time, log *zap.Logger) (*
 // is durable and before its caller is answered: then no check that begins after that
 // answer sees the old state.
 func (a *Authenticator) Changed(outcome apikey.Outcome) {
-	if outcome.GoesBack {
+	if outcome.GoesBack || outcome.AllStale {
 		a.histories.Add(1)
+	}
+	if outcome.AllStale {
+		a.keys.forgetAll()
+		a.streams.hurry()
 	}
 	if outcome.InDoubt { // before the keys are forgotten
 		a.keys.doubted.add(outcome.Ended, outcome.Ending)

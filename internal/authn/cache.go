@@ -165,4 +165,10 @@ func (c *cache) forget(digest apikey.Digest) {
 	c.entries.Invalidate(half(digest))
 }
 
+// forgetAll is forget for all keys.
+func (c *cache) forgetAll() {
+	c.readers.overtakeAll()
+	c.entries.InvalidateAll()
+}
+
 func (c *cache) resize(size int) { c.entries.SetMaximum(uint64(size)) }

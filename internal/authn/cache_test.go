@@ -116,6 +116,44 @@ func TestChanged_revoked(t *testing.T) {
 	}
 }
 
+// When everything that was read may be out of date, all keys are looked up again, also one
+// that is just being looked up. What has been counted of their requests stays.
+func TestChanged_allStale(t *testing.T) {
+	s := new(source)
+	token, key := s.add()
+	other, otherKey := s.add()
+	a := newAuthenticator(t, s, atEpoch)
+	checkResult(t, "before", get(a, token), Allowed)
+	key.RevokedAt = epoch
+	s.put(key)
+	checkResult(t, "before, revoked since", get(a, token), Allowed)
+	s.during = func(read *apikey.Key) (*apikey.Key, error) {
+		stale := *read
+		stale.RevokedAt = time.Time{}
+		a.Changed(apikey.Outcome{AllStale: true, Unchanged: true})
+		return &stale, nil
+	}
+	otherKey.RevokedAt = epoch
+	s.put(otherKey)
+	checkResult(t, "looked up meanwhile", get(a, other), Unavailable)
+	s.during = nil
+	checkResult(t, "afterwards", get(a, token), Revoked)
+	checkResult(t, "looked up meanwhile, afterwards", get(a, other), Revoked)
+	counts := make(counted)
+	counts.flush(t, a)
+	used := counts[apikey.KeyDay{KeyID: key.ID, Day: apikey.DayOf(epoch)}]
+	if want := (apikey.Usage{Reads: 2, Refused: 1}); used != want {
+		t.Errorf("got %+v, want %+v", used, want)
+	}
+	var uses map[string]apikey.Use
+	if err := a.FlushUses(epoch.Add(time.Hour), 0, func(of map[string]apikey.Use) error { uses = of; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if got := uses[key.ID].At; !got.Equal(epoch) {
+		t.Errorf("got the last use %v, want %v", got, epoch)
+	}
+}
+
 // A key whose revocation is in doubt is refused from then on, although the source has it as
 // it was: to requests, to what is in progress, and whatever a look-up from before returns.
 func TestChanged_inDoubt(t *testing.T) {

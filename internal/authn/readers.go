@@ -229,6 +229,13 @@ func (r *readers) overtake(digest apikey.Digest) {
 	delete(r.open, digest)
 }
 
+// overtakeAll is overtake for all keys.
+func (r *readers) overtakeAll() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	clear(r.open)
+}
+
 // close stops the idle readers, and the others once they have answered.
 func (r *readers) close() {
 	r.mu.Lock()
