@@ -112,11 +112,15 @@ func (s *Store) tryRebuildFilter(ctx context.Context) error {
 	}
 	next := newDigestFilter(keys)
 	// Changes from now on add to it; those made before are read.
-	s.db.BetweenChanges(func() { s.nextFilter.Store(next) })
+	var losses int
+	s.db.BetweenChanges(func() {
+		s.nextFilter.Store(next)
+		losses = s.losses
+	})
 	err := s.db.View(func(txn *durable.Txn) error { return fill(next, s.db.Pacer(ctx), txn) })
 	s.db.BetweenChanges(func() {
 		s.nextFilter.Store(nil)
-		if err == nil {
+		if err == nil && s.losses == losses {
 			s.filter.Store(next)
 		}
 	})

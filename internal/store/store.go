@@ -43,6 +43,7 @@ type Store struct {
 	// filter has the digests of all keys, or is nil. nextFilter is its successor while
 	// that is being filled.
 	filter, nextFilter atomic.Pointer[digestFilter]
+	losses             int                              // see outdated; guarded by the turn
 	backupKey          atomic.Pointer[apikey.BackupKey] // see SignWith
 	// lastEvent is the id of the last change's event. Only the holder of the turn may
 	// use it.
@@ -110,6 +111,7 @@ func openDirectory(path string, replica bool, log *zap.Logger, onChange func(api
 	}
 	var s *Store
 	options.Keep = func(to io.Writer) error { return s.keepFilter(to) }
+	options.Outdated = func() { s.outdated() }
 	db, err := durable.Open(options)
 	if err != nil {
 		return nil, fmt.Errorf("opening key store at %q: %w", absolute, err)
@@ -129,6 +131,20 @@ func openDirectory(path string, replica bool, log *zap.Logger, onChange func(api
 		s.refoldNames(ctx)
 	})
 	return s, nil
+}
+
+// outdated makes everybody forget what they have read of a database that has lost something.
+// No more is read until it has everything again.
+func (s *Store) outdated() {
+	if s.onChange != nil {
+		s.onChange(apikey.Outcome{AllStale: true, Unchanged: true})
+	}
+	s.versions.advanceAll()
+	s.db.BetweenChanges(func() {
+		s.lastCounts = lastCounts{}
+		s.losses++
+		s.filter.Store(nil) // the upkeep makes another one
+	})
 }
 
 func newStore(db *durable.DB, log *zap.Logger, onChange func(apikey.Outcome)) *Store {

@@ -25,6 +25,12 @@ func (v versions) advance(workspaces []string) {
 	}
 }
 
+func (v versions) advanceAll() {
+	for i := range v.counts {
+		v.counts[i].Add(1)
+	}
+}
+
 // Version returns a number that changes whenever the keys of a workspace do. It means
 // nothing after the store has been reopened.
 func (s *Store) Version(workspaceID string) uint64 {
