@@ -2,8 +2,10 @@ package test
 
 import (
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
@@ -15,15 +17,17 @@ import (
 type program struct {
 	name string
 	tool string // as testenv knows it
-	args func(method, url, token string) []string
+	args func(t *testing.T, method, url, token string) []string
 }
 
-func script(args ...string) func(method, url, token string) []string {
-	return func(method, url, token string) []string { return slices.Concat(args, []string{method, url, token}) }
+func script(args ...string) func(t *testing.T, method, url, token string) []string {
+	return func(_ *testing.T, method, url, token string) []string {
+		return slices.Concat(args, []string{method, url, token})
+	}
 }
 
-func curl(options ...string) func(method, url, token string) []string {
-	return func(method, url, token string) []string {
+func curl(options ...string) func(t *testing.T, method, url, token string) []string {
+	return func(_ *testing.T, method, url, token string) []string {
 		args := append(options, "-sS", "-w", "%{stderr}%{http_code}", "-H", "Authorization: Bearer "+token, url)
 		if method == "POST" {
 			args = append(args, "-d", `{"name":"Ada"}`)
@@ -37,8 +41,27 @@ var programs = []program{
 	{"curl, which offers HTTP/2", "curl", curl("--http2")},
 	{"Node's fetch", "node", script("testdata/clients/client.mjs")},
 	{"Python's urllib", "python3", script("testdata/clients/client.py")},
-	{"Java's HttpClient, which offers HTTP/2", "java", script(append(slices.Clone(testenv.JavaFlags), "testdata/clients/Client.java")...)},
+	{"Java's HttpClient, which offers HTTP/2", "java", func(t *testing.T, method, url, token string) []string {
+		return append(javaClient(t, "Client"), method, url, token)
+	}},
 }
+
+// javaClient returns the arguments with which java runs a program of testdata/clients, from
+// classes: it would compile a source each time, which takes most of a client's time.
+func javaClient(t *testing.T, name string, options ...string) []string {
+	t.Helper()
+	classes := filepath.Join(filepath.Dir(binary), "java")
+	javac := testenv.Tool(t, "javac")
+	compileJava.Do(func() {
+		if out, err := exec.Command(javac, "-J-XX:TieredStopAtLevel=1", "-J-XX:+UseSerialGC", "-d", classes,
+			"testdata/clients/Client.java", "testdata/clients/Upload.java").CombinedOutput(); err != nil {
+			t.Errorf("javac: %v\n%s", err, out)
+		}
+	})
+	return slices.Concat(testenv.JavaFlags, options, []string{"-cp", classes, name})
+}
+
+var compileJava sync.Once
 
 // TestPrograms verifies that the clients that customers write their integrations with are
 // not taken for browsers, and are told what is wrong with a token.
@@ -61,7 +84,7 @@ func TestPrograms(t *testing.T) {
 			path := testenv.Tool(t, p.tool)
 			for _, test := range tests {
 				s.Upstream.Take()
-				got := p.run(t, path, p.args(test.method, "http://"+s.Plain+"/public/v1/contacts", test.token))
+				got := p.run(t, path, p.args(t, test.method, "http://"+s.Plain+"/public/v1/contacts", test.token))
 				if got != test.want {
 					t.Errorf("%s: got %q, want %q", test.method, got, test.want)
 				}
@@ -96,7 +119,7 @@ func TestPrograms_readOnly(t *testing.T) {
 		t.Run(p.name, func(t *testing.T) {
 			path := testenv.Tool(t, p.tool)
 			for method, want := range map[string]string{"GET": "200 ok", "POST": "403 " + forbidden} {
-				if got := p.run(t, path, p.args(method, "http://"+s.Plain+contacts, token)); got != want {
+				if got := p.run(t, path, p.args(t, method, "http://"+s.Plain+contacts, token)); got != want {
 					t.Errorf("%s: got %q, want %q", method, got, want)
 				}
 			}

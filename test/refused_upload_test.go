@@ -22,19 +22,25 @@ import (
 // uploaders are clients of which most send a whole body before they read.
 var uploaders = []struct {
 	name, tool string
-	args       []string
+	args       func(t *testing.T) []string
 	sizes      []int
 }{
-	{"Python's urllib", "python3", []string{"testdata/clients/upload.py"}, uploadSizes},
-	{"Node's fetch", "node", []string{"testdata/clients/upload.mjs", "fetch"}, uploadSizes},
-	{"Node's http", "node", []string{"testdata/clients/upload.mjs", "http"}, uploadSizes},
+	{"Python's urllib", "python3", uploadScript("testdata/clients/upload.py"), uploadSizes},
+	{"Node's fetch", "node", uploadScript("testdata/clients/upload.mjs", "fetch"), uploadSizes},
+	{"Node's http", "node", uploadScript("testdata/clients/upload.mjs", "http"), uploadSizes},
 	{"Java's HttpClient", "java", uploadJava("HTTP_1_1"), uploadSizes},
 	// Beyond the window of a stream it waits for ever, unless all is read in time.
 	{"Java's HttpClient, HTTP/2", "java", uploadJava("HTTP_2"), uploadSizes[:3]},
 }
 
-func uploadJava(version string) []string {
-	return append(slices.Clone(testenv.JavaFlags), "-Djdk.internal.httpclient.disableHostnameVerification=true", "testdata/clients/Upload.java", version)
+func uploadScript(args ...string) func(*testing.T) []string {
+	return func(*testing.T) []string { return args }
+}
+
+func uploadJava(version string) func(*testing.T) []string {
+	return func(t *testing.T) []string {
+		return append(javaClient(t, "Upload", "-Djdk.internal.httpclient.disableHostnameVerification=true"), version)
+	}
 }
 
 // uploadSizes are those of bodies that are refused: one that comes with the head
@@ -83,7 +89,7 @@ func TestRefusedUpload_programs(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 			defer cancel()
 			for _, base := range []string{"http://" + s.Plain, "https://" + s.Secure} {
-				args := append(u.args[:len(u.args):len(u.args)], base+contacts, strings.Join(tokens, ","))
+				args := slices.Concat(u.args(t), []string{base + contacts, strings.Join(tokens, ",")})
 				for _, size := range u.sizes {
 					args = append(args, fmt.Sprint(size))
 				}

@@ -33,6 +33,7 @@ var programs = map[string]program{
 	"hypercorn":  {[]string{"hypercorn"}, "python3-hypercorn"},
 	"icalendar":  {[]string{"icalendar"}, "python3-icalendar"},
 	"java":       {[]string{"java"}, "default-jdk-headless"},
+	"javac":      {[]string{"javac"}, "default-jdk-headless"},
 	"jq":         {[]string{"jq"}, "jq"},
 	"nginx":      {[]string{"nginx", "/usr/sbin/nginx"}, "nginx-light"},
 	"node":       {[]string{"node", "nodejs"}, "nodejs"},
