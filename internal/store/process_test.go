@@ -111,7 +111,7 @@ func importSome(s *Store, now time.Time) error {
 // What has been acknowledged is there after the process was killed, whenever
 // that was: whole, with its event, and nothing is there in half.
 func TestApply_killed(t *testing.T) {
-	kills, budget := 30, 15*time.Second
+	kills, budget := 12, time.Minute
 	if testing.Short() {
 		kills = 5
 	}
@@ -133,7 +133,7 @@ func TestApply_killed(t *testing.T) {
 			default:
 				t.Fatalf("the writer failed: %s", p.Lines.Text())
 			}
-			if n == done*3 {
+			if n == done*7 {
 				_ = p.Process.Kill()
 			}
 		}

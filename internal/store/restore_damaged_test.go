@@ -11,6 +11,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
 // TestRestore_largeRecords: what fits into the store fits into it again.
@@ -113,14 +114,30 @@ func TestBackup_damagedRecord(t *testing.T) {
 func TestRestore_longTexts(t *testing.T) {
 	long := strings.Repeat("\uFDFA", apikey.MaxName) // a ligature that is folded to eighteen characters
 	var lines []backupLine
-	for n := range restoredAtOnce {
+	for n := range 2 * restoredAtOnce / 5 { // enough for them not to fit
 		lines = append(lines, craftedKey(n+1, func(r *keyRecord) {
 			r.Name, r.Owner = string([]rune(long)[:70])+fmt.Sprintf("%010d", n), long
 			r.WorkspaceID = strings.Repeat("w", 54) + fmt.Sprintf("%010d", n)
 		}))
 	}
+	few, most := restoredIn(t, lines[:1]), restoredIn(t, lines)
+	if few == 0 || most <= few {
+		t.Errorf("got %d transactions for one key and %d for %d, want more for so many", few, most, len(lines))
+	}
+}
+
+// restoredIn restores keys, and returns in how many transactions.
+func restoredIn(t *testing.T, lines []backupLine) uint64 {
+	t.Helper()
 	s := openNew(t)
-	backup := crafted(t, apikey.BackupKey{}, lines...)
-	equal(t, "keys", mustRestore(t, s, backup, start).Keys, len(lines))
+	revision := func() (n uint64) {
+		if err := s.db.Change(t.Context(), "", false, func(turn *durable.Turn) error { n = turn.Revision(); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	before := revision()
+	equal(t, "keys", mustRestore(t, s, crafted(t, apikey.BackupKey{}, lines...), start).Keys, len(lines))
 	equal(t, "findings", check(t, s, start), map[string]string{})
+	return revision() - before
 }
