@@ -83,7 +83,7 @@ func TestTool_absent(t *testing.T) {
 		{"promtool", "", "needs promtool: apt-get install prometheus", ""},
 		{"promtool", "some", "needs promtool: apt-get install prometheus", ""},
 		{"promtool", "all", "", "needs promtool: apt-get install prometheus (API_KEYS_TESTS=all lets nothing be skipped)"},
-		{"emacs", "", "", `testenv: no program "emacs", only chromium, curl, etcd, firefox, gcc, hypercorn, icalendar, java, jq, nginx, node, openssl, prometheus, promtool, python3, spin`},
+		{"emacs", "", "", `testenv: no program "emacs", only chromium, curl, etcd, firefox, gcc, hypercorn, icalendar, java, javac, jq, nginx, node, openssl, prometheus, promtool, python3, spin`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name+" "+tt.env, func(t *testing.T) {
