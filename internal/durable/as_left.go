@@ -183,4 +183,5 @@ func (db *DB) rebuildOpened(reason error) {
 	if db.upkeep != nil { // the owner may have something to renew
 		signal(db.upkeep.owner)
 	}
+	db.wakeLater()
 }

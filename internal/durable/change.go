@@ -114,6 +114,7 @@ func (db *DB) NoteAll(do func(set func(key, value []byte) error) error) error {
 		if err := db.checkWritable(); err != nil {
 			return err
 		}
+		db.measureMerges()
 		if err := db.spareSpace(); err != nil {
 			return err
 		}
@@ -157,6 +158,7 @@ func (db *DB) checkMutable(ctx context.Context, urgent bool) error {
 	if err := db.checkWritable(); err != nil {
 		return err
 	}
+	db.measureMerges()
 	if !urgent {
 		if err := db.spareSpace(); err != nil {
 			return err
@@ -262,5 +264,5 @@ func (db *DB) note(do func(*Txn) error) (err error) {
 	return db.write(badgerTxn.Commit)
 }
 
-// SpareSpace reports whether the disk has room for changes that are not urgent.
-func (t *Turn) SpareSpace() bool { return t.db.spareSpace() == nil }
+// SpareSpace reports whether the disk has more room than what is reserved for urgent changes.
+func (t *Turn) SpareSpace() bool { return t.db.aboveReserve() == nil }

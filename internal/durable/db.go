@@ -86,6 +86,7 @@ type DB struct {
 	opened identity // of the directory that badger has open
 	looks  looks
 	failing
+	rest
 	// unexamined are the tables that are examined meanwhile, or nil.
 	unexamined atomic.Pointer[unexamined]
 	unusable   unusable
@@ -199,7 +200,7 @@ func (db *DB) Close() error {
 		db.log.Warn("the key store was not closed cleanly, as after a crash: no change is lost", zap.String("path", db.path), zap.Error(err))
 		return nil
 	}
-	settled := db.settle()
+	settled := !db.resting.Load() && db.settle()
 	if err := db.closeBadger(); err != nil {
 		return err
 	}

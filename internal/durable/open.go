@@ -49,6 +49,7 @@ func (db *DB) open() (err error) {
 	if db.opened, err = identify(db.path); err != nil {
 		return errors.Join(err, db.release())
 	}
+	db.wakeLater()
 	return nil
 }
 
@@ -163,7 +164,7 @@ func (db *DB) openBadger() (err error) {
 		}
 	}()
 	watched := newMerges(db.path)
-	options := badgerOptions(db.path, db.log)
+	options := db.mergeOrRest(badgerOptions(db.path, db.log))
 	options.Logger = mergesLog{badgerLogger{db.log.Named("badger").Sugar()}, watched}
 	opened, err := badger.Open(options)
 	if err != nil {

@@ -22,7 +22,7 @@ type free struct {
 const minFree = 64 << 20
 
 // reserve is what must be free in addition before anything that is not urgent is
-// written.
+// written, besides the room for merges: see [tables.toMerge].
 const reserve = 16 << 20
 
 // minInodes and reservedInodes are the same for the number of files. A write that makes
@@ -62,8 +62,13 @@ func (db *DB) creatable() error {
 func (db *DB) enoughSpace() error { return db.requireFree(free{minFree, minInodes}) }
 
 // spareSpace returns [ErrNoSpace], with advice, if the disk is too full for writes that
-// are not urgent.
+// are not urgent, and for the merges that they may cause.
 func (db *DB) spareSpace() error {
+	return db.requireFree(free{minFree + reserve + db.toMerge.Load(), minInodes + reservedInodes})
+}
+
+// aboveReserve returns [ErrNoSpace], with advice, if the disk has only the reserve left.
+func (db *DB) aboveReserve() error {
 	return db.requireFree(free{minFree + reserve, minInodes + reservedInodes})
 }
 
@@ -86,7 +91,8 @@ const spaceWarning = 8
 func (db *DB) CheckSpace() doctor.Finding {
 	const check = "space"
 	left, err := db.free()
-	free := left.bytes
+	free, merges := left.bytes, tablesIn(db.path).toMerge()
+	needed := minFree + reserve + merges
 	switch {
 	case err != nil:
 		return doctor.Warningf(check, "", "The free disk space cannot be determined: %v.", err)
@@ -97,11 +103,11 @@ func (db *DB) CheckSpace() doctor.Finding {
 	case left.inodes < minInodes+reservedInodes:
 		return doctor.Faultf(check, "Delete files on this disk, outside the store's directory: until then, keys can be revoked and workspaces suspended, but every other change is refused.",
 			"The disk has %d inodes left. Of those, the last %d above %d are reserved for revoking and suspending.", left.inodes, reservedInodes, minInodes)
-	case free < minFree+reserve:
+	case free < needed:
 		return doctor.Faultf(check, "Free some disk space: until then, keys can be revoked and workspaces suspended, but every other change is refused.",
-			"The disk has %d MiB left. Of those, the last %d MiB above %d MiB are reserved for revoking and suspending.", free>>20, reserve>>20, minFree>>20)
+			"The disk has %d MiB left. Of the %d MiB that changes need, %d MiB are to merge the store's tables, and %d MiB are reserved for revoking and suspending.", free>>20, needed>>20, merges>>20, reserve>>20)
 	case free < spaceWarning*minFree:
-		return doctor.Warningf(check, "Free some disk space.", "The disk has %d MiB left. With less than %d MiB, only revoking and suspending is possible.", free>>20, (minFree+reserve)>>20)
+		return doctor.Warningf(check, "Free some disk space.", "The disk has %d MiB left. With less than %d MiB, only revoking and suspending is possible.", free>>20, needed>>20)
 	}
 	return doctor.Finef(check, "The disk has %d MiB left.", free>>20)
 }
