@@ -13,7 +13,7 @@ import (
 // freeOn returns what this process may still write to the disk of path.
 func freeOn(path string) (left free, err error) {
 	var stat unix.Statfs_t
-	if err := unix.Statfs(path, &stat); err != nil {
+	if err := again(func() error { return unix.Statfs(path, &stat) }); err != nil {
 		return free{}, err
 	}
 	// FreeBSD reports a negative number when only root may still write.
@@ -33,7 +33,7 @@ func inodesLeft(all uint64, free int64) uint64 {
 
 // creatable returns why no file can be created in a directory, whatever the space, or nil.
 func creatable(path string) error {
-	if err := unix.Faccessat(unix.AT_FDCWD, path, unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil {
+	if err := again(func() error { return unix.Faccessat(unix.AT_FDCWD, path, unix.W_OK|unix.X_OK, unix.AT_EACCESS) }); err != nil {
 		return &fs.PathError{Op: "access", Path: path, Err: err}
 	}
 	opened := make([]int, 0, spareFiles)
@@ -42,7 +42,11 @@ func creatable(path string) error {
 			_ = unix.Close(fd)
 		}
 	}()
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	var fd int
+	err := again(func() (err error) {
+		fd, err = unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		return err
+	})
 	for err == nil {
 		if opened = append(opened, fd); len(opened) == spareFiles {
 			return nil
@@ -50,6 +54,16 @@ func creatable(path string) error {
 		fd, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0) // a tenth of the time of unix.Open
 	}
 	return &fs.PathError{Op: "open", Path: path, Err: err}
+}
+
+// again makes a system call until no signal interrupts it, as package os does: some file
+// systems let the signals do so that Go preempts goroutines with.
+func again(call func() error) error {
+	for {
+		if err := call(); err != unix.EINTR {
+			return err
+		}
+	}
 }
 
 // userOf returns the owner of a file.
