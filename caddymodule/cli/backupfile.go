@@ -31,7 +31,7 @@ func backUpTo(ctx context.Context, t *terminal, log io.Writer, path string) erro
 	case err != nil:
 		return err
 	case info != nil && !info.Mode().IsRegular():
-		return backUpInto(ctx, t, log, path) // not file: links of /proc/self/fd lead to no path
+		return backUpInto(ctx, t, log, path, info) // not file: links of /proc/self/fd lead to no path
 	}
 	return backUpToFile(ctx, t, log, path, file)
 }
@@ -49,8 +49,8 @@ func backUpToStdout(ctx context.Context, t *terminal, log io.Writer) error {
 	return backUp(ctx, t, log, t.out)
 }
 
-// backUpInto writes into what is there and is not a file.
-func backUpInto(ctx context.Context, t *terminal, log io.Writer, path string) error {
+// backUpInto writes into what was found at a path and is not a file.
+func backUpInto(ctx context.Context, t *terminal, log io.Writer, path string, found fs.FileInfo) error {
 	to, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
 		return err
@@ -59,6 +59,9 @@ func backUpInto(ctx context.Context, t *terminal, log io.Writer, path string) er
 		return errors.Join(usagef("%q is a terminal: name a FILE", path), to.Close())
 	}
 	info, err := to.Stat()
+	if err == nil && !os.SameFile(info, found) {
+		err = fmt.Errorf("%s was replaced meanwhile", path)
+	}
 	if err == nil {
 		err = trusted(path, info)
 	}
@@ -75,16 +78,12 @@ const mostLinks = 40
 // other paths as they are. A link of another user is refused.
 func linked(path string) (string, error) {
 	for range mostLinks {
-		info, err := os.Lstat(path)
-		if err != nil || info.Mode()&fs.ModeSymlink == 0 {
-			return path, nil
-		}
-		if err := trusted(path, info); err != nil {
-			return "", err
-		}
-		target, err := os.Readlink(path)
+		target, isLink, err := readLink(path)
 		if err != nil {
 			return "", err
+		}
+		if !isLink {
+			return path, nil
 		}
 		if !filepath.IsAbs(target) {
 			dir, _ := filepath.Split(path)
