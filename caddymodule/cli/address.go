@@ -54,6 +54,9 @@ func soughtText(cmd *cobra.Command, text string) (string, error) {
 	return sought, nil
 }
 
+// quotes are what a token may be in where it is copied from, in a header or a file.
+const quotes = ` "'`
+
 // meant returns those of the keys found that a text means, of which only a part was sought:
 // those that have all of it, and, if it may be a token, those whose hint ends like it.
 func meant(found []client.Key, text, sought string) []client.Key {
@@ -61,7 +64,8 @@ func meant(found []client.Key, text, sought string) []client.Key {
 		return found
 	}
 	text, sought = apikey.FoldText(text), apikey.FoldText(sought)
-	isToken := foreign.FindString(text) == text
+	token := strings.Trim(strings.TrimPrefix(strings.Trim(text, quotes), "bearer "), quotes)
+	isToken := foreign.FindString(token) == token
 	return slices.DeleteFunc(found, func(key client.Key) bool {
 		has := func(field string) bool { return strings.Contains(apikey.FoldText(field), text) }
 		return !slices.ContainsFunc([]string{key.Name, key.Owner, key.ID, key.TokenHint}, has) &&

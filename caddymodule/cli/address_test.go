@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"testing"
 
 	"github.com/spf13/cobra"
@@ -70,5 +71,26 @@ func TestUnknownKey_foreignToken(t *testing.T) {
 	_ = term.unknownKey(t.Context(), "acme", "Zapier production", refusal)
 	if len(asked) == 0 {
 		t.Error("got no request for a name, want a search")
+	}
+}
+
+// The key of a token of another program is found also by a text that has what surrounds a
+// token in a header or a file.
+func TestMeant_token(t *testing.T) {
+	const uuid = "0190f1c2-8a4e-7c30-b0f5-0e6a3f1d2c4b"
+	found := []client.Key{{ID: "of this token", TokenHint: "…2c4b"}, {ID: "of another", TokenHint: "…2c4c", Name: "2c4b"}}
+	for text, want := range map[string]bool{
+		uuid:                           true,
+		"Bearer " + uuid:               true,
+		`"bearer ` + uuid + `"`:        true,
+		" '" + uuid + "' ":             true,
+		`Bearer "` + uuid + `"`:        true,
+		"Basic " + uuid:                false,
+		"Bearer " + uuid + " and more": false,
+	} {
+		got := meant(slices.Clone(found), text, inAddress(text))
+		if is := len(got) == 1 && got[0].ID == "of this token"; is != want || !want && len(got) > 0 {
+			t.Errorf("%s: got %v, want the key of the token: %t", text, got, want)
+		}
 	}
 }
