@@ -97,23 +97,29 @@ func clientFor(address string, endpoint caddy.NetworkAddress) *client.Client {
 	}
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		conn, err := new(net.Dialer).DialContext(ctx, endpoint.Network, endpoint.JoinHostPort(0))
-		switch {
-		case err == nil:
-			return conn, nil
-		case errors.Is(err, fs.ErrPermission):
-			return nil, fmt.Errorf("permission to open the admin endpoint %s was denied: run this as its owner, or as a member of its group (%w)", address, err)
-		case endpoint.Host == installedSocket && errors.Is(err, fs.ErrNotExist):
-			return nil, fmt.Errorf("the gateway is not running: start it with systemctl start caddy-api-keys, or say with --address where another server's admin endpoint is (%w)", err)
-		case endpoint.IsUnixNetwork() && errors.Is(err, syscall.ECONNREFUSED):
-			return nil, fmt.Errorf("nothing listens on the admin endpoint %s any more: another server may have replaced its socket. Restart the server (%w)", address, err)
+		if err != nil {
+			return nil, unreachable(address, endpoint, err)
 		}
-		return nil, fmt.Errorf("no server answers at the admin endpoint %s: is it running? --address or --config say where it is (%w)", address, err)
+		return conn, nil
 	}
 	var transport http.RoundTripper = &http.Transport{DialContext: dial}
 	if !endpoint.IsUnixNetwork() { // on which Caddy takes every origin for a browser's
 		transport = ownOrigin{transport, origin}
 	}
 	return &client.Client{BaseURL: origin + client.EndpointPath, HTTP: &http.Client{Transport: transport, Timeout: client.DefaultTimeout}}
+}
+
+// unreachable explains why an admin endpoint could not be connected to.
+func unreachable(address string, endpoint caddy.NetworkAddress, err error) error {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("permission to open the admin endpoint %s was denied: run this as its owner, or as a member of its group (%w)", address, err)
+	case endpoint.Host == installedSocket && errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("the gateway is not running: start it with systemctl start caddy-api-keys, or say with --address where another server's admin endpoint is (%w)", err)
+	case endpoint.IsUnixNetwork() && errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("nothing listens on the admin endpoint %s any more: another server may have replaced its socket. Restart the server (%w)", address, err)
+	}
+	return fmt.Errorf("no server answers at the admin endpoint %s: is it running? --address or --config say where it is (%w)", address, err)
 }
 
 // ownOrigin adds the endpoint's own origin to requests, as caddy reload does: an
