@@ -20,11 +20,7 @@ import (
 // file. Changes are refused, and nothing is lost.
 func TestDisk_noInodes(t *testing.T) {
 	t.Parallel()
-	s := newServer(t)
-	disk := diskWith(t, s.Dir, "size=256m,nr_inodes=200")
-	s.Store = filepath.Join(disk, "keys")
-	s.Run(gatewayConfig)
-	s.AwaitReady()
+	s, disk := startOnDisk(t, "size=256m,nr_inodes=200")
 	cached, token := s.Create("acme", "Warehouse sync", "full_access")
 	s.wantStatus(t, token, 200)
 	_, coldToken := s.Create("acme", "Zapier production", "full_access")

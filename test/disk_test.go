@@ -20,11 +20,7 @@ import (
 // nothing is lost, even if the server is stopped or started meanwhile.
 func TestDisk_full(t *testing.T) {
 	t.Parallel()
-	s := newServer(t)
-	disk := smallDisk(t, s.Dir)
-	s.Store = filepath.Join(disk, "keys")
-	s.Run(gatewayConfig)
-	s.AwaitReady()
+	s, disk := startOnDisk(t, "size=128m")
 	cached, cachedToken := s.Create("acme", "Warehouse sync", "full_access")
 	s.wantStatus(t, cachedToken, 200)
 	_, coldToken := s.Create("acme", "Zapier production", "full_access")
@@ -169,10 +165,15 @@ func (s *server) restart(config string) {
 	s.AwaitReady()
 }
 
-// smallDisk returns a folder on a disk of its own, with 128 MiB.
-func smallDisk(t *testing.T, dir string) string {
+// startOnDisk starts a server whose store is on a disk of its own: see diskWith.
+func startOnDisk(t *testing.T, options string) (s *server, disk string) {
 	t.Helper()
-	return diskWith(t, dir, "size=128m")
+	s = newServer(t)
+	disk = diskWith(t, s.Dir, options)
+	s.Store = filepath.Join(disk, "keys")
+	s.Run(gatewayConfig)
+	s.AwaitReady()
+	return s, disk
 }
 
 // diskWith returns a folder on a disk of its own, with options of tmpfs.

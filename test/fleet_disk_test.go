@@ -19,7 +19,7 @@ func TestFleet_diskFull(t *testing.T) {
 	t.Parallel()
 	cluster := etcdtest.Start(t, 1)
 	other, full := startFleet(t, 1, cluster, shortLease)[0], newServer(t)
-	disk := smallDisk(t, full.Dir)
+	disk := diskWith(t, full.Dir, "size=128m")
 	full.Store = filepath.Join(disk, "keys")
 	full.Run(fleetConfig(cluster.Endpoints(), shortLease))
 	full.AwaitReady()

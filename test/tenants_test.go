@@ -55,11 +55,7 @@ func TestChanges_limited(t *testing.T) {
 // holds that access can be taken away still.
 func TestDisk_reserve(t *testing.T) {
 	t.Parallel()
-	s := newServer(t)
-	disk := smallDisk(t, s.Dir)
-	s.Store = filepath.Join(disk, "keys")
-	s.Run(gatewayConfig)
-	s.AwaitReady()
+	s, disk := startOnDisk(t, "size=128m")
 	one, oneToken := s.Create("acme", "Warehouse sync", "full_access")
 	_, leaked := s.Create("acme", "Zapier production", "full_access")
 	_, other := s.Create("acme", "Old export job", "full_access")
