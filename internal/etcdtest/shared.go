@@ -1,6 +1,7 @@
 package etcdtest
 
 import (
+	"fmt"
 	"os"
 	"slices"
 	"sync"
@@ -12,6 +13,7 @@ import (
 var shared struct {
 	mu       sync.Mutex
 	clusters map[int]*Cluster
+	asked    int // how often
 	life     life
 }
 
@@ -29,8 +31,9 @@ func Shared(t testing.TB, members int) *Cluster {
 		}
 		shared.clusters[members] = Start(&shared.life, members)
 	}
+	shared.asked++ // a test may run again
 	c := *shared.clusters[members]
-	c.t, c.Prefix, c.members = t, "/"+t.Name()+"/", nil
+	c.t, c.Prefix, c.members = t, fmt.Sprintf("/%s/%d/", t.Name(), shared.asked), nil
 	for _, m := range shared.clusters[members].members {
 		c.members = append(c.members, &Member{c: &c, name: m.name, client: m.client, peer: m.peer, process: m.process, exited: m.exited})
 	}
