@@ -173,6 +173,8 @@ type Outcome struct {
 	InDoubt bool
 	// Ending are those of the Stale digests whose keys end later, if the change is in doubt.
 	Ending []Ending
+	// Settled means that nothing is in doubt any more.
+	Settled bool
 	// SigningKeys means that the keys that sign assertions have changed.
 	SigningKeys bool
 }

@@ -87,8 +87,11 @@ func (a *Authenticator) Changed(outcome apikey.Outcome) {
 	}
 	if outcome.InDoubt { // before the keys are forgotten
 		a.keys.doubted.add(outcome.Ended, outcome.Ending)
-	} else {
-		a.keys.doubted.remove(outcome.Stale)
+	}
+	if outcome.Settled {
+		for digest := range a.keys.doubted.clear() {
+			a.keys.forget(digest)
+		}
 	}
 	for _, digest := range outcome.Stale {
 		a.keys.forget(digest)

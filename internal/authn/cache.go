@@ -33,8 +33,8 @@ type cache struct {
 }
 
 // doubted are the keys that a change in doubt was meant to end, and when. The source may have
-// them as they were before, so they are refused from then on, until a change is made to them:
-// that shows that the source can be written again, and has what came before.
+// them as they were before, so they are refused from then on, until nothing is in doubt any
+// more. Another change of such a key shows nothing: it may come before the one in doubt.
 type doubted struct {
 	mu   sync.RWMutex
 	ends map[apikey.Digest]apikey.Instant // 0 if at once
@@ -63,12 +63,11 @@ func (d *doubted) add(ended []apikey.Digest, ending []apikey.Ending) {
 	}
 }
 
-func (d *doubted) remove(digests []apikey.Digest) {
+func (d *doubted) clear() (cleared map[apikey.Digest]apikey.Instant) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, digest := range digests {
-		delete(d.ends, digest)
-	}
+	cleared, d.ends = d.ends, nil
+	return cleared
 }
 
 // halfDigest is the first half of a digest. Entries are found by it, because it takes less

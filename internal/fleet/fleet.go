@@ -28,8 +28,10 @@ type Replica interface {
 	// Replay applies what follows a position, and tells the data plane of it. If it fails,
 	// what the records end is refused, as by Refuse.
 	Replay(ctx context.Context, from, to apikey.Position, records []apikey.Record) error
-	// Refuse has what records end refused until they are applied.
+	// Refuse has what records end refused until Settle is called.
 	Refuse(records []apikey.Record)
+	// Settle says that the replica has all that the fleet has.
+	Settle() error
 	// Has reports whether the replica has records with just these values.
 	Has(records []apikey.Record) (bool, error)
 	// BeginReload begins to replace all records.
@@ -100,6 +102,7 @@ type Fleet struct {
 	restartWatch atomic.Pointer[context.CancelCauseFunc]
 	applying     atomic.Bool   // changes are being written to the replica
 	reload       atomic.Bool   // the replica has to be refilled
+	settleAt     uint64        // the change from which on settle is to be called, in this session
 	closed       chan struct{} // closed once the gateway is being stopped
 
 	space     atomic.Pointer[apikey.FleetSpace]

@@ -94,6 +94,9 @@ func (f *Fleet) apply(ctx context.Context, e *etcd, events []*clientv3.Event) er
 			f.replica.Refuse(e.recordsIn(events)) // which come after those that Replay has refused
 			return f.cannotApply(from.Seq, err)
 		}
+		if at.Seq >= f.settleAt {
+			f.settle()
+		}
 		f.progress.set(at.Position, at.sealed)
 		from, batch = at.Position, nil
 		return nil

@@ -39,7 +39,13 @@ func (f *Fleet) load(ctx context.Context, e *etcd, served bool) error {
 		return err
 	}
 	defer reload.Close()
-	records, set, err := e.allRecords(ctx, revision, head.Head, func(list []apikey.Record) error { return reload.Add(ctx, list) })
+	records, set, err := e.allRecords(ctx, revision, head.Head, func(list []apikey.Record) error {
+		err := reload.Add(ctx, list)
+		if served {
+			return nil // but by Finish: what cannot be written is to be refused, all of it
+		}
+		return err
+	})
 	if errors.Is(err, errRecords) {
 		f.lease.end() // also in static mode: the replica has them
 	}
@@ -49,6 +55,7 @@ func (f *Fleet) load(ctx context.Context, e *etcd, served bool) error {
 	if err := reload.Finish(ctx, head.Position, set); err != nil {
 		return err
 	}
+	f.settle()
 	f.progress.set(head.Position, head.sealed)
 	f.progress.latest(head, revision)
 	f.log.Info("this gateway's replica is complete", zap.Uint64("change", head.Seq), zap.Int("records", records))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -132,16 +133,30 @@ func (f *Fleet) catchUp(ctx context.Context, e *etcd) error {
 		err = f.load(ctx, e, served)
 	case sameChange(at.Head, head.Head):
 		f.reconciling.end()
+		f.settle()
 		f.progress.set(head.Position, head.sealed)
 		f.progress.latest(head, revision)
 	default:
 		f.progress.set(at, nil)
+		f.settleAt = head.Seq
 	}
 	if err == nil {
 		f.reload.Store(false)
 	}
 	return err
 }
+
+// settle ends the refusal of what could not be applied: the replica has all that etcd had when
+// the session began, and so what failed in an earlier one.
+func (f *Fleet) settle() {
+	f.settleAt = settled
+	if err := f.replica.Settle(); err != nil {
+		f.log.Error("could not find out what need not be refused any more", zap.Error(err))
+	}
+}
+
+// settled is the change at which nothing is to be settled: there is none.
+const settled = math.MaxUint64
 
 // isBehind reports whether a head of etcd is of a different history from one that this
 // replica has applied, as far as the two show.

@@ -62,15 +62,17 @@ func TestStore_recordsInDoubtAreRefused(t *testing.T) {
 			loseCommitsAfter(s, 0)
 			return s, func() error { return s.Replay(t.Context(), at, next, records) }
 		}},
-		{"reload", 0, func(t *testing.T) (*Store, func() error) {
+		{"reload", 2, func(t *testing.T) (*Store, func() error) {
 			s, _, _ := replica(t)
-			r, err := s.BeginReload(t.Context())
-			if err != nil {
-				t.Fatal(err)
+			loseCommitsAfter(s, 1) // that of the note that a reload has begun
+			return s, func() error {
+				r, err := s.BeginReload(t.Context())
+				if err != nil {
+					return err
+				}
+				defer r.Close()
+				return r.Add(t.Context(), records)
 			}
-			t.Cleanup(r.Close)
-			loseCommitsAfter(s, 0)
-			return s, func() error { return r.Add(t.Context(), records) }
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -10,22 +11,73 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/durable"
 )
 
+// refusals say whether anything is refused because of a change in doubt, and in which
+// workspaces everything is.
+type refusals struct {
+	mu         sync.Mutex
+	any        bool
+	workspaces map[string]struct{}
+}
+
+// add notes what is refused.
+func (r *refusals) add(outcome *apikey.Outcome) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.any = true
+	if !outcome.Workspace.Suspended() {
+		return
+	}
+	if r.workspaces == nil {
+		r.workspaces = make(map[string]struct{})
+	}
+	r.workspaces[outcome.Workspace.ID] = struct{}{}
+}
+
 // refuse has what a change in doubt was meant to end refused.
 func (s *Store) refuse(outcome apikey.Outcome) {
 	if !outcome.Replaced.RevokesAt.IsZero() {
 		outcome.Ending = append(outcome.Ending, laterEnd(&outcome.Replaced))
 	}
 	if s.onChange != nil && (len(outcome.Ended)+len(outcome.Ending) > 0 || outcome.Workspace.Suspended()) {
+		s.refusals.add(&outcome)
 		s.onChange(apikey.Outcome{Stale: outcome.Stale, Ended: outcome.Ended, Ending: outcome.Ending, Workspace: outcome.Workspace, InDoubt: true})
 	}
+}
+
+// Settle ends what Refuse has begun. It is called when the replica has all that the fleet has.
+func (s *Store) Settle() error {
+	s.refusals.mu.Lock()
+	defer s.refusals.mu.Unlock()
+	if !s.refusals.any {
+		return nil
+	}
+	var now []apikey.Workspace
+	if err := s.view(func(txn *durable.Txn) error {
+		for id := range s.refusals.workspaces {
+			ws, err := workspaceByID(txn, id)
+			if err != nil {
+				return err
+			}
+			now = append(now, ws)
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	s.refusals.any, s.refusals.workspaces = false, nil
+	s.onChange(apikey.Outcome{Settled: true, Unchanged: true})
+	for _, ws := range now {
+		s.onChange(apikey.Outcome{Workspace: ws, Unchanged: true})
+	}
+	return nil
 }
 
 func laterEnd(key *apikey.Key) apikey.Ending {
 	return apikey.Ending{Digest: key.Digest, At: apikey.InstantOf(key.ActiveUntil())}
 }
 
-// Refuse has what records of the fleet end or delete refused until the replica has them. It
-// is for records that could not be applied, or that follow those.
+// Refuse has what records of the fleet end or delete refused until Settle is called. It is for
+// records that could not be applied, or that follow those.
 func (s *Store) Refuse(list []apikey.Record) {
 	var out apikey.Outcome
 	now := time.Now()

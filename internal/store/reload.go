@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/durable"
 	"github.com/agiled/caddy-api-keys/internal/sethash"
@@ -24,12 +26,14 @@ const reloadedAtOnce = 250
 type Reload struct {
 	store *Store
 	empty bool // the replica had no records
-	back  bool // to an earlier state than the replica's
-	seed  maphash.Seed
-	seen  []uint64 // hashes of the records that were added, unless the replica was empty
+	// failed is why nothing is written any more: what would be is refused.
+	failed error
+	back   bool // to an earlier state than the replica's
+	seed   maphash.Seed
+	seen   []uint64 // hashes of the records that were added, unless the replica was empty
 }
 
-// BeginReload begins to refill a replica.
+// BeginReload begins to refill a replica. If nothing can be written, Add and Finish fail.
 func (s *Store) BeginReload(ctx context.Context) (*Reload, error) {
 	r := &Reload{store: s, seed: maphash.MakeSeed()}
 	err := s.view(func(txn *durable.Txn) error {
@@ -41,13 +45,12 @@ func (s *Store) BeginReload(ctx context.Context) (*Reload, error) {
 	if s.onChange != nil && r.back {
 		s.onChange(apikey.Outcome{GoesBack: true, Unchanged: true})
 	}
-	if err == nil {
-		err = s.setIncomplete(ctx)
+	if err != nil {
+		return nil, err
 	}
-	if err == nil {
-		s.db.SetBulk(true)
-	}
-	return r, err
+	r.failed = s.setIncomplete(ctx)
+	s.db.SetBulk(true)
+	return r, nil
 }
 
 // setIncomplete marks the replica as incomplete.
@@ -68,14 +71,13 @@ func (s *Store) setComplete(ctx context.Context, at apikey.Position, set *sethas
 	})
 }
 
-// Add adds records of the fleet, all as of the same position.
-func (r *Reload) Add(ctx context.Context, list []apikey.Record) error {
+// Add adds records of the fleet, all as of the same position. If it fails, they are refused,
+// as by [Store.Refuse], and so are those that are added afterwards.
+func (r *Reload) Add(ctx context.Context, list []apikey.Record) (err error) {
 	for some := range slices.Chunk(list, reloadedAtOnce) {
-		if err := r.add(ctx, some); err != nil {
-			return err
-		}
+		err = r.add(ctx, some)
 	}
-	return nil
+	return err
 }
 
 func (r *Reload) add(ctx context.Context, list []apikey.Record) error {
@@ -84,7 +86,7 @@ func (r *Reload) add(ctx context.Context, list []apikey.Record) error {
 			r.seen = append(r.seen, r.hash(record.Kind, record.ID))
 		}
 	}
-	return r.write(ctx, func(txn *transaction) (news []apikey.Record, err error) {
+	return r.write(ctx, func(txn reader) (news []apikey.Record, err error) {
 		for _, record := range list {
 			value, err := valueNow(txn, record)
 			if ignoreNotFound(err) != nil {
@@ -98,11 +100,32 @@ func (r *Reload) add(ctx context.Context, list []apikey.Record) error {
 	})
 }
 
-// write runs one transaction of the reload, which writes the records that choose returns.
-func (r *Reload) write(ctx context.Context, choose func(*transaction) ([]apikey.Record, error)) error {
-	w := replay{now: time.Now(), goesBack: r.back}
+// write runs one transaction of the reload, which writes the records that choose returns. If
+// it fails, or an earlier one has, they are refused.
+func (r *Reload) write(ctx context.Context, choose func(reader) ([]apikey.Record, error)) error {
 	var list []apikey.Record
-	err := r.store.inTurn(ctx, "", true, func(turn *durable.Turn) error {
+	told := false
+	if r.failed == nil {
+		list, told, r.failed = r.tryWrite(ctx, choose)
+	}
+	if r.failed == nil || told {
+		return r.failed
+	}
+	if list == nil { // it had not come to that
+		if err := r.store.view(func(txn *durable.Txn) (err error) {
+			list, err = choose(txn)
+			return err
+		}); err != nil {
+			r.store.log.Error("could not find out what a reload that cannot be written takes away", zap.Error(err))
+		}
+	}
+	r.store.Refuse(list)
+	return r.failed
+}
+
+func (r *Reload) tryWrite(ctx context.Context, choose func(reader) ([]apikey.Record, error)) (list []apikey.Record, told bool, err error) {
+	w := replay{now: time.Now(), goesBack: r.back}
+	err = r.store.inTurn(ctx, "", true, func(turn *durable.Turn) error {
 		if err := r.store.write(turn, w.now, func(txn *transaction) (err error) {
 			if list, err = choose(txn); err != nil {
 				return err
@@ -114,20 +137,21 @@ func (r *Reload) write(ctx context.Context, choose func(*transaction) ([]apikey.
 		r.store.tell(&w)
 		return r.store.forgetUses(turn, w.deleted)
 	})
-	if err != nil && !w.told {
-		r.store.Refuse(list)
-	}
-	return err
+	return list, w.told, err
 }
 
 // Finish deletes what the fleet does not have, and sets the position of the replica. set
-// is the hash of the records that were added.
+// is the hash of the records that were added. If that fails, or something before has, what the
+// fleet does not have is refused.
 func (r *Reload) Finish(ctx context.Context, at apikey.Position, set *sethash.Hash) error {
 	if !r.empty {
 		slices.Sort(r.seen)
 		if err := r.deleteUnseen(ctx); err != nil {
 			return err
 		}
+	}
+	if r.failed != nil {
+		return r.failed
 	}
 	return r.store.setComplete(ctx, at, set)
 }
@@ -143,10 +167,11 @@ func (r *Reload) deleteUnseen(ctx context.Context) error {
 		}
 		return nil
 	})
+	if err != nil {
+		return err
+	}
 	for some := range slices.Chunk(unseen, reloadedAtOnce) {
-		if err == nil {
-			err = r.write(ctx, func(*transaction) ([]apikey.Record, error) { return some, nil })
-		}
+		err = r.write(ctx, func(reader) ([]apikey.Record, error) { return some, nil })
 	}
 	return err
 }

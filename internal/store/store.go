@@ -63,6 +63,9 @@ type Store struct {
 	// onChange is called after each change is committed, before Apply returns.
 	onChange func(apikey.Outcome)
 
+	// refusals are what is refused because it could not be applied.
+	refusals refusals
+
 	// replica says that the store belongs to a fleet, and changes is the fleet's log.
 	replica bool
 	changes Log
