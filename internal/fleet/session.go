@@ -7,6 +7,7 @@ import (
 	"math"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
@@ -244,13 +245,19 @@ func (f *Fleet) serve(ctx context.Context, e *etcd, m *membership) error {
 	return g.Wait()
 }
 
-// acknowledgeAfter is how long acknowledgements are collected.
-const acknowledgeAfter = 5 * time.Millisecond
+const (
+	// acknowledgeAfter is how long acknowledgements are collected.
+	acknowledgeAfter = 5 * time.Millisecond
+	// fullRetry is how long to wait before an acknowledgement for which etcd had no space is
+	// written again.
+	fullRetry = time.Second
+)
 
 // acknowledge says in the gateway's registration which changes it has applied, if they
-// take access away.
+// take access away. While etcd is full, it tries again: a new session could not even begin,
+// and this one renews its lease by reading.
 func (f *Fleet) acknowledge(ctx context.Context, m *membership) error {
-	for {
+	for full := false; ; {
 		if _, err := f.progress.reach(ctx, func(at point) bool { return at.LastEnd > m.Acknowledged }); err != nil {
 			return err
 		}
@@ -258,8 +265,17 @@ func (f *Fleet) acknowledge(ctx context.Context, m *membership) error {
 			return err
 		}
 		at, _ := f.progress.now()
-		if err := m.acknowledge(ctx, at.Head); err != nil {
+		err := m.acknowledge(ctx, at.Head)
+		switch {
+		case err == nil:
+			full = false
+		case !errors.Is(err, rpctypes.ErrNoSpace):
 			return err
+		case pause(ctx, fullRetry) != nil:
+			return ctx.Err()
+		case !full:
+			full = true
+			f.log.Error("etcd is full: calls that take access away are not confirmed until it has space again", zap.Uint64("change", at.Seq), zap.Error(err))
 		}
 	}
 }

@@ -1,0 +1,93 @@
+package fleet
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
+	"github.com/agiled/caddy-api-keys/internal/etcdtest"
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
+)
+
+// setFull has etcd refuse to write, as when it has reached its quota, or ends that.
+func (e *etcd) setFull(ctx context.Context, full bool) error {
+	action := etcdserverpb.AlarmRequest_DEACTIVATE
+	if full {
+		action = etcdserverpb.AlarmRequest_ACTIVATE
+	}
+	status, err := e.client.Status(ctx, e.client.Endpoints()[0])
+	if err != nil {
+		return err
+	}
+	_, err = etcdserverpb.NewMaintenanceClient(e.client.ActiveConnection()).Alarm(ctx, &etcdserverpb.AlarmRequest{
+		Action: action, MemberID: status.Header.MemberId, Alarm: etcdserverpb.AlarmType_NOSPACE,
+	})
+	return err
+}
+
+// revokeThen revokes a key, and does something else as soon as etcd has that.
+func (g *gateway) revokeThen(t *testing.T, k issued, then func() error) apikey.Outcome {
+	t.Helper()
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	change := apikey.Change{EventID: apikey.NewEventID(now), At: now, Actor: "test", Do: revoke(k)}
+	outcome, err := g.Commit(t.Context(), change, true, func(apikey.Planned) error { return then() })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return outcome
+}
+
+// acknowledged reports whether etcd has this gateway's acknowledgement of all changes.
+func (g *gateway) acknowledged(t *testing.T) bool {
+	t.Helper()
+	e, id := g.connection(), *g.id.Load()
+	read, err := e.client.Get(t.Context(), e.name(gatewayPrefix+id))
+	if err != nil || len(read.Kvs) != 1 {
+		t.Fatalf("got %d registrations and error %v, want one", len(read.Kvs), err)
+	}
+	found, err := e.openRegistration(id, read.Kvs[0].Value, read.Kvs[0].ModRevision)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, _ := g.progress.now()
+	return found.Acknowledged >= at.LastEnd
+}
+
+// A gateway that cannot acknowledge a change because etcd is full goes on serving, and
+// acknowledges it once there is space.
+func TestFleet_fullBeforeAcknowledged(t *testing.T) {
+	t.Parallel()
+	g := startGateways(t, 1, defaults(etcdtest.Start(t, 1)))[0]
+	e := g.connection()
+	var revoked issued
+	for n := 0; ; n++ {
+		revoked = issue("acme", fmt.Sprint("key ", n))
+		g.apply(t, revoked.Create)
+		g.revokeThen(t, revoked, func() error { return e.setFull(t.Context(), true) })
+		if !g.acknowledged(t) {
+			break
+		}
+		if err := e.setFull(t.Context(), false); err != nil { // it was too late
+			t.Fatal(err)
+		}
+	}
+	id := *g.id.Load()
+	g.awaitRenewed(t)
+	if g.acknowledged(t) {
+		t.Fatal("etcd is not full")
+	}
+	if g.allows(t, revoked) {
+		t.Error("the gateway allows the key whose revocation it has not acknowledged")
+	}
+	if err := e.setFull(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	gatewaytest.Await(t, "the acknowledgement", func() bool { return g.acknowledged(t) })
+	if got := *g.id.Load(); got != id {
+		t.Errorf("got another registration, %s, want still %s", got, id)
+	}
+}
