@@ -18,8 +18,12 @@ const (
 	// pollInterval is how often the registrations are read while somebody waits for them,
 	// in case the watch does not deliver.
 	pollInterval = 500 * time.Millisecond
-	// staticPatience is how long a change waits for gateways that cannot be excluded.
+	// staticPatience is how long a change waits for gateways in static mode, which cannot be
+	// excluded.
 	staticPatience = 5 * time.Second
+	// strictPatience is how long it waits for one in strict mode to acknowledge it or to be
+	// excluded. Either takes one write: etcd is silent, or full.
+	strictPatience = 10 * time.Second
 )
 
 // afterLease returns how long to wait, by this machine's clock, until a lease has ended
@@ -82,24 +86,36 @@ func (w *wait) done() bool {
 	if len(w.behind) == 0 {
 		return true
 	}
-	static := func(l *laggard) bool { return l.State == "" || l.static() }
 	for _, l := range w.behind {
-		if !static(l) {
+		if !l.fenced.IsZero() || time.Since(w.began) <= l.patience() { // a lease that is not renewed ends
 			return false
 		}
 	}
-	return time.Since(w.began) > staticPatience
+	return true
+}
+
+// excludable reports whether the gateway can be excluded. One whose registration cannot be read
+// may be in static mode.
+func (l *laggard) excludable() bool { return l.State != "" && !l.static() }
+
+func (l *laggard) patience() time.Duration {
+	if l.excludable() {
+		return strictPatience
+	}
+	return staticPatience
 }
 
 // next waits for news, and takes them into account. It returns false once there is nobody
 // to wait for the outcome.
 func (w *wait) next(ctx context.Context, since int64) bool {
+	asking, cancel := context.WithTimeout(ctx, 2*attemptTimeout) // etcd may be silent
+	defer cancel()
 	gateways, revision, changed := w.fleet.registry.all()
 	_, advanced := w.fleet.progress.now()
 	if revision >= since {
-		w.update(ctx, gateways)
+		w.update(asking, gateways)
 	}
-	w.exclude(ctx)
+	w.exclude(asking)
 	if w.done() {
 		return true
 	}
@@ -109,7 +125,7 @@ func (w *wait) next(ctx context.Context, since int64) bool {
 	case <-changed:
 	case <-advanced: // to what others have acknowledged already
 	case <-poll.C:
-		if err := w.fleet.registry.read(ctx, w.fleet.connection()); err != nil && ctx.Err() == nil {
+		if err := w.fleet.registry.read(asking, w.fleet.connection()); err != nil && ctx.Err() == nil {
 			w.fleet.log.Warn("could not read the gateways of the fleet", zap.Error(err))
 		}
 	case <-w.fleet.closed:
@@ -175,7 +191,7 @@ func (w *wait) hasLeft(ctx context.Context, id string) bool {
 func (w *wait) exclude(ctx context.Context) {
 	for id, l := range w.behind {
 		switch {
-		case l.State == "" || l.static():
+		case !l.excludable():
 		case !l.fenced.IsZero() && time.Since(l.fenced) >= afterLease(l.lease()):
 			delete(w.behind, id)
 			w.fleet.connection().delete(gatewayPrefix + id)

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -49,5 +50,23 @@ func TestFleet_waits(t *testing.T) {
 				t.Errorf("got the propagation %+v and %v, want confirmed: %t", got, ctx.Err(), tt.confirmed)
 			}
 		})
+	}
+}
+
+// Where etcd falls silent, a revocation does not wait for long for a gateway that can neither
+// acknowledge it nor be excluded.
+func TestFleet_silentWhileRevoking(t *testing.T) {
+	t.Parallel()
+	all := startProxied(t, etcdtest.Shared(t, 1), 2)
+	k := issue("acme", "Zapier")
+	all[0].apply(t, k.Create)
+	all[1].crash()
+	got := all[0].revokeThen(t, k, func() error { all[0].each(func(p *etcdtest.Proxy) { p.Stall() }); return nil }).Propagation
+	all[0].each((*etcdtest.Proxy).Pass)
+	if got.Confirmed || !slices.Equal(got.Behind, []string{"gw1"}) {
+		t.Errorf("got the propagation %+v, want it pending because of gw1", got)
+	}
+	if all[0].allows(t, k) {
+		t.Error("the gateway that has revoked the key allows it")
 	}
 }
