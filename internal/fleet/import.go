@@ -172,18 +172,21 @@ func (i *importing) write(ctx context.Context, conditions []clientv3.Cmp, then .
 	}
 }
 
-// discard deletes what an interrupted import has left.
+// discard deletes what an earlier import has left. That may be more than begin found: it may
+// have been writing until then.
 func (i *importing) discard(ctx context.Context) error {
 	from, end := i.etcd.name(dataPrefix), clientv3.GetPrefixRangeEnd(i.etcd.name(dataPrefix))
-	for done := 0; done < i.Discarded; {
-		i.progress("Deleting what an interrupted import has left", done, i.Discarded)
+	for done := 0; ; {
+		if i.Discarded = max(i.Discarded, done); i.Discarded > 0 {
+			i.progress("Deleting what an interrupted import has left", done, i.Discarded)
+		}
 		read, err := i.etcd.read(ctx, clientv3.OpGet(from, clientv3.WithRange(end), clientv3.WithKeysOnly(), clientv3.WithLimit(pageSize)))
 		if err != nil {
 			return err
 		}
 		found := read.Responses[0].GetResponseRange().Kvs
 		if len(found) == 0 {
-			break
+			return nil
 		}
 		after := string(found[len(found)-1].Key) + "\x00"
 		if err := i.write(ctx, i.mine(), clientv3.OpDelete(from, clientv3.WithRange(after))); err != nil {
@@ -191,7 +194,6 @@ func (i *importing) discard(ctx context.Context) error {
 		}
 		done += len(found)
 	}
-	return nil
 }
 
 // writeHead ends the import, and returns the position of the new fleet.

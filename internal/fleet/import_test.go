@@ -324,32 +324,3 @@ func connect(t *testing.T, o Options) *etcd {
 	t.Cleanup(e.close)
 	return e
 }
-
-// Of two imports into one fleet, the later one continues.
-func TestImport_two(t *testing.T) {
-	t.Parallel()
-	o, first, second := defaults(etcdtest.Shared(t, 1)), newLived(t), newLived(t)
-	var err error
-	began := false
-	origin := toMove(t, first.path)
-	_, overtaken := Import(t.Context(), o, origin, func(step string, done, _ int) {
-		if done > 0 && !began {
-			began = true
-			_, err = Import(t.Context(), o, toMove(t, second.path), silent)
-		}
-	})
-	if err != nil || !errors.Is(overtaken, errOvertaken) {
-		t.Errorf("got %v and %v, want %v for the first and no error for the second", overtaken, err, errOvertaken)
-	}
-	g := openGateway(t, "gw0", o)
-	g.awaitLive(t)
-	if got := g.records(t); !maps.Equal(got, second.records) {
-		t.Errorf("the fleet has other records than the second store: got %d, want %d", len(got), len(second.records))
-	}
-	closeStore(t, origin)
-	alone, err := store.Open(first.path, zap.NewNop(), nil)
-	if err != nil {
-		t.Fatalf("the first store cannot be used alone any more: %v", err)
-	}
-	closeStore(t, alone)
-}
