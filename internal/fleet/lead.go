@@ -57,6 +57,9 @@ func (o *Outbox) stand(ctx context.Context) (_ context.Context, resign func(), e
 		return nil, nil, err
 	}
 	e := o.fleet.connection()
+	if err := o.removeStrays(ctx, e); err != nil {
+		return nil, nil, err
+	}
 	session, err := e.newSession(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -94,6 +97,26 @@ func (o *Outbox) stand(ctx context.Context) (_ context.Context, resign func(), e
 		}
 	})
 	return leading, resign, nil
+}
+
+// removeStrays removes candidates that have no lease, for which the others would wait forever.
+// No gateway leaves one behind, but a copy of etcd that was made key by key has no leases.
+func (o *Outbox) removeStrays(ctx context.Context, e *etcd) error {
+	read, err := e.read(ctx, clientv3.OpGet(e.name(senderName)+"/", clientv3.WithPrefix()))
+	if err != nil {
+		return err
+	}
+	for _, kv := range read.Responses[0].GetResponseRange().Kvs {
+		if kv.Lease != 0 {
+			continue
+		}
+		name := strings.TrimPrefix(string(kv.Key), e.prefix)
+		if err := e.delete(name); err != nil {
+			return explain(err)
+		}
+		o.fleet.log.Warn("removed a candidate from etcd that would have kept every gateway from sending to webhooks", zap.String("name", name))
+	}
+	return nil
 }
 
 // newSession begins a session, which ends when etcd has not heard from it for leadTTL.
