@@ -165,7 +165,7 @@ const spoolSuffix = ".spool"
 // Spool returns a temporary file on the database's disk, already unlinked. It fails
 // if nothing may be written.
 func (db *DB) Spool() (*os.File, error) {
-	if err := db.checkWritable(); err != nil {
+	if err := db.use(db.checkWritable); err != nil {
 		return nil, err
 	}
 	return SpoolIn(db.path)
