@@ -64,6 +64,7 @@ func (t *tables) add(level int, size int64) {
 type rest struct {
 	toMerge atomic.Uint64 // in bytes, as last measured
 	resting atomic.Bool
+	waking  atomic.Bool // wake has been called, or will be
 }
 
 // measureMerges brings toMerge up to date. The caller holds the gate.
@@ -91,7 +92,9 @@ func (db *DB) wakeLater() {
 	}
 	db.log.Error("the key store's disk has too little room to merge tables: until it has, keys can only be revoked and workspaces suspended",
 		zap.String("path", db.path), zap.Error(db.spareSpace()))
-	time.AfterFunc(wakeAfter, db.wake)
+	if db.waking.CompareAndSwap(false, true) {
+		time.AfterFunc(wakeAfter, db.wake)
+	}
 }
 
 // wake opens Badger again once there is room, in a moment in which nothing uses it.
@@ -99,10 +102,8 @@ func (db *DB) wake() {
 	again := wakeAfter
 	if db.gate.TryLock() {
 		defer db.gate.Unlock()
-		if db.closed || db.unusable.why() != nil {
-			return
-		}
-		if db.tryWake() {
+		if db.closed || db.unusable.why() == nil && db.tryWake() {
+			db.waking.Store(false)
 			return
 		}
 	} else {
@@ -130,7 +131,7 @@ func (db *DB) tryWake() bool {
 func (db *DB) wakeNow() bool {
 	db.changes.Lock()
 	defer db.changes.Unlock()
-	if db.halted() != nil {
+	if !db.resting.Load() || db.halted() != nil {
 		return true
 	}
 	if db.unexamined.Load() != nil || db.checkWritable() != nil {
@@ -142,10 +143,7 @@ func (db *DB) wakeNow() bool {
 	db.endLook()
 	err := db.closeBadger()
 	if err == nil {
-		err = db.openBadger()
-	}
-	if err == nil {
-		db.opened, err = identify(db.path)
+		err = db.reopen()
 	}
 	if err != nil {
 		err = fmt.Errorf("%w: %w", ErrFailed, err)
@@ -154,4 +152,25 @@ func (db *DB) wakeNow() bool {
 		return true
 	}
 	return !db.resting.Load()
+}
+
+// reopenFor is for how long to try to open Badger again.
+const reopenFor = time.Minute
+
+// reopen opens Badger after it was closed. Other requests may have used up the files that
+// this process can open; meanwhile, nothing waits for the gate.
+func (db *DB) reopen() (err error) {
+	for begun := time.Now(); ; time.Sleep(wakeAfter) {
+		if err = db.openBadger(); err == nil {
+			db.opened, err = identify(db.path)
+			break
+		}
+		if !isTransient(err) || time.Since(begun) > reopenFor {
+			return err
+		}
+		why := fmt.Errorf("%w: %w", ErrFailed, err)
+		db.unusable.reason.Store(&why)
+	}
+	db.unusable.reason.Store(nil)
+	return err
 }
