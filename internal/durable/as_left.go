@@ -7,6 +7,7 @@ import (
 	"maps"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/table"
@@ -123,7 +124,7 @@ func (db *DB) examineAll(ctx context.Context) {
 	case ctx.Err() != nil:
 		close(u.done)
 	case err != nil:
-		db.rebuildOpened(err)
+		db.rebuildOpened(ctx, err)
 	default:
 		err = db.forgetUnexamined()
 		db.unexamined.Store(nil)
@@ -147,8 +148,9 @@ func (u *unusable) why() error {
 }
 
 // rebuildOpened rebuilds the files of a database that is in use. Until that is done,
-// nothing is read or changed; if it fails, until the server is restarted.
-func (db *DB) rebuildOpened(reason error) {
+// nothing is read or changed; if it fails, until the server is restarted. It waits until
+// files can be written, which may be why they have to be rebuilt.
+func (db *DB) rebuildOpened(ctx context.Context, reason error) {
 	unusable := fmt.Errorf("%w: %w", ErrDamaged, reason)
 	db.unusable.reason.Store(&unusable)
 	if u := db.unexamined.Load(); u != nil {
@@ -161,6 +163,9 @@ func (db *DB) rebuildOpened(reason error) {
 	db.endLook()
 	db.unexamined.Store(nil)
 	db.gate.Unlock()
+	if db.awaitRebuildable(ctx) != nil {
+		return
+	}
 	db.snapshotting.Lock()
 	defer db.snapshotting.Unlock()
 	db.changes.Lock()
@@ -184,4 +189,30 @@ func (db *DB) rebuildOpened(reason error) {
 		signal(db.upkeep.owner)
 	}
 	db.wakeLater()
+}
+
+// retryRebuild is how often to look whether files can be rebuilt.
+const retryRebuild = 2 * time.Second
+
+// awaitRebuildable waits until Badger can be closed, which writes to the disk, and its files
+// can be rebuilt.
+func (db *DB) awaitRebuildable(ctx context.Context) error {
+	for failed := ""; ; {
+		err := db.checkWritable()
+		if err == nil {
+			err = db.roomToRebuild()
+		}
+		if err == nil {
+			return nil
+		}
+		if why := err.Error(); why != failed {
+			failed = why
+			db.log.Error("the key store's files have to be rebuilt, and cannot be yet: trying again. Until then, nothing is read or changed", zap.String("path", db.path), zap.Error(Advise(err)))
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(retryRebuild):
+		}
+	}
 }

@@ -98,6 +98,17 @@ func (db *DB) readJournal() (journalRead, error) {
 	return db.readJournalNow()
 }
 
+// readUnfailed is readJournal, unless a change has failed: what is missing in the database
+// then is no surprise.
+func (db *DB) readUnfailed() (journalRead, error) {
+	db.changes.Lock()
+	defer db.changes.Unlock()
+	if err := db.halted(); err != nil {
+		return journalRead{}, err
+	}
+	return db.readJournalNow()
+}
+
 // readJournalNow is readJournal for a caller that holds changes.
 func (db *DB) readJournalNow() (j journalRead, err error) {
 	j.end, j.base = db.journal.End(), db.journal.Base()

@@ -210,6 +210,9 @@ func (db *DB) Close() error {
 	return nil
 }
 
+// errStuck is returned if Badger cannot be closed. It may still be writing.
+var errStuck = errors.New("its disk does not accept writes; it was left as after a crash, and no change is lost")
+
 // closeTimeout bounds how long Badger may take to flush its memtables, at most 24
 // MB.
 const closeTimeout = time.Minute
@@ -236,7 +239,7 @@ func (db *DB) closeBadger() error {
 		}
 		return nil
 	case <-timeout.C:
-		return fmt.Errorf("closing key store at %q: its disk does not accept writes; it was left as after a crash, and no change is lost", db.path)
+		return fmt.Errorf("closing key store at %q: %w", db.path, errStuck)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 // ten milliseconds before Go preempts it.
 type Pacer struct {
 	ctx     context.Context
+	end     func() error // why the work is to end although ctx is not done; may be nil
 	n       int
 	since   time.Time
 	waited  time.Duration // of that
@@ -26,12 +27,11 @@ func Unpaced(ctx context.Context) *Pacer { return &Pacer{ctx: ctx, unpaced: true
 func (db *DB) Alone() { db.alone.Store(true) }
 
 // Pacer returns a pacer for work that takes time in proportion to the database's
-// size.
+// size. The work ends when the files are rebuilt: that waits for it.
 func (db *DB) Pacer(ctx context.Context) *Pacer {
-	if db.alone.Load() {
-		return Unpaced(ctx)
-	}
-	return NewPacer(ctx)
+	p := NewPacer(ctx)
+	p.unpaced, p.end = db.alone.Load(), db.unusable.why
+	return p
 }
 
 const (
@@ -44,10 +44,18 @@ const (
 	stepsPerCheck = 16
 )
 
-// Step counts a record, and returns the error of ctx once that is done.
+// ended returns why the work is to end, or nil.
+func (p *Pacer) ended() error {
+	if err := p.ctx.Err(); err != nil || p.end == nil {
+		return err
+	}
+	return p.end()
+}
+
+// Step counts a record, and returns why the work is to end, or nil.
 func (p *Pacer) Step() error {
 	if p.n++; p.n%stepsPerCheck != 0 {
-		return p.ctx.Err()
+		return p.ended()
 	}
 	return p.Rest()
 }
@@ -56,11 +64,11 @@ func (p *Pacer) Step() error {
 // counts as a pause.
 func (p *Pacer) Waited(d time.Duration) { p.waited += d }
 
-// Rest pauses if it is time to, and returns the error of ctx once that is done.
+// Rest pauses if it is time to, and returns why the work is to end, or nil.
 func (p *Pacer) Rest() error {
 	elapsed := time.Since(p.since)
 	if p.unpaced || elapsed-p.waited < workFor {
-		return p.ctx.Err()
+		return p.ended()
 	}
 	pause := time.NewTimer(pauseAfter(elapsed, p.waited))
 	defer pause.Stop()
@@ -69,7 +77,7 @@ func (p *Pacer) Rest() error {
 	case <-pause.C:
 	}
 	p.since, p.waited = time.Now(), 0
-	return p.ctx.Err()
+	return p.ended()
 }
 
 // pauseAfter returns for how long to pause, given the time since the last pause and how

@@ -80,18 +80,23 @@ func (db *DB) proveSoFar(ctx context.Context) error {
 	}
 	var err error
 	if db.merged() {
-		err = db.prove(ctx, 0, db.readJournal)
+		err = db.prove(ctx, 0, db.readUnfailed)
 	}
 	switch {
 	case err == nil:
 		err = db.recordProof(db.Note)
-	case ctx.Err() != nil:
+	case ctx.Err() != nil, isImmutable(err): // which has been reported
 	case errors.Is(err, errMergeLost):
-		db.rebuildOpened(err)
+		db.rebuildOpened(ctx, err)
 	default:
 		db.log.Error("could not find out whether merging the key store's tables was complete: trying again", zap.String("path", db.path), zap.Error(Advise(err)))
 	}
 	return err
+}
+
+func isImmutable(err error) bool {
+	_, is := errors.AsType[*ImmutableError](err)
+	return is
 }
 
 // merged reports whether there may have been merges since the last proof.

@@ -150,11 +150,10 @@ func (db *DB) startVersions(at time.Time) (since uint64, err error) {
 
 // flush moves everything that Badger has into tables, by closing and reopening it.
 func (db *DB) flush() error {
-	err := db.badger.Close()
-	db.badger = nil
-	if err != nil {
+	if err := db.closeBadger(); err != nil {
 		return err
 	}
+	db.badger = nil
 	return db.openBadger()
 }
 
@@ -233,7 +232,11 @@ func (db *DB) markRebuilt(txn *Txn, tail *journal.Tail, base baseRecord) (err er
 // closeAndRebuild closes Badger, and rebuilds its files.
 func (db *DB) closeAndRebuild(reason error, tail *journal.Tail) error {
 	if db.badger != nil {
-		if err := db.badger.Close(); err != nil {
+		err := db.closeBadger()
+		if errors.Is(err, errStuck) {
+			return err
+		}
+		if err != nil {
 			db.log.Warn("could not close the files of a damaged key store", zap.String("path", db.path), zap.Error(err))
 		}
 		db.badger = nil

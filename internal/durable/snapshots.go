@@ -42,7 +42,7 @@ func (db *DB) Snapshot(ctx context.Context) (err error) {
 		err = db.writeSnapshot(db.Pacer(ctx), db.txn(txn), w)
 	}
 	if err == nil { // nor must what a merge has left
-		err = db.prove(ctx, patientProof, db.readJournal)
+		err = db.prove(ctx, patientProof, db.readUnfailed)
 	}
 	if err != nil {
 		return errors.Join(err, w.Discard())

@@ -98,7 +98,7 @@ func (db *DB) snapshotOrRetry(ctx context.Context) {
 // needed. If it is damaged, nothing is lost yet: the files still have everything.
 func (db *DB) snapshotIntact(ctx context.Context) bool {
 	err := db.readSnapshot(ctx)
-	if err == nil || ctx.Err() != nil {
+	if err == nil || ctx.Err() != nil || db.unusable.why() != nil {
 		return true
 	}
 	db.log.Error("the snapshot in the key store's journal is damaged: making a new one", zap.String("path", db.path), zap.Error(err))

@@ -1,0 +1,123 @@
+package durable
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// openDamaged opens a database that was left with a damaged table, which has not been
+// examined yet.
+func openDamaged(t *testing.T) (db *DB, path, acknowledged string) {
+	t.Helper()
+	whole, acknowledged := makeLayered(t)
+	files := imageOf(t, whole)
+	name := slices.IndexFunc(files.names(), func(name string) bool { return filepath.Ext(name) == ".sst" })
+	mishaps[1].do(files, files.names()[name:], 2)
+	path = files.write(t)
+	leaveAsIs(t, path)
+	return openNoted(t, path), path, acknowledged
+}
+
+// A database whose files are being rebuilt refuses everything, and takes changes
+// afterwards.
+func TestExamineAll_rebuilds(t *testing.T) {
+	db, path, acknowledged := openDamaged(t)
+	entered, proceed := make(chan struct{}), make(chan struct{})
+	reading := make(chan error, 1)
+	go func() {
+		reading <- db.View(func(*Txn) error { close(entered); <-proceed; return nil })
+	}()
+	<-entered
+	db.StartUpkeep(func(context.Context) {})
+	for deadline := time.Now().Add(time.Minute); db.unusable.why() == nil; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the damage was not found")
+		}
+	}
+	for _, err := range []error{db.View(func(*Txn) error { return nil }), change(db, start, record(newID(), active))} {
+		if !errors.Is(err, ErrDamaged) {
+			t.Errorf("meanwhile: got error %v, want one saying that the files are damaged", err)
+		}
+	}
+	close(proceed)
+	if err := <-reading; err != nil {
+		t.Errorf("a read in progress: got error %v, want none", err)
+	}
+	for deadline := time.Now().Add(time.Minute); db.unusable.why() != nil; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the files were not rebuilt")
+		}
+	}
+	equal(t, "contents", sumOf(t, db), acknowledged)
+	id := mustCreate(t, db)
+	mustRevoke(t, db, id)
+	closeDB(t, db)
+	db = openNoted(t, path)
+	equal(t, "status", statuses(t, db)[id], revoked)
+}
+
+// Where a rebuild has failed halfway, no snapshot of what it has made replaces the journal.
+func TestExamineAll_rebuildFails(t *testing.T) {
+	db, path, acknowledged := openDamaged(t)
+	var checks int
+	db.Inject(Faults{Free: func() uint64 {
+		if db.rebuilding() {
+			checks++
+		}
+		if checks == 8 {
+			return 0
+		}
+		return 1 << 40
+	}})
+	db.examineAll(t.Context())
+	if err := db.Snapshot(t.Context()); !errors.Is(err, ErrDamaged) {
+		t.Errorf("a snapshot: got error %v, want one saying that the files are damaged", err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(db.inJournal(stoppedFile)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the note of the stop: got error %v, want none to be there", err)
+	}
+	again := openNoted(t, copyOf(t, path))
+	equal(t, "contents after a restart", sumOf(t, again), acknowledged)
+}
+
+// While files cannot be created, which may be why they have to be rebuilt, a rebuild waits.
+// A stop does not wait for it.
+func TestExamineAll_rebuildWaits(t *testing.T) {
+	for _, stopped := range []bool{false, true} {
+		db, _, acknowledged := openDamaged(t)
+		tried := make(chan struct{}, 1)
+		db.Inject(Faults{Creatable: func() error {
+			signal(tried)
+			return syscall.EMFILE
+		}})
+		db.StartUpkeep(func(context.Context) {})
+		<-tried
+		<-tried
+		if db.rebuilding() || !errors.Is(db.unusable.why(), ErrDamaged) {
+			t.Errorf("got the reason %v why the database is not used, want that it is damaged, and no rebuild yet", db.unusable.why())
+		}
+		if stopped {
+			if err := db.Close(); err != nil {
+				t.Error(err)
+			}
+			continue
+		}
+		db.Inject(Faults{})
+		for deadline := time.Now().Add(time.Minute); db.unusable.why() != nil; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal("the files were not rebuilt")
+			}
+		}
+		equal(t, "contents", sumOf(t, db), acknowledged)
+	}
+}
