@@ -33,6 +33,13 @@ func (r *refusals) add(outcome *apikey.Outcome) {
 	r.workspaces[outcome.Workspace.ID] = struct{}{}
 }
 
+func (r *refusals) has(workspaceID string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, refused := r.workspaces[workspaceID]
+	return refused
+}
+
 // refuse has what a change in doubt was meant to end refused.
 func (s *Store) refuse(outcome apikey.Outcome) {
 	if !outcome.Replaced.RevokesAt.IsZero() {

@@ -86,7 +86,8 @@ func TestRefuse_untilSettled(t *testing.T) {
 	check("refused", authn.Unavailable, authn.Suspended)
 	next := at
 	next.Seq++
-	if err := s.Replay(t.Context(), at, next, []apikey.Record{keyRecordOf(t, renamed)}); err != nil {
+	older := []apikey.Record{keyRecordOf(t, renamed), {Kind: apikey.RecordSuspension, ID: "globex"}}
+	if err := s.Replay(t.Context(), at, next, older); err != nil {
 		t.Fatal(err)
 	}
 	check("after an older change", authn.Unavailable, authn.Suspended)

@@ -85,6 +85,9 @@ func (s *Store) tell(r *replay) {
 		s.onChange(apikey.Outcome{SigningKeys: true, Unchanged: true})
 	}
 	for _, ws := range r.workspaces {
+		if !ws.Suspended() && s.refusals.has(ws.ID) { // because of a later change
+			continue
+		}
 		s.onChange(apikey.Outcome{Workspace: ws, Unchanged: true})
 	}
 }
