@@ -102,7 +102,7 @@ func (o *Outbox) stand(ctx context.Context) (_ context.Context, resign func(), e
 // removeStrays removes candidates that have no lease, for which the others would wait forever.
 // No gateway leaves one behind, but a copy of etcd that was made key by key has no leases.
 func (o *Outbox) removeStrays(ctx context.Context, e *etcd) error {
-	read, err := e.read(ctx, clientv3.OpGet(e.name(senderName)+"/", clientv3.WithPrefix()))
+	read, err := e.read(ctx, clientv3.OpGet(e.name(senderName)+"/", clientv3.WithPrefix(), clientv3.WithKeysOnly(), clientv3.WithLimit(pageSize)))
 	if err != nil {
 		return err
 	}
@@ -110,11 +110,16 @@ func (o *Outbox) removeStrays(ctx context.Context, e *etcd) error {
 		if kv.Lease != 0 {
 			continue
 		}
-		name := strings.TrimPrefix(string(kv.Key), e.prefix)
-		if err := e.delete(name); err != nil {
-			return explain(err)
+		name := string(kv.Key)
+		if !isCandidate(strings.TrimPrefix(name, e.prefix)) {
+			o.fleet.log.Warn("what another program keeps in etcd keeps the gateways of this fleet from sending to webhooks: move it to a name that does not begin with the fleet's prefix", zap.String("name", name))
+			continue
 		}
-		o.fleet.log.Warn("removed a candidate from etcd that would have kept every gateway from sending to webhooks", zap.String("name", name))
+		unchanged := clientv3.Compare(clientv3.ModRevision(name), "=", kv.ModRevision)
+		if _, err := e.write(ctx, []clientv3.Cmp{unchanged}, []clientv3.Op{clientv3.OpDelete(name)}, nil); err != nil {
+			return err
+		}
+		o.fleet.log.Warn("removed a candidate without a lease from etcd, which would have kept the gateways of this fleet from sending to webhooks", zap.String("name", name))
 	}
 	return nil
 }

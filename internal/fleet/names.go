@@ -46,6 +46,11 @@ func registrationAt(name string) (id string, ok bool) {
 	return id, ok && madeID.MatchString(id)
 }
 
+// candidate matches what an election names a candidate: by its lease.
+var candidate = regexp.MustCompile(`^` + senderName + `/[0-9a-f]{1,16}$`)
+
+func isCandidate(name string) bool { return candidate.MatchString(name) }
+
 // isTicket reports whether a name is that of a gateway's place in the queue.
 func isTicket(name string) bool {
 	id, ok := strings.CutPrefix(name, ticketPrefix)
