@@ -24,6 +24,8 @@ const (
 	// strictPatience is how long it waits for one in strict mode to acknowledge it or to be
 	// excluded. Either takes one write: etcd is silent, or full.
 	strictPatience = 10 * time.Second
+	// silentAfter bounds one question to etcd meanwhile.
+	silentAfter = 2 * attemptTimeout
 )
 
 // afterLease returns how long to wait, by this machine's clock, until a lease has ended
@@ -108,14 +110,12 @@ func (l *laggard) patience() time.Duration {
 // next waits for news, and takes them into account. It returns false once there is nobody
 // to wait for the outcome.
 func (w *wait) next(ctx context.Context, since int64) bool {
-	asking, cancel := context.WithTimeout(ctx, 2*attemptTimeout) // etcd may be silent
-	defer cancel()
 	gateways, revision, changed := w.fleet.registry.all()
 	_, advanced := w.fleet.progress.now()
 	if revision >= since {
-		w.update(asking, gateways)
+		w.update(ctx, gateways)
 	}
-	w.exclude(asking)
+	w.exclude(ctx)
 	if w.done() {
 		return true
 	}
@@ -125,6 +125,8 @@ func (w *wait) next(ctx context.Context, since int64) bool {
 	case <-changed:
 	case <-advanced: // to what others have acknowledged already
 	case <-poll.C:
+		asking, cancel := context.WithTimeout(ctx, silentAfter)
+		defer cancel()
 		if err := w.fleet.registry.read(asking, w.fleet.connection()); err != nil && ctx.Err() == nil {
 			w.fleet.log.Warn("could not read the gateways of the fleet", zap.Error(err))
 		}
@@ -181,6 +183,8 @@ func (w *wait) acknowledges(g registered) bool {
 // hasLeft asks etcd whether a gateway has left. That the registry does not have it proves
 // nothing if etcd has gone back, as after it was restored from a snapshot.
 func (w *wait) hasLeft(ctx context.Context, id string) bool {
+	ctx, cancel := context.WithTimeout(ctx, silentAfter)
+	defer cancel()
 	e := w.fleet.connection()
 	read, err := e.read(ctx, clientv3.OpGet(e.name(gatewayPrefix+id)))
 	return err == nil && len(read.Responses[0].GetResponseRange().Kvs) == 0

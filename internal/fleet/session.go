@@ -152,6 +152,7 @@ func (f *Fleet) catchUp(ctx context.Context, e *etcd) error {
 func (f *Fleet) settle() {
 	f.settleAt = settled
 	if err := f.replica.Settle(); err != nil {
+		f.settleAt = 0 // try again after the next change
 		f.log.Error("could not find out what need not be refused any more", zap.Error(err))
 	}
 }
@@ -271,11 +272,14 @@ func (f *Fleet) acknowledge(ctx context.Context, m *membership) error {
 			full = false
 		case !errors.Is(err, rpctypes.ErrNoSpace):
 			return err
-		case pause(ctx, fullRetry) != nil:
-			return ctx.Err()
 		case !full:
 			full = true
-			f.log.Error("etcd is full: calls that take access away are not confirmed until it has space again", zap.Uint64("change", at.Seq), zap.Error(err))
+			f.log.Error("etcd is full: this gateway cannot acknowledge changes, so calls that take access away are not confirmed until it has space again", zap.Uint64("change", at.Seq), zap.Error(err))
+		}
+		if full {
+			if err := pause(ctx, fullRetry); err != nil {
+				return err
+			}
 		}
 	}
 }
