@@ -121,14 +121,14 @@ func (db *DB) examineAll(ctx context.Context) {
 	}
 	err := u.all(ctx, db.Pacer(ctx), db.log)
 	switch {
-	case ctx.Err() != nil:
-		close(u.done)
+	case ctx.Err() != nil, db.unusable.why() != nil: // or it is being rebuilt for another reason
+		u.end()
 	case err != nil:
 		db.rebuildOpened(ctx, err)
 	default:
 		err = db.forgetUnexamined()
 		db.unexamined.Store(nil)
-		close(u.done)
+		u.end()
 		if err != nil {
 			db.log.Warn("could not record that all tables of the key store have been examined: a start after a crash rebuilds its files", zap.String("path", db.path), zap.Error(err))
 			return
@@ -154,7 +154,7 @@ func (db *DB) rebuildOpened(ctx context.Context, reason error) {
 	unusable := fmt.Errorf("%w: %w", ErrDamaged, reason)
 	db.unusable.reason.Store(&unusable)
 	if u := db.unexamined.Load(); u != nil {
-		close(u.done)
+		u.end()
 	}
 	if errors.Is(reason, errMergeLost) && db.options.Outdated != nil {
 		db.options.Outdated()

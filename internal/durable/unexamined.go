@@ -39,6 +39,7 @@ type unexamined struct {
 	room    int64
 	hurry   atomic.Bool   // somebody waits for done
 	done    chan struct{} // closed when all have been examined, damage was found, or it is over
+	end     func()        // closes done
 }
 
 type unexaminedTable struct {
@@ -50,6 +51,7 @@ type unexaminedTable struct {
 
 func newUnexamined(path string, opened *badger.DB) *unexamined {
 	u := &unexamined{path: path, done: make(chan struct{})}
+	u.end = sync.OnceFunc(func() { close(u.done) })
 	tables := opened.Tables()
 	slices.SortStableFunc(tables, func(a, b badger.TableInfo) int { return y.CompareKeys(a.Right, b.Right) })
 	sorted := make(map[int][]*unexaminedTable)
