@@ -175,7 +175,7 @@ func (m *merges) look(path string, proven int64) (l mergesLook, err error) {
 	return l, nil
 }
 
-// replaces reports whether Badger has written its manifest anew, which then names no merge.
+// replaces reports whether Badger has rewritten its manifest, which then names no merge.
 func (l *mergesLook) replaces(m *merges) bool {
 	return m.manifest != nil && !os.SameFile(m.manifest, l.manifest)
 }

@@ -51,7 +51,7 @@ func TestSnapshot_rebuildBegins(t *testing.T) {
 	defer txn.Discard()
 	why := ErrDamaged
 	db.unusable.reason.Store(&why)
-	if err := db.writeSnapshot(Unpaced(t.Context()), db.txn(txn), w); !errors.Is(err, why) {
+	if err := writeSnapshot(db.Pacer(t.Context()), db.txn(txn), w); !errors.Is(err, why) {
 		t.Errorf("got error %v, want %v", err, why)
 	}
 	db.unusable.reason.Store(nil)

@@ -25,6 +25,16 @@ func openDamaged(t *testing.T) (db *DB, path, acknowledged string) {
 	return openNoted(t, path), path, acknowledged
 }
 
+// awaitUsable waits until a database can be used, or cannot.
+func awaitUsable(t *testing.T, db *DB, want bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); (db.unusable.why() == nil) != want; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("got the reason %v why the database cannot be used, want that it can be: %t", db.unusable.why(), want)
+		}
+	}
+}
+
 // A database whose files are being rebuilt refuses everything, and takes changes
 // afterwards.
 func TestExamineAll_rebuilds(t *testing.T) {
@@ -36,11 +46,7 @@ func TestExamineAll_rebuilds(t *testing.T) {
 	}()
 	<-entered
 	db.StartUpkeep(func(context.Context) {})
-	for deadline := time.Now().Add(time.Minute); db.unusable.why() == nil; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("the damage was not found")
-		}
-	}
+	awaitUsable(t, db, false)
 	for _, err := range []error{db.View(func(*Txn) error { return nil }), change(db, start, record(newID(), active))} {
 		if !errors.Is(err, ErrDamaged) {
 			t.Errorf("meanwhile: got error %v, want one saying that the files are damaged", err)
@@ -50,11 +56,7 @@ func TestExamineAll_rebuilds(t *testing.T) {
 	if err := <-reading; err != nil {
 		t.Errorf("a read in progress: got error %v, want none", err)
 	}
-	for deadline := time.Now().Add(time.Minute); db.unusable.why() != nil; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("the files were not rebuilt")
-		}
-	}
+	awaitUsable(t, db, true)
 	equal(t, "contents", sumOf(t, db), acknowledged)
 	id := mustCreate(t, db)
 	mustRevoke(t, db, id)
@@ -113,11 +115,7 @@ func TestExamineAll_rebuildWaits(t *testing.T) {
 			continue
 		}
 		db.Inject(Faults{})
-		for deadline := time.Now().Add(time.Minute); db.unusable.why() != nil; time.Sleep(time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatal("the files were not rebuilt")
-			}
-		}
+		awaitUsable(t, db, true)
 		equal(t, "contents", sumOf(t, db), acknowledged)
 	}
 }

@@ -39,7 +39,7 @@ func (db *DB) Snapshot(ctx context.Context) (err error) {
 	// Damaged tables must not replace an intact journal.
 	err = db.badger.VerifyChecksum()
 	if err == nil {
-		err = db.writeSnapshot(db.Pacer(ctx), db.txn(txn), w)
+		err = writeSnapshot(db.Pacer(ctx), db.txn(txn), w)
 	}
 	if err == nil { // nor must what a merge has left
 		err = db.prove(ctx, patientProof, db.readUnfailed)
@@ -71,7 +71,7 @@ func (db *DB) firstSnapshot(to *journal.Journal) error {
 		return err
 	}
 	defer txn.Discard()
-	if err := db.writeSnapshot(Unpaced(context.Background()), db.txn(txn), w); err != nil {
+	if err := writeSnapshot(Unpaced(context.Background()), db.txn(txn), w); err != nil {
 		return errors.Join(err, w.Discard())
 	}
 	return w.Commit()
@@ -112,14 +112,10 @@ func (db *DB) beginSnapshot(of *journal.Journal) (*badger.Txn, *journal.Snapshot
 	return db.badger.NewTransaction(false), w, nil
 }
 
-// writeSnapshot writes all keys, except those that record what is known of Badger's files. It
-// ends once these are to be rebuilt.
-func (db *DB) writeSnapshot(pacer *Pacer, t *Txn, w *journal.SnapshotWriter) error {
+// writeSnapshot writes all keys, except those that record what is known of Badger's files.
+func writeSnapshot(pacer *Pacer, t *Txn, w *journal.SnapshotWriter) error {
 	for key, value := range t.Below(nil) {
 		if err := pacer.Step(); err != nil {
-			return err
-		}
-		if err := db.unusable.why(); err != nil {
 			return err
 		}
 		if bytes.Equal(key, journaledKey) || bytes.Equal(key, baseKey) || bytes.Equal(key, provenKey) {
