@@ -114,14 +114,8 @@ func TestApply_endInDoubtIsRefused(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := openNew(t)
-			create := func(ws string) (apikey.Token, apikey.Key) {
-				token, key := apikey.NewToken(apikey.DefaultPrefix), newKey(ws, "Warehouse sync", start)
-				key.Digest, key.TokenHint = token.Digest(), token.Hint()
-				mustApply(t, s, start, apikey.Create{Key: key})
-				return token, key
-			}
-			token, key := create("acme")
-			other, _ := create("globex")
+			token, key := mustIssue(t, s, "acme", start)
+			other, _ := mustIssue(t, s, "globex", start)
 			var a *authn.Authenticator
 			now := at.Add(time.Second)
 			check := func(what string, token apikey.Token, want authn.Result) {
@@ -172,4 +166,13 @@ func TestApply_endInDoubtIsRefused(t *testing.T) {
 			check("a key of another workspace, after the restart", other, authn.Allowed)
 		})
 	}
+}
+
+// mustIssue creates a key, and returns it with its token.
+func mustIssue(t *testing.T, s *Store, ws string, at time.Time) (apikey.Token, apikey.Key) {
+	t.Helper()
+	token, key := apikey.NewToken(apikey.DefaultPrefix), newKey(ws, "Warehouse sync", at)
+	key.Digest, key.TokenHint = token.Digest(), token.Hint()
+	mustApply(t, s, at, apikey.Create{Key: key})
+	return token, key
 }

@@ -50,14 +50,8 @@ func TestReload_cannotBegin(t *testing.T) {
 // that, nothing of it is refused afterwards.
 func TestRefuse_untilSettled(t *testing.T) {
 	source, now := openNew(t), time.Now().Truncate(time.Millisecond)
-	create := func(ws string) (apikey.Token, apikey.Key) {
-		token, key := apikey.NewToken(apikey.DefaultPrefix), newKey(ws, "Zapier", now)
-		key.Digest, key.TokenHint = token.Digest(), token.Hint()
-		mustApply(t, source, now, apikey.Create{Key: key})
-		return token, key
-	}
-	token, key := create("acme")
-	other, otherKey := create("globex")
+	token, key := mustIssue(t, source, "acme", now)
+	other, otherKey := mustIssue(t, source, "globex", now)
 	log := openFleet(t, 1)
 	s, at := log.replicas[0], log.after(nil, "", false)
 	mustReload(t, s, []apikey.Record{keyRecordOf(t, key), keyRecordOf(t, otherKey)}, at)
