@@ -12,7 +12,7 @@ import (
 func readLink(path string) (target string, isLink bool, err error) {
 	opened, err := os.OpenFile(path, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	if err != nil {
-		return "", false, nil // whoever opens it next says why
+		return "", false, nil // opening it says why
 	}
 	defer opened.Close()
 	info, err := opened.Stat()

@@ -12,7 +12,7 @@ import (
 func readLink(path string) (target string, isLink bool, err error) {
 	info, err := os.Lstat(path)
 	if err != nil || info.Mode()&fs.ModeSymlink == 0 {
-		return "", false, nil // whoever opens it next says why
+		return "", false, nil // opening it says why
 	}
 	if err := trusted(path, info); err != nil {
 		return "", false, err

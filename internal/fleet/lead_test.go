@@ -23,7 +23,7 @@ func TestOutbox_strayCandidate(t *testing.T) {
 	}
 }
 
-// What other programs keep beside the candidates is theirs.
+// What other programs keep among the candidates is theirs.
 func TestOutbox_foreignCandidates(t *testing.T) {
 	t.Parallel()
 	g := startGateways(t, 1, defaults(etcdtest.Shared(t, 1)))[0]
