@@ -223,7 +223,12 @@ func (db *DB) settle() bool {
 	}
 	for begun := time.Now(); ; time.Sleep(20 * time.Millisecond) { // Badger does not notify
 		if !mergesDue(db.badger) {
-			return db.prove(context.Background(), settleFor, db.readUnfailed) == nil && !db.merged() && db.recordProof(db.note) == nil
+			if db.prove(context.Background(), settleFor, db.readUnfailed) != nil {
+				return false
+			}
+			if !db.merged() { // since then
+				return db.recordProof(db.note) == nil
+			}
 		}
 		if time.Since(begun) > settleFor {
 			return false
