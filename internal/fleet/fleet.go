@@ -30,8 +30,9 @@ type Replica interface {
 	Replay(ctx context.Context, from, to apikey.Position, records []apikey.Record) error
 	// Refuse has what records end refused until Settle is called.
 	Refuse(records []apikey.Record)
-	// Settle says that the replica has all that the fleet has.
-	Settle() error
+	// Settle says that the replica has all that the fleet has. It ends the refusal unless the
+	// replica lacks one of some events, which it returns then.
+	Settle(events []string) (lacks string, err error)
 	// Has reports whether the replica has records with just these values.
 	Has(records []apikey.Record) (bool, error)
 	// BeginReload begins to replace all records.
@@ -103,6 +104,7 @@ type Fleet struct {
 	applying     atomic.Bool   // changes are being written to the replica
 	reload       atomic.Bool   // the replica has to be refilled
 	settleAt     uint64        // the change from which on settle is to be called, in this session
+	unapplied    unapplied     // likewise for the goroutines that take part in the fleet
 	closed       chan struct{} // closed once the gateway is being stopped
 
 	space     atomic.Pointer[apikey.FleetSpace]

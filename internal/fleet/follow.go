@@ -80,7 +80,8 @@ type change struct {
 }
 
 // apply applies the changes of one answer of the watch.
-func (f *Fleet) apply(ctx context.Context, e *etcd, events []*clientv3.Event) error {
+func (f *Fleet) apply(ctx context.Context, e *etcd, answer []*clientv3.Event) error {
+	events := answer // that are left
 	var batch []apikey.Record
 	at, _ := f.progress.now()
 	from := at.Position
@@ -91,7 +92,7 @@ func (f *Fleet) apply(ctx context.Context, e *etcd, events []*clientv3.Event) er
 			return nil
 		}
 		if err := f.replica.Replay(ctx, from, at.Position, batch); err != nil {
-			f.replica.Refuse(e.recordsIn(events)) // which come after those that Replay has refused
+			f.refuse(e, answer, events) // Replay has refused what is before them
 			return f.cannotApply(from.Seq, err)
 		}
 		if at.Seq >= f.settleAt {
@@ -145,18 +146,6 @@ func cutRevision(events []*clientv3.Event) (first, rest []*clientv3.Event) {
 		n++
 	}
 	return events[:n], events[n:]
-}
-
-// recordsIn returns the records of all changes that can be read.
-func (e *etcd) recordsIn(events []*clientv3.Event) (records []apikey.Record) {
-	for len(events) > 0 {
-		var same []*clientv3.Event
-		same, events = cutRevision(events)
-		if c, err := e.openChange(same); err == nil {
-			records = append(records, c.records...)
-		}
-	}
-	return records
 }
 
 // cannotApply says why the replica cannot apply the changes after one.

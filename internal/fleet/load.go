@@ -41,6 +41,9 @@ func (f *Fleet) load(ctx context.Context, e *etcd, served bool) error {
 	defer reload.Close()
 	records, set, err := e.allRecords(ctx, revision, head.Head, func(list []apikey.Record) error {
 		err := reload.Add(ctx, list)
+		if err != nil {
+			f.unapplied.add(head.LastEvent)
+		}
 		if served {
 			return nil // but by Finish: what cannot be written is to be refused, all of it
 		}
@@ -53,6 +56,7 @@ func (f *Fleet) load(ctx context.Context, e *etcd, served bool) error {
 		return err
 	}
 	if err := reload.Finish(ctx, head.Position, set); err != nil {
+		f.unapplied.add(head.LastEvent)
 		return err
 	}
 	f.settle()

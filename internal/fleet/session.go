@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -146,19 +145,6 @@ func (f *Fleet) catchUp(ctx context.Context, e *etcd) error {
 	}
 	return err
 }
-
-// settle ends the refusal of what could not be applied: the replica has all that etcd had when
-// the session began, and so what failed in an earlier one.
-func (f *Fleet) settle() {
-	f.settleAt = settled
-	if err := f.replica.Settle(); err != nil {
-		f.settleAt = 0 // try again after the next change
-		f.log.Error("could not find out what need not be refused any more", zap.Error(err))
-	}
-}
-
-// settled is the change at which nothing is to be settled: there is none.
-const settled = math.MaxUint64
 
 // isBehind reports whether a head of etcd is of a different history from one that this
 // replica has applied, as far as the two show.

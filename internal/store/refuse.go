@@ -52,14 +52,18 @@ func (s *Store) refuse(outcome apikey.Outcome) {
 }
 
 // Settle ends what Refuse has begun. It is called when the replica has all that the fleet has.
-func (s *Store) Settle() error {
+// If it lacks one of some events all the same, Settle returns that, and ends nothing.
+func (s *Store) Settle(events []string) (lacks string, err error) {
 	s.refusals.mu.Lock()
 	defer s.refusals.mu.Unlock()
 	if !s.refusals.any {
-		return nil
+		return "", nil
 	}
 	var now []apikey.Workspace
 	if err := s.view(func(txn *durable.Txn) error {
+		if lacks, err = lackedOf(events, txn); err != nil || lacks != "" {
+			return err
+		}
 		for id := range s.refusals.workspaces {
 			ws, err := workspaceByID(txn, id)
 			if err != nil {
@@ -68,15 +72,27 @@ func (s *Store) Settle() error {
 			now = append(now, ws)
 		}
 		return nil
-	}); err != nil {
-		return err
+	}); err != nil || lacks != "" {
+		return lacks, err
 	}
 	s.refusals.any, s.refusals.workspaces = false, nil
 	s.onChange(apikey.Outcome{Settled: true, Unchanged: true})
 	for _, ws := range now {
 		s.onChange(apikey.Outcome{Workspace: ws, Unchanged: true})
 	}
-	return nil
+	return "", nil
+}
+
+// lackedOf returns one of some events that the store does not have, "" if it has all.
+func lackedOf(events []string, txn reader) (string, error) {
+	for _, id := range events {
+		if _, err := txn.Get(eventKey(id)); errors.Is(err, durable.ErrNotFound) && id != "" {
+			return id, nil
+		} else if ignoreNotFound(err) != nil {
+			return "", err
+		}
+	}
+	return "", nil
 }
 
 func laterEnd(key *apikey.Key) apikey.Ending {

@@ -85,7 +85,11 @@ func TestRefuse_untilSettled(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("after an older change", authn.Unavailable, authn.Suspended)
-	if err := s.Settle(); err != nil {
+	if lacks, err := s.Settle([]string{"lost"}); err != nil || lacks != "lost" {
+		t.Errorf("without an event: got %q, %v, want that it is lacking", lacks, err)
+	}
+	check("without an event", authn.Unavailable, authn.Suspended)
+	if lacks, err := s.Settle(nil); err != nil || lacks != "" {
 		t.Fatal(err)
 	}
 	check("settled", authn.Allowed, authn.Allowed)

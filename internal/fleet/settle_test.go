@@ -1,0 +1,54 @@
+package fleet
+
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/agiled/caddy-api-keys/internal/authn"
+	"github.com/agiled/caddy-api-keys/internal/durable"
+	"github.com/agiled/caddy-api-keys/internal/etcdtest"
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
+)
+
+// What a gateway has heard of, and could not apply, it refuses even if etcd was restored to
+// just what its replica has: until it has that, and not only as many changes.
+func TestFleet_refusesWhatEtcdHasLost(t *testing.T) {
+	t.Parallel()
+	cluster := etcdtest.Start(t, 1)
+	o := defaults(cluster)
+	o.Static = true
+	all := startGateways(t, 2, o)
+	healthy, broken := all[0], all[1]
+	ended, other := issue("acme", "Zapier"), issue("acme", "Other")
+	for _, key := range []issued{ended, other} {
+		healthy.apply(t, key.Create)
+	}
+	broken.awaitPosition(t, healthy)
+	snapshot := filepath.Join(t.TempDir(), "snapshot")
+	cluster.Snapshot(snapshot)
+	broken.store.Inject(durable.Faults{Free: func() uint64 { return 0 }})
+	go func() { _, _ = healthy.try(t.Context(), revoke(ended)) }() // it waits for the broken gateway
+	gatewaytest.Await(t, "the key to be refused", func() bool { return !broken.allows(t, ended) })
+	healthy.close()
+
+	cluster.Restore(snapshot, etcdtest.RestoreOptions{Bump: true})
+	broken.store.Inject(durable.Faults{})
+	broken.awaitRenewed(t)
+	if broken.allows(t, ended) {
+		t.Error("a gateway allows the key whose revocation etcd has lost")
+	}
+	broken.apply(t, newKey("acme", "another")) // which has the number of the revocation
+	if broken.allows(t, ended) {
+		t.Error("a gateway allows the key whose revocation etcd has lost, after another change")
+	}
+	if !broken.allows(t, other) {
+		t.Error("a key is refused that nobody has ended")
+	}
+
+	again := openIn(t, healthy.store.Path(), "again", o)
+	again.awaitBack(t)
+	broken.awaitPosition(t, again)
+	if got := broken.judges(t, ended); got != authn.Revoked {
+		t.Errorf("once the revocation is back: got %q, want %q", got, authn.Revoked)
+	}
+}
