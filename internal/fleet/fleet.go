@@ -104,7 +104,8 @@ type Fleet struct {
 	applying     atomic.Bool   // changes are being written to the replica
 	reload       atomic.Bool   // the replica has to be refilled
 	settleAt     uint64        // the change from which on settle is to be called, in this session
-	unapplied    unapplied     // likewise for the goroutines that take part in the fleet
+	unapplied    unapplied     // for the goroutines that take part in the fleet
+	unwritten    refusal       // likewise: see unlessFull
 	closed       chan struct{} // closed once the gateway is being stopped
 
 	space     atomic.Pointer[apikey.FleetSpace]

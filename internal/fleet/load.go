@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -64,6 +65,31 @@ func (f *Fleet) load(ctx context.Context, e *etcd, served bool) error {
 	f.progress.latest(head, revision)
 	f.log.Info("this gateway's replica is complete", zap.Uint64("change", head.Seq), zap.Int("records", records))
 	return nil
+}
+
+// unlessFull does what reads all records. If that has failed because the replica cannot be
+// written to, as when its disk is full, it is not done again before that is over, or there is
+// something new to refuse and some time has passed.
+func (f *Fleet) unlessFull(ctx context.Context, head apikey.Head, do func() error) error {
+	if f.unwritten.still(head) && f.checkWritable(ctx) != nil {
+		return f.unwritten.why
+	}
+	began := time.Now()
+	err := do()
+	f.unwritten = refusal{}
+	if err != nil && f.checkWritable(ctx) != nil {
+		f.unwritten = refusal{head, err, time.Now().Add(10 * time.Since(began))}
+	}
+	return err
+}
+
+// checkWritable fails if the replica cannot be written to. It writes what is there.
+func (f *Fleet) checkWritable(ctx context.Context) error {
+	c, _, err := f.replica.Contact()
+	if err != nil {
+		return err
+	}
+	return f.replica.NoteContact(ctx, c)
 }
 
 // readHead reads the head, and the revision of etcd as of which it was read.

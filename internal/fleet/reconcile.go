@@ -33,15 +33,16 @@ type reconciling struct {
 	refused refusal                     // for the one goroutine that takes part in the fleet
 }
 
-// refusal is why a gateway does not switch to another history by itself.
+// refusal is why a gateway does not use the records of etcd: it would not switch to another
+// history by itself, or cannot write them.
 type refusal struct {
 	head  apikey.Head // of etcd
 	why   error
-	until time.Time // the records are not compared again before then
+	until time.Time // the records are not read again before then
 }
 
-// still reports whether there is no need to compare the records again: nothing has
-// changed, or they were compared not long ago. A fleet can have millions of them.
+// still reports whether there is no need to read the records again: nothing has changed,
+// or they were read not long ago. A fleet can have millions of them.
 func (r *refusal) still(head apikey.Head) bool {
 	return r.why != nil && (sameChange(head, r.head) || time.Now().Before(r.until))
 }

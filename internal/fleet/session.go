@@ -124,13 +124,13 @@ func (f *Fleet) catchUp(ctx context.Context, e *etcd) error {
 	case err != nil:
 		return err
 	case complete && f.isElsewhere(head, at):
-		return f.goOver(ctx, e, at)
+		return f.unlessFull(ctx, head.Head, func() error { return f.goOver(ctx, e, at) })
 	case complete && f.reload.Load():
 		if err = e.hasEvent(ctx, at.LastEvent); err == nil {
-			err = f.load(ctx, e, served)
+			err = f.unlessFull(ctx, head.Head, func() error { return f.load(ctx, e, served) })
 		}
 	case !complete:
-		err = f.load(ctx, e, served)
+		err = f.unlessFull(ctx, head.Head, func() error { return f.load(ctx, e, served) })
 	case sameChange(at.Head, head.Head):
 		f.reconciling.end()
 		f.settle()

@@ -4,6 +4,9 @@ import (
 	"path/filepath"
 	"testing"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
 	"github.com/agiled/caddy-api-keys/internal/authn"
 	"github.com/agiled/caddy-api-keys/internal/durable"
 	"github.com/agiled/caddy-api-keys/internal/etcdtest"
@@ -50,5 +53,41 @@ func TestFleet_refusesWhatEtcdHasLost(t *testing.T) {
 	broken.awaitPosition(t, again)
 	if got := broken.judges(t, ended); got != authn.Revoked {
 		t.Errorf("once the revocation is back: got %q, want %q", got, authn.Revoked)
+	}
+}
+
+// A gateway that cannot write what it reads, and needs all records, does not read them again
+// and again.
+func TestFleet_fullAndCompacted(t *testing.T) {
+	t.Parallel()
+	cluster := etcdtest.Start(t, 1)
+	o := defaults(cluster)
+	healthy := startGateways(t, 1, o)[0]
+	core, logged := observer.New(zap.InfoLevel)
+	o.Log, o.Static = zap.New(core), true
+	stuck := startGateways(t, 1, o)[0]
+	ended := issue("acme", "Zapier")
+	healthy.apply(t, ended.Create)
+	stuck.awaitPosition(t, healthy)
+	stuck.store.Inject(durable.Faults{Free: func() uint64 { return 0 }})
+	logged.TakeAll()
+	go func() { _, _ = healthy.try(t.Context(), revoke(ended)) }() // it waits for the other one
+	gatewaytest.Await(t, "the key to be refused", func() bool { return !stuck.allows(t, ended) })
+	healthy.apply(t, newKey("acme", "another"))
+	cluster.Compact()
+
+	filling := func() int { return logged.FilterMessage("filling this gateway's replica from etcd").Len() }
+	gatewaytest.Await(t, "the gateway to read all records", func() bool { return filling() > 0 })
+	for range 4 { // sessions
+		id := *stuck.id.Load()
+		gatewaytest.Await(t, "another session", func() bool { return *stuck.id.Load() != id })
+	}
+	if n := filling(); n != 1 {
+		t.Errorf("all records were read %d times, although nothing has changed", n)
+	}
+	stuck.store.Inject(durable.Faults{})
+	stuck.awaitPosition(t, healthy)
+	if got := stuck.judges(t, ended); got != authn.Revoked {
+		t.Errorf("once the disk has space: got %q, want %q", got, authn.Revoked)
 	}
 }
