@@ -17,9 +17,13 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// attemptTimeout bounds one request to one member of etcd. A member that is stopped or cut
-// off answers nothing, and the client moves on to the next only for a new request.
-const attemptTimeout = time.Second
+const (
+	// attemptTimeout bounds one request to one member of etcd. A member that is stopped or cut
+	// off answers nothing, and the client moves on to the next only for a new request.
+	attemptTimeout = time.Second
+	// slowest bounds one that no member has answered in less.
+	slowest = 32 * attemptTimeout
+)
 
 // etcd is a connection to the members of etcd, seen from below the fleet's prefix. It is
 // safe for concurrent use.
@@ -60,13 +64,19 @@ func (e *etcd) close() { _ = e.client.Close() }
 // name returns the key of etcd for a name below the prefix.
 func (e *etcd) name(name string) string { return e.prefix + name }
 
-// read runs a transaction that only reads, on another member if one does not answer. It
-// is linearizable: it sees every change that was acknowledged before it began. It fails once
-// the connection is closed.
+// read runs a transaction that only reads, on another member if one does not answer. If none
+// does, they get more time: they may have much to read. It is linearizable: it sees every
+// change that was acknowledged before it began. It fails once the connection is closed.
 func (e *etcd) read(ctx context.Context, ops ...clientv3.Op) (*clientv3.TxnResponse, error) {
-	for {
-		attempt, cancel := context.WithTimeout(ctx, attemptTimeout)
+	timeout := attemptTimeout
+	for unanswered := 0; ; {
+		attempt, cancel := context.WithTimeout(ctx, timeout)
 		resp, err := e.client.Txn(attempt).Then(ops...).Commit()
+		if attempt.Err() != nil {
+			if unanswered++; unanswered%len(e.client.Endpoints()) == 0 {
+				timeout = min(2*timeout, slowest)
+			}
+		}
 		cancel()
 		if err == nil || ctx.Err() != nil || e.client.Ctx().Err() != nil || !isTransient(err) {
 			return resp, explain(err)
