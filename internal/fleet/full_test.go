@@ -2,11 +2,15 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/etcdtest"
@@ -89,5 +93,43 @@ func TestFleet_fullBeforeAcknowledged(t *testing.T) {
 	gatewaytest.Await(t, "the acknowledgement", func() bool { return g.acknowledged(t) })
 	if got := *g.id.Load(); got != id {
 		t.Errorf("got another registration, %s, want still %s", got, id)
+	}
+}
+
+// An acknowledgement that etcd has made, and did not answer, counts although etcd has no space
+// for it any more. The gateway is not taken for one that was excluded.
+func TestMembership_fullAfterwards(t *testing.T) {
+	t.Parallel()
+	o := defaults(etcdtest.Start(t, 1))
+	space := connect(t, o)
+	lose := false
+	e := intercepted(t, o, func(ctx context.Context, txn *etcdserverpb.TxnRequest, invoke func() error) error {
+		err := invoke()
+		if err != nil || !lose || len(txn.Compare) == 0 {
+			return err
+		}
+		lose = false
+		if err := space.setFull(ctx, true); err != nil {
+			return err
+		}
+		return status.Error(codes.Unavailable, "the answer is lost")
+	})
+	m, err := register(t.Context(), e, &o, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	lose = true
+	if err := m.acknowledge(t.Context(), apikey.Head{Seq: 1, LastEnd: 1, Sum: []byte{1}}); err != nil {
+		t.Errorf("the acknowledgement that was made: got %v", err)
+	}
+	next := apikey.Head{Seq: 2, LastEnd: 2, Sum: []byte{2}}
+	if err := m.acknowledge(t.Context(), next); !errors.Is(err, rpctypes.ErrNoSpace) {
+		t.Errorf("while etcd is full: got %v, want %v", err, rpctypes.ErrNoSpace)
+	}
+	if err := space.setFull(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.acknowledge(t.Context(), next); err != nil || m.Acknowledged != 2 {
+		t.Errorf("once there is space: got %v, want it acknowledged", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
@@ -100,7 +101,8 @@ func register(ctx context.Context, e *etcd, o *Options, started time.Time) (*mem
 }
 
 // put replaces the registration, unless somebody else has changed it. A failed attempt
-// may have been made all the same, so it is repeated until it is known.
+// may have been made all the same, so it is repeated until it is known. If etcd has no space
+// to repeat it, that is known from what is there.
 func (m *membership) put(ctx context.Context, r registration) error {
 	r.WallMS = time.Now().UnixMilli()
 	name := m.etcd.name(gatewayPrefix + m.id)
@@ -112,19 +114,31 @@ func (m *membership) put(ctx context.Context, r registration) error {
 		switch {
 		case errors.Is(err, errAmbiguous) && ctx.Err() == nil:
 			continue
+		case errors.Is(err, rpctypes.ErrNoSpace):
+			if read, readErr := m.etcd.read(ctx, clientv3.OpGet(name)); readErr == nil && m.hasPut(r, sealed, read) {
+				return nil
+			}
+			return err
 		case err != nil:
 			return err
 		case resp.Succeeded:
 			m.registration, m.revision = r, resp.Header.Revision
 			return nil
+		case m.hasPut(r, sealed, resp):
+			return nil
 		}
-		kvs := resp.Responses[0].GetResponseRange().Kvs
-		if len(kvs) == 0 || string(kvs[0].Value) != sealed {
-			return errFenced
-		}
-		m.registration, m.revision = r, kvs[0].ModRevision // by an earlier attempt
-		return nil
+		return errFenced
 	}
+}
+
+// hasPut reports whether an earlier attempt has put a registration where it was read.
+func (m *membership) hasPut(r registration, sealed string, read *clientv3.TxnResponse) bool {
+	kvs := read.Responses[0].GetResponseRange().Kvs
+	if len(kvs) == 0 || string(kvs[0].Value) != sealed {
+		return false
+	}
+	m.registration, m.revision = r, kvs[0].ModRevision
+	return true
 }
 
 // serve registers the gateway as serving. It must have applied all changes up to a head.
