@@ -77,6 +77,9 @@ var (
 	ErrFleetLost = &Error{Code: "store_unavailable", Message: "The fleet's etcd has lost changes that this gateway knows, so it refuses all requests until they are back. The server's log says why."}
 	// ErrFleetExcluded is ErrStoreUnavailable for a gateway that another one has excluded.
 	ErrFleetExcluded = &Error{Code: "store_unavailable", Message: "The fleet has excluded this gateway because it did not apply a change in time, so it refuses all requests until it has caught up. The server's log says more."}
+	// ErrFleetNoRoom is ErrStoreUnavailable for a gateway whose fleet's etcd has no space for
+	// its registration.
+	ErrFleetNoRoom = &Error{Code: "store_unavailable", Message: "The fleet's etcd is full, so this gateway cannot join its fleet, and refuses all requests until etcd has space."}
 	// ErrFleetUnusable is ErrStoreUnavailable for a gateway that hears from its fleet and
 	// cannot take part in it, as with the wrong integrity key.
 	ErrFleetUnusable = &Error{Code: "store_unavailable", Message: "This gateway cannot take part in its fleet, so it refuses all requests. The server's log says why."}

@@ -105,6 +105,9 @@ func (f *Fleet) noChange() *apikey.Error {
 	if why == nil || isSilence(*why) {
 		return apikey.ErrFleetUnavailable
 	}
+	if errors.Is(*why, rpctypes.ErrNoSpace) {
+		return apikey.ErrFleetFull
+	}
 	if _, lacks := errors.AsType[*otherKeyError](*why); lacks {
 		return apikey.ErrFleetKeyMissing
 	}

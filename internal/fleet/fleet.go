@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"go.uber.org/zap"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
@@ -114,6 +115,7 @@ type Fleet struct {
 	noted     apikey.Contact              // what the replica has recorded for this gateway
 	former    []string                    // ids of earlier registrations that are to be removed
 	inherited inherited                   // those of them that an earlier process has left
+	last      *membership                 // that of the last session, if it may be continued
 
 	reconciling reconciling
 
@@ -266,6 +268,8 @@ func (f *Fleet) Refusal() *apikey.Error {
 		return apikey.ErrFleetLost
 	case why != nil && errors.Is(*why, errFenced):
 		return apikey.ErrFleetExcluded
+	case why != nil && errors.Is(*why, rpctypes.ErrNoSpace):
+		return apikey.ErrFleetNoRoom
 	case why != nil && !isSilence(*why):
 		return apikey.ErrFleetUnusable
 	case !f.lease.was.Load():

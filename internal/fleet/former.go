@@ -31,6 +31,28 @@ func (f *Fleet) removeFormer(e *etcd) {
 	})
 }
 
+// rejoin returns the registration of the last session, so that this one continues under it:
+// etcd is full, and has no space for another. It is nil if that is not possible: there is none,
+// others have excluded or removed it, or it says that leases end earlier than they now do. The
+// others have waited for this gateway all the time, so nothing was confirmed without it.
+func (f *Fleet) rejoin(ctx context.Context, e *etcd, o *Options) *membership {
+	last := f.last
+	if last == nil || last.Mode != o.mode() || last.LeaseMS < o.lease().Milliseconds() {
+		return nil
+	}
+	read, err := e.read(ctx, clientv3.OpGet(e.name(gatewayPrefix+last.id)))
+	if err != nil || len(read.Responses[0].GetResponseRange().Kvs) == 0 {
+		return nil
+	}
+	kv := read.Responses[0].GetResponseRange().Kvs[0]
+	now, err := e.openRegistration(last.id, kv.Value, kv.ModRevision)
+	if err != nil || !now.serving() {
+		return nil
+	}
+	f.former = slices.DeleteFunc(f.former, func(id string) bool { return id == last.id })
+	return &membership{etcd: e, id: last.id, registration: now.registration, revision: now.revision}
+}
+
 // removeInherited does with a registration of an earlier process what a revocation would
 // do, in steps: it excludes that gateway, and removes the registration once its lease has
 // ended. The replica may be a copy whose original serves, on a machine that was cloned: that

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -131,5 +132,51 @@ func TestMembership_fullAfterwards(t *testing.T) {
 	}
 	if err := m.acknowledge(t.Context(), next); err != nil || m.Acknowledged != 2 {
 		t.Errorf("once there is space: got %v, want it acknowledged", err)
+	}
+}
+
+// A gateway that has to begin anew while etcd is full continues under the registration that it
+// has: there is no space for another one.
+func TestFleet_fullAndCutOff(t *testing.T) {
+	t.Parallel()
+	cluster := etcdtest.Start(t, 1)
+	g := startGateways(t, 1, defaults(cluster))[0]
+	k := issue("acme", "Zapier")
+	g.apply(t, k.Create)
+	e := connect(t, defaults(cluster))
+	if err := e.setFull(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	id := *g.id.Load()
+
+	begun := g.watches.Load()
+	(*g.restartWatch.Load())(rpctypes.ErrNoLeader)
+	gatewaytest.Await(t, "another watch", func() bool { return g.watches.Load() > begun })
+	g.awaitRenewed(t)
+	if err := g.Adopt(*g.options.Load()); err != nil {
+		t.Fatal(err)
+	}
+	g.awaitRenewed(t)
+	if got := *g.id.Load(); got != id {
+		t.Errorf("got the registration %s, want still %s", got, id)
+	}
+
+	// Its leases may not last for longer than that says, so it has to wait for space.
+	o := *g.options.Load()
+	o.MaxStaleness += time.Second
+	if err := g.Adopt(o); err != nil {
+		t.Fatal(err)
+	}
+	gatewaytest.Await(t, "the problem to be known", func() bool { return strings.Contains(g.Problem(), "etcd has reached its quota") })
+	g.lease.end()
+	if got := g.Refusal(); got != apikey.ErrFleetNoRoom {
+		t.Errorf("got the refusal %q, want %q", got.Message, apikey.ErrFleetNoRoom.Message)
+	}
+	if err := e.setFull(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	g.awaitLive(t)
+	if got := g.apply(t, revoke(k)).Propagation; !got.Confirmed {
+		t.Errorf("got the propagation %+v, want it confirmed", got)
 	}
 }

@@ -27,6 +27,7 @@ func TestFleet_noChange(t *testing.T) {
 		{"etcd is too slow", explain(context.DeadlineExceeded), apikey.ErrFleetUnavailable},
 		{"another integrity key", otherKey, apikey.ErrFleetKeyMissing},
 		{"no permission", explain(rpctypes.ErrPermissionDenied), apikey.ErrFleetNoPart},
+		{"etcd is full", explain(rpctypes.ErrNoSpace), apikey.ErrFleetFull},
 	} {
 		f := &Fleet{log: zaptest.NewLogger(t)}
 		if test.problem != nil {
@@ -55,6 +56,8 @@ func TestRefusal(t *testing.T) {
 		{"etcd is too slow", true, explain(context.DeadlineExceeded), apikey.ErrFleetSilent},
 		{"etcd has no leader", true, explain(rpctypes.ErrNoLeader), apikey.ErrFleetSilent},
 		{"fenced", true, errFenced, apikey.ErrFleetExcluded},
+		{"etcd is full", true, explain(rpctypes.ErrNoSpace), apikey.ErrFleetNoRoom},
+		{"etcd is full from the start", false, explain(rpctypes.ErrNoSpace), apikey.ErrFleetNoRoom},
 		{"another integrity key", true, otherKey, apikey.ErrFleetUnusable},
 		{"another integrity key from the start", false, otherKey, apikey.ErrFleetUnusable},
 		{"forged", true, fmt.Errorf("d/head: %w", errUnsealed), apikey.ErrFleetUnusable},

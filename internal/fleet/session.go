@@ -50,6 +50,11 @@ func (f *Fleet) session(ctx context.Context) error {
 		return err // with the wrong integrity key, say: leave no registration behind
 	}
 	m, err := register(ctx, e, o, f.started)
+	if errors.Is(err, rpctypes.ErrNoSpace) {
+		if last := f.rejoin(ctx, e, o); last != nil {
+			m, err = last, nil
+		}
+	}
 	defer func() {
 		f.heedEnd(ctx, err)
 		f.leave(m, err)
@@ -77,8 +82,12 @@ func (f *Fleet) session(ctx context.Context) error {
 // registration stays until the next session has renewed the lease: a call that takes access
 // away in the meantime has to wait for it.
 func (f *Fleet) leave(m *membership, why error) {
+	f.last = nil
 	if m.serving() {
 		f.former = append(f.former, m.id)
+		if !endsLease(why) {
+			f.last = m
+		}
 	} else { // no lease came from it
 		m.etcd.delete(gatewayPrefix + m.id)
 	}
@@ -219,12 +228,14 @@ func (f *Fleet) serve(ctx context.Context, e *etcd, m *membership) error {
 	if err := f.putBack(ctx); err != nil {
 		return err
 	}
-	if err := f.noteRegistration(ctx, m.id); err != nil && f.options.Load().Static {
-		return err
-	}
-	at, _ := f.progress.now()
-	if err := m.serve(ctx, at.Head); err != nil {
-		return err
+	if !m.serving() { // see rejoin
+		if err := f.noteRegistration(ctx, m.id); err != nil && f.options.Load().Static {
+			return err
+		}
+		at, _ := f.progress.now()
+		if err := m.serve(ctx, at.Head); err != nil {
+			return err
+		}
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return f.keepLease(ctx, e, m.id) })
@@ -241,8 +252,8 @@ const (
 )
 
 // acknowledge says in the gateway's registration which changes it has applied, if they
-// take access away. While etcd is full, it tries again: a new session could not even begin,
-// and this one renews its lease by reading.
+// take access away. While etcd is full, it tries again: the lease is renewed
+// by reading.
 func (f *Fleet) acknowledge(ctx context.Context, m *membership) error {
 	for full := false; ; {
 		if _, err := f.progress.reach(ctx, func(at point) bool { return at.LastEnd > m.Acknowledged }); err != nil {
