@@ -53,7 +53,17 @@ func TestFleet_foreignData(t *testing.T) {
 		t.Errorf("got the gateways %+v, want 2", listed)
 	}
 
-	// What is between the registrations and the tickets is not even read: it can be large.
+	// What is between the registrations and the tickets is neither watched nor read: it can be
+	// large.
+	_, _, changed := all[0].registry.all()
+	for _, name := range []string{"gwen", "h", "notes"} {
+		others.put(name, "changed")
+	}
+	select {
+	case <-changed:
+		t.Error("a gateway is told of what others write")
+	case <-time.After(200 * time.Millisecond):
+	}
 	e := all[0].connection()
 	read, err := e.read(t.Context(), e.getRegistry()...)
 	if err != nil {

@@ -21,7 +21,6 @@ const (
 	usePrefix       = "u/"
 	usagePrefix     = "z/"
 	ticketPrefix    = "q/"
-	ticketsEnd      = "q0" // after everything that begins with q/
 	keyPrefix       = "d/k/"
 	suspendPrefix   = "d/s/"
 	feedPrefix      = "d/f/"

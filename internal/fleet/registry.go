@@ -23,7 +23,8 @@ type registry struct {
 	gateways map[string]registered
 	ahead    map[string]time.Duration // by id, how far the clocks of gateways are ahead
 	tickets  map[string]int64         // by name, the revision at which each was made
-	revision int64                    // of etcd, up to which this is known
+	revision int64                    // of etcd, up to which the gateways are known
+	queue    int64                    // likewise for the tickets
 	heard    time.Time                // when that was heard; zero before the first time
 	unwatch  func()                   // ends the watch
 	changed  chan struct{}            // closed when something changes
@@ -71,37 +72,57 @@ func (r *registry) follow(ctx context.Context, connection func() *etcd) {
 func (r *registry) watch(ctx context.Context, e *etcd) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	from, end := e.name(gatewayPrefix), e.name(ticketsEnd)
 	if err := r.read(ctx, e); err != nil {
 		return err
 	}
 	r.mu.Lock()
-	next := r.revision + 1
+	next := clientv3.WithRev(r.revision + 1)
 	r.unwatch = cancel
 	r.mu.Unlock()
-	for answer := range e.client.Watch(ownStream(ctx, "gateways", 0), from, clientv3.WithRange(end), clientv3.WithRev(next)) {
+	// What others write between the two can be much.
+	stream := ownStream(ctx, "gateways", 0)
+	gateways := e.client.Watch(stream, e.name(gatewayPrefix), clientv3.WithPrefix(), next)
+	tickets := e.client.Watch(stream, e.name(ticketPrefix), clientv3.WithPrefix(), next)
+	for {
+		var answer clientv3.WatchResponse
+		var open, isOfGateways bool
+		select {
+		case answer, open = <-gateways:
+			isOfGateways = true
+		case answer, open = <-tickets:
+		}
 		if err := answer.Err(); err != nil {
 			return explain(err)
 		}
-		r.mu.Lock()
-		if ctx.Err() != nil { // see check
-			r.mu.Unlock()
-			break
+		if !open || !r.apply(ctx, e, answer, isOfGateways) {
+			return ctx.Err()
 		}
-		r.revision, r.heard = max(r.revision, answer.Header.Revision), time.Now()
-		for _, event := range answer.Events {
-			name := strings.TrimPrefix(string(event.Kv.Key), e.prefix)
-			if event.Type == clientv3.EventTypeDelete {
-				r.remove(name)
-				continue
-			}
-			r.set(e, string(event.Kv.Key), event.Kv.Value, event.Kv.CreateRevision, event.Kv.ModRevision)
-			r.compareClocks(name)
-		}
-		r.announce()
-		r.mu.Unlock()
 	}
-	return ctx.Err()
+}
+
+// apply applies an answer of the watch, unless that has ended: see check.
+func (r *registry) apply(ctx context.Context, e *etcd, answer clientv3.WatchResponse, ofGateways bool) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if ctx.Err() != nil {
+		return false
+	}
+	if ofGateways {
+		r.revision, r.heard = max(r.revision, answer.Header.Revision), time.Now()
+	} else {
+		r.queue = max(r.queue, answer.Header.Revision)
+	}
+	for _, event := range answer.Events {
+		name := strings.TrimPrefix(string(event.Kv.Key), e.prefix)
+		if event.Type == clientv3.EventTypeDelete {
+			r.remove(name)
+			continue
+		}
+		r.set(e, string(event.Kv.Key), event.Kv.Value, event.Kv.CreateRevision, event.Kv.ModRevision)
+		r.compareClocks(name)
+	}
+	r.announce()
+	return true
 }
 
 // getRegistry reads the registrations and the tickets. What others have written between the
@@ -120,10 +141,10 @@ func (r *registry) read(ctx context.Context, e *etcd) error {
 	r.check(known, read.Header.Revision)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if read.Header.Revision < r.revision {
+	if read.Header.Revision < max(r.revision, r.queue) {
 		return nil // the watch is ahead
 	}
-	r.revision, r.heard = read.Header.Revision, asked
+	r.revision, r.queue, r.heard = read.Header.Revision, read.Header.Revision, asked
 	there := make(map[string]bool)
 	for _, part := range read.Responses {
 		for _, kv := range part.GetResponseRange().Kvs {
@@ -145,7 +166,7 @@ func (r *registry) read(ctx context.Context, e *etcd) error {
 func (r *registry) known() int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.revision
+	return max(r.revision, r.queue)
 }
 
 // check forgets everything if etcd has gone back, as after it was restored from a
@@ -156,7 +177,7 @@ func (r *registry) check(known, answered int64) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.revision = 0
+	r.revision, r.queue = 0, 0
 	clear(r.gateways)
 	clear(r.tickets)
 	r.unwatch()
