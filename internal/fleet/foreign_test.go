@@ -11,6 +11,7 @@ import (
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/etcdtest"
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
 // What others keep in etcd is theirs: other programs, and a fleet whose prefix begins
@@ -91,7 +92,8 @@ func namesIn(t *testing.T, e *etcd, prefix string) (names []string) {
 	return names
 }
 
-// A gateway that was killed while it was loading is forgotten once another one starts.
+// A gateway that was killed while it was loading is forgotten once another one starts, and
+// nobody waits for the turn of one that has gone.
 func TestFleet_killedWhileLoading(t *testing.T) {
 	t.Parallel()
 	cluster := etcdtest.Shared(t, 1)
@@ -107,7 +109,20 @@ func TestFleet_killedWhileLoading(t *testing.T) {
 	old, fresh := strings.Repeat("A", 26), strings.Repeat("B", 26)
 	put(old, 2*time.Hour, apikey.GatewayLoading)
 	put(fresh, time.Minute, apikey.GatewayLoading)
+	ticket := ticketPrefix + strings.Repeat("C", 26)
+	intruder{t, e}.put(ticket, "")
+	gatewaytest.Await(t, "the ticket to be known", func() bool {
+		g.registry.mu.Lock()
+		defer g.registry.mu.Unlock()
+		return g.registry.tickets[ticket] != 0
+	})
+	if first, _ := g.registry.first(); first != "" {
+		t.Errorf("it is the turn of %q, whose gateway has gone", first)
+	}
 	openGateway(t, "another", o).awaitLive(t)
+	if left := namesIn(t, e, o.Prefix+ticketPrefix); len(left) > 0 {
+		t.Errorf("got the tickets %q, want none", left)
+	}
 	for id, want := range map[string]bool{old: false, fresh: true} {
 		read, err := e.client.Get(t.Context(), e.name(gatewayPrefix+id))
 		if err != nil {

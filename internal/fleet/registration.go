@@ -170,21 +170,33 @@ func beginning(sum []byte) []byte { return sum[:min(len(sum), 8)] }
 const abandonedAfter = time.Hour
 
 // removeAbandoned removes registrations of gateways that were killed while they were
-// loading, which nobody waits for. One that is still loading notices, and begins again.
+// loading, which nobody waits for, and the tickets of gateways that are not registered. One
+// that is still loading notices, and begins again.
 func (e *etcd) removeAbandoned(ctx context.Context) error {
-	read, err := e.read(ctx, e.getGateways())
+	read, err := e.read(ctx, e.getRegistry()...)
 	if err != nil {
 		return err
 	}
+	registered := make(map[string]bool)
 	for _, kv := range read.Responses[0].GetResponseRange().Kvs {
 		name := string(kv.Key)
-		g, err := e.openRegistration(strings.TrimPrefix(name, e.name(gatewayPrefix)), kv.Value, kv.ModRevision)
+		id := strings.TrimPrefix(name, e.name(gatewayPrefix))
+		registered[id] = true
+		g, err := e.openRegistration(id, kv.Value, kv.ModRevision)
 		if err != nil || g.State != apikey.GatewayLoading || time.Since(time.UnixMilli(g.WallMS)) < abandonedAfter {
 			continue
 		}
 		if _, err := e.write(ctx, []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(name), "=", kv.ModRevision)},
 			[]clientv3.Op{clientv3.OpDelete(name)}, nil); err != nil {
 			return err
+		}
+	}
+	for _, kv := range read.Responses[1].GetResponseRange().Kvs {
+		name := strings.TrimPrefix(string(kv.Key), e.prefix)
+		if isTicket(name) && !registered[strings.TrimPrefix(name, ticketPrefix)] {
+			if err := e.delete(name); err != nil {
+				return explain(err)
+			}
 		}
 	}
 	return nil

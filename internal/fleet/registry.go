@@ -46,11 +46,14 @@ func (r *registry) all() (gateways map[string]registered, revision int64, change
 }
 
 // first returns the ticket whose turn it is, "" if there is none, and a channel that is
-// closed when something changes.
+// closed when something changes. One that a gateway has left behind counts for nothing.
 func (r *registry) first() (ticket string, changed <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for name, made := range r.tickets {
+		if _, registered := r.gateways[strings.TrimPrefix(name, ticketPrefix)]; !registered {
+			continue
+		}
 		if ticket == "" || made < r.tickets[ticket] {
 			ticket = name
 		}

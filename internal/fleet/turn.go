@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -43,7 +44,8 @@ func (a *attempt) enterQueue(ctx context.Context) error {
 	a.tries++
 	if a.ticket == "" {
 		a.ticket = ticketPrefix + *a.fleet.id.Load()
-		if _, err := a.etcd.write(ctx, nil, []clientv3.Op{clientv3.OpPut(a.etcd.name(a.ticket), "")}, nil); err != nil {
+		_, err := a.etcd.write(ctx, nil, []clientv3.Op{clientv3.OpPut(a.etcd.name(a.ticket), "")}, nil)
+		if err != nil && !errors.Is(err, errAmbiguous) {
 			a.ticket = ""
 		}
 	}
