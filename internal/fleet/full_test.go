@@ -71,6 +71,7 @@ func TestFleet_fullBeforeAcknowledged(t *testing.T) {
 	var revoked issued
 	for n := 0; ; n++ {
 		revoked = issue("acme", fmt.Sprint("key ", n))
+		gatewaytest.Await(t, "space for a key", func() bool { return !g.Full() }) // it may be known of the last time
 		g.apply(t, revoked.Create)
 		g.revokeThen(t, revoked, func() error { return e.setFull(t.Context(), true) })
 		if !g.acknowledged(t) {
