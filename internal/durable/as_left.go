@@ -170,6 +170,11 @@ func (db *DB) rebuildOpened(ctx context.Context, reason error) {
 	defer db.snapshotting.Unlock()
 	db.changes.Lock()
 	defer db.changes.Unlock()
+	if errors.Is(reason, errMergeLost) {
+		if db.noteLoss(time.Now()); db.pause > 0 {
+			db.log.Error("merges of the key store's tables have lost some again: nothing is merged for a while", zap.String("path", db.path), zap.Duration("pause", db.pause))
+		}
+	}
 	tail, err := db.journal.Verify()
 	if err == nil {
 		err = db.closeAndRebuild(reason, tail)

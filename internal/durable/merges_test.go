@@ -258,3 +258,36 @@ func TestOpen_asLeftUnproven(t *testing.T) {
 		closeDB(t, db)
 	}
 }
+
+// If merges lose tables again and again, nothing is merged for a while, and what is kept of
+// the files that are rebuilt is bounded.
+func TestWatchMerges_lostAgain(t *testing.T) {
+	path, _, want := makeNearMerge(t)
+	db, _ := openObserved(t, testOptions(path), false)
+	for n, resting := range []bool{false, true, true, true, true} {
+		db.rebuildOpened(t.Context(), errMergeLost)
+		if err := db.unusable.why(); err != nil {
+			t.Fatal(err)
+		}
+		equal(t, fmt.Sprintf("resting after loss %d", n+1), db.resting.Load(), resting)
+		mustRevoke(t, db, mustCreate(t, db))
+	}
+	equal(t, "pause", db.pause, 8*shortestPause)
+	kept, err := filepath.Glob(filepath.Join(db.Path(), damagedDirectory+"*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "directories that are kept", len(kept), enoughDamaged)
+	got := statuses(t, db)
+	maps.DeleteFunc(got, func(id, _ string) bool { _, known := want[id]; return !known })
+	equal(t, "records", got, want)
+
+	db.BetweenChanges(func() { db.lost = time.Now().Add(-longestPause) })
+	for deadline := time.Now().Add(time.Minute); db.resting.Load(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("nothing is merged after the pause")
+		}
+	}
+	db.noteLoss(time.Now().Add(2 * forgetLoss))
+	equal(t, "pause after a loss much later", db.pause, time.Duration(0))
+}

@@ -95,7 +95,7 @@ func (db *DB) rebuild(reason error, tail *journal.Tail) error {
 	if err := db.roomToRebuild(); err != nil {
 		return err
 	}
-	if err := db.quarantineFiles(); err != nil {
+	if err := db.quarantineFiles(reason); err != nil {
 		return err
 	}
 	db.proven = 0
@@ -157,22 +157,36 @@ func (db *DB) flush() error {
 	return db.openBadger()
 }
 
-// quarantineFiles moves Badger's files out of the way, or removes those of an
-// interrupted rebuild, which have no value.
-func (db *DB) quarantineFiles() error {
+// enoughDamaged is how many quarantine directories there are at most because of merges: what
+// they show is in the first ones.
+const enoughDamaged = 3
+
+// quarantineFiles moves Badger's files out of the way, or removes those that have no value.
+func (db *DB) quarantineFiles(reason error) error {
 	hidden := filepath.Join(db.path, straysDirectory)
+	remove := func() error { return errors.Join(eachBadgerFile(db.path, os.Remove), os.RemoveAll(hidden)) }
 	if db.rebuilding() {
-		return errors.Join(eachBadgerFile(db.path, os.Remove), os.RemoveAll(hidden))
+		return remove()
 	}
-	quarantine, err := db.newQuarantine(time.Now())
+	kept, err := filepath.Glob(filepath.Join(db.path, damagedDirectory+"*"))
 	if err != nil {
 		return err
+	}
+	keep := !errors.Is(reason, errMergeLost) || len(kept) < enoughDamaged
+	quarantine := ""
+	if keep {
+		if quarantine, err = db.newQuarantine(time.Now()); err != nil {
+			return err
+		}
 	}
 	if err := os.WriteFile(db.rebuildMark(), nil, 0o600); err != nil {
 		return err
 	}
 	if err := syncDirectory(db.journalPath()); err != nil {
 		return err
+	}
+	if !keep {
+		return remove()
 	}
 	db.repair(Repair{Kind: KeptDamaged, Directory: quarantine})
 	err = eachBadgerFile(db.path, func(path string) error { return os.Rename(path, filepath.Join(quarantine, filepath.Base(path))) })

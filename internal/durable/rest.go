@@ -15,7 +15,8 @@ import (
 // Badger merges tables in the background, and writes all that replace others before it
 // removes any of those. If that fills the disk, the process ends, as with every other write;
 // and the next start would merge again. So changes that are not urgent leave room for merges,
-// and a database that is opened without it rests: nothing is merged until there is.
+// and a database that is opened without it rests: nothing is merged until there is. So does
+// one in which merges have lost tables again and again, for a while.
 
 // tables is how large Badger's tables are, in bytes.
 type tables struct {
@@ -65,18 +66,43 @@ type rest struct {
 	toMerge atomic.Uint64 // in bytes, as last measured
 	resting atomic.Bool
 	waking  atomic.Bool // wake has been called, or will be
+	// The rest is used by what keeps everything else away from Badger.
+	lost  time.Time     // when a merge had last lost something
+	pause time.Duration // for how long nothing is merged after that
 }
+
+const (
+	// shortestPause is for how long nothing is merged after merges have lost something twice,
+	// and longestPause after they have again and again.
+	shortestPause = 15 * time.Second
+	longestPause  = 15 * time.Minute
+	// forgetLoss is when the next loss counts as the first.
+	forgetLoss = time.Hour
+)
+
+// noteLoss takes note that a merge has lost something.
+func (r *rest) noteLoss(now time.Time) {
+	switch since := now.Sub(r.lost); {
+	case r.lost.IsZero() || since > forgetLoss:
+		r.pause = 0
+	default:
+		r.pause = min(max(2*r.pause, shortestPause), longestPause)
+	}
+	r.lost = now
+}
+
+func (r *rest) pausing() bool { return time.Since(r.lost) < r.pause }
 
 // measureMerges brings toMerge up to date. The caller holds the gate.
 func (db *DB) measureMerges() { db.toMerge.Store(db.openTables().toMerge()) }
 
-// mergeOrRest returns the options to open Badger with: those given or, if the disk has too
-// little room for merges, such that nothing is merged, however many tables there are.
+// mergeOrRest returns the options to open Badger with: those given or, if it is to rest, such
+// that nothing is merged, however many tables there are.
 func (db *DB) mergeOrRest(o badger.Options) badger.Options {
 	db.toMerge.Store(tablesIn(db.path).toMerge())
 	err := db.requireFree(free{bytes: minFree + db.toMerge.Load()})
-	db.resting.Store(err != nil)
-	if err == nil {
+	db.resting.Store(err != nil || db.pausing())
+	if !db.resting.Load() {
 		return o
 	}
 	return o.WithNumCompactors(0).WithNumLevelZeroTablesStall(math.MaxInt)
@@ -90,8 +116,10 @@ func (db *DB) wakeLater() {
 	if !db.resting.Load() {
 		return
 	}
-	db.log.Error("the key store's disk has too little room to merge tables: until it has, keys can only be revoked and workspaces suspended",
-		zap.String("path", db.path), zap.Error(db.spareSpace()))
+	if err := db.spareSpace(); err != nil {
+		db.log.Error("the key store's disk has too little room to merge tables: until it has, keys can only be revoked and workspaces suspended",
+			zap.String("path", db.path), zap.Error(err))
+	}
 	if db.waking.CompareAndSwap(false, true) {
 		time.AfterFunc(wakeAfter, db.wake)
 	}
@@ -137,7 +165,7 @@ func (db *DB) wakeNow() bool {
 	if db.unexamined.Load() != nil || db.checkWritable() != nil {
 		return false
 	}
-	if db.measureMerges(); db.spareSpace() != nil {
+	if db.measureMerges(); db.spareSpace() != nil || db.pausing() {
 		return false
 	}
 	db.endLook()
