@@ -126,6 +126,7 @@ type mergesLook struct {
 	state    mergesState
 	content  []byte      // of the manifest
 	manifest os.FileInfo // its file
+	replaced bool        // it is another file than before: Badger has rewritten it
 	new      bool        // it names merges that have not been proven complete before
 	ended    int         // how many tables belong to merges that had ended
 	off      int         // by how much the manifest's number is too low, or too high if negative
@@ -142,7 +143,7 @@ func (m *merges) look(path string, proven int64) (l mergesLook, err error) {
 	if l.content, _, err = readManifest(path); err != nil {
 		return l, err
 	}
-	if l.replaces(m) {
+	if l.replaced = m.manifest != nil && !os.SameFile(m.manifest, l.manifest); l.replaced { // then it names no merge
 		l.state, l.new = mergesDoubtful, true
 		return l, nil
 	}
@@ -175,15 +176,10 @@ func (m *merges) look(path string, proven int64) (l mergesLook, err error) {
 	return l, nil
 }
 
-// replaces reports whether Badger has rewritten its manifest, which then names no merge.
-func (l *mergesLook) replaces(m *merges) bool {
-	return m.manifest != nil && !os.SameFile(m.manifest, l.manifest)
-}
-
 // excuse takes note that nothing is missing of what a look has found doubtful. It returns up
 // to where in the manifest the merges are complete.
 func (m *merges) excuse(l *mergesLook) (proven int64) {
-	if l.replaces(m) {
+	if l.replaced {
 		m.manifest, m.opened, m.excused = l.manifest, int64(len(l.content)), l.ended
 	} else {
 		m.excused += l.off

@@ -2,8 +2,10 @@ package durable
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"maps"
 	"os"
 	"path/filepath"
@@ -12,9 +14,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/pb"
+	"github.com/dgraph-io/badger/v4/y"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
+	"google.golang.org/protobuf/proto"
 )
 
 // compared is in the log whenever everything is compared because of a merge.
@@ -161,5 +167,31 @@ func writeNotes(t *testing.T, db *DB, size int) {
 		return nil
 	}); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// rewriteManifest replaces a manifest by one that names the same tables and nothing else, as
+// Badger does after ten thousand deletions. It returns what undoes that.
+func rewriteManifest(t *testing.T, path string) (undo func()) {
+	t.Helper()
+	name := filepath.Join(path, badger.ManifestFilename)
+	content, manifest, err := readManifest(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var set pb.ManifestChangeSet
+	for id, table := range manifest.Tables {
+		set.Changes = append(set.Changes, &pb.ManifestChange{Id: id, Op: pb.ManifestChange_CREATE, Level: uint32(table.Level), Compression: uint32(table.Compression)})
+	}
+	encoded, err := proto.Marshal(&set)
+	rewritten := binary.BigEndian.AppendUint32(slices.Clone(content[:8]), uint32(len(encoded)))
+	rewritten = append(binary.BigEndian.AppendUint32(rewritten, crc32.Checksum(encoded, y.CastagnoliCrcTable)), encoded...)
+	if err := errors.Join(err, os.Rename(name, name+".old"), os.WriteFile(name, rewritten, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := os.Rename(name+".old", name); err != nil {
+			t.Error(err)
+		}
 	}
 }

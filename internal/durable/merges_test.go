@@ -212,6 +212,34 @@ func TestWatchMerges_whole(t *testing.T) {
 	equal(t, "comparisons", logged(logs, compared), 0)
 }
 
+// Once Badger has rewritten its manifest, everything is compared once, and what that proves is
+// recorded: the merges that follow are proven by counting again.
+func TestWatchMerges_manifestRewritten(t *testing.T) {
+	path, _, _ := makeNearMerge(t)
+	db, logs := openObserved(t, testOptions(path), false)
+	merge(t, db)
+	awaitEnded(t, db)
+	if err := db.proveSoFar(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer rewriteManifest(t, path)()
+	for range 2 {
+		if err := db.proveSoFar(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	equal(t, "comparisons", logged(logs, compared), 1)
+	content, _, err := readManifest(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	recorded, err := db.provenIn(content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "how much of the manifest is recorded as proven", recorded, int64(len(content)))
+}
+
 // A table that was made of a memtable at the second try is none that a merge has lost.
 func TestWatchMerges_memtableTwice(t *testing.T) {
 	db, logs := openObserved(t, testOptions(filepath.Join(t.TempDir(), "keys")), false)

@@ -140,6 +140,9 @@ func (db *DB) prove(ctx context.Context, patience time.Duration, read func() (jo
 				return err
 			}
 			upTo = min(upTo, db.merges.excuse(&found))
+			if found.replaced {
+				db.proven = 0 // it was a place in another file
+			}
 		}
 		if upTo > db.proven {
 			db.proven = upTo
