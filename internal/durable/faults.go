@@ -10,6 +10,8 @@ type Faults struct {
 	Creatable func() error
 	// Commit commits a change to Badger, or fails.
 	Commit func(commit func() error) error
+	// MergeLost reports whether a merge has just lost a table.
+	MergeLost func() bool
 }
 
 // Waiting returns how many changes that can be made together wait for their turn. It is only

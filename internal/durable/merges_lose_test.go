@@ -183,10 +183,8 @@ func rewriteManifest(t *testing.T, path string) (undo func()) {
 	for id, table := range manifest.Tables {
 		set.Changes = append(set.Changes, &pb.ManifestChange{Id: id, Op: pb.ManifestChange_CREATE, Level: uint32(table.Level), Compression: uint32(table.Compression)})
 	}
-	encoded, err := proto.Marshal(&set)
-	rewritten := binary.BigEndian.AppendUint32(slices.Clone(content[:8]), uint32(len(encoded)))
-	rewritten = append(binary.BigEndian.AppendUint32(rewritten, crc32.Checksum(encoded, y.CastagnoliCrcTable)), encoded...)
-	if err := errors.Join(err, os.Rename(name, name+".old"), os.WriteFile(name, rewritten, 0o600)); err != nil {
+	rewritten := append(slices.Clone(content[:8]), manifestEntry(&set)...)
+	if err := errors.Join(os.Rename(name, name+".old"), os.WriteFile(name, rewritten, 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	return func() {
@@ -194,4 +192,11 @@ func rewriteManifest(t *testing.T, path string) (undo func()) {
 			t.Error(err)
 		}
 	}
+}
+
+// manifestEntry returns changes as they are in a manifest.
+func manifestEntry(set *pb.ManifestChangeSet) []byte {
+	encoded, _ := proto.Marshal(set) // which cannot fail
+	entry := binary.BigEndian.AppendUint32(nil, uint32(len(encoded)))
+	return append(binary.BigEndian.AppendUint32(entry, crc32.Checksum(encoded, y.CastagnoliCrcTable)), encoded...)
 }

@@ -82,6 +82,9 @@ func (db *DB) proveSoFar(ctx context.Context) error {
 	if db.merged() {
 		err = db.prove(ctx, 0, db.readUnfailed)
 	}
+	if f := db.faults.Load(); f != nil && f.MergeLost != nil && f.MergeLost() {
+		err = errMergeLost
+	}
 	switch {
 	case err == nil:
 		err = db.recordProof(db.Note)

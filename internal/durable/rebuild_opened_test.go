@@ -10,6 +10,10 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/pb"
+	"go.uber.org/zap"
 )
 
 // openDamaged opens a database that was left with a damaged table, which has not been
@@ -117,5 +121,45 @@ func TestExamineAll_rebuildWaits(t *testing.T) {
 		db.Inject(Faults{})
 		awaitUsable(t, db, true)
 		equal(t, "contents", sumOf(t, db), acknowledged)
+	}
+}
+
+// What is lost while files are being rebuilt, as by a merge, is noticed before they are used,
+// and the next start begins again.
+func TestRebuildOpened_mergeLost(t *testing.T) {
+	path, id, want := makeNearMerge(t)
+	db, _ := openObserved(t, testOptions(path), false)
+	var opened int
+	db.Inject(Faults{Free: func() uint64 {
+		if db.rebuilding() && db.badger == nil {
+			if opened++; opened == 2 { // all is written, and about to be opened again
+				loseRecord(t, path, id)
+			}
+		}
+		return 1 << 40
+	}})
+	db.rebuildOpened(t.Context(), errors.New("a test"))
+	if err := db.unusable.why(); err == nil || opened < 2 {
+		t.Errorf("got a database that can be used after %d steps, want that it cannot", opened)
+	}
+	again, _ := openObserved(t, testOptions(copyOf(t, path)), false)
+	equal(t, "records after a restart", statuses(t, again), want)
+}
+
+// loseRecord deletes a record from files that nobody has open, and has their manifest name a
+// merge.
+func loseRecord(t *testing.T, path, id string) {
+	opened, err := badger.Open(badgerOptions(path, zap.NewNop()))
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	err = opened.Update(func(txn *badger.Txn) error { return txn.Delete([]byte("k/" + id)) })
+	err = errors.Join(err, opened.Close())
+	name := filepath.Join(path, badger.ManifestFilename)
+	content, readErr := os.ReadFile(name)
+	merge := manifestEntry(&pb.ManifestChangeSet{Changes: []*pb.ManifestChange{{Id: 1 << 20, Op: pb.ManifestChange_CREATE}, {Id: 1 << 20, Op: pb.ManifestChange_DELETE}}})
+	if err := errors.Join(err, readErr, os.WriteFile(name, append(content, merge...), 0o600)); err != nil {
+		t.Error(err)
 	}
 }
