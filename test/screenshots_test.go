@@ -65,7 +65,7 @@ func TestPage_screenshots(t *testing.T) {
 	s.Create("initech", "Zapier production", "read_only")
 	_, err := s.Keys().Suspend(t.Context(), "initech", "Invoice 4711 is open")
 	must(t, err)
-	b := newTab(t)
+	b := newCopier(t, s.origin())
 	for _, look := range looks {
 		b.show(look)
 		b.open("about:blank")

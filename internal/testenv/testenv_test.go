@@ -4,9 +4,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
-	"slices"
-	"strings"
 	"testing"
 )
 
@@ -64,8 +63,8 @@ func install(t *testing.T, names ...string) (dir string) {
 func TestTool_found(t *testing.T) {
 	tests := []struct{ name, installed string }{
 		{"promtool", "promtool"},
-		{"chromium", "chromium"},
-		{"chromium", "google-chrome"},
+		{"node", "node"},
+		{"node", "nodejs"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name+" as "+tt.installed, func(t *testing.T) {
@@ -100,16 +99,17 @@ func TestTool_absent(t *testing.T) {
 	}
 }
 
-// Continuous integration installs every program that a test may ask for.
+// Continuous integration installs every program that a test may ask for, and of its
+// names the one that tests prefer.
 func TestPrograms_installedByCI(t *testing.T) {
 	script, err := os.ReadFile("../../.ci/run")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, p := range programs {
-		want := "\tneed " + p.install + " " + strings.Join(p.names, " ")
-		if !slices.Contains(strings.Split(string(script), "\n"), want) {
-			t.Errorf("%s: .ci/run has no line %q", name, want)
+		want := regexp.MustCompile(`(?m)^\tneed ` + regexp.QuoteMeta(p.install+" "+p.names[0]) + `( |$)`)
+		if !want.Match(script) {
+			t.Errorf("%s: .ci/run has no line that matches %q", name, want)
 		}
 	}
 }
