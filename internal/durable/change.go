@@ -106,9 +106,9 @@ func (db *DB) Note(do func(*Txn) error) error {
 // cannot be read is tried again forever, and a stop waits for the notes.
 const noteTimeout = 2 * time.Second
 
-// NoteAll writes as many notes as do sets. Unlike Note, it neither conflicts with
-// changes nor waits for them, and it leaves the disk's reserve to them. If it
-// fails, some notes may have been written.
+// NoteAll writes as many notes as do sets. Unlike Note, it does not wait for changes, which
+// it may overwrite, and it leaves the disk's reserve to them. If it fails, some notes may
+// have been written.
 func (db *DB) NoteAll(do func(set func(key, value []byte) error) error) error {
 	return db.use(func() error {
 		if err := db.checkWritable(); err != nil {
@@ -247,8 +247,7 @@ func (db *DB) inDoubt(err error) error {
 	return db.doubt
 }
 
-// Note writes, in one transaction, data that may be lost with Badger's files. It
-// fails with [ErrConflict] if a note that it has read was written meanwhile.
+// Note is [DB.Note] within the turn.
 func (t *Turn) Note(do func(*Txn) error) error { return t.db.note(do) }
 
 func (db *DB) note(do func(*Txn) error) (err error) {

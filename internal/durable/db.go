@@ -150,6 +150,9 @@ var baseLevelSize int64 = 64 << 20
 // ten times the memory. The value log needs no garbage collection, because every
 // value stays in the LSM tree.
 //
+// Badger need not detect conflicts: what reads and writes takes turns, and NoteAll is for
+// what is not written in turns.
+//
 // The sizes of levels and tables are for restores, in which Badger merges new tables
 // into larger and larger ones. A larger base level, and more new tables before they
 // are merged into it, mean fewer merges: a restore of 300,000 keys writes 2.1 GB,
@@ -170,6 +173,7 @@ func badgerOptions(path string, log *zap.Logger) badger.Options {
 		WithNumCompactors(2).
 		WithCompression(options.None).
 		WithMetricsEnabled(false).
+		WithDetectConflicts(false). // which keeps what was written while something was read, and some of it for good
 		WithLogger(badgerLogger{log.Named("badger").Sugar()})
 	o.TableSizeMultiplier = 1
 	return o

@@ -12,8 +12,6 @@ var (
 	ErrClosed = errors.New("the key store is closed")
 	// ErrNotFound is returned for a key that does not exist.
 	ErrNotFound = errors.New("key not found")
-	// ErrConflict is returned if what a note has read was written meanwhile.
-	ErrConflict = errors.New("another transaction wrote what this one has read")
 	// ErrTooBig is returned if a transaction cannot hold all of its writes.
 	ErrTooBig = errors.New("the transaction is too large")
 	// ErrNoSpace is returned if the disk has too little room for a change.
@@ -47,8 +45,6 @@ func ownError(err error) error {
 	switch {
 	case errors.Is(err, badger.ErrKeyNotFound):
 		return ErrNotFound
-	case errors.Is(err, badger.ErrConflict):
-		return ErrConflict
 	case errors.Is(err, badger.ErrTxnTooBig):
 		return ErrTooBig
 	}

@@ -29,7 +29,7 @@ func (db *DB) write(commit func() error) error {
 		return err
 	}
 	err := ownError(commit())
-	if err == nil || errors.Is(err, ErrConflict) || errors.Is(err, ErrTooBig) { // which Badger finds before it writes
+	if err == nil || errors.Is(err, ErrTooBig) { // which Badger finds before it writes
 		return err
 	}
 	err = fmt.Errorf("%w: %w", ErrFailed, fromBadger(err))

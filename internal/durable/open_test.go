@@ -219,7 +219,7 @@ func TestOpen_options(t *testing.T) {
 		{"ValueLogFileSize", got.ValueLogFileSize, int64(16 << 20)},
 		{"BlockCacheSize", got.BlockCacheSize, int64(0)},
 		{"Compression", got.Compression, options.None},
-		{"DetectConflicts", got.DetectConflicts, true},
+		{"DetectConflicts", got.DetectConflicts, false},
 		{"ReadOnly", got.ReadOnly, false},
 		{"InMemory", got.InMemory, false},
 		{"BypassLockGuard", got.BypassLockGuard, false},

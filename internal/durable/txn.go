@@ -20,7 +20,6 @@ import (
 // error, even if the function returns nil.
 type Txn struct {
 	badger     *badger.Txn
-	db         *badger.DB
 	unexamined *unexamined // nil if all tables have been examined
 	writes     []journal.Write
 	madeAt     time.Time
@@ -29,7 +28,7 @@ type Txn struct {
 
 // txn returns a transaction of Badger's as one of this package's.
 func (db *DB) txn(of *badger.Txn) *Txn {
-	return &Txn{badger: of, db: db.badger, unexamined: db.unexamined.Load()}
+	return &Txn{badger: of, unexamined: db.unexamined.Load()}
 }
 
 // check examines the tables that have to be read to find the keys from one to another:
@@ -59,24 +58,6 @@ func (t *Txn) Get(key []byte) ([]byte, error) {
 		return nil, ownError(err)
 	}
 	return item.ValueCopy(nil)
-}
-
-// Peek returns the value of a key as it was last written by any transaction, or
-// [ErrNotFound]. Unlike Get, it does not make this transaction conflict with one that
-// writes the key.
-func (t *Txn) Peek(key []byte) (value []byte, err error) {
-	if err := t.check(key, key, 0); err != nil {
-		return nil, err
-	}
-	err = t.db.View(func(txn *badger.Txn) error {
-		item, err := txn.Get(key)
-		if err != nil {
-			return err
-		}
-		value, err = item.ValueCopy(nil)
-		return err
-	})
-	return value, ownError(err)
 }
 
 // Set writes a value. The caller must not modify the key or the value afterwards.

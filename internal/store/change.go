@@ -112,7 +112,7 @@ func (s *Store) report(turn *durable.Turn, outcome *apikey.Outcome) {
 }
 
 // addUses adds when the keys of changes were used. It reads that after their own
-// transaction, which would conflict with notes of uses.
+// transaction, so that it is the latest.
 func (s *Store) addUses(turn *durable.Turn, keys []*apikey.Key) {
 	if len(keys) == 0 {
 		return

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
-	"github.com/agiled/caddy-api-keys/internal/durable"
 	"github.com/agiled/caddy-api-keys/internal/webhook"
 )
 
@@ -84,7 +83,7 @@ func (t *transaction) tellSome(receivers []string, typ webhook.Type, key *apikey
 		return nil
 	}
 	shown := *key
-	if err := addUse(peeking{t.Txn}, &shown); err != nil {
+	if err := addUse(t.Txn, &shown); err != nil {
 		return err
 	}
 	body, err := webhook.About(typ, &shown, within, at)
@@ -147,9 +146,3 @@ func (o *outgoing) records() (list []apikey.Record, err error) {
 // atOnce returns how many keys a transaction may change that tells each receiver of each,
 // of which most is the maximum without receivers.
 func (o *outgoing) atOnce(most int) int { return max(1, most/(1+o.hooks.count())) }
-
-// peeking reads notes of uses, which are written at any time, so that a transaction does not
-// conflict with them.
-type peeking struct{ *durable.Txn }
-
-func (p peeking) Get(key []byte) ([]byte, error) { return p.Peek(key) }

@@ -28,9 +28,6 @@ const (
 // maxRestoredHeld is how many counts are kept for the next transaction of a restore.
 const maxRestoredHeld = 20_000
 
-// maxTries is how often writing uses is tried if it conflicts with another transaction.
-const maxTries = 10
-
 // Restore adds what is in a backup but not in the store. The store takes precedence:
 // what was created, changed or resumed after the backup stays as it is, and a key that
 // is revoked in either of them is revoked. With do.Quarantine, every workspace that
@@ -235,6 +232,8 @@ func (r *restore) write(ctx context.Context, batch []backupLine) error {
 // many it has restored: not all if another change waits.
 func (r *restore) tryWrite(ctx context.Context, batch []backupLine) (n int, err error) {
 	s := r.store
+	s.noting.Lock() // for writeUses, and before waiting for the turn
+	defer s.noting.Unlock()
 	m := &merge{mayHave: s.MayHave, now: r.change.At, actor: r.change.Actor, madeAt: r.done.MadeAt, awaited: s.db.Awaited}
 	begun, merging := time.Now(), time.Duration(0)
 	defer func() { r.pacer.Waited(time.Since(begun) - merging) }() // for its turn, and for the disk
@@ -261,20 +260,16 @@ func (r *restore) tryWrite(ctx context.Context, batch []backupLine) (n int, err 
 // writeUses restores uses of keys that are in the backup. They are not acknowledged
 // changes, and so not in the journal.
 func (r *restore) writeUses(turn *durable.Turn, batch []backupLine) error {
-	err := durable.ErrConflict
-	for try := 0; errors.Is(err, durable.ErrConflict) && try < maxTries; try++ { // which is with a note of a use
-		err = turn.Note(func(txn *durable.Txn) (err error) {
-			for i := range batch {
-				use := batch[i].Use
-				if use == nil {
-					continue
-				}
-				if _, known := slices.BinarySearchFunc(r.ids, idOf(use.KeyID), ulid.ULID.Compare); known {
-					err = errors.Join(err, mergeUse(txn, use))
-				}
+	return turn.Note(func(txn *durable.Txn) (err error) {
+		for i := range batch {
+			use := batch[i].Use
+			if use == nil {
+				continue
 			}
-			return err
-		})
-	}
-	return err
+			if _, known := slices.BinarySearchFunc(r.ids, idOf(use.KeyID), ulid.ULID.Compare); known {
+				err = errors.Join(err, mergeUse(txn, use))
+			}
+		}
+		return err
+	})
 }

@@ -49,6 +49,9 @@ type Store struct {
 	// use it.
 	lastEvent  string
 	lastCounts lastCounts
+	// noting is held by who writes when keys were last used. Whoever has the turn does not
+	// wait for it.
+	noting sync.Mutex
 	// recent is how often keys were used of late.
 	recent recentUsage
 	// hooks is who receives webhooks. backlog counts their messages, from when counted is

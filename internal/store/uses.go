@@ -16,9 +16,10 @@ import (
 // first used.
 //
 // It never conflicts with changes or other notes: uses have records of their own, and
-// whatever happens to a key in the meantime, its record is not touched. It must not be
-// called concurrently.
+// whatever happens to a key in the meantime, its record is not touched.
 func (s *Store) NoteUses(uses map[string]apikey.Use) error {
+	s.noting.Lock()
+	defer s.noting.Unlock()
 	unused, err := s.unused(uses)
 	if err != nil {
 		return s.wrapInternal(err)

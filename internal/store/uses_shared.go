@@ -36,25 +36,23 @@ func (s *Store) SharedUses(ids []string) (map[string]apikey.SharedUse, error) {
 // as they are later than the last ones that are noted here, or earlier than the first. It
 // returns the ids of keys that do not exist.
 func (s *Store) MergeUses(uses map[string]apikey.SharedUse) (unknown []string, err error) {
-	err = durable.ErrConflict
-	for try := 0; errors.Is(err, durable.ErrConflict) && try < maxTries; try++ { // which is with a note of a use
-		unknown = nil
-		err = s.db.Note(func(txn *durable.Txn) error {
-			for id, use := range uses {
-				_, err := txn.Get(recordKey(id))
-				if errors.Is(err, durable.ErrNotFound) {
-					unknown = append(unknown, id)
-					continue
-				}
-				if err == nil {
-					err = mergeUse(txn, &useRecord{KeyID: id, First: toMillis(use.First), Last: toMillis(use.Last), From: use.From})
-				}
-				if err != nil {
-					return err
-				}
+	s.noting.Lock()
+	defer s.noting.Unlock()
+	err = s.db.Note(func(txn *durable.Txn) error {
+		for id, use := range uses {
+			_, err := txn.Get(recordKey(id))
+			if errors.Is(err, durable.ErrNotFound) {
+				unknown = append(unknown, id)
+				continue
 			}
-			return nil
-		})
-	}
+			if err == nil {
+				err = mergeUse(txn, &useRecord{KeyID: id, First: toMillis(use.First), Last: toMillis(use.Last), From: use.From})
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	return unknown, s.wrapInternal(err)
 }

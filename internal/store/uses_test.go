@@ -144,14 +144,7 @@ func TestNoteUses_touchesNoRecord(t *testing.T) {
 	s := openNew(t)
 	key := mustCreate(t, s, "acme", "Zapier", start)
 	before := contents(t, s)
-	// A transaction that has read the record conflicts with whatever writes it.
-	if err := s.db.Note(func(txn *durable.Txn) error {
-		_, err := txn.Get(recordKey(key.ID))
-		mustNote(t, s, map[string]time.Time{key.ID: start})
-		return errors.Join(err, txn.Set([]byte("m/other"), nil), txn.Delete([]byte("m/other")))
-	}); err != nil {
-		t.Errorf("a transaction that has read the record: got error %v, want none", err)
-	}
+	mustNote(t, s, map[string]time.Time{key.ID: start})
 	after := contents(t, s)
 	equal(t, "the note", after["u/"+key.ID], fmt.Sprint(start.UnixMilli()))
 	equal(t, "of the first use", after["v/"+key.ID], fmt.Sprint(start.UnixMilli()))
@@ -196,5 +189,30 @@ func TestNoteUses_from(t *testing.T) {
 		equal(t, "last use", got.LastUsedAt, at)
 		equal(t, "from", got.LastUsedFrom, from)
 		equal(t, "first use", got.FirstUsedAt, start)
+	}
+}
+
+// What other gateways have seen, and what is noted here at the same time, do not overwrite
+// each other: the latest use is shown.
+func TestNoteUses_whileMerging(t *testing.T) {
+	s := openNew(t)
+	key := mustCreate(t, s, "acme", "Zapier", start)
+	const uses = 200
+	use := func(at int, note func(time.Time) error) {
+		if err := note(start.Add(time.Duration(at) * time.Second)); err != nil {
+			t.Error(err)
+		}
+	}
+	var noting sync.WaitGroup
+	for at := range uses { // the even ones here, the odd ones there
+		noting.Go(func() {
+			use(2*at, func(at time.Time) error { return s.NoteUses(map[string]apikey.Use{key.ID: {At: at}}) })
+		})
+		use(2*at-1, func(at time.Time) error {
+			_, err := s.MergeUses(map[string]apikey.SharedUse{key.ID: {First: at, Last: at}})
+			return err
+		})
+		noting.Wait()
+		equal(t, fmt.Sprintf("last use after %d", at), lastUse(t, s, key), start.Add(time.Duration(2*at)*time.Second))
 	}
 }
