@@ -193,10 +193,8 @@ func (e *etcd) removeAbandoned(ctx context.Context) error {
 	}
 	for _, kv := range read.Responses[1].GetResponseRange().Kvs {
 		name := strings.TrimPrefix(string(kv.Key), e.prefix)
-		if isTicket(name) && !registered[strings.TrimPrefix(name, ticketPrefix)] {
-			if err := e.delete(name); err != nil {
-				return explain(err)
-			}
+		if isTicket(name) && !registered[strings.TrimPrefix(name, ticketPrefix)] && e.delete(name) != nil {
+			break // they cost nobody anything
 		}
 	}
 	return nil

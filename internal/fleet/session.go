@@ -228,10 +228,10 @@ func (f *Fleet) serve(ctx context.Context, e *etcd, m *membership) error {
 	if err := f.putBack(ctx); err != nil {
 		return err
 	}
+	if err := f.noteRegistration(ctx, m.id); err != nil && f.options.Load().Static {
+		return err
+	}
 	if !m.serving() { // see rejoin
-		if err := f.noteRegistration(ctx, m.id); err != nil && f.options.Load().Static {
-			return err
-		}
 		at, _ := f.progress.now()
 		if err := m.serve(ctx, at.Head); err != nil {
 			return err
