@@ -29,8 +29,9 @@ func intercepted(t *testing.T, o Options, transact func(ctx context.Context, txn
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &etcd{client: client, prefix: o.Prefix, keys: o.keys()}
-	t.Cleanup(e.close)
+	e := connect(t, o)
+	e.close()
+	e.client = client
 	return e
 }
 
