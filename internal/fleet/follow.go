@@ -40,7 +40,8 @@ func (f *Fleet) follow(ctx context.Context, e *etcd) error {
 // watch applies changes until the watch ends.
 func (f *Fleet) watch(ctx context.Context, e *etcd) error {
 	from := clientv3.WithRev(f.progress.watchFrom())
-	for answer := range e.client.Watch(ownStream(ctx, "changes", f.watches.Add(1)), e.name(dataPrefix), clientv3.WithPrefix(), from) {
+	answers := e.client.Watch(ownStream(ctx, "changes", f.watches.Add(1)), e.name(dataPrefix), clientv3.WithPrefix(), from)
+	for answer := range answers {
 		if answer.CompactRevision != 0 {
 			return f.compacted(ctx, e)
 		}
@@ -48,6 +49,9 @@ func (f *Fleet) watch(ctx context.Context, e *etcd) error {
 			return explain(err)
 		}
 		if err := f.apply(ctx, e, answer.Events); err != nil {
+			if _, unwritten := errors.AsType[*unwrittenError](err); unwritten {
+				f.refuseRest(e, answer.Events, answers)
+			}
 			return err
 		}
 	}
@@ -93,7 +97,7 @@ func (f *Fleet) apply(ctx context.Context, e *etcd, answer []*clientv3.Event) er
 		}
 		if err := f.replica.Replay(ctx, from, at.Position, batch); err != nil {
 			f.refuse(e, answer, events) // Replay has refused what is before them
-			return f.cannotApply(from.Seq, err)
+			return &unwrittenError{f.cannotApply(from.Seq, err)}
 		}
 		if at.Seq >= f.settleAt {
 			f.settle()
@@ -147,6 +151,11 @@ func cutRevision(events []*clientv3.Event) (first, rest []*clientv3.Event) {
 	}
 	return events[:n], events[n:]
 }
+
+// unwrittenError is why changes could not be applied that continue from the replica's position.
+type unwrittenError struct{ error }
+
+func (u *unwrittenError) Unwrap() error { return u.error }
 
 // cannotApply says why the replica cannot apply the changes after one.
 func (f *Fleet) cannotApply(after uint64, err error) error {

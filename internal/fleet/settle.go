@@ -3,6 +3,7 @@ package fleet
 import (
 	"math"
 	"slices"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
@@ -44,6 +45,31 @@ func (f *Fleet) refuse(e *etcd, answer, rest []*clientv3.Event) {
 		latest = append(latest, c.LastEvent)
 	}
 	f.unapplied.add(latest...)
+}
+
+// refuseRest has refused what the answers after one end, too, up to the change that etcd had
+// when the session began. One answer has no more than a thousand changes, and the next session
+// begins with the same.
+func (f *Fleet) refuseRest(e *etcd, events []*clientv3.Event, answers clientv3.WatchChan) {
+	f.applying.Store(true) // so that the watch is not taken for stalled
+	defer f.applying.Store(false)
+	for heard := uint64(0); ; {
+		for _, c := range e.changesIn(events) {
+			heard = c.Seq
+		}
+		if heard >= f.settleAt || f.settleAt == settled {
+			return
+		}
+		select {
+		case answer := <-answers:
+			if events = answer.Events; len(events) == 0 { // it has ended
+				return
+			}
+			f.refuse(e, events, events)
+		case <-time.After(watchPatience):
+			return
+		}
+	}
 }
 
 // changesIn returns all changes that can be read.

@@ -2,10 +2,12 @@ package fleet
 
 import (
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/agiled/caddy-api-keys/internal/authn"
 	"github.com/agiled/caddy-api-keys/internal/durable"
@@ -89,5 +91,43 @@ func TestFleet_fullAndCompacted(t *testing.T) {
 	stuck.awaitPosition(t, healthy)
 	if got := stuck.judges(t, ended); got != authn.Revoked {
 		t.Errorf("once the disk has space: got %q, want %q", got, authn.Revoked)
+	}
+}
+
+// A gateway that cannot write refuses what is far ahead of it, too, and so comes in another
+// answer of the watch.
+func TestFleet_refusesWhatIsFarAhead(t *testing.T) {
+	t.Parallel()
+	o := defaults(etcdtest.Shared(t, 1))
+	o.Log = zap.NewNop()
+	healthy := startGateways(t, 1, o)[0]
+	o.Static = true
+	stuck := startGateways(t, 1, o)[0]
+	ended, other := issue("acme", "Zapier"), issue("acme", "Other")
+	for _, key := range []issued{ended, other} {
+		healthy.apply(t, key.Create)
+	}
+	stuck.awaitPosition(t, healthy)
+	stuck.store.Inject(durable.Faults{Free: func() uint64 { return 0 }})
+	healthy.apply(t, newKey("acme", "another"))
+	gatewaytest.Await(t, "the gateway to be stuck", func() bool { return stuck.Problem() != "" })
+	var writing errgroup.Group
+	for n := range 16 {
+		writing.Go(func() error {
+			for range 80 {
+				if _, err := healthy.connection().client.Put(t.Context(), o.Prefix+dataPrefix+"x", strconv.Itoa(n)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err := writing.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { _, _ = healthy.try(t.Context(), revoke(ended)) }() // it waits for the stuck gateway
+	gatewaytest.Await(t, "the key to be refused", func() bool { return !stuck.allows(t, ended) })
+	if !stuck.allows(t, other) {
+		t.Error("a key is refused that nobody has ended")
 	}
 }
