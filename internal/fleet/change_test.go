@@ -145,8 +145,10 @@ func TestFleet_changeWhileCutOff(t *testing.T) {
 func TestFleet_abandonedTicket(t *testing.T) {
 	t.Parallel()
 	g := startGateways(t, 1, defaults(etcdtest.Shared(t, 1)))[0]
-	i := intruder{t, g.connection()}
-	i.put(ticketPrefix+rand.Text(), "")
+	e, id := g.connection(), rand.Text()
+	others := intruder{t, e}
+	others.put(gatewayPrefix+id, e.sealRegistration(id, registration{Name: "crashed", State: apikey.GatewayLoading, Mode: apikey.ModeStrict}))
+	others.put(ticketPrefix+id, "")
 	gatewaytest.Await(t, "the ticket to be known", func() bool {
 		first, _ := g.registry.first()
 		return first != ""
