@@ -30,6 +30,14 @@ func TestFleet_oldEtcd(t *testing.T) {
 	openGateway(t, "gw", defaults(cluster)).awaitProblem(t, "runs etcd "+cluster.Member(0).Version())
 }
 
+// What one cluster has and the other does not would look like what somebody has deleted.
+func TestFleet_differentClusters(t *testing.T) {
+	t.Parallel()
+	o, other := defaults(etcdtest.Shared(t, 1)), etcdtest.Shared(t, 3)
+	o.Endpoints = append(other.Endpoints(), o.Endpoints...)
+	openGateway(t, "gw", o).awaitProblem(t, other.Endpoints()[0]+" and "+o.Endpoints[3]+" lead to different clusters of etcd")
+}
+
 // A user who may read and write what is below the prefix, and a client certificate, are
 // all that a gateway needs.
 func TestFleet_userAndTLS(t *testing.T) {

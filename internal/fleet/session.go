@@ -42,7 +42,7 @@ const (
 // session takes part in the fleet under one registration, until something fails.
 func (f *Fleet) session(ctx context.Context) error {
 	e, o := f.connection(), f.options.Load()
-	if err := e.checkVersions(ctx); err != nil {
+	if err := e.checkMembers(ctx); err != nil {
 		return err
 	}
 	if _, _, err := e.readHead(ctx); err != nil {

@@ -17,11 +17,12 @@ var oldestPatch = map[int]int{5: 33, 6: 14, 7: 1}
 // newestMinor is the newest of them: later ones are trusted.
 const newestMinor = 7
 
-// checkVersions refuses members of etcd that are too old. Members that do not answer are
-// checked by a later call: nothing is read from them until they answer.
-func (e *etcd) checkVersions(ctx context.Context) error {
+// checkMembers refuses members of etcd that are too old, or not of one cluster. Members that do
+// not answer are checked by a later call: nothing is read from them until they answer.
+func (e *etcd) checkMembers(ctx context.Context) error {
 	errs := make([]error, len(e.client.Endpoints()))
 	answered := make([]bool, len(errs))
+	clusters := make([]uint64, len(errs))
 	var all sync.WaitGroup
 	for i, endpoint := range e.client.Endpoints() {
 		all.Go(func() {
@@ -32,7 +33,7 @@ func (e *etcd) checkVersions(ctx context.Context) error {
 				errs[i] = fmt.Errorf("%s: %w", endpoint, explain(err))
 				return
 			}
-			answered[i] = true
+			answered[i], clusters[i] = true, status.Header.ClusterId
 			if why := tooOld(status.Version); why != "" {
 				errs[i] = fmt.Errorf("the member %s runs etcd %s: %s", endpoint, status.Version, why)
 			}
@@ -44,7 +45,12 @@ func (e *etcd) checkVersions(ctx context.Context) error {
 			return err
 		}
 	}
-	if slices.Contains(answered, true) {
+	if first := slices.Index(answered, true); first >= 0 {
+		for i := range errs {
+			if answered[i] && clusters[i] != clusters[first] {
+				return fmt.Errorf("the endpoints %s and %s lead to different clusters of etcd", e.client.Endpoints()[first], e.client.Endpoints()[i])
+			}
+		}
 		return nil
 	}
 	for _, err := range errs {
