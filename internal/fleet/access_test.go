@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"crypto/x509"
 	"strings"
 	"testing"
 
@@ -71,14 +72,16 @@ func TestFleet_userAndTLS(t *testing.T) {
 		{"wrong password", func(o *Options) { o.Password = "wrong" }, "etcd refuses this gateway's username or password"},
 		{"no user", func(o *Options) { o.Username, o.Password = "", "" }, "etcd refuses this gateway's user"},
 		{"other prefix", func(o *Options) { o.Username = "other" }, "etcd refuses this gateway's user"},
-		{"no certificate", func(o *Options) { o.TLS = o.TLS.Clone(); o.TLS.Certificates = nil }, "no member of etcd answers"},
+		{"no certificate", func(o *Options) { o.TLS = o.TLS.Clone(); o.TLS.Certificates = nil }, "certificate required"},
+		{"another authority", func(o *Options) { o.TLS = o.TLS.Clone(); o.TLS.RootCAs = x509.NewCertPool() }, "cannot connect: authentication handshake failed: tls: failed to verify certificate"},
+		{"no TLS", func(o *Options) { o.TLS, o.Endpoints = nil, []string{"http://" + cluster.Member(0).Address()} }, "cannot connect: "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			o := o
 			tt.change(&o)
 			g := openGateway(t, "gw", o)
 			g.awaitProblem(t, tt.want)
-			if got := strings.Contains(g.Problem(), "no member of etcd answers"); got != (tt.name == "no certificate") {
+			if got := strings.Contains(g.Problem(), "no member of etcd answers"); got == strings.Contains(tt.want, "etcd refuses") {
 				t.Errorf("got %q, which says that none answers: %t", g.Problem(), got)
 			}
 		})
@@ -188,6 +191,20 @@ func TestFleet_formerKeyMissing(t *testing.T) {
 	g.adopt(t, withKeys(o, secondKey))
 	gatewaytest.Await(t, "the warning", func() bool { return warnings() > 0 })
 	g.awaitLive(t)
+}
+
+func TestWhyUnconnected(t *testing.T) {
+	for message, want := range map[string]string{
+		`latest balancer error: last connection error: connection error: desc = "transport: Error while dialing: dial tcp 10.0.0.1:2379: connect: connection refused"`:                              "dial tcp: connect: connection refused",
+		`latest balancer error: connection error: desc = "error reading server preface: read tcp 10.0.0.1:41234->10.0.0.2:2379: read: connection reset by peer"`:                                    "error reading server preface: read tcp: read: connection reset by peer",
+		`latest balancer error: connection error: desc = "transport: authentication handshake failed: x509: \"etcd\" has expired: current time 2026-12-01T04:00:00Z is after 2026-12-01T03:00:00Z"`: `authentication handshake failed: x509: "etcd" has expired: it is after 2026-12-01T03:00:00Z`,
+		"latest balancer error: produced zero addresses": "produced zero addresses",
+		"context deadline exceeded":                      "",
+	} {
+		if got := whyUnconnected(message); got != want {
+			t.Errorf("%s: got %q, want %q", message, got, want)
+		}
+	}
 }
 
 func TestIsTokenRefused(t *testing.T) {
