@@ -73,7 +73,8 @@ type suspensionRecord struct {
 // Backup returns the contents of the store as of one instant, in a file that is at its
 // beginning, has no name, and disappears when it is closed. Changes can be made in the
 // meantime. The file is on the store's disk or, if that is full or gone, in the
-// directory for temporary files: whatever can be read can be saved.
+// directory for temporary files: whatever can be read can be saved. A replica that is not
+// whole is refused: see isWhole.
 func (s *Store) Backup(ctx context.Context, now time.Time) (io.ReadSeekCloser, error) {
 	if err := s.Ping(); err != nil {
 		return nil, err
@@ -94,6 +95,9 @@ func (s *Store) Backup(ctx context.Context, now time.Time) (io.ReadSeekCloser, e
 // backUp writes a backup to a file. If that fails, it closes the file.
 func (s *Store) backUp(ctx context.Context, file *os.File, to io.Writer, now time.Time) (io.ReadSeekCloser, error) {
 	err := s.view(func(txn *durable.Txn) error {
+		if err := isWhole(txn); err != nil {
+			return err
+		}
 		err := s.writeBackup(ctx, txn, to, now)
 		_, seekErr := file.Seek(0, io.SeekStart)
 		return errors.Join(err, seekErr)

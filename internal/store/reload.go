@@ -243,20 +243,24 @@ func feedIn(txn reader, key, value []byte) (apikey.Record, error) {
 
 // Has reports whether the store has records with just these values.
 func (s *Store) Has(list []apikey.Record) (has bool, err error) {
-	err = s.view(func(txn *durable.Txn) error {
-		for _, record := range list {
-			value, err := valueNow(txn, record)
-			if ignoreNotFound(err) != nil {
-				return err
-			}
-			if err != nil || !bytes.Equal(value, record.Value) {
-				return nil
-			}
-		}
-		has = true
-		return nil
+	err = s.view(func(txn *durable.Txn) (err error) {
+		has, err = hasRecordsIn(txn, list)
+		return err
 	})
 	return has, err
+}
+
+func hasRecordsIn(txn reader, list []apikey.Record) (bool, error) {
+	for _, record := range list {
+		value, err := valueNow(txn, record)
+		if ignoreNotFound(err) != nil {
+			return false, err
+		}
+		if err != nil || !bytes.Equal(value, record.Value) {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 // valueNow returns the value that the store has of a record.
