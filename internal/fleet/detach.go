@@ -99,9 +99,10 @@ func (d *detaching) mayEnd(read []*etcdserverpb.ResponseOp) (head point, err err
 	return head, d.nobodyIn(read[1].GetResponseRange())
 }
 
-// isEnd reports whether a head is the one with which this replica ends the fleet.
+// isEnd reports whether a head is the one with which this replica ends the fleet. A copy of
+// the replica from before may know the move, but not the changes that the fleet ended with.
 func (d *detaching) isEnd(head point) bool {
-	return d.own.Leaving != "" && head.Ended == d.own.Leaving && head.Fleet == d.own.At.Fleet
+	return d.own.Leaving != "" && head.Ended == d.own.Leaving && sameChange(head.Head, last(d.own.At.Head, d.own.Leaving))
 }
 
 // nobodyIn fails if gateways are registered.

@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"maps"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -191,6 +192,36 @@ func TestDetach_registersMeanwhile(t *testing.T) {
 	if !g.Live() {
 		t.Error("the gateway that has registered does not serve")
 	}
+}
+
+// A copy of a replica that was made after a failed move knows that move. It does not have
+// what was changed before the move was repeated, and is not detached.
+func TestDetach_copied(t *testing.T) {
+	t.Parallel()
+	l := newLeft(t)
+	s := toMove(t, l.dirs[0])
+	var b *gateway
+	racing := &hooked{s, func() {
+		b = openIn(t, l.dirs[1], "b", l.options)
+		b.awaitLive(t)
+	}}
+	if _, err := Detach(t.Context(), l.options, racing); err == nil {
+		t.Fatal("got no error, want one saying that a gateway is registered")
+	}
+	closeStore(t, s)
+	copied := t.TempDir()
+	if err := os.CopyFS(copied, os.DirFS(l.dirs[0])); err != nil {
+		t.Fatal(err)
+	}
+	b.apply(t, revoke(l.kept))
+	a := openIn(t, l.dirs[0], "a", l.options)
+	a.awaitLive(t)
+	a.close()
+	b.close()
+	if _, err := l.detach(t, l.dirs[0]); err != nil {
+		t.Fatal(err)
+	}
+	l.wantRefused(t, copied, "this fleet has ended")
 }
 
 // hooked is a store that does something before its membership is set.
