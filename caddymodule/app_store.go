@@ -153,7 +153,12 @@ func (s countedStore) SuspendedWorkspaces() (_ []string, err error) {
 	return s.store.SuspendedWorkspaces()
 }
 
+// Feed fails without a lease, as the check of a key does: the feed may have been revoked
+// through another gateway.
 func (s countedStore) Feed(ctx context.Context, digest apikey.Digest) (_ string, err error) {
+	if err := s.checkLease(); err != nil {
+		return "", err
+	}
 	defer s.count(ctx, metrics.Read, &err)
 	return s.store.Feed(ctx, digest)
 }

@@ -202,8 +202,8 @@ func TestFleet_validateOpensNothing(t *testing.T) {
 	}
 }
 
-// TestFleet_start: without etcd, a gateway starts and serves nobody. That is no failure of
-// its store, nor is it that what is old cannot be deleted.
+// TestFleet_start: without etcd, a gateway starts and serves nobody, not even calendar feeds.
+// That is no failure of its store, nor is it that what is old cannot be deleted.
 func TestFleet_start(t *testing.T) {
 	app, err := provisioned(t, "endpoints http://127.0.0.1:1\n path "+filepath.Join(t.TempDir(), "keys")+"\n integrity_key "+firstKey)
 	if err != nil {
@@ -215,6 +215,9 @@ func TestFleet_start(t *testing.T) {
 	before := sumOf(t, errorsMetric)
 	if err := app.shared.Load().store.Ping(); err != error(apikey.ErrFleetJoining) {
 		t.Errorf("got %v, want %v", err, apikey.ErrFleetJoining)
+	}
+	if _, err := app.shared.Load().store.Feed(t.Context(), apikey.NewFeedToken().Digest()); err != error(apikey.ErrFleetJoining) {
+		t.Errorf("a calendar feed: got %v, want %v", err, apikey.ErrFleetJoining)
 	}
 	unavailable := error(apikey.ErrFleetUnavailable)
 	app.shared.Load().store.countForget(t.Context(), &unavailable)
