@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
@@ -105,11 +106,19 @@ func (a *attempt) commit(ctx context.Context, on point, plan apikey.Plan) (resul
 		clientv3.Compare(clientv3.ModRevision(headKey), "=", on.Revision),
 		clientv3.Compare(clientv3.Value(headKey), "=", string(on.sealed)),
 	}
-	resp, err := a.etcd.write(ctx, conditions, then, []clientv3.Op{a.etcd.getGateways(), clientv3.OpGet(headKey)})
+	look := []clientv3.Op{a.etcd.getGateways(), clientv3.OpGet(headKey)}
+	resp, err := a.etcd.write(ctx, conditions, then, look)
 	for errors.Is(err, errAmbiguous) && ctx.Err() == nil {
 		a.unanswered = true
 		// The same again: it succeeds only if the first has not, and never will.
-		resp, err = a.etcd.write(ctx, conditions, then, []clientv3.Op{a.etcd.getGateways(), clientv3.OpGet(headKey)})
+		resp, err = a.etcd.write(ctx, conditions, then, look)
+	}
+	if errors.Is(err, rpctypes.ErrNoSpace) { // etcd says so of a change that it has made, too, if others use up its space just then
+		if now, lookErr := a.etcd.write(ctx, conditions, nil, look); lookErr != nil {
+			err = fmt.Errorf("%w: %w", errAmbiguous, err)
+		} else if !now.Succeeded {
+			a.unanswered, resp, err = true, now, nil
+		}
 	}
 	switch {
 	case err != nil && a.unanswered && !errors.Is(err, errAmbiguous):

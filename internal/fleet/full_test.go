@@ -181,3 +181,43 @@ func TestFleet_fullAndCutOff(t *testing.T) {
 		t.Errorf("got the propagation %+v, want it confirmed", got)
 	}
 }
+
+// etcd also says that it is full of a change that it has made, if others use up its space just
+// then. The outcome is what was made.
+func TestAttempt_fullAfterwards(t *testing.T) {
+	t.Parallel()
+	o := defaults(etcdtest.Shared(t, 1))
+	g := startGateways(t, 1, o)[0]
+	made, full := true, false
+	e := intercepted(t, o, func(_ context.Context, txn *etcdserverpb.TxnRequest, invoke func() error) error {
+		if !full || len(txn.Success) == 0 {
+			return invoke()
+		}
+		if made {
+			if err := invoke(); err != nil {
+				return err
+			}
+		}
+		return rpctypes.ErrGRPCNoSpace
+	})
+	full = true
+	try := func(name string) (result, error) {
+		now := time.Now().UTC().Truncate(time.Millisecond)
+		r := &request{
+			ctx: t.Context(), done: make(chan result, 1), applied: func(apikey.Planned) error { return nil },
+			change: apikey.Change{EventID: apikey.NewEventID(now), At: now, Actor: "test", Do: newKey("acme", name)},
+		}
+		a := &attempt{fleet: g.Fleet, etcd: e}
+		if _, done, err := a.try(t.Context(), []*request{r}); err != nil || !done {
+			return result{}, err
+		}
+		return <-r.done, nil
+	}
+	if done, err := try("made"); err != nil || done.outcome.Key.Name != "made" {
+		t.Errorf("a change that was made: got %+v and error %v", done.outcome, err)
+	}
+	made = false
+	if _, err := try("not made"); !errors.Is(err, rpctypes.ErrNoSpace) || errors.Is(err, errAmbiguous) {
+		t.Errorf("a change that was not made: got error %v, want %v", err, rpctypes.ErrNoSpace)
+	}
+}
