@@ -93,10 +93,10 @@ func (s countedStore) checkLease() error {
 // unchangeable says why a fleet takes no changes of this gateway, or returns "".
 func unchangeable(fleet apikey.FleetStatus) string {
 	switch {
-	case fleet.Space.UsedUp(): // so that a gateway cannot even join
-		return "the fleet's etcd has reached its quota: it refuses all changes, revocations too, until it has space again"
-	case fleet.Problem != "":
+	case fleet.Problem != "" && !fleet.NoRoom:
 		return "this gateway cannot reach its fleet"
+	case fleet.NoRoom, fleet.Space.UsedUp():
+		return "the fleet's etcd has reached its quota: it refuses all changes, revocations too, until it has space again"
 	case fleet.Space.Full():
 		return "the fleet's etcd is full: only revoking and suspending still work"
 	}

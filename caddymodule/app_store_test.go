@@ -91,6 +91,10 @@ func TestUnchangeable(t *testing.T) {
 			"the fleet's etcd has reached its quota: it refuses all changes, revocations too, until it has space again",
 		},
 		{apikey.FleetStatus{Space: apikey.FleetSpace{Used: quota, Quota: quota}, Problem: "no member of etcd answers"}, "this gateway cannot reach its fleet"},
+		{
+			apikey.FleetStatus{Problem: "etcd is full", NoRoom: true},
+			"the fleet's etcd has reached its quota: it refuses all changes, revocations too, until it has space again",
+		},
 	} {
 		if got := unchangeable(test.fleet); got != test.want {
 			t.Errorf("%+v: got %q, want %q", test.fleet, got, test.want)

@@ -186,6 +186,8 @@ type FleetStatus struct {
 	Heard time.Time
 	// Problem is why the gateway is not serving, or cannot reach etcd; "" if all is well.
 	Problem string
+	// NoRoom says that the problem is that etcd has no space for the gateway to join.
+	NoRoom bool
 	// Lost is what etcd has lost of the gateway's records; nil if it is nothing.
 	Lost  *Lost
 	Space FleetSpace

@@ -169,6 +169,9 @@ func TestFleet_fullAndCutOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	gatewaytest.Await(t, "the problem to be known", func() bool { return strings.Contains(g.Problem(), "etcd has reached its quota") })
+	if !g.Known().NoRoom {
+		t.Error("the problem is not known to be that etcd has no space")
+	}
 	g.lease.end()
 	if got := g.Refusal(); got != apikey.ErrFleetNoRoom {
 		t.Errorf("got the refusal %q, want %q", got.Message, apikey.ErrFleetNoRoom.Message)

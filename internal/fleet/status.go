@@ -3,9 +3,12 @@ package fleet
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
@@ -54,6 +57,9 @@ func (f *Fleet) Known() apikey.FleetStatus {
 		Prefix: o.Prefix, Name: o.Name, Mode: o.mode(), Committed: newest.Seq, Applied: at.Seq, LastEnd: newest.LastEnd,
 		Lease: max(f.lease.remaining(), 0), Heard: f.lease.from(), Problem: f.Problem(),
 		Lost: f.reconciling.lost.Load(),
+	}
+	if why := f.problem.Load(); why != nil {
+		status.NoRoom = errors.Is(*why, rpctypes.ErrNoSpace)
 	}
 	if id := f.id.Load(); id != nil {
 		status.Gateway = *id
