@@ -100,10 +100,13 @@ func TestConnect_otherProtocols(t *testing.T) {
 	}
 }
 
+// withConnect has a server serve extended CONNECT over HTTP/2.
+var withConnect = []string{"GODEBUG=http2xconnect=1"}
+
 // startWithConnect starts a server that serves extended CONNECT over HTTP/2.
 func startWithConnect(t *testing.T, config string) *server {
 	t.Helper()
-	return startWith(t, []string{"GODEBUG=http2xconnect=1"}, config)
+	return startWith(t, withConnect, config)
 }
 
 // extendedConnect returns the fields of a CONNECT that names a protocol.

@@ -126,7 +126,7 @@ func TestDocs_caddyfiles(t *testing.T) {
 				newReporter(t, keys)
 				shown = strings.ReplaceAll(shown, "/etc/caddy-api-keys/github-keys.json", keys)
 				must(t, os.WriteFile(file, []byte(shown), 0o600))
-				s.Program = commandBinary(t)
+				s.Program = plainBinary(t)
 				cmd := s.Command("adapt", "--validate", "--config", file)
 				if out, err := cmd.CombinedOutput(); err != nil {
 					t.Errorf("%v:\n%s\n%s", err, shown, out)

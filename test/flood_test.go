@@ -24,12 +24,8 @@ var floodConfig = strings.Replace(strings.Replace(gatewayConfig, "\tdebug\n", "\
 const floodVariable = "API_KEYS_FLOOD"
 
 // How much the memory may grow over a flood, whatever its size: by a few bytes
-// for each request of a million, had it kept something of it. The
-// race detector keeps its own account of every address that the heap was at, so
-// of what is resident under it little is the server's.
-const mostHeap = 4 << 20
-
-var mostResident = map[bool]int{false: 64 << 20, true: 256 << 20}[raceEnabled]
+// for each request of a million, had it kept something of it.
+const mostHeap, mostResident = 4 << 20, 64 << 20
 
 // TestFlood sends requests that nobody has sent before, each of a kind that
 // could be remembered by mistake, and holds that nothing of them is kept: the
@@ -39,7 +35,7 @@ var mostResident = map[bool]int{false: 64 << 20, true: 256 << 20}[raceEnabled]
 // API_KEYS_FLOOD=1000000 to see it hold at scale.
 func TestFlood(t *testing.T) {
 	t.Parallel()
-	s := start(t, floodConfig)
+	s := startPlain(t, floodConfig)
 	_, token := s.Create("acme", "Warehouse sync", "full_access")
 	count := 5_000
 	if n, err := strconv.Atoi(os.Getenv(floodVariable)); err == nil {

@@ -40,20 +40,22 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// commandBinary returns the same Caddy without the race detector, with which a command
-// takes four times as long to start: it is for commands that do one thing after another.
-func commandBinary(t *testing.T) string {
+// plainBinary returns the same Caddy without the race detector, with which a command takes
+// four times as long to start. It is for commands, which do one thing after another, and for
+// tests of what a gateway needs or leaves, which the race detector's own memory and CPU
+// time would hide.
+func plainBinary(t *testing.T) string {
 	t.Helper()
-	path, err := buildCommand()
+	path, err := buildPlain()
 	must(t, err)
 	return path
 }
 
-var buildCommand = sync.OnceValues(func() (string, error) {
+var buildPlain = sync.OnceValues(func() (string, error) {
 	if !raceEnabled {
 		return binary, nil
 	}
-	path := filepath.Join(filepath.Dir(binary), "command", "caddy")
+	path := filepath.Join(filepath.Dir(binary), "plain", "caddy")
 	return path, buildCaddy(path, false)
 })
 

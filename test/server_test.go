@@ -52,6 +52,21 @@ func newServer(t *testing.T) *server {
 	return &server{gatewaytest.NewProcess(t, binary)}
 }
 
+// newPlainServer prepares one without the race detector: see [plainBinary].
+func newPlainServer(t *testing.T) *server {
+	t.Helper()
+	return &server{gatewaytest.NewProcess(t, plainBinary(t))}
+}
+
+// startPlain is start for a server without the race detector.
+func startPlain(t *testing.T, config string) *server {
+	t.Helper()
+	s := newPlainServer(t)
+	s.Run(config)
+	s.AwaitReady()
+	return s
+}
+
 // start runs a configuration until the test ends, and waits until it serves.
 func start(t *testing.T, config string) *server {
 	t.Helper()

@@ -46,7 +46,10 @@ const (
 // A few rounds reveal what leaks with each request. make soak runs for hours.
 func TestSoak(t *testing.T) {
 	t.Parallel()
-	s := startWithConnect(t, soakConfig)
+	s := newPlainServer(t)
+	s.Env = withConnect
+	s.Run(soakConfig)
+	s.AwaitReady()
 	w := &soak{server: s}
 	_, w.expired = s.CreateExpired(t)
 	_, w.full = s.Create("acme", "Warehouse sync", "full_access")
