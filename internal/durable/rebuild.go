@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -168,11 +169,17 @@ func (db *DB) quarantineFiles(reason error) error {
 	if db.rebuilding() {
 		return remove()
 	}
-	kept, err := filepath.Glob(filepath.Join(db.path, damagedDirectory+"*"))
+	entries, err := os.ReadDir(db.path)
 	if err != nil {
 		return err
 	}
-	keep := !errors.Is(reason, errMergeLost) || len(kept) < enoughDamaged
+	kept := 0
+	for _, entry := range entries {
+		if strings.HasPrefix(entry.Name(), damagedDirectory) {
+			kept++
+		}
+	}
+	keep := !errors.Is(reason, errMergeLost) || kept < enoughDamaged
 	quarantine := ""
 	if keep {
 		if quarantine, err = db.newQuarantine(time.Now()); err != nil {
