@@ -8,6 +8,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
@@ -33,6 +34,7 @@ type Proxy struct {
 	listener net.Listener
 	conns    map[net.Conn]bool
 	stalled  []Direction
+	delay    time.Duration // of answers
 }
 
 // NewProxy starts a proxy in front of the server at an address. It ends with the test.
@@ -71,6 +73,13 @@ func (p *Proxy) Stall(directions ...Direction) {
 		directions = []Direction{Requests, Answers}
 	}
 	p.set(true, directions)
+}
+
+// Delay has answers take longer from now on, each at least that long.
+func (p *Proxy) Delay(delay time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.delay = delay
 }
 
 func (p *Proxy) set(listens bool, stalled []Direction) {
@@ -174,11 +183,17 @@ func (p *Proxy) pass(listener net.Listener, direction Direction, from, to net.Co
 	}
 }
 
-// awaitFlow waits until the direction is not stalled, or the listener closed.
+// awaitFlow waits until the direction is not stalled, or the listener closed, and for the
+// delay of an answer.
 func (p *Proxy) awaitFlow(listener net.Listener, direction Direction) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for p.listener == listener && slices.Contains(p.stalled, direction) {
 		p.changed.Wait()
+	}
+	if delay := p.delay; delay > 0 && direction == Answers {
+		p.mu.Unlock()
+		time.Sleep(delay)
+		p.mu.Lock()
 	}
 }

@@ -31,6 +31,19 @@ func TestFleet_oldEtcd(t *testing.T) {
 	openGateway(t, "gw", defaults(cluster)).awaitProblem(t, "runs etcd "+cluster.Member(0).Version())
 }
 
+// Members that take longer to say what they are than they are given at first are waited for.
+func TestFleet_slowMembers(t *testing.T) {
+	t.Parallel()
+	g := newProxied(t, etcdtest.Shared(t, 1), "gw")
+	g.each(func(p *etcdtest.Proxy) { p.Delay(attemptTimeout / 2) }) // and two answers are needed
+	e, err := dial(&g.options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.close()
+	gatewaytest.Await(t, "the members to be checked", func() bool { return e.checkMembers(t.Context()) == nil })
+}
+
 // What one cluster has and the other does not would look like what somebody has deleted.
 func TestFleet_differentClusters(t *testing.T) {
 	t.Parallel()

@@ -31,6 +31,7 @@ type etcd struct {
 	client *clientv3.Client
 	prefix string
 	keys   keyring
+	silent atomic.Int32 // how many times in a row no member has answered checkMembers
 }
 
 func dial(o *Options) (*etcd, error) {

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // The oldest patch of each minor version of etcd 3 with which a fleet is safe. Earlier
@@ -18,21 +19,24 @@ var oldestPatch = map[int]int{5: 33, 6: 14, 7: 1}
 const newestMinor = 7
 
 // checkMembers refuses members of etcd that are too old, or not of one cluster. Members that do
-// not answer are checked by a later call: nothing is read from them until they answer.
+// not answer are checked by a later call: nothing is read from them until they answer. As long
+// as none does, they get more time with each call, and once one has, the others get no more
+// than usual.
 func (e *etcd) checkMembers(ctx context.Context) error {
 	errs := make([]error, len(e.client.Endpoints()))
 	answered := make([]bool, len(errs))
 	clusters := make([]uint64, len(errs))
+	asking, cancel := context.WithTimeout(ctx, attemptTimeout<<min(e.silent.Load(), 2))
+	defer cancel()
 	var all sync.WaitGroup
 	for i, endpoint := range e.client.Endpoints() {
 		all.Go(func() {
-			ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
-			defer cancel()
-			status, err := e.client.Status(ctx, endpoint)
+			status, err := e.client.Status(asking, endpoint)
 			if err != nil {
 				errs[i] = fmt.Errorf("%s: %w", endpoint, explain(err))
 				return
 			}
+			time.AfterFunc(attemptTimeout, cancel)
 			answered[i], clusters[i] = true, status.Header.ClusterId
 			if why := tooOld(status.Version); why != "" {
 				errs[i] = fmt.Errorf("the member %s runs etcd %s: %s", endpoint, status.Version, why)
@@ -46,6 +50,7 @@ func (e *etcd) checkMembers(ctx context.Context) error {
 		}
 	}
 	if first := slices.Index(answered, true); first >= 0 {
+		e.silent.Store(0)
 		for i := range errs {
 			if answered[i] && clusters[i] != clusters[first] {
 				return fmt.Errorf("the endpoints %s and %s lead to different clusters of etcd", e.client.Endpoints()[first], e.client.Endpoints()[i])
@@ -58,6 +63,7 @@ func (e *etcd) checkMembers(ctx context.Context) error {
 			return err
 		}
 	}
+	e.silent.Add(1)
 	return fmt.Errorf("no member of etcd answers: %w", errors.Join(errs...))
 }
 
