@@ -189,9 +189,9 @@ func (i *instance) recordExposure(ctx context.Context, e exposure) {
 	now := i.clock.Now().UTC().Truncate(time.Millisecond)
 	_, err := i.store.Apply(ctx, apikey.Change{
 		EventID: apikey.NewEventID(now), At: now, Actor: gatewayActor, RemoteIP: e.remoteIP,
-		Do: apikey.Expose{WorkspaceID: e.key.WorkspaceID, KeyID: e.key.ID},
+		Do: apikey.Expose{WorkspaceID: e.key.WorkspaceID(), KeyID: e.key.ID()},
 	})
 	if err != nil {
-		i.log.Warn("could not record that a key was used in a browser", zap.String("api_key_id", e.key.ID), zap.Error(err))
+		i.log.Warn("could not record that a key was used in a browser", zap.String("api_key_id", e.key.ID()), zap.Error(err))
 	}
 }

@@ -36,7 +36,8 @@ func brokenClock() time.Time { panic("out of order") }
 func TestAuth_faults(t *testing.T) {
 	token := apikey.NewToken("agk")
 	good := faultySource(func(d apikey.Digest) (apikey.Grant, error) {
-		return apikey.Grant{ID: "key_1", WorkspaceID: "acme", MayWrite: true, Digest: d, ExpiresAt: apikey.InstantOf(time.Now().Add(time.Hour))}, nil
+		key := apikey.Key{ID: "key_1", WorkspaceID: "acme", Preset: apikey.FullAccess, Digest: d, ExpiresAt: time.Now().Add(time.Hour)}
+		return key.Grant(), nil
 	})
 	hang := make(chan struct{})
 	t.Cleanup(func() { close(hang) })

@@ -45,11 +45,11 @@ func firstPassage(r *http.Request) *passage {
 func (p *passage) placeholder(name string) (any, bool) {
 	switch key := p.pass.Key; name {
 	case "http.api_key.id":
-		return key.ID, true
+		return key.ID(), true
 	case "http.api_key.workspace_id":
-		return key.WorkspaceID, true
+		return key.WorkspaceID(), true
 	case "http.api_key.name":
-		return key.Name, true
+		return key.Name(), true
 	case "http.api_key.access":
 		return string(key.Preset()), true
 	}
@@ -90,7 +90,7 @@ func (p *passage) begin(block *Auth, d *authn.Decision, facts *authn.Facts, firs
 // earlier blocks set.
 func (p *passage) identify(r *http.Request, repl *caddy.Replacer) {
 	p.setHeaders(r.Header)
-	repl.Set("http.auth.user.id", p.pass.Key.ID)
+	repl.Set("http.auth.user.id", p.pass.Key.ID())
 	if p.before == nil {
 		repl.Map(p.placeholder)
 		caddyhttp.SetVar(r.Context(), passageKey, p)
@@ -106,7 +106,7 @@ func (p *passage) setHeaders(header http.Header) {
 	// One array for all headers. Each slice has the capacity for its own value
 	// only, and belongs to this request: Caddy edits header values in place.
 	key := p.pass.Key
-	p.identity = [4]string{key.WorkspaceID, key.ID, string(key.Preset()), p.assertion}
+	p.identity = [4]string{key.WorkspaceID(), key.ID(), string(key.Preset()), p.assertion}
 	header[p.block.WorkspaceHeader] = p.identity[0:1:1]
 	header[p.block.KeyIDHeader] = p.identity[1:2:2]
 	header[p.block.AccessHeader] = p.identity[2:3:3]

@@ -45,7 +45,7 @@ func annotateAccessLog(ctx context.Context, d *authn.Decision) {
 func decisionFields(d *authn.Decision) []zap.Field {
 	fields := []zap.Field{zap.String("api_key_result", string(d.Result))}
 	if d.Key != nil {
-		fields = append(fields, zap.String("api_key_id", d.Key.ID), zap.String("workspace_id", d.Key.WorkspaceID))
+		fields = append(fields, zap.String("api_key_id", d.Key.ID()), zap.String("workspace_id", d.Key.WorkspaceID()))
 	}
 	return fields
 }
@@ -69,6 +69,6 @@ func annotateSpan(ctx context.Context, d *authn.Decision) {
 	}
 	span.SetAttributes(spanResult.String(string(d.Result)))
 	if d.Key != nil {
-		span.SetAttributes(spanKeyID.String(d.Key.ID), spanWorkspace.String(d.Key.WorkspaceID))
+		span.SetAttributes(spanKeyID.String(d.Key.ID()), spanWorkspace.String(d.Key.WorkspaceID()))
 	}
 }

@@ -37,9 +37,9 @@ func (h *Auth) asksWhoami(r *http.Request) bool {
 // integration.
 func answerWhoami(w http.ResponseWriter, key *apikey.Grant) error {
 	body, err := json.Marshal(whoami{
-		Workspace: whoamiWorkspace{ID: key.WorkspaceID},
+		Workspace: whoamiWorkspace{ID: key.WorkspaceID()},
 		Key: whoamiKey{
-			ID: key.ID, Name: key.Name, Preset: key.Preset(), Abilities: key.Preset().Abilities(),
+			ID: key.ID(), Name: key.Name(), Preset: key.Preset(), Abilities: key.Preset().Abilities(),
 			CreatedAt: key.CreatedAt.Time(), ExpiresAt: key.ExpiresAt.Time(),
 		},
 	})

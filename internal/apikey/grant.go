@@ -1,20 +1,23 @@
 package apikey
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Grant is what a request needs to know of a key: whose it is, what it may do, and until
 // when. It takes a third of the memory of a [Key], and hardly any work of the garbage
 // collector.
 type Grant struct {
-	ID          string
-	WorkspaceID string
-	Name        string
-	Digest      Digest
-	CreatedAt   Instant
-	ExpiresAt   Instant
-	rare        *Rare // never changes; nil if nothing of it has happened
-	MayWrite    bool  // see [Grant.Preset]
-	Imported    bool  // see [Key.Imported]
+	names     string // the key's id, its workspace's id and its name, one after the other
+	Digest    Digest
+	CreatedAt Instant
+	ExpiresAt Instant
+	rare      *Rare // never changes; nil if nothing of it has happened
+	// Where the ids end in names.
+	keyID, workspaceID uint16
+	MayWrite           bool // see [Grant.Preset]
+	Imported           bool // see [Key.Imported]
 	// Replaced says that another key is to take this one's place.
 	Replaced bool
 }
@@ -25,13 +28,33 @@ type Rare struct{ RevokesAt, RevokedAt, ReplacedAt, ExposedAt Instant }
 // Grant returns what a request needs to know of the key.
 func (k *Key) Grant() Grant {
 	g := Grant{
-		ID: k.ID, WorkspaceID: k.WorkspaceID, Name: k.Name, Digest: k.Digest,
-		CreatedAt: InstantOf(k.CreatedAt), ExpiresAt: InstantOf(k.ExpiresAt),
+		Digest: k.Digest, CreatedAt: InstantOf(k.CreatedAt), ExpiresAt: InstantOf(k.ExpiresAt),
 		MayWrite: k.Preset == FullAccess, Imported: k.Imported, Replaced: k.ReplacedBy != "",
 	}
+	g.SetNames(k.ID+k.WorkspaceID+k.Name, len(k.ID), len(k.WorkspaceID))
 	g.SetRare(Rare{InstantOf(k.RevokesAt), InstantOf(k.RevokedAt), InstantOf(k.ReplacedAt), InstantOf(k.ExposedAt)})
 	return g
 }
+
+// SetNames sets the key's id, its workspace's id and its name, which follow each other in
+// names. It reports whether the ids are as long as it is told, and together not too long.
+func (g *Grant) SetNames(names string, keyID, workspaceID int) bool {
+	end := keyID + workspaceID
+	if keyID < 0 || workspaceID < 0 || end > min(len(names), math.MaxUint16) {
+		return false
+	}
+	g.names, g.keyID, g.workspaceID = names, uint16(keyID), uint16(end)
+	return true
+}
+
+// ID returns [Key.ID].
+func (g *Grant) ID() string { return g.names[:g.keyID] }
+
+// WorkspaceID returns [Key.WorkspaceID].
+func (g *Grant) WorkspaceID() string { return g.names[g.keyID:g.workspaceID] }
+
+// Name returns [Key.Name].
+func (g *Grant) Name() string { return g.names[g.workspaceID:] }
 
 // Rare returns what of it has happened to the key.
 func (g *Grant) Rare() Rare {

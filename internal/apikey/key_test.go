@@ -266,3 +266,20 @@ func TestKey_activeUntil(t *testing.T) {
 		}
 	}
 }
+
+// A grant has the ids and the name of its key, and refuses lengths that they do not have.
+func TestGrant_names(t *testing.T) {
+	key := Key{ID: "key_1", WorkspaceID: "acme", Name: "Zapier"}
+	g := key.Grant()
+	for _, wrong := range [][2]int{{-1, 1}, {1, -1}, {12, 4}, {16, 0}, {0, 16}, {1 << 16, 0}} {
+		if g.SetNames("key_1acmeZapier", wrong[0], wrong[1]) {
+			t.Errorf("ids of %d and %d bytes were accepted", wrong[0], wrong[1])
+		}
+	}
+	if g.ID() != key.ID || g.WorkspaceID() != key.WorkspaceID || g.Name() != key.Name {
+		t.Errorf("got %q, %q and %q, want those of %+v", g.ID(), g.WorkspaceID(), g.Name(), key)
+	}
+	if long := strings.Repeat("k", 1<<16); g.SetNames(long, len(long), 0) {
+		t.Error("an id of 64 KiB was accepted")
+	}
+}

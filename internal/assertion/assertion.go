@@ -98,7 +98,7 @@ func (t *Terms) claims(key *apikey.Grant, at time.Time) identity.Claims {
 	}
 	return identity.Claims{
 		Issuer: t.Issuer, Audience: t.Audience, IssuedAt: at.Unix(), ExpiresAt: end.Unix(),
-		KeyID: key.ID, WorkspaceID: key.WorkspaceID, Access: string(key.Preset()),
+		KeyID: key.ID(), WorkspaceID: key.WorkspaceID(), Access: string(key.Preset()),
 	}
 }
 

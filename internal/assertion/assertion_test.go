@@ -39,7 +39,9 @@ func open(t testing.TB, record []byte, secrets Secrets) *Ring {
 }
 
 func testKey(life time.Duration) *apikey.Grant {
-	return &apikey.Grant{ID: "key_01M85NMXCRPQAH7NX5PN817E75", WorkspaceID: "acme", ExpiresAt: apikey.InstantOf(time.Now().Add(life))}
+	key := apikey.Key{ID: "key_01M85NMXCRPQAH7NX5PN817E75", WorkspaceID: "acme", ExpiresAt: time.Now().Add(life)}
+	granted := key.Grant()
+	return &granted
 }
 
 // verifier verifies with the public keys of a ring.
@@ -62,7 +64,7 @@ func TestSigner_verifies(t *testing.T) {
 	v := verifier(t, s.Ring())
 	want := identity.Claims{
 		Issuer: terms.Issuer, Audience: terms.Audience, IssuedAt: now.Unix(), ExpiresAt: now.Unix() + 60,
-		KeyID: key.ID, WorkspaceID: "acme", Access: "read_only",
+		KeyID: key.ID(), WorkspaceID: "acme", Access: "read_only",
 	}
 	if got, err := v.Verify(t.Context(), s.Assertion(&terms, new(Slot), key, now)); err != nil || got != want {
 		t.Errorf("got %+v, %v; want %+v", got, err, want)

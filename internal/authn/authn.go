@@ -169,7 +169,7 @@ func (a *Authenticator) Check(ctx context.Context, policy *Policy, facts *Facts)
 		return d.refuse(ReadOnly)
 	}
 	if !a.count(&d, policy, facts, key) {
-		a.limited.note(key.ID, d.At)
+		a.limited.note(key.ID(), d.At)
 		a.usages.count(key, asLimited, d.At)
 		return d.refuse(RateLimited)
 	}

@@ -89,7 +89,7 @@ func TestCheck(t *testing.T) {
 				t.Errorf("%s: the key was looked up", c.name)
 			}
 		default:
-			if d.Key == nil || d.Key.ID != keys[c.token.Digest()] {
+			if d.Key == nil || d.Key.ID() != keys[c.token.Digest()] {
 				t.Errorf("%s: got key %v, want %s", c.name, d.Key, keys[c.token.Digest()])
 			}
 		}
@@ -124,7 +124,7 @@ func TestCheck_status(t *testing.T) {
 			if d.Lookup != how {
 				t.Errorf("%s: got lookup %q, want %q", c.name, d.Lookup, how)
 			}
-			if d.Key == nil || d.Key.ID != key.ID {
+			if d.Key == nil || d.Key.ID() != key.ID {
 				t.Errorf("%s: got no key, want it named: the whole token matched", c.name)
 			}
 		}

@@ -578,7 +578,7 @@ func TestCache_halfDigest(t *testing.T) {
 	other := key.Digest
 	other[len(other)-1]++
 	if found, ok := a.keys.cached(other); ok {
-		t.Errorf("got the key %s by the digest of another", found.ID)
+		t.Errorf("got the key %s by the digest of another", found.ID())
 	}
 	if _, _, err := a.keys.get(t.Context(), other); err != errUnknown {
 		t.Errorf("got error %v, want %v", err, errUnknown)

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 	"runtime"
-	"strings"
 	"testing"
 	"time"
 	"unsafe"
@@ -23,10 +22,7 @@ func (s *grants) Grant(digest apikey.Digest) (apikey.Grant, error) {
 	if err != nil {
 		return apikey.Grant{}, err
 	}
-	granted := key.Grant()
-	text := strings.Clone(granted.ID + granted.WorkspaceID + granted.Name)
-	granted.ID, granted.WorkspaceID, granted.Name = text[:30], text[30:34], text[34:]
-	return granted, nil
+	return key.Grant(), nil
 }
 
 // TestMemory: a hundred thousand keys in use take at most 60 MB of heap, with the limits of

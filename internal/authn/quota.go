@@ -46,8 +46,8 @@ func (a *Authenticator) count(d *Decision, policy *Policy, facts *Facts, key *en
 		d.WorkspaceQuota.Limit = limit
 	}
 	action := bucket(d.Action)
-	own := ratelimit.Count{Subject: key.ID, Action: action, Limit: d.KeyQuota.Limit, Hint: &key.buckets}
-	all := ratelimit.Count{Subject: key.WorkspaceID, Action: ofWorkspace, Limit: d.WorkspaceQuota.Limit, Hint: &key.buckets}
+	own := ratelimit.Count{Subject: key.ID(), Action: action, Limit: d.KeyQuota.Limit, Hint: &key.buckets}
+	all := ratelimit.Count{Subject: key.WorkspaceID(), Action: ofWorkspace, Limit: d.WorkspaceQuota.Limit, Hint: &key.buckets}
 	switch {
 	case own.Limit.N > 0 && all.Limit.N > 0:
 		d.KeyQuota.Usage, d.WorkspaceQuota.Usage = a.limiter.AllowBoth(own, all, d.At)

@@ -190,7 +190,7 @@ func (a *Authenticator) judge(key *apikey.Grant, at time.Time) Result {
 		return Expired
 	case apikey.Active:
 	}
-	if a.suspended.has(key.WorkspaceID) {
+	if a.suspended.has(key.WorkspaceID()) {
 		return Suspended
 	}
 	return Allowed

@@ -95,7 +95,7 @@ func (u *usages) putAside(key *entry) {
 // takeUsage removes and returns the counts of a key. The caller holds the lock.
 func (key *entry) takeUsage() (apikey.KeyDay, apikey.Usage) {
 	take := func(as counter) uint64 { return uint64(key.usage.counts[as].Swap(0)) }
-	return apikey.KeyDay{KeyID: key.ID, Day: apikey.Day(key.usage.day.Load())},
+	return apikey.KeyDay{KeyID: key.ID(), Day: apikey.Day(key.usage.day.Load())},
 		apikey.Usage{Reads: take(asRead), Writes: take(asWrite), Refused: take(asRefused), RateLimited: take(asLimited)}
 }
 

@@ -217,7 +217,7 @@ func TestUsage_bounded(t *testing.T) {
 	fail := func(map[apikey.KeyDay]apikey.Usage) error { return errNoPaper }
 	keys := make([]entry, 3)
 	for i := range keys {
-		keys[i].ID = fmt.Sprint("key ", i)
+		keys[i].Grant = anyGrant()
 	}
 	a.usages.unwritten = map[apikey.KeyDay]apikey.Usage{}
 	for i := range maxUses - 1 {
@@ -235,7 +235,7 @@ func TestUsage_bounded(t *testing.T) {
 	if len(got) != maxUses {
 		t.Errorf("got the counts of %d keys, want %d", len(got), maxUses)
 	}
-	of := func(i int) uint64 { return got[apikey.KeyDay{KeyID: keys[i].ID, Day: apikey.DayOf(epoch)}].Reads }
+	of := func(i int) uint64 { return got[apikey.KeyDay{KeyID: keys[i].ID(), Day: apikey.DayOf(epoch)}].Reads }
 	if of(0) != 4 || of(1) != 0 || of(2) != 0 {
 		t.Errorf("got %d, %d and %d, want all of the first key, and none of the others", of(0), of(1), of(2))
 	}
@@ -249,7 +249,7 @@ func TestUsage_bounded(t *testing.T) {
 // However long nothing is flushed, no request is forgotten.
 func TestUsage_unflushed(t *testing.T) {
 	a := newAuthenticator(t, new(source), atEpoch)
-	key := &entry{Grant: apikey.Grant{ID: "key"}}
+	key := &entry{Grant: anyGrant()}
 	for range 3 {
 		a.usages.count(key, asRead, epoch)
 		key.usage.counts[asRead].Add(putAsideAt - 2) // as if there had been as many
@@ -257,7 +257,7 @@ func TestUsage_unflushed(t *testing.T) {
 	}
 	got := counted{}
 	got.flush(t, a)
-	if got := got[apikey.KeyDay{KeyID: "key", Day: apikey.DayOf(epoch)}].Reads; got != 3*putAsideAt {
+	if got := got[apikey.KeyDay{KeyID: key.ID(), Day: apikey.DayOf(epoch)}].Reads; got != 3*putAsideAt {
 		t.Errorf("got %d requests, want %d", got, uint64(3*putAsideAt))
 	}
 }

@@ -18,20 +18,11 @@ type use struct {
 	at atomic.Int64 // in milliseconds since 1970
 	// written is the use that was last written. Only flushes use it.
 	written int64
-	// from is the address of the first client since the last write, once known is addressed.
-	from  string
-	known atomic.Uint32
+	// from is the address of the first client since the last write, until the next one.
+	from atomic.Pointer[string]
 	// listed says that a flush will look at it.
 	listed atomic.Bool
 }
-
-// Whether the address of a use is known. Only a request takes it from the first of these to
-// the last, and only a flush takes it back.
-const (
-	unaddressed uint32 = iota
-	addressing
-	addressed
-)
 
 // uses tracks the last uses of keys until they are written. A request only stores a
 // number in the entry it has; only a key's first use after a pause takes the lock.
@@ -98,7 +89,7 @@ func (u *uses) note(key *entry, at time.Time, client Client) {
 	if now := at.UnixMilli(); one.at.Load() != now {
 		one.at.Store(now)
 	}
-	if client != nil && one.known.Load() == unaddressed {
+	if client != nil && one.from.Load() == nil {
 		one.note(client)
 	}
 	// After the store: unlist reads the time once more.
@@ -108,10 +99,8 @@ func (u *uses) note(key *entry, at time.Time, client Client) {
 }
 
 func (one *use) note(client Client) {
-	if one.known.CompareAndSwap(unaddressed, addressing) {
-		one.from = client.Address()
-		one.known.Store(addressed)
-	}
+	from := client.Address()
+	one.from.CompareAndSwap(nil, &from)
 }
 
 func (u *uses) list(key *entry) {
@@ -133,18 +122,10 @@ func (u *uses) unlist(one *use) int64 {
 }
 
 func (one *use) address() string {
-	if one.known.Load() == addressed {
-		return one.from
+	if from := one.from.Load(); from != nil {
+		return *from
 	}
 	return ""
-}
-
-// forgetAddress has the next request note its own.
-func (one *use) forgetAddress() {
-	if one.known.Load() == addressed {
-		one.from = ""
-		one.known.Store(unaddressed)
-	}
 }
 
 // FlushUses calls write with the keys that were used since they were last written, by
@@ -162,7 +143,7 @@ func (a *Authenticator) FlushUses(now time.Time, resolution time.Duration, write
 		key := u.followed.entries[at]
 		one := &key.use
 		if used := one.at.Load(); used != one.written {
-			batch[key.ID] = apikey.Use{At: time.UnixMilli(used), From: one.address(), Noted: one.written != 0}
+			batch[key.ID()] = apikey.Use{At: time.UnixMilli(used), From: one.address(), Noted: one.written != 0}
 			keys = append(keys, at)
 			continue
 		}
@@ -181,8 +162,8 @@ func (a *Authenticator) FlushUses(now time.Time, resolution time.Duration, write
 	}
 	for _, at := range keys {
 		key := u.followed.entries[at]
-		key.use.written = batch[key.ID].At.UnixMilli()
-		key.use.forgetAddress()
+		key.use.written = batch[key.ID()].At.UnixMilli()
+		key.use.from.Store(nil) // the next request notes its own
 	}
 	u.written = append(u.written, writing{now, keys})
 	return nil

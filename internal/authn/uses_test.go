@@ -222,7 +222,8 @@ func TestFlushUses_whatIsAUse(t *testing.T) {
 
 func anyGrant() apikey.Grant {
 	id := apikey.NewKeyID(epoch)
-	return apikey.Grant{ID: id, Digest: sha256.Sum256([]byte(id))}
+	key := apikey.Key{ID: id, Digest: sha256.Sum256([]byte(id))}
+	return key.Grant()
 }
 
 // address is a client with the given address.

@@ -136,7 +136,7 @@ func TestFlushUses_atOnce(t *testing.T) {
 		}
 	}
 	for _, key := range keys {
-		if got, want := n.lastUsed[key.ID].UnixMilli(), key.use.at.Load(); got != want {
+		if got, want := n.lastUsed[key.ID()].UnixMilli(), key.use.at.Load(); got != want {
 			t.Errorf("got a last use at %d, want %d", got, want)
 		}
 	}

@@ -49,17 +49,18 @@ func encodeGrant(g apikey.Grant) []byte {
 	if g.Imported {
 		set |= grantImported
 	}
-	to := make([]byte, 0, 64+len(g.ID)+len(g.WorkspaceID)+len(g.Name))
+	id, workspace, name := g.ID(), g.WorkspaceID(), g.Name()
+	to := make([]byte, 0, 64+len(id)+len(workspace)+len(name))
 	to = append(to, grantForm, set)
 	rare := g.Rare()
 	for _, at := range grantInstants(&g, &rare) {
 		to = binary.AppendVarint(to, int64(*at))
 	}
-	to = binary.AppendUvarint(to, uint64(len(g.ID)))
-	to = binary.AppendUvarint(to, uint64(len(g.WorkspaceID)))
-	to = append(to, g.ID...)
-	to = append(to, g.WorkspaceID...)
-	to = append(to, g.Name...)
+	to = binary.AppendUvarint(to, uint64(len(id)))
+	to = binary.AppendUvarint(to, uint64(len(workspace)))
+	to = append(to, id...)
+	to = append(to, workspace...)
+	to = append(to, name...)
 	return binary.LittleEndian.AppendUint32(to, grantSum(g.Digest[:], to))
 }
 
@@ -94,13 +95,8 @@ func decodeGrant(digest, value []byte) (g apikey.Grant, err error) {
 		}
 		lengths[i], rest = int(n), rest[size:]
 	}
-	id, ws := lengths[0], lengths[0]+lengths[1]
-	if id == 0 || ws > len(rest) || g.ExpiresAt == 0 {
-		return apikey.Grant{}, errGrant
-	}
-	text := string(rest) // one allocation for all
-	g.ID, g.WorkspaceID, g.Name = text[:id], text[id:ws], text[ws:]
-	if apikey.ValidateWorkspaceID(g.WorkspaceID) != nil {
+	if !g.SetNames(string(rest), lengths[0], lengths[1]) || g.ID() == "" || g.ExpiresAt == 0 ||
+		apikey.ValidateWorkspaceID(g.WorkspaceID()) != nil {
 		return apikey.Grant{}, errGrant
 	}
 	return g, nil

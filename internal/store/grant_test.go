@@ -13,16 +13,27 @@ import (
 
 func someGrant() apikey.Grant {
 	g := apikey.Grant{
-		ID: apikey.NewKeyID(start), WorkspaceID: "acme", Name: "Zapier – Übersicht", Digest: digestOf("token"),
-		CreatedAt: apikey.InstantOf(start), ExpiresAt: apikey.InstantOf(start.Add(life)), MayWrite: true, Imported: true, Replaced: true,
+		Digest: digestOf("token"), CreatedAt: apikey.InstantOf(start), ExpiresAt: apikey.InstantOf(start.Add(life)), MayWrite: true, Imported: true, Replaced: true,
 	}
+	nameGrant(&g, apikey.NewKeyID(start), "acme", "Zapier – Übersicht")
 	g.SetRare(apikey.Rare{RevokesAt: 1, RevokedAt: -1, ReplacedAt: 1 << 62, ExposedAt: 2})
+	return g
+}
+
+func nameGrant(g *apikey.Grant, id, workspaceID, name string) {
+	g.SetNames(id+workspaceID+name, len(id), len(workspaceID))
+}
+
+// plainGrant is one of which nothing is set that can be left out.
+func plainGrant(workspaceID string) apikey.Grant {
+	g := apikey.Grant{ExpiresAt: 1}
+	nameGrant(&g, "k", workspaceID, "")
 	return g
 }
 
 func TestGrant_encoding(t *testing.T) {
 	full := someGrant()
-	plain := apikey.Grant{ID: "k", WorkspaceID: strings.Repeat("w", 64), ExpiresAt: 1}
+	plain := plainGrant(strings.Repeat("w", 64))
 	for _, want := range []apikey.Grant{full, plain} {
 		value := encodeGrant(want)
 		got, err := decodeGrant(want.Digest[:], value)
@@ -49,10 +60,10 @@ func TestGrant_encoding(t *testing.T) {
 // What would let a request pass by mistake is no grant.
 func TestGrant_inconsistent(t *testing.T) {
 	for name, change := range map[string]func(*apikey.Grant){
-		"no id":             func(g *apikey.Grant) { g.ID = "" },
+		"no id":             func(g *apikey.Grant) { nameGrant(g, "", "acme", "Zapier") },
 		"no expiry":         func(g *apikey.Grant) { g.ExpiresAt = 0 },
-		"no workspace":      func(g *apikey.Grant) { g.WorkspaceID = "" },
-		"a wrong workspace": func(g *apikey.Grant) { g.WorkspaceID = "a b" },
+		"no workspace":      func(g *apikey.Grant) { nameGrant(g, "k", "", "Zapier") },
+		"a wrong workspace": func(g *apikey.Grant) { nameGrant(g, "k", "a b", "Zapier") },
 	} {
 		g := someGrant()
 		change(&g)
@@ -86,7 +97,7 @@ func TestGrant_follows(t *testing.T) {
 // No bytes make decodeGrant panic, and what it accepts is what was encoded.
 func FuzzGrant(f *testing.F) {
 	digest := digestOf("token")
-	for _, g := range []apikey.Grant{someGrant(), {ID: "k", WorkspaceID: "w", ExpiresAt: 1}} {
+	for _, g := range []apikey.Grant{someGrant(), plainGrant("w")} {
 		value := encodeGrant(g)
 		f.Add(value[:len(value)-4])
 	}

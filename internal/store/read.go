@@ -145,7 +145,7 @@ func keyByDigest(txn reader, digest apikey.Digest) (*apikey.Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := keyByID(txn, granted.ID)
+	key, err := keyByID(txn, granted.ID())
 	if err == nil && key.Digest != digest {
 		err = errors.New("the record of " + key.ID + " is of another token")
 	}

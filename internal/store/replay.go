@@ -164,7 +164,7 @@ func (r *replay) key(txn *transaction, record apikey.Record) error {
 		return errors.New("the key has had another token or workspace")
 	}
 	switch holder, err := grantOf(txn, key.Digest); {
-	case err == nil && holder.ID != key.ID:
+	case err == nil && holder.ID() != key.ID:
 		return errors.New("another key has its token")
 	case err != nil && !errors.Is(err, apikey.ErrNotFound):
 		return err
