@@ -6,17 +6,17 @@ import (
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
-// dayTotals are the totals of keys on a day. There are many of them, so those that fit into 32
+// dayTotals are the totals of keys on a day. There are many of them, so those that fit into 16
 // bits, which are nearly all, take half as much memory as the others. Each key is in one of the
 // two.
 type dayTotals struct {
-	small map[apikey.KeyIDBytes][4]uint32
+	small map[apikey.KeyIDBytes][4]uint16
 	large map[apikey.KeyIDBytes]apikey.Usage
 }
 
 // newDayTotals returns none, with room for some.
 func newDayTotals(room int) *dayTotals {
-	return &dayTotals{small: make(map[apikey.KeyIDBytes][4]uint32, room)}
+	return &dayTotals{small: make(map[apikey.KeyIDBytes][4]uint16, room)}
 }
 
 // of returns the total of a key, if it is known. A nil *dayTotals has none.
@@ -35,8 +35,8 @@ func (d *dayTotals) of(id apikey.KeyIDBytes) (total apikey.Usage, known bool) {
 func (d *dayTotals) add(id apikey.KeyIDBytes, total apikey.Usage) {
 	known, _ := d.of(id)
 	total = known.Latest(total)
-	if max(total.Reads, total.Writes, total.Refused, total.RateLimited) <= math.MaxUint32 {
-		d.small[id] = [...]uint32{uint32(total.Reads), uint32(total.Writes), uint32(total.Refused), uint32(total.RateLimited)}
+	if max(total.Reads, total.Writes, total.Refused, total.RateLimited) <= math.MaxUint16 {
+		d.small[id] = [...]uint16{uint16(total.Reads), uint16(total.Writes), uint16(total.Refused), uint16(total.RateLimited)}
 		return
 	}
 	delete(d.small, id)

@@ -13,7 +13,7 @@ import (
 func TestDayTotals(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		totals, want := newDayTotals(0), make(map[apikey.KeyIDBytes]apikey.Usage)
-		count := rapid.OneOf(rapid.Uint64Range(0, 3), rapid.Uint64Range(math.MaxUint32-2, math.MaxUint32+2), rapid.Uint64())
+		count := rapid.OneOf(rapid.Uint64Range(0, 3), rapid.Uint64Range(math.MaxUint16-2, math.MaxUint16+2), rapid.Uint64())
 		for range rapid.IntRange(1, 30).Draw(t, "steps") {
 			id := apikey.KeyIDBytes{rapid.Byte().Draw(t, "key") % 3}
 			if rapid.IntRange(0, 9).Draw(t, "choice") == 0 {
