@@ -1,6 +1,7 @@
 package authn
 
 import (
+	"encoding/binary"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,41 +45,68 @@ type writing struct {
 	keys []place
 }
 
-// followed are the keys whose uses are followed, each at a place that it keeps. Only entries
-// has pointers, so that the garbage collector follows one for each key, and not four.
+// followed are the keys whose uses are followed, each at a place that it keeps. They are found
+// in chains of places, which take a third of the memory of a map. Only entries has pointers, so
+// that the garbage collector follows one for each key, and not four.
 type followed struct {
-	entries []*entry
-	places  map[halfDigest]place
-	free    []place
+	entries []*entry // by place; the first one is for none
+	next    []place  // of each in its chain, or of what is free
+	chains  []place  // by digest; as many as a power of two, or none
+	free    place
+	len     int
 }
 
+// place is where a key is; 0 if nowhere.
 type place uint32
+
+func (f *followed) chain(digest *apikey.Digest) *place {
+	return &f.chains[binary.LittleEndian.Uint32(digest[:])&uint32(len(f.chains)-1)]
+}
 
 // put follows a key. If another entry of the key was followed, put takes its place, and
 // returns that entry.
 func (f *followed) put(key *entry) (at place, older *entry) {
-	at, known := f.places[half(key.Digest)]
-	if known {
-		older, f.entries[at] = f.entries[at], key
-		return at, older
+	if f.len == len(f.chains) {
+		f.grow()
 	}
-	if n := len(f.free); n > 0 {
-		at, f.free = f.free[n-1], f.free[:n-1]
-		f.entries[at] = key
+	chain := f.chain(&key.Digest)
+	for at := *chain; at != 0; at = f.next[at] {
+		if older := f.entries[at]; older.Digest == key.Digest {
+			f.entries[at] = key
+			return at, older
+		}
+	}
+	if at = f.free; at != 0 {
+		f.entries[at], f.free = key, f.next[at]
 	} else {
-		at, f.entries = place(len(f.entries)), append(f.entries, key)
+		at, f.entries, f.next = place(len(f.entries)), append(f.entries, key), append(f.next, 0)
 	}
-	if f.places == nil {
-		f.places = make(map[halfDigest]place)
-	}
-	f.places[half(key.Digest)] = at
+	f.next[at], *chain = *chain, at
+	f.len++
 	return at, nil
 }
 
+// grow makes room for twice as many chains.
+func (f *followed) grow() {
+	if f.len == 0 {
+		*f = followed{entries: make([]*entry, 1), next: make([]place, 1)}
+	}
+	f.chains = make([]place, max(2*len(f.chains), 1))
+	for at, key := range f.entries { // none is free
+		if key != nil {
+			chain := f.chain(&key.Digest)
+			f.next[at], *chain = *chain, place(at)
+		}
+	}
+}
+
 func (f *followed) remove(at place) {
-	delete(f.places, half(f.entries[at].Digest))
-	f.entries[at], f.free = nil, append(f.free, at)
-	if len(f.places) == 0 { // or a map keeps the room that it once needed
+	link := f.chain(&f.entries[at].Digest)
+	for *link != at {
+		link = &f.next[*link]
+	}
+	*link, f.next[at], f.free, f.entries[at] = f.next[at], f.free, at, nil
+	if f.len--; f.len == 0 {
 		*f = followed{}
 	}
 }
