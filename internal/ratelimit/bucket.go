@@ -76,20 +76,30 @@ func (b *bucket) advance(at instant) {
 // memory for the requests that passed, not for those that could. The first few need no
 // allocation.
 type ring struct {
-	slots      []int64
-	first, len uint32 // the oldest's slot, and how many there are
+	more       *[]int64 // in place of few
+	first, len uint32   // the oldest's slot, and how many there are
 	few        [4]int64
+}
+
+func (r *ring) slots() []int64 {
+	if r.more != nil {
+		return *r.more
+	}
+	return r.few[:]
 }
 
 func (r *ring) count() int { return int(r.len) }
 
 // at returns the ith oldest.
-func (r *ring) at(i int) int64 { return r.slots[r.slot(i)] }
+func (r *ring) at(i int) int64 {
+	slots := r.slots()
+	return slots[r.slot(slots, i)]
+}
 
-func (r *ring) slot(i int) int {
+func (r *ring) slot(slots []int64, i int) int {
 	i += int(r.first)
-	if i >= len(r.slots) {
-		i -= len(r.slots)
+	if i >= len(slots) {
+		i -= len(slots)
 	}
 	return i
 }
@@ -104,22 +114,23 @@ func (r *ring) within(now int64, window time.Duration) int {
 
 // push appends the newest of at most limit.
 func (r *ring) push(at int64, limit int) {
-	if r.count() == len(r.slots) {
-		r.grow(limit)
+	slots := r.slots()
+	if r.count() == len(slots) {
+		slots = r.grow(slots, limit)
 	}
+	slots[r.slot(slots, r.count())] = at
 	r.len++
-	r.slots[r.slot(r.count()-1)] = at
 }
 
-func (r *ring) grow(limit int) {
-	if r.slots == nil {
-		r.slots = r.few[:min(len(r.few), limit)]
-		return
+func (r *ring) grow(slots []int64, limit int) []int64 {
+	grown := make([]int64, min(2*len(slots), limit))
+	n := copy(grown, slots[r.first:])
+	copy(grown[n:], slots[:r.first])
+	if r.more == nil {
+		r.more = new([]int64)
 	}
-	grown := make([]int64, min(2*r.count(), limit))
-	n := copy(grown, r.slots[r.first:])
-	copy(grown[n:], r.slots[:r.first])
-	r.slots, r.first = grown, 0
+	*r.more, r.first = grown, 0
+	return grown
 }
 
 // drop removes the n oldest.
@@ -127,13 +138,14 @@ func (r *ring) drop(n int) {
 	if n == 0 {
 		return
 	}
-	r.first = uint32(r.slot(n))
+	r.first = uint32(r.slot(r.slots(), n))
 	r.len -= uint32(n)
 }
 
 // shift moves all of them in time.
 func (r *ring) shift(by int64) {
+	slots := r.slots()
 	for i := range r.count() {
-		r.slots[r.slot(i)] += by
+		slots[r.slot(slots, i)] += by
 	}
 }

@@ -148,7 +148,7 @@ func TestBucketsAreSeparate(t *testing.T) {
 func TestRingGrowth(t *testing.T) {
 	l := New()
 	limit := Limit{1000, time.Minute}
-	slots := func() int { return len(l.buckets.find(bucketID{"key", read, limit}).passes.slots) }
+	slots := func() int { return len(l.buckets.find(bucketID{"key", read, limit}).passes.slots()) }
 	for i := range 10_000 { // one in 20 s: three are in the window
 		l.Allow(Count{"key", read, limit, nil}, day.Add(time.Duration(i)*20*time.Second))
 	}
