@@ -96,11 +96,14 @@ func (f *Fleet) answer(err error) error {
 	case errors.Is(err, apikey.ErrStoreUnavailable): // the replica says why
 		return err
 	}
-	return &unavailable{f.noChange(), err}
+	return &unavailable{f.noChange(err), err}
 }
 
-// noChange returns what to tell the caller of a change that cannot be made.
-func (f *Fleet) noChange() *apikey.Error {
+// noChange returns what to tell the caller of a change that cannot be made because of an error.
+func (f *Fleet) noChange(err error) *apikey.Error {
+	if _, said := errors.AsType[rpctypes.EtcdError](err); said && !isTransient(err) {
+		return apikey.ErrFleetNoPart // it may still read
+	}
 	why := f.problem.Load()
 	if why == nil || isSilence(*why) {
 		return apikey.ErrFleetUnavailable

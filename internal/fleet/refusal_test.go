@@ -39,6 +39,21 @@ func TestFleet_noChange(t *testing.T) {
 	}
 }
 
+// A gateway that takes part, but may not write, hears from its fleet.
+func TestFleet_noWriting(t *testing.T) {
+	f := &Fleet{log: zaptest.NewLogger(t)}
+	for err, want := range map[error]*apikey.Error{
+		rpctypes.ErrPermissionDenied: apikey.ErrFleetNoPart,
+		rpctypes.ErrCorrupt:          apikey.ErrFleetNoPart,
+		rpctypes.ErrNoLeader:         apikey.ErrFleetUnavailable,
+		context.DeadlineExceeded:     apikey.ErrFleetUnavailable,
+	} {
+		if got := f.answer(explain(err)); !errors.Is(got, want) {
+			t.Errorf("%v: got %v, want %q", err, got, want.Message)
+		}
+	}
+}
+
 // Only a gateway that hears nothing says that it has heard nothing.
 func TestRefusal(t *testing.T) {
 	silent := fmt.Errorf("no member of etcd answers: %w", errors.Join(explain(status.Error(codes.Unavailable, "connection refused")), context.DeadlineExceeded))
