@@ -37,7 +37,8 @@ type etcd struct {
 func dial(o *Options) (*etcd, error) {
 	client, err := clientv3.New(clientv3.Config{
 		Endpoints: o.Endpoints, Username: o.Username, Password: o.Password, TLS: o.TLS,
-		DialOptions: []grpc.DialOption{grpc.WithChainUnaryInterceptor(authenticateLater(), sayWhy)}, DialKeepAliveTime: 5 * time.Second, DialKeepAliveTimeout: 3 * time.Second,
+		DialOptions:       []grpc.DialOption{grpc.WithChainUnaryInterceptor(authenticateLater(), sayWhy)},
+		DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 3 * time.Second, // gRPC takes no less than ten
 		Logger: zap.NewNop(), // this package says what has failed
 	})
 	if err != nil {
