@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"net/http"
+	"net/netip"
 	"strings"
 
 	"github.com/agiled/caddy-api-keys/internal/authn"
@@ -53,8 +54,11 @@ func isPreflight(r *http.Request) bool {
 // sender is the client that sent a request.
 type sender struct{ *http.Request }
 
-// Address returns the client's address, as the site sees it.
-func (s sender) Address() string { return remoteIP(s.Request) }
+// Address returns the client's address, as the site sees it; the zero address if it has none.
+func (s sender) Address() netip.Addr {
+	address, _ := netip.ParseAddr(remoteIP(s.Request))
+	return address
+}
 
 // escapedPath returns the path as the upstream will see it, or "" for a target
 // without a path ("x:public/me").

@@ -2,6 +2,7 @@ package authn
 
 import (
 	"net/http"
+	"net/netip"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/ratelimit"
@@ -99,7 +100,7 @@ func (f *Facts) credential(policy *Policy, earlier *apikey.Prefixes, digest apik
 type Client interface {
 	// Address returns the client's IP address. It is called rarely: when the use of a
 	// key is recorded.
-	Address() string
+	Address() netip.Addr
 }
 
 // forbiddenMethod reports whether the method is never allowed: TRACE echoes

@@ -2,6 +2,7 @@ package authn
 
 import (
 	"encoding/binary"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,11 +20,20 @@ type use struct {
 	at atomic.Int64 // in milliseconds since 1970
 	// written is the use that was last written. Only flushes use it.
 	written int64
-	// from is the address of the first client since the last write, until the next one.
-	from atomic.Pointer[string]
+	// from is the address of the first client since the last write, once known is addressed.
+	from  netip.Addr
+	known atomic.Uint32
 	// listed says that a flush will look at it.
 	listed atomic.Bool
 }
+
+// Whether the address of a use is known. Only a request takes it from the first of these to
+// the last, and only a flush takes it back.
+const (
+	unaddressed uint32 = iota
+	addressing
+	addressed
+)
 
 // uses tracks the last uses of keys until they are written. A request only stores a
 // number in the entry it has; only a key's first use after a pause takes the lock.
@@ -117,7 +127,7 @@ func (u *uses) note(key *entry, at time.Time, client Client) {
 	if now := at.UnixMilli(); one.at.Load() != now {
 		one.at.Store(now)
 	}
-	if client != nil && one.from.Load() == nil {
+	if client != nil && one.known.Load() == unaddressed {
 		one.note(client)
 	}
 	// After the store: unlist reads the time once more.
@@ -127,8 +137,10 @@ func (u *uses) note(key *entry, at time.Time, client Client) {
 }
 
 func (one *use) note(client Client) {
-	from := client.Address()
-	one.from.CompareAndSwap(nil, &from)
+	if one.known.CompareAndSwap(unaddressed, addressing) {
+		one.from = client.Address()
+		one.known.Store(addressed)
+	}
 }
 
 func (u *uses) list(key *entry) {
@@ -150,11 +162,14 @@ func (u *uses) unlist(one *use) int64 {
 }
 
 func (one *use) address() string {
-	if from := one.from.Load(); from != nil {
-		return *from
+	if one.known.Load() == addressed && one.from.IsValid() {
+		return one.from.String()
 	}
 	return ""
 }
+
+// forgetAddress has the next request note its own.
+func (one *use) forgetAddress() { one.known.CompareAndSwap(addressed, unaddressed) }
 
 // FlushUses calls write with the keys that were used since they were last written, by
 // id, and their last uses: each key at its first use, and then whenever the resolution
@@ -191,7 +206,7 @@ func (a *Authenticator) FlushUses(now time.Time, resolution time.Duration, write
 	for _, at := range keys {
 		key := u.followed.entries[at]
 		key.use.written = batch[key.ID()].At.UnixMilli()
-		key.use.from.Store(nil) // the next request notes its own
+		key.use.forgetAddress()
 	}
 	u.written = append(u.written, writing{now, keys})
 	return nil

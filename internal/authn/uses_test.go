@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"net/http"
+	"net/netip"
 	"sync"
 	"testing"
 	"time"
@@ -229,7 +230,7 @@ func anyGrant() apikey.Grant {
 // address is a client with the given address.
 type address string
 
-func (a address) Address() string { return string(a) }
+func (a address) Address() netip.Addr { return netip.MustParseAddr(string(a)) }
 
 // The client's address is requested once for each use that is written.
 func TestFlushUses_from(t *testing.T) {
