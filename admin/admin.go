@@ -67,6 +67,9 @@ type Keys interface {
 	// Check reads the whole store and returns its findings.
 	Check(ctx context.Context, now time.Time) ([]doctor.Finding, error)
 	Ping() error
+	// Filled reports whether the store may have all keys: a gateway's copy of those of its
+	// fleet has none at first.
+	Filled() (bool, error)
 	// Unchangeable returns why no change can be made now, or "".
 	Unchangeable() string
 }

@@ -101,4 +101,6 @@ func (noKeys) Check(context.Context, time.Time) ([]doctor.Finding, error) {
 
 func (noKeys) Ping() error { return apikey.ErrStoreUnavailable }
 
+func (noKeys) Filled() (bool, error) { return false, apikey.ErrStoreUnavailable }
+
 func (noKeys) Unchangeable() string { return "no key store is open" }

@@ -1,12 +1,15 @@
 package admin
 
 import (
+	"cmp"
 	"maps"
 	"net/http"
 	"path"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/agiled/caddy-api-keys/internal/apikey"
 )
 
 // call is one call of the API: its name in metrics, and a function that returns a
@@ -24,6 +27,9 @@ type call struct {
 	// expensive means that the call is refused to pages from other origins, although
 	// it changes nothing, because of what it costs.
 	expensive bool
+	// keyless means that the call shows nothing of the keys, although it reads: it is
+	// answered without all of them. Calls that change something fail by themselves then.
+	keyless bool
 	// endsAccess means that the limit of changes does not apply to the call.
 	endsAccess bool
 }
@@ -32,13 +38,13 @@ type call struct {
 func resources() map[string]map[string]call {
 	return map[string]map[string]call{
 		"/healthz": {
-			http.MethodGet: {operation: "healthz", do: (*Handler).healthz, everywhere: true},
+			http.MethodGet: {operation: "healthz", do: (*Handler).healthz, everywhere: true, keyless: true},
 		},
 		"/openapi.json": {
-			http.MethodGet: {operation: "openapi", do: (*Handler).openapi, everywhere: true},
+			http.MethodGet: {operation: "openapi", do: (*Handler).openapi, everywhere: true, keyless: true},
 		},
 		"/mount": { // the response says which workspace it is pinned to
-			http.MethodGet: {operation: "mount", do: (*Handler).showMount, everywhere: true},
+			http.MethodGet: {operation: "mount", do: (*Handler).showMount, everywhere: true, keyless: true},
 		},
 		"/workspaces": {
 			http.MethodGet: {operation: "workspaces", do: (*Handler).listWorkspaces},
@@ -110,13 +116,13 @@ func resources() map[string]map[string]call {
 			http.MethodGet: {operation: "audit", do: (*Handler).listEvents},
 		},
 		"/clock": {
-			http.MethodGet: {operation: "clock", do: (*Handler).showClock},
+			http.MethodGet: {operation: "clock", do: (*Handler).showClock, keyless: true},
 		},
 		"/clock/trust": {
 			http.MethodPost: {operation: "clock_trust", do: (*Handler).trustClock},
 		},
 		"/fleet": {
-			http.MethodGet: {operation: "fleet", do: (*Handler).showFleet},
+			http.MethodGet: {operation: "fleet", do: (*Handler).showFleet, keyless: true},
 		},
 		"/fleet/reconcile": {
 			http.MethodPost: {operation: "fleet_reconcile", do: (*Handler).reconcileFleet},
@@ -137,7 +143,7 @@ func resources() map[string]map[string]call {
 			http.MethodPost: {operation: "import", do: (*Handler).importKeys, long: true},
 		},
 		"/doctor": {
-			http.MethodGet: {operation: "doctor", do: (*Handler).checkStore, expensive: true},
+			http.MethodGet: {operation: "doctor", do: (*Handler).checkStore, expensive: true, keyless: true},
 		},
 	}
 }
@@ -188,6 +194,12 @@ func (h *Handler) resource(calls map[string]call) http.Handler {
 		if call.operation != "import" && methodOf(r) != http.MethodGet && asksDryRun(r.URL.RawQuery) {
 			h.refuse(w, r, call.operation, errNoDryRun)
 			return
+		}
+		if methodOf(r) == http.MethodGet && !call.keyless {
+			if filled, err := h.keys().Filled(); err != nil || !filled {
+				h.refuse(w, r, call.operation, cmp.Or(err, error(apikey.ErrFleetPartial)))
+				return
+			}
 		}
 		body := r.Body
 		if call.long {

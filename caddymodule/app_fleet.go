@@ -8,6 +8,7 @@ import (
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/fleet"
+	"github.com/agiled/caddy-api-keys/internal/metrics"
 	"github.com/agiled/caddy-api-keys/internal/store"
 	"github.com/agiled/caddy-api-keys/internal/version"
 )
@@ -79,6 +80,13 @@ func (i *instance) adoptFleet(o *fleetOptions) error {
 		return fmt.Errorf("the store at %q: %w", i.store.Path(), err)
 	}
 	return nil
+}
+
+// Filled is asked before a read for people: that a fleet has yet to fill the store is no
+// failure of the store.
+func (s countedStore) Filled() (_ bool, err error) {
+	defer s.count(context.Background(), metrics.Read, &err)
+	return s.store.Filled()
 }
 
 // checkLease fails if the gateway belongs to a fleet and may not serve. The fleet itself

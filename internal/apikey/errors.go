@@ -83,9 +83,9 @@ var (
 	// ErrFleetUnusable is ErrStoreUnavailable for a gateway that hears from its fleet and
 	// cannot take part in it, as with the wrong integrity key.
 	ErrFleetUnusable = &Error{Code: "store_unavailable", Message: "This gateway cannot take part in its fleet, so it refuses all requests. The server's log says why."}
-	// ErrFleetPartial is ErrStoreUnavailable for a backup of a gateway that lacks records of
-	// its fleet.
-	ErrFleetPartial = &Error{Code: "store_unavailable", Message: "No backup was taken: this gateway does not have all keys of its fleet yet, or not again. Take one through a gateway that serves, or try again when this one does."}
+	// ErrFleetPartial is ErrStoreUnavailable for a read through a gateway that lacks records
+	// of its fleet.
+	ErrFleetPartial = &Error{Code: "store_unavailable", Message: "This gateway does not have all keys of its fleet yet, or not again. Ask a gateway that serves, or try again when this one does."}
 	// ErrFleetInDoubt is ErrStoreUnavailable for a change of a fleet that may or may not
 	// have been made.
 	ErrFleetInDoubt = &Error{Code: "store_unavailable", Message: "This may or may not have been done: the connection to the fleet's etcd was lost in the meantime. Check whether it was done, and try again if it was not."}

@@ -22,8 +22,16 @@ func wantNotWhole(t *testing.T, when string, s *Store) {
 	}
 }
 
-// A replica that has never been filled makes no backup, which would lack keys. One that is
-// being refilled makes one.
+// wantFilled wants a store to say whether it may be read for people.
+func wantFilled(t *testing.T, when string, s *Store, want bool) {
+	t.Helper()
+	if got, err := s.Filled(); got != want || err != nil {
+		t.Errorf("%s: got filled=%t %v, want %t", when, got, err, want)
+	}
+}
+
+// A replica that has never been filled is not read for people, and makes no backup, which
+// would lack keys. One that is being refilled is, and does.
 func TestBackup_unfilled(t *testing.T) {
 	log := openFleet(t, 1)
 	history(t, log.replicas[0])
@@ -34,6 +42,7 @@ func TestBackup_unfilled(t *testing.T) {
 	}
 	defer closeStore(t, s)
 	wantNotWhole(t, "an empty replica", s)
+	wantFilled(t, "an empty replica", s, false)
 	r, err := s.BeginReload(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -43,13 +52,16 @@ func TestBackup_unfilled(t *testing.T) {
 	}
 	r.Close()
 	wantNotWhole(t, "half a replica", s)
+	wantFilled(t, "half a replica", s, false)
 	mustReload(t, s, all, log.head())
+	wantFilled(t, "a replica", s, true)
 	whole := len(mustBackup(t, s, start))
 	if r, err = s.BeginReload(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	defer r.Close()
 	equal(t, "the size of a backup while it is refilled", len(mustBackup(t, s, start)), whole)
+	wantFilled(t, "a replica that is refilled", s, true)
 }
 
 // Nor does one that has gone back with its fleet, before it has put back what it keeps: keys
