@@ -98,6 +98,15 @@ func (s countedStore) checkLease() error {
 	return s.fleet.Refusal()
 }
 
+func (s countedStore) Unchangeable() string {
+	if s.fleet != nil {
+		if why := unchangeable(s.fleet.Known()); why != "" {
+			return why
+		}
+	}
+	return s.store.Unchangeable()
+}
+
 // unchangeable says why a fleet takes no changes of this gateway, or returns "".
 func unchangeable(fleet apikey.FleetStatus) string {
 	switch {

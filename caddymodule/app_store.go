@@ -49,22 +49,18 @@ func (s countedStore) MayHave(digest apikey.Digest) bool { return s.store.MayHav
 func (s countedStore) Prefixes() *apikey.Prefixes        { return s.store.Prefixes() }
 func (s countedStore) Version(workspaceID string) uint64 { return s.store.Version(workspaceID) }
 
-func (s countedStore) Unchangeable() string {
-	if s.fleet != nil {
-		if why := unchangeable(s.fleet.Known()); why != "" {
-			return why
-		}
-	}
-	return s.store.Unchangeable()
-}
-
 // For requests and scrapes, which count the failures themselves.
 
 func (s countedStore) Grant(digest apikey.Digest) (apikey.Grant, error) {
 	return s.store.Grant(digest)
 }
 
+// Lookup is for tokens that have leaked. It fails without a lease: the key may have been
+// created through another gateway.
 func (s countedStore) Lookup(digest apikey.Digest) (*apikey.Key, error) {
+	if err := s.checkLease(); err != nil {
+		return nil, err
+	}
 	return s.store.Lookup(digest)
 }
 

@@ -219,6 +219,9 @@ func TestFleet_start(t *testing.T) {
 	if _, err := app.shared.Load().store.Feed(t.Context(), apikey.NewFeedToken().Digest()); err != error(apikey.ErrFleetJoining) {
 		t.Errorf("a calendar feed: got %v, want %v", err, apikey.ErrFleetJoining)
 	}
+	if _, err := app.shared.Load().store.Lookup(apikey.NewToken("agk").Digest()); err != error(apikey.ErrFleetJoining) {
+		t.Errorf("a leaked token: got %v, want %v", err, apikey.ErrFleetJoining)
+	}
 	if filled, err := app.shared.Load().store.Filled(); filled || err != nil {
 		t.Errorf("got filled=%t %v, want a store that has yet to be filled", filled, err)
 	}
