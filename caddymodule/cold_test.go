@@ -85,13 +85,13 @@ func (s *coldStore) checkAll(b testing.TB, atOnce int) {
 	callers.Wait()
 }
 
-// TestCold_allocations: a request with a key that is not cached costs 20 allocations at
-// most, of which Badger makes 15.
+// TestCold_allocations: a request with a key that is not cached costs fewer than 21
+// allocations on average, of which Badger makes 16.
 func TestCold_allocations(t *testing.T) {
 	const keys = 500
 	s := newColdStore(t, keys)
-	if got := int(testing.AllocsPerRun(1, func() { s.checkAll(t, 1) })) / keys; got > 20 {
-		t.Errorf("got %d allocations, want at most 20", got)
+	if got := testing.AllocsPerRun(1, func() { s.checkAll(t, 1) }) / keys; got >= 21 {
+		t.Errorf("got %.1f allocations, want fewer than 21", got)
 	}
 }
 
