@@ -232,8 +232,6 @@ func (r *restore) write(ctx context.Context, batch []backupLine) error {
 // many it has restored: not all if another change waits.
 func (r *restore) tryWrite(ctx context.Context, batch []backupLine) (n int, err error) {
 	s := r.store
-	s.noting.Lock() // for writeUses, and before waiting for the turn
-	defer s.noting.Unlock()
 	m := &merge{mayHave: s.MayHave, now: r.change.At, actor: r.change.Actor, madeAt: r.done.MadeAt, awaited: s.db.Awaited}
 	begun, merging := time.Now(), time.Duration(0)
 	defer func() { r.pacer.Waited(time.Since(begun) - merging) }() // for its turn, and for the disk
@@ -245,22 +243,31 @@ func (r *restore) tryWrite(ctx context.Context, batch []backupLine) (n int, err 
 		for _, outcome := range m.outcomes {
 			s.refuse(outcome)
 		}
-	}}, func(turn *durable.Turn) error {
+	}}, func(*durable.Turn) error {
 		*r.done = m.done
 		if s.onChange != nil {
 			for _, outcome := range m.outcomes {
 				s.onChange(outcome)
 			}
 		}
-		return r.writeUses(turn, batch[:m.merged])
+		return nil
 	})
+	if err == nil {
+		err = s.wrapInternal(r.writeUses(batch[:m.merged]))
+	}
 	return m.merged, err
 }
 
 // writeUses restores uses of keys that are in the backup. They are not acknowledged
 // changes, and so not in the journal.
-func (r *restore) writeUses(turn *durable.Turn, batch []backupLine) error {
-	return turn.Note(func(txn *durable.Txn) (err error) {
+func (r *restore) writeUses(batch []backupLine) error {
+	if !slices.ContainsFunc(batch, func(line backupLine) bool { return line.Use != nil }) {
+		return nil
+	}
+	s := r.store
+	s.noting.Lock()
+	defer s.noting.Unlock()
+	return s.db.Note(func(txn *durable.Txn) (err error) {
 		for i := range batch {
 			use := batch[i].Use
 			if use == nil {

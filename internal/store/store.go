@@ -49,8 +49,8 @@ type Store struct {
 	// use it.
 	lastEvent  string
 	lastCounts lastCounts
-	// noting is held by who writes when keys were last used. Whoever has the turn does not
-	// wait for it.
+	// noting is held by who writes when keys were last used, for no longer than that takes:
+	// a stop waits for it. Whoever has the turn does not wait for it.
 	noting sync.Mutex
 	// recent is how often keys were used of late.
 	recent recentUsage

@@ -131,7 +131,7 @@ func (r *recentUsage) due() bool {
 // NoteUsage adds to how often keys were used. If it fails, it may be called again with the
 // same counts and more: none is counted twice.
 //
-// Like NoteUses, it never conflicts with changes or other notes.
+// Like NoteUses, it waits for no change.
 func (s *Store) NoteUsage(more map[apikey.KeyDay]apikey.Usage) error {
 	return s.noteUsage(func() (map[countedDay][]keyTotal, error) { return s.totalsWith(more) })
 }

@@ -15,8 +15,8 @@ import (
 // NoteUses records when keys, by id, were last used and from where, and when they were
 // first used.
 //
-// It never conflicts with changes or other notes: uses have records of their own, and
-// whatever happens to a key in the meantime, its record is not touched.
+// It waits for no change: uses have records of their own, and whatever happens to a key in
+// the meantime, its record is not touched.
 func (s *Store) NoteUses(uses map[string]apikey.Use) error {
 	s.noting.Lock()
 	defer s.noting.Unlock()
