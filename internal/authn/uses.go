@@ -168,8 +168,13 @@ func (one *use) address() string {
 	return ""
 }
 
-// forgetAddress has the next request note its own.
-func (one *use) forgetAddress() { one.known.CompareAndSwap(addressed, unaddressed) }
+// forgetAddress has the next request note its own, unless another one than was written has
+// been noted meanwhile.
+func (one *use) forgetAddress(written string) {
+	if one.address() == written {
+		one.known.CompareAndSwap(addressed, unaddressed)
+	}
+}
 
 // FlushUses calls write with the keys that were used since they were last written, by
 // id, and their last uses: each key at its first use, and then whenever the resolution
@@ -205,8 +210,9 @@ func (a *Authenticator) FlushUses(now time.Time, resolution time.Duration, write
 	}
 	for _, at := range keys {
 		key := u.followed.entries[at]
-		key.use.written = batch[key.ID()].At.UnixMilli()
-		key.use.forgetAddress()
+		noted := batch[key.ID()]
+		key.use.written = noted.At.UnixMilli()
+		key.use.forgetAddress(noted.From)
 	}
 	u.written = append(u.written, writing{now, keys})
 	return nil

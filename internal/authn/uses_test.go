@@ -238,7 +238,7 @@ func TestFlushUses_from(t *testing.T) {
 	token, key := s.add()
 	now := epoch
 	a := newAuthenticator(t, s, func() time.Time { return now })
-	use := func(from address) {
+	use := func(from Client) {
 		t.Helper()
 		facts := request(http.MethodGet, token)
 		facts.Client = from
@@ -262,5 +262,19 @@ func TestFlushUses_from(t *testing.T) {
 		if got := n.from[key.ID]; got != test.want {
 			t.Errorf("after uses by %v: got %q noted, want %q", test.by, got, test.want)
 		}
+	}
+
+	use(nil)
+	if err := a.FlushUses(now, 0, func(uses map[string]apikey.Use) error {
+		use(address("192.0.2.4"))
+		return n.write(uses)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.FlushUses(now, 0, n.write); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := n.from[key.ID], "192.0.2.4"; got != want {
+		t.Errorf("after a use during a write: got %q noted, want %q", got, want)
 	}
 }
