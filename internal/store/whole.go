@@ -11,34 +11,24 @@ import (
 func (s *Store) Filled() (filled bool, err error) {
 	err = s.view(func(txn *durable.Txn) error {
 		r, err := replicaIn(txn)
-		if err == nil {
-			filled, err = filledIn(txn, r)
+		if filled = r.Prefix == ""; err != nil || filled {
+			return err
 		}
-		return err
+		_, err = txn.Get(setKey) // it is set once the replica is filled
+		filled = err == nil
+		return ignoreNotFound(err)
 	})
 	return filled, err
 }
 
-func filledIn(txn reader, r replicaRecord) (bool, error) {
-	if r.Prefix == "" {
-		return true, nil
-	}
-	_, err := txn.Get(setKey) // it is set once the replica is filled
-	return err == nil, ignoreNotFound(err)
-}
-
-// isWhole fails if the store is a replica without records of its fleet that nobody would
-// expect a backup of it to lack: it has never been filled, or it keeps them to put them back.
-// One that is behind, or that is being refilled, has each record in an earlier state at worst.
+// isWhole fails if a backup of the store would lack records of its fleet, or could not be
+// restored: it is a replica that is being filled, whose records are of two moments until that
+// has finished, or it keeps records to put them back. One that is behind is whole.
 func isWhole(txn reader) error {
-	r, err := replicaIn(txn)
-	if err != nil {
-		return err
-	}
-	switch filled, err := filledIn(txn, r); {
+	switch r, err := replicaIn(txn); {
 	case err != nil:
 		return err
-	case !filled:
+	case r.Incomplete:
 		return apikey.ErrFleetPartial
 	case r.KeptAt == 0:
 		return nil
