@@ -33,7 +33,7 @@ type Replica interface {
 	Refuse(records []apikey.Record)
 	// Settle says that the replica has all that the fleet has. It ends the refusal unless the
 	// replica lacks one of some events, which it returns then.
-	Settle(events []string) (lacks string, err error)
+	Settle(events []string, lost bool) (lacks []string, err error)
 	// Has reports whether the replica has records with just these values.
 	Has(records []apikey.Record) (bool, error)
 	// BeginReload begins to replace all records.

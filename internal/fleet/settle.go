@@ -15,7 +15,7 @@ import (
 // replica has them. That it has all that etcd has is not enough: if etcd was restored from a
 // snapshot in the meantime, it may have lost those changes. They are known by the events of
 // the audit trail that were made with them: a replica that has an event has what was changed
-// until then.
+// until then, and so has one that has only later events, because the fleet forgot the earlier.
 
 // unapplied are changes that could not be applied.
 type unapplied struct {
@@ -88,16 +88,16 @@ func (e *etcd) changesIn(events []*clientv3.Event) (all []change) {
 // replica has all that etcd had when the session began.
 func (f *Fleet) settle() {
 	f.settleAt = settled
-	lacks, err := f.replica.Settle(f.unapplied.events)
+	lacks, err := f.replica.Settle(f.unapplied.events, f.unapplied.lost)
 	switch {
 	case err != nil:
 		f.log.Error("could not find out what need not be refused any more", zap.Error(err))
-	case lacks == "":
+	case len(lacks) == 0:
 		f.unapplied = unapplied{}
 		return
 	case !f.unapplied.lost:
-		f.unapplied.lost = true
-		f.log.Error("etcd has lost changes that this gateway has heard of and could not apply: it refuses what they took away until they are back, or until it is restarted", zap.String("event", lacks))
+		f.unapplied = unapplied{events: lacks, lost: true}
+		f.log.Error("etcd has lost changes that this gateway has heard of and could not apply: it refuses what they took away until they are back, or until it is restarted", zap.Strings("events", lacks))
 	}
 	f.settleAt = 0 // try again after the next change
 }

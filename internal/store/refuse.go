@@ -52,16 +52,22 @@ func (s *Store) refuse(outcome apikey.Outcome) {
 }
 
 // Settle ends what Refuse has begun. It is called when the replica has all that the fleet has.
-// If it lacks one of some events all the same, Settle returns that, and ends nothing.
-func (s *Store) Settle(events []string) (lacks string, err error) {
+// If it lacks some of these events all the same, Settle returns those, and ends nothing. Unless
+// lost says that they have been lacking before, those from before the oldest event that it has
+// are not lacking, but forgotten: all that came with them is there.
+func (s *Store) Settle(events []string, lost bool) (lacks []string, err error) {
 	s.refusals.mu.Lock()
 	defer s.refusals.mu.Unlock()
 	if !s.refusals.any {
-		return "", nil
+		return nil, nil
 	}
 	var now []apikey.Workspace
 	if err := s.view(func(txn *durable.Txn) error {
-		if lacks, err = lackedOf(events, txn); err != nil || lacks != "" {
+		oldest := ""
+		if !lost {
+			oldest = oldestEvent(txn)
+		}
+		if lacks, err = lackedOf(events, oldest, txn); err != nil || len(lacks) > 0 {
 			return err
 		}
 		for id := range s.refusals.workspaces {
@@ -72,7 +78,7 @@ func (s *Store) Settle(events []string) (lacks string, err error) {
 			now = append(now, ws)
 		}
 		return nil
-	}); err != nil || lacks != "" {
+	}); err != nil || len(lacks) > 0 {
 		return lacks, err
 	}
 	s.refusals.any, s.refusals.workspaces = false, nil
@@ -80,19 +86,31 @@ func (s *Store) Settle(events []string) (lacks string, err error) {
 	for _, ws := range now {
 		s.onChange(apikey.Outcome{Workspace: ws, Unchanged: true})
 	}
-	return "", nil
+	return nil, nil
 }
 
-// lackedOf returns one of some events that the store does not have, "" if it has all.
-func lackedOf(events []string, txn reader) (string, error) {
+// lackedOf returns those of some events that the store does not have, except older ones than
+// the oldest.
+func lackedOf(events []string, oldest string, txn reader) (lacks []string, err error) {
 	for _, id := range events {
-		if _, err := txn.Get(eventKey(id)); errors.Is(err, durable.ErrNotFound) && id != "" {
-			return id, nil
-		} else if ignoreNotFound(err) != nil {
-			return "", err
+		switch _, err := txn.Get(eventKey(id)); {
+		case err == nil || id == "":
+		case !errors.Is(err, durable.ErrNotFound):
+			return nil, err
+		case id > oldest:
+			lacks = append(lacks, id)
 		}
 	}
-	return "", nil
+	return lacks, nil
+}
+
+// oldestEvent returns the id of the oldest event, "" if there is none: then none was
+// forgotten, because the newest never is.
+func oldestEvent(txn reader) string {
+	for key := range txn.Below(eventKey("")) {
+		return string(key[len(eventKey("")):])
+	}
+	return ""
 }
 
 func laterEnd(key *apikey.Key) apikey.Ending {

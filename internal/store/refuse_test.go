@@ -85,11 +85,25 @@ func TestRefuse_untilSettled(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("after an older change", authn.Unavailable, authn.Suspended)
-	if lacks, err := s.Settle([]string{"lost"}); err != nil || lacks != "lost" {
-		t.Errorf("without an event: got %q, %v, want that it is lacking", lacks, err)
+	forgotten, oldest, lost := apikey.NewEventID(now), apikey.NewEventID(now), apikey.NewEventID(now)
+	wantLacks := func(when string, events []string, lostBefore bool, want ...string) {
+		t.Helper()
+		lacks, err := s.Settle(events, lostBefore)
+		if err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "events that are lacking "+when, lacks, want)
+		check(when, authn.Unavailable, authn.Suspended)
 	}
-	check("without an event", authn.Unavailable, authn.Suspended)
-	if lacks, err := s.Settle(nil); err != nil || lacks != "" {
+	wantLacks("without any event", []string{forgotten}, false, forgotten)
+	if err := s.writeLocally(t.Context(), now, func(txn *transaction) error {
+		return txn.Set(eventKey(oldest), nil)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	wantLacks("without the latest event", []string{forgotten, oldest, lost}, false, lost)
+	wantLacks("without what was lost before", []string{forgotten, oldest}, true, forgotten)
+	if lacks, err := s.Settle([]string{forgotten, oldest}, false); err != nil || len(lacks) > 0 {
 		t.Fatal(err)
 	}
 	check("settled", authn.Allowed, authn.Allowed)
