@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
@@ -45,6 +46,12 @@ func TestFleet_refusesWhatEtcdHasLost(t *testing.T) {
 	broken.apply(t, newKey("acme", "another")) // which has the number of the revocation
 	if broken.allows(t, ended) {
 		t.Error("a gateway allows the key whose revocation etcd has lost, after another change")
+	}
+	if n, err := broken.store.ForgetEvents(t.Context(), time.Now().Add(time.Hour), time.Now()); err != nil || n == 0 {
+		t.Errorf("forgot %d events, with error %v, want some", n, err)
+	}
+	if broken.allows(t, ended) {
+		t.Error("a gateway allows the key whose revocation etcd has lost, after all earlier events were forgotten")
 	}
 	if !broken.allows(t, other) {
 		t.Error("a key is refused that nobody has ended")
