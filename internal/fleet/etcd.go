@@ -150,7 +150,7 @@ func (e *etcd) delete(name string) error {
 // isTransient reports whether another try may succeed.
 func isTransient(err error) bool {
 	if e, ok := errors.AsType[rpctypes.EtcdError](err); ok { // which has no status
-		return e.Code() == codes.Unavailable || e.Code() == codes.DeadlineExceeded
+		return e.Code() == codes.Unavailable || e.Code() == codes.DeadlineExceeded || e == rpctypes.ErrTooManyRequests
 	}
 	switch status.Code(err) {
 	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled, codes.Unknown, codes.Internal:

@@ -176,10 +176,19 @@ func TestFleet_fullAndCutOff(t *testing.T) {
 	if got := g.Refusal(); got != apikey.ErrFleetNoRoom {
 		t.Errorf("got the refusal %q, want %q", got.Message, apikey.ErrFleetNoRoom.Message)
 	}
-	if err := e.setFull(t.Context(), false); err != nil {
+
+	// Taken back, it continues under that.
+	o.MaxStaleness -= time.Second
+	if err := g.Adopt(o); err != nil {
 		t.Fatal(err)
 	}
 	g.awaitLive(t)
+	if got := *g.id.Load(); got != id {
+		t.Errorf("after it was taken back: got the registration %s, want still %s", got, id)
+	}
+	if err := e.setFull(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
 	if got := g.apply(t, revoke(k)).Propagation; !got.Confirmed {
 		t.Errorf("got the propagation %+v, want it confirmed", got)
 	}

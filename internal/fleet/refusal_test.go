@@ -46,6 +46,7 @@ func TestFleet_noWriting(t *testing.T) {
 		rpctypes.ErrPermissionDenied: apikey.ErrFleetNoPart,
 		rpctypes.ErrCorrupt:          apikey.ErrFleetNoPart,
 		rpctypes.ErrNoLeader:         apikey.ErrFleetUnavailable,
+		rpctypes.ErrTooManyRequests:  apikey.ErrFleetUnavailable,
 		context.DeadlineExceeded:     apikey.ErrFleetUnavailable,
 	} {
 		if got := f.answer(explain(err)); !errors.Is(got, want) {

@@ -82,14 +82,13 @@ func (f *Fleet) session(ctx context.Context) error {
 // registration stays until the next session has renewed the lease: a call that takes access
 // away in the meantime has to wait for it.
 func (f *Fleet) leave(m *membership, why error) {
-	f.last = nil
 	if m.serving() {
-		f.former = append(f.former, m.id)
-		if !endsLease(why) {
-			f.last = m
-		}
+		f.former, f.last = append(f.former, m.id), m
 	} else { // no lease came from it
 		m.etcd.delete(gatewayPrefix + m.id)
+	}
+	if endsLease(why) {
+		f.last = nil
 	}
 	static := f.options.Load().Static
 	switch {
