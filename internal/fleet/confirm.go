@@ -185,9 +185,8 @@ func (w *wait) acknowledges(g registered) bool {
 func (w *wait) hasLeft(ctx context.Context, id string) bool {
 	ctx, cancel := context.WithTimeout(ctx, silentAfter)
 	defer cancel()
-	e := w.fleet.connection()
-	read, err := e.read(ctx, clientv3.OpGet(e.name(gatewayPrefix+id)))
-	return err == nil && len(read.Responses[0].GetResponseRange().Kvs) == 0
+	kv, err := w.fleet.connection().getRegistration(ctx, id)
+	return err == nil && kv == nil
 }
 
 // exclude excludes gateways that have taken too long, and removes those whose lease has

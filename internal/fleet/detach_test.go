@@ -181,17 +181,23 @@ func TestDetach_registersMeanwhile(t *testing.T) {
 	t.Parallel()
 	l := newLeft(t)
 	s := toMove(t, l.dirs[0])
-	var g *gateway
-	racing := &hooked{s, func() {
-		g = openIn(t, l.dirs[1], "b", l.options)
-		g.awaitLive(t)
-	}}
-	if _, err := Detach(t.Context(), l.options, racing); err == nil || !strings.Contains(err.Error(), "gateways are registered") {
-		t.Errorf("got %v, want an error saying that a gateway is registered", err)
-	}
-	if !g.Live() {
+	if !l.registerWhileDetaching(t, s).Live() {
 		t.Error("the gateway that has registered does not serve")
 	}
+}
+
+// registerWhileDetaching starts the second gateway while the first one's replica is being
+// detached, and holds that it is not.
+func (l left) registerWhileDetaching(t *testing.T, s *store.Store) (b *gateway) {
+	t.Helper()
+	racing := &hooked{s, func() {
+		b = openIn(t, l.dirs[1], "b", l.options)
+		b.awaitLive(t)
+	}}
+	if _, err := Detach(t.Context(), l.options, racing); err == nil || !strings.Contains(err.Error(), "gateways are registered") {
+		t.Fatalf("got %v, want an error saying that a gateway is registered", err)
+	}
+	return b
 }
 
 // A copy of a replica that was made after a failed move knows that move. It does not have
@@ -200,14 +206,7 @@ func TestDetach_copied(t *testing.T) {
 	t.Parallel()
 	l := newLeft(t)
 	s := toMove(t, l.dirs[0])
-	var b *gateway
-	racing := &hooked{s, func() {
-		b = openIn(t, l.dirs[1], "b", l.options)
-		b.awaitLive(t)
-	}}
-	if _, err := Detach(t.Context(), l.options, racing); err == nil {
-		t.Fatal("got no error, want one saying that a gateway is registered")
-	}
+	b := l.registerWhileDetaching(t, s)
 	closeStore(t, s)
 	copied := t.TempDir()
 	if err := os.CopyFS(copied, os.DirFS(l.dirs[0])); err != nil {

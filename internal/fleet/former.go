@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
@@ -40,11 +39,10 @@ func (f *Fleet) rejoin(ctx context.Context, e *etcd, o *Options) *membership {
 	if last == nil || last.Mode != o.mode() || last.LeaseMS < o.lease().Milliseconds() {
 		return nil
 	}
-	read, err := e.read(ctx, clientv3.OpGet(e.name(gatewayPrefix+last.id)))
-	if err != nil || len(read.Responses[0].GetResponseRange().Kvs) == 0 {
+	kv, err := e.getRegistration(ctx, last.id)
+	if err != nil || kv == nil {
 		return nil
 	}
-	kv := read.Responses[0].GetResponseRange().Kvs[0]
 	now, err := e.openRegistration(last.id, kv.Value, kv.ModRevision)
 	if err != nil || !now.serving() {
 		return nil
@@ -62,16 +60,14 @@ func (f *Fleet) rejoin(ctx context.Context, e *etcd, o *Options) *membership {
 func (f *Fleet) removeInherited(e *etcd, id string) (done bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), attemptTimeout)
 	defer cancel()
-	name := e.name(gatewayPrefix + id)
-	read, err := e.read(ctx, clientv3.OpGet(name))
+	kv, err := e.getRegistration(ctx, id)
 	if err != nil {
 		return false
 	}
-	kvs := read.Responses[0].GetResponseRange().Kvs
-	if len(kvs) == 0 {
+	if kv == nil {
 		return true
 	}
-	left, err := e.openRegistration(id, kvs[0].Value, kvs[0].ModRevision)
+	left, err := e.openRegistration(id, kv.Value, kv.ModRevision)
 	fenced := f.inherited[id]
 	switch {
 	case f.options.Load().Static && err != nil || left.static():

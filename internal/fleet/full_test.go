@@ -136,7 +136,7 @@ func TestMembership_fullAfterwards(t *testing.T) {
 	}
 }
 
-// A gateway that has to begin anew while etcd is full continues under the registration that it
+// A gateway that has to start again while etcd is full continues under the registration that it
 // has: there is no space for another one.
 func TestFleet_fullAndCutOff(t *testing.T) {
 	t.Parallel()

@@ -61,6 +61,18 @@ func (e *etcd) openRegistration(id string, sealed []byte, revision int64) (regis
 	return found, nil
 }
 
+// getRegistration returns the registration of a gateway as it is in etcd; nil if there is none.
+func (e *etcd) getRegistration(ctx context.Context, id string) (*mvccpb.KeyValue, error) {
+	read, err := e.read(ctx, clientv3.OpGet(e.name(gatewayPrefix+id)))
+	if err != nil {
+		return nil, err
+	}
+	if kvs := read.Responses[0].GetResponseRange().Kvs; len(kvs) > 0 {
+		return kvs[0], nil
+	}
+	return nil, nil
+}
+
 // getGateways reads all registrations.
 func (e *etcd) getGateways() clientv3.Op {
 	return clientv3.OpGet(e.name(gatewayPrefix), clientv3.WithPrefix())

@@ -251,8 +251,7 @@ const (
 )
 
 // acknowledge says in the gateway's registration which changes it has applied, if they
-// take access away. While etcd is full, it tries again: the lease is renewed
-// by reading.
+// take access away. While etcd is full, it tries again: the lease is renewed by reading.
 func (f *Fleet) acknowledge(ctx context.Context, m *membership) error {
 	for full := false; ; {
 		if _, err := f.progress.reach(ctx, func(at point) bool { return at.LastEnd > m.Acknowledged }); err != nil {

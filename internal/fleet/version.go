@@ -19,9 +19,9 @@ var oldestPatch = map[int]int{5: 33, 6: 14, 7: 1}
 const newestMinor = 7
 
 // checkMembers refuses members of etcd that are too old, or not of one cluster. Members that do
-// not answer are checked by a later call: nothing is read from them until they answer. As long
-// as none does, they get more time with each call, and once one has, the others get no more
-// than usual.
+// not answer are checked by a later call, though one that is only slow may be read from before.
+// As long as none does, they get more time with each call, and once one has, the others get no
+// more than usual.
 func (e *etcd) checkMembers(ctx context.Context) error {
 	errs := make([]error, len(e.client.Endpoints()))
 	answered := make([]bool, len(errs))
