@@ -78,7 +78,7 @@ func (l heldLog) Commit(ctx context.Context, change apikey.Change, urgent bool, 
 	return l.Log.Commit(ctx, change, urgent, applied)
 }
 
-// A fleet that stops, or is configured anew, waits until uses have been noted, and takes no
+// A fleet that stops, or gets another configuration, waits until uses have been noted, and takes no
 // change meanwhile. So nothing that notes uses waits for a restore, which waits for changes.
 func TestNoteUses_whileRestoring(t *testing.T) {
 	from := openNew(t)

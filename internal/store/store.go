@@ -50,7 +50,7 @@ type Store struct {
 	lastEvent  string
 	lastCounts lastCounts
 	// noting is held by who writes when keys were last used, for no longer than that takes:
-	// a stop waits for it. Whoever has the turn does not wait for it.
+	// a stop waits for it. The holder of the turn does not wait for it.
 	noting sync.Mutex
 	// recent is how often keys were used of late.
 	recent recentUsage
