@@ -131,7 +131,7 @@ func presentedToken(p policy, q request) (token string, malformed bool) {
 	if len(credentials) == 0 {
 		return "", false
 	}
-	match := regexp.MustCompile(`(?s)^[Bb][Ee][Aa][Rr][Ee][Rr] (.+)$`).FindStringSubmatch(credentials[0])
+	match := bearer.FindStringSubmatch(credentials[0])
 	if len(credentials) > 1 || match == nil {
 		return "", true
 	}
@@ -169,6 +169,12 @@ func (v verdict) refuse(status int, message, challenge, result string) verdict {
 	v.status, v.body, v.challenge, v.result = status, `{"error":"`+message+`"}`, challenge, result
 	return v
 }
+
+var (
+	bearer   = regexp.MustCompile(`(?s)^[Bb][Ee][Aa][Rr][Ee][Rr] (.+)$`)
+	ownToken = regexp.MustCompile(`^([a-z][a-z0-9_]{0,18}[a-z0-9]_[0-9A-Za-z]{43})([0-9A-Za-z]{6})$`)
+	anyToken = regexp.MustCompile(`^[A-Za-z0-9._~+/-]+=*$`)
+)
 
 // What two servers could interpret differently: what is not clean, or is decoded or
 // cut off by only one of them.
@@ -224,7 +230,7 @@ func (q request) asksWebSocket() bool {
 		return q.extended == "websocket"
 	}
 	upgrade := q.values("Upgrade")
-	return len(upgrade) == 1 && regexp.MustCompile(`^(?i:websocket)$`).MatchString(upgrade[0]) && len(upgrade[0]) == 9
+	return len(upgrade) == 1 && strings.ToLower(upgrade[0]) == "websocket" && len(upgrade[0]) == 9
 }
 
 func isOverride(name string) bool {
@@ -251,7 +257,12 @@ func isPrefix(name string) bool {
 
 // fold returns a name as a careless upstream could read it.
 func fold(name string) string {
-	return regexp.MustCompile(`[^a-z0-9]`).ReplaceAllString(strings.ToLower(name), "-")
+	return strings.Map(func(r rune) rune {
+		if 'a' <= r && r <= 'z' || '0' <= r && r <= '9' {
+			return r
+		}
+		return '-'
+	}, strings.ToLower(name))
 }
 
 func (q request) values(name string) (values []string) {
@@ -266,14 +277,14 @@ func (q request) values(name string) (values []string) {
 func (q request) has(name string) bool { return len(q.values(name)) > 0 }
 
 func wellFormed(token string) bool {
-	match := regexp.MustCompile(`^([a-z][a-z0-9_]{0,18}[a-z0-9]_[0-9A-Za-z]{43})([0-9A-Za-z]{6})$`).FindStringSubmatch(token)
+	match := ownToken.FindStringSubmatch(token)
 	return match != nil && match[2] == base62Checksum(match[1])
 }
 
 // foreign reports whether a text may be a token that another program issued: no token of
 // the gateway's own has another prefix.
 func foreign(token string) bool {
-	return len(token) >= 16 && len(token) <= 512 && !strings.HasPrefix(token, "agk_") && regexp.MustCompile(`^[A-Za-z0-9._~+/-]+=*$`).MatchString(token)
+	return len(token) >= 16 && len(token) <= 512 && !strings.HasPrefix(token, "agk_") && anyToken.MatchString(token)
 }
 
 func base62Checksum(of string) string {
