@@ -102,7 +102,7 @@ func TestOpen_remnants(t *testing.T) {
 // A kill during a flush, a compaction or a snapshot never makes a file look as if
 // it had been replaced.
 func TestOpen_killedAtSnapshots(t *testing.T) {
-	kills := 8
+	kills := 4
 	if testing.Short() {
 		kills = 3
 	}

@@ -43,7 +43,7 @@ func liveHeap() int64 {
 // it would take to hold the lines of a backup, and more than twice what Badger's own memory
 // varies by.
 func TestMemory(t *testing.T) {
-	const few, many, perKey = 1_000, 12_000, 130
+	const few, many, perKey = 1_000, 7_000, 130
 	small, large := heapOfLongWork(t, few), heapOfLongWork(t, many)
 	for work, heap := range large {
 		grown := (heap - small[work]) / (many - few)
