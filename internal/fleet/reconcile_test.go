@@ -171,32 +171,35 @@ func (l *lossy) countEvents(t *testing.T, most int) {
 // restored etcd.
 func TestFleet_putBackInterrupted(t *testing.T) {
 	t.Parallel()
-	for _, step := range []string{"compared", "filling", "filled", "committed", "put back"} {
-		for _, static := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s, static: %t", step, static), func(t *testing.T) {
-				t.Parallel()
-				cluster := etcdtest.Start(t, 1)
-				o := defaults(cluster)
-				o.Static = static
-				l := startLossy(t, o, cluster)
-				l.all[1].close()
-				first := l.all[0]
-				stop := l.watch(t, first)
-				first.disk.stop(step)
-				cluster.Restore(l.snapshot, etcdtest.RestoreOptions{Bump: true})
-				first.disk.awaitStop(t)
-				if first.Live() && !(static && step == "compared") {
-					t.Error("the gateway serves before everything is back")
-				}
-				stop()
-				first.close()
-				again := openIn(t, first.store.Path(), "again", o)
-				defer l.watch(t, again)()
-				l.await(t, again)
-				l.all[0] = again
-				l.countEvents(t, 1)
-			})
-		}
+	for _, at := range []struct {
+		step   string
+		static bool
+	}{
+		{"compared", false}, {"compared", true}, {"filling", false}, {"filled", true}, {"committed", false}, {"put back", true},
+	} {
+		t.Run(fmt.Sprintf("%s, static: %t", at.step, at.static), func(t *testing.T) {
+			t.Parallel()
+			cluster := etcdtest.Start(t, 1)
+			o := defaults(cluster)
+			o.Static = at.static
+			l := startLossy(t, o, cluster)
+			l.all[1].close()
+			first := l.all[0]
+			stop := l.watch(t, first)
+			first.disk.stop(at.step)
+			cluster.Restore(l.snapshot, etcdtest.RestoreOptions{Bump: true})
+			first.disk.awaitStop(t)
+			if first.Live() && !(at.static && at.step == "compared") {
+				t.Error("the gateway serves before everything is back")
+			}
+			stop()
+			first.close()
+			again := openIn(t, first.store.Path(), "again", o)
+			defer l.watch(t, again)()
+			l.await(t, again)
+			l.all[0] = again
+			l.countEvents(t, 1)
+		})
 	}
 }
 
