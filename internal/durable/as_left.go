@@ -163,18 +163,13 @@ func (db *DB) rebuildOpened(ctx context.Context, reason error) {
 	db.endLook()
 	db.unexamined.Store(nil)
 	db.gate.Unlock()
-	if db.awaitRebuildable(ctx) != nil {
+	if db.awaitRebuildable(ctx, reason) != nil {
 		return
 	}
 	db.snapshotting.Lock()
 	defer db.snapshotting.Unlock()
 	db.changes.Lock()
 	defer db.changes.Unlock()
-	if errors.Is(reason, errMergeLost) {
-		if db.noteLoss(time.Now()); db.pause > 0 {
-			db.log.Error("merges of the key store's tables have lost some again: nothing is merged for a while", zap.String("path", db.path), zap.Duration("pause", db.pause))
-		}
-	}
 	tail, err := db.journal.Verify()
 	if err == nil {
 		err = db.closeAndRebuild(reason, tail)
@@ -201,11 +196,11 @@ const retryRebuild = 2 * time.Second
 
 // awaitRebuildable waits until Badger can be closed, which writes to the disk, and its files
 // can be rebuilt.
-func (db *DB) awaitRebuildable(ctx context.Context) error {
+func (db *DB) awaitRebuildable(ctx context.Context, reason error) error {
 	for failed := ""; ; {
 		err := db.checkWritable()
 		if err == nil {
-			err = db.roomToRebuild()
+			err = db.roomToRebuild(reason)
 		}
 		if err == nil {
 			return nil

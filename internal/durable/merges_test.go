@@ -296,15 +296,16 @@ func TestWatchMerges_lostAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	db, _ := openObserved(t, testOptions(path), false)
-	for n, resting := range []bool{false, true, true, true, true} {
+	for n, pause := range []time.Duration{0, shortestPause, 2 * shortestPause, 4 * shortestPause, 8 * shortestPause} {
 		db.rebuildOpened(t.Context(), errMergeLost)
 		if err := db.unusable.why(); err != nil {
 			t.Fatal(err)
 		}
-		equal(t, fmt.Sprintf("resting after loss %d", n+1), db.resting.Load(), resting)
+		var got time.Duration
+		db.BetweenChanges(func() { got = db.pause })
+		equal(t, fmt.Sprintf("pause after loss %d", n+1), got, pause)
 		mustRevoke(t, db, mustCreate(t, db))
 	}
-	equal(t, "pause", db.pause, 8*shortestPause)
 	entries, err := os.ReadDir(db.Path())
 	if err != nil {
 		t.Fatal(err)

@@ -55,20 +55,22 @@ func (db *DB) makeSpace() error {
 	return err
 }
 
-// roomToRebuild returns an error if a rebuild might fill the disk: it keeps the
-// damaged files.
-func (db *DB) roomToRebuild() error {
+// roomToRebuild returns an error if a rebuild might fill the disk. Unless it keeps the damaged
+// files, what it makes takes their place.
+func (db *DB) roomToRebuild(reason error) error {
 	if db.rebuilding() {
 		return nil
 	}
-	tables, err := filesWith(db.path, ".sst")
-	if err != nil {
-		return err
-	}
 	needed := uint64(minFree)
-	for _, name := range tables {
-		if info, err := os.Stat(name); err == nil {
-			needed += uint64(info.Size())
+	if db.keepsDamaged(reason) {
+		tables, err := filesWith(db.path, ".sst")
+		if err != nil {
+			return err
+		}
+		for _, name := range tables {
+			if info, err := os.Stat(name); err == nil {
+				needed += uint64(info.Size())
+			}
 		}
 	}
 	left, err := db.free()
@@ -93,7 +95,7 @@ func (db *DB) rebuild(reason error, tail *journal.Tail) error {
 	if err := snapshot.Read(func([]byte, []byte) error { return nil }); err != nil {
 		return db.bothDamaged(reason, err)
 	}
-	if err := db.roomToRebuild(); err != nil {
+	if err := db.roomToRebuild(reason); err != nil {
 		return err
 	}
 	if err := db.quarantineFiles(reason); err != nil {
@@ -162,6 +164,21 @@ func (db *DB) flush() error {
 // they show is in the first ones.
 const enoughDamaged = 3
 
+// keepsDamaged reports whether a rebuild keeps the files that it replaces.
+func (db *DB) keepsDamaged(reason error) bool {
+	if !errors.Is(reason, errMergeLost) {
+		return true
+	}
+	entries, _ := os.ReadDir(db.path)
+	kept := 0
+	for _, entry := range entries {
+		if strings.HasPrefix(entry.Name(), damagedDirectory) {
+			kept++
+		}
+	}
+	return kept < enoughDamaged
+}
+
 // quarantineFiles moves Badger's files out of the way, or removes those that have no value.
 func (db *DB) quarantineFiles(reason error) error {
 	hidden := filepath.Join(db.path, straysDirectory)
@@ -169,19 +186,9 @@ func (db *DB) quarantineFiles(reason error) error {
 	if db.rebuilding() {
 		return remove()
 	}
-	entries, err := os.ReadDir(db.path)
-	if err != nil {
-		return err
-	}
-	kept := 0
-	for _, entry := range entries {
-		if strings.HasPrefix(entry.Name(), damagedDirectory) {
-			kept++
-		}
-	}
-	keep := !errors.Is(reason, errMergeLost) || kept < enoughDamaged
-	quarantine := ""
+	keep, quarantine := db.keepsDamaged(reason), ""
 	if keep {
+		var err error
 		if quarantine, err = db.newQuarantine(time.Now()); err != nil {
 			return err
 		}
@@ -196,7 +203,7 @@ func (db *DB) quarantineFiles(reason error) error {
 		return remove()
 	}
 	db.repair(Repair{Kind: KeptDamaged, Directory: quarantine})
-	err = eachBadgerFile(db.path, func(path string) error { return os.Rename(path, filepath.Join(quarantine, filepath.Base(path))) })
+	err := eachBadgerFile(db.path, func(path string) error { return os.Rename(path, filepath.Join(quarantine, filepath.Base(path))) })
 	if moveErr := os.Rename(hidden, filepath.Join(quarantine, straysDirectory)); !errors.Is(moveErr, os.ErrNotExist) {
 		err = errors.Join(err, moveErr)
 	}
@@ -250,8 +257,26 @@ func (db *DB) markRebuilt(txn *Txn, tail *journal.Tail, base baseRecord) (err er
 	return errors.Join(err, db.markSchema(txn), save(txn, baseKey, base), mark(txn, db.journal.End()))
 }
 
-// closeAndRebuild closes Badger, and rebuilds its files.
+// closeAndRebuild closes Badger, and rebuilds its files. If a merge has lost something, before
+// or meanwhile, nothing is merged until they are rebuilt.
 func (db *DB) closeAndRebuild(reason error, tail *journal.Tail) error {
+	if !errors.Is(reason, errMergeLost) {
+		err := db.closeThenRebuild(reason, tail)
+		if !errors.Is(err, errMergeLost) {
+			return err
+		}
+		reason = err
+	}
+	db.calm = true
+	err := db.closeThenRebuild(reason, tail)
+	db.calm = false
+	if db.noteLoss(time.Now()); db.pause > 0 {
+		db.log.Error("merges of the key store's tables have lost some again: nothing is merged for a while", zap.String("path", db.path), zap.Duration("pause", db.pause))
+	}
+	return err
+}
+
+func (db *DB) closeThenRebuild(reason error, tail *journal.Tail) error {
 	if db.badger != nil {
 		err := db.closeBadger()
 		if errors.Is(err, errStuck) {

@@ -124,14 +124,17 @@ func TestExamineAll_rebuildWaits(t *testing.T) {
 	}
 }
 
-// What is lost while files are being rebuilt, as by a merge, is noticed before they are used,
-// and the next start begins again.
+// What is lost while files are being rebuilt, as by a merge, is noticed before they are used:
+// they are rebuilt again, and meanwhile nothing is merged.
 func TestRebuildOpened_mergeLost(t *testing.T) {
 	path, id, want := makeNearMerge(t)
-	db, _ := openObserved(t, testOptions(path), false)
+	db, logs := openObserved(t, testOptions(path), false)
+	db.lost = time.Now() // so that there is a pause after the next loss
 	var opened int
+	var calm []bool
 	db.Inject(Faults{Free: func() uint64 {
 		if db.rebuilding() && db.badger == nil {
+			calm = append(calm, db.calm)
 			if opened++; opened == 2 { // all is written, and about to be opened again
 				loseRecord(t, path, id)
 			}
@@ -139,9 +142,14 @@ func TestRebuildOpened_mergeLost(t *testing.T) {
 		return 1 << 40
 	}})
 	db.rebuildOpened(t.Context(), errors.New("a test"))
-	if err := db.unusable.why(); err == nil || opened < 2 {
-		t.Errorf("got a database that can be used after %d steps, want that it cannot", opened)
+	if err := db.unusable.why(); err != nil {
+		t.Fatalf("got the reason %v why the database cannot be used, want that it can be", err)
 	}
+	equal(t, "whether nothing was merged, whenever Badger was opened", calm, []bool{false, false, true, true})
+	equal(t, "rebuilds", logged(logs, string(Rebuilding)), 2)
+	equal(t, "pause", db.pause, shortestPause)
+	equal(t, "resting", db.resting.Load(), true)
+	equal(t, "records", statuses(t, db), want)
 	again, _ := openObserved(t, testOptions(copyOf(t, path)), false)
 	equal(t, "records after a restart", statuses(t, again), want)
 }

@@ -1,10 +1,12 @@
 package durable
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // rebuilt damages a database's files, and returns it after a rebuild.
@@ -109,9 +111,22 @@ func TestRebuild_noSpace(t *testing.T) {
 		t.Fatal(err)
 	}
 	leave(full, 0)
-	if err := full.roomToRebuild(); err == nil || !strings.Contains(err.Error(), "needs 64 MiB of free disk space, but only 0 MiB are free") {
+	if err := full.roomToRebuild(errors.New("a test")); err == nil || !strings.Contains(err.Error(), "needs 64 MiB of free disk space, but only 0 MiB are free") {
 		t.Errorf("got error %v, want how much space is needed", err)
 	}
+	for n := range enoughDamaged { // then no more are kept
+		if _, err := full.newQuarantine(start.Add(time.Duration(n) * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	leave(full, minFree)
+	if err := full.roomToRebuild(errMergeLost); err != nil {
+		t.Errorf("files that are not kept: got error %v, want that there is room", err)
+	}
+	if err := full.roomToRebuild(errors.New("a test")); err == nil {
+		t.Error("files that are kept: got no error, want one saying how much space is needed")
+	}
+	leave(full, 0)
 
 	// An interrupted rebuild may be what fills the disk.
 	if err := os.WriteFile(db.rebuildMark(), nil, 0o600); err != nil {

@@ -67,7 +67,8 @@ type rest struct {
 	resting atomic.Bool
 	waking  atomic.Bool // wake has been called, or will be
 	// The rest is used by what keeps everything else away from Badger.
-	lost  time.Time     // when a merge had last lost something
+	calm  bool          // nothing is merged: files are being rebuilt of which a merge has lost something
+	lost  time.Time     // when the last such rebuild ended
 	pause time.Duration // for how long nothing is merged after that
 }
 
@@ -80,7 +81,7 @@ const (
 	forgetLoss = time.Hour
 )
 
-// noteLoss takes note that a merge has lost something.
+// noteLoss takes note that a merge had lost something, and that the files are rebuilt.
 func (r *rest) noteLoss(now time.Time) {
 	switch since := now.Sub(r.lost); {
 	case r.lost.IsZero() || since > forgetLoss:
@@ -101,7 +102,7 @@ func (db *DB) measureMerges() { db.toMerge.Store(db.openTables().toMerge()) }
 func (db *DB) mergeOrRest(o badger.Options) badger.Options {
 	db.toMerge.Store(tablesIn(db.path).toMerge())
 	err := db.requireFree(free{bytes: minFree + db.toMerge.Load()})
-	db.resting.Store(err != nil || db.pausing())
+	db.resting.Store(err != nil || db.calm || db.pausing())
 	if !db.resting.Load() {
 		return o
 	}
