@@ -101,7 +101,7 @@ func (f *Fleet) answer(err error) error {
 
 // noChange returns what to tell the caller of a change that cannot be made because of an error.
 func (f *Fleet) noChange(err error) *apikey.Error {
-	if _, said := errors.AsType[rpctypes.EtcdError](err); said && !isTransient(err) {
+	if errors.Is(err, rpctypes.ErrPermissionDenied) || errors.Is(err, rpctypes.ErrCorrupt) {
 		return apikey.ErrFleetNoPart // it may still read
 	}
 	why := f.problem.Load()

@@ -45,7 +45,9 @@ func TestFleet_noWriting(t *testing.T) {
 	for err, want := range map[error]*apikey.Error{
 		rpctypes.ErrPermissionDenied: apikey.ErrFleetNoPart,
 		rpctypes.ErrCorrupt:          apikey.ErrFleetNoPart,
+		rpctypes.ErrInvalidAuthToken: apikey.ErrFleetUnavailable,
 		rpctypes.ErrNoLeader:         apikey.ErrFleetUnavailable,
+		rpctypes.ErrRequestTooLarge:  apikey.ErrFleetUnavailable,
 		rpctypes.ErrTooManyRequests:  apikey.ErrFleetUnavailable,
 		context.DeadlineExceeded:     apikey.ErrFleetUnavailable,
 	} {
