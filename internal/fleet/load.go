@@ -67,6 +67,10 @@ func (f *Fleet) load(ctx context.Context, e *etcd, served bool) error {
 	return nil
 }
 
+// longestUnread bounds for how long a static gateway that cannot write hears of no revocation,
+// so that reading everything is not all that it does.
+const longestUnread = time.Minute
+
 // unlessFull does what reads all records. If that has failed because the replica cannot be
 // written to, as when its disk is full, it is not done again before that is over, or there is
 // something new to refuse and some time has passed.
@@ -78,7 +82,7 @@ func (f *Fleet) unlessFull(ctx context.Context, head apikey.Head, do func() erro
 	err := do()
 	f.unwritten = refusal{}
 	if err != nil && f.checkWritable(ctx) != nil {
-		f.unwritten = refusal{head, err, time.Now().Add(10 * time.Since(began))}
+		f.unwritten = refusal{head, err, time.Now().Add(min(10*time.Since(began), longestUnread))}
 	}
 	return err
 }
