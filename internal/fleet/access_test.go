@@ -36,12 +36,11 @@ func TestFleet_slowMembers(t *testing.T) {
 	t.Parallel()
 	g := newProxied(t, etcdtest.Shared(t, 1), "gw")
 	g.each(func(p *etcdtest.Proxy) { p.Delay(attemptTimeout / 2) }) // and two answers are needed
-	e, err := dial(&g.options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.close()
+	e, command := g.dial(t), g.dial(t)
 	gatewaytest.Await(t, "the members to be checked", func() bool { return e.checkMembers(t.Context()) == nil })
+	if err := command.awaitMembers(t.Context()); err != nil {
+		t.Errorf("for a command: got error %v, want none", err)
+	}
 }
 
 // What one cluster has and the other does not would look like what somebody has deleted.

@@ -38,7 +38,7 @@ func Detach(ctx context.Context, o Options, replica Origin) (already bool, err e
 	case own.Moving:
 		return false, fmt.Errorf("the store is being moved into the fleet below %s: finish with caddy api-keys fleet import", own.Prefix)
 	}
-	if err := e.checkMembers(ctx); err != nil {
+	if err := e.awaitMembers(ctx); err != nil {
 		return false, err
 	}
 	d := &detaching{etcd: e, replica: replica, own: own}

@@ -49,7 +49,7 @@ func Import(ctx context.Context, o Options, from Origin, progress Progress) (Imp
 		return Imported{}, err
 	}
 	defer e.close()
-	if err := e.checkMembers(ctx); err != nil {
+	if err := e.awaitMembers(ctx); err != nil {
 		return Imported{}, err
 	}
 	own, err := from.Membership()

@@ -51,6 +51,17 @@ func newProxied(t *testing.T, cluster *etcdtest.Cluster, name string, set ...fun
 	return g
 }
 
+// dial connects to etcd as the gateway does.
+func (g *proxied) dial(t *testing.T) *etcd {
+	t.Helper()
+	e, err := dial(&g.options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.close)
+	return e
+}
+
 // open opens the gateway, with the replica that it has.
 func (g *proxied) open(t *testing.T) {
 	t.Helper()

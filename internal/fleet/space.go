@@ -52,7 +52,7 @@ func (e *etcd) space(ctx context.Context) (fullest apikey.FleetSpace, known bool
 	var all sync.WaitGroup
 	for _, endpoint := range e.client.Endpoints() {
 		all.Go(func() {
-			ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+			ctx, cancel := context.WithTimeout(ctx, attemptTimeout<<mostPatient)
 			defer cancel()
 			status, err := e.client.Status(ctx, endpoint)
 			if err != nil || status.DbSizeQuota <= 0 {

@@ -18,6 +18,22 @@ var oldestPatch = map[int]int{5: 33, 6: 14, 7: 1}
 // newestMinor is the newest of them: later ones are trusted.
 const newestMinor = 7
 
+// mostPatient is after how many calls in vain checkMembers gives members no more time than
+// before: four times as much as at first.
+const mostPatient = 2
+
+// awaitMembers is checkMembers for a command, which has nobody to call it again: as long as
+// no member answers, it does so until they have had all the time they get.
+func (e *etcd) awaitMembers(ctx context.Context) error {
+	for {
+		before := e.silent.Load()
+		err := e.checkMembers(ctx)
+		if now := e.silent.Load(); now <= before || now > mostPatient || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
 // checkMembers refuses members of etcd that are too old, or not of one cluster. Members that do
 // not answer are checked by a later call, though one that is only slow may be read from before.
 // As long as none does, they get more time with each call, and once one has, the others get no
@@ -26,7 +42,7 @@ func (e *etcd) checkMembers(ctx context.Context) error {
 	errs := make([]error, len(e.client.Endpoints()))
 	answered := make([]bool, len(errs))
 	clusters := make([]uint64, len(errs))
-	asking, cancel := context.WithTimeout(ctx, attemptTimeout<<min(e.silent.Load(), 2))
+	asking, cancel := context.WithTimeout(ctx, attemptTimeout<<min(e.silent.Load(), mostPatient))
 	defer cancel()
 	var all sync.WaitGroup
 	for i, endpoint := range e.client.Endpoints() {
