@@ -3,7 +3,6 @@ package durable
 import (
 	"bytes"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -74,24 +73,30 @@ func sumOfEnd(path string) ([]byte, error) {
 
 // readManifest returns the intact entries of the manifest, raw and decoded.
 func readManifest(path string) (content []byte, manifest badger.Manifest, err error) {
-	name := filepath.Join(path, badger.ManifestFilename)
-	opened, err := os.Open(name)
+	_, content, manifest, err = manifestFile(path)
+	return content, manifest, err
+}
+
+// manifestFile is readManifest, and returns what file that is, which Badger may replace
+// meanwhile.
+func manifestFile(path string) (file os.FileInfo, content []byte, manifest badger.Manifest, err error) {
+	opened, err := os.Open(filepath.Join(path, badger.ManifestFilename))
 	if err != nil {
-		return nil, manifest, err
+		return nil, nil, manifest, err
 	}
 	defer opened.Close()
+	if file, err = opened.Stat(); err != nil {
+		return nil, nil, manifest, err
+	}
 	manifest, whole, err := badger.ReplayManifestFile(opened, 0, badger.DefaultOptions(path))
 	if err != nil {
-		return nil, manifest, err
+		return nil, nil, manifest, err
 	}
-	content, err = os.ReadFile(name)
-	if err == nil && int64(len(content)) < whole {
-		err = errors.New("it was truncated while it was being read")
+	content = make([]byte, whole)
+	if _, err := opened.ReadAt(content, 0); err != nil {
+		return nil, nil, manifest, err
 	}
-	if err != nil {
-		return nil, manifest, err
-	}
-	return content[:whole], manifest, nil
+	return file, content, manifest, nil
 }
 
 // isAncestorOf reports whether surveyed files descend from those of the footprint.

@@ -137,7 +137,7 @@ type mergesLook struct {
 // the offset proven are.
 func (m *merges) look(path string, proven int64) (l mergesLook, err error) {
 	_, l.ended = m.count() // before the manifest is read, which then names their tables
-	if l.manifest, l.content, err = manifestNow(path); err != nil {
+	if l.manifest, l.content, _, err = manifestFile(path); err != nil {
 		return l, err
 	}
 	if l.replaced = m.manifest != nil && !os.SameFile(m.manifest, l.manifest); l.replaced { // then it names no merge
@@ -171,22 +171,6 @@ func (m *merges) look(path string, proven int64) (l mergesLook, err error) {
 		l.state = mergesComplete
 	}
 	return l, nil
-}
-
-// manifestNow reads a manifest and what file it is, which Badger may replace meanwhile.
-func manifestNow(path string) (file os.FileInfo, content []byte, err error) {
-	name := filepath.Join(path, badger.ManifestFilename)
-	for {
-		if file, err = os.Stat(name); err != nil {
-			return nil, nil, err
-		}
-		if content, _, err = readManifest(path); err != nil {
-			return nil, nil, err
-		}
-		if now, err := os.Stat(name); err != nil || os.SameFile(file, now) {
-			return file, content, err
-		}
-	}
 }
 
 // excuse takes note that nothing is missing of what a look has found doubtful. It returns up

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/pb"
 	"go.uber.org/zap/zapcore"
 )
 
@@ -238,6 +240,41 @@ func TestWatchMerges_manifestRewritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	equal(t, "how much of the manifest is recorded as proven", recorded, int64(len(content)))
+}
+
+// A manifest is read as a whole, and known, although Badger replaces it meanwhile.
+func TestManifestFile_replaced(t *testing.T) {
+	path := t.TempDir()
+	name := filepath.Join(path, badger.ManifestFilename)
+	short := append([]byte("Bdgr"), 0, 0, 0, 8)
+	long := append(slices.Clone(short), manifestEntry(&pb.ManifestChangeSet{Changes: []*pb.ManifestChange{{Id: 1, Op: pb.ManifestChange_CREATE}}})...)
+	replace := func(content []byte) {
+		if err := errors.Join(os.WriteFile(name+".new", content, 0o600), os.Rename(name+".new", name)); err != nil {
+			t.Error(err)
+		}
+	}
+	replace(long)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for n := 0; ; n++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			replace([][]byte{short, long}[n%2])
+		}
+	}()
+	for range 1000 {
+		file, content, manifest, err := manifestFile(path)
+		if err != nil || file.Size() != int64(len(content)) || len(content) != len([][]byte{short, long}[len(manifest.Tables)]) {
+			t.Errorf("got error %v, the file %v, %d bytes and %d tables, want the same manifest", err, file, len(content), len(manifest.Tables))
+			break
+		}
+	}
+	close(stop)
+	<-stopped
 }
 
 // A table that was made of a memtable at the second try is none that a merge has lost.
