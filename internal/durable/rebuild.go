@@ -160,8 +160,8 @@ func (db *DB) flush() error {
 	return db.openBadger()
 }
 
-// enoughDamaged is how many quarantine directories there are at most because of merges: what
-// they show is in the first ones.
+// enoughDamaged is from how many quarantine directories on, whatever they are there for, none
+// is added because of a merge: what that has left shows little, and may come again and again.
 const enoughDamaged = 3
 
 // keepsDamaged reports whether a rebuild keeps the files that it replaces.
