@@ -159,7 +159,8 @@ func (db *DB) rebuildOpened(ctx context.Context, reason error) {
 	if errors.Is(reason, errMergeLost) && db.options.Outdated != nil {
 		db.options.Outdated()
 	}
-	db.gate.Lock() // waits for reads that began before
+	db.gate.Lock()                      // waits for reads that began before
+	db.unusable.reason.Store(&unusable) // again: wake may have opened Badger meanwhile
 	db.endLook()
 	db.unexamined.Store(nil)
 	db.gate.Unlock()

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -152,6 +153,45 @@ func TestRebuildOpened_mergeLost(t *testing.T) {
 	equal(t, "records", statuses(t, db), want)
 	again, _ := openObserved(t, testOptions(copyOf(t, path)), false)
 	equal(t, "records after a restart", statuses(t, again), want)
+}
+
+// A rebuild that begins while a database wakes waits for that, and nothing is read during it.
+func TestRebuildOpened_whileWaking(t *testing.T) {
+	path, _, want := makeNearMerge(t)
+	db, _ := openObserved(t, testOptions(path), false)
+	db.lost, db.pause = time.Now().Add(time.Hour), time.Hour // so that it does not wake by itself
+	if err := db.closeBadger(); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.reopen(); err != nil {
+		t.Fatal(err)
+	}
+	db.lost, db.pause = time.Time{}, 0
+	var waking, rebuilt sync.Once
+	done := make(chan struct{})
+	db.Inject(Faults{Free: func() uint64 {
+		switch {
+		case db.rebuilding() && db.badger == nil: // it is about to be opened
+			rebuilt.Do(func() {
+				if err := db.use(func() error { return nil }); !errors.Is(err, ErrDamaged) {
+					t.Errorf("a read during the rebuild: got error %v, want %v", err, ErrDamaged)
+				}
+			})
+		case db.resting.Load():
+			waking.Do(func() {
+				go func() {
+					defer close(done)
+					db.rebuildOpened(context.WithoutCancel(t.Context()), errors.New("a test"))
+				}()
+				awaitUsable(t, db, false)
+			})
+		}
+		return 1 << 40
+	}})
+	db.wake()
+	<-done
+	awaitUsable(t, db, true)
+	equal(t, "records", statuses(t, db), want)
 }
 
 // loseRecord deletes a record from files that nobody has open, and has their manifest name a
