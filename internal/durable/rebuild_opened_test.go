@@ -133,9 +133,10 @@ func TestRebuildOpened_mergeLost(t *testing.T) {
 	db.lost = time.Now() // so that there is a pause after the next loss
 	var opened int
 	var calm []bool
+	var last time.Time // when Badger was opened
 	db.Inject(Faults{Free: func() uint64 {
 		if db.rebuilding() && db.badger == nil {
-			calm = append(calm, db.calm)
+			calm, last = append(calm, db.calm), time.Now()
 			if opened++; opened == 2 { // all is written, and about to be opened again
 				loseRecord(t, path, id)
 			}
@@ -149,6 +150,7 @@ func TestRebuildOpened_mergeLost(t *testing.T) {
 	equal(t, "whether nothing was merged, whenever Badger was opened", calm, []bool{false, false, true, true})
 	equal(t, "rebuilds", logged(logs, string(Rebuilding)), 2)
 	equal(t, "pause", db.pause, shortestPause)
+	equal(t, "whether that begins when the files are rebuilt", db.lost.After(last), true)
 	equal(t, "resting", db.resting.Load(), true)
 	equal(t, "records", statuses(t, db), want)
 	again, _ := openObserved(t, testOptions(copyOf(t, path)), false)
