@@ -152,12 +152,7 @@ func revoke(txn *transaction, change apikey.Change, do apikey.Revoke) (apikey.Ou
 	if err != nil {
 		return apikey.Outcome{}, err
 	}
-	// A scheduled revocation counts once its time has passed for certain.
-	now, err := withoutJump(txn, change.At)
-	if err != nil {
-		return apikey.Outcome{}, err
-	}
-	if key.Status(now) == apikey.Revoked {
+	if isRevoked(key) {
 		return apikey.Outcome{Key: *key, Unchanged: true}, nil
 	}
 	err = end(txn, key, change, do.Reason)
@@ -174,11 +169,7 @@ func leak(txn *transaction, change apikey.Change, do apikey.Leak) (apikey.Outcom
 	if err != nil {
 		return apikey.Outcome{}, err
 	}
-	now, err := withoutJump(txn, change.At)
-	if err != nil {
-		return apikey.Outcome{}, err
-	}
-	revokes := do.Revoke && key.Status(now) != apikey.Revoked
+	revokes := do.Revoke && !isRevoked(key)
 	if !revokes && !key.LeakedAt.IsZero() {
 		return apikey.Outcome{Key: *key, Unchanged: true}, nil
 	}
@@ -198,10 +189,29 @@ func leak(txn *transaction, change apikey.Change, do apikey.Leak) (apikey.Outcom
 	return outcome, err
 }
 
-// end revokes a key.
+// isRevoked reports whether a key was revoked for good. That its scheduled revocation has come
+// is not enough: by the clocks of other gateways, or by this one once it is corrected, it may
+// not have.
+func isRevoked(key *apikey.Key) bool { return !key.RevokedAt.IsZero() }
+
+// end revokes a key. If its scheduled revocation has come, it was revoked then, and receivers
+// who were told so are not told again.
 func end(txn *transaction, key *apikey.Key, change apikey.Change, reason string) error {
-	key.RevokedAt, key.RevokedBy, key.RevokeReason = change.At, change.Actor, reason
-	return errors.Join(putKey(txn, key), txn.tell(webhook.KeyRevoked, key, change.At))
+	at, told := key.EffectiveRevokedAt(change.At), false
+	if at.IsZero() {
+		at = change.At
+	} else {
+		announced, err := loadSchedule(txn)
+		if err != nil {
+			return err
+		}
+		told = announced.isPast(0, key)
+	}
+	key.RevokedAt, key.RevokedBy, key.RevokeReason = at, change.Actor, reason
+	if err := putKey(txn, key); err != nil || told {
+		return err
+	}
+	return txn.tell(webhook.KeyRevoked, key, at)
 }
 
 // maxRevoked is the maximum number of keys that one transaction revokes: as many as a fleet
@@ -210,11 +220,16 @@ const maxRevoked = maxCommitted
 
 // revokeAll revokes up to maxRevoked active keys of a workspace, or fewer if each has to be
 // told. It reads no more of them than that: a workspace with many takes many transactions.
+// Those that ended after the confirmed time count as active: the clock may be wrong.
 func revokeAll(txn *transaction, change apikey.Change, do apikey.RevokeAll) (apikey.Outcome, error) {
 	var outcome apikey.Outcome
-	now, err := withoutJump(txn, change.At)
+	now := change.At
+	confirmed, err := confirmedTime(txn)
 	if err != nil {
 		return outcome, err
+	}
+	if confirmed > 0 && confirmed < toMillis(now) {
+		now = confirmed.time()
 	}
 	most := txn.out.atOnce(maxRevoked)
 	active, err := someActive(txn, do.WorkspaceID, now, most+1)

@@ -43,7 +43,10 @@ func (m *model) apply(change apikey.Change) (apikey.Outcome, error) {
 func (m *model) do(change apikey.Change) (outcome apikey.Outcome, err error) {
 	now := change.At
 	end := func(key *apikey.Key, reason string) {
-		key.RevokedAt, key.RevokedBy, key.RevokeReason = now, change.Actor, reason
+		if key.RevokedAt = key.EffectiveRevokedAt(now); key.RevokedAt.IsZero() {
+			key.RevokedAt = now
+		}
+		key.RevokedBy, key.RevokeReason = change.Actor, reason
 		outcome.Revoked++
 		outcome.Ended = append(outcome.Ended, key.Digest)
 	}
@@ -120,7 +123,7 @@ func (m *model) do(change apikey.Change) (outcome apikey.Outcome, err error) {
 		if key == nil {
 			return outcome, apikey.ErrNotFound
 		}
-		if key.Status(now) == apikey.Revoked {
+		if !key.RevokedAt.IsZero() {
 			return apikey.Outcome{Key: *key, Unchanged: true}, nil
 		}
 		end(key, do.Reason)
@@ -163,7 +166,7 @@ func (m *model) do(change apikey.Change) (outcome apikey.Outcome, err error) {
 		if key == nil {
 			return outcome, apikey.ErrNotFound
 		}
-		first, revokes := key.LeakedAt.IsZero(), do.Revoke && key.Status(now) != apikey.Revoked
+		first, revokes := key.LeakedAt.IsZero(), do.Revoke && key.RevokedAt.IsZero()
 		if first {
 			key.LeakedAt = now
 		}

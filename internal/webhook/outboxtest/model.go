@@ -263,8 +263,13 @@ func (m *model) revokeOne(t *testing.T) {
 	if !ok {
 		return
 	}
-	if outcome, done := m.try(t, apikey.Revoke{WorkspaceID: key.WorkspaceID, KeyID: key.ID}); done {
-		*key = outcome.Key
+	scheduled := key.EffectiveRevokedAt(m.now)
+	outcome, done := m.try(t, apikey.Revoke{WorkspaceID: key.WorkspaceID, KeyID: key.ID})
+	if !done {
+		return
+	}
+	*key = outcome.Key
+	if scheduled.IsZero() || scheduled.After(m.announced) { // otherwise they have been told
 		m.tell(webhook.KeyRevoked, "revoked", key.ID)
 	}
 }
