@@ -88,13 +88,16 @@ func TestRevoke_endedByThisClock(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := openNew(t)
-			noteClock(t, s, apikey.ClockNote{Confirmed: start})
 			expired := newKey("acme", "Zapier", start)
 			expired.ExpiresAt = start.Add(time.Minute)
 			mustApply(t, s, start, apikey.Create{Key: expired})
 			rotated := mustCreate(t, s, "acme", "Export", start)
 			mustApply(t, s, start, apikey.Rotate{WorkspaceID: "acme", KeyID: rotated.ID, Replacement: newKey("acme", "", start), RevokeOldAt: start.Add(time.Minute)})
 			ahead := start.Add(2 * time.Minute)
+			noteClock(t, s, apikey.ClockNote{Confirmed: ahead}) // as a gateway of a fleet has it, however wrong
+			if err := s.SettleEnds(t.Context(), ahead); err != nil {
+				t.Fatal(err)
+			}
 			actions := revoke(expired, rotated)
 			for _, do := range actions {
 				mustApply(t, s, ahead, do)

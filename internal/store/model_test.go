@@ -169,6 +169,7 @@ func TestStore_doesWhatTheModelDoes(t *testing.T) {
 				if !marked {
 					return
 				}
+				m.confirmed = now
 				if err := s.NoteClock(func() apikey.ClockNote { return apikey.ClockNote{Confirmed: now} }); err != nil {
 					t.Fatalf("NoteClock: got error %v, want none", err)
 				}

@@ -52,11 +52,15 @@ func (m *member) status(now time.Time) apikey.Status {
 	return apikey.Expired
 }
 
-// confirmedTime returns the time that has passed for certain. A key that ended before
-// it stays ended, however the clock is set.
+// confirmedTime returns the time that has passed for certain, by the clocks of all gateways of
+// a fleet unless they differ by more than a jump. A key that ended before it stays ended,
+// however the clock is set.
 func confirmedTime(txn reader) (millis, error) {
 	note, _, err := clockNote(txn)
-	return toMillis(note.Confirmed), err
+	if err != nil || note.Confirmed.IsZero() {
+		return 0, err
+	}
+	return toMillis(note.Confirmed.Add(-jump)), nil
 }
 
 // isCurrent reports whether a key belongs in the roster of its workspace.

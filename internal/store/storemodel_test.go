@@ -14,6 +14,7 @@ import (
 type model struct {
 	keys       []apikey.Key // in the order of their making
 	workspaces map[string]apikey.Workspace
+	confirmed  time.Time      // zero if no time is confirmed
 	events     []apikey.Event // without details
 }
 
@@ -129,8 +130,12 @@ func (m *model) do(change apikey.Change) (outcome apikey.Outcome, err error) {
 		end(key, do.Reason)
 		outcome.Key = *key
 	case apikey.RevokeAll:
+		endedBy := now
+		if certain := m.confirmed.Add(-jump); !m.confirmed.IsZero() && certain.Before(now) {
+			endedBy = certain
+		}
 		for i := range m.keys {
-			if key := &m.keys[i]; key.WorkspaceID == do.WorkspaceID && key.Status(now) == apikey.Active {
+			if key := &m.keys[i]; key.WorkspaceID == do.WorkspaceID && key.Status(endedBy) == apikey.Active {
 				end(key, do.Reason)
 			}
 		}
