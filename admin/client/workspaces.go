@@ -140,8 +140,9 @@ func (c *Client) Resume(ctx context.Context, ws string) (Workspace, error) {
 	return c.workspace(ctx, http.MethodPost, ws, "/resume", nil)
 }
 
-// RevokeAll revokes every active key of a workspace, which cannot be undone, and
-// returns how many there were. The reason is required, and is for the audit trail.
+// RevokeAll revokes every active key of a workspace, and those that ended less than ten minutes
+// ago, which cannot be undone. It returns how many there were. The reason is required, and is
+// for the audit trail.
 func (c *Client) RevokeAll(ctx context.Context, ws, reason string) (revoked RevokedKeys, err error) {
 	path, err := workspacePath(ws, "/revoke-all")
 	if err == nil {
