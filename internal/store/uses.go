@@ -20,12 +20,16 @@ import (
 func (s *Store) NoteUses(uses map[string]apikey.Use) error {
 	s.noting.Lock()
 	defer s.noting.Unlock()
-	unused, err := s.unused(uses)
+	ids := slices.Sorted(maps.Keys(uses)) // Badger is faster if they are in order
+	unused, later, err := s.usesBefore(ids, uses)
 	if err != nil {
 		return s.wrapInternal(err)
 	}
 	return s.wrapInternal(s.db.NoteAll(func(set func(key, value []byte) error) error {
-		for _, id := range slices.Sorted(maps.Keys(uses)) { // Badger is faster if they are in order
+		for _, id := range ids {
+			if later[id] {
+				continue
+			}
 			use := uses[id]
 			value := strconv.AppendInt(nil, int64(toMillis(use.At)), 10)
 			if err := set(lastUsedKey(id), withAddress(value, use.From)); err != nil {
@@ -42,24 +46,28 @@ func (s *Store) NoteUses(uses map[string]apikey.Use) error {
 	}))
 }
 
-// unused returns which of the keys have never been used before. It looks up only those
-// for which this is unknown.
-func (s *Store) unused(uses map[string]apikey.Use) (map[string]bool, error) {
-	unused := make(map[string]bool)
-	err := s.db.View(func(txn *durable.Txn) error {
-		for id, use := range uses {
-			if use.Noted {
+// usesBefore returns which of the keys have never been used before, and for which a later use
+// is noted, which another gateway of the fleet has told of. It looks up only those for which
+// this is unknown: without a fleet, nobody notes later ones.
+func (s *Store) usesBefore(ids []string, uses map[string]apikey.Use) (unused, later map[string]bool, err error) {
+	unused, later = make(map[string]bool), make(map[string]bool)
+	err = s.db.View(func(txn *durable.Txn) error {
+		notes := txn.Cursor(lastUsedKey(""))
+		defer notes.Close()
+		for _, id := range ids {
+			if uses[id].Noted && !s.replica {
 				continue
 			}
-			_, err := txn.Get(lastUsedKey(id))
-			if err != nil && !errors.Is(err, durable.ErrNotFound) {
-				return err
+			switch note, found := notes.At(lastUsedKey(id)); {
+			case !found:
+				unused[id] = true
+			case s.replica && noteIn(note).At.After(uses[id].At):
+				later[id] = true
 			}
-			unused[id] = err != nil
 		}
 		return nil
 	})
-	return unused, err
+	return unused, later, err
 }
 
 // addUse adds to a key when it was used.

@@ -192,6 +192,27 @@ func TestNoteUses_from(t *testing.T) {
 	}
 }
 
+// A use that another gateway has told of stays the last one if it is later than those that are
+// noted afterwards.
+func TestNoteUses_mergedBefore(t *testing.T) {
+	s := openFleet(t, 1).replicas[0]
+	key := mustCreate(t, s, "acme", "Zapier", start)
+	for _, noted := range []bool{false, true} {
+		at := start.Add(time.Hour)
+		if _, err := s.MergeUses(map[string]apikey.SharedUse{key.ID: {First: at, Last: at, From: "203.0.113.9"}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.NoteUses(map[string]apikey.Use{key.ID: {At: at.Add(-time.Minute), Noted: noted}}); err != nil {
+			t.Fatal(err)
+		}
+		equal(t, fmt.Sprintf("last use after an earlier one, noted: %t", noted), lastUse(t, s, key), at)
+	}
+	if err := s.NoteUses(map[string]apikey.Use{key.ID: {At: start.Add(2 * time.Hour), Noted: true}}); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "last use after a later one", lastUse(t, s, key), start.Add(2*time.Hour))
+}
+
 // What other gateways have seen, and what is noted here at the same time, do not overwrite
 // each other: the latest use is shown.
 func TestNoteUses_whileMerging(t *testing.T) {
