@@ -136,6 +136,69 @@ func TestMembership_fullAfterwards(t *testing.T) {
 	}
 }
 
+// An acknowledgement that etcd has not answered may be made after etcd has had no space for it,
+// and while the next one is on its way. It is this gateway's own: nobody has excluded it, whether
+// or not it has begun another session since.
+func TestMembership_madeLate(t *testing.T) {
+	t.Parallel()
+	for name, rejoins := range map[string]bool{"in the same session": false, "in the next session": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := defaults(etcdtest.Shared(t, 1))
+			o.Prefix += name + "/"
+			late, full := make(chan *etcdserverpb.TxnRequest, 1), false
+			holds := false
+			e := intercepted(t, o, func(_ context.Context, txn *etcdserverpb.TxnRequest, invoke func() error) error {
+				switch {
+				case len(txn.Success) == 0 || len(txn.Compare) == 0:
+				case holds:
+					holds, full = false, true
+					late <- txn
+					return status.Error(codes.Unavailable, "the answer is lost")
+				case full:
+					return rpctypes.ErrGRPCNoSpace
+				}
+				return invoke()
+			})
+			m, err := register(t.Context(), e, &o, time.Now())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := m.serve(t.Context(), apikey.Head{}); err != nil {
+				t.Fatal(err)
+			}
+			holds = true
+			for seq := range uint64(2) { // the second is refused for certain
+				if err := m.acknowledge(t.Context(), apikey.Head{Seq: seq + 1, LastEnd: seq + 1, Sum: []byte{1}}); !errors.Is(err, rpctypes.ErrNoSpace) {
+					t.Fatalf("while etcd is full: got %v, want %v", err, rpctypes.ErrNoSpace)
+				}
+			}
+			if rejoins {
+				f := &Fleet{last: m}
+				if m = f.rejoin(t.Context(), e, &o); m == nil {
+					t.Fatal("the gateway does not continue under its registration")
+				}
+			}
+			if made, err := etcdserverpb.NewKVClient(connect(t, o).client.ActiveConnection()).Txn(t.Context(), <-late); err != nil || !made.Succeeded {
+				t.Fatalf("making it late: got %v and error %v", made, err)
+			}
+			full = false
+			if err := m.acknowledge(t.Context(), apikey.Head{Seq: 3, LastEnd: 3, Sum: []byte{3}}); err != nil || m.Acknowledged != 3 {
+				t.Errorf("the next acknowledgement: got %v, and %d acknowledged, want 3", err, m.Acknowledged)
+			}
+			if err := m.acknowledge(t.Context(), apikey.Head{Seq: 4, LastEnd: 4, Sum: []byte{4}}); err != nil {
+				t.Errorf("the one after: got %v", err)
+			}
+			if _, done, err := e.fence(t.Context(), registered{m.registration, m.id, m.revision}); err != nil || !done {
+				t.Fatalf("excluding the gateway: got %t and error %v", done, err)
+			}
+			if err := m.acknowledge(t.Context(), apikey.Head{Seq: 5, LastEnd: 5, Sum: []byte{5}}); !errors.Is(err, errFenced) {
+				t.Errorf("once it is excluded: got %v, want %v", err, errFenced)
+			}
+		})
+	}
+}
+
 // A gateway that has to start again while etcd is full continues under the registration that it
 // has: there is no space for another one.
 func TestFleet_fullAndCutOff(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -101,6 +102,7 @@ type membership struct {
 	id   string
 	registration
 	revision int64
+	sent     []string // what was sent since then, sealed, and may yet be made
 }
 
 // register registers this gateway as loading.
@@ -114,7 +116,7 @@ func register(ctx context.Context, e *etcd, o *Options, started time.Time) (*mem
 
 // put replaces the registration, unless somebody else has changed it. A failed attempt
 // may have been made all the same, so it is repeated until it is known. If etcd has no space
-// to repeat it, that is known from what is there.
+// to repeat it, that is known from what is there, or else by a later put.
 func (m *membership) put(ctx context.Context, r registration) error {
 	r.WallMS = time.Now().UnixMilli()
 	name := m.etcd.name(gatewayPrefix + m.id)
@@ -124,33 +126,65 @@ func (m *membership) put(ctx context.Context, r registration) error {
 			[]clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(name), "=", m.revision)},
 			[]clientv3.Op{clientv3.OpPut(name, sealed)}, []clientv3.Op{clientv3.OpGet(name)})
 		switch {
-		case errors.Is(err, errAmbiguous) && ctx.Err() == nil:
+		case errors.Is(err, errAmbiguous):
+			m.mayHavePut(sealed)
+			if ctx.Err() != nil {
+				return err
+			}
 			continue
 		case errors.Is(err, rpctypes.ErrNoSpace):
-			if read, readErr := m.etcd.read(ctx, clientv3.OpGet(name)); readErr == nil && m.hasPut(r, sealed, read) {
+			if read, readErr := m.etcd.read(ctx, clientv3.OpGet(name)); readErr != nil {
+				m.mayHavePut(sealed)
+			} else if m.hasPut(sealed, read) == sealed {
 				return nil
 			}
 			return err
 		case err != nil:
 			return err
 		case resp.Succeeded:
-			m.registration, m.revision = r, resp.Header.Revision
-			return nil
-		case m.hasPut(r, sealed, resp):
+			m.registration, m.revision, m.sent = r, resp.Header.Revision, nil
 			return nil
 		}
-		return errFenced
+		switch m.hasPut(sealed, resp) {
+		case sealed:
+			return nil
+		case "":
+			return errFenced
+		} // else an earlier one has been made in the meantime, and is replaced
 	}
 }
 
-// hasPut reports whether an earlier attempt has put a registration where it was read.
-func (m *membership) hasPut(r registration, sealed string, read *clientv3.TxnResponse) bool {
-	kvs := read.Responses[0].GetResponseRange().Kvs
-	if len(kvs) == 0 || string(kvs[0].Value) != sealed {
-		return false
+// maxSent bounds what is remembered while etcd is full. One that is forgotten and made after
+// all has the gateway register again.
+const maxSent = 64
+
+// mayHavePut notes what may be made later, or was made.
+func (m *membership) mayHavePut(sealed string) {
+	if slices.Contains(m.sent, sealed) {
+		return
 	}
-	m.registration, m.revision = r, kvs[0].ModRevision
-	return true
+	if m.sent = append(m.sent, sealed); len(m.sent) > maxSent {
+		m.sent = slices.Clone(m.sent[1:])
+	}
+}
+
+// hasPut continues from what this gateway has put where the registration was read, and returns
+// that; "" if it is not there. That is what is being put, or what was sent before it.
+func (m *membership) hasPut(sealed string, read *clientv3.TxnResponse) string {
+	kvs := read.Responses[0].GetResponseRange().Kvs
+	if len(kvs) == 0 {
+		return ""
+	}
+	put := string(kvs[0].Value)
+	if put != sealed && !slices.Contains(m.sent, put) {
+		return ""
+	}
+	found, err := m.etcd.openRegistration(m.id, kvs[0].Value, kvs[0].ModRevision)
+	if err != nil {
+		return ""
+	}
+	m.registration, m.revision, m.sent = found.registration, found.revision, nil
+	return put
 }
 
 // serve registers the gateway as serving. It must have applied all changes up to a head.
