@@ -48,7 +48,7 @@ func (f *Fleet) rejoin(ctx context.Context, e *etcd, o *Options) *membership {
 		return nil
 	}
 	f.former = slices.DeleteFunc(f.former, func(id string) bool { return id == last.id })
-	return &membership{etcd: e, id: last.id, registration: now.registration, revision: now.revision, sent: last.sent}
+	return &membership{etcd: e, id: last.id, registration: now.registration, revision: now.revision, unsure: last.unsure}
 }
 
 // removeInherited does with a registration of an earlier process what a revocation would

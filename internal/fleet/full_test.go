@@ -136,66 +136,41 @@ func TestMembership_fullAfterwards(t *testing.T) {
 	}
 }
 
-// An acknowledgement that etcd has not answered may be made after etcd has had no space for it,
-// and while the next one is on its way. It is this gateway's own: nobody has excluded it, whether
-// or not it has begun another session since.
+// So does one that etcd makes only after the gateway has been told that there is no space, and
+// wants to acknowledge more.
 func TestMembership_madeLate(t *testing.T) {
 	t.Parallel()
-	for name, rejoins := range map[string]bool{"in the same session": false, "in the next session": true} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			o := defaults(etcdtest.Shared(t, 1))
-			o.Prefix += name + "/"
-			late, full := make(chan *etcdserverpb.TxnRequest, 1), false
-			holds := false
-			e := intercepted(t, o, func(_ context.Context, txn *etcdserverpb.TxnRequest, invoke func() error) error {
-				switch {
-				case len(txn.Success) == 0 || len(txn.Compare) == 0:
-				case holds:
-					holds, full = false, true
-					late <- txn
-					return status.Error(codes.Unavailable, "the answer is lost")
-				case full:
-					return rpctypes.ErrGRPCNoSpace
-				}
-				return invoke()
-			})
-			m, err := register(t.Context(), e, &o, time.Now())
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := m.serve(t.Context(), apikey.Head{}); err != nil {
-				t.Fatal(err)
-			}
-			holds = true
-			for seq := range uint64(2) { // the second is refused for certain
-				if err := m.acknowledge(t.Context(), apikey.Head{Seq: seq + 1, LastEnd: seq + 1, Sum: []byte{1}}); !errors.Is(err, rpctypes.ErrNoSpace) {
-					t.Fatalf("while etcd is full: got %v, want %v", err, rpctypes.ErrNoSpace)
-				}
-			}
-			if rejoins {
-				f := &Fleet{last: m}
-				if m = f.rejoin(t.Context(), e, &o); m == nil {
-					t.Fatal("the gateway does not continue under its registration")
-				}
-			}
-			if made, err := etcdserverpb.NewKVClient(connect(t, o).client.ActiveConnection()).Txn(t.Context(), <-late); err != nil || !made.Succeeded {
-				t.Fatalf("making it late: got %v and error %v", made, err)
-			}
-			full = false
-			if err := m.acknowledge(t.Context(), apikey.Head{Seq: 3, LastEnd: 3, Sum: []byte{3}}); err != nil || m.Acknowledged != 3 {
-				t.Errorf("the next acknowledgement: got %v, and %d acknowledged, want 3", err, m.Acknowledged)
-			}
-			if err := m.acknowledge(t.Context(), apikey.Head{Seq: 4, LastEnd: 4, Sum: []byte{4}}); err != nil {
-				t.Errorf("the one after: got %v", err)
-			}
-			if _, done, err := e.fence(t.Context(), registered{m.registration, m.id, m.revision}); err != nil || !done {
-				t.Fatalf("excluding the gateway: got %t and error %v", done, err)
-			}
-			if err := m.acknowledge(t.Context(), apikey.Head{Seq: 5, LastEnd: 5, Sum: []byte{5}}); !errors.Is(err, errFenced) {
-				t.Errorf("once it is excluded: got %v, want %v", err, errFenced)
-			}
-		})
+	o := defaults(etcdtest.Start(t, 1))
+	space := connect(t, o)
+	var late *etcdserverpb.TxnRequest
+	lose := false
+	e := intercepted(t, o, func(ctx context.Context, txn *etcdserverpb.TxnRequest, invoke func() error) error {
+		if !lose || len(txn.Compare) == 0 {
+			return invoke()
+		}
+		lose, late = false, txn
+		if err := space.setFull(ctx, true); err != nil {
+			return err
+		}
+		return status.Error(codes.Unavailable, "the answer is late")
+	})
+	m, err := register(t.Context(), e, &o, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	lose = true
+	if err := m.acknowledge(t.Context(), apikey.Head{Seq: 1, LastEnd: 1, Sum: []byte{1}}); !errors.Is(err, rpctypes.ErrNoSpace) {
+		t.Errorf("while etcd is full: got %v, want %v", err, rpctypes.ErrNoSpace)
+	}
+	if err := space.setFull(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	made, err := etcdserverpb.NewKVClient(space.client.ActiveConnection()).Txn(t.Context(), late)
+	if err != nil || !made.Succeeded {
+		t.Fatalf("got %v, %v; want it made late", made, err)
+	}
+	if err := m.acknowledge(t.Context(), apikey.Head{Seq: 2, LastEnd: 2, Sum: []byte{2}}); err != nil || m.Acknowledged != 2 {
+		t.Errorf("after it was made late: got %v, want the next one acknowledged", err)
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -102,7 +101,15 @@ type membership struct {
 	id   string
 	registration
 	revision int64
-	sent     []string // what was sent since then, sealed, and may yet be made
+	// unsure are those that were put since, of which etcd has not said whether they were
+	// made: it may still make one of them.
+	unsure []attempted
+}
+
+// attempted is a registration as it was to be put, and sealed.
+type attempted struct {
+	registration
+	sealed string
 }
 
 // register registers this gateway as loading.
@@ -116,75 +123,58 @@ func register(ctx context.Context, e *etcd, o *Options, started time.Time) (*mem
 
 // put replaces the registration, unless somebody else has changed it. A failed attempt
 // may have been made all the same, so it is repeated until it is known. If etcd has no space
-// to repeat it, that is known from what is there, or else by a later put.
+// to repeat it, that is known from what is there.
 func (m *membership) put(ctx context.Context, r registration) error {
 	r.WallMS = time.Now().UnixMilli()
 	name := m.etcd.name(gatewayPrefix + m.id)
-	sealed := m.etcd.sealRegistration(m.id, r)
-	for {
+	one := attempted{r, m.etcd.sealRegistration(m.id, r)}
+	for first := true; ; {
 		resp, err := m.etcd.write(ctx,
 			[]clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(name), "=", m.revision)},
-			[]clientv3.Op{clientv3.OpPut(name, sealed)}, []clientv3.Op{clientv3.OpGet(name)})
+			[]clientv3.Op{clientv3.OpPut(name, one.sealed)}, []clientv3.Op{clientv3.OpGet(name)})
+		if errors.Is(err, errAmbiguous) && first {
+			m.unsure, first = append(m.unsure, one), false
+		}
 		switch {
-		case errors.Is(err, errAmbiguous):
-			m.mayHavePut(sealed)
-			if ctx.Err() != nil {
-				return err
-			}
+		case errors.Is(err, errAmbiguous) && ctx.Err() == nil:
 			continue
 		case errors.Is(err, rpctypes.ErrNoSpace):
-			if read, readErr := m.etcd.read(ctx, clientv3.OpGet(name)); readErr != nil {
-				m.mayHavePut(sealed)
-			} else if m.hasPut(sealed, read) == sealed {
+			if read, readErr := m.etcd.read(ctx, clientv3.OpGet(name)); readErr == nil && m.hasPut(read) == one.sealed {
 				return nil
 			}
 			return err
 		case err != nil:
 			return err
 		case resp.Succeeded:
-			m.registration, m.revision, m.sent = r, resp.Header.Revision, nil
+			m.became(r, resp.Header.Revision)
 			return nil
 		}
-		switch m.hasPut(sealed, resp) {
-		case sealed:
+		switch m.hasPut(resp) {
+		case one.sealed:
 			return nil
 		case "":
 			return errFenced
-		} // else an earlier one has been made in the meantime, and is replaced
+		}
 	}
 }
 
-// maxSent bounds what is remembered while etcd is full. One that is forgotten and made after
-// all has the gateway register again.
-const maxSent = 64
-
-// mayHavePut notes what may be made later, or was made.
-func (m *membership) mayHavePut(sealed string) {
-	if slices.Contains(m.sent, sealed) {
-		return
+// hasPut returns which of the registrations that this gateway was unsure of is where it was
+// read, as it is sealed; "" if it is none of them.
+func (m *membership) hasPut(read *clientv3.TxnResponse) (sealed string) {
+	for _, kv := range read.Responses[0].GetResponseRange().Kvs {
+		for _, one := range m.unsure {
+			if string(kv.Value) == one.sealed {
+				m.became(one.registration, kv.ModRevision)
+				return one.sealed
+			}
+		}
 	}
-	if m.sent = append(m.sent, sealed); len(m.sent) > maxSent {
-		m.sent = slices.Clone(m.sent[1:])
-	}
+	return ""
 }
 
-// hasPut continues from what this gateway has put where the registration was read, and returns
-// that; "" if it is not there. That is what is being put, or what was sent before it.
-func (m *membership) hasPut(sealed string, read *clientv3.TxnResponse) string {
-	kvs := read.Responses[0].GetResponseRange().Kvs
-	if len(kvs) == 0 {
-		return ""
-	}
-	put := string(kvs[0].Value)
-	if put != sealed && !slices.Contains(m.sent, put) {
-		return ""
-	}
-	found, err := m.etcd.openRegistration(m.id, kvs[0].Value, kvs[0].ModRevision)
-	if err != nil {
-		return ""
-	}
-	m.registration, m.revision, m.sent = found.registration, found.revision, nil
-	return put
+// became notes what the registration is, as of a revision.
+func (m *membership) became(r registration, revision int64) {
+	m.registration, m.revision, m.unsure = r, revision, nil
 }
 
 // serve registers the gateway as serving. It must have applied all changes up to a head.
