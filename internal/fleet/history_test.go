@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"context"
 	"testing"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/etcdtest"
+	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
 )
 
 // What a gateway has acknowledged of a history that is lost, before etcd was restored from
@@ -34,6 +37,37 @@ func TestFleet_acknowledgedOtherHistory(t *testing.T) {
 	}
 	if got := all[0].apply(t, revoke(k)).Propagation; got.Confirmed && all[1].allows(t, k) {
 		t.Errorf("got the propagation %+v, and a gateway that allows the key", got)
+	}
+}
+
+// Nor does it keep the gateway from acknowledging that change, if it continues under the
+// registration that says so.
+func TestFleet_acknowledgesOtherHistory(t *testing.T) {
+	t.Parallel()
+	o := defaults(etcdtest.Shared(t, 1))
+	g := startGateways(t, 1, o)[0]
+	k := issue("acme", "Zapier")
+	g.apply(t, k.Create)
+	g.apply(t, revoke(k))
+	at, _ := g.progress.now()
+	for _, lost := range []uint64{at.LastEnd, at.LastEnd + 1} {
+		m, err := register(t.Context(), g.connection(), &o, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.serve(t.Context(), apikey.Head{Seq: lost, LastEnd: lost, Sum: []byte("of another change")}); err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- g.acknowledge(ctx, m) }()
+		gatewaytest.Await(t, "the acknowledgement", func() bool {
+			gateways, _, _ := g.registry.all()
+			found := gateways[m.id].registration
+			return found.hasAcknowledged(at.Head)
+		})
+		stop()
+		<-done
 	}
 }
 

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -195,6 +196,13 @@ func (m *membership) acknowledge(ctx context.Context, applied apikey.Head) error
 func (r *registration) acknowledge(applied apikey.Head) {
 	end, sum := applied.End()
 	r.Acknowledged, r.AcknowledgedSum = end, beginning(sum)
+}
+
+// hasAcknowledged reports whether it says that all changes up to a head have been applied. A
+// registration of before etcd was restored can say so of another change of that number.
+func (r *registration) hasAcknowledged(applied apikey.Head) bool {
+	end, sum := applied.End()
+	return r.Acknowledged == end && bytes.Equal(r.AcknowledgedSum, beginning(sum))
 }
 
 // beginning returns as much of a change's sum as an acknowledgement has: histories are

@@ -254,7 +254,7 @@ const (
 // take access away. While etcd is full, it tries again: the lease is renewed by reading.
 func (f *Fleet) acknowledge(ctx context.Context, m *membership) error {
 	for full := false; ; {
-		if _, err := f.progress.reach(ctx, func(at point) bool { return at.LastEnd > m.Acknowledged }); err != nil {
+		if _, err := f.progress.reach(ctx, func(at point) bool { return !m.hasAcknowledged(at.Head) }); err != nil {
 			return err
 		}
 		if err := pause(ctx, acknowledgeAfter); err != nil {
