@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,9 +32,12 @@ func TestFleet_foreignData(t *testing.T) {
 	}
 	within := startGateways(t, 1, inner)[0]
 	within.apply(t, newKey("acme", "Inner"))
-	before := namesIn(t, others.etcd, inner.Prefix+dataPrefix)
+	inFleet := namesIn(t, others.etcd, inner.Prefix+dataPrefix)
 
-	all := startGateways(t, 2, outer)
+	var told atomic.Int64 // how often the first gateway was told something about the others
+	listening := outer
+	listening.Serving = func(int) { told.Add(1) }
+	all := append(startGateways(t, 1, listening), startGateways(t, 1, outer)...)
 	for i := range 2 * len(names) {
 		created := all[i%2].apply(t, newKey("acme", fmt.Sprintf("Key %d", i)))
 		revoked := all[(i+1)%2].apply(t, apikey.Revoke{WorkspaceID: "acme", KeyID: created.Key.ID})
@@ -46,8 +50,8 @@ func TestFleet_foreignData(t *testing.T) {
 			t.Errorf("%q has %q, want what was there before", name, got)
 		}
 	}
-	if after := namesIn(t, others.etcd, inner.Prefix+dataPrefix); !slices.Equal(after, before) {
-		t.Errorf("the inner fleet had %q, and has %q", before, after)
+	if after := namesIn(t, others.etcd, inner.Prefix+dataPrefix); !slices.Equal(after, inFleet) {
+		t.Errorf("the inner fleet had %q, and has %q", inFleet, after)
 	}
 	within.apply(t, newKey("acme", "Another"))
 	if listed := all[0].Known().Gateways; len(listed) != 2 {
@@ -56,14 +60,17 @@ func TestFleet_foreignData(t *testing.T) {
 
 	// What is between the registrations and the tickets is neither watched nor read: it can be
 	// large.
-	_, _, changed := all[0].registry.all()
+	for _, g := range all { // or else that comes later
+		gatewaytest.Await(t, "the acknowledgement", func() bool { return g.acknowledged(t) })
+	}
+	all[0].awaitTold(t, "A")
+	before := told.Load()
 	for _, name := range []string{"gwen", "h", "notes"} {
 		others.put(name, "changed")
 	}
-	select {
-	case <-changed:
-		t.Error("a gateway is told of what others write")
-	case <-time.After(200 * time.Millisecond):
+	all[0].awaitTold(t, "B")
+	if got := told.Load() - before; got != 2 {
+		t.Errorf("the gateway was told something %d times, want 2: of what others write, it is told nothing", got)
 	}
 	e := all[0].connection()
 	read, err := e.read(t.Context(), e.getRegistry()...)
@@ -77,6 +84,22 @@ func TestFleet_foreignData(t *testing.T) {
 			}
 		}
 	}
+}
+
+// awaitTold writes a registration and a ticket, and waits until the gateway has been told of
+// them, and so of all that was written before.
+func (g *gateway) awaitTold(t *testing.T, letter string) {
+	t.Helper()
+	id, in := strings.Repeat(letter, 26), intruder{t, g.connection()}
+	in.put(gatewayPrefix+id, in.sealRegistration(id, registration{Name: "marker", State: apikey.GatewayLoading, Mode: apikey.ModeStrict}))
+	in.put(ticketPrefix+id, "")
+	gatewaytest.Await(t, "the gateway to be told", func() bool {
+		g.registry.mu.Lock()
+		defer g.registry.mu.Unlock()
+		_, registered := g.registry.gateways[id]
+		_, waits := g.registry.tickets[ticketPrefix+id]
+		return registered && waits
+	})
 }
 
 // namesIn returns the names that etcd has with a prefix.
