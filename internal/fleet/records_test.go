@@ -1,11 +1,13 @@
 package fleet
 
 import (
+	"fmt"
 	"maps"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/etcdtest"
@@ -128,5 +130,34 @@ func TestFleet_filledAnewWithOtherRecords(t *testing.T) {
 				t.Errorf("got %d other records afterwards, want the same %d as the others have", len(got), len(want))
 			}
 		})
+	}
+}
+
+// Records that are refused are read again after a pause that grows, however long that takes.
+func TestNextRetry(t *testing.T) {
+	refused := fmt.Errorf("%w, as of change 7", errRecords)
+	for _, test := range []struct {
+		name string
+		took time.Duration
+		err  error
+		want []time.Duration // the first ones, and what they grow to
+	}{
+		{"it does not begin", 0, errCompacted, []time.Duration{minRetry, 2 * minRetry, 4 * minRetry, maxRetry}},
+		{"it took part for a while", time.Minute, errCompacted, []time.Duration{minRetry, minRetry, minRetry, minRetry}},
+		{"a few refused records", 0, refused, []time.Duration{minRetry, 2 * minRetry, 4 * minRetry, longestUnread}},
+		{"many refused records", time.Minute, refused, []time.Duration{minRetry, 2 * minRetry, 4 * minRetry, longestUnread}},
+	} {
+		var got []time.Duration
+		wait := time.Duration(0)
+		for range 20 {
+			wait = nextRetry(wait, test.took, test.err)
+			got = append(got, wait)
+		}
+		if got = append(got[:3], wait); !slices.Equal(got, test.want) {
+			t.Errorf("%s: got %v, want %v", test.name, got, test.want)
+		}
+	}
+	if got := nextRetry(longestUnread, 0, errCompacted); got != maxRetry {
+		t.Errorf("another failure afterwards: got %v, want %v", got, maxRetry)
 	}
 }

@@ -16,7 +16,7 @@ import (
 
 // run takes part in the fleet until ctx is done. After any failure it starts over.
 func (f *Fleet) run(ctx context.Context) {
-	wait, renewed := minRetry, false
+	wait, renewed := time.Duration(0), false
 	for ctx.Err() == nil {
 		began := time.Now()
 		err := f.session(ctx)
@@ -26,11 +26,8 @@ func (f *Fleet) run(ctx context.Context) {
 		if renewed = isTokenRefused(err) && !renewed; !renewed {
 			f.fail(err)
 		} // else the next session has another token
-		if time.Since(began) > maxRetry {
-			wait = minRetry
-		}
+		wait = nextRetry(wait, time.Since(began), err)
 		f.reconciling.pause(ctx, wait)
-		wait = min(2*wait, maxRetry)
 	}
 }
 
@@ -38,6 +35,19 @@ const (
 	minRetry = 100 * time.Millisecond
 	maxRetry = 5 * time.Second
 )
+
+// nextRetry returns how long to wait after a session that has failed. last is how long that
+// was the last time. One that took long was a success in between, unless it has only read
+// records that are refused: a fleet can have millions of them.
+func nextRetry(last, took time.Duration, err error) time.Duration {
+	switch {
+	case errors.Is(err, errRecords):
+		return min(max(2*last, minRetry), longestUnread)
+	case took > maxRetry:
+		return minRetry
+	}
+	return min(max(2*last, minRetry), maxRetry)
+}
 
 // session takes part in the fleet under one registration, until something fails.
 func (f *Fleet) session(ctx context.Context) error {
