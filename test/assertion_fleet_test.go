@@ -21,7 +21,7 @@ func TestAssertion_fleet(t *testing.T) {
 	}
 	var fleet []*server
 	for range 2 {
-		s := newServer(t)
+		s := newRacedServer(t)
 		s.Run(config(oldKey))
 		fleet = append(fleet, s)
 	}

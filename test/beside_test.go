@@ -17,7 +17,7 @@ func TestStart_twice(t *testing.T) {
 	for _, admin := range []string{"TCP", "Unix socket", "Unix socket, without an api_keys block"} {
 		t.Run(admin, func(t *testing.T) {
 			t.Parallel()
-			s := newServer(t)
+			s := newRacedServer(t)
 			config, address := httpOnly(gatewayConfig), s.Admin
 			if admin != "TCP" {
 				address = "unix/" + filepath.Join(s.Dir, "admin.sock")

@@ -126,9 +126,8 @@ func TestCanaries(t *testing.T) {
 	t.Parallel()
 	webhook := newHookReceiver(t)
 	webhook.say(func(_ hookMessage, w http.ResponseWriter) { w.WriteHeader(http.StatusBadGateway) })
-	s := startWith(t, []string{
-		"TEST_ADMIN_TOKEN=" + adminCanary, "TEST_WEBHOOK=" + webhook.server.URL + "/?" + queryCanary, "TEST_WEBHOOK_SECRET=" + webhook.secret,
-	}, canaryConfig)
+	s := start(t, canaryConfig,
+		"TEST_ADMIN_TOKEN="+adminCanary, "TEST_WEBHOOK="+webhook.server.URL+"/?"+queryCanary, "TEST_WEBHOOK_SECRET="+webhook.secret)
 	tokens := s.canaries()
 	search := newSearch(append(tokens, canary{"admin", adminCanary}, canary{"webhook", webhook.secret}, canary{"webhook's address", queryCanary}))
 	for _, c := range tokens {

@@ -93,7 +93,7 @@ func TestCommandLine_hostileServer(t *testing.T) {
 func runHostile(t *testing.T, address, form string, args []string) (string, error) {
 	t.Helper()
 	var stdout, stderr strings.Builder
-	cmd := exec.Command(plainBinary(t), append([]string{"api-keys", "--address", address, "-o", form}, args...)...)
+	cmd := exec.Command(binary, append([]string{"api-keys", "--address", address, "-o", form}, args...)...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()
 	wantVisible(t, "standard output", stdout.String())

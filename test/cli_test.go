@@ -42,9 +42,9 @@ func TestCommandLine(t *testing.T) {
 		t.Run(filepath.Base(script), func(t *testing.T) {
 			t.Parallel()
 			s, address := serverFor(t, filepath.Base(script))
-			program := plainBinary(t)
+			program := binary
 			if filepath.Base(script) == "import.txt" { // which sends and receives at the same time
-				program = binary
+				program = racedBinary(t)
 			}
 			testscript.Run(t, testscript.Params{
 				Files: []string{script},
@@ -76,7 +76,7 @@ func TestCommandLine(t *testing.T) {
 // returns the address of its admin endpoint.
 func withoutKeys(t *testing.T) string {
 	t.Helper()
-	s := newPlainServer(t)
+	s := newServer(t)
 	s.Run("{\n\tadmin {{.Admin}}\n}\n")
 	s.Await("the server to answer", func() bool {
 		response, err := http.Get("http://" + s.Admin + "/config/")
@@ -91,13 +91,13 @@ func serverFor(t *testing.T, script string) (s *server, address string) {
 	t.Helper()
 	switch script {
 	case "socket.txt":
-		s = newPlainServer(t)
+		s = newServer(t)
 		socket := filepath.Join(s.Dir, "admin.sock")
 		s.Run(strings.Replace(gatewayConfig, "admin {{.Admin}}", "admin unix/"+socket, 1))
 		s.awaitSocket(socket)
 		return s, "unix/" + socket
 	case "origin.txt":
-		s = newPlainServer(t)
+		s = newServer(t)
 		s.Run(strings.Replace(gatewayConfig, "admin {{.Admin}}", "admin {{.Admin}} {\n\t\tenforce_origin\n\t}", 1))
 		s.Await("the server to answer", func() bool {
 			request, err := http.NewRequest(http.MethodGet, "http://"+s.Admin+"/api-keys/healthz", nil)
@@ -108,7 +108,7 @@ func serverFor(t *testing.T, script string) (s *server, address string) {
 		})
 		return s, s.Admin
 	case "signed.txt":
-		s = newPlainServer(t)
+		s = newServer(t)
 		s.Env = append(s.Env, "API_KEYS_BACKUP_KEY="+strings.Repeat("a1", 32))
 		s.Run(strings.Replace(gatewayConfig, "api_keys {", "api_keys {\n\t\tbackup_key {env.API_KEYS_BACKUP_KEY}", 1))
 		s.AwaitReady()
@@ -117,15 +117,15 @@ func serverFor(t *testing.T, script string) (s *server, address string) {
 		good, bad := newHookReceiver(t), newHookReceiver(t)
 		bad.secret = good.secret
 		bad.say(func(_ hookMessage, w http.ResponseWriter) { w.WriteHeader(http.StatusServiceUnavailable) })
-		s = startWith(t, []string{"HOOK_SECRET=" + good.secret}, withWebhooks(good.option(), bad.option()))
+		s = start(t, withWebhooks(good.option(), bad.option()), "HOOK_SECRET="+good.secret)
 		return s, s.Admin
 	case "fleet.txt":
-		s = newPlainServer(t)
+		s = newServer(t)
 		s.Run(fleetConfig(etcdtest.Start(t, 1).Endpoints(), "name eu-1"))
 		s.AwaitReady()
 		return s, s.Admin
 	case "names.txt":
-		s = newPlainServer(t)
+		s = newServer(t)
 		s.Run(strings.Replace(gatewayConfig, "\tapi_key_auth\n", `	api_key_admin /admin/* {
 		base_path /admin
 		trust_upstream_auth
@@ -140,7 +140,7 @@ func serverFor(t *testing.T, script string) (s *server, address string) {
 		must(t, err)
 		return s, s.Admin
 	}
-	s = startPlain(t, gatewayConfig)
+	s = start(t, gatewayConfig)
 	if script == "usage.txt" {
 		used(t, s)
 	}

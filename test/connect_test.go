@@ -106,7 +106,7 @@ var withConnect = []string{"GODEBUG=http2xconnect=1"}
 // startWithConnect starts a server that serves extended CONNECT over HTTP/2.
 func startWithConnect(t *testing.T, config string) *server {
 	t.Helper()
-	return startWith(t, withConnect, config)
+	return start(t, config, withConnect...)
 }
 
 // extendedConnect returns the fields of a CONNECT that names a protocol.

@@ -16,7 +16,7 @@ import (
 // startLimited starts a server that may open so many files and connections.
 func startLimited(t *testing.T, limit int, config string) *server {
 	t.Helper()
-	s := newServer(t)
+	s := newRacedServer(t)
 	limited := filepath.Join(s.Dir, "limited")
 	must(t, os.WriteFile(limited, fmt.Appendf(nil, "#!/bin/sh\nulimit -n %d\nexec '%s' \"$@\"\n", limit, s.Program), 0o700))
 	s.Program = limited

@@ -60,7 +60,7 @@ func TestDisk_noInodes(t *testing.T) {
 // else, and stops cleanly. After a restart, everything acknowledged is there.
 func TestDisk_fails(t *testing.T) {
 	t.Parallel()
-	s := startPlain(t, gatewayConfig)
+	s := start(t, gatewayConfig)
 	cached, token := s.Create("acme", "Warehouse sync", "full_access")
 	s.wantStatus(t, token, 200)
 	_, coldToken := s.Create("acme", "Zapier production", "full_access")

@@ -168,7 +168,7 @@ func (s *server) restart(config string) {
 // startOnDisk starts a server whose store is on a disk of its own: see diskWith.
 func startOnDisk(t *testing.T, options string) (s *server, disk string) {
 	t.Helper()
-	s = newPlainServer(t)
+	s = newServer(t)
 	disk = diskWith(t, s.Dir, options)
 	s.Store = filepath.Join(disk, "keys")
 	s.Run(gatewayConfig)

@@ -126,12 +126,11 @@ func TestDocs_caddyfiles(t *testing.T) {
 				newReporter(t, keys)
 				shown = strings.ReplaceAll(shown, "/etc/caddy-api-keys/github-keys.json", keys)
 				must(t, os.WriteFile(file, []byte(shown), 0o600))
-				s.Program = plainBinary(t)
 				cmd := s.Command("adapt", "--validate", "--config", file)
 				if out, err := cmd.CombinedOutput(); err != nil {
 					t.Errorf("%v:\n%s\n%s", err, shown, out)
 				}
-				formatted, err := exec.Command(s.Program, "fmt", file).Output()
+				formatted, err := exec.Command(s.Tool, "fmt", file).Output()
 				if must(t, skipDiff(err)); string(formatted) != shown {
 					t.Errorf("caddy fmt would change it to:\n%s", formatted)
 				}

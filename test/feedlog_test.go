@@ -68,7 +68,7 @@ http://{{.Plain}} {
 func TestCalendarFeed_secretIsInNoLog(t *testing.T) {
 	t.Parallel()
 	collected := collect(t)
-	s := startWith(t, collected.env, feedLogConfig)
+	s := start(t, feedLogConfig, collected.env...)
 	site := gatewaytest.Client{Name: "HTTP/1.1", Base: "http://" + s.Plain, Client: http.DefaultClient}
 	var made struct{ Path string }
 	got := site.Send(t, "POST", "/admin/workspaces/acme/calendar/feed", nil)

@@ -93,7 +93,7 @@ func TestFleet_balancer(t *testing.T) {
 	t.Parallel()
 	const limit = 20 // as in fleetDocs
 	cluster := etcdtest.Start(t, 1)
-	fleet := []*server{newServer(t), newServer(t), newServer(t)}
+	fleet := []*server{newRacedServer(t), newRacedServer(t), newRacedServer(t)}
 	gateway, balancer := fleetDocs(t, cluster.Endpoints(), []string{fleet[0].Secure, fleet[1].Secure, fleet[2].Secure})
 	for _, s := range fleet {
 		s.Run(gateway)
@@ -101,7 +101,7 @@ func TestFleet_balancer(t *testing.T) {
 	for _, s := range fleet {
 		s.AwaitReady()
 	}
-	front := newServer(t)
+	front := newRacedServer(t)
 	front.Run(balancer)
 	front.Await("the balancer", func() bool {
 		conn, err := net.Dial("tcp", front.Plain)
@@ -155,7 +155,7 @@ func TestFleet_perFleet(t *testing.T) {
 	t.Parallel()
 	cluster := etcdtest.Start(t, 1)
 	config := strings.Replace(fleetConfig(cluster.Endpoints()), "api_key_auth", "api_key_auth {\n\t\trate_limit read 30 1h per_fleet\n\t}", 1)
-	fleet := []*server{newServer(t), newServer(t), newServer(t)}
+	fleet := []*server{newRacedServer(t), newRacedServer(t), newRacedServer(t)}
 	for _, s := range fleet {
 		s.Run(config)
 	}

@@ -20,7 +20,7 @@ func TestFleet_cloned(t *testing.T) {
 	cluster := etcdtest.Start(t, 1)
 	config := fleetConfig(cluster.Endpoints(), shortLease)
 	fleet := startFleet(t, 2, cluster, shortLease)
-	a, original, clone := fleet[0], fleet[1], newServer(t)
+	a, original, clone := fleet[0], fleet[1], newRacedServer(t)
 	key, token := a.Create("acme", "Warehouse sync", "full_access")
 	original.Await("the new key", func() bool { return original.status(t, token) == 200 })
 	original.Stop()

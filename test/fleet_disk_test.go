@@ -18,7 +18,7 @@ import (
 func TestFleet_diskFull(t *testing.T) {
 	t.Parallel()
 	cluster := etcdtest.Start(t, 1)
-	other, full := startFleet(t, 1, cluster, shortLease)[0], newServer(t)
+	other, full := startFleet(t, 1, cluster, shortLease)[0], newRacedServer(t)
 	disk := diskWith(t, full.Dir, "size=128m")
 	full.Store = filepath.Join(disk, "keys")
 	full.Run(fleetConfig(cluster.Endpoints(), shortLease))

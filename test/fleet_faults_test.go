@@ -98,7 +98,7 @@ func startFaulty(t *testing.T) *faultyFleet {
 }
 
 func newFaultyGateway(t *testing.T, number int, cluster *etcdtest.Cluster) *faultyGateway {
-	g := &faultyGateway{server: newServer(t), number: number}
+	g := &faultyGateway{server: newRacedServer(t), number: number}
 	var endpoints []string
 	for i := range cluster.Endpoints() {
 		p := etcdtest.NewProxy(t, cluster.Member(i).Address())

@@ -29,7 +29,7 @@ func (s *server) wantRefusedStart(t *testing.T, config, want string) {
 func TestFleet_import(t *testing.T) {
 	t.Parallel()
 	alone := httpOnly(gatewayConfig)
-	s := start(t, alone)
+	s := startRaced(t, alone)
 	key, token := s.Create("acme", "Warehouse sync", "full_access")
 	lost, lostToken := s.Create("acme", "Reports", "read_only")
 	s.Revoke(lost)
@@ -50,7 +50,7 @@ func TestFleet_import(t *testing.T) {
 	s.wantRefusedStart(t, alone, "it is the replica of a fleet: write store etcd with prefix /api-keys/")
 
 	s.restart(config)
-	other := newServer(t)
+	other := newRacedServer(t)
 	other.Run(config)
 	other.AwaitReady()
 	for _, gateway := range []*server{s, other} {

@@ -41,7 +41,7 @@ func TestFleet_rekey(t *testing.T) {
 	})
 	reload(sealing(newKey))
 
-	fresh := newServer(t)
+	fresh := newRacedServer(t)
 	fresh.Run(sealing(newKey))
 	fresh.AwaitReady()
 	fleet = append(fleet, fresh)

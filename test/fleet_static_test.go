@@ -25,7 +25,7 @@ func TestFleet_static(t *testing.T) {
 	t.Parallel()
 	cluster := etcdtest.Start(t, 1)
 	proxy := etcdtest.NewProxy(t, cluster.Member(0).Address())
-	there, away := newServer(t), newServer(t)
+	there, away := newRacedServer(t), newRacedServer(t)
 	there.Run(fleetConfig(cluster.Endpoints(), "mode static", briefLease, "name there"))
 	config := fleetConfig([]string{"http://" + proxy.Addr()}, "mode static", briefLease, "name away")
 	away.Run(config)
@@ -72,7 +72,7 @@ func TestFleet_static(t *testing.T) {
 func TestFleet_staticTooLong(t *testing.T) {
 	t.Parallel()
 	cluster := etcdtest.Start(t, 1)
-	s := newServer(t)
+	s := newRacedServer(t)
 	config := fleetConfig(cluster.Endpoints(), "mode static")
 	s.Run(config)
 	s.AwaitReady()

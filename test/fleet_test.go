@@ -32,7 +32,7 @@ func fleetConfig(endpoints []string, lines ...string) string {
 func startFleet(t *testing.T, gateways int, cluster *etcdtest.Cluster, lines ...string) (fleet []*server) {
 	t.Helper()
 	for range gateways {
-		s := newServer(t)
+		s := newRacedServer(t)
 		s.Run(fleetConfig(cluster.Endpoints(), lines...))
 		fleet = append(fleet, s)
 	}
@@ -221,7 +221,7 @@ func TestFleet_backup(t *testing.T) {
 	defer backup.Close()
 	var others []*server
 	for range 2 {
-		s := newServer(t)
+		s := newRacedServer(t)
 		s.Run(fleetConfig(cluster.Endpoints(), "prefix /other/"))
 		s.AwaitReady()
 		others = append(others, s)

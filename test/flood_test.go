@@ -35,7 +35,7 @@ const mostHeap, mostResident = 4 << 20, 64 << 20
 // API_KEYS_FLOOD=1000000 to see it hold at scale.
 func TestFlood(t *testing.T) {
 	t.Parallel()
-	s := startPlain(t, floodConfig)
+	s := start(t, floodConfig)
 	_, token := s.Create("acme", "Warehouse sync", "full_access")
 	count := 5_000
 	if n, err := strconv.Atoi(os.Getenv(floodVariable)); err == nil {

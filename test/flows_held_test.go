@@ -52,7 +52,7 @@ func TestFlows_held(t *testing.T) {
 		{"another upstream", "forward_auth " + silent.Addr().String() + " {\n\t\turi /may\n\t}\n\treverse_proxy " + listener.Addr().String()},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s := start(t, strings.Replace(gatewayConfig, "reverse_proxy {{.Upstream}}", tt.proxy, 1))
+			s := startRaced(t, strings.Replace(gatewayConfig, "reverse_proxy {{.Upstream}}", tt.proxy, 1))
 			all := s.Clients(t)
 			if tt.name == "a queue" {
 				s.holdConnections(t, all[:2], received) // each site has an upstream connection of its own

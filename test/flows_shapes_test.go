@@ -70,7 +70,7 @@ func TestFlows_files(t *testing.T) {
 		must(t, os.Mkdir(filepath.Join(dir, name), 0o700))
 		must(t, os.WriteFile(filepath.Join(dir, name, "export.bin"), content, 0o600))
 	}
-	s := start(t, strings.NewReplacer("$FILES", dir, "$FAR", "127.0.0.1:1").Replace(flowsConfig))
+	s := startRaced(t, strings.NewReplacer("$FILES", dir, "$FAR", "127.0.0.1:1").Replace(flowsConfig))
 	for _, c := range s.Clients(t) {
 		for _, name := range []string{"plain", "packed"} {
 			t.Run(c.Name+"/"+name, func(t *testing.T) {
@@ -105,7 +105,7 @@ func TestFlows_files(t *testing.T) {
 // the key has ended.
 func TestFlows_buffered(t *testing.T) {
 	far := newFar(t)
-	s := start(t, strings.NewReplacer("$FILES", t.TempDir(), "$FAR", far.Listener.Addr().String()).Replace(flowsConfig))
+	s := startRaced(t, strings.NewReplacer("$FILES", t.TempDir(), "$FAR", far.Listener.Addr().String()).Replace(flowsConfig))
 	for _, c := range s.Clients(t) {
 		for _, x := range transfers {
 			if !x.upload || x.length == smallUpload {
@@ -142,7 +142,7 @@ func TestFlows_lateAnswer(t *testing.T) {
 		_, _ = io.WriteString(w, "found")
 	}))
 	defer upstream.Close()
-	s := start(t, strings.Replace(gatewayConfig, "reverse_proxy {{.Upstream}}", "reverse_proxy "+upstream.Listener.Addr().String(), 1))
+	s := startRaced(t, strings.Replace(gatewayConfig, "reverse_proxy {{.Upstream}}", "reverse_proxy "+upstream.Listener.Addr().String(), 1))
 	for _, c := range s.Clients(t) {
 		for _, body := range []string{"", "an order"} {
 			t.Run(c.Name+"/"+body, func(t *testing.T) {
@@ -174,7 +174,7 @@ func TestFlows_lateAnswer(t *testing.T) {
 func TestFlows_reload(t *testing.T) {
 	far := newFar(t)
 	config := strings.Replace(httpOnly(gatewayConfig), "reverse_proxy {{.Upstream}}", "reverse_proxy "+far.Listener.Addr().String(), 1)
-	s := start(t, config)
+	s := startRaced(t, config)
 	c := s.Clients(t)[0]
 	key, token := s.Create("acme", "Events through a reload", "full_access")
 	ctx, cancel := context.WithCancel(t.Context())

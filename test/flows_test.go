@@ -179,7 +179,7 @@ func (x transfer) send(ctx context.Context, to *io.PipeWriter) {
 // what was cut for complete; and that another key's continue.
 func TestFlows_endWithTheirKey(t *testing.T) {
 	far := newFar(t)
-	s := start(t, strings.Replace(gatewayConfig, "reverse_proxy {{.Upstream}}", "reverse_proxy "+far.Listener.Addr().String(), 1))
+	s := startRaced(t, strings.Replace(gatewayConfig, "reverse_proxy {{.Upstream}}", "reverse_proxy "+far.Listener.Addr().String(), 1))
 	_, bystander := s.Create("initech", "A key that stays active", "full_access")
 	stalled := watchStalls(t)
 	for i, c := range s.Clients(t) {

@@ -19,7 +19,7 @@ import (
 // of HTTP.
 func TestImport_whileInputPauses(t *testing.T) {
 	t.Parallel()
-	s := start(t, strings.Replace(gatewayConfig, "\tapi_key_auth\n", `	encode
+	s := startRaced(t, strings.Replace(gatewayConfig, "\tapi_key_auth\n", `	encode
 	handle /settings/* {
 		api_key_admin {
 			base_path /settings

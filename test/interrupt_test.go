@@ -37,7 +37,7 @@ func TestBackup_interrupted(t *testing.T) {
 			dir := t.TempDir()
 			file := filepath.Join(dir, "keys.backup")
 			must(t, os.WriteFile(file, []byte("yesterday's"), 0o600))
-			cmd := exec.Command(binary, "api-keys", "backup", "--address", strings.TrimPrefix(endless.URL, "http://"), file)
+			cmd := exec.Command(racedBinary(t), "api-keys", "backup", "--address", strings.TrimPrefix(endless.URL, "http://"), file)
 			var said gatewaytest.Log
 			cmd.Stderr = &said
 			must(t, cmd.Start())
@@ -62,11 +62,11 @@ func TestBackup_interrupted(t *testing.T) {
 // continues from there.
 func TestImport_interrupted(t *testing.T) {
 	t.Parallel()
-	s := start(t, httpOnly(gatewayConfig))
+	s := startRaced(t, httpOnly(gatewayConfig))
 	const lines = `{"workspace_id":"acme","name":"Zapier production","preset":"read_only","token":"token-of-acme-0000000001"}
 {"workspace_id":"acme","name":"Warehouse sync","preset":"read_only","token":"token-of-acme-0000000002"}
 `
-	cmd := exec.Command(binary, "api-keys", "import", "-", "--from", "jsonl", "--address", s.Admin)
+	cmd := exec.Command(racedBinary(t), "api-keys", "import", "-", "--from", "jsonl", "--address", s.Admin)
 	var said gatewaytest.Log
 	cmd.Stderr = &said
 	in, err := cmd.StdinPipe()
@@ -83,7 +83,7 @@ func TestImport_interrupted(t *testing.T) {
 	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 1 || !strings.Contains(said.String(), "interrupted") {
 		t.Errorf("got %v and %q, want status 1, and that it was interrupted", err, said.String())
 	}
-	again := exec.Command(binary, "api-keys", "import", "-", "--from", "jsonl", "--address", s.Admin)
+	again := exec.Command(racedBinary(t), "api-keys", "import", "-", "--from", "jsonl", "--address", s.Admin)
 	again.Stdin = strings.NewReader(lines)
 	if out, err := again.CombinedOutput(); err != nil || !strings.Contains(string(out), `"unchanged": 2`) {
 		t.Errorf("again: got %v and %s, want both unchanged", err, out)
@@ -94,7 +94,7 @@ func TestImport_interrupted(t *testing.T) {
 // was created is printed, and where to continue.
 func TestCreateMany_interrupted(t *testing.T) {
 	t.Parallel()
-	s := start(t, httpOnly(gatewayConfig))
+	s := startRaced(t, httpOnly(gatewayConfig))
 	const lines = 2000
 	var table strings.Builder
 	table.WriteString("workspace_id,name,preset\n")
@@ -103,7 +103,7 @@ func TestCreateMany_interrupted(t *testing.T) {
 	}
 	file := filepath.Join(s.Dir, "keys.csv")
 	must(t, os.WriteFile(file, []byte(table.String()), 0o600))
-	cmd := exec.Command(binary, "api-keys", "create", "--from-file", file, "-o", "token", "--address", s.Admin)
+	cmd := exec.Command(racedBinary(t), "api-keys", "create", "--from-file", file, "-o", "token", "--address", s.Admin)
 	var said gatewaytest.Log
 	cmd.Stderr = &said
 	out, err := cmd.StdoutPipe()

@@ -76,7 +76,7 @@ type crashTest struct {
 }
 
 func newCrashTest(t *testing.T, seed uint64) *crashTest {
-	o := &crashTest{server: newPlainServer(t), chance: rand.New(rand.NewPCG(seed, 0))}
+	o := &crashTest{server: newServer(t), chance: rand.New(rand.NewPCG(seed, 0))}
 	o.next.Store(new(killPoint))
 	o.begin()
 	return o

@@ -15,7 +15,7 @@ import (
 // holds that each of them gets the right answer, and that no key is lost.
 func TestReload_underLoad(t *testing.T) {
 	t.Parallel()
-	s := start(t, gatewayConfig)
+	s := startRaced(t, gatewayConfig)
 	_, full := s.Create("acme", "Warehouse sync", "full_access")
 	_, readOnly := s.Create("acme", "Zapier production", "read_only")
 	other := s.copyStore("keys-moved")
@@ -70,7 +70,7 @@ func (s *server) copyStore(name string) string {
 // the same store while it is served.
 func TestBesideARunningServer(t *testing.T) {
 	t.Parallel()
-	s := start(t, gatewayConfig)
+	s := startRaced(t, gatewayConfig)
 	_, token := s.Create("acme", "Warehouse sync", "full_access")
 	for _, command := range []string{"adapt", "validate"} {
 		if out, err := s.Command(command, "--config", s.Dir+"/Caddyfile").CombinedOutput(); err != nil {
@@ -86,7 +86,7 @@ func TestBesideARunningServer(t *testing.T) {
 // store, what is wrong with it, and what to do.
 func TestStart_refused(t *testing.T) {
 	t.Parallel()
-	running := start(t, gatewayConfig)
+	running := startRaced(t, gatewayConfig)
 	tests := []struct {
 		name    string
 		prepare func(t *testing.T, s *server)
@@ -105,7 +105,7 @@ func TestStart_refused(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			s := newServer(t)
+			s := newRacedServer(t)
 			test.prepare(t, s)
 			out, err := s.runRefused(s.Write("Caddyfile", gatewayConfig))
 			if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() <= 0 {

@@ -27,7 +27,7 @@ type attempt struct {
 func TestLimits_window(t *testing.T) {
 	t.Parallel()
 	const window = 2 * time.Second
-	s := start(t, withOptions("rate_limit read 5 2s", "rate_limit write 3 2s"))
+	s := startRaced(t, withOptions("rate_limit read 5 2s", "rate_limit write 3 2s"))
 	for _, test := range []struct {
 		action, method string
 		n              int
@@ -142,7 +142,7 @@ func wantTooMany(t *testing.T, got gatewaytest.Answer, action string, n int) {
 // TestLimits_retryAfter waits for as long as a refusal says: then it passes.
 func TestLimits_retryAfter(t *testing.T) {
 	t.Parallel()
-	s := start(t, withOptions("rate_limit read 2 2s"))
+	s := startRaced(t, withOptions("rate_limit read 2 2s"))
 	_, token := s.Create("acme", "Patient client", "read_only")
 	c := s.Clients(t)[0]
 	for range 3 {
@@ -163,7 +163,7 @@ func TestLimits_retryAfter(t *testing.T) {
 // nothing that was refused.
 func TestLimits_apart(t *testing.T) {
 	t.Parallel()
-	s := start(t, withOptions("rate_limit read 5 1m", "rate_limit write 3 1m"))
+	s := startRaced(t, withOptions("rate_limit read 5 1m", "rate_limit write 3 1m"))
 	for _, c := range s.Clients(t) {
 		t.Run(c.Name, func(t *testing.T) {
 			_, token := s.Create("acme", "Full over "+c.Name, "full_access")
@@ -213,7 +213,7 @@ func TestLimits_apart(t *testing.T) {
 func TestLimits_reload(t *testing.T) {
 	t.Parallel()
 	config := func(n int) string { return withOptions(fmt.Sprintf("rate_limit read %d 10m", n)) }
-	s := start(t, config(3))
+	s := startRaced(t, config(3))
 	_, token := s.Create("acme", "Warehouse sync", "full_access")
 	send := func() int { return s.Clients(t)[0].Send(t, "GET", contacts, nil, bearer(token)...).Status }
 	for _, step := range []struct {
@@ -242,7 +242,7 @@ func TestLimits_reload(t *testing.T) {
 // it is written. Others do not, and what one refuses counts in none.
 func TestLimits_blocks(t *testing.T) {
 	t.Parallel()
-	s := start(t, strings.Replace(gatewayConfig, "api_key_auth", `api_key_auth /contacts {
+	s := startRaced(t, strings.Replace(gatewayConfig, "api_key_auth", `api_key_auth /contacts {
 		rate_limit read 10 20m
 	}
 	api_key_auth /orders {
@@ -286,7 +286,7 @@ func TestLimits_blocks(t *testing.T) {
 // counts in neither.
 func TestLimits_workspace(t *testing.T) {
 	t.Parallel()
-	s := start(t, withOptions("rate_limit read 3 10m", "rate_limit write 2 10m", "rate_limit workspace 6 10m", "whoami /me"))
+	s := startRaced(t, withOptions("rate_limit read 3 10m", "rate_limit write 2 10m", "rate_limit workspace 6 10m", "whoami /me"))
 	for _, c := range s.Clients(t) {
 		t.Run(c.Name, func(t *testing.T) {
 			ws := "ws-" + strings.ToLower(strings.ReplaceAll(c.Name, "/", "-"))
@@ -343,7 +343,7 @@ func TestLimits_workspace(t *testing.T) {
 func TestLimits_workspaceWindow(t *testing.T) {
 	t.Parallel()
 	const n, window = 5, 2 * time.Second
-	s := start(t, withOptions("rate_limit read 4 2s", "rate_limit workspace 5 2s"))
+	s := startRaced(t, withOptions("rate_limit read 4 2s", "rate_limit workspace 5 2s"))
 	var attempts []attempt
 	var mu sync.Mutex
 	var clients sync.WaitGroup

@@ -41,7 +41,7 @@ func TestMigrate_commands(t *testing.T) {
 	work, programs := filepath.Join(s.Dir, "work"), filepath.Join(s.Dir, "bin")
 	must(t, os.Mkdir(work, 0o700))
 	must(t, os.Mkdir(programs, 0o700))
-	must(t, os.Symlink(plainBinary(t), filepath.Join(programs, "caddy")))
+	must(t, os.Symlink(binary, filepath.Join(programs, "caddy")))
 	must(t, os.WriteFile(filepath.Join(programs, "deck"), []byte("#!/bin/sh\ncat > \"$4\" <<'YAML'\n"+
 		"_format_version: \"3.0\"\nconsumers:\n- username: kong-customer\n  keyauth_credentials:\n  - key: kong-token-0123456789abcdef\nYAML\n"), 0o700))
 	must(t, os.WriteFile(filepath.Join(work, "unkey.json"), []byte(`[{"hash":"eW7lRqVNwNwrmEZ6vkT2bR2a3V0vR9tUyFZ3lJgY0uk=","name":"Zapier production","externalId":"unkey-customer"}]`), 0o600))

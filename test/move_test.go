@@ -14,7 +14,7 @@ import (
 func TestReload_moved(t *testing.T) {
 	t.Parallel()
 	const rounds = 6
-	s := start(t, gatewayConfig)
+	s := startRaced(t, gatewayConfig)
 	elsewhere := filepath.Join(s.Dir, "keys-elsewhere")
 	moved := strings.Replace(gatewayConfig, "{{.Store}}", elsewhere, 1)
 	load := func(config string) {
@@ -48,7 +48,7 @@ func TestReload_moved(t *testing.T) {
 		load(moved)
 	}
 	busy.stop()
-	other := newServer(t)
+	other := newRacedServer(t)
 	other.Store = s.Store
 	other.wantLocked(t, s.Cmd.Process.Pid) // for two minutes
 

@@ -73,7 +73,7 @@ func TestObservability_commands(t *testing.T) {
 	t.Parallel()
 	testenv.Tool(t, "jq")
 	s := start(t, loggedConfig)
-	must(t, os.Symlink(plainBinary(t), filepath.Join(s.Dir, "caddy")))
+	must(t, os.Symlink(binary, filepath.Join(s.Dir, "caddy")))
 	life := "12h"
 	made, err := s.Keys().CreateKey(t.Context(), "acme", client.CreateRequest{
 		Name: "Warehouse sync", Owner: "Ops", Preset: "full_access", ExpiresIn: &life})

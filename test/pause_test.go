@@ -19,7 +19,7 @@ import (
 // which it is judged.
 func TestPause(t *testing.T) {
 	t.Parallel()
-	s := start(t, httpOnly(gatewayConfig))
+	s := startRaced(t, httpOnly(gatewayConfig))
 	_, token := s.Create("acme", "Warehouse sync", "full_access")
 	life := "1s"
 	answer, err := s.Keys().CreateKey(t.Context(), "acme", client.CreateRequest{Name: "Short lived job", Preset: "full_access", ExpiresIn: &life})

@@ -29,6 +29,7 @@ func TestReplace(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			s := newServer(t)
 			s.Program = filepath.Join(s.Dir, "caddy")
+			s.Tool = s.Program
 			s.install(t)
 			s.Run(gatewayConfig)
 			s.AwaitReady()

@@ -34,7 +34,7 @@ func (o try) cut() bool {
 func TestRevoke_underLoad(t *testing.T) {
 	t.Parallel()
 	const rounds, users = 25, 4
-	s := start(t, floodConfig)
+	s := startRaced(t, floodConfig)
 	_, busy := s.Create("acme", "Warehouse sync", "full_access")
 	done := make(chan struct{})
 	var load sync.WaitGroup

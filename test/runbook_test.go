@@ -33,7 +33,7 @@ func TestRunbook_commands(t *testing.T) {
 
 	programs := filepath.Join(s.Dir, "bin")
 	must(t, os.Mkdir(programs, 0o700))
-	must(t, os.Symlink(plainBinary(t), filepath.Join(programs, "caddy")))
+	must(t, os.Symlink(binary, filepath.Join(programs, "caddy")))
 	must(t, os.WriteFile(filepath.Join(s.Dir, "journal"), []byte(s.Log.String()), 0o600))
 	for name, does := range map[string]string{
 		"systemctl":  fmt.Sprintf(`case "$*" in *MainPID*) echo %d ;; esac`, s.Cmd.Process.Pid),
@@ -91,7 +91,7 @@ func TestRunbook_inline(t *testing.T) {
 		t.Fatal("the runbook names no command")
 	}
 	for _, command := range found {
-		if out, err := exec.Command(plainBinary(t), "api-keys", command[1], "--help").CombinedOutput(); err != nil || !strings.Contains(string(out), "api-keys "+command[1]) {
+		if out, err := exec.Command(binary, "api-keys", command[1], "--help").CombinedOutput(); err != nil || !strings.Contains(string(out), "api-keys "+command[1]) {
 			t.Errorf("%s: got %v, and:\n%s", command[0], err, out)
 		}
 		if options := command[2]; strings.Contains(options, " -") && !strings.Contains(options, "--address ") && !strings.Contains(options, "--store ") {

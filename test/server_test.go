@@ -49,34 +49,31 @@ func httpOnly(config string) string {
 // newServer prepares a server without starting it.
 func newServer(t *testing.T) *server {
 	t.Helper()
-	return &server{gatewaytest.NewProcess(t, binary)}
+	return &server{gatewaytest.NewProcess(t, binary, binary)}
 }
 
-// newPlainServer prepares one without the race detector: see [plainBinary].
-func newPlainServer(t *testing.T) *server {
+// newRacedServer prepares one with the race detector, if the tests have it. It is for tests
+// in which several things happen at once.
+func newRacedServer(t *testing.T) *server {
 	t.Helper()
-	return &server{gatewaytest.NewProcess(t, plainBinary(t))}
+	return &server{gatewaytest.NewProcess(t, racedBinary(t), binary)}
 }
 
-// startPlain is start for a server without the race detector.
-func startPlain(t *testing.T, config string) *server {
+// start runs a configuration until the test ends, with more environment variables, and waits
+// until it serves.
+func start(t *testing.T, config string, env ...string) *server {
 	t.Helper()
-	s := newPlainServer(t)
-	s.Run(config)
-	s.AwaitReady()
-	return s
+	return newServer(t).start(config, env)
 }
 
-// start runs a configuration until the test ends, and waits until it serves.
-func start(t *testing.T, config string) *server {
+// startRaced is start for a server with the race detector: see newRacedServer.
+func startRaced(t *testing.T, config string, env ...string) *server {
 	t.Helper()
-	return startWith(t, nil, config)
+	return newRacedServer(t).start(config, env)
 }
 
-// startWith is start for a process with more environment variables.
-func startWith(t *testing.T, env []string, config string) *server {
-	t.Helper()
-	s := newServer(t)
+func (s *server) start(config string, env []string) *server {
+	s.T.Helper()
 	s.Env = env
 	s.Run(config)
 	s.AwaitReady()

@@ -46,7 +46,7 @@ const (
 // A few rounds reveal what leaks with each request. make soak runs for hours.
 func TestSoak(t *testing.T) {
 	t.Parallel()
-	s := newPlainServer(t)
+	s := newServer(t)
 	s.Env = withConnect
 	s.Run(soakConfig)
 	s.AwaitReady()

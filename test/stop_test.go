@@ -23,7 +23,7 @@ func TestStop_underLoad(t *testing.T) {
 		_, _ = io.WriteString(w, "at last")
 	}))
 	t.Cleanup(slow.Close)
-	s := newServer(t)
+	s := newRacedServer(t)
 	s.Upstream.Address = slow.Listener.Addr().String()
 	s.Run(gatewayConfig)
 	s.AwaitReady()
@@ -69,7 +69,7 @@ func TestStop_whileChecking(t *testing.T) {
 	const rounds = 4
 	// Of two keys that are used in turn, neither is in memory.
 	config := strings.Replace(gatewayConfig, "badger {", "badger {\n\t\t\tcache_size 1", 1)
-	s := start(t, config)
+	s := startRaced(t, config)
 	_, full := s.Create("acme", "Warehouse sync", "full_access")
 	_, readOnly := s.Create("acme", "Zapier production", "read_only")
 	changes, right := 0, int64(0)
@@ -98,7 +98,7 @@ func TestStop_whileChecking(t *testing.T) {
 func TestStop_bounded(t *testing.T) {
 	t.Parallel()
 	arrived, release := make(chan struct{}), make(chan struct{})
-	s := newServer(t)
+	s := newRacedServer(t)
 	echoing := s.Upstream.Address
 	hanging := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		close(arrived)

@@ -14,7 +14,7 @@ import (
 func TestReload_storm(t *testing.T) {
 	t.Parallel()
 	const rounds = 40
-	s := start(t, gatewayConfig)
+	s := startRaced(t, gatewayConfig)
 	_, full := s.Create("acme", "Warehouse sync", "full_access")
 	_, readOnly := s.Create("acme", "Zapier production", "read_only")
 	load := startLoad(t, s, full, readOnly)

@@ -17,7 +17,7 @@ import (
 // of changes, and nobody else is; and that keys can be revoked all the same.
 func TestChanges_limited(t *testing.T) {
 	t.Parallel()
-	s := newServer(t)
+	s := newRacedServer(t)
 	s.Env = []string{"TEST_ADMIN_TOKEN=an-admin-token-of-the-test"}
 	must(t, os.WriteFile(s.Dir+"/admin-token", []byte("an-admin-token-of-the-test"), 0o600))
 	s.Run(mountConfig)

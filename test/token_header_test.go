@@ -104,7 +104,7 @@ http://{{.Plain}}, https://{{.Secure}} {
 func TestTokenHeader(t *testing.T) {
 	t.Parallel()
 	collected := collect(t)
-	s := startWith(t, collected.env, tokenHeaderConfig)
+	s := start(t, tokenHeaderConfig, collected.env...)
 	_, full := s.Create("acme", "Warehouse sync", "full_access")
 	_, other := s.Create("acme", "Zapier production", "read_only")
 	unknown := gatewaytest.OtherToken(other)

@@ -15,7 +15,7 @@ import (
 func TestTraces_sayWhoseRequestItWas(t *testing.T) {
 	t.Parallel()
 	collected := collect(t)
-	s := startWith(t, collected.env, traced("public_api"))
+	s := start(t, traced("public_api"), collected.env...)
 	reader, readOnly := s.Create("acme", "Zapier production", "read_only")
 	old, revoked := s.Create("globex", "Old export", "full_access")
 	s.Revoke(old)
@@ -60,7 +60,7 @@ func TestTraces_sayWhoseRequestItWas(t *testing.T) {
 func TestTraces_holdNoToken(t *testing.T) {
 	t.Parallel()
 	collected := collect(t)
-	s := startWith(t, collected.env, traced("public_api"))
+	s := start(t, traced("public_api"), collected.env...)
 	_, full := s.Create("acme", "Warehouse sync", "full_access")
 	key, revoked := s.Create("acme", "Old export", "full_access")
 	s.Revoke(key)

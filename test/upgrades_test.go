@@ -105,7 +105,7 @@ func TestUpgrade_endsWithItsKey(t *testing.T) {
 func TestUpgrade_whileRevoking(t *testing.T) {
 	t.Parallel()
 	const rounds, workers = 200, 3
-	s := start(t, gatewayConfig)
+	s := startRaced(t, gatewayConfig)
 	opened := 0
 	for range rounds {
 		key, token := s.Create("acme", "Made to be revoked", "full_access")
@@ -146,7 +146,7 @@ func TestUpgrade_whileRevoking(t *testing.T) {
 func TestReload_sockets(t *testing.T) {
 	t.Parallel()
 	delayed := strings.Replace(gatewayConfig, "{{.Upstream}}", "{{.Upstream}} {\n\t\tstream_close_delay 1h\n\t}", 1)
-	s := start(t, gatewayConfig)
+	s := startRaced(t, gatewayConfig)
 	key, token := s.Create("acme", "Warehouse sync", "full_access")
 	_, other := s.Create("acme", "Another one", "full_access")
 

@@ -30,7 +30,7 @@ func TestWebhooks_examples(t *testing.T) {
 				_ = mailer.Process.Kill()
 				_ = mailer.Wait()
 			})
-			s := startWith(t, []string{"HOOK_SECRET=" + secret}, withWebhooks("webhook http://"+listen+"/ {\n\t\t\tsecret {env.HOOK_SECRET}\n\t\t}"))
+			s := start(t, withWebhooks("webhook http://"+listen+"/ {\n\t\t\tsecret {env.HOOK_SECRET}\n\t\t}"), "HOOK_SECRET="+secret)
 			s.Await("the example to listen", func() bool {
 				tests, err := s.Keys().TestWebhooks(t.Context())
 				return err == nil && tests[0].Received

@@ -16,7 +16,7 @@ func TestWebhooks_fleet(t *testing.T) {
 	var gateways []*server
 	for _, name := range []string{"eu-1", "eu-2"} {
 		config := strings.Replace(fleetConfig(endpoints, "name "+name), "api_keys {", "api_keys {\n\t\t"+r.option(), 1)
-		gateways = append(gateways, startWith(t, []string{"HOOK_SECRET=" + r.secret}, config))
+		gateways = append(gateways, startRaced(t, config, "HOOK_SECRET="+r.secret))
 	}
 	for i, s := range gateways {
 		s.Create("acme", []string{"Zapier production", "Warehouse sync"}[i], "read_only")

@@ -153,5 +153,5 @@ func withWebhooks(lines ...string) string {
 // startHooked starts a gateway with one webhook.
 func startHooked(t *testing.T, r *hookReceiver, lines ...string) *server {
 	t.Helper()
-	return startWith(t, []string{"HOOK_SECRET=" + r.secret}, withWebhooks(r.option(lines...)))
+	return startRaced(t, withWebhooks(r.option(lines...)), "HOOK_SECRET="+r.secret)
 }

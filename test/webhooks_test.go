@@ -127,7 +127,7 @@ func TestWebhooks_trouble(t *testing.T) {
 		w.WriteHeader(http.StatusTemporaryRedirect)
 	})
 	gone.say(func(_ hookMessage, w http.ResponseWriter) { w.WriteHeader(http.StatusGone) })
-	s := startWith(t, []string{"HOOK_SECRET=" + good.secret}, withWebhooks(hangs.option(), redirects.option(), gone.option(), good.option()))
+	s := startRaced(t, withWebhooks(hangs.option(), redirects.option(), gone.option(), good.option()), "HOOK_SECRET="+good.secret)
 	first, _ := s.Create("acme", "In trouble", "read_only")
 	good.mu.Lock()
 	troubled = first.ID
