@@ -23,10 +23,11 @@ NO_RACE = needs a C compiler: apt-get install gcc libc6-dev
 KEYS ?= 1000000,10000000
 IMPACT ?= 300000
 
-# With ./cmd/caddy and its profile, all of Caddy would be compiled once more. The race detector
-# does not watch Badger's skip list, which takes an eighth of the CPU time of tests of stores.
-# Only lint runs go vet, on all packages and with all of its checks.
-cover fuzz lint test: export GOFLAGS := $(shell go env GOFLAGS) -pgo=off -gcflags=github.com/dgraph-io/badger/v4/skl=-race=false
+# With ./cmd/caddy and its profile, all of Caddy would be compiled once more; without -trimpath,
+# each clone would compile what another one has compiled already. The race detector does not
+# watch Badger's skip list, which takes an eighth of the CPU time of tests of stores. Only lint
+# runs go vet, on all packages and with all of its checks.
+cover fuzz lint test: export GOFLAGS := $(shell go env GOFLAGS) -pgo=off -trimpath -gcflags=github.com/dgraph-io/badger/v4/skl=-race=false
 
 # That of the tag v1.2.3 is 1.2.3. Between releases, versions order by commit time.
 VERSION ?= $(or $(patsubst v%,%,$(shell git describe --exact-match --tags --match 'v[0-9]*' 2>/dev/null)),$(shell TZ=UTC git log -1 --format=0.0.0-%cd.%h --date=format-local:%Y%m%d%H%M%S))
