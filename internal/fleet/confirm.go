@@ -24,8 +24,6 @@ const (
 	// strictPatience is how long it waits for one in strict mode to acknowledge it or to be
 	// excluded. Either takes one write: etcd is silent, or full.
 	strictPatience = 10 * time.Second
-	// silentAfter bounds one question to etcd meanwhile.
-	silentAfter = 2 * attemptTimeout
 )
 
 // afterLease returns how long to wait, by this machine's clock, until a lease has ended
@@ -46,6 +44,17 @@ func (f *Fleet) confirm(ctx context.Context, at point, serving map[string]regist
 				w.behind[id].fenced = w.began
 			}
 		}
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	if !w.done() {
+		go func() {
+			select {
+			case <-f.closed:
+				stop()
+			case <-ctx.Done():
+			}
+		}()
 	}
 	for !w.done() && w.next(ctx, at.Revision) {
 	}
@@ -75,6 +84,7 @@ type wait struct {
 	sum    []byte
 	began  time.Time
 	behind map[string]*laggard // by id
+	polled <-chan struct{}     // closed once the registrations have been read; nil if they are not being read
 }
 
 // laggard is a gateway that has not acknowledged the change.
@@ -124,18 +134,49 @@ func (w *wait) next(ctx context.Context, since int64) bool {
 	select {
 	case <-changed:
 	case <-advanced: // to what others have acknowledged already
+	case <-w.polled:
+		w.polled = nil
 	case <-poll.C:
-		asking, cancel := context.WithTimeout(ctx, silentAfter)
-		defer cancel()
-		if err := w.fleet.registry.read(asking, w.fleet.connection()); err != nil && ctx.Err() == nil {
-			w.fleet.log.Warn("could not read the gateways of the fleet", zap.Error(err))
+		if w.polled == nil {
+			w.poll(ctx)
 		}
-	case <-w.fleet.closed:
-		return false
 	case <-ctx.Done():
 		return false
 	}
 	return true
+}
+
+// poll begins to read the registrations. It may take as long as the wait: etcd can be slow.
+func (w *wait) poll(ctx context.Context) {
+	polled := make(chan struct{})
+	w.polled = polled
+	asking, cancel := w.asking(ctx)
+	go func() {
+		defer close(polled)
+		defer cancel()
+		if err := w.fleet.registry.read(asking, w.fleet.connection()); err != nil && ctx.Err() == nil {
+			w.fleet.log.Warn("could not read the gateways of the fleet", zap.Error(err))
+		}
+	}()
+}
+
+// asking bounds what etcd is asked: the call returns in time even if it does not answer.
+func (w *wait) asking(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithDeadline(ctx, w.until())
+}
+
+// until returns when the wait is over if nothing more is heard.
+func (w *wait) until() (latest time.Time) {
+	for _, l := range w.behind {
+		end := w.began.Add(l.patience())
+		if !l.fenced.IsZero() {
+			end = l.fenced.Add(afterLease(l.lease()))
+		}
+		if end.After(latest) {
+			latest = end
+		}
+	}
+	return latest
 }
 
 // pause returns how long to wait until something has to be done.
@@ -183,7 +224,7 @@ func (w *wait) acknowledges(g registered) bool {
 // hasLeft asks etcd whether a gateway has left. That the registry does not have it proves
 // nothing if etcd has gone back, as after it was restored from a snapshot.
 func (w *wait) hasLeft(ctx context.Context, id string) bool {
-	ctx, cancel := context.WithTimeout(ctx, silentAfter)
+	ctx, cancel := w.asking(ctx)
 	defer cancel()
 	kv, err := w.fleet.connection().getRegistration(ctx, id)
 	return err == nil && kv == nil
@@ -206,7 +247,9 @@ func (w *wait) exclude(ctx context.Context) {
 
 // fence excludes a gateway, unless it has just acknowledged the change.
 func (w *wait) fence(ctx context.Context, l *laggard) {
-	fenced, done, err := w.fleet.connection().fence(ctx, l.registered)
+	asking, cancel := w.asking(ctx)
+	defer cancel()
+	fenced, done, err := w.fleet.connection().fence(asking, l.registered)
 	switch {
 	case err != nil && ctx.Err() == nil:
 		w.fleet.log.Warn("could not exclude a gateway that does not acknowledge a change; trying again", zap.String("gateway", l.Name), zap.Error(err))

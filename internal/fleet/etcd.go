@@ -32,6 +32,7 @@ type etcd struct {
 	prefix string
 	keys   keyring
 	silent atomic.Int32 // how many times in a row no member has answered checkMembers
+	unmade atomic.Int32 // likewise for what once requests
 }
 
 func dial(o *Options) (*etcd, error) {
@@ -129,14 +130,42 @@ func (e *etcd) neither(names ...string) (conditions []clientv3.Cmp) {
 var errAmbiguous = errors.New("etcd did not say whether it made the change")
 
 // write runs a transaction once.
-func (e *etcd) write(ctx context.Context, conditions []clientv3.Cmp, then, otherwise []clientv3.Op) (*clientv3.TxnResponse, error) {
-	attempt, cancel := context.WithTimeout(ctx, 2*attemptTimeout)
-	defer cancel()
-	resp, err := e.client.Txn(attempt).If(conditions...).Then(then...).Else(otherwise...).Commit()
+func (e *etcd) write(ctx context.Context, conditions []clientv3.Cmp, then, otherwise []clientv3.Op) (resp *clientv3.TxnResponse, err error) {
+	err = e.once(ctx, func(attempt context.Context) error {
+		resp, err = e.client.Txn(attempt).If(conditions...).Then(then...).Else(otherwise...).Commit()
+		return err
+	})
 	if err != nil && isTransient(err) {
 		return nil, fmt.Errorf("%w: %w", errAmbiguous, explain(err))
 	}
 	return resp, explain(err)
+}
+
+// once makes one request that etcd has to write. As long as none is answered in time by any
+// member, the next ones get more, but no member gets all the time that ctx has left.
+func (e *etcd) once(ctx context.Context, request func(context.Context) error) error {
+	least, before, members := 2*attemptTimeout, e.unmade.Load(), int32(len(e.client.Endpoints()))
+	timeout := slowest
+	if doubled := before / members; doubled < 4 {
+		timeout = least << doubled
+	}
+	if until, bounded := ctx.Deadline(); bounded {
+		timeout = min(timeout, max(time.Until(until)/2, least))
+	}
+	attempt, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	began := time.Now()
+	err := request(attempt)
+	switch {
+	case err != nil && isTransient(err):
+		now := e.unmade.Load() // others that waited at the same time count as one
+		if attempt.Err() != nil && ctx.Err() == nil && now/members == before/members {
+			e.unmade.CompareAndSwap(now, now+1)
+		}
+	case time.Since(began) < least:
+		e.unmade.Store(0)
+	}
+	return err
 }
 
 // delete deletes a name. It may fail: most callers can do without it.

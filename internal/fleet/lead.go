@@ -126,9 +126,11 @@ func (o *Outbox) removeStrays(ctx context.Context, e *etcd) error {
 
 // newSession begins a session, which ends when etcd has not heard from it for leadTTL.
 func (e *etcd) newSession(ctx context.Context) (*concurrency.Session, error) {
-	attempt, cancel := context.WithTimeout(ctx, 2*attemptTimeout)
-	defer cancel()
-	lease, err := e.client.Grant(attempt, leadTTL)
+	var lease *clientv3.LeaseGrantResponse
+	err := e.once(ctx, func(attempt context.Context) (err error) {
+		lease, err = e.client.Grant(attempt, leadTTL)
+		return err
+	})
 	if err != nil {
 		return nil, explain(err)
 	}
