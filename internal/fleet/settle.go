@@ -49,11 +49,12 @@ func (f *Fleet) refuse(e *etcd, answer, rest []*clientv3.Event) {
 
 // refuseRest has refused what the answers after one end, too, up to the change that etcd had
 // when the session began. One answer has no more than a thousand changes, and the next session
-// begins with the same.
+// begins with the same: it is not put off for longer than longestUnread, whatever comes.
 func (f *Fleet) refuseRest(e *etcd, events []*clientv3.Event, answers clientv3.WatchChan) {
 	f.applying.Store(true) // so that the watch is not taken for stalled
 	defer f.applying.Store(false)
-	for heard := uint64(0); ; {
+	heard, until := uint64(0), time.Now().Add(longestUnread)
+	for left := longestUnread; left > 0; left = time.Until(until) {
 		for _, c := range e.changesIn(events) {
 			heard = c.Seq
 		}
@@ -66,7 +67,7 @@ func (f *Fleet) refuseRest(e *etcd, events []*clientv3.Event, answers clientv3.W
 				return
 			}
 			f.refuse(e, events, events)
-		case <-time.After(watchPatience):
+		case <-time.After(min(watchPatience, left)):
 			return
 		}
 	}

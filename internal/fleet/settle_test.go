@@ -6,14 +6,18 @@ import (
 	"testing"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/agiled/caddy-api-keys/internal/apikey"
 	"github.com/agiled/caddy-api-keys/internal/authn"
 	"github.com/agiled/caddy-api-keys/internal/durable"
 	"github.com/agiled/caddy-api-keys/internal/etcdtest"
 	"github.com/agiled/caddy-api-keys/internal/gatewaytest"
+	"github.com/agiled/caddy-api-keys/internal/testenv/bubble"
 )
 
 // What a gateway has heard of, and could not apply, it refuses even if etcd was restored to
@@ -137,4 +141,37 @@ func TestFleet_refusesWhatIsFarAhead(t *testing.T) {
 	if !stuck.allows(t, other) {
 		t.Error("a key is refused that nobody has ended")
 	}
+}
+
+// refusing is a replica of which only Refuse is called.
+type refusing struct{ Replica }
+
+func (refusing) Refuse([]apikey.Record) {}
+
+// A gateway that cannot write begins again after a while, although etcd does not stop to deliver
+// what is no change, and the one that it waits for does not come.
+func TestFleet_refusesRestForAWhile(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		e := &etcd{prefix: "/fleet/", keys: keyring{{1}}}
+		f := &Fleet{replica: refusing{}, settleAt: 2}
+		foreign := []*clientv3.Event{{Type: clientv3.EventTypePut, Kv: &mvccpb.KeyValue{Key: []byte(e.name(dataPrefix + "x")), ModRevision: 1}}}
+		answers, stop := make(chan clientv3.WatchResponse), make(chan struct{})
+		defer close(stop)
+		began := time.Now()
+		go func() {
+			defer close(answers)
+			for time.Since(began) < 10*longestUnread {
+				select {
+				case answers <- clientv3.WatchResponse{Events: foreign}:
+					time.Sleep(watchPatience / 2)
+				case <-stop:
+					return
+				}
+			}
+		}()
+		f.refuseRest(e, foreign, answers)
+		if got := time.Since(began); got < longestUnread || got > longestUnread+watchPatience {
+			t.Errorf("it went on for %v, want %v", got, longestUnread)
+		}
+	})
 }
