@@ -137,7 +137,7 @@ func TestMembership_fullAfterwards(t *testing.T) {
 }
 
 // So does one that etcd makes only after the gateway has been told that there is no space, and
-// wants to acknowledge more.
+// wants to acknowledge more: in the same session, or in the next one.
 func TestMembership_madeLate(t *testing.T) {
 	t.Parallel()
 	o := defaults(etcdtest.Start(t, 1))
@@ -154,23 +154,32 @@ func TestMembership_madeLate(t *testing.T) {
 		}
 		return status.Error(codes.Unavailable, "the answer is late")
 	})
-	m, err := register(t.Context(), e, &o, time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	lose = true
-	if err := m.acknowledge(t.Context(), apikey.Head{Seq: 1, LastEnd: 1, Sum: []byte{1}}); !errors.Is(err, rpctypes.ErrNoSpace) {
-		t.Errorf("while etcd is full: got %v, want %v", err, rpctypes.ErrNoSpace)
-	}
-	if err := space.setFull(t.Context(), false); err != nil {
-		t.Fatal(err)
-	}
-	made, err := etcdserverpb.NewKVClient(space.client.ActiveConnection()).Txn(t.Context(), late)
-	if err != nil || !made.Succeeded {
-		t.Fatalf("got %v, %v; want it made late", made, err)
-	}
-	if err := m.acknowledge(t.Context(), apikey.Head{Seq: 2, LastEnd: 2, Sum: []byte{2}}); err != nil || m.Acknowledged != 2 {
-		t.Errorf("after it was made late: got %v, want the next one acknowledged", err)
+	for name, next := range map[string]func(*membership) *membership{
+		"same session": func(m *membership) *membership { return m },
+		"next session": func(m *membership) *membership { return (&Fleet{last: m}).rejoin(t.Context(), e, &o) },
+	} {
+		m, err := register(t.Context(), e, &o, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.serve(t.Context(), apikey.Head{}); err != nil {
+			t.Fatal(err)
+		}
+		lose = true
+		if err := m.acknowledge(t.Context(), apikey.Head{Seq: 1, LastEnd: 1, Sum: []byte{1}}); !errors.Is(err, rpctypes.ErrNoSpace) {
+			t.Errorf("%s: while etcd is full: got %v, want %v", name, err, rpctypes.ErrNoSpace)
+		}
+		m = next(m)
+		if err := space.setFull(t.Context(), false); err != nil {
+			t.Fatal(err)
+		}
+		made, err := etcdserverpb.NewKVClient(space.client.ActiveConnection()).Txn(t.Context(), late)
+		if err != nil || !made.Succeeded {
+			t.Fatalf("%s: got %v, %v; want it made late", name, made, err)
+		}
+		if err := m.acknowledge(t.Context(), apikey.Head{Seq: 2, LastEnd: 2, Sum: []byte{2}}); err != nil || m.Acknowledged != 2 {
+			t.Errorf("%s: after it was made late: got %v, want the next one acknowledged", name, err)
+		}
 	}
 }
 
