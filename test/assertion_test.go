@@ -246,7 +246,7 @@ func TestAssertion_errorRoutes(t *testing.T) {
 // issuer takes effect at once, and that no secret is where it should not be.
 func TestAssertion_restart(t *testing.T) {
 	t.Parallel()
-	s := newServer(t)
+	s := newRacedServer(t)
 	secret := strings.Repeat("a1", 32)
 	s.Env = []string{"ENCRYPTION_KEY=" + secret, "OTHER_KEY=" + strings.Repeat("b2", 32)}
 	encrypted := func(keys string) string {

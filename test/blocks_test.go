@@ -226,7 +226,7 @@ func TestBlocks_lateAnswer(t *testing.T) {
 	}))
 	defer upstream.Close()
 	config := twoBlocks("rate_limit read 9 10m", "", "rate_limit read 5 10m")
-	s := start(t, strings.ReplaceAll(config, "{{.Upstream}}", upstream.Listener.Addr().String()))
+	s := startRaced(t, strings.ReplaceAll(config, "{{.Upstream}}", upstream.Listener.Addr().String()))
 	for _, c := range s.Clients(t) {
 		t.Run(c.Name, func(t *testing.T) {
 			key, token := s.Create("acme", "Polls over "+c.Name, "full_access")

@@ -20,7 +20,7 @@ import (
 // which asks for an echo of the credentials. Both are refused, even with a valid key.
 func TestConnect_tunnel(t *testing.T) {
 	t.Parallel()
-	s := start(t, gatewayConfig)
+	s := startRaced(t, gatewayConfig)
 	_, full := s.Create("acme", "Warehouse sync", "full_access")
 	_, readOnly := s.Create("acme", "Zapier production", "read_only")
 	for name, token := range map[string]string{"full access": full, "read only": readOnly, "unknown": gatewaytest.OtherToken(full)} {
@@ -64,7 +64,7 @@ func (s *server) wantMethodRefused(t *testing.T, got gatewaytest.Answer) {
 // anyway as malformed.
 func TestConnect_notEnabled(t *testing.T) {
 	t.Parallel()
-	s := start(t, gatewayConfig)
+	s := startRaced(t, gatewayConfig)
 	_, full := s.Create("acme", "Warehouse sync", "full_access")
 	f := dialFrames(t, s.Secure)
 	if got := f.settings[http2.SettingEnableConnectProtocol]; got != 0 {
@@ -106,7 +106,7 @@ var withConnect = []string{"GODEBUG=http2xconnect=1"}
 // startWithConnect starts a server that serves extended CONNECT over HTTP/2.
 func startWithConnect(t *testing.T, config string) *server {
 	t.Helper()
-	return start(t, config, withConnect...)
+	return startRaced(t, config, withConnect...)
 }
 
 // extendedConnect returns the fields of a CONNECT that names a protocol.

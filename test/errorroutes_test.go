@@ -49,7 +49,7 @@ func TestErrorRoutes_ended(t *testing.T) {
 		{"one block", "api_key_auth\n" + proxy},
 		{"two blocks", "route {\napi_key_auth {\nworkspace_header X-Outer\n}\napi_key_auth\n" + proxy + "\n}"},
 	} {
-		s := start(t, withErrorRoutes(tt.handlers))
+		s := startRaced(t, withErrorRoutes(tt.handlers))
 		for _, c := range s.Clients(t) {
 			for _, method := range []string{"GET", "DELETE"} {
 				t.Run(tt.name+"/"+c.Name+"/"+method, func(t *testing.T) {

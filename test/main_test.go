@@ -10,8 +10,9 @@ import (
 	"testing"
 )
 
-// binary is the Caddy under test, built once for all tests. Tests that have many requests,
-// changes or reloads at once use [racedBinary]; it takes four times as long to start.
+// binary is the Caddy under test, built once for all tests. Tests in which requests, changes or
+// reloads come at once use [racedBinary], which takes four times as long to start, and whose own
+// memory and CPU time would hide what a gateway needs.
 var binary string
 
 func TestMain(m *testing.M) {

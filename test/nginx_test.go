@@ -104,7 +104,7 @@ func startNginx(t *testing.T, s *server) []nginxWay {
 // key are served alongside those without one.
 func TestNginx(t *testing.T) {
 	t.Parallel()
-	s := start(t, withOptions("rate_limit write 1 1h"))
+	s := startRaced(t, withOptions("rate_limit write 1 1h"))
 	refused := refusedUploads(t, s)
 	_, good := s.Create("acme", "Warehouse sync", "full_access")
 	for _, way := range startNginx(t, s) {

@@ -14,7 +14,7 @@ import (
 type Process struct {
 	*Gateway
 	Program string   // the file of the binary
-	Tool    string   // the same for commands that serve nothing
+	Tool    string   // the same for commands other than run and start
 	Env     []string // variables of the process, besides the test's own
 	Cmd     *exec.Cmd
 	Exited  chan struct{}
