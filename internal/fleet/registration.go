@@ -140,7 +140,7 @@ func (m *membership) put(ctx context.Context, r registration) error {
 		case errors.Is(err, errAmbiguous) && ctx.Err() == nil:
 			continue
 		case errors.Is(err, rpctypes.ErrNoSpace):
-			if read, readErr := m.etcd.read(ctx, clientv3.OpGet(name)); readErr == nil && m.hasPut(read) == one.sealed {
+			if read, readErr := m.etcd.read(ctx, clientv3.OpGet(name)); readErr == nil && m.recognize(read) == one.sealed {
 				return nil
 			}
 			return err
@@ -150,7 +150,7 @@ func (m *membership) put(ctx context.Context, r registration) error {
 			m.became(r, resp.Header.Revision)
 			return nil
 		}
-		switch m.hasPut(resp) {
+		switch m.recognize(resp) {
 		case one.sealed:
 			return nil
 		case "":
@@ -159,9 +159,9 @@ func (m *membership) put(ctx context.Context, r registration) error {
 	}
 }
 
-// hasPut returns which of the registrations that this gateway was unsure of is where it was
-// read, as it is sealed; "" if it is none of them.
-func (m *membership) hasPut(read *clientv3.TxnResponse) (sealed string) {
+// recognize takes what was read for the registration, if it is one that this gateway was
+// unsure of, and returns it as it is sealed; "" if it is none of them.
+func (m *membership) recognize(read *clientv3.TxnResponse) (sealed string) {
 	for _, kv := range read.Responses[0].GetResponseRange().Kvs {
 		for _, one := range m.unsure {
 			if string(kv.Value) == one.sealed {

@@ -40,13 +40,14 @@ const (
 // was the last time. One that took long was a success in between, unless it has only read
 // records that are refused: a fleet can have millions of them.
 func nextRetry(last, took time.Duration, err error) time.Duration {
+	most := maxRetry
 	switch {
 	case errors.Is(err, errRecords):
-		return min(max(2*last, minRetry), longestUnread)
+		most = longestUnread
 	case took > maxRetry:
 		return minRetry
 	}
-	return min(max(2*last, minRetry), maxRetry)
+	return min(max(2*last, minRetry), most)
 }
 
 // session takes part in the fleet under one registration, until something fails.

@@ -49,7 +49,7 @@ func (f *Fleet) refuse(e *etcd, answer, rest []*clientv3.Event) {
 
 // refuseRest has refused what the answers after one end, too, up to the change that etcd had
 // when the session began. One answer has no more than a thousand changes, and the next session
-// begins with the same: it is not put off for longer than longestUnread, whatever comes.
+// begins with the same: after longestUnread at the latest.
 func (f *Fleet) refuseRest(e *etcd, events []*clientv3.Event, answers clientv3.WatchChan) {
 	f.applying.Store(true) // so that the watch is not taken for stalled
 	defer f.applying.Store(false)
